@@ -1,0 +1,1 @@
+"""Thin agents, the one composition root, command line, replay and demo."""

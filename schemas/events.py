@@ -1,0 +1,97 @@
+"""The input records: one click of a shopper, and the control records that travel beside the clicks."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from schemas.ids import EventId, ItemId, SessionId, VisitorId
+
+MAX_ID_LENGTH = 256
+MAX_QUERY_LENGTH = 1024
+MAX_PRICE = 1e9
+
+EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end"]
+EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
+ITEM_EVENT_TYPES: frozenset[str] = frozenset({"view", "cart", "remove", "purchase", "favorite"})
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+_Id = Meta(min_length=1, max_length=MAX_ID_LENGTH)
+_Label = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+
+
+class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event of a shopper on the shop's clickstream."""
+
+    visitor_id: Annotated[VisitorId, _Id, Meta(description="Who clicked; must equal the Kafka record key.")]
+    event_type: Annotated[EventType, Meta(description="What happened; `session_end` closes the session at once.")]
+    event_time: Annotated[
+        Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)],
+        Meta(description="When it happened: RFC 3339 with an offset, or an integer in Unix milliseconds."),
+    ]
+    item_id: Annotated[
+        Annotated[ItemId, _Id] | None,
+        Meta(description="The item; required for view, cart, remove, purchase and favorite."),
+    ] = None
+    event_id: Annotated[
+        Annotated[EventId, _Id] | None,
+        Meta(description="Unique in its session. Without it nothing is deduplicated."),
+    ] = None
+    session_id: Annotated[
+        Annotated[SessionId, _Id] | None,
+        Meta(description="The shop's own session id; a change of it starts a new session."),
+    ] = None
+    location: Annotated[_Label | None, Meta(description="Where the shopper is, in the shop's own words.")] = None
+    device: Annotated[_Label | None, Meta(description="Device class, in the shop's own words.")] = None
+    price: Annotated[
+        Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None,
+        Meta(description="Unit price in the shop's currency."),
+    ] = None
+    quantity: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)] | None, Meta(description="Pieces.")] = None
+    query: Annotated[
+        Annotated[str, Meta(max_length=MAX_QUERY_LENGTH)] | None,
+        Meta(description="Search text, for search events."),
+    ] = None
+    consent: Annotated[
+        bool | None,
+        Meta(description="False: no state is kept and nothing personal is answered. Absent counts as given."),
+    ] = None
+    experiment: Annotated[_Label | None, Meta(description="Experiment arm, copied to the answer.")] = None
+
+    @property
+    def event_time_ms(self) -> int:
+        """Event time in Unix milliseconds."""
+        return self.event_time if isinstance(self.event_time, int) else unix_ms(self.event_time)
+
+
+class Tick(Struct, frozen=True, kw_only=True, tag="tick", tag_field="kind"):
+    """Close what expired, if the partition is caught up.
+
+    The tick is ignored where the actor's next offset differs from `next_offset`: lag or an old log never makes input late.
+    """
+
+    next_offset: Annotated[int, Meta(ge=0, description="The clickstream offset that the partition's owner expects next.")]
+    stream_time_ms: Annotated[
+        int, Meta(ge=0, description="Event time that has been reached in the partition, Unix milliseconds.")
+    ]
+
+
+class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind"):
+    """Forget a visitor: the state is tombstoned. Sent to every partition."""
+
+    visitor_id: Annotated[VisitorId, _Id]
+
+
+Control = Tick | Erase
+
+
+def unix_ms(moment: datetime) -> int:
+    """Whole Unix milliseconds of an aware `moment`, rounded down."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_unix_ms(milliseconds: int) -> datetime:
+    """Give the aware UTC datetime of `milliseconds`; exact inverse of `unix_ms`."""
+    return _EPOCH + milliseconds * _MILLISECOND

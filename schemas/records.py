@@ -1,0 +1,110 @@
+"""The output records, and the catalog record that the shop writes."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from schemas.events import MAX_ID_LENGTH, MAX_PRICE, EventType
+from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
+
+Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended"]
+Tier = Literal["model", "knn", "popular", "default"]
+IntentSource = Literal["model", "features"]
+Pattern = Literal["browsing", "exploring", "focused", "deciding"]
+EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
+
+_RecordId = Annotated[str, Meta(description="`{topic}-{partition}-{offset}` of the input; equal ids are the same record.")]
+
+
+class RecommendedItem(Struct, frozen=True):
+    """One place of an answer; the list is in rank order."""
+
+    item_id: ItemId
+    score: Annotated[float, Meta(description="Comparable inside one answer only; higher is better.")]
+
+
+class RecommendationSet(Struct, frozen=True, kw_only=True):
+    """The answer to one input offset: exactly one for each that is not dead-lettered."""
+
+    id: _RecordId
+    status: Annotated[Status, Meta(description="What became of the input; only `answered` moved the session.")]
+    visitor_id: VisitorId
+    event_id: EventId
+    event_time: datetime
+    session_id: SessionId | None = None
+    items: Annotated[list[RecommendedItem], Meta(description="Best first; empty for duplicate, replayed and ended.")]
+    tier: Annotated[Tier | None, Meta(description="Who answered: model > knn > popular > default.")] = None
+    reason: Annotated[str | None, Meta(description="Why no higher tier answered; null for the model tier.")] = None
+    age_ms: Annotated[int, Meta(ge=0, description="Age of what the answer rests on, milliseconds; 0 = computed now.")] = 0
+    model_version: ModelVersion | None = None
+    experiment: str | None = None
+
+
+class IntentSignal(Struct, frozen=True, kw_only=True):
+    """What the shopper is up to after one more event of the session."""
+
+    id: _RecordId
+    visitor_id: VisitorId
+    session_id: SessionId
+    event_id: EventId
+    event_time: datetime
+    prefix_length: Annotated[int, Meta(ge=1, description="Events of the session so far, this one included.")]
+    purchase_status: Annotated[
+        Literal["calibrated", "unavailable"],
+        Meta(description="`unavailable`: the training data had no purchases, or no release is loaded."),
+    ]
+    purchase_probability: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="P(a purchase later in this session), calibrated on held-out sessions."),
+    ] = None
+    purchase_source: Annotated[
+        IntentSource | None, Meta(description="`model`: the served model; `features`: the logistic fallback.")
+    ] = None
+    pattern: Annotated[Pattern, Meta(description="Shopping pattern by rule; docs/glossary.md has the rule.")]
+    model_version: ModelVersion | None = None
+    experiment: str | None = None
+
+
+class SessionEvent(Struct, frozen=True, array_like=True):
+    """One event inside a session, as state and session ends keep it."""
+
+    event_type: EventType
+    time_ms: int
+    item_id: ItemId | None = None
+    price: float | None = None
+
+
+class SessionSummary(Struct, frozen=True, kw_only=True):
+    """A closed session: training data of the next model. The visitor is a keyed hash, never the id."""
+
+    id: Annotated[str, Meta(description="`{topic}-{partition}-{offset}-{n}` of the input that closed it.")]
+    visitor_key: str
+    session_id: SessionId
+    end_reason: EndReason
+    started_at: datetime
+    ended_at: datetime
+    event_count: Annotated[int, Meta(ge=1, description="All events, those beyond the kept ones included.")]
+    events: Annotated[
+        list[SessionEvent],
+        Meta(description="The last events, in event-time order: [event_type, time in Unix ms, item_id, price]."),
+    ]
+    is_bot: bool = False
+    location: str | None = None
+    device: str | None = None
+
+
+class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the shop says of an item, on the compacted catalog topic; a tombstone removes it."""
+
+    item_id: Annotated[ItemId, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    available: Annotated[bool, Meta(description="False: never recommended.")] = True
+    title: Annotated[str, Meta(max_length=1024)] | None = None
+    category: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = None
+    price: Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None = None
+    locations: Annotated[
+        list[str] | None, Meta(description="Where it is sold; null = everywhere.", max_length=1024)
+    ] = None
+    variant_group: Annotated[
+        str | None, Meta(description="Items of one group are variants of each other; an answer holds one of them.")
+    ] = None

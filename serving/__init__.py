@@ -1,0 +1,1 @@
+"""Client, batcher, breaker, fallback chain, filters, embedded model server, release watching."""

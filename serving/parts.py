@@ -1,0 +1,37 @@
+"""What the serving tier needs of a release's parts, so that it need not know the room that makes them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import ItemId, ItemIndex, ModelVersion
+from schemas.ranking import Candidates, ModelInput
+from schemas.records import SessionEvent
+
+
+class ReleaseParts(Protocol):
+    """The parts of one verified release, in process and without TensorFlow. Immutable: safe to share."""
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version directory's number; named in every Predict."""
+
+    def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
+        """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
+
+    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
+        """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
+
+    def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
+        """Join both rankings (and the reminder of the prefix itself) with the release's weights."""
+
+    def popular(self) -> Candidates:
+        """Most popular items of the training data, best first."""
+
+    def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
+        """Calibrated P(purchase) from the prefix features alone; None where the release has no purchase labels."""
+
+    def item_id(self, index: ItemIndex) -> ItemId:
+        """Name the item at `index`."""

@@ -1,0 +1,1 @@
+"""Data sets and their formats, GRU, kNN, intent, training, evaluation, releases."""

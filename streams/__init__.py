@@ -1,0 +1,1 @@
+"""Kafka: app factory, strict consumer, table, topics, window, sessionizer, dead letters, embedded broker."""
