@@ -1,0 +1,47 @@
+"""The `insession` command: finds its subcommands and turns expected errors into one line and an exit code."""
+
+import importlib
+import sys
+
+import click
+
+COMMANDS = {
+    "demo": "agents.commands.demo",
+    "evaluate": "agents.commands.evaluate",
+    "replay": "agents.commands.replay",
+    "serve": "agents.commands.serve",
+    "topics": "agents.commands.topics",
+    "train": "agents.commands.train",
+    "worker": "agents.commands.worker",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand's module when it is asked for: a worker never pays for training's imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the subcommands."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the subcommand's module and take its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(COMMANDS[cmd_name]).command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="insession")
+def insession() -> None:
+    """Streaming, in-session recommendation: clicks in, recommendations and intent signals out.
+
+    Exit codes: 0 good, 1 the job failed, 2 wrong usage.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    insession(prog_name="insession")
+    sys.exit(0)
