@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from schemas.errors import InsessionError, UsageError
+
 COMMANDS = {
     "demo": "agents.commands.demo",
     "evaluate": "agents.commands.evaluate",
@@ -43,5 +45,8 @@ def insession() -> None:
 
 def main() -> None:
     """Run the command line."""
-    insession(prog_name="insession")
-    sys.exit(0)
+    try:
+        insession(prog_name="insession")
+    except InsessionError as error:
+        click.echo(f"insession: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -1,0 +1,9 @@
+"""The errors that are a message to a person, not a bug: the command line prints them as one line."""
+
+
+class InsessionError(Exception):
+    """Something a person can mend; the message says what happened, to what, and what to do. Exit code 1."""
+
+
+class UsageError(InsessionError):
+    """A setting or argument is wrong. Exit code 2."""
