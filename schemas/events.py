@@ -69,10 +69,12 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Tick(Struct, frozen=True, kw_only=True, tag="tick", tag_field="kind"):
     """Close what expired, if the partition is caught up.
 
-    The tick is ignored where the actor's next offset differs from `next_offset`: lag or an old log never makes input late.
+    It is ignored where the actor's next offset differs from `next_offset`: lag or an old log never makes input late.
     """
 
-    next_offset: Annotated[int, Meta(ge=0, description="The clickstream offset that the partition's owner expects next.")]
+    next_offset: Annotated[
+        int, Meta(ge=0, description="The clickstream offset that the partition's owner expects next.")
+    ]
     stream_time_ms: Annotated[
         int, Meta(ge=0, description="Event time that has been reached in the partition, Unix milliseconds.")
     ]

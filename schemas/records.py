@@ -14,7 +14,9 @@ IntentSource = Literal["model", "features"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
-_RecordId = Annotated[str, Meta(description="`{topic}-{partition}-{offset}` of the input; equal ids are the same record.")]
+_RecordId = Annotated[
+    str, Meta(description="`{topic}-{partition}-{offset}` of the input; equal ids are the same record.")
+]
 
 
 class RecommendedItem(Struct, frozen=True):
@@ -36,7 +38,9 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     items: Annotated[list[RecommendedItem], Meta(description="Best first; empty for duplicate, replayed and ended.")]
     tier: Annotated[Tier | None, Meta(description="Who answered: model > knn > popular > default.")] = None
     reason: Annotated[str | None, Meta(description="Why no higher tier answered; null for the model tier.")] = None
-    age_ms: Annotated[int, Meta(ge=0, description="Age of what the answer rests on, milliseconds; 0 = computed now.")] = 0
+    age_ms: Annotated[
+        int, Meta(ge=0, description="Age of what the answer rests on, milliseconds; 0 = computed now.")
+    ] = 0
     model_version: ModelVersion | None = None
     experiment: str | None = None
 
@@ -78,7 +82,7 @@ class SessionEvent(Struct, frozen=True, array_like=True):
 class SessionSummary(Struct, frozen=True, kw_only=True):
     """A closed session: training data of the next model. The visitor is a keyed hash, never the id."""
 
-    id: Annotated[str, Meta(description="`{topic}-{partition}-{offset}-{n}` of the input that closed it.")]
+    id: Annotated[str, Meta(description="`{topic}-{partition}-{offset}-{visitor_key}` of the input that closed it.")]
     visitor_key: str
     session_id: SessionId
     end_reason: EndReason
@@ -103,8 +107,9 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     category: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = None
     price: Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None = None
     locations: Annotated[
-        list[str] | None, Meta(description="Where it is sold; null = everywhere.", max_length=1024)
+        Annotated[list[str], Meta(max_length=1024)] | None, Meta(description="Where it is sold; null = everywhere.")
     ] = None
     variant_group: Annotated[
-        str | None, Meta(description="Items of one group are variants of each other; an answer holds one of them.")
+        str | None,
+        Meta(description="Items of one group are variants of each other; an answer holds one of them."),
     ] = None

@@ -22,7 +22,9 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
     training_data_sha256: str
     max_length: Annotated[int, Meta(ge=1, description="Most recent items that the model reads.")]
     candidate_count: Annotated[int, Meta(ge=1, description="Items that one Predict returns.")]
-    feature_names: Annotated[list[str], Meta(description="Prefix features, in the order in which the model reads them.")]
+    feature_names: Annotated[
+        list[str], Meta(description="Prefix features, in the order in which the model reads them.")
+    ]
     input_event_types: Annotated[list[str], Meta(description="Event types whose items the model reads.")]
     has_intent: Annotated[bool, Meta(description="False where the training data had no purchases.")]
     metrics: dict[str, float]

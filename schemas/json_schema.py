@@ -1,0 +1,32 @@
+"""The published JSON Schemas, generated from the structs: `python -m schemas.json_schema` writes `schemas/json/`."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from schemas.events import ClickEvent, Control
+from schemas.records import CatalogItem, IntentSignal, RecommendationSet, SessionSummary
+
+SCHEMA_DIRECTORY = Path(__file__).parent / "json"
+RECORDS: dict[str, Any] = {
+    "catalog-item": CatalogItem,
+    "click-event": ClickEvent,
+    "control": Control,
+    "intent-signal": IntentSignal,
+    "recommendation-set": RecommendationSet,
+    "session-summary": SessionSummary,
+}
+
+
+def generate(name: str) -> bytes:
+    """Give the JSON Schema (2020-12) of the record called `name` as indented JSON."""
+    (root,), definitions = msgspec.json.schema_components([RECORDS[name]], ref_template="#/$defs/{name}")
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
+    return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_DIRECTORY.mkdir(exist_ok=True)
+    for record_name in RECORDS:
+        (SCHEMA_DIRECTORY / f"{record_name}.json").write_bytes(generate(record_name))

@@ -1,0 +1,100 @@
+"""Field mapping: how a shop's own JSON becomes a ClickEvent, stated in settings instead of code.
+
+[clickstream.mapping.paths]
+visitor_id = "user.id"
+event_type = "action"
+event_time = "ts"
+[clickstream.mapping.values.event_type]
+product_view = "view"
+order = "purchase"
+[clickstream.mapping]
+time_format = "unix_s"
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, get_args
+
+from msgspec import Struct, field
+
+from schemas.errors import UsageError
+from schemas.events import ClickEvent
+
+TimeFormat = Literal["rfc3339", "unix_s", "unix_ms", "unix_us"]
+FIELDS: frozenset[str] = frozenset(ClickEvent.__struct_fields__)
+_MAX_DEPTH = 16
+
+_TO_MS: dict[TimeFormat, Callable[[Any], Any]] = {
+    "rfc3339": lambda value: value,
+    "unix_s": lambda value: int(float(value) * 1000),
+    "unix_ms": int,
+    "unix_us": lambda value: int(value) // 1000,
+}
+
+
+class FieldMapping(Struct, frozen=True, kw_only=True):
+    """Where each ClickEvent field is found in the shop's JSON.
+
+    paths: by ClickEvent field, a dotted path into the shop's object; without one it is looked up by its own name.
+    values: by ClickEvent field, what a shop's value is called here; a value not listed is taken as it is.
+    time_format: of the event time; numbers and numeric strings are both read.
+    """
+
+    paths: dict[str, str] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+    time_format: TimeFormat = "rfc3339"
+
+    def __post_init__(self) -> None:
+        """Refuse a mapping that names what does not exist."""
+        for key in (*self.paths, *self.values):
+            if key not in FIELDS:
+                raise UsageError(f"clickstream.mapping: {key!r} is no field of a click; fields are {sorted(FIELDS)}")
+        for name, path in self.paths.items():
+            if not all(parts := path.split(".")) or len(parts) > _MAX_DEPTH:
+                raise UsageError(
+                    f"clickstream.mapping.paths.{name}: {path!r} is no dotted path of at most {_MAX_DEPTH} names"
+                )
+        if self.time_format not in get_args(TimeFormat):
+            raise UsageError(f"clickstream.mapping.time_format: {self.time_format!r} is none of {get_args(TimeFormat)}")
+
+    @property
+    def is_identity(self) -> bool:
+        """True where the shop writes ClickEvents as they are."""
+        return not self.paths and not self.values and self.time_format == "rfc3339"
+
+    def apply(self, shop_event: dict[str, Any]) -> dict[str, Any]:
+        """Give the ClickEvent fields of a shop's decoded JSON object; raises ValueError on an unreadable time."""
+        fields: dict[str, Any] = {}
+        for name in FIELDS:
+            value = _look_up(shop_event, self.paths.get(name, name))
+            if value is None:
+                continue
+            fields[name] = self._renamed(name, value)
+        if "event_time" in fields:
+            fields["event_time"] = self._time(fields["event_time"])
+        return fields
+
+    def _renamed(self, name: str, value: Any) -> Any:
+        if name in _ID_FIELDS and isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str):
+            return self.values.get(name, {}).get(value, value)
+        return value
+
+    def _time(self, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("event_time is a boolean")  # noqa: TRY004 - the contract of `apply`
+        try:
+            return _TO_MS[self.time_format](value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"event_time {value!r} is no {self.time_format} time") from error
+
+
+_ID_FIELDS = frozenset({"visitor_id", "item_id", "session_id", "event_id", "location", "device"})
+
+
+def _look_up(shop_event: Any, path: str) -> Any:
+    for name in path.split("."):
+        if not isinstance(shop_event, dict):
+            return None
+        shop_event = shop_event.get(name)
+    return shop_event

@@ -1,0 +1,141 @@
+"""What is stored of a visitor, and its codec: a fixed header, then msgpack.
+
+Header, 18 bytes big-endian: version (uint8), flags (uint8), due_ms (int64), clock_lag_ms (int64). It can be read
+without decoding the rest, so the expiry index of a recovered partition is built from the first bytes of each value.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from schemas.errors import InsessionError
+from schemas.ids import ItemId, SessionId
+from schemas.records import EndReason, SessionEvent, Status
+
+STATE_VERSION = 1
+NEVER_MS = 2**63 - 1
+_HEADER = struct.Struct(">BBqq")
+_HAS_CLOSINGS = 0b1
+
+
+class InputPosition(Struct, frozen=True, array_like=True):
+    """Where an input record lies in Kafka."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def record_id(self) -> str:
+        """Give the deterministic id that every output of this input carries."""
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+class OpenSession(Struct, frozen=True, array_like=True):
+    """The visitor's running session.
+
+    events: the latest ones in event-time order, bounded by the rules; `event_count` counts all.
+    seen: 64-bit hashes of the latest event ids, in arrival order, bounded by the rules.
+    """
+
+    session_id: SessionId
+    has_explicit_id: bool
+    started_ms: int
+    latest_ms: int
+    event_count: int
+    events: tuple[SessionEvent, ...]
+    seen: tuple[int, ...]
+    is_bot: bool = False
+    location: str | None = None
+    device: str | None = None
+
+
+class ClosedSession(Struct, frozen=True, array_like=True):
+    """A closed session, kept until its session-end record is surely acknowledged; a replay of `cause` re-emits it."""
+
+    cause: InputPosition
+    end_reason: EndReason
+    session: OpenSession
+
+
+class VisitorState(Struct, frozen=True, array_like=True):
+    """All that is kept of one visitor.
+
+    offsets: last offset that was applied, by input topic (a key has one partition); makes updates idempotent.
+    last_status: what became of the last clickstream offset, so that its replay answers alike.
+    clock_lag_ms: record timestamp minus event time of the latest event, never negative.
+    rate_level, rate_ms: the leaky bucket of the bot rule and the event time of its last change.
+    ended_ms: event time at which the last closed session ended; an event not later than it belongs to no session.
+    """
+
+    offsets: dict[str, int]
+    last_status: Status
+    latest_ms: int
+    clock_lag_ms: int = 0
+    session: OpenSession | None = None
+    closings: tuple[ClosedSession, ...] = ()
+    purchased: tuple[ItemId, ...] = ()
+    rate_level: float = 0.0
+    rate_ms: int = 0
+    ended_ms: int = -1
+
+
+class StateHeader(Struct, frozen=True):
+    """The first bytes of a stored state.
+
+    due_ms: event time at which a tick has work to do for the visitor; `NEVER_MS` = none.
+    """
+
+    due_ms: int
+    clock_lag_ms: int
+    has_closings: bool
+
+
+class StateVersionError(InsessionError):
+    """A stored value was written by a newer insession, or is no state at all. Stop: run the version that wrote it."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(VisitorState)
+
+Upgrade = Callable[[bytes], bytes]
+UPGRADES: Mapping[int, Upgrade] = {}
+"""By old version: turns that version's msgpack body into the next version's. Every released version stays readable."""
+
+
+def encode_state(state: VisitorState, *, due_ms: int) -> bytes:
+    """Serialise `state` with its header."""
+    flags = _HAS_CLOSINGS if state.closings else 0
+    return _HEADER.pack(STATE_VERSION, flags, due_ms, state.clock_lag_ms) + _encoder.encode(state)
+
+
+def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) -> VisitorState:
+    """Read a stored state of this or any earlier version; raises StateVersionError on a later one."""
+    version, body = _version_of(value), value[_HEADER.size :]
+    while version < STATE_VERSION:
+        body, version = upgrades[version](body), version + 1
+    try:
+        return _decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise StateVersionError(
+            f"a stored visitor state cannot be read ({error}); restore or wipe the state"
+        ) from error
+
+
+def read_header(value: bytes) -> StateHeader:
+    """Read the header only; raises StateVersionError as `decode_state` does."""
+    _version_of(value)
+    _, flags, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
+    return StateHeader(due_ms, clock_lag_ms, bool(flags & _HAS_CLOSINGS))
+
+
+def _version_of(value: bytes) -> int:
+    if len(value) < _HEADER.size or not 1 <= value[0] <= STATE_VERSION:
+        found = value[0] if value else "nothing"
+        raise StateVersionError(
+            f"a stored visitor state has version {found}, this insession reads 1 to {STATE_VERSION}; "
+            "run the version that wrote it, or start from an empty state"
+        )
+    return value[0]

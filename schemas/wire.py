@@ -1,0 +1,20 @@
+"""JSON on the wire: one encoder, one decoder a record type."""
+
+import msgspec
+
+from schemas.events import Control
+from schemas.records import CatalogItem, IntentSignal, RecommendationSet, SessionSummary
+
+WireRecord = RecommendationSet | IntentSignal | SessionSummary | CatalogItem | Control
+
+_encoder = msgspec.json.Encoder()
+decode_control = msgspec.json.Decoder(Control).decode
+decode_catalog_item = msgspec.json.Decoder(CatalogItem).decode
+decode_recommendation_set = msgspec.json.Decoder(RecommendationSet).decode
+decode_intent_signal = msgspec.json.Decoder(IntentSignal).decode
+decode_session_summary = msgspec.json.Decoder(SessionSummary).decode
+
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Serialise a wire record as compact UTF-8 JSON."""
+    return _encoder.encode(record)

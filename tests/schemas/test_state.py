@@ -1,0 +1,78 @@
+import msgspec
+import pytest
+
+from schemas.ids import ItemId, SessionId
+from schemas.records import SessionEvent
+from schemas.state import (
+    NEVER_MS,
+    ClosedSession,
+    InputPosition,
+    OpenSession,
+    StateVersionError,
+    VisitorState,
+    decode_state,
+    encode_state,
+    read_header,
+)
+
+SESSION = OpenSession(
+    session_id=SessionId("s"),
+    has_explicit_id=False,
+    started_ms=1,
+    latest_ms=2,
+    event_count=1,
+    events=(SessionEvent("view", 2, ItemId("i"), 9.5),),
+    seen=(2**64 - 1,),
+)
+STATE = VisitorState(
+    offsets={"clickstream": 7},
+    last_status="answered",
+    latest_ms=2,
+    clock_lag_ms=40,
+    session=SESSION,
+    closings=(ClosedSession(InputPosition("clickstream", 0, 7), "inactivity", SESSION),),
+    purchased=(ItemId("i"),),
+)
+
+
+def test_state_round_trips() -> None:
+    """What is stored is what is read back, 64-bit hashes and nested sessions included."""
+    assert decode_state(encode_state(STATE, due_ms=99)) == STATE
+
+
+def test_header_is_readable_without_the_body() -> None:
+    """The expiry index of a recovered partition needs the first bytes only."""
+    header = read_header(encode_state(STATE, due_ms=99)[:18])
+    assert (header.due_ms, header.clock_lag_ms, header.has_closings) == (99, 40, True)
+
+
+def test_never_due_fits_the_header() -> None:
+    """A state without a next deadline is stored as the largest signed 64-bit time."""
+    assert read_header(encode_state(STATE, due_ms=NEVER_MS)).due_ms == NEVER_MS
+
+
+@pytest.mark.parametrize("value", [b"", b"\x02" + bytes(40), b"\x00" + bytes(40), b"\x01short"])
+def test_foreign_values_are_refused_with_a_remedy(value: bytes) -> None:
+    """A value of a newer version, or none of ours, stops the worker with a message instead of resetting the visitor."""
+    with pytest.raises(StateVersionError, match="run the version that wrote it|restore or wipe"):
+        decode_state(value)
+
+
+def test_body_that_is_no_state_is_refused() -> None:
+    """A right header before a wrong body is refused too."""
+    with pytest.raises(StateVersionError, match="cannot be read"):
+        decode_state(encode_state(STATE, due_ms=1)[:18] + msgspec.msgpack.encode({"a": 1}))
+
+
+def test_older_versions_are_read_through_the_upgrades(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each upgrade turns one version's body into the next version's, in order."""
+    monkeypatch.setattr("schemas.state.STATE_VERSION", 3)
+    body = encode_state(STATE, due_ms=1)[18:]
+    steps: list[int] = []
+
+    def step(version: int) -> object:
+        return lambda old: (steps.append(version), old)[1]
+
+    value = b"\x01" + bytes(17) + body
+    assert decode_state(value, upgrades={1: step(1), 2: step(2)}) == STATE  # type: ignore[dict-item]
+    assert steps == [1, 2]
