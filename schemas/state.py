@@ -36,12 +36,14 @@ class InputPosition(Struct, frozen=True, array_like=True):
 class OpenSession(Struct, frozen=True, array_like=True):
     """The visitor's running session.
 
+    session_id: the shop's own id where the opening event had one, else the opening record's id; never changes.
+    explicit_id: the shop's own id, as soon as an event brought one; another one ends the session.
     events: the latest ones in event-time order, bounded by the rules; `event_count` counts all.
     seen: 64-bit hashes of the latest event ids, in arrival order, bounded by the rules.
     """
 
     session_id: SessionId
-    has_explicit_id: bool
+    explicit_id: SessionId | None
     started_ms: int
     latest_ms: int
     event_count: int

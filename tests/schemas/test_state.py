@@ -17,7 +17,7 @@ from schemas.state import (
 
 SESSION = OpenSession(
     session_id=SessionId("s"),
-    has_explicit_id=False,
+    explicit_id=None,
     started_ms=1,
     latest_ms=2,
     event_count=1,
@@ -54,7 +54,7 @@ def test_never_due_fits_the_header() -> None:
 @pytest.mark.parametrize("value", [b"", b"\x02" + bytes(40), b"\x00" + bytes(40), b"\x01short"])
 def test_foreign_values_are_refused_with_a_remedy(value: bytes) -> None:
     """A value of a newer version, or none of ours, stops the worker with a message instead of resetting the visitor."""
-    with pytest.raises(StateVersionError, match="run the version that wrote it|restore or wipe"):
+    with pytest.raises(StateVersionError, match=r"run the version that wrote it|restore or wipe"):
         decode_state(value)
 
 

@@ -12,12 +12,12 @@ RECORD_TIME_MS = 1_700_000_000_000
 IDENTITY = FieldMapping()
 
 
-def click(**changes: Any) -> bytes:
+def _click(**changes: Any) -> bytes:
     fields = {"visitor_id": "v1", "event_type": "view", "event_time": RECORD_TIME_MS, "item_id": "i1"} | changes
     return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
 
 
-def reason(value: bytes | None, key: bytes | None = b"v1") -> str | None:
+def _reason(value: bytes | None, key: bytes | None = b"v1") -> str | None:
     parsed = parse_click(key, value, RECORD_TIME_MS, IDENTITY)
     return parsed.reason if isinstance(parsed, Rejection) else None
 
@@ -25,7 +25,7 @@ def reason(value: bytes | None, key: bytes | None = b"v1") -> str | None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (click(), None),
+        (_click(), None),
         (None, "null_value"),
         (b"", "undecodable"),
         (b"\xff\xfe", "undecodable"),
@@ -33,47 +33,47 @@ def reason(value: bytes | None, key: bytes | None = b"v1") -> str | None:
         (b'{"a":' * 5000 + b"1" + b"}" * 5000, "undecodable"),
         (b"[1]", "invalid_field"),
         (b'{"visitor_id": "v1"}', "invalid_field"),
-        (click(event_type="teleport"), "invalid_field"),
-        (click(visitor_id=7), "invalid_field"),
-        (click(visitor_id=""), "invalid_field"),
-        (click(item_id="x" * 257), "invalid_field"),
-        (click(price=-1), "invalid_field"),
-        (click(price="12"), "invalid_field"),
-        (click(event_time="2023-11-14T22:13:20"), "invalid_field"),
-        (click(event_time="yesterday"), "invalid_field"),
-        (click(item_id=None), "missing_item"),
-        (click(item_id=None, event_type="search", query="boots"), None),
-        (click(event_time=EARLIEST_TIME_MS), None),
-        (click(event_time=EARLIEST_TIME_MS - 1), "absurd_time"),
-        (click(event_time=RECORD_TIME_MS // 1000), "absurd_time"),
-        (click(event_time=RECORD_TIME_MS + MAX_FUTURE_MS), None),
-        (click(event_time=RECORD_TIME_MS + MAX_FUTURE_MS + 1), "absurd_time"),
-        (click(event_time=10**18), "absurd_time"),
-        (click(surprise="extra fields are the shop's own business"), None),
+        (_click(event_type="teleport"), "invalid_field"),
+        (_click(visitor_id=7), "invalid_field"),
+        (_click(visitor_id=""), "invalid_field"),
+        (_click(item_id="x" * 257), "invalid_field"),
+        (_click(price=-1), "invalid_field"),
+        (_click(price="12"), "invalid_field"),
+        (_click(event_time="2023-11-14T22:13:20"), "invalid_field"),
+        (_click(event_time="yesterday"), "invalid_field"),
+        (_click(item_id=None), "missing_item"),
+        (_click(item_id=None, event_type="search", query="boots"), None),
+        (_click(event_time=EARLIEST_TIME_MS), None),
+        (_click(event_time=EARLIEST_TIME_MS - 1), "absurd_time"),
+        (_click(event_time=RECORD_TIME_MS // 1000), "absurd_time"),
+        (_click(event_time=RECORD_TIME_MS + MAX_FUTURE_MS), None),
+        (_click(event_time=RECORD_TIME_MS + MAX_FUTURE_MS + 1), "absurd_time"),
+        (_click(event_time=10**18), "absurd_time"),
+        (_click(surprise="extra fields are the shop's own business"), None),
     ],
 )
 def test_bad_input_gets_its_reason_code(value: bytes | None, expected: str | None) -> None:
     """Each way to be wrong has one reason; what is right passes."""
-    assert reason(value) == expected
+    assert _reason(value) == expected
 
 
 def test_giant_values_are_refused_before_decoding() -> None:
     """One byte over the limit is not decoded; the limit itself is."""
-    padding = MAX_VALUE_BYTES - len(click(query=""))
-    assert reason(click(query="x" * padding)) == "invalid_field"
-    assert reason(click(query="x" * (padding + 1))) == "too_large"
+    padding = MAX_VALUE_BYTES - len(_click(query=""))
+    assert _reason(_click(query="x" * padding)) == "invalid_field"
+    assert _reason(_click(query="x" * (padding + 1))) == "too_large"
 
 
 @pytest.mark.parametrize("key", [None, b"", b"v2", b"v1 "])
 def test_a_key_that_is_not_the_visitor_is_refused(key: bytes | None) -> None:
     """A wrong key means a wrong partition, which would split the visitor's state in silence."""
-    assert reason(click(), key=key) == "key_mismatch"
+    assert _reason(_click(), key=key) == "key_mismatch"
 
 
 def test_event_time_is_read_as_rfc3339_and_as_unix_milliseconds() -> None:
     """Both wire forms of a time give the same milliseconds."""
-    text = parse_click(b"v1", click(event_time="2023-11-14T23:13:20.5+01:00"), RECORD_TIME_MS, IDENTITY)
-    number = parse_click(b"v1", click(event_time=RECORD_TIME_MS + 500), RECORD_TIME_MS, IDENTITY)
+    text = parse_click(b"v1", _click(event_time="2023-11-14T23:13:20.5+01:00"), RECORD_TIME_MS, IDENTITY)
+    number = parse_click(b"v1", _click(event_time=RECORD_TIME_MS + 500), RECORD_TIME_MS, IDENTITY)
     assert isinstance(text, ClickEvent)
     assert isinstance(number, ClickEvent)
     assert text.event_time_ms == number.event_time_ms == RECORD_TIME_MS + 500

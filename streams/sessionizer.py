@@ -1,0 +1,331 @@
+"""Sessions in event time, as pure decisions: `(state, event, arrival) -> (state, outputs)`.
+
+A worked example (gap 30 min, grace 60 s; times in minutes):
+
+    arrives  event time  what happens
+    1        0           opens session S1
+    2        20          joins S1 (within the gap)
+    3        19.5        joins S1 before the event of 20 (30 s behind the visitor's latest: within grace)
+    4        18          late (2 min behind): answered from a cheap tier, no state moves
+    5        50          joins S1: the gap is inclusive
+    6        80.1        ends S1 (`inactivity`) and opens S2
+    7        80.05       joins S2: it is not older than the end of S1, and within grace of 80.1
+
+A session also ends at `max_session_duration`, when an explicit session id changes, and on a `session_end` event. It is
+never merged and never reopened. Ticks end sessions that nobody clicks in any more; see `Sessionizer.tick`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from typing import Literal
+
+from msgspec.structs import replace
+
+from schemas.errors import UsageError
+from schemas.events import ClickEvent, from_unix_ms
+from schemas.ids import EventId, ItemId, SessionId
+from schemas.records import SessionEvent, SessionSummary, Status
+from schemas.state import NEVER_MS, ClosedSession, InputPosition, OpenSession, VisitorState
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """When a session begins, ends, and what is kept of it."""
+
+    inactivity_gap: timedelta = timedelta(minutes=30)
+    grace_period: timedelta = timedelta(seconds=60)
+    max_session_duration: timedelta = timedelta(hours=12)
+    allowed_skew: timedelta = timedelta(seconds=60)
+    visitor_retention: timedelta = timedelta(days=30)
+    max_kept_events: int = 50
+    max_seen_event_ids: int = 200
+    max_purchased_items: int = 200
+    bot_events_per_minute: float = 120.0
+    bot_burst_events: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse rules that contradict each other."""
+        if not timedelta(0) <= self.grace_period < self.inactivity_gap <= self.max_session_duration:
+            raise UsageError(
+                "sessions: 0 <= grace_period < inactivity_gap <= max_session_duration must hold, found "
+                f"{self.grace_period}, {self.inactivity_gap}, {self.max_session_duration}"
+            )
+        if self.visitor_retention < self.max_session_duration or self.allowed_skew < timedelta(0):
+            raise UsageError(
+                "sessions: visitor_retention must be at least max_session_duration, allowed_skew at least 0"
+            )
+        for name in ("max_kept_events", "max_seen_event_ids", "bot_events_per_minute", "bot_burst_events"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"sessions.{name} must be above 0, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Where and when an input record reached Kafka; record_time_ms is the record's timestamp, Unix milliseconds."""
+
+    position: InputPosition
+    record_time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """What one input does to one visitor.
+
+    state: to be written, also when nothing moved (a replay writes again); None = nothing is to be written.
+    closings: sessions that this input ended; each becomes one session-end record.
+    """
+
+    state: VisitorState | None
+    status: Status
+    closings: tuple[ClosedSession, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult:
+    """What a tick does to one visitor; state None = forget the visitor (tombstone)."""
+
+    state: VisitorState | None
+    closings: tuple[ClosedSession, ...] = ()
+
+
+Timing = Literal["fits", "late", "inactivity", "max_duration", "session_id_changed"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputTopics:
+    """The two inputs of the actor, and how many offsets of a partition can be unacknowledged at once.
+
+    A closing whose cause lies further back than that is known to be on the broker, so the state drops it.
+    """
+
+    clickstream: str
+    control: str
+    clickstream_window: int = 256
+    control_window: int = 4
+
+    def window(self, topic: str) -> int:
+        """Give the most offsets of a partition of `topic` that can be unacknowledged at once."""
+        return self.control_window if topic == self.control else self.clickstream_window
+
+
+class Sessionizer:
+    """The session rules; holds no state, so every method is a function of its arguments."""
+
+    def __init__(self, rules: SessionRules, topics: InputTopics) -> None:
+        self._rules = rules
+        self._topics = topics
+        self._gap_ms = _ms(rules.inactivity_gap)
+        self._grace_ms = _ms(rules.grace_period)
+        self._max_duration_ms = _ms(rules.max_session_duration)
+        self._skew_ms = _ms(rules.allowed_skew)
+        self._retention_ms = _ms(rules.visitor_retention)
+        self._bot_events_per_ms = rules.bot_events_per_minute / 60_000
+
+    def advance(self, state: VisitorState | None, event: ClickEvent, arrival: Arrival) -> Advance:
+        """Apply one click to its visitor's state."""
+        if event.consent is False:
+            return Advance(None, "no_consent")
+        replayed = _replayed(state, arrival.position)
+        if replayed is not None:
+            return replayed
+        time_ms = min(event.event_time_ms, arrival.record_time_ms + self._skew_ms)
+        state = state or VisitorState(offsets={}, last_status="answered", latest_ms=time_ms)
+        if _is_duplicate(state.session, event):
+            moved = Advance(state, "duplicate")
+        elif time_ms < max(state.latest_ms - self._grace_ms, state.ended_ms):
+            moved = Advance(state, "late")
+        elif event.event_type == "session_end":
+            moved = self._ended(state, event, time_ms, arrival.position)
+        else:
+            moved = self._clicked(state, event, time_ms, arrival)
+        return self._applied(moved, arrival.position)
+
+    def tick(self, state: VisitorState, position: InputPosition, stream_time_ms: int) -> TickResult | None:
+        """End the visitor's session if it expired by `stream_time_ms`; None where there is nothing to write.
+
+        A session expires when no event that belongs to it can arrive in time any more: after gap and grace (as in Kafka
+        Streams, apache/kafka#10824). A visitor without a session is forgotten after `visitor_retention`.
+        """
+        last = state.offsets.get(position.topic)
+        if last is not None and position.offset < last:
+            return None
+        if repeated := _caused_by(state, position):
+            return TickResult(state, repeated)
+        if state.session is not None and stream_time_ms > self._expires_ms(state.session):
+            closed = ClosedSession(position, "inactivity", state.session)
+            moved, closings = _close(state, state.session, closed)
+            return TickResult(self._applied(Advance(moved, state.last_status), position).state, closings)
+        if state.session is None and stream_time_ms > state.latest_ms + self._retention_ms:
+            return TickResult(None)
+        if len(self._unacknowledged(state, position)) < len(state.closings):
+            return TickResult(self._applied(Advance(state, state.last_status), position).state)
+        return None
+
+    def due_ms(self, state: VisitorState) -> int:
+        """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
+        if state.session is not None:
+            return self._expires_ms(state.session) + 1
+        if any(closed.cause.topic == self._topics.control for closed in state.closings):
+            return state.latest_ms
+        return min(state.latest_ms + self._retention_ms + 1, NEVER_MS)
+
+    def _expires_ms(self, session: OpenSession) -> int:
+        return session.latest_ms + self._gap_ms + self._grace_ms
+
+    def _ended(self, state: VisitorState, event: ClickEvent, time_ms: int, position: InputPosition) -> Advance:
+        """Apply a `session_end` event: it ends the open session it belongs to and opens none."""
+        session = state.session
+        if session is None or self._timing(state, session, event, time_ms) in {"late", "session_id_changed"}:
+            return Advance(state, "ended")
+        state, closings = _close(state, session, ClosedSession(position, "session_end_event", session))
+        ended_ms = max(session.latest_ms, time_ms)
+        return Advance(replace(state, ended_ms=ended_ms, latest_ms=max(state.latest_ms, ended_ms)), "ended", closings)
+
+    def _clicked(self, state: VisitorState, event: ClickEvent, time_ms: int, arrival: Arrival) -> Advance:
+        session = state.session
+        closings: tuple[ClosedSession, ...] = ()
+        if session is not None:
+            timing = self._timing(state, session, event, time_ms)
+            if timing == "late":
+                return Advance(state, "late")
+            if timing != "fits":
+                state, closings = _close(state, session, ClosedSession(arrival.position, timing, session))
+        session = state.session or _open(event, time_ms, arrival.position)
+        if session.is_bot:
+            return Advance(state, "bot")
+        state = self._metered(state, time_ms)
+        if state.rate_level > self._rules.bot_burst_events:
+            return Advance(replace(state, session=replace(session, is_bot=True)), "bot", closings)
+        joined = self._joined(session, event, time_ms)
+        moved = replace(
+            state,
+            latest_ms=max(state.latest_ms, time_ms),
+            clock_lag_ms=max(0, arrival.record_time_ms - time_ms),
+            session=joined,
+            purchased=self._purchased(state, event),
+        )
+        return Advance(moved, "answered", closings)
+
+    def _timing(self, state: VisitorState, session: OpenSession, event: ClickEvent, time_ms: int) -> Timing:
+        """Tell how an event in time lies to the open session; an older event of another id belongs to a closed one."""
+        if time_ms > session.latest_ms + self._gap_ms:
+            return "inactivity"
+        if time_ms - session.started_ms > self._max_duration_ms:
+            return "max_duration"
+        if event.session_id is not None and session.explicit_id not in {None, event.session_id}:
+            return "session_id_changed" if time_ms >= state.latest_ms else "late"
+        return "late" if session.latest_ms - time_ms > self._max_duration_ms else "fits"
+
+    def _joined(self, session: OpenSession, event: ClickEvent, time_ms: int) -> OpenSession:
+        kept = _inserted(session.events, SessionEvent(event.event_type, time_ms, event.item_id, event.price))
+        seen = session.seen if event.event_id is None else (*session.seen, _id_hash(event.event_id))
+        is_latest = time_ms >= session.latest_ms
+        return replace(
+            session,
+            explicit_id=session.explicit_id or event.session_id,
+            started_ms=min(session.started_ms, time_ms),
+            latest_ms=max(session.latest_ms, time_ms),
+            event_count=session.event_count + 1,
+            events=kept[-self._rules.max_kept_events :],
+            seen=seen[-self._rules.max_seen_event_ids :],
+            location=(event.location if is_latest else None) or session.location,
+            device=(event.device if is_latest else None) or session.device,
+        )
+
+    def _purchased(self, state: VisitorState, event: ClickEvent) -> tuple[ItemId, ...]:
+        if event.event_type != "purchase" or event.item_id is None or event.item_id in state.purchased:
+            return state.purchased
+        return (*state.purchased, event.item_id)[-self._rules.max_purchased_items :]
+
+    def _metered(self, state: VisitorState, time_ms: int) -> VisitorState:
+        """Leaky bucket in event time: an event adds one, `bot_events_per_minute` leak."""
+        leaked = max(0, time_ms - state.rate_ms) * self._bot_events_per_ms
+        return replace(state, rate_level=max(0.0, state.rate_level - leaked) + 1, rate_ms=max(state.rate_ms, time_ms))
+
+    def _applied(self, moved: Advance, position: InputPosition) -> Advance:
+        assert moved.state is not None
+        state = replace(
+            moved.state,
+            offsets={**moved.state.offsets, position.topic: position.offset},
+            last_status=moved.status,
+            closings=self._unacknowledged(moved.state, position),
+        )
+        return Advance(state, moved.status, moved.closings)
+
+    def _unacknowledged(self, state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+        oldest = position.offset - self._topics.window(position.topic)
+        return tuple(c for c in state.closings if c.cause.topic != position.topic or c.cause.offset >= oldest)
+
+
+def _open(event: ClickEvent, time_ms: int, position: InputPosition) -> OpenSession:
+    return OpenSession(
+        session_id=event.session_id or SessionId(position.record_id),
+        explicit_id=event.session_id,
+        started_ms=time_ms,
+        latest_ms=time_ms,
+        event_count=0,
+        events=(),
+        seen=(),
+        location=event.location,
+        device=event.device,
+    )
+
+
+def _close(
+    state: VisitorState, session: OpenSession, closed: ClosedSession
+) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
+    """End the open session. One that a bot opened and never joined has no event and leaves no session end."""
+    closings = (closed,) if session.event_count else ()
+    ended = replace(state, session=None, closings=(*state.closings, *closings), ended_ms=session.latest_ms)
+    return ended, closings
+
+
+def summarise(closed: ClosedSession, visitor_key: str) -> SessionSummary:
+    """Make the session-end record of a closed session; visitor_key is the pseudonym of its visitor."""
+    session = closed.session
+    return SessionSummary(
+        id=f"{closed.cause.record_id}-{visitor_key}",
+        visitor_key=visitor_key,
+        session_id=session.session_id,
+        end_reason=closed.end_reason,
+        started_at=from_unix_ms(session.started_ms),
+        ended_at=from_unix_ms(session.latest_ms),
+        event_count=session.event_count,
+        events=list(session.events),
+        is_bot=session.is_bot,
+        location=session.location,
+        device=session.device,
+    )
+
+
+def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | None:
+    """Recognise an offset that the state holds already: the state is rewritten unchanged, its closings re-emitted."""
+    last = None if state is None else state.offsets.get(position.topic)
+    if state is None or last is None or position.offset > last:
+        return None
+    return Advance(state, state.last_status if position.offset == last else "replayed", _caused_by(state, position))
+
+
+def _caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+    return tuple(closed for closed in state.closings if closed.cause == position)
+
+
+def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[SessionEvent, ...]:
+    """Insert by event time; events of equal time keep their order of arrival."""
+    at = len(events)
+    while at > 0 and events[at - 1].time_ms > event.time_ms:
+        at -= 1
+    return (*events[:at], event, *events[at:])
+
+
+def _is_duplicate(session: OpenSession | None, event: ClickEvent) -> bool:
+    return session is not None and event.event_id is not None and _id_hash(event.event_id) in session.seen
+
+
+def _id_hash(event_id: EventId) -> int:
+    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest())
+
+
+def _ms(duration: timedelta) -> int:
+    return duration // timedelta(milliseconds=1)

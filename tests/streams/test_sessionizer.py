@@ -1,0 +1,413 @@
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.errors import UsageError
+from schemas.events import ClickEvent
+from schemas.state import InputPosition, VisitorState
+from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer, SessionRules, summarise
+
+GAP_MS = 30 * 60_000
+GRACE_MS = 60_000
+START_MS = 1_700_000_000_000
+RULES = SessionRules(bot_burst_events=1000)
+TOPICS = InputTopics("clicks", "control", clickstream_window=256, control_window=4)
+
+
+class Visitor:
+    """Feeds one visitor's events to the sessionizer at consecutive offsets."""
+
+    def __init__(self, rules: SessionRules = RULES) -> None:
+        self.sessionizer = Sessionizer(rules, TOPICS)
+        self.state: VisitorState | None = None
+        self.offset = -1
+        self.control_offset = -1
+
+    def click(
+        self, at_ms: int = 0, event_type: str = "view", *, record_ms: int | None = None, **fields: Any
+    ) -> Advance:
+        """Apply an event at START_MS + at_ms; its record is timestamped alike unless told."""
+        self.offset += 1
+        return self.at_offset(self.offset, at_ms, event_type, record_ms=record_ms, **fields)
+
+    def at_offset(
+        self, offset: int, at_ms: int, event_type: str = "view", *, record_ms: int | None = None, **fields: Any
+    ) -> Advance:
+        """Apply an event at a given offset."""
+        fields = {"item_id": f"i{at_ms}"} | fields
+        event = ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
+        arrival = Arrival(InputPosition("clicks", 0, offset), START_MS + (at_ms if record_ms is None else record_ms))
+        advance = self.sessionizer.advance(self.state, event, arrival)
+        self.state = advance.state or self.state
+        return advance
+
+    def tick(self, at_ms: int, offset: int | None = None) -> Any:
+        """Apply a tick at stream time START_MS + at_ms."""
+        assert self.state is not None
+        self.control_offset = self.control_offset + 1 if offset is None else offset
+        position = InputPosition("control", 0, self.control_offset)
+        result = self.sessionizer.tick(self.state, position, START_MS + at_ms)
+        if result is not None:
+            self.state = result.state
+        return result
+
+    @property
+    def times(self) -> list[int]:
+        """Event times of the open session, relative to START_MS."""
+        assert self.state is not None
+        assert self.state.session is not None
+        return [event.time_ms - START_MS for event in self.state.session.events]
+
+
+@pytest.mark.parametrize(("step_ms", "ends"), [(GAP_MS - 1, False), (GAP_MS, False), (GAP_MS + 1, True)])
+def test_inactivity_gap_is_inclusive(step_ms: int, ends: bool) -> None:
+    """An event at exactly the gap joins the session; one millisecond later it starts the next."""
+    visitor = Visitor()
+    visitor.click(0)
+    advance = visitor.click(step_ms)
+    assert [closed.end_reason for closed in advance.closings] == (["inactivity"] if ends else [])
+    assert visitor.times == ([step_ms] if ends else [0, step_ms])
+
+
+@pytest.mark.parametrize(
+    ("behind_ms", "status"), [(GRACE_MS - 1, "answered"), (GRACE_MS, "answered"), (GRACE_MS + 1, "late")]
+)
+def test_grace_period_is_inclusive(behind_ms: int, status: str) -> None:
+    """An event at exactly the grace period behind the latest is inserted; one millisecond older it is late."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.click(10 * 60_000)
+    advance = visitor.click(10 * 60_000 - behind_ms)
+    assert advance.status == status
+    assert visitor.times == sorted(visitor.times)
+    assert len(visitor.times) == (3 if status == "answered" else 2)
+
+
+def test_late_event_moves_nothing_but_the_offset() -> None:
+    """A late event leaves the session, the clock and the purchases as they were."""
+    visitor = Visitor()
+    visitor.click(10 * 60_000)
+    before = visitor.state
+    visitor.click(0, "purchase")
+    assert before is not None
+    assert visitor.state is not None
+    assert visitor.state.offsets == {"clicks": 1}
+    assert visitor.state.session == before.session
+    assert visitor.state.purchased == ()
+
+
+@pytest.mark.parametrize(("length_ms", "ends"), [(-1, False), (0, False), (1, True)])
+def test_max_session_duration_is_inclusive(length_ms: int, ends: bool) -> None:
+    """A session lasts at most the maximum; the first event beyond it starts the next."""
+    rules = SessionRules(max_session_duration=timedelta(minutes=40), bot_burst_events=1000)
+    visitor = Visitor(rules)
+    visitor.click(0)
+    visitor.click(20 * 60_000)
+    advance = visitor.click(40 * 60_000 + length_ms)
+    assert [closed.end_reason for closed in advance.closings] == (["max_duration"] if ends else [])
+
+
+def test_explicit_ids_a_b_a_are_three_sessions() -> None:
+    """A change of the shop's session id ends the session; a former id coming back starts a new one."""
+    visitor = Visitor()
+    assert visitor.click(0, session_id="A").closings == ()
+    (first,) = visitor.click(1000, session_id="B").closings
+    (second,) = visitor.click(2000, session_id="A").closings
+    assert [c.session.session_id for c in (first, second)] == ["A", "B"]
+    assert {c.end_reason for c in (first, second)} == {"session_id_changed"}
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert visitor.state.session.event_count == 1
+
+
+def test_older_event_of_another_session_id_is_late() -> None:
+    """An event within grace that belongs to the session before does not end the open one."""
+    visitor = Visitor()
+    visitor.click(0, session_id="A")
+    visitor.click(1000, session_id="B")
+    advance = visitor.click(500, session_id="A")
+    assert (advance.status, advance.closings) == ("late", ())
+    assert visitor.times == [1000]
+
+
+def test_event_older_than_the_last_closed_session_is_late() -> None:
+    """Nothing is inserted behind a close, even within grace and without an id."""
+    visitor = Visitor()
+    visitor.click(0, session_id="A")
+    visitor.click(1000, session_id="A")
+    visitor.click(1500, session_id="B")
+    assert visitor.click(999).status == "late"
+    assert visitor.click(1000).status == "answered"
+
+
+def test_session_id_that_comes_late_is_adopted() -> None:
+    """A session opened without an id takes the first explicit one and keeps the id that was answered with."""
+    visitor = Visitor()
+    visitor.click(0)
+    assert visitor.click(1000, session_id="A").closings == ()
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert visitor.state.session.session_id == "clicks-0-0"
+    assert len(visitor.click(2000, session_id="B").closings) == 1
+
+
+def test_duplicate_is_recognised_by_event_id_inside_the_session() -> None:
+    """The second event of an id changes nothing; without an id nothing is deduplicated."""
+    visitor = Visitor()
+    assert visitor.click(0, event_id="e1").status == "answered"
+    assert visitor.click(5, event_id="e1").status == "duplicate"
+    assert visitor.click(5, event_id="e2").status == "answered"
+    assert visitor.click(6).status == visitor.click(6).status == "answered"
+    assert visitor.times == [0, 5, 6, 6]
+
+
+def test_deduplication_memory_is_bounded() -> None:
+    """The oldest event ids are forgotten first."""
+    visitor = Visitor(replace(RULES, max_seen_event_ids=2))
+    for name in ("a", "b", "c"):
+        visitor.click(0, event_id=name)
+    assert visitor.click(0, event_id="c").status == "duplicate"
+    assert visitor.click(0, event_id="a").status == "answered"
+
+
+def test_future_event_time_counts_at_most_as_arrival_plus_allowed_skew() -> None:
+    """A clock that runs ahead cannot push the visitor's time beyond the allowed skew."""
+    visitor = Visitor()
+    visitor.click(3_600_000, record_ms=0)
+    assert visitor.times == [60_000]
+    assert visitor.click(1, record_ms=1).status == "answered"
+
+
+def test_clock_that_runs_behind_is_no_reason_to_be_late() -> None:
+    """Time is the event's: a visitor whose clock is an hour slow has an ordinary session."""
+    visitor = Visitor()
+    statuses = {visitor.click(at_ms, record_ms=at_ms + 3_600_000).status for at_ms in (0, 1000, 2000)}
+    assert statuses == {"answered"}
+    assert visitor.state is not None
+    assert visitor.state.clock_lag_ms == 3_600_000
+
+
+def test_ten_year_old_log_has_no_late_event() -> None:
+    """Only the visitor's own order in time decides what is late, never the wall clock."""
+    visitor = Visitor()
+    decade_ms = 10 * 365 * 24 * 3_600_000
+    statuses = {visitor.click(at_ms - decade_ms, record_ms=0).status for at_ms in range(0, 10 * GAP_MS, GAP_MS // 2)}
+    assert statuses == {"answered"}
+
+
+def test_session_end_event_closes_and_opens_nothing() -> None:
+    """A session_end event ends the open session; a second one finds nothing to end."""
+    visitor = Visitor()
+    visitor.click(0)
+    advance = visitor.click(1000, "session_end", item_id=None)
+    assert advance.status == "ended"
+    assert [closed.end_reason for closed in advance.closings] == ["session_end_event"]
+    assert visitor.click(2000, "session_end", item_id=None).closings == ()
+    assert visitor.click(500).status == "late"
+
+
+def test_no_consent_leaves_no_trace() -> None:
+    """Without consent nothing is written, and an earlier state stays as it was."""
+    visitor = Visitor()
+    visitor.click(0)
+    before = visitor.state
+    advance = visitor.click(1000, consent=False)
+    assert (advance.state, advance.status) == (None, "no_consent")
+    assert visitor.state == before
+
+
+def test_visitor_over_the_rate_limit_is_a_bot_until_the_session_ends() -> None:
+    """A burst beyond the limit marks the session: its events are answered cheaply and move nothing."""
+    visitor = Visitor(SessionRules(bot_burst_events=5, bot_events_per_minute=1))
+    statuses = [visitor.click(n).status for n in range(8)]
+    assert statuses == ["answered"] * 5 + ["bot"] * 3
+    assert len(visitor.times) == 5
+    advance = visitor.click(GAP_MS + 5)
+    assert advance.status == "answered"
+    assert advance.closings[0].session.is_bot
+
+
+def test_human_pace_never_looks_like_a_bot() -> None:
+    """Events at just under the allowed rate leak away as fast as they come."""
+    visitor = Visitor(SessionRules(bot_burst_events=5, bot_events_per_minute=60, max_kept_events=5))
+    assert {visitor.click(n * 1000).status for n in range(200)} == {"answered"}
+
+
+def test_kept_events_are_bounded_and_counted() -> None:
+    """The latest events are kept, all are counted, and the start of the session is not forgotten."""
+    visitor = Visitor(replace(RULES, max_kept_events=3))
+    for n in range(6):
+        visitor.click(n)
+    assert visitor.times == [3, 4, 5]
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert (visitor.state.session.event_count, visitor.state.session.started_ms) == (6, START_MS)
+
+
+def test_purchases_outlive_the_session() -> None:
+    """What was bought is remembered across sessions, once each and bounded."""
+    visitor = Visitor(replace(RULES, max_purchased_items=2))
+    for n, item in enumerate(("a", "b", "b", "c")):
+        visitor.click(n * (GAP_MS + 1), "purchase", item_id=item)
+    assert visitor.state is not None
+    assert visitor.state.purchased == ("b", "c")
+
+
+def test_replay_of_the_last_offset_answers_alike_and_writes_the_same_state() -> None:
+    """After a crash the last offset comes again: same status, same state, same session end."""
+    visitor = Visitor()
+    visitor.click(0)
+    first = visitor.click(GAP_MS + 1)
+    again = visitor.at_offset(1, GAP_MS + 1)
+    assert again == first
+
+
+def test_replay_of_an_older_offset_changes_nothing() -> None:
+    """An offset below the visitor's last is `replayed`, writes the state again and re-emits only its own closing."""
+    visitor = Visitor()
+    visitor.click(0)
+    closing = visitor.click(GAP_MS + 1)
+    visitor.click(GAP_MS + 2)
+    before = visitor.state
+    again = visitor.at_offset(1, GAP_MS + 1)
+    assert (again.status, again.state, again.closings) == ("replayed", before, closing.closings)
+    assert visitor.at_offset(0, 0).closings == ()
+
+
+def test_closing_is_kept_while_its_record_may_be_unacknowledged() -> None:
+    """A quick A, B, A flip keeps both closings; offsets beyond the window drop them."""
+    visitor = Visitor()
+    for n, session_id in enumerate(("A", "B", "C")):
+        visitor.click(n, session_id=session_id)
+    assert visitor.state is not None
+    assert len(visitor.state.closings) == 2
+    visitor.at_offset(1 + 256, 10, session_id="C")
+    assert len(visitor.state.closings) == 2
+    visitor.at_offset(1 + 257, 11, session_id="C")
+    assert [closed.cause.offset for closed in visitor.state.closings] == [2]
+
+
+@pytest.mark.parametrize(("over_ms", "ends"), [(-1, False), (0, False), (1, True)])
+def test_tick_ends_a_session_only_after_gap_and_grace(over_ms: int, ends: bool) -> None:
+    """No event that belongs to the session can arrive in time after gap plus grace."""
+    visitor = Visitor()
+    visitor.click(0)
+    assert visitor.state is not None
+    due_ms = visitor.sessionizer.due_ms(visitor.state)
+    result = visitor.tick(GAP_MS + GRACE_MS + over_ms)
+    assert (result is not None and len(result.closings) == 1) == ends
+    assert due_ms == START_MS + GAP_MS + GRACE_MS + 1
+
+
+def test_replayed_tick_ends_the_same_session_again() -> None:
+    """A tick that comes again re-emits its closing with the same id and writes the same state."""
+    visitor = Visitor()
+    visitor.click(0)
+    first = visitor.tick(GAP_MS * 2)
+    assert visitor.tick(GAP_MS * 2, offset=0) == first
+
+
+def test_tick_closing_is_dropped_by_a_later_tick() -> None:
+    """A closing by tick stays due until enough ticks have passed, then the state forgets it."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.tick(GAP_MS * 2)
+    for _ in range(4):
+        assert visitor.tick(GAP_MS * 2) is None
+    result = visitor.tick(GAP_MS * 2)
+    assert result.state.closings == ()
+    assert visitor.sessionizer.due_ms(result.state) == START_MS + 30 * 24 * 3_600_000 + 1
+
+
+def test_visitor_without_a_session_is_forgotten_after_the_retention() -> None:
+    """State does not grow for ever: a visitor who stays away is tombstoned."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.tick(GAP_MS * 2)
+    assert visitor.tick(30 * 24 * 3_600_000 + 1).state is None
+
+
+def test_tick_older_than_the_visitors_last_is_ignored() -> None:
+    """A replayed tick below the last applied one has nothing to do."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.tick(GAP_MS * 2, offset=7)
+    visitor.click(GAP_MS * 2)
+    assert visitor.tick(GAP_MS * 9, offset=6) is None
+
+
+def test_summary_names_the_visitor_by_key_only() -> None:
+    """The session end carries the pseudonym and the causing offset, not the visitor id."""
+    visitor = Visitor()
+    visitor.click(0)
+    (closed,) = visitor.click(GAP_MS + 1).closings
+    summary = summarise(closed, "k3y")
+    assert (summary.id, summary.visitor_key, summary.event_count) == ("clicks-0-1-k3y", "k3y", 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"grace_period": timedelta(minutes=30)},
+        {"inactivity_gap": timedelta(hours=13)},
+        {"grace_period": timedelta(seconds=-1)},
+        {"visitor_retention": timedelta(hours=1)},
+        {"max_kept_events": 0},
+    ],
+)
+def test_contradictory_rules_are_refused(fields: dict[str, Any]) -> None:
+    """Rules that cannot hold together stop the start, with their names in the message."""
+    with pytest.raises(UsageError, match="sessions"):
+        SessionRules(**fields)
+
+
+@given(
+    steps=st.lists(st.integers(1, GAP_MS - GRACE_MS), max_size=12),
+    delays=st.lists(st.integers(0, GRACE_MS), min_size=13, max_size=13),
+    kept=st.integers(1, 15),
+)
+def test_arrival_order_within_grace_does_not_change_the_session(steps: list[int], delays: list[int], kept: int) -> None:
+    """Permutations within grace that cross no close give the same session (event times distinct)."""
+    times = [0]
+    for step in steps:
+        times.append(times[-1] + step)
+    order = sorted(range(len(times)), key=lambda i: (times[i] + delays[i], i))
+    rules = replace(RULES, max_kept_events=kept)
+    sessions = []
+    for arrival_order in (range(len(times)), order):
+        visitor = Visitor(rules)
+        assert {visitor.click(times[i]).status for i in arrival_order} == {"answered"}
+        assert visitor.state is not None
+        sessions.append(visitor.state.session)
+    assert sessions[0] == sessions[1]
+
+
+@given(
+    events=st.lists(
+        st.tuples(
+            st.integers(-2 * GRACE_MS, 2 * GAP_MS),
+            st.sampled_from(["view", "cart", "purchase", "session_end"]),
+            st.sampled_from([None, "A", "B"]),
+            st.sampled_from([None, "e1", "e2"]),
+        ),
+        max_size=20,
+    )
+)
+def test_any_input_keeps_the_state_sound_and_replays_idempotently(events: list[tuple[int, str, Any, Any]]) -> None:
+    """Whatever arrives: kept events are in order, no offset is applied twice, and every closing is emitted once."""
+    visitor, clock_ms, emitted = Visitor(), 0, []
+    for step_ms, event_type, session_id, event_id in events:
+        clock_ms = max(0, clock_ms + step_ms)
+        advance = visitor.click(clock_ms, event_type, session_id=session_id, event_id=event_id)
+        emitted += [closed.cause for closed in advance.closings]
+        assert visitor.state is not None
+        if visitor.state.session is not None:
+            assert visitor.times == sorted(visitor.times)
+            assert visitor.state.session.event_count > 0
+        again = visitor.at_offset(visitor.offset, clock_ms, event_type, session_id=session_id, event_id=event_id)
+        assert again == advance
+    assert len(emitted) == len(set(emitted))
