@@ -1,0 +1,249 @@
+"""Delivery that holds at rebalances: contiguous offsets up to the actor, and a table whose writes can be awaited.
+
+Faust 0.15.3 loses events at rebalances as it comes. A record that was fetched before the seek to the committed offset
+can be delivered after it; the jump is booked as a gap, all in between counts as acknowledged and the re-read records are
+dropped as old. Or the first re-read record dies on the way to the agent (old generation) while its successors arrive,
+and `_new_offset` commits over the missing head. The threads: faust-streaming/faust#606 (commit over an unfinished
+head), #502 (replay after a rebalance), #315 and #527 (an exception in an agent skips the event). See docs/adr/0003.
+
+Everything here reaches into Faust's internals; pyproject.toml therefore pins the version that it was tested with.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import faust
+import structlog
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from schemas.errors import InsessionError
+from streams.metrics import DeliveryMetrics
+
+log = structlog.get_logger(__name__)
+
+AtConsumer = Literal["pass", "skip", "drop", "resync"]
+AtActor = Literal["process", "replay", "drop", "rewind"]
+
+
+@dataclass(slots=True)
+class PartitionOffsets:
+    """Which offset must come next on one partition, first at the consumer and then at the actor.
+
+    A jump ahead is accepted only when a fresh fetch from the missing offset shows it again: then the offsets in between
+    do not exist (retention, compaction, transactional markers).
+    """
+
+    start: int
+    expected: int
+    at_actor: int
+    skipped: dict[int, int] = field(default_factory=dict)
+    _suspect: int | None = None
+    _rewinding: bool = False
+
+    @classmethod
+    def starting_at(cls, offset: int) -> "PartitionOffsets":
+        """Expect `offset` next, everywhere."""
+        return cls(start=offset, expected=offset, at_actor=offset)
+
+    def fetched(self, offset: int) -> AtConsumer:
+        """Judge a fetched record: pass it on, drop it as already passed, or fetch again from the missing offset.
+
+        "skip" passes it too: the offsets before it are confirmed not to exist.
+        """
+        if offset < self.expected:
+            return "drop"
+        if offset > self.expected and self._suspect != offset:
+            self._suspect = offset
+            return "resync"
+        verdict: AtConsumer = "pass"
+        if offset > self.expected:
+            self.skipped[self.expected] = offset
+            verdict = "skip"
+        self.expected, self._suspect = offset + 1, None
+        return verdict
+
+    def arrived(self, offset: int) -> AtActor:
+        """Judge a record that reached the actor: process it, or drop it until the missing one has come."""
+        missing = self.at_actor
+        while missing in self.skipped:
+            missing = self.skipped[missing]
+        if offset < missing:
+            return "replay"
+        if offset == missing:
+            self.at_actor, self._rewinding = offset + 1, False
+            return "process"
+        if self._rewinding:
+            return "drop"
+        self.expected, self._suspect, self._rewinding = missing, None, True
+        return "rewind"
+
+    def committable(self, committed: int, acked: set[int]) -> int | None:
+        """Give the offset up to which all since `committed` is acknowledged or does not exist; None = no progress.
+
+        Unlike Faust's own, it never passes over a missing head, one record wide or more (faust-streaming/faust#606).
+        """
+        offset = committed
+        while True:
+            if offset in acked:
+                offset += 1
+            elif offset in self.skipped:
+                offset = self.skipped[offset]
+            else:
+                break
+        self.skipped = {first: end for first, end in self.skipped.items() if first >= committed}
+        return None if offset == committed else offset
+
+
+class TopicChangedError(InsessionError):
+    """The input topic is not the one that the committed offsets and the state were made from. Stop; a person must decide."""
+
+
+if TYPE_CHECKING:
+    FaustConsumer = Any
+else:
+    FaustConsumer = object
+
+
+class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
+    """Mix-in over a Faust consumer: passes only contiguous offsets, and lets the actor confirm what reached it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._partitions: dict[TP, PartitionOffsets] = {}
+        self._delivery: DeliveryMetrics = self.app.delivery_metrics
+
+    async def perform_seek(self) -> None:
+        """Seek to the commits and expect these next; a partition without one starts at its beginning."""
+        await super().perform_seek()
+        sources = [tp for tp in self.assignment() if self._is_source(tp)]
+        uncommitted = [tp for tp in sources if self._read_offset[tp] is None]
+        starts: dict[TP, int] = {tp: self._read_offset[tp] for tp in sources if tp not in uncommitted}
+        if uncommitted:
+            beginnings = await self.earliest_offsets(*uncommitted)
+            starts |= {tp: beginnings[tp] for tp in uncommitted}
+            await self.seek_wait({tp: starts[tp] for tp in uncommitted})
+        for tp, offset in starts.items():
+            self._partitions[tp] = PartitionOffsets.starting_at(offset)
+            for booked in (self._acked[tp], self._acked_index[tp], self._gap[tp]):
+                booked.clear()
+        await self._check_ends(starts)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
+        """Fetch, and yield only records that are the next of their partition."""
+        resynced: set[TP] = set()
+        async for tp, message in super().getmany(timeout):
+            partition = self._partitions.get(tp) if self._is_source(tp) else None
+            if partition is None:
+                yield tp, message
+                continue
+            if tp in resynced:
+                continue
+            verdict = partition.fetched(message.offset)
+            if verdict in {"pass", "skip"}:
+                if verdict == "skip":
+                    self._delivery.skipped_offsets.inc()
+                    log.warning("offsets_do_not_exist", topic=tp.topic, partition=tp.partition, next=message.offset)
+                yield tp, message
+            elif verdict == "resync":
+                resynced.add(tp)
+                self._delivery.resyncs.labels(where="consumer").inc()
+                await self._fetch_again(tp, partition.expected, found=message.offset)
+
+    async def arrived(self, message: Any) -> bool:
+        """Confirm a record at the actor: True where it may be processed, a replay included."""
+        partition = self._partitions.get(message.tp)
+        verdict: AtActor = "process" if partition is None else partition.arrived(message.offset)
+        if partition is not None and verdict == "rewind":
+            self._delivery.resyncs.labels(where="actor").inc()
+            await self._fetch_again(message.tp, partition.expected, found=message.offset)
+        return verdict in {"process", "replay"}
+
+    def next_offset(self, tp: TP) -> int | None:
+        """Give the offset that the actor expects next; None while the partition is not ours."""
+        partition = self._partitions.get(tp)
+        return None if partition is None else partition.at_actor
+
+    def committed_offsets(self) -> dict[TP, int]:
+        """Give the committed offset of each of our source partitions; where none was committed, where we began."""
+        return {tp: self._committed_offset[tp] or partition.start for tp, partition in self._partitions.items()}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget what was expected of partitions that go away."""
+        await super().on_partitions_revoked(revoked)
+        for tp in revoked:
+            self._partitions.pop(tp, None)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        partition = self._partitions.get(tp)
+        if partition is None:
+            return None
+        committed: int | None = self._committed_offset[tp]
+        head = partition.start if committed is None else committed
+        self._acked_index[tp] = {acked for acked in self._acked_index[tp] if acked >= head}
+        self._acked[tp] = sorted(self._acked_index[tp])
+        return partition.committable(head, self._acked_index[tp])
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Book no gap on a jump, as Faust does: `fetched` books it when a fresh fetch has confirmed it."""
+
+    async def _fetch_again(self, tp: TP, offset: int, *, found: int) -> None:
+        log.warning("offset_jump", topic=tp.topic, partition=tp.partition, expected=offset, found=found)
+        self._read_offset[tp] = offset
+        await self.seek_wait({tp: offset})
+
+    async def _check_ends(self, starts: Mapping[TP, int]) -> None:
+        """Stop where a partition ends before the offset that was committed: the topic is another one."""
+        if not starts:
+            return
+        ends = await self.highwaters(*starts)
+        for tp, offset in starts.items():
+            if ends[tp] < offset:
+                self.app.abort(
+                    TopicChangedError(
+                        f"topic {tp.topic} partition {tp.partition} ends at offset {ends[tp]}, but offset {offset} was "
+                        "committed: the topic was deleted and made anew, or truncated. Restore it, or start over with "
+                        "another group and an empty state"
+                    )
+                )
+
+    def _is_source(self, tp: TP) -> bool:
+        return self.app.topics.acks_enabled_for(tp.topic) and not self._is_changelog_tp(tp)
+
+
+class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
+    """The aiokafka driver's consumer with contiguous offsets."""
+
+
+class StrictTransport(driver.Transport):  # type: ignore[misc]
+    """The aiokafka transport with the strict consumer."""
+
+    Consumer = StrictConsumer
+
+
+class StateTable(faust.Table):  # type: ignore[misc]
+    """A table of bytes whose writes hand out the changelog record's future.
+
+    Without awaiting it, outputs can be acknowledged and committed while the changelog record is still in a buffer; a
+    crash then loses the update.
+    """
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+        """Write `key` in the current event's partition; the result is done when the broker has the changelog record."""
+        future = self.send_changelog(self.partition_for_key(key), key, value)
+        self.data[key] = value
+        return future  # type: ignore[no-any-return]
+
+    def drop(self, key: bytes) -> Awaitable[Any]:
+        """Remove `key` with a tombstone; the result is done when the broker has it."""
+        future = self.send_changelog(self.partition_for_key(key), key, None, value_serializer="raw")
+        if key in self.data:
+            del self.data[key]
+        return future  # type: ignore[no-any-return]
+
+    def partition_items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read one partition's local entries; the partition must be recovered."""
+        store = self.data
+        database = store._db_for_partition(partition)  # noqa: SLF001 - Faust has no public way to read one partition
+        return store._visible_items(database)  # type: ignore[no-any-return]  # noqa: SLF001

@@ -1,0 +1,158 @@
+"""The in-order window of a partition: events are answered side by side, sent and acknowledged in offset order.
+
+    actor ──put──> [ answer pending | answer pending | ... ] ──send──> [ records in flight | ... ] ──> ack
+                     bounded by an offset span                in order                       in order
+
+An event is acknowledged only when every record it caused (answers, session ends, changelog) is acknowledged by the
+broker. The window of a partition outlives seeks and rebalances.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from schemas.errors import InsessionError
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """One record on its way to Kafka; partition None = by the key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    partition: int | None = None
+
+
+class RecordSink(Protocol):
+    """Where records go: Kafka, or a list in tests and replay."""
+
+    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+        """Hand a record over; the result is done when it is safe, and fails when it cannot be."""
+
+
+class DeliveryError(InsessionError):
+    """A record was refused or not acknowledged in time. The process ends without ack; a restart replays the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One event in the window.
+
+    answer: gives the records to send; it must come back within its own deadline and must not raise.
+    written: the event's changelog records.
+    acknowledge: called once, when everything is safe.
+    """
+
+    offset: int
+    answer: Awaitable[Sequence[OutputRecord]]
+    written: Sequence[Awaitable[Any]]
+    acknowledge: Callable[[], None]
+
+
+class InOrderWindow:
+    """The FIFO of one partition; `put` waits while the oldest unacknowledged offset is `span` or more behind.
+
+    fail: ends the process; called with a DeliveryError when a send fails or is unacknowledged after the timeout.
+    """
+
+    def __init__(
+        self, sink: RecordSink, *, span: int, send_timeout_seconds: float, fail: Callable[[BaseException], Any]
+    ) -> None:
+        self._sink = sink
+        self._span = span
+        self._send_timeout_seconds = send_timeout_seconds
+        self._fail = fail
+        self._to_send: asyncio.Queue[tuple[Work, asyncio.Future[Sequence[OutputRecord]]]] = asyncio.Queue()
+        self._to_acknowledge: asyncio.Queue[tuple[Work, list[Awaitable[Any]]]] = asyncio.Queue()
+        self._open_offsets: list[int] = []
+        self._moved = asyncio.Condition()
+        self._tasks = [asyncio.ensure_future(self._guarded(step)) for step in (self._send_next, self._acknowledge_next)]
+
+    def __len__(self) -> int:
+        """Count the events that are not acknowledged yet."""
+        return len(self._open_offsets)
+
+    async def put(self, work: Work) -> None:
+        """Take an event in; waits while the window is full (that is the back-pressure)."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: not self._is_full(work.offset))
+        self._open_offsets.append(work.offset)
+        self._to_send.put_nowait((work, asyncio.ensure_future(work.answer)))
+
+    async def drained(self) -> None:
+        """Wait until everything taken in so far and since is acknowledged."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: not self._open_offsets)
+
+    async def close(self) -> None:
+        """Stop without acknowledging what is open; a restart replays it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while not self._to_send.empty():
+            _, answer = self._to_send.get_nowait()
+            answer.cancel()
+
+    def _is_full(self, offset: int) -> bool:
+        return bool(self._open_offsets) and abs(offset - self._open_offsets[0]) >= self._span
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            while True:
+                await step()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the window must not stand still in silence
+            self._fail(error if isinstance(error, DeliveryError) else DeliveryError(f"the window broke: {error!r}"))
+
+    async def _send_next(self) -> None:
+        work, answer = await self._to_send.get()
+        try:
+            records = await answer
+        except asyncio.CancelledError:
+            answer.cancel()
+            raise
+        self._to_acknowledge.put_nowait((work, [await self._sink.send(record) for record in records]))
+
+    async def _acknowledge_next(self) -> None:
+        work, sent = await self._to_acknowledge.get()
+        try:
+            async with asyncio.timeout(self._send_timeout_seconds):
+                for acknowledged in (*sent, *work.written):
+                    await acknowledged
+        except TimeoutError as error:
+            raise DeliveryError(
+                f"offset {work.offset}: a record was not acknowledged within {self._send_timeout_seconds} s; "
+                "check the broker and restart"
+            ) from error
+        except Exception as error:
+            raise DeliveryError(f"offset {work.offset}: a record was refused: {error!r}") from error
+        work.acknowledge()
+        async with self._moved:
+            self._open_offsets.remove(work.offset)
+            self._moved.notify_all()
+
+
+class Windows:
+    """The window of every partition that was ever ours, made when its first event comes."""
+
+    def __init__(self, make_window: Callable[[str], InOrderWindow]) -> None:
+        self._make_window = make_window
+        self._windows: dict[tuple[str, int], InOrderWindow] = {}
+
+    def of(self, topic: str, partition: int) -> InOrderWindow:
+        """Give the window of a partition; the same one for as long as the process lives."""
+        window = self._windows.get((topic, partition))
+        if window is None:
+            window = self._windows[topic, partition] = self._make_window(topic)
+        return window
+
+    def __len__(self) -> int:
+        """Count the events in all windows."""
+        return sum(len(window) for window in self._windows.values())
+
+    async def close(self) -> None:
+        """Stop every window without acknowledging what is open."""
+        for window in self._windows.values():
+            await window.close()
