@@ -1,0 +1,98 @@
+# Every target sets up what it needs: on a machine with Python 3.11 and make, `make demo` and `make test` are enough.
+# `make` or `make help` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first interpreter that starts and is new enough: `python3` alone may be any version.
+FIND_PYTHON = for name in python3.11 python3.12 python3.13 python3; do \
+	if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	$$name -c 'import sys; print(sys.executable)'; break; fi; done
+BIN := .venv/bin
+STAMP := .venv/.ready
+ARGS ?=
+
+.PHONY: help
+help:  ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- set up -----------------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(STAMP)  ## Make the environment .venv from the lock file; the second time this takes no time
+
+$(STAMP): requirements/all.txt pyproject.toml
+	@python="$$($(FIND_PYTHON))"; \
+	if [ -z "$$python" ]; then echo "insession needs Python 3.11, 3.12 or 3.13 and found none on PATH." >&2; exit 1; fi; \
+	uv="$$(.ci/find-uv "$$python")"; \
+	echo "Setting up .venv with $$python and $$uv; the first time this loads about 900 MB."; \
+	[ -x $(BIN)/python ] || "$$uv" venv --quiet --no-python-downloads --python "$$python" .venv; \
+	"$$uv" pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt; \
+	"$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+.PHONY: demo kafka
+demo: $(STAMP)  ## Show the whole way from click to recommendation; options in ARGS="..."
+	@$(BIN)/insession demo $(ARGS)
+
+kafka: $(STAMP)  ## Run one node of Apache Kafka on a free port (Java 17 and Maven); Ctrl-C stops it
+	@exec $(BIN)/python -m streams.kafka_node $(ARGS)
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+.PHONY: check lint types contracts test wheel
+check: lint types contracts  ## All that can be said without running: lint, types and contracts
+
+lint: $(STAMP)  ## Lint and check the format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(STAMP)  ## Check the types, strictly
+	$(BIN)/mypy
+
+contracts: $(STAMP)  ## Check which package may import which
+	$(BIN)/lint-imports
+
+test: $(STAMP)  ## Run the tests; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
+	$(BIN)/python -m pytest $(ARGS)
+
+wheel: $(STAMP)  ## Build the wheel and try it in a fresh environment without TensorFlow
+	.ci/try-wheel "$$(.ci/find-uv $(BIN)/python)"
+
+# --- measure ----------------------------------------------------------------------------------------------------------
+
+.PHONY: bench chaos-rebalance
+bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
+	$(BIN)/python -m tests.bench $(ARGS)
+
+chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count every event; options in ARGS="..."
+	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+# --- generated files --------------------------------------------------------------------------------------------------
+
+.PHONY: lock protos schemas
+COMPILE = "$$uv" pip compile pyproject.toml --quiet --python-version 3.11 --universal --generate-hashes --no-header \
+	--upgrade
+
+lock:  ## Resolve the dependencies anew into requirements/
+	@uv="$$(.ci/find-uv "$$($(FIND_PYTHON))")"; \
+	$(COMPILE) --all-extras --output-file requirements/all.txt; \
+	$(COMPILE) --constraint requirements/all.txt --output-file requirements/worker.txt
+
+protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
+	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/protos/*.proto
+
+schemas: $(STAMP)  ## Generate the published JSON Schemas into schemas/json
+	$(BIN)/python -m schemas.json_schema
+
+# --- clean ------------------------------------------------------------------------------------------------------------
+
+.PHONY: clean
+clean:  ## Remove the environment, the caches and what was built; models and data stay
+	rm -rf .venv .uv .kafka build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
