@@ -1,0 +1,181 @@
+"""The life cycle of one model's versions, as TensorFlow Serving's managers run it. Free of TensorFlow and of time.
+
+A version is loaded before the one that it replaces goes, and goes when its last call has ended:
+
+| on disk | policy | before | one poll | after |
+|---|---|---|---|---|
+| 1, 2 | latest 1 | 1 AVAILABLE | loads 2, unloads 1 | 1 END, 2 AVAILABLE |
+| 1, 2 (broken) | latest 1 | 1 AVAILABLE | fails on 2, keeps 1 | 1 AVAILABLE, 2 END with its error |
+| nothing | any | 1 AVAILABLE | unloads 1 | 1 END |
+
+Source: core/aspired_versions_manager.cc, core/availability_preserving_policy.cc, core/basic_manager.cc and
+sources/storage_path/file_system_storage_path_source.cc.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
+
+import grpc
+import structlog
+
+from serving.embedded.errors import StatusError, not_found
+from serving.embedded.policies import VersionPolicy
+
+MAX_VERSION = (1 << 63) - 1
+log = structlog.get_logger(__name__)
+
+ServableT = TypeVar("ServableT")
+
+
+class VersionState(IntEnum):
+    """States of a version, with the numbers of ModelVersionStatus.State."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True, slots=True)
+class VersionStatus:
+    """What GetModelStatus says of a version; `error` is set when its load failed."""
+
+    version: int
+    state: VersionState
+    error: StatusError | None
+
+
+@dataclass(slots=True)
+class _Entry(Generic[ServableT]):
+    state: VersionState = VersionState.START
+    servable: ServableT | None = None
+    calls: int = 0
+    error: StatusError | None = None
+    aspired: bool = True
+
+
+class ModelVersions(Generic[ServableT]):
+    """The versions of the model in `base_path`. `poll` belongs to one thread; all else may be called from any."""
+
+    def __init__(self, base_path: Path, policy: VersionPolicy, load: Callable[[Path], ServableT]) -> None:
+        self.name = base_path.name
+        self._base_path = base_path
+        self._policy = policy
+        self._load = load
+        self._lock = Lock()
+        self._entries: dict[int, _Entry[ServableT]] = {}
+
+    def poll(self) -> None:
+        """Look at the folder once: load what is new, highest first, then unload what is no longer aspired to."""
+        try:
+            on_disk = versions_on_disk(self._base_path)
+        except OSError as error:  # an unmounted store must not unload what serves
+            log.warning("base_path_unreadable", model=self.name, path=str(self._base_path), error=str(error))
+            return
+        aspired = self._policy.aspired(on_disk)
+        for version in self._aspire(aspired):
+            self._load_version(version, on_disk[version])
+        self._unload_all_but(aspired)
+
+    def statuses(self) -> list[VersionStatus]:
+        """List every version ever seen, highest first."""
+        with self._lock:
+            entries = sorted(self._entries.items(), reverse=True)
+            return [VersionStatus(version, entry.state, entry.error) for version, entry in entries]
+
+    def available(self) -> list[int]:
+        """List the versions that answer calls, lowest first."""
+        return sorted(status.version for status in self.statuses() if status.state is VersionState.AVAILABLE)
+
+    @contextmanager
+    def lease(self, version: int | None) -> Iterator[tuple[int, ServableT]]:
+        """Hold `version`, or the highest available one, for the length of a call. Raises StatusError NOT_FOUND."""
+        number, servable = self._take(version)
+        try:
+            yield number, servable
+        finally:
+            self._give_back(number)
+
+    def _take(self, version: int | None) -> tuple[int, ServableT]:
+        with self._lock:
+            available = [n for n, entry in self._entries.items() if entry.state is VersionState.AVAILABLE]
+            number = max(available, default=None) if version is None else version
+            if number is None or number not in available:
+                request = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
+                raise not_found(f"Servable not found for request: {request}")
+            entry = self._entries[number]
+            assert entry.servable is not None
+            entry.calls += 1
+            return number, entry.servable
+
+    def _give_back(self, version: int) -> None:
+        with self._lock:
+            entry = self._entries[version]
+            entry.calls -= 1
+            self._end_if_idle(version, entry)
+
+    def _aspire(self, aspired: frozenset[int]) -> list[int]:
+        """Note what is aspired to; return what to load. A failed version waits until it was gone for a poll."""
+        with self._lock:
+            new = []
+            for version in sorted(aspired, reverse=True):
+                known = self._entries.get(version)
+                if known is None or (known.state is VersionState.END and not known.aspired):
+                    self._entries[version] = _Entry()
+                    new.append(version)
+            for version, entry in self._entries.items():
+                entry.aspired = version in aspired
+            return new
+
+    def _load_version(self, version: int, path: Path) -> None:
+        self._move(version, VersionState.LOADING)
+        try:
+            servable = self._load(path)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one folder, the other versions serve on
+            self._fail(version, error)
+            return
+        with self._lock:
+            entry = self._entries[version]
+            entry.servable = servable
+            entry.state = VersionState.AVAILABLE
+        log.info("version_available", model=self.name, version=version)
+
+    def _fail(self, version: int, error: Exception) -> None:
+        status = error if isinstance(error, StatusError) else StatusError(grpc.StatusCode.INTERNAL, repr(error))
+        with self._lock:
+            self._entries[version].error = status
+            self._entries[version].state = VersionState.END
+        log.error("version_load_failed", model=self.name, version=version, code=status.code.name, error=status.message)
+
+    def _unload_all_but(self, aspired: frozenset[int]) -> None:
+        with self._lock:
+            ready = [n for n, entry in self._entries.items() if entry.state is VersionState.AVAILABLE]
+            if aspired and aspired.isdisjoint(ready):
+                return
+            for version in set(ready) - aspired:
+                entry = self._entries[version]
+                entry.state = VersionState.UNLOADING
+                self._end_if_idle(version, entry)
+
+    def _end_if_idle(self, version: int, entry: _Entry[ServableT]) -> None:
+        if entry.state is VersionState.UNLOADING and not entry.calls:
+            entry.servable = None
+            entry.state = VersionState.END
+            log.info("version_unloaded", model=self.name, version=version)
+
+    def _move(self, version: int, state: VersionState) -> None:
+        with self._lock:
+            self._entries[version].state = state
+
+
+def versions_on_disk(base_path: Path) -> dict[int, Path]:
+    """Map the children whose whole name is a whole number, `007` too; all others, like `.tmp-8`, are no versions."""
+    children = sorted(base_path.iterdir())
+    numbered = {int(child.name): child for child in children if child.name.isascii() and child.name.isdigit()}
+    return {version: path for version, path in numbered.items() if version <= MAX_VERSION}
