@@ -80,6 +80,6 @@ def _copy_dependencies(maven: str, pom: Path, target: Path) -> None:
     if run.returncode != 0:
         reason = next((line for line in run.stdout.splitlines() if "ERROR" in line), f"exit code {run.returncode}")
         raise KafkaUnavailableError(
-            f"Maven could not fetch the jars of Kafka: {reason.strip()}. Run "
-            f"`mvn -f {pom} dependency:copy-dependencies` and mend what it names (network, proxy or mirror in the Maven settings)."
+            f"Maven could not fetch the jars of Kafka: {reason.strip()}. "
+            f"Run `mvn -f {pom} dependency:copy-dependencies` and mend what it names: network, proxy or mirror."
         )
