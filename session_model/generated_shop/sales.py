@@ -1,0 +1,119 @@
+"""Flash sales, and how releases and sales change the catalog while the shop runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import msgspec
+import numpy as np
+
+from schemas.ids import ItemId
+from schemas.records import CatalogItem
+from session_model.generated_shop.catalog import Shelf, build_shelf
+from session_model.generated_shop.settings import FlashSaleSettings, ShopSettings
+
+_SALES_KEY = 2
+_MAX_PLANNED = 16
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class FlashSale:
+    """One sale, from `start_ms` up to and without `end_ms`.
+
+    number: of its slot since 1970, so it names the sale. location: position in the settings' `locations`.
+    prices: what each item on sale costs meanwhile, by the item's number on the shelf.
+    pull: share of the views at the location that go to these items.
+    """
+
+    number: int
+    location: int
+    start_ms: int
+    end_ms: int
+    prices: dict[int, float]
+    items: tuple[int, ...]
+    pull: float
+
+    def item_ids(self, shelf: Shelf) -> list[ItemId]:
+        """Name the items on sale."""
+        return [shelf.records[item].item_id for item in self.items]
+
+
+class SaleCalendar:
+    """The sales of a shop: one in each slot, planned when first asked for, the same whoever asks."""
+
+    def __init__(self, settings: ShopSettings, shelf: Shelf) -> None:
+        self._settings = settings
+        self._shelf = shelf
+        self._rules = settings.flash_sales
+        self._planned: dict[int, FlashSale] = {}
+
+    def at(self, moment_ms: int) -> FlashSale | None:
+        """Give the sale that runs at `moment_ms`."""
+        if self._rules is None:
+            return None
+        sale = self._sale(moment_ms // (self._rules.every // _MILLISECOND), self._rules)
+        return sale if sale.items and sale.start_ms <= moment_ms < sale.end_ms else None
+
+    def between(self, from_ms: int, until_ms: int) -> list[FlashSale]:
+        """List the sales that touch [from_ms, until_ms), the earliest first."""
+        if self._rules is None:
+            return []
+        every_ms = self._rules.every // _MILLISECOND
+        sales = [self._sale(number, self._rules) for number in range(from_ms // every_ms, -(-until_ms // every_ms))]
+        return [sale for sale in sales if sale.items and sale.start_ms < until_ms and sale.end_ms > from_ms]
+
+    def _sale(self, number: int, rules: FlashSaleSettings) -> FlashSale:
+        sale = self._planned.get(number)
+        if sale is None:
+            if len(self._planned) >= _MAX_PLANNED:
+                self._planned.clear()
+            sale = self._planned[number] = _plan(number, self._settings, self._shelf, rules)
+        return sale
+
+
+def catalog_changes(
+    settings: ShopSettings, duration: timedelta, begin: timedelta = timedelta(0)
+) -> Iterator[tuple[int, CatalogItem]]:
+    """Give the catalog records to publish while the shop runs, each with its time in Unix ms, ascending.
+
+    A release publishes a new item; a flash sale lowers the prices of its items and sets them back at its end. The
+    window is [start + begin, start + begin + duration).
+    """
+    shelf = build_shelf(settings)
+    from_ms = settings.start_ms + begin // _MILLISECOND
+    until_ms = from_ms + duration // _MILLISECOND
+    changes = [
+        (released_ms, item, shelf.prices[item])
+        for item, released_ms in enumerate(shelf.released_ms)
+        if released_ms > settings.start_ms
+    ]
+    for sale in SaleCalendar(settings, shelf).between(from_ms, until_ms):
+        changes += [(sale.start_ms, item, price) for item, price in sale.prices.items()]
+        changes += [(sale.end_ms, item, shelf.prices[item]) for item in sale.items]
+    for moment_ms, item, price in sorted(changes):
+        if from_ms <= moment_ms < until_ms:
+            yield moment_ms, msgspec.structs.replace(shelf.records[item], price=price)
+
+
+def _plan(number: int, settings: ShopSettings, shelf: Shelf, rules: FlashSaleSettings) -> FlashSale:
+    rng = np.random.default_rng([settings.seed, _SALES_KEY, number])
+    every_ms, duration_ms = rules.every // _MILLISECOND, rules.duration // _MILLISECOND
+    start_ms = number * every_ms + int(rng.integers(every_ms - duration_ms))
+    location = int(rng.integers(len(settings.locations)))
+    candidates = [
+        item
+        for item, record in enumerate(shelf.records)
+        if record.available and shelf.location_masks[item] >> location & 1 and shelf.released_ms[item] <= start_ms
+    ]
+    chosen = rng.permutation(len(candidates))[: rules.n_items].tolist()
+    items = tuple(sorted(candidates[position] for position in chosen))
+    return FlashSale(
+        number=number,
+        location=location,
+        start_ms=start_ms,
+        end_ms=start_ms + duration_ms,
+        prices={item: round(shelf.prices[item] * (1 - rules.discount), 2) for item in items},
+        items=items,
+        pull=rules.pull,
+    )
