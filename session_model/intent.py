@@ -1,0 +1,142 @@
+"""P(a purchase later in this session) from the prefix features: a calibrated logistic regression in plain NumPy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from session_model.calibration import Calibration, fit_isotonic, fit_platt
+from session_model.intent_metrics import log_loss
+from session_model.logistic import fit_logistic
+from session_model.prefix_features import FEATURE_NAMES, prefix_features
+from session_model.session_events import session_events
+from session_model.sessions import EVENT_TYPE_CODES, Sessions
+
+L2 = 1e-4
+MAX_EXAMPLES = 100_000
+MAX_PREFIXES_PER_SESSION = 100
+FIT_SHARE = 0.8
+"""Of the sessions, oldest first; the later rest calibrates."""
+_PURCHASE = EVENT_TYPE_CODES.index("purchase")
+
+
+@dataclass(frozen=True, slots=True)
+class IntentExamples:
+    """Prefixes that end before the session's first purchase.
+
+    features: (n, n_features) float32. labels: (n,) bool, a purchase follows. sessions, lengths: (n,) int64, the
+    session's number and the events of the prefix.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.bool_]
+    sessions: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+
+
+class IntentModel(msgspec.Struct, frozen=True):
+    """A logistic regression on standardised features and its calibration.
+
+    means, scales, weights: (n_features,), in the order of `feature_names`.
+    """
+
+    feature_names: tuple[str, ...]
+    means: tuple[float, ...]
+    scales: tuple[float, ...]
+    weights: tuple[float, ...]
+    bias: float
+    calibration: Calibration = Calibration()
+
+    def linear(self) -> tuple[NDArray[np.float64], float]:
+        """Give weights (n_features,) and bias that act on the raw features: logit = features @ weights + bias."""
+        weights = np.array(self.weights) / np.array(self.scales)
+        return weights, self.bias - float(weights @ np.array(self.means))
+
+    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Calibrated probabilities of (n, n_features) rows, (n,)."""
+        weights, bias = self.linear()
+        return self.calibration.probabilities(features.astype(np.float64) @ weights + bias)
+
+    def probability(self, features: NDArray[np.float32]) -> float:
+        """Calibrated probability of one row, (n_features,)."""
+        return float(self.probabilities(features[None, :])[0])
+
+    def save(self, path: Path) -> None:
+        """Write the model as JSON."""
+        path.write_bytes(msgspec.json.encode(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "IntentModel":
+        """Read what `save` wrote; raises ValueError on another file."""
+        return msgspec.json.decode(path.read_bytes(), type=cls)
+
+
+def intent_examples(sessions: Sessions) -> IntentExamples:
+    """Make the examples of the latest sessions, about `MAX_EXAMPLES` at most."""
+    ends = np.array([_labelled_length(sessions, number) for number in range(len(sessions))], np.int64)
+    lengths = np.minimum(ends, MAX_PREFIXES_PER_SESSION)
+    latest_first = np.cumsum(lengths[::-1])[::-1]
+    rows, labels, owners, prefix_lengths = [], [], [], []
+    for number in np.flatnonzero((latest_first <= MAX_EXAMPLES) & (lengths > 0)):
+        events = session_events(sessions, int(number))
+        buys = int(ends[number]) < len(events)
+        for length in range(1, int(lengths[number]) + 1):
+            rows.append(prefix_features(events[:length]))
+            labels.append(buys)
+            owners.append(number)
+            prefix_lengths.append(length)
+    features = np.array(rows, np.float32).reshape(-1, len(FEATURE_NAMES))
+    return IntentExamples(features, np.array(labels, np.bool_), np.array(owners), np.array(prefix_lengths))
+
+
+def fit_intent(sessions: Sessions) -> IntentModel | None:
+    """Fit on the older sessions and calibrate on the later ones; None where there is no purchase to learn from."""
+    if sessions.times_ms is None or not np.any(sessions.event_types == _PURCHASE):
+        return None
+    examples = intent_examples(sessions)
+    if not examples.labels.any() or examples.labels.all():
+        return None
+    first, last = int(examples.sessions[0]), int(examples.sessions[-1])
+    fitted = examples.sessions < first + FIT_SHARE * (last + 1 - first)
+    model = _fit(examples.features[fitted], examples.labels[fitted])
+    later = ~fitted
+    if not examples.labels[later].any() or examples.labels[later].all():
+        return model
+    weights, bias = model.linear()
+    logits = examples.features[later].astype(np.float64) @ weights + bias
+    calibration = choose_calibration(logits, examples.labels[later])
+    return msgspec.structs.replace(model, calibration=calibration)
+
+
+def choose_calibration(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
+    """Fit Platt and isotonic on the earlier half of (n,) rows in time order and keep the kind the later half prefers.
+
+    Platt's two numbers win a tie, and where the earlier half has one class only.
+    """
+    half = len(labels) // 2
+    if labels[:half].any() and not labels[:half].all():
+        losses = [
+            log_loss(labels[half:], fit(logits[:half], labels[:half]).probabilities(logits[half:]))
+            for fit in (fit_platt, fit_isotonic)
+        ]
+        if losses[1] < losses[0]:
+            return fit_isotonic(logits, labels)
+    return fit_platt(logits, labels)
+
+
+def _fit(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> IntentModel:
+    means = features.mean(axis=0, dtype=np.float64)
+    deviations = features.std(axis=0, dtype=np.float64)
+    scales = np.where(deviations > 0, deviations, 1.0)
+    solution = fit_logistic((features - means) / scales, labels.astype(np.float64), L2)
+    weights = tuple(solution[:-1].tolist())
+    return IntentModel(FEATURE_NAMES, tuple(means.tolist()), tuple(scales.tolist()), weights, float(solution[-1]))
+
+
+def _labelled_length(sessions: Sessions, number: int) -> int:
+    """Count the session's events before its first purchase."""
+    types = sessions.event_types[sessions.starts[number] : sessions.starts[number + 1]]
+    purchases = np.flatnonzero(types == _PURCHASE)
+    return int(purchases[0]) if len(purchases) else len(types)

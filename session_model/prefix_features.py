@@ -1,0 +1,95 @@
+"""What is known of a session so far, as numbers: the input of the intent model, in training and live alike."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from math import log1p
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.records import SessionEvent
+from session_model.cart import items_in_cart
+
+MAX_EVENTS = 50
+"""Only the latest events are read: as many as the stream keeps of a session by default, so training reads no more."""
+MAX_DWELL_SECONDS = 1800.0
+_MAX_LOG = 20.0
+
+FEATURE_NAMES: tuple[str, ...] = (
+    "log_length",
+    "log_views",
+    "log_carts",
+    "log_removes",
+    "log_purchases",
+    "log_favorites",
+    "log_searches",
+    "log_distinct_items",
+    "repeat_share",
+    "last_item_repeats",
+    "last_is_cart",
+    "last_is_search",
+    "cart_present",
+    "log_items_in_cart",
+    "log_cart_value",
+    "log_events_since_cart",
+    "log_mean_dwell_seconds",
+    "log_last_dwell_seconds",
+    "log_duration_seconds",
+    "price_known",
+    "log_mean_price",
+    "log_price_range",
+    "last_price_above_mean",
+)
+
+
+def prefix_features(events: Sequence[SessionEvent]) -> NDArray[np.float32]:
+    """Describe a session by its events so far, oldest first; (len(FEATURE_NAMES),) float32, finite and bounded.
+
+    Pure and causal: later events never change an earlier prefix's features. Counts, seconds and money go through
+    log1p; a dwell is clipped to `MAX_DWELL_SECONDS`. Without events all is 0.
+    """
+    events = events[-MAX_EVENTS:]
+    if not events:
+        return np.zeros(len(FEATURE_NAMES), np.float32)
+    features = [*_counts(events), *_cart(events), *_times(events), *_prices(events)]
+    return np.minimum(np.array(features, np.float32), np.float32(_MAX_LOG))
+
+
+def _counts(events: Sequence[SessionEvent]) -> list[float]:
+    types = Counter([event.event_type for event in events])
+    items = [event.item_id for event in events if event.item_id is not None]
+    distinct = len(set(items))
+    return [
+        log1p(len(events)),
+        *(log1p(types[name]) for name in ("view", "cart", "remove", "purchase", "favorite", "search")),
+        log1p(distinct),
+        1 - distinct / len(items) if items else 0.0,
+        log1p(items.count(items[-1]) - 1) if items else 0.0,
+        float(events[-1].event_type == "cart"),
+        float(events[-1].event_type == "search"),
+    ]
+
+
+def _cart(events: Sequence[SessionEvent]) -> list[float]:
+    cart = items_in_cart(events)
+    if not cart:
+        return [0.0, 0.0, 0.0, 0.0]
+    since_cart = next(n for n, event in enumerate(reversed(events)) if event.event_type == "cart")
+    return [1.0, log1p(len(cart)), log1p(sum(price or 0.0 for price in cart.values())), log1p(since_cart)]
+
+
+def _times(events: Sequence[SessionEvent]) -> list[float]:
+    times = [event.time_ms / 1000 for event in events]
+    dwells = [min(max(later - earlier, 0.0), MAX_DWELL_SECONDS) for earlier, later in pairwise(times)]
+    if not dwells:
+        return [0.0, 0.0, 0.0]
+    return [log1p(sum(dwells) / len(dwells)), log1p(dwells[-1]), log1p(sum(dwells))]
+
+
+def _prices(events: Sequence[SessionEvent]) -> list[float]:
+    prices = [event.price for event in events if event.price is not None]
+    if not prices:
+        return [0.0, 0.0, 0.0, 0.0]
+    mean = sum(prices) / len(prices)
+    return [1.0, log1p(mean), log1p(max(prices) - min(prices)), float(prices[-1] > mean)]
