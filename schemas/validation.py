@@ -16,7 +16,7 @@ RejectReason = Literal[
     "missing_item",
     "absurd_time",
     "key_mismatch",
-    "unencodable",
+    "internal_error",
 ]
 
 MAX_VALUE_BYTES = 64 * 1024

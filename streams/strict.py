@@ -1,9 +1,9 @@
 """Delivery that holds at rebalances: contiguous offsets up to the actor, and a table whose writes can be awaited.
 
 Faust 0.15.3 loses events at rebalances as it comes. A record that was fetched before the seek to the committed offset
-can be delivered after it; the jump is booked as a gap, all in between counts as acknowledged and the re-read records are
-dropped as old. Or the first re-read record dies on the way to the agent (old generation) while its successors arrive,
-and `_new_offset` commits over the missing head. The threads: faust-streaming/faust#606 (commit over an unfinished
+can be delivered after it; the jump is booked as a gap, all in between counts as acknowledged and the re-read records
+are dropped as old. Or the first re-read record dies on the way to the agent (old generation) while its successors
+arrive, and `_new_offset` commits over the missing head. The threads: faust-streaming/faust#606 (commit over an unfinished
 head), #502 (replay after a rebalance), #315 and #527 (an exception in an agent skips the event). See docs/adr/0003.
 
 Everything here reaches into Faust's internals; pyproject.toml therefore pins the version that it was tested with.
@@ -80,7 +80,7 @@ class PartitionOffsets:
         return "rewind"
 
     def committable(self, committed: int, acked: set[int]) -> int | None:
-        """Give the offset up to which all since `committed` is acknowledged or does not exist; None = no progress.
+        """Give the offset up to which all is acknowledged or does not exist; None = no progress since `committed`.
 
         Unlike Faust's own, it never passes over a missing head, one record wide or more (faust-streaming/faust#606).
         """
@@ -97,7 +97,7 @@ class PartitionOffsets:
 
 
 class TopicChangedError(InsessionError):
-    """The input topic is not the one that the committed offsets and the state were made from. Stop; a person must decide."""
+    """The input topic is not the one that the commits and the state were made from. Stop; a person must decide."""
 
 
 if TYPE_CHECKING:
@@ -241,6 +241,10 @@ class StateTable(faust.Table):  # type: ignore[misc]
         if key in self.data:
             del self.data[key]
         return future  # type: ignore[no-any-return]
+
+    def our_partitions(self) -> set[int]:
+        """Name the partitions whose state is ours (not a standby's)."""
+        return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
 
     def partition_items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read one partition's local entries; the partition must be recovered."""

@@ -83,9 +83,10 @@ class InOrderWindow:
         self._to_send.put_nowait((work, asyncio.ensure_future(work.answer)))
 
     async def drained(self) -> None:
-        """Wait until everything taken in so far and since is acknowledged."""
+        """Wait until everything taken in before this call is acknowledged."""
+        before = self._open_offsets.copy()
         async with self._moved:
-            await self._moved.wait_for(lambda: not self._open_offsets)
+            await self._moved.wait_for(lambda: not before or before[-1] not in self._open_offsets)
 
     async def close(self) -> None:
         """Stop without acknowledging what is open; a restart replays it."""

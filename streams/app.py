@@ -1,0 +1,171 @@
+"""The Faust app: its settings, the strict transport and table, and how it ends when it must not go on."""
+
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import faust
+import structlog
+from mode import CrashingSupervisor
+
+from schemas.errors import UsageError
+from streams.metrics import DeliveryMetrics
+from streams.strict import StateTable, StrictTransport
+from streams.topics import TopicSettings
+from streams.window import OutputRecord
+
+log = structlog.get_logger(__name__)
+
+EXIT_ABORTED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How the worker reads, keeps state and writes.
+
+    brokers: host:port, comma separated.
+    group: consumer group and prefix of the changelog, behind the topics' prefix; one a deployment.
+    instance_id: static membership; one a worker, with its own datadir.
+    window_span: most offsets of a partition that may be unacknowledged at once.
+    is_mock_broker: the embedded broker cannot create topics nor hold two workers; session timeouts are short on it.
+    """
+
+    brokers: str = "127.0.0.1:9092"
+    group: str = "insession"
+    datadir: Path = Path("insession-data")
+    instance_id: str | None = None
+    standby_replicas: int = 0
+    window_span: int = 256
+    control_window_span: int = 4
+    send_timeout: timedelta = timedelta(seconds=30)
+    commit_interval: timedelta = timedelta(seconds=1)
+    session_timeout: timedelta = timedelta(seconds=30)
+    rebalance_timeout: timedelta = timedelta(seconds=90)
+    tick_interval: timedelta = timedelta(seconds=5)
+    linger: timedelta = timedelta(milliseconds=2)
+    web_host: str = "127.0.0.1"
+    web_port: int = 6066
+    rocksdb_cache_bytes: int = 16 << 20
+    is_mock_broker: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work together."""
+        if self.send_timeout >= self.rebalance_timeout:
+            raise UsageError(
+                f"kafka: send_timeout ({self.send_timeout}) must be below rebalance_timeout "
+                f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
+            )
+        for name in ("window_span", "control_window_span"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"kafka.{name} must be at least 1, found {getattr(self, name)}")
+
+
+class InsessionApp(faust.App):  # type: ignore[misc]
+    """A Faust app with strict delivery.
+
+    delivery_metrics: the consumer counts into it.
+    resources: entered before the app subscribes, left after the consumer has stopped.
+    """
+
+    delivery_metrics: DeliveryMetrics
+    resources: Sequence[AbstractAsyncContextManager[object]] = ()
+
+    async def on_start(self) -> None:
+        """Open the resources; the consumer starts after that."""
+        self._opened = AsyncExitStack()
+        for resource in self.resources:
+            await self._opened.enter_async_context(resource)
+        await super().on_start()
+
+    async def on_shutdown(self) -> None:
+        """Close the resources."""
+        await super().on_shutdown()
+        await self._opened.aclose()
+
+    def _new_transport(self) -> StrictTransport:
+        return StrictTransport(self.conf.broker_consumer, self)
+
+    def abort(self, error: BaseException) -> NoReturn:
+        """End the process at once, without ack: what is unacknowledged is replayed after the restart."""
+        log.critical("aborted", error=str(error))
+        sys.stderr.write(f"insession: {error}\n")
+        logging.shutdown()
+        os._exit(EXIT_ABORTED)
+
+
+def create_app(settings: StreamSettings, topics: TopicSettings, metrics: DeliveryMetrics) -> InsessionApp:
+    """Configure Faust; docs/adr/0003 and the settings reference say why each value is what it is."""
+    brokers = [f"kafka://{address.strip()}" for address in settings.brokers.split(",")]
+    app = InsessionApp(
+        topics.prefix + settings.group,
+        broker=brokers,
+        store="rocksdb://",
+        datadir=settings.datadir,
+        Table=StateTable,
+        agent_supervisor=CrashingSupervisor,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.instance_id,
+        processing_guarantee="at_least_once",
+        broker_commit_interval=settings.commit_interval.total_seconds(),
+        broker_session_timeout=settings.session_timeout.total_seconds(),
+        broker_rebalance_timeout=settings.rebalance_timeout.total_seconds(),
+        broker_heartbeat_interval=settings.session_timeout.total_seconds() / 6,
+        producer_acks=-1,
+        producer_linger=settings.linger.total_seconds(),
+        producer_max_batch_size=128 * 1024,
+        producer_request_timeout=settings.send_timeout.total_seconds(),
+        stream_buffer_maxsize=512,
+        stream_wait_empty=True,
+        table_standby_replicas=settings.standby_replicas,
+        topic_partitions=topics.partitions,
+        topic_replication_factor=topics.replication,
+        topic_allow_declare=not settings.is_mock_broker,
+        topic_disable_leader=True,
+        web_host=settings.web_host,
+        web_port=settings.web_port,
+        web_tables_enabled=False,
+    )
+    app.delivery_metrics = metrics
+    return app
+
+
+class KafkaSink:
+    """Sends records through the app's producer."""
+
+    def __init__(self, app: InsessionApp, topics: Sequence[str]) -> None:
+        self._topics: Mapping[str, Any] = {name: raw_topic(app, name) for name in topics}
+
+    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+        """Hand a record to the producer; the result is done when every in-sync replica has it."""
+        sent: Awaitable[Any] = await self._topics[record.topic].send(
+            key=record.key, value=record.value, partition=record.partition, headers=list(record.headers)
+        )
+        return sent
+
+
+def raw_topic(app: InsessionApp, *names: str) -> Any:
+    """Declare topics of bytes: decoding is ours, so that a bad record is ours to dead-letter."""
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def state_table(app: InsessionApp, settings: StreamSettings, name: str, partitions: int) -> StateTable:
+    """Declare the table of visitor states: raw bytes in RocksDB, with a changelog."""
+    table: Any = app.Table(
+        name,
+        key_type=bytes,
+        value_type=bytes,
+        partitions=partitions,
+        options={  # per partition; Faust's own defaults are 2 GiB of cache and 192 MiB of memtables each
+            "driver": "rocksdict",
+            "block_cache_size": settings.rocksdb_cache_bytes,
+            "write_buffer_size": settings.rocksdb_cache_bytes // 2,
+        },
+    )
+    assert isinstance(table, StateTable)
+    return table

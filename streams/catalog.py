@@ -1,0 +1,134 @@
+"""Every worker's own view of the compacted catalog topic: availability, title, category, price, location."""
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from schemas import wire
+from schemas.ids import ItemId
+from schemas.records import CatalogItem
+
+log = structlog.get_logger(__name__)
+
+_POLL_SECONDS = 0.2
+
+
+class Catalog:
+    """The items as the shop last described them.
+
+    require_catalog: True = an item without a record is not recommended; False = it is allowed everywhere.
+    """
+
+    def __init__(self, *, require_catalog: bool = False) -> None:
+        self._items: dict[ItemId, CatalogItem] = {}
+        self._require_catalog = require_catalog
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self._items)
+
+    def get(self, item_id: ItemId) -> CatalogItem | None:
+        """Give the item's record, if the shop has described it."""
+        return self._items.get(item_id)
+
+    def allowed(self, item_id: ItemId, location: str | None) -> bool:
+        """Tell whether the item may be recommended to someone at `location`."""
+        item = self._items.get(item_id)
+        if item is None:
+            return not self._require_catalog
+        return item.available and (location is None or item.locations is None or location in item.locations)
+
+    def variant_group(self, item_id: ItemId) -> str | None:
+        """Name the group of which the item is a variant."""
+        item = self._items.get(item_id)
+        return None if item is None else item.variant_group
+
+    def available_items(self, at_most: int) -> list[ItemId]:
+        """Name the first available items in the order in which the shop described them."""
+        found: list[ItemId] = []
+        for item_id, item in self._items.items():
+            if item.available and len(found) < at_most:
+                found.append(item_id)
+        return found
+
+    def apply(self, key: bytes | None, value: bytes | None) -> None:
+        """Take in one catalog record; a null value removes the item, an unreadable one changes nothing."""
+        item_id = ItemId((key or b"").decode(errors="replace"))
+        if not value:
+            self._items.pop(item_id, None)
+            return
+        try:
+            item = wire.decode_catalog_item(value)
+        except msgspec.MsgspecError as error:
+            log.warning("catalog_record_unreadable", item_id=item_id, error=str(error))
+            return
+        self._items[item.item_id] = item
+
+
+class CatalogFollower:
+    """A thread that keeps a Catalog up to date from its topic, without a consumer group."""
+
+    def __init__(self, catalog: Catalog, topic: str, client_config: Mapping[str, Any]) -> None:
+        self._catalog = catalog
+        self._topic = topic
+        self._config = {
+            **client_config,
+            "group.id": "insession-catalog-view",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+        self._stopping = threading.Event()
+        self._caught_up = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="catalog", daemon=True)
+
+    def start(self) -> None:
+        """Start to read the topic from its beginning."""
+        self._thread.start()
+
+    def wait_until_caught_up(self, timeout_seconds: float) -> bool:
+        """Wait until the end offsets seen at start are reached; False after the timeout."""
+        return self._caught_up.wait(timeout_seconds)
+
+    def stop(self) -> None:
+        """Stop reading and wait for the thread."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _follow(self) -> None:
+        consumer = Consumer(self._config)
+        try:
+            partitions = self._assign(consumer)
+            unread = set(partitions)
+            while not self._stopping.is_set():
+                message = consumer.poll(_POLL_SECONDS)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    self._catalog.apply(message.key(), message.value())
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
+                    unread.discard(message.partition())
+                    if not unread:
+                        self._caught_up.set()
+                else:
+                    log.warning("catalog_read_failed", topic=self._topic, error=str(error))
+        finally:
+            consumer.close()
+
+    def _assign(self, consumer: Any) -> list[int]:
+        while not self._stopping.is_set():
+            topic = consumer.list_topics(self._topic, timeout=5).topics.get(self._topic)
+            if topic is not None and topic.error is None and topic.partitions:
+                partitions = sorted(topic.partitions)
+                consumer.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in partitions])
+                return partitions
+            log.warning("catalog_topic_missing", topic=self._topic)
+            time.sleep(_POLL_SECONDS)
+        return []

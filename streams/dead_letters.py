@@ -1,0 +1,49 @@
+"""Dead letters: the original bytes and headers of an input that cannot be used, plus headers that say why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.state import InputPosition
+from schemas.validation import Rejection
+from streams.window import OutputRecord
+
+HEADER_PREFIX = "__insession.errors."
+MAX_VALUE_BYTES = 800_000
+MAX_KEY_BYTES = 50_000
+MAX_HEADER_BYTES = 50_000
+"""Together under the broker's default record limit of 1 MiB; a larger original is cut and marked as cut."""
+_MAX_DETAIL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class InputRecord:
+    """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds."""
+
+    position: InputPosition
+    key: bytes | None
+    value: bytes | None
+    time_ms: int
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> OutputRecord:
+    """Make the dead letter of `record` for the dead-letter `topic`."""
+    position = record.position
+    key = None if record.key is None else record.key[:MAX_KEY_BYTES]
+    value = None if record.value is None else record.value[:MAX_VALUE_BYTES]
+    errors = {
+        "id": position.record_id,
+        "reason": rejection.reason,
+        "message": rejection.detail[:_MAX_DETAIL],
+        "topic": position.topic,
+        "partition": str(position.partition),
+        "offset": str(position.offset),
+    }
+    if (key, value) != (record.key, record.value):
+        errors["truncated_from_bytes"] = str(len(record.key or b"") + len(record.value or b""))
+    headers = [(name, content) for name, content in record.headers if not name.startswith(HEADER_PREFIX)]
+    if sum(len(name) + len(content) for name, content in headers) > MAX_HEADER_BYTES:
+        headers = []
+        errors["headers_dropped"] = "too large"
+    headers += [(HEADER_PREFIX + name, content.encode()) for name, content in errors.items()]
+    return OutputRecord(topic, key, value, headers)
