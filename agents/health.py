@@ -1,0 +1,99 @@
+"""Is the worker alive, progressing, ready: the pages and the metrics behind them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from faust.types import TP
+from prometheus_client import CollectorRegistry, generate_latest
+
+from streams.app import InsessionApp
+from streams.metrics import DeliveryMetrics
+from streams.window import Windows
+
+STUCK_AFTER_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Progress:
+    committed: int
+    since_seconds: float
+
+
+class CommitAge:
+    """How long each partition's committed offset has stood still although the actor is ahead of it."""
+
+    def __init__(self) -> None:
+        self._progress: dict[TP, _Progress] = {}
+
+    def observe(self, tp: TP, *, committed: int, next_offset: int, now_seconds: float) -> float:
+        """Take in one look at a partition; gives the age in seconds, 0 where nothing is owed."""
+        progress = self._progress.get(tp)
+        if progress is None or progress.committed != committed or committed >= next_offset:
+            progress = self._progress[tp] = _Progress(committed, now_seconds)
+        return now_seconds - progress.since_seconds
+
+    def keep(self, tps: set[TP]) -> None:
+        """Forget partitions that are no longer ours."""
+        for tp in self._progress.keys() - tps:
+            del self._progress[tp]
+
+
+class Health:
+    """Watches the worker from a timer, so that a page only reads."""
+
+    def __init__(self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._windows = windows
+        self._commit_age = CommitAge()
+        self._oldest_seconds = 0.0
+
+    def observe(self, now_seconds: float) -> None:
+        """Look at every partition once."""
+        committed = self._app.consumer.committed_offsets()
+        self._commit_age.keep(set(committed))
+        ages = {}
+        for tp, offset in committed.items():
+            next_offset = self._app.consumer.next_offset(tp)
+            ages[tp] = self._commit_age.observe(
+                tp, committed=offset, next_offset=next_offset or offset, now_seconds=now_seconds
+            )
+        self._metrics.committed_age.clear()
+        for tp, age in ages.items():
+            self._metrics.committed_age.labels(topic=tp.topic, partition=tp.partition).set(age)
+        self._oldest_seconds = max(ages.values(), default=0.0)
+        self._metrics.in_flight.set(len(self._windows))
+
+    def alive(self) -> tuple[bool, str]:
+        """Tell whether the worker makes progress; restart it when it does not."""
+        if self._oldest_seconds > STUCK_AFTER_SECONDS:
+            return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events in flight"
+        return True, "progressing"
+
+    def ready(self) -> tuple[bool, str]:
+        """Tell whether the worker answers clicks now."""
+        if self._app.rebalancing:
+            return False, "rebalancing"
+        if self._app.in_recovery:
+            return False, "recovering state"
+        if not self._app.consumer.assignment():
+            return False, "no partition assigned"
+        return True, "answering"
+
+
+def add_pages(app: InsessionApp, registry: CollectorRegistry, health: Health) -> None:
+    """Serve `/metrics`, `/healthz` and `/readyz` on the worker's web port."""
+
+    @app.page("/metrics")  # type: ignore[untyped-decorator]
+    async def metrics(web: Any, _request: Any) -> Any:
+        return web.bytes(generate_latest(registry), content_type="text/plain")
+
+    @app.page("/healthz")  # type: ignore[untyped-decorator]
+    async def healthz(web: Any, _request: Any) -> Any:
+        good, why = health.alive()
+        return web.text(why, status=200 if good else 503)
+
+    @app.page("/readyz")  # type: ignore[untyped-decorator]
+    async def readyz(web: Any, _request: Any) -> Any:
+        good, why = health.ready()
+        return web.text(why, status=200 if good else 503)

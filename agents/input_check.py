@@ -1,0 +1,58 @@
+"""What must be true of the topics before a worker subscribes: they exist as expected, and are those of the state."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from confluent_kafka import TopicCollection
+
+from agents.settings import Settings
+from schemas.errors import InsessionError
+from streams.app import InsessionApp
+from streams.strict import TopicChangedError
+from streams.topics import Topic, TopicsError, admin_client, check, topic_specs
+
+_IDS_FILE = "topic-ids.json"
+_TIMEOUT_SECONDS = 15.0
+
+
+@asynccontextmanager
+async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator[None]:
+    """Stop the worker at once where a topic is missing or different, or is not the one that the state was made from."""
+    if not settings.kafka.is_mock_broker:  # it can neither describe nor recreate a topic
+        try:
+            await asyncio.to_thread(check_topics, settings)
+        except InsessionError as error:
+            app.abort(error)
+    yield
+
+
+def check_topics(settings: Settings) -> None:
+    """Raise TopicsError or TopicChangedError, naming each topic and the remedy."""
+    admin = admin_client({"bootstrap.servers": settings.kafka.brokers})
+    if problems := check(admin, topic_specs(settings.topics)):
+        raise TopicsError("\n".join(["the topics are not what the worker expects:", *(p.message for p in problems)]))
+    inputs = [settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
+    described = admin.describe_topics(TopicCollection(inputs), request_timeout=_TIMEOUT_SECONDS)
+    compare_topic_ids(
+        settings.kafka.datadir, {name: str(future.result().topic_id) for name, future in described.items()}
+    )
+
+
+def compare_topic_ids(datadir: Path, topic_ids: dict[str, str]) -> None:
+    """Hold the topics' ids (KIP-516) against those that the local state was made from, and note new ones.
+
+    A topic that was deleted and made anew has another id, and offsets that mean something else.
+    """
+    file = datadir / _IDS_FILE
+    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    for name, topic_id in topic_ids.items():
+        if known.get(name, topic_id) != topic_id:
+            raise TopicChangedError(
+                f"topic {name} was deleted and made anew since the state in {datadir} was written: its offsets mean "
+                "other events. Start over with another kafka.group and an empty kafka.datadir, or restore the topic"
+            )
+    datadir.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(known | topic_ids, indent=2))

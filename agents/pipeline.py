@@ -1,0 +1,239 @@
+"""The way of one input record, live and in replay alike: decode, sessionize, ask, emit.
+
+`Pipeline.click` is synchronous and gives the state to write and the answer to await; whoever calls it owns the table
+and the window.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from serving.chain import Answer, AnswerRequest, Recommender
+
+from schemas import wire
+from schemas.events import ClickEvent, Control, from_unix_ms
+from schemas.ids import EventId, VisitorId
+from schemas.mapping import FieldMapping
+from schemas.records import IntentSignal, Pattern, RecommendationSet, SessionEvent
+from schemas.state import ClosedSession, InputPosition, OpenSession, VisitorState, decode_state, encode_state
+from schemas.validation import Rejection, parse_click
+from streams.dead_letters import InputRecord, dead_letter
+from streams.metrics import DeliveryMetrics
+from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
+from streams.topics import Topic, TopicSettings
+from streams.window import OutputRecord
+
+log = structlog.get_logger(__name__)
+
+_UNANSWERED = frozenset({"duplicate", "replayed", "ended"})
+_NO_ITEMS = Answer(items=[])
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What the pipeline needs to know beside its parts.
+
+    pseudonym_key: secret of the keyed hash that stands for a visitor on session ends.
+    deadline: from a record's timestamp (Unix ms) to the monotonic second by which to answer; infinite in replay.
+    pattern: the rule for the shopping pattern of a session so far.
+    """
+
+    topics: TopicSettings
+    mapping: FieldMapping
+    pseudonym_key: bytes
+    deadline: Callable[[int], float]
+    pattern: Callable[[Sequence[SessionEvent]], Pattern]
+
+
+@dataclass(frozen=True, slots=True)
+class StateWrite:
+    """One write to the visitor table, and what the expiry index must know of it; value None = tombstone."""
+
+    key: bytes
+    value: bytes | None
+    due_ms: int
+    clock_lag_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one click causes: at most one state write, and the records that `answer()` gives when awaited."""
+
+    write: StateWrite | None
+    answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
+
+
+class Pipeline:
+    """The decisions for every input record; holds no state of a visitor."""
+
+    def __init__(
+        self, settings: PipelineSettings, sessionizer: Sessionizer, recommender: Recommender, metrics: DeliveryMetrics
+    ) -> None:
+        self._settings = settings
+        self._sessionizer = sessionizer
+        self._recommender = recommender
+        self._metrics = metrics
+
+    def click(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
+        """Decide on one clickstream record; `load` reads the stored state of a visitor."""
+        event = parse_click(record.key, record.value, record.time_ms, self._settings.mapping)
+        if isinstance(event, Rejection):
+            return self.rejected(record, event)
+        assert record.key is not None
+        stored = load(record.key)
+        state = None if stored is None else decode_state(stored)
+        advance = self._sessionizer.advance(state, event, Arrival(record.position, record.time_ms))
+        self._note(record, event, state, advance)
+        write = None if advance.state is None else self._write(record.key, advance.state)
+        return Step(write, lambda: self._records_or_dead_letter(record, event, advance))
+
+    def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
+        """Give the step of a record that cannot be used."""
+        letter = self.reject(record, rejection)
+        return Step(None, lambda: _ready([letter]))
+
+    def control(self, record: InputRecord) -> Control | Rejection:
+        """Decode a control record."""
+        try:
+            return wire.decode_control(record.value or b"")
+        except msgspec.MsgspecError as error:
+            return Rejection("undecodable", str(error))
+
+    def tick(
+        self, key: bytes, stored: bytes, position: InputPosition, stream_time_ms: int
+    ) -> tuple[StateWrite, list[OutputRecord]] | None:
+        """Decide what a tick does to one visitor; None = nothing to write."""
+        result = self._sessionizer.tick(decode_state(stored), position, stream_time_ms)
+        if result is None:
+            return None
+        write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)
+        return write, self._session_ends(VisitorId(key.decode()), result.closings)
+
+    def due_ms(self, stored: bytes) -> int:
+        """Give the event time at which a tick has work with a stored state."""
+        return self._sessionizer.due_ms(decode_state(stored))
+
+    def reject(self, record: InputRecord, rejection: Rejection) -> OutputRecord:
+        """Count, log and dead-letter a record that cannot be used."""
+        self._metrics.dead_letters.labels(reason=rejection.reason).inc()
+        log.warning("dead_letter", reason=rejection.reason, detail=rejection.detail, **_where(record.position))
+        return dead_letter(record, rejection, self._settings.topics.name(Topic.DEAD_LETTERS))
+
+    def _write(self, key: bytes, state: VisitorState) -> StateWrite:
+        due_ms = self._sessionizer.due_ms(state)
+        return StateWrite(key, encode_state(state, due_ms=due_ms), due_ms, state.clock_lag_ms)
+
+    def _note(self, record: InputRecord, event: ClickEvent, before: VisitorState | None, advance: Advance) -> None:
+        """Count what was accepted for trending; log what was dropped."""
+        session = None if advance.state is None else advance.state.session
+        if advance.status == "answered" and session is not None:
+            if event.item_id is not None and event.event_type != "remove":
+                self._recommender.observe(event.item_id, event.location or session.location, event.event_time_ms)
+        elif advance.status in {"late", "replayed"}:
+            log.info(
+                "event_dropped", status=advance.status, event_time_ms=event.event_time_ms, **_where(record.position)
+            )
+        elif advance.status == "bot" and not (before and before.session and before.session.is_bot):
+            log.info("session_marked_as_bot", **_where(record.position))
+
+    async def _records_or_dead_letter(
+        self, record: InputRecord, event: ClickEvent, advance: Advance
+    ) -> list[OutputRecord]:
+        try:
+            return await self._records(record, event, advance)
+        except Exception as error:
+            log.exception("answer_failed", **_where(record.position))
+            letter = self.reject(record, Rejection("internal_error", repr(error)))
+            return [letter, *self._session_ends(event.visitor_id, advance.closings)]
+
+    async def _records(self, record: InputRecord, event: ClickEvent, advance: Advance) -> list[OutputRecord]:
+        session = advance.state.session if advance.state is not None and advance.status == "answered" else None
+        answer = await self._answer(record, event, advance, session)
+        event_id = event.event_id or EventId(record.position.record_id)
+        records = [self._recommendation(record, event, advance, (event_id, answer))]
+        if session is not None:
+            records.append(self._intent(record, event, session, (event_id, answer)))
+        self._metrics.events.labels(status=advance.status).inc()
+        return records + self._session_ends(event.visitor_id, advance.closings)
+
+    async def _answer(
+        self, record: InputRecord, event: ClickEvent, advance: Advance, session: OpenSession | None
+    ) -> Answer:
+        if advance.status in _UNANSWERED:
+            return _NO_ITEMS
+        request = AnswerRequest(
+            events=() if session is None else session.events,
+            location=event.location or (None if session is None else session.location),
+            bought=() if advance.state is None else advance.state.purchased,
+            deadline=self._settings.deadline(record.time_ms),
+            want_personal=session is not None,
+        )
+        return await self._recommender.answer(request)
+
+    def _recommendation(
+        self, record: InputRecord, event: ClickEvent, advance: Advance, answered: tuple[EventId, Answer]
+    ) -> OutputRecord:
+        event_id, answer = answered
+        session = None if advance.state is None else advance.state.session
+        recommendation = RecommendationSet(
+            id=record.position.record_id,
+            status=advance.status,
+            visitor_id=event.visitor_id,
+            event_id=event_id,
+            event_time=from_unix_ms(event.event_time_ms),
+            session_id=None if session is None else session.session_id,
+            items=answer.items,
+            tier=answer.tier,
+            reason=answer.reason,
+            age_ms=answer.age_ms,
+            model_version=answer.model_version,
+            experiment=event.experiment,
+        )
+        return self._output(Topic.RECOMMENDATIONS, record, recommendation)
+
+    def _intent(
+        self, record: InputRecord, event: ClickEvent, session: OpenSession, answered: tuple[EventId, Answer]
+    ) -> OutputRecord:
+        event_id, answer = answered
+        probability = answer.purchase_probability
+        signal = IntentSignal(
+            id=record.position.record_id,
+            visitor_id=event.visitor_id,
+            session_id=session.session_id,
+            event_id=event_id,
+            event_time=from_unix_ms(event.event_time_ms),
+            prefix_length=session.event_count,
+            purchase_status="unavailable" if probability is None else "calibrated",
+            purchase_probability=probability,
+            purchase_source=answer.purchase_source,
+            pattern=self._settings.pattern(session.events),
+            model_version=answer.model_version,
+            experiment=event.experiment,
+        )
+        return self._output(Topic.INTENT_SIGNALS, record, signal)
+
+    def _output(self, topic: Topic, record: InputRecord, output: msgspec.Struct) -> OutputRecord:
+        """Keep the output in the input's partition: same key, same partition count, same order."""
+        return OutputRecord(
+            self._settings.topics.name(topic), record.key, wire.encode(output), partition=record.position.partition
+        )
+
+    def _session_ends(self, visitor_id: VisitorId, closings: Sequence[ClosedSession]) -> list[OutputRecord]:
+        visitor_key = hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
+        for closed in closings:
+            self._metrics.session_ends.labels(reason=closed.end_reason).inc()
+        topic = self._settings.topics.name(Topic.SESSION_ENDS)
+        return [
+            OutputRecord(topic, visitor_key.encode(), wire.encode(summarise(closed, visitor_key)))
+            for closed in closings
+        ]
+
+
+async def _ready(records: list[OutputRecord]) -> list[OutputRecord]:
+    return records
+
+
+def _where(position: InputPosition) -> dict[str, object]:
+    return {"topic": position.topic, "partition": position.partition, "offset": position.offset}

@@ -1,0 +1,125 @@
+"""The composition root: builds a worker from its settings, and nothing else does."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from agents.health import Health, add_pages
+from agents.input_check import checked_inputs
+from agents.pipeline import Pipeline, PipelineSettings
+from agents.serving_tier import serving_tier
+from agents.sessions import SessionActor, send_ticks
+from agents.settings import Settings
+from session_model.patterns import pattern_of
+from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
+from streams.catalog import Catalog, CatalogFollower
+from streams.metrics import DeliveryMetrics
+from streams.sessionizer import InputTopics, Sessionizer
+from streams.topics import Topic
+from streams.window import InOrderWindow, Windows
+
+log = structlog.get_logger(__name__)
+
+TABLE = "visitors"
+_OUTPUTS = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.SESSION_ENDS, Topic.DEAD_LETTERS)
+
+
+def build_worker(settings: Settings) -> InsessionApp:
+    """Wire a worker: Faust app, catalog view, serving tier, pipeline, actor, health pages."""
+    disable_created_metrics()
+    registry = CollectorRegistry()
+    metrics = DeliveryMetrics(registry)
+    topics = settings.topics
+    app = create_app(settings.kafka, topics, metrics)
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog)
+    tier = serving_tier(settings.serving, catalog, registry)
+    windows = _windows(app, settings)
+    pipeline = Pipeline(_pipeline_settings(settings), session_rules(settings), tier.recommender, metrics)
+    table = state_table(app, settings.kafka, TABLE, topics.partitions)
+    actor = SessionActor(app, table, topics, pipeline, windows)
+    health = Health(app, metrics, windows)
+    app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running())
+
+    inputs = (topics.name(Topic.CLICKSTREAM), topics.name(Topic.SESSION_CONTROL))
+    app.agent(raw_topic(app, *inputs), name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
+    table.on_recover(actor.recovered)
+    control_topic = raw_topic(app, inputs[1])
+
+    @app.timer(settings.kafka.tick_interval.total_seconds())  # type: ignore[untyped-decorator]
+    async def tick() -> None:
+        await send_ticks(actor, control_topic)
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    async def observe_health() -> None:
+        health.observe(time.monotonic())
+
+    add_pages(app, registry, health)
+    return app
+
+
+def session_rules(settings: Settings) -> Sessionizer:
+    """Build the session rules over the deployment's two input topics."""
+    inputs = InputTopics(
+        clickstream=settings.topics.name(Topic.CLICKSTREAM),
+        control=settings.topics.name(Topic.SESSION_CONTROL),
+        clickstream_window=settings.kafka.window_span,
+        control_window=settings.kafka.control_window_span,
+    )
+    return Sessionizer(settings.sessions, inputs)
+
+
+def _pipeline_settings(settings: Settings) -> PipelineSettings:
+    return PipelineSettings(
+        topics=settings.topics,
+        mapping=settings.clickstream.mapping,
+        pseudonym_key=settings.clickstream.pseudonym_secret.encode(),
+        deadline=live_deadline(settings.clickstream.freshness_budget.total_seconds()),
+        pattern=pattern_of,
+    )
+
+
+def live_deadline(budget_seconds: float) -> Callable[[int], float]:
+    """Give the deadline of a record: its budget counts from its timestamp, so a stale one has none left."""
+
+    def deadline(record_time_ms: int) -> float:
+        age_seconds = max(0.0, time.time() - record_time_ms / 1000)
+        return time.monotonic() + budget_seconds - age_seconds
+
+    return deadline
+
+
+def _windows(app: InsessionApp, settings: Settings) -> Windows:
+    sink = KafkaSink(app, [settings.topics.name(topic) for topic in _OUTPUTS])
+    control = settings.topics.name(Topic.SESSION_CONTROL)
+
+    def window(topic: str) -> InOrderWindow:
+        return InOrderWindow(
+            sink,
+            span=settings.kafka.control_window_span if topic == control else settings.kafka.window_span,
+            send_timeout_seconds=settings.kafka.send_timeout.total_seconds(),
+            fail=app.abort,
+        )
+
+    return Windows(window)
+
+
+@asynccontextmanager
+async def _catalog_view(settings: Settings, catalog: Catalog) -> AsyncIterator[None]:
+    """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
+    follower = CatalogFollower(
+        catalog, settings.topics.name(Topic.CATALOG), {"bootstrap.servers": settings.kafka.brokers}
+    )
+    follower.start()
+    timeout_seconds = settings.catalog.start_timeout.total_seconds()
+    if await asyncio.to_thread(follower.wait_until_caught_up, timeout_seconds):
+        log.info("catalog_complete", items=len(catalog))
+    else:
+        log.warning("catalog_incomplete", items=len(catalog), reason="start_timeout", waited_seconds=timeout_seconds)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(follower.stop)
