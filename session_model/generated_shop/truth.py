@@ -11,7 +11,7 @@ from schemas.ids import EventId, ItemId
 Intent = Literal["bounce", "browse", "compare", "buy"]
 
 
-class Truth(Struct, frozen=True, kw_only=True):
+class Truth(Struct, frozen=True, kw_only=True, gc=False):
     """The hidden side of one event."""
 
     event_id: EventId
@@ -27,7 +27,7 @@ class Truth(Struct, frozen=True, kw_only=True):
     flash_sale: Annotated[int | None, Meta(description="The number of the sale that the item is in.")]
 
 
-class GeneratedEvent(Struct, frozen=True, kw_only=True):
+class GeneratedEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One arrival at the clickstream: `click` is all that a recommender may see."""
 
     click: ClickEvent
