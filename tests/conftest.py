@@ -1,0 +1,91 @@
+"""What several rooms need: a real Kafka, started once a run or from outside, and the options of the conformance test."""
+
+import os
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from streams.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
+from streams.kafka_node import KafkaNode
+from streams.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that point tests/serving/test_conformance.py at a model server from outside."""
+    parser.addoption("--serving-address", metavar="HOST:PORT", help="test this model server, not the embedded one")
+    parser.addoption("--serving-models", metavar="FOLDER", help="the folder from which that server loads its models")
+
+
+@dataclass(frozen=True)
+class KafkaTopics:
+    """Topics of one test, with a prefix that no other test has.
+
+    `create()` makes the project's topics, `create(specs)` others; both go at the end of the test.
+    """
+
+    brokers: str
+    admin: AdminClient
+    settings: TopicSettings
+    made: list[str] = field(default_factory=list)
+
+    def create(self, specs: Sequence[TopicSpec] | None = None) -> list[str]:
+        """Create topics and return their names."""
+        names = create(self.admin, topic_specs(self.settings) if specs is None else specs)
+        self.made.extend(names)
+        return names
+
+
+def require_kafka(exception: KafkaUnavailableError) -> None:
+    """Fail where Kafka is required, as in CI; skip with the reason elsewhere."""
+    if os.environ.get("INSESSION_REQUIRE_KAFKA"):
+        pytest.fail(f"INSESSION_REQUIRE_KAFKA is set: {exception}")
+    pytest.skip(str(exception))
+
+
+@pytest.fixture(scope="session")
+def kafka_tools() -> None:
+    """Skip where Kafka cannot be started: no Java 17, no Maven, no network."""
+    try:
+        find_java()
+        fetch(default_cache())
+    except KafkaUnavailableError as error:
+        require_kafka(error)
+
+
+@pytest.fixture(scope="session")
+def kafka_brokers(request: pytest.FixtureRequest) -> str:
+    """Address of the brokers that the tests share: `INSESSION_TEST_BROKERS`, else a node of their own."""
+    outside = os.environ.get("INSESSION_TEST_BROKERS")
+    return outside or request.getfixturevalue("kafka_node").address
+
+
+@pytest.fixture(scope="session")
+def kafka_node(kafka_tools: None) -> Iterator[KafkaNode]:  # noqa: ARG001 - only its skip matters
+    """Share one node among the tests of a run: never stop this one; a test that must starts its own."""
+    try:
+        with KafkaNode() as node:
+            yield node
+    except KafkaUnavailableError as error:
+        require_kafka(error)
+
+
+@pytest.fixture
+def kafka_topics(kafka_brokers: str) -> Iterator[Callable[..., KafkaTopics]]:
+    """Make `KafkaTopics`; `kafka_topics(partitions=4)` sets what a test cares about."""
+    admin = admin_client({"bootstrap.servers": kafka_brokers})
+    made: list[KafkaTopics] = []
+
+    def make(partitions: int = 4) -> KafkaTopics:
+        settings = TopicSettings(
+            prefix=f"t{uuid.uuid4().hex[:10]}-", partitions=partitions, replication=1, min_insync_replicas=1
+        )
+        made.append(KafkaTopics(kafka_brokers, admin, settings))
+        return made[-1]
+
+    yield make
+    if names := [name for topics in made for name in topics.made]:
+        for future in admin.delete_topics(names).values():
+            future.result()

@@ -1,0 +1,104 @@
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from schemas.errors import UsageError
+from streams.topics import (
+    COMPACTION_LAG,
+    ProblemKind,
+    Topic,
+    TopicsError,
+    TopicSettings,
+    TopicSpec,
+    TopicState,
+    admin_client,
+    check,
+    compare,
+    topic_specs,
+)
+
+SPEC = TopicSpec("shop-answers", 8, 3, {"cleanup.policy": "compact,delete", "min.insync.replicas": "2"})
+STATE = TopicState(8, 3, {"cleanup.policy": "compact,delete", "min.insync.replicas": "2", "retention.ms": "5"})
+
+
+def test_every_topic_has_one_spec_under_the_prefix() -> None:
+    """The specs cover all topics, each with the layout of the settings."""
+    specs = topic_specs(TopicSettings(prefix="shop-", partitions=12))
+    assert [spec.name for spec in specs] == [f"shop-{topic}" for topic in Topic]
+    assert {(spec.partitions, spec.replication, spec.configs["min.insync.replicas"]) for spec in specs} == {
+        (12, 3, "2")
+    }
+
+
+def test_outputs_are_a_log_for_a_week_and_then_the_latest() -> None:
+    """Recommendations and intent signals compact after seven days and keep the latest beyond that."""
+    specs = {spec.name: spec for spec in topic_specs(TopicSettings())}
+    for topic in (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS):
+        configs = specs[topic].configs
+        assert specs[topic].cleanup_policy == "compact,delete"
+        assert configs["min.compaction.lag.ms"] == "604800000"
+        assert int(configs["retention.ms"]) > 604800000
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prefix": "shop/"}, "prefix"),
+        ({"prefix": "a" * 201}, "prefix"),
+        ({"partitions": 0}, "partitions"),
+        ({"replication": 0}, "replication"),
+        ({"replication": 2, "min_insync_replicas": 3}, "min_insync_replicas"),
+        ({"output_retention": COMPACTION_LAG}, "output_retention"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    """The error begins with the setting's name."""
+    with pytest.raises(UsageError, match=f"^{message}"):
+        TopicSettings(**settings)
+
+
+def test_retention_just_beyond_the_compaction_lag_is_accepted() -> None:
+    """The bound is exclusive."""
+    assert TopicSettings(output_retention=COMPACTION_LAG + timedelta(milliseconds=1))
+
+
+def test_a_topic_as_it_should_be_has_no_problem() -> None:
+    """Settings that the spec does not name, and the order of policies, make no difference."""
+    reordered = {**STATE.configs, "cleanup.policy": "delete,compact"}
+    assert not list(compare(SPEC, STATE))
+    assert not list(compare(SPEC, TopicState(8, 4, reordered)))
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "is_and_should_be"),
+    [
+        (None, ProblemKind.MISSING, ["missing", "topics create"]),
+        (TopicState(9, 3, STATE.configs), ProblemKind.PARTITIONS, ["9 partitions", "should have 8"]),
+        (TopicState(8, 1, STATE.configs), ProblemKind.REPLICATION, ["1 replicas", "should have 3"]),
+        (
+            TopicState(8, 3, {**STATE.configs, "cleanup.policy": "delete"}),
+            ProblemKind.CONFIG,
+            ["cleanup.policy=delete", "should have compact,delete"],
+        ),
+        (
+            TopicState(8, 3, {"cleanup.policy": "compact,delete"}),
+            ProblemKind.CONFIG,
+            ["min.insync.replicas=unset", "should have 2"],
+        ),
+    ],
+)
+def test_a_problem_says_what_is_and_what_should_be(
+    found: TopicState | None, kind: ProblemKind, is_and_should_be: list[str]
+) -> None:
+    """Each difference is one problem that names the topic."""
+    (problem,) = compare(SPEC, found)
+    assert (problem.topic, problem.kind) == ("shop-answers", kind)
+    assert all(part in problem.message for part in ["shop-answers", *is_and_should_be])
+
+
+def test_brokers_that_do_not_answer_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong address gives a message about the address, not a traceback of the client's."""
+    monkeypatch.setattr("streams.topics._TIMEOUT_SECONDS", 0.3)
+    with pytest.raises(TopicsError, match="did not answer"):
+        check(admin_client({"bootstrap.servers": "127.0.0.1:1"}), topic_specs(TopicSettings()))
