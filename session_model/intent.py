@@ -24,14 +24,16 @@ _PURCHASE = EVENT_TYPE_CODES.index("purchase")
 
 @dataclass(frozen=True, slots=True)
 class IntentExamples:
-    """Prefixes that end before the session's first purchase.
+    """Prefixes with what came of them.
 
     features: (n, n_features) float32. labels: (n,) bool, a purchase follows. sessions, lengths: (n,) int64, the
-    session's number and the events of the prefix.
+    session's number and the events of the prefix. before_purchase: (n,) bool, the prefix has no purchase yet; the
+    published figures are on these alone, while a stream signals after a purchase too.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.bool_]
+    before_purchase: NDArray[np.bool_]
     sessions: NDArray[np.int64]
     lengths: NDArray[np.int64]
 
@@ -74,21 +76,31 @@ class IntentModel(msgspec.Struct, frozen=True):
 
 
 def intent_examples(sessions: Sessions) -> IntentExamples:
-    """Make the examples of the latest sessions, about `MAX_EXAMPLES` at most."""
-    ends = np.array([_labelled_length(sessions, number) for number in range(len(sessions))], np.int64)
-    lengths = np.minimum(ends, MAX_PREFIXES_PER_SESSION)
+    """Make one example of each prefix of the latest sessions, about `MAX_EXAMPLES` at most.
+
+    A prefix that ends with the session's explicit end asks nothing and is left out.
+    """
+    lengths = np.minimum(np.diff(sessions.starts), MAX_PREFIXES_PER_SESSION)
     latest_first = np.cumsum(lengths[::-1])[::-1]
-    rows, labels, owners, prefix_lengths = [], [], [], []
-    for number in np.flatnonzero((latest_first <= MAX_EXAMPLES) & (lengths > 0)):
+    rows, labels, before, owners, prefix_lengths = [], [], [], [], []
+    for number in np.flatnonzero(latest_first <= MAX_EXAMPLES):
         events = session_events(sessions, int(number))
-        buys = int(ends[number]) < len(events)
+        purchases = [place for place, event in enumerate(events) if event.event_type == "purchase"]
         for length in range(1, int(lengths[number]) + 1):
+            if events[length - 1].event_type == "session_end":
+                continue
             rows.append(prefix_features(events[:length]))
-            labels.append(buys)
+            labels.append(bool(purchases) and purchases[-1] >= length)
+            before.append(not purchases or purchases[0] >= length)
             owners.append(number)
             prefix_lengths.append(length)
-    features = np.array(rows, np.float32).reshape(-1, len(FEATURE_NAMES))
-    return IntentExamples(features, np.array(labels, np.bool_), np.array(owners), np.array(prefix_lengths))
+    return IntentExamples(
+        features=np.array(rows, np.float32).reshape(-1, len(FEATURE_NAMES)),
+        labels=np.array(labels, np.bool_),
+        before_purchase=np.array(before, np.bool_),
+        sessions=np.array(owners, np.int64),
+        lengths=np.array(prefix_lengths, np.int64),
+    )
 
 
 def fit_intent(sessions: Sessions) -> IntentModel | None:
@@ -133,10 +145,3 @@ def _fit(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> IntentMode
     solution = fit_logistic((features - means) / scales, labels.astype(np.float64), L2)
     weights = tuple(solution[:-1].tolist())
     return IntentModel(FEATURE_NAMES, tuple(means.tolist()), tuple(scales.tolist()), weights, float(solution[-1]))
-
-
-def _labelled_length(sessions: Sessions, number: int) -> int:
-    """Count the session's events before its first purchase."""
-    types = sessions.event_types[sessions.starts[number] : sessions.starts[number + 1]]
-    purchases = np.flatnonzero(types == _PURCHASE)
-    return int(purchases[0]) if len(purchases) else len(types)

@@ -29,7 +29,9 @@ FEATURE_NAMES: tuple[str, ...] = (
     "last_item_repeats",
     "last_is_cart",
     "last_is_search",
+    "last_is_purchase",
     "cart_present",
+    "cart_after_purchase",
     "log_items_in_cart",
     "log_cart_value",
     "log_events_since_cart",
@@ -68,15 +70,18 @@ def _counts(events: Sequence[SessionEvent]) -> list[float]:
         log1p(items.count(items[-1]) - 1) if items else 0.0,
         float(events[-1].event_type == "cart"),
         float(events[-1].event_type == "search"),
+        float(events[-1].event_type == "purchase"),
     ]
 
 
 def _cart(events: Sequence[SessionEvent]) -> list[float]:
     cart = items_in_cart(events)
     if not cart:
-        return [0.0, 0.0, 0.0, 0.0]
+        return [0.0, 0.0, 0.0, 0.0, 0.0]
     since_cart = next(n for n, event in enumerate(reversed(events)) if event.event_type == "cart")
-    return [1.0, log1p(len(cart)), log1p(sum(price or 0.0 for price in cart.values())), log1p(since_cart)]
+    has_bought = any(event.event_type == "purchase" for event in events)
+    value = sum(price or 0.0 for price in cart.values())
+    return [1.0, float(has_bought), log1p(len(cart)), log1p(value), log1p(since_cart)]
 
 
 def _times(events: Sequence[SessionEvent]) -> list[float]:
