@@ -77,8 +77,12 @@ class InOrderWindow:
 
     async def put(self, work: Work) -> None:
         """Take an event in; waits while the window is full (that is the back-pressure)."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: not self._is_full(work.offset))
+        try:
+            async with self._moved:
+                await self._moved.wait_for(lambda: not self._is_full(work.offset))
+        except asyncio.CancelledError:
+            asyncio.ensure_future(work.answer).cancel()
+            raise
         self._open_offsets.append(work.offset)
         self._to_send.put_nowait((work, asyncio.ensure_future(work.answer)))
 
@@ -93,9 +97,10 @@ class InOrderWindow:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while not self._to_send.empty():
-            _, answer = self._to_send.get_nowait()
+        answers = [self._to_send.get_nowait()[1] for _ in range(self._to_send.qsize())]
+        for answer in answers:
             answer.cancel()
+        await asyncio.gather(*answers, return_exceptions=True)
 
     def _is_full(self, offset: int) -> bool:
         return bool(self._open_offsets) and abs(offset - self._open_offsets[0]) >= self._span
@@ -104,8 +109,20 @@ class InOrderWindow:
         try:
             while True:
                 await step()
+        except asyncio.CancelledError as error:
+            this_task = asyncio.current_task()
+            if this_task is None or this_task.cancelling():
+                raise  # closed, or the other step has failed
+            self._break(error)  # somebody cancelled an answer or an acknowledgement
         except Exception as error:  # noqa: BLE001 - whatever it is, the window must not stand still in silence
-            self._fail(error if isinstance(error, DeliveryError) else DeliveryError(f"the window broke: {error!r}"))
+            self._break(error)
+
+    def _break(self, error: BaseException) -> None:
+        """End the process, once: the other step stops too, and nothing more is acknowledged."""
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._fail(error if isinstance(error, DeliveryError) else DeliveryError(f"the window broke: {error!r}"))
 
     async def _send_next(self) -> None:
         work, answer = await self._to_send.get()
