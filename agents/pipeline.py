@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import msgspec
 import structlog
-from serving.chain import Answer, AnswerRequest, Recommender
 
 from schemas import wire
 from schemas.events import ClickEvent, Control, from_unix_ms
@@ -19,6 +18,7 @@ from schemas.mapping import FieldMapping
 from schemas.records import IntentSignal, Pattern, RecommendationSet, SessionEvent
 from schemas.state import ClosedSession, InputPosition, OpenSession, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection, parse_click
+from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
@@ -97,9 +97,10 @@ class Pipeline:
     def control(self, record: InputRecord) -> Control | Rejection:
         """Decode a control record."""
         try:
-            return wire.decode_control(record.value or b"")
+            control: Control = wire.decode_control(record.value or b"")
         except msgspec.MsgspecError as error:
             return Rejection("undecodable", str(error))
+        return control
 
     def tick(
         self, key: bytes, stored: bytes, position: InputPosition, stream_time_ms: int

@@ -30,7 +30,7 @@ _OUTPUTS = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.SESSION_ENDS, Top
 
 def build_worker(settings: Settings) -> InsessionApp:
     """Wire a worker: Faust app, catalog view, serving tier, pipeline, actor, health pages."""
-    disable_created_metrics()
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     metrics = DeliveryMetrics(registry)
     topics = settings.topics

@@ -1,0 +1,78 @@
+"""Wires the serving tier: client, breaker, batcher, release watcher, fallback chain; live and in replay."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from serving.batcher import MicroBatcher
+from serving.breaker import CircuitBreaker
+from serving.chain import Recommender
+from serving.client import PredictClient
+from serving.filters import CatalogView
+from serving.guard import GuardedPredictor
+from serving.metrics import ServingMetrics
+from serving.popular import StreamPopularity
+from serving.releases import ReleaseWatcher
+from serving.settings import ServingSettings
+from serving.tensors import FixedShape
+from session_model.release import load_release
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTier:
+    """The serving tier of one process; inside `running` it follows the releases."""
+
+    recommender: Recommender
+    batcher: MicroBatcher
+    releases: ReleaseWatcher
+    client: PredictClient
+    poll_seconds: float
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Look for a release, then follow the models directory and the server until the end."""
+        await self.releases.refresh()
+        following = asyncio.create_task(self.releases.run(self.poll_seconds))
+        try:
+            yield
+        finally:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+            await self.batcher.close()
+            await self.client.close()
+
+
+def serving_tier(
+    settings: ServingSettings,
+    catalog: CatalogView,
+    registry: CollectorRegistry,
+    *,
+    fixed_shape: FixedShape | None = None,
+) -> ServingTier:
+    """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay."""
+    metrics = ServingMetrics(registry)
+    breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
+    client = PredictClient(settings, fixed_shape=fixed_shape)
+    guarded = GuardedPredictor(client, breaker, metrics)
+    batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
+    releases = ReleaseWatcher(settings.models_directory, load_release, client, metrics)
+    popularity = StreamPopularity(
+        half_life_seconds=settings.popular_half_life_seconds,
+        max_items=settings.popular_max_items,
+        max_locations=settings.popular_max_locations,
+    )
+    recommender = Recommender(
+        model=batcher,
+        gate=breaker,
+        releases=releases,
+        popularity=popularity,
+        catalog=catalog,
+        settings=settings,
+        metrics=metrics,
+    )
+    return ServingTier(recommender, batcher, releases, client, settings.release_poll_seconds)
