@@ -42,7 +42,11 @@ class EmbeddedServer:
         command = [sys.executable, "-m", "serving.embedded", *self._options.arguments(), "--stop-with-stdin"]
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module with our own options
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                process_group=0,  # a Ctrl-C is this process's to handle: it may still want answers while it drains
             )
         try:
             self.address = self._wait_until_ready(self._process)

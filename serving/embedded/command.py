@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import structlog
@@ -66,7 +66,10 @@ def command(
 
 
 class Stopping:
-    """Waits for SIGTERM or SIGINT. Until `drain` is called there is no call in flight and the process ends at once."""
+    """Waits for SIGTERM or SIGINT, and ends the process without waiting for native code that Python cannot stop.
+
+    Until `drain` is called there is no call in flight, and a signal ends the process at once.
+    """
 
     def __init__(self) -> None:
         self._event = Event()
@@ -82,14 +85,23 @@ class Stopping:
         """Return after a signal."""
         self._event.wait()
 
+    def end(self) -> NoReturn:
+        """Exit with 0; an interpreter's own exit would wait for calls that were cut off, and for a load under way."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._event.set()
         if not self._draining:
-            os._exit(0)  # an import or a load in native code would not let a Python exception through
+            self.end()
 
 
-def serve(options: ServerOptions, stopping: Stopping) -> None:
-    """Serve until stopped. Raises InsessionError when TensorFlow is missing or the server cannot start."""
+def serve(options: ServerOptions, stopping: Stopping) -> NoReturn:
+    """Serve until stopped, then end the process.
+
+    Raises InsessionError when TensorFlow is missing or the server cannot start.
+    """
     try:
         from serving.embedded.server import ModelServer, limit_op_threads  # noqa: PLC0415 - imports TensorFlow
     except ModuleNotFoundError as error:
@@ -108,6 +120,7 @@ def serve(options: ServerOptions, stopping: Stopping) -> None:
     click.echo(json.dumps({"address": server.address, "model": options.model_name, "versions": versions}))
     stopping.wait()
     server.stop(GRACE_SECONDS)
+    stopping.end()
 
 
 def _policy(num_versions: int, versions: tuple[int, ...], *, all_versions: bool) -> VersionPolicy:

@@ -67,6 +67,7 @@ class ModelServer:
         return self._versions.available()
 
     def _wait_for_first_version(self) -> None:
+        log.info("waiting_for_first_version", model=self._versions.name, path=str(self._options.base_path))
         self._versions.poll()
         while not self._versions.available() and not self._stopping.is_set():
             failed = [status for status in self._versions.statuses() if status.state is VersionState.END]
@@ -76,7 +77,6 @@ class ModelServer:
                     f"no version in {self._options.base_path} can be served; the latest, {status.version}, failed "
                     f"with: {status.error}. Publish a good version or remove the broken one"
                 )
-            log.info("waiting_for_first_version", model=self._versions.name, path=str(self._options.base_path))
             self._stopping.wait(self._options.poll_seconds)
             self._versions.poll()
 

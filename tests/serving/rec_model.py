@@ -73,6 +73,15 @@ def recommend_request(name: str = "rec", *, rows: int = 1) -> predict_pb2.Predic
     return request
 
 
+def slow_request(*, rounds: int) -> predict_pb2.PredictRequest:
+    """Build a request that takes about `rounds` milliseconds."""
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "rec"
+    request.model_spec.signature_name = "slow"
+    request.inputs["rounds"].CopyFrom(tf.make_tensor_proto([rounds], tf.int32))
+    return request
+
+
 def write_warmup(version_path: Path, *requests: predict_pb2.PredictRequest) -> None:
     """Give a version warm-up requests."""
     path = version_path / WARMUP_PATH
