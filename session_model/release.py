@@ -139,7 +139,10 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
 
 
 def load_release(directory: Path) -> Release:
-    """Verify every file of the manifest, then read the parts; raises ReleaseError naming the file and the remedy."""
+    """Verify every file of the manifest, then read the parts.
+
+    Raises ReleaseError naming the file and the remedy, and OSError where the disk failed and a retry may succeed.
+    """
     manifest = verify_release(directory)
     folder = directory / PARTS_DIRECTORY
     parts = Parts(
@@ -229,9 +232,9 @@ def _read_manifest(directory: Path) -> ReleaseManifest:
 def _read(path: Path, reader: Callable[[Path], _Part]) -> _Part:
     try:
         return reader(path)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ReleaseError(f"release file {path} is missing; copy the release again") from error
-    except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+    except (EOFError, KeyError, ValueError, BadZipFile) as error:
         raise ReleaseError(f"release file {path} cannot be read ({error}); copy the release again") from error
 
 

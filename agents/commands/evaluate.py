@@ -1,0 +1,95 @@
+"""`insession evaluate`: how good is a release on sessions it has not seen."""
+
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from schemas.errors import InsessionError
+from schemas.release import MANIFEST_PATH
+from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
+from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol, Unseen, evaluate
+from session_model.release import load_release, newest_release
+from session_model.servable import Servable
+
+_COLUMNS = (
+    "recall_at_1",
+    "recall_at_5",
+    "recall_at_10",
+    "recall_at_20",
+    "mrr_at_20",
+    "coverage_at_20",
+    "popularity_bias_at_20",
+)
+
+
+@click.command(
+    epilog="""\b
+Example:
+  insession evaluate models test.tsv --format session-rec --json evaluation.json
+"""
+)
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("test", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of TEST.")
+@click.option(
+    "--unseen",
+    type=click.Choice(["miss", "drop"]),
+    default="miss",
+    show_default=True,
+    help="Targets that training has not seen: count them as misses, or take such clicks out of TEST first.",
+)
+@click.option(
+    "--first-target",
+    type=click.IntRange(min=FIRST_TARGET),
+    default=FIRST_TARGET,
+    show_default=True,
+    metavar="N",
+    help="Position in the session of the first item to predict.",
+)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here too.")
+def command(
+    directory: Path, test: Path, data_format: DataFormat, unseen: Unseen, first_target: int, json_path: Path | None
+) -> None:
+    """Score a release on the sessions of TEST: blend, GRU, kNN and two baselines side by side.
+
+    DIRECTORY is the models directory (the newest release in it is taken) or one release. The GRU is the exported
+    SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue.
+    """
+    try:
+        release = load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
+        held_out = HeldOut(test.name, read_sessions(test, data_format))
+        model = Servable(release.directory, release.manifest.max_length)
+        with _progress_bar() as bar:
+            task = bar.add_task("sessions", total=len(held_out.sessions))
+            result = evaluate(
+                release, model, held_out, Protocol(unseen, first_target), lambda done: bar.update(task, completed=done)
+            )
+        if json_path is not None:
+            json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    except OSError as error:
+        raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
+    Console().print(_table(result, f"{release.directory}"))
+
+
+def _progress_bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _table(result: Evaluation, release_name: str) -> Table:
+    table = Table(title=f"{release_name} on {result.dataset}: {result.targets} targets, unseen: {result.unseen}")
+    table.add_column("model")
+    for column in _COLUMNS:
+        table.add_column(column.replace("_at_", "@").replace("popularity_bias", "pop. bias"), justify="right")
+    for name, metrics in result.models.items():
+        table.add_row(name, *(f"{metrics[column]:.4f}" for column in _COLUMNS))
+    return table

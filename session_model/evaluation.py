@@ -1,0 +1,136 @@
+"""Offline evaluation of a release as it is served, in the protocol of the field.
+
+Every position after the first is a target and is ranked over the full catalogue, nothing filtered, ties conservative,
+one mean over all targets. The ranking is the list that the release returns (`candidate_count` long): what lies beyond
+it is a miss. Earlier events of the session are the prefix; sessions of the test file are never learned from.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+import msgspec
+
+from schemas.errors import InsessionError
+from schemas.ids import ItemIndex
+from schemas.ranking import Candidates, ModelInput
+from schemas.records import SessionEvent
+from session_model.ranking_metrics import RankingMetrics
+from session_model.release import Release
+from session_model.servable import NextItemModel
+from session_model.session_events import session_events
+from session_model.sessions import Sessions
+
+Unseen = Literal["miss", "drop"]
+MODELS = ("blend", "gru", "knn", "transitions", "popular")
+BATCH_SIZE = 256
+FIRST_TARGET = 2
+_NEVER_SEEN = ItemIndex(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What counts as a target.
+
+    unseen: `miss` counts a target that training has not seen as a miss, as the SR-GNN line of papers does; `drop`
+    takes all clicks of such items out of the test sessions first, as session-rec does.
+    first_target: position in the session, 1-based, of the first target; 2 or more.
+    """
+
+    unseen: Unseen = "miss"
+    first_target: int = FIRST_TARGET
+
+
+PUBLISHED = Protocol()
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Sessions that training has not seen, and what to call them."""
+
+    name: str
+    sessions: Sessions
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """The result: RankingMetrics.result() by model, in the order of `MODELS`."""
+
+    dataset: str
+    targets: int
+    unseen: Unseen
+    models: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One item to predict. item_index: 0 where training has not seen it. prefix: what the models may see."""
+
+    prefix: ModelInput
+    item_index: ItemIndex
+
+
+def evaluate(
+    release: Release,
+    model: NextItemModel,
+    test: HeldOut,
+    protocol: Protocol = PUBLISHED,
+    progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Score every model of `release` on the targets of `test`, `model` being its SavedModel.
+
+    progress: called with the number of test sessions that are done. Raises InsessionError where there is no target.
+    """
+    percentiles = release.parts.popularity.percentiles()
+    metrics = {name: RankingMetrics(percentiles) for name in MODELS}
+    n_targets = 0
+    for batch in _batches(targets(release, test.sessions, protocol, progress)):
+        model_rankings = model.rank([target.prefix for target in batch])
+        for target, ranking in zip(batch, model_rankings, strict=True):
+            for name, candidates in _rankings(release, ranking, target.prefix).items():
+                metrics[name].add(candidates, target.item_index)
+        n_targets += len(batch)
+    if not n_targets:
+        raise InsessionError(f"{test.name} has no target: no session has an event at position {protocol.first_target}")
+    models = {name: model_metrics.result() for name, model_metrics in metrics.items()}
+    return Evaluation(test.name, n_targets, protocol.unseen, models)
+
+
+def targets(
+    release: Release, sessions: Sessions, protocol: Protocol, progress: Callable[[int], None] | None = None
+) -> Iterator[Target]:
+    """Give the targets, session by session, with what the release reads of the events before each."""
+    for number in range(len(sessions)):
+        yield from _session_targets(release, session_events(sessions, number), protocol)
+        if progress is not None:
+            progress(number + 1)
+
+
+def _session_targets(release: Release, events: list[SessionEvent], protocol: Protocol) -> Iterator[Target]:
+    index_of = release.parts.vocabulary.index_of
+    if protocol.unseen == "drop":
+        events = [event for event in events if event.item_id is None or index_of(event.item_id) is not None]
+    clicks = [
+        (place, event.item_id)
+        for place, event in enumerate(events)
+        if event.item_id is not None and event.event_type in release.manifest.input_event_types
+    ]
+    for place, item_id in clicks[max(protocol.first_target, FIRST_TARGET) - 1 :]:
+        yield Target(release.encode(events[:place]), index_of(item_id) or _NEVER_SEEN)
+
+
+def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:
+    """Rank by every model; where nothing of the prefix is known, the blend answers as served: by what is popular."""
+    neighbours, popular = release.neighbours(prefix.items), release.popular()
+    return {
+        "blend": release.blend(model_ranking, neighbours, prefix.items) if len(prefix.items) else popular,
+        "gru": model_ranking,
+        "knn": neighbours,
+        "transitions": release.parts.transitions.query(prefix.items),
+        "popular": popular,
+    }
+
+
+def _batches(stream: Iterator[Target]) -> Iterator[list[Target]]:
+    while batch := list(islice(stream, BATCH_SIZE)):
+        yield batch
