@@ -1,0 +1,240 @@
+"""The fallback chain: GRU blended with session-kNN > session-kNN > popular > default list. It never raises.
+
+Every answer says which tier gave it and why no higher one did.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from schemas.ids import ItemId, ModelVersion
+from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
+from serving.errors import ModelNotFoundError, PredictError, Reason
+from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
+from serving.metrics import EMPTY, OK, ServingMetrics
+from serving.parts import ReleaseParts
+from serving.popular import StreamPopularity
+from serving.settings import ServingSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    """What is known of the shopper.
+
+    events: of the open session, oldest first. bought: items bought in earlier sessions.
+    deadline: seconds of the monotonic clock by which the model must have answered; may be infinite.
+    want_personal: False for late events, bots and shoppers without consent: only what is the same for everybody.
+    """
+
+    events: Sequence[SessionEvent]
+    location: str | None
+    bought: Sequence[ItemId]
+    deadline: float
+    want_personal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is recommended, and where it comes from.
+
+    tier is None where `items` is empty; reason is None where the model answered.
+    age_ms: from the event in question back to the latest event that a popular answer counted; 0 for the other tiers.
+    model_version: of the release that gave the items, or else the probability.
+    """
+
+    items: list[RecommendedItem]
+    tier: Tier | None = None
+    reason: Reason | None = None
+    age_ms: int = 0
+    model_version: ModelVersion | None = None
+    purchase_probability: float | None = None
+    purchase_source: IntentSource | None = None
+
+
+class Model(Protocol):
+    """Asks the model for one row; see `MicroBatcher`."""
+
+    async def predict(self, version: ModelVersion, row: ModelInput, deadline: float) -> ModelOutput:
+        """Answer `row` by `deadline`; raises a PredictError."""
+
+
+class Gate(Protocol):
+    """Says beforehand that the model need not be asked; see `CircuitBreaker`."""
+
+    @property
+    def refuses(self) -> bool:
+        """True where a call would not be sent."""
+
+
+class Releases(Protocol):
+    """The release in use; see `ReleaseWatcher`."""
+
+    @property
+    def current(self) -> ReleaseParts | None:
+        """Give the release in use."""
+
+    async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
+        """Give another release than `gone`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """How far the personal tiers came. `row` and `neighbours` are of `release`."""
+
+    release: ReleaseParts | None
+    reason: Reason | None
+    row: ModelInput | None = None
+    neighbours: Candidates = field(default_factory=Candidates.none)
+    output: ModelOutput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranking:
+    """One tier's items, best first, before filtering."""
+
+    tier: Tier
+    items: Iterator[RecommendedItem]
+    model_version: ModelVersion | None = None
+    age_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recommender:
+    """Answers for one shopper at a time; holds no state but what is popular in the stream."""
+
+    model: Model
+    gate: Gate
+    releases: Releases
+    popularity: StreamPopularity
+    catalog: CatalogView
+    settings: ServingSettings
+    metrics: ServingMetrics
+    clock: Callable[[], float] = time.monotonic
+
+    def observe(self, item_id: ItemId, location: str | None, event_time_ms: int) -> None:
+        """Count an accepted item event for what is popular in the stream."""
+        self.popularity.add(item_id, location, event_time_ms)
+
+    async def answer(self, request: AnswerRequest) -> Answer:
+        """Recommend, from the highest tier that has something left after the filters. Never raises."""
+        try:
+            answer = self._answered(request, await self._ask(request))
+        except Exception:
+            log.exception("answer_failed")
+            answer = self._without_release(request)
+        self.metrics.answers.labels(answer.tier or EMPTY, answer.reason or OK).inc()
+        return answer
+
+    async def _ask(self, request: AnswerRequest) -> _Asked:
+        """Ask the personal tiers; a version that is gone from the server is resolved again once."""
+        release = self.releases.current
+        if not request.want_personal:
+            return _Asked(release, "cheap")
+        if release is None:
+            return _Asked(None, "no_release")
+        asked, gone = await self._ask_release(release, request)
+        if not gone:
+            return asked
+        try:
+            remaining = request.deadline - self.clock()
+            async with asyncio.timeout(None if math.isinf(remaining) else max(0.0, remaining)):
+                other = await self.releases.resolve_again(release.version)
+        except TimeoutError:
+            return asked
+        if other is None:
+            return asked
+        asked, _ = await self._ask_release(other, request)
+        return asked
+
+    async def _ask_release(self, release: ReleaseParts, request: AnswerRequest) -> tuple[_Asked, bool]:
+        """Ask one release's kNN, then its model; True = the server does not have its version.
+
+        The kNN goes first: at the deadline its answer is there at once.
+        """
+        row = release.encode(request.events)
+        if not len(row.items):
+            return _Asked(release, "unseen_items", row), False
+        neighbours = release.neighbours(row.items)
+        if self.gate.refuses:
+            return _Asked(release, "breaker_open", row, neighbours), False
+        try:
+            output = await self.model.predict(release.version, row, request.deadline)
+        except PredictError as error:
+            return _Asked(release, error.reason, row, neighbours), isinstance(error, ModelNotFoundError)
+        return _Asked(release, None, row, neighbours, output), False
+
+    def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
+        probability, source = _purchase(asked)
+        answer = self._first_with_items(request, self._rankings(request, asked), asked.reason)
+        version = answer.model_version
+        if source is not None and asked.release is not None:
+            version = asked.release.version
+        return Answer(answer.items, answer.tier, answer.reason, answer.age_ms, version, probability, source)
+
+    def _without_release(self, request: AnswerRequest) -> Answer:
+        """Answer after a bug in a higher tier: from what needs neither release nor model."""
+        try:
+            return self._first_with_items(request, self._impersonal(request, None), "internal_error")
+        except Exception:
+            log.exception("fallback_failed")
+            return Answer([], reason="internal_error")
+
+    def _first_with_items(self, request: AnswerRequest, rankings: Iterator[_Ranking], reason: Reason | None) -> Answer:
+        bought = frozenset(request.bought) | {
+            event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
+        }
+        rules = FilterRules(request.location, bought, self.settings.excluded_items)
+        for ranking in rankings:
+            items = top_k(allowed_items(ranking.items, rules, self.catalog), self.settings.answer_size)
+            if items:
+                return Answer(items, ranking.tier, reason, ranking.age_ms, ranking.model_version)
+            reason = reason or "filtered_out"
+        return Answer([], reason="nothing_known")
+
+    def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:
+        """Give every tier's ranking, best tier first; nothing is computed before it is looked at."""
+        if asked.release is not None and asked.row is not None:
+            if asked.output is not None:
+                scored = asked.release.blend(asked.output.candidates, asked.neighbours, asked.row.items)
+                yield self._ranking("model", asked.release, scored)
+            yield self._ranking("knn", asked.release, asked.neighbours)
+        yield from self._impersonal(request, asked.release)
+
+    def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
+        if release is not None:
+            yield self._ranking("popular", release, release.popular())
+        age_ms = self.popularity.age_ms(request.events[-1].time_ms) if request.events else 0
+        for location in dict.fromkeys((request.location, None)):
+            yield _Ranking("popular", iter(self.popularity.top(location, self._depth)), age_ms=age_ms)
+        yield _Ranking("default", _unscored(self.settings.default_items))
+        yield _Ranking("default", _unscored(self.catalog.available_items(self._depth)))
+
+    def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
+        return _Ranking(tier, named(candidates, release.item_id, at_most=self._depth), release.version)
+
+    @property
+    def _depth(self) -> int:
+        """Candidates looked at, so that an answer's places can be filled after the filters."""
+        return self.settings.answer_size * self.settings.overfetch
+
+
+def _unscored(item_ids: Sequence[ItemId]) -> Iterator[RecommendedItem]:
+    return (RecommendedItem(item_id, 0.0) for item_id in item_ids)
+
+
+def _purchase(asked: _Asked) -> tuple[float | None, IntentSource | None]:
+    """Give the purchase probability: the model's, else the release's own from the prefix features."""
+    if asked.output is not None and asked.output.purchase_probability is not None:
+        return asked.output.purchase_probability, "model"
+    if asked.release is None or asked.row is None:
+        return None, None
+    probability = asked.release.purchase_probability(asked.row.features)
+    return probability, None if probability is None else "features"

@@ -1,0 +1,155 @@
+"""Stand-ins without network, TensorFlow or time, for tests of every room: a model server, a release, a catalog."""
+
+import asyncio
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import ItemId, ItemIndex, ModelVersion
+from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.records import SessionEvent
+from serving.errors import ModelNotFoundError, ModelUnavailableError
+
+FIRST_VERSION = ModelVersion(1)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeCall:
+    """One Predict as it arrived."""
+
+    version: ModelVersion
+    batch: tuple[ModelInput, ...]
+    deadline_seconds: float
+
+
+class FakePredictor:
+    """A model server that does as told.
+
+    It answers each row with the three indices after the row's last item (scores 0.9, 0.8, 0.7; `fake_output`), unless
+
+    - `fail_next` queued an error: the next call raises it;
+    - `hold` was called: calls wait until `let_go`, however long that takes;
+    - `versions` does not have the version asked for: ModelNotFoundError.
+    """
+
+    def __init__(self, versions: Collection[int] = (1,)) -> None:
+        self.versions = set(map(ModelVersion, versions))
+        self.reachable = True
+        self.calls: list[FakeCall] = []
+        self._errors: deque[BaseException] = deque()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._called = asyncio.Condition()
+
+    def fail_next(self, *errors: BaseException) -> None:
+        """Raise these errors, one a call."""
+        self._errors.extend(errors)
+
+    def hold(self) -> None:
+        """Keep the calls that come from now on."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        """Let the held calls, and all later ones, be answered."""
+        self._open.set()
+
+    async def called(self, times: int) -> None:
+        """Wait until `times` calls have arrived since the beginning."""
+        async with self._called:
+            await self._called.wait_for(lambda: len(self.calls) >= times)
+
+    async def predict(
+        self, version: ModelVersion, batch: Sequence[ModelInput], deadline_seconds: float
+    ) -> list[ModelOutput]:
+        """Answer the rows of `batch`; see `Predictor`."""
+        self.calls.append(FakeCall(version, tuple(batch), deadline_seconds))
+        async with self._called:
+            self._called.notify_all()
+        await self._open.wait()
+        if self._errors:
+            raise self._errors.popleft()
+        if version not in self.versions:
+            raise ModelNotFoundError(f"the fake server has no version {version}")
+        return [fake_output(row) for row in batch]
+
+    async def loaded_versions(self) -> frozenset[ModelVersion]:
+        """Name the versions; ModelUnavailableError while `reachable` is False."""
+        if not self.reachable:
+            raise ModelUnavailableError("the fake server is away")
+        return frozenset(self.versions)
+
+
+def fake_output(row: ModelInput) -> ModelOutput:
+    """Give what `FakePredictor` answers to `row`."""
+    last = int(row.items[-1])
+    items = np.arange(last + 1, last + 4, dtype=np.int32)
+    return ModelOutput(Candidates(items, np.array([0.9, 0.8, 0.7], np.float32)), purchase_probability=0.25)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeRelease:
+    """A release whose items are called i1, i2, ... up to `item_count`.
+
+    kNN ranks the three indices before the last item; blending puts the model's ranking first; popular is i1, i2, i3.
+    """
+
+    version: ModelVersion = FIRST_VERSION
+    item_count: int = 100
+    has_labels: bool = True
+
+    def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
+        """Give the known items; the only feature is the number of events."""
+        names = {f"i{index}": index for index in range(1, self.item_count + 1)}
+        known = [names[event.item_id] for event in events if event.item_id in names]
+        return ModelInput(np.array(known, np.int32), np.array([len(events)], np.float32))
+
+    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
+        """Rank the three indices before the last item."""
+        last = int(items[-1])
+        found = np.arange(last - 1, max(last - 4, 0), -1, dtype=np.int32)
+        return Candidates(found, np.linspace(0.5, 0.3, len(found), dtype=np.float32))
+
+    def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:  # noqa: ARG002
+        """Put the neighbours after the model's items."""
+        new = ~np.isin(neighbours.item_indices, model.item_indices)
+        return Candidates(
+            np.concatenate([model.item_indices, neighbours.item_indices[new]]),
+            np.concatenate([model.scores, neighbours.scores[new]]),
+        )
+
+    def popular(self) -> Candidates:
+        """Give the first three items."""
+        return Candidates(np.array([1, 2, 3], np.int32), np.array([3.0, 2.0, 1.0], np.float32))
+
+    def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
+        """Give a probability that grows with the number of events."""
+        return float(features[0] / (features[0] + 9)) if self.has_labels else None
+
+    def item_id(self, index: ItemIndex) -> ItemId:
+        """Name the item."""
+        return ItemId(f"i{index}")
+
+
+@dataclass(slots=True)
+class FakeCatalog:
+    """A catalog in which everything is allowed but what is named here."""
+
+    unavailable: set[str] = field(default_factory=set)
+    only_at: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    known: Sequence[ItemId] = ()
+
+    def allowed(self, item_id: ItemId, location: str | None) -> bool:
+        """See `CatalogView`."""
+        return item_id not in self.unavailable and self.only_at.get(item_id, location) == location
+
+    def variant_group(self, item_id: ItemId) -> str | None:
+        """See `CatalogView`."""
+        return self.groups.get(item_id)
+
+    def available_items(self, at_most: int) -> Sequence[ItemId]:
+        """See `CatalogView`."""
+        return self.known[:at_most]

@@ -1,0 +1,64 @@
+"""Policy, apart from scoring: which items may be answered, and how many of them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from schemas.ids import ItemId, ItemIndex
+from schemas.ranking import Candidates
+from schemas.records import RecommendedItem
+
+
+class CatalogView(Protocol):
+    """What the shop says of its items at this moment."""
+
+    def allowed(self, item_id: ItemId, location: str | None) -> bool:
+        """Tell whether the item may be recommended to someone at `location`."""
+
+    def variant_group(self, item_id: ItemId) -> str | None:
+        """Name the group of which the item is a variant."""
+
+    def available_items(self, at_most: int) -> Sequence[ItemId]:
+        """Name some available items, always in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRules:
+    """What must not be in an answer, beside what the catalog says.
+
+    bought: by this shopper; variants of it are left out, too. excluded: for everybody.
+    """
+
+    location: str | None
+    bought: frozenset[ItemId]
+    excluded: frozenset[ItemId]
+
+
+def named(candidates: Candidates, item_id: Callable[[ItemIndex], ItemId], *, at_most: int) -> Iterator[RecommendedItem]:
+    """Name the first `at_most` candidates, lazily."""
+    pairs = zip(candidates.item_indices[:at_most].tolist(), candidates.scores[:at_most].tolist(), strict=True)
+    return (RecommendedItem(item_id(ItemIndex(index)), score) for index, score in pairs)
+
+
+def allowed_items(
+    ranked: Iterable[RecommendedItem], rules: FilterRules, catalog: CatalogView
+) -> Iterator[RecommendedItem]:
+    """Leave out what is unavailable, bought, excluded, a variant of what was bought, or of a better-ranked item."""
+    groups = {group for item_id in rules.bought if (group := catalog.variant_group(item_id)) is not None}
+    for item in ranked:
+        if item.item_id in rules.bought or item.item_id in rules.excluded:
+            continue
+        if not catalog.allowed(item.item_id, rules.location):
+            continue
+        group = catalog.variant_group(item.item_id)
+        if group is not None:
+            if group in groups:
+                continue
+            groups.add(group)
+        yield item
+
+
+def top_k(items: Iterable[RecommendedItem], k: int) -> list[RecommendedItem]:
+    """Take the first `k`; no more candidates are looked at than that takes."""
+    return list(islice(items, k))

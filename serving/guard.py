@@ -1,0 +1,60 @@
+"""A predictor behind a circuit breaker, measured."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from schemas.ids import ModelVersion
+from schemas.ranking import ModelInput, ModelOutput
+from serving.breaker import CircuitBreaker
+from serving.errors import BreakerOpenError, PredictError
+from serving.metrics import ServingMetrics
+from serving.predictor import Predictor
+
+
+class GuardedPredictor:
+    """Sends a call only if the breaker lets it, tells the breaker how it ended, and counts.
+
+    A call counts once, however many rows it had. What says nothing of the server's health (a version that is gone,
+    rows that it refuses, cancellation) leaves the breaker as it was.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        breaker: CircuitBreaker,
+        metrics: ServingMetrics,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._predictor = predictor
+        self._breaker = breaker
+        self._metrics = metrics
+        self._clock = clock
+
+    async def predict(
+        self, version: ModelVersion, batch: Sequence[ModelInput], deadline_seconds: float
+    ) -> list[ModelOutput]:
+        """Answer the rows of `batch`; raises BreakerOpenError, or what the predictor raises."""
+        permit = self._breaker.acquire()
+        if permit is None:
+            raise BreakerOpenError("the model is left alone for a while after repeated failure")
+        started = self._clock()
+        verdict = self._breaker.undecided
+        try:
+            outputs = await self._predictor.predict(version, batch, deadline_seconds)
+            verdict = self._breaker.succeeded
+        except PredictError as error:
+            self._metrics.model_failures.labels(error.reason).inc()
+            if error.counts_for_breaker:
+                verdict = self._breaker.failed
+            raise
+        finally:
+            verdict(permit)
+            self._metrics.breaker_open.set(self._breaker.state != "closed")
+            self._metrics.model_latency.observe(self._clock() - started)
+            self._metrics.model_batch_size.observe(len(batch))
+        return outputs
+
+    async def loaded_versions(self) -> frozenset[ModelVersion]:
+        """Name the versions that answer; not guarded, a status call says nothing of Predict."""
+        return await self._predictor.loaded_versions()

@@ -1,0 +1,52 @@
+"""Prometheus metrics of the serving tier: base units, bounded labels, never an item or a session as a label."""
+
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.records import Tier
+from serving.errors import REASONS
+
+OK = "ok"
+"""Value of the label `reason` where the highest tier answered."""
+EMPTY = "none"
+"""Value of the label `tier` of an answer without items."""
+
+_LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_BATCH_BUCKETS_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class ServingMetrics:
+    """Who answered, and how asking the model went."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = Counter(
+            "insession_answers",
+            "Answers by tier and by why no higher one answered.",
+            ["tier", "reason"],
+            registry=registry,
+        )
+        self.model_latency = Histogram(
+            "insession_model_latency_seconds",
+            "From sending a Predict to its result, failed ones included.",
+            registry=registry,
+            buckets=_LATENCY_BUCKETS_SECONDS,
+        )
+        self.model_batch_size = Histogram(
+            "insession_model_batch_size", "Rows of a Predict.", registry=registry, buckets=_BATCH_BUCKETS_ROWS
+        )
+        self.model_failures = Counter(
+            "insession_model_failures", "Predicts that failed, by reason.", ["reason"], registry=registry
+        )
+        self.breaker_open = Gauge(
+            "insession_breaker_open", "1 while the breaker is open or probing, 0 while it is closed.", registry=registry
+        )
+        self.release_version = Gauge(
+            "insession_release_version", "Version of the release in use; 0 = none.", registry=registry
+        )
+        self.releases_rejected = Counter(
+            "insession_releases_rejected", "Releases that did not pass verification.", registry=registry
+        )
+        for tier in (*get_args(Tier), EMPTY):
+            for reason in (OK, *REASONS):
+                self.answers.labels(tier, reason)

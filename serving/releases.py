@@ -1,0 +1,134 @@
+"""Which release is in use: verified when it appears, taken up when the server has it, named in every call."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+from schemas.ids import ModelVersion
+from serving.errors import PredictError
+from serving.metrics import ServingMetrics
+from serving.parts import ReleaseParts
+from serving.predictor import Predictor
+
+log = structlog.get_logger(__name__)
+
+
+class ReleaseWatcher:
+    """Follows a models directory and the model server; holds at most two releases.
+
+    The release in use is the newest one that was verified here and that the server reports as AVAILABLE; so vocabulary
+    and model never disagree. Until the server was heard of at all, the newest verified one serves what needs no server.
+    A release that does not load is logged and counted once, and skipped until its directory is gone; one that could not
+    be read (OSError) is tried again at the next refresh. Whatever happens, the release in use stays.
+
+    load: reads and verifies the release in a version directory; runs in a thread.
+    """
+
+    def __init__(
+        self, directory: Path, load: Callable[[Path], ReleaseParts], predictor: Predictor, metrics: ServingMetrics
+    ) -> None:
+        self._directory = directory
+        self._load = load
+        self._predictor = predictor
+        self._metrics = metrics
+        self._current: ReleaseParts | None = None
+        self._held: dict[ModelVersion, ReleaseParts] = {}
+        self._broken: set[ModelVersion] = set()
+        self._complained: set[ModelVersion] = set()
+        self._refreshing = asyncio.Lock()
+
+    @property
+    def current(self) -> ReleaseParts | None:
+        """Give the release in use; None before there is a good one."""
+        return self._current
+
+    async def refresh(self) -> None:
+        """Look once at the directory and at the server, and move to the newest release that both have."""
+        async with self._refreshing:
+            await self._refresh()
+
+    async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
+        """Give a release other than `gone`, which the server no longer has; None if there is none.
+
+        However many rows ask at the same time, the directory and the server are looked at once.
+        """
+        async with self._refreshing:
+            if self._current is not None and self._current.version == gone:
+                await self._refresh()
+        return None if self._current is None or self._current.version == gone else self._current
+
+    async def run(self, poll_seconds: float) -> None:
+        """Refresh for ever."""
+        while True:
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("release_refresh_failed", directory=str(self._directory))
+            await asyncio.sleep(poll_seconds)
+
+    async def _refresh(self) -> None:
+        on_disk = await asyncio.to_thread(_version_directories, self._directory)
+        self._broken.intersection_update(on_disk)
+        self._complained.intersection_update(on_disk)
+        try:
+            available = await self._predictor.loaded_versions()
+        except PredictError as error:
+            log.debug("model_status_unknown", error=str(error))
+            available = frozenset()
+        newest = await self._newest_good(on_disk, on_disk)
+        servable = await self._newest_good(available & on_disk.keys(), on_disk)
+        in_use = servable or self._current or newest
+        self._held = {parts.version: parts for parts in (newest, in_use) if parts is not None}
+        if in_use is not None and (self._current is None or in_use.version != self._current.version):
+            self._take_up(in_use)
+
+    def _take_up(self, release: ReleaseParts) -> None:
+        before = None if self._current is None else self._current.version
+        self._current = release
+        self._metrics.release_version.set(release.version)
+        log.info("release_taken_up", version=release.version, before=before)
+
+    async def _newest_good(
+        self, versions: Iterable[ModelVersion], on_disk: dict[ModelVersion, Path]
+    ) -> ReleaseParts | None:
+        for version in sorted(versions, reverse=True):
+            parts = self._held.get(version) or await self._load_good(version, on_disk[version])
+            if parts is not None:
+                return parts
+        return None
+
+    async def _load_good(self, version: ModelVersion, path: Path) -> ReleaseParts | None:
+        if version in self._broken:
+            return None
+        try:
+            parts = await asyncio.to_thread(self._load, path)
+            if parts.version != version:
+                raise ValueError(f"the release in {path} says that it is version {parts.version}")  # noqa: TRY301
+        except OSError as error:
+            self._complain(version, path, error)
+        except Exception as error:  # noqa: BLE001 - a release is foreign data; whatever is wrong with it, it is skipped
+            self._broken.add(version)
+            self._complain(version, path, error)
+        else:
+            self._held[version] = parts
+            return parts
+        return None
+
+    def _complain(self, version: ModelVersion, path: Path, error: Exception) -> None:
+        if version not in self._complained:
+            self._complained.add(version)
+            self._metrics.releases_rejected.inc()
+            log.error("release_rejected", version=version, path=str(path), error=f"{type(error).__name__}: {error}")
+
+
+def _version_directories(directory: Path) -> dict[ModelVersion, Path]:
+    """Find the children whose whole name is a number; what is being written has another name until it is renamed."""
+    if not directory.is_dir():
+        return {}
+    return {
+        ModelVersion(int(path.name)): path
+        for path in sorted(directory.iterdir())
+        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
+    }

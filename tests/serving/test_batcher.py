@@ -1,0 +1,279 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from schemas.ids import ModelVersion
+from schemas.ranking import ModelInput, ModelOutput
+from serving.batcher import MicroBatcher
+from serving.errors import BadRequestError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
+from serving.fakes import FakePredictor
+from serving.settings import ServingSettings
+
+V1, V2 = ModelVersion(1), ModelVersion(2)
+FAR = 3600.0
+
+
+class Clock:
+    """A clock that stands still unless told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Give the time."""
+        return self.now
+
+
+def row(item: int) -> ModelInput:
+    """Give a row whose only item is `item`."""
+    return ModelInput(np.array([item], np.int32), np.zeros(1, np.float32))
+
+
+def first_item(output: ModelOutput) -> int:
+    """Give the best item of an output; the fake server answers the row's item plus one."""
+    return int(output.candidates.item_indices[0])
+
+
+def sizes(server: FakePredictor) -> list[int]:
+    """Count the rows of each call."""
+    return [len(call.batch) for call in server.calls]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Give a clock to move by hand."""
+    return Clock()
+
+
+@pytest.fixture
+def server() -> FakePredictor:
+    """Give a server with two versions."""
+    return FakePredictor([1, 2])
+
+
+@pytest.fixture
+async def batcher(server: FakePredictor, clock: Clock) -> AsyncIterator[MicroBatcher]:
+    """Give a batcher of at most four rows a call and six waiting."""
+    batcher = MicroBatcher(server, ServingSettings(max_batch=4, max_waiting=6, min_budget_seconds=0.01), clock=clock)
+    yield batcher
+    await batcher.close()
+
+
+def ask(
+    batcher: MicroBatcher, item: int, version: ModelVersion = V1, deadline: float = FAR
+) -> "asyncio.Task[ModelOutput]":
+    """Ask for one row in a task."""
+    return asyncio.create_task(batcher.predict(version, row(item), deadline))
+
+
+async def test_a_row_alone_goes_at_once(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Without load a call has one row and the row's whole budget."""
+    assert first_item(await batcher.predict(V1, row(10), FAR)) == 11
+    assert sizes(server) == [1]
+    assert server.calls[0].deadline_seconds == FAR
+
+
+async def test_rows_gather_while_a_call_runs(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Rows that come during a call share the next ones, in order, up to the largest batch; each gets its own answer."""
+    server.hold()
+    tasks = [ask(batcher, 0)]
+    await server.called(1)
+    tasks += [ask(batcher, item) for item in range(1, 7)]
+    await asyncio.sleep(0)
+    server.let_go()
+    assert [first_item(output) for output in await asyncio.gather(*tasks)] == [1, 2, 3, 4, 5, 6, 7]
+    assert sizes(server) == [1, 4, 2]
+    assert [int(asked.items[0]) for asked in server.calls[1].batch] == [1, 2, 3, 4]
+
+
+async def test_rows_of_one_turn_share_a_call(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Rows asked for in the same turn of the loop go together."""
+    await asyncio.gather(*(ask(batcher, item) for item in range(3)))
+    assert sizes(server) == [3]
+
+
+async def test_versions_never_share_a_call(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Rows of two versions go in two calls, each in order."""
+    versions = [V1, V2, V1, V2]
+    outputs = await asyncio.gather(*(ask(batcher, item, version) for item, version in enumerate(versions)))
+    assert [first_item(output) for output in outputs] == [1, 2, 3, 4]
+    assert [(call.version, len(call.batch)) for call in server.calls] == [(V1, 2), (V2, 2)]
+
+
+async def test_the_call_has_the_deadline_of_its_latest_row(
+    batcher: MicroBatcher, server: FakePredictor, clock: Clock
+) -> None:
+    """One row with much time gives the call as much."""
+    clock.now = 100.0
+    await asyncio.gather(ask(batcher, 1, deadline=101.0), ask(batcher, 2, deadline=105.0))
+    assert server.calls[0].deadline_seconds == 5.0
+
+
+async def test_a_row_past_its_deadline_is_not_sent(batcher: MicroBatcher, server: FakePredictor, clock: Clock) -> None:
+    """A row whose time ran out while it waited fails before the call; its neighbour is answered."""
+    server.hold()
+    first = ask(batcher, 0)
+    await server.called(1)
+    late, good = ask(batcher, 1, deadline=5.0), ask(batcher, 2)
+    await asyncio.sleep(0)
+    clock.now = 5.0
+    server.let_go()
+    await first
+    with pytest.raises(DeadlineExceededError):
+        await late
+    assert first_item(await good) == 3
+    assert sizes(server) == [1, 1]
+
+
+@pytest.mark.parametrize(("remaining", "calls"), [(0.009, 0), (0.01, 1)])
+async def test_a_row_with_too_little_budget_is_not_sent(
+    batcher: MicroBatcher, server: FakePredictor, clock: Clock, remaining: float, calls: int
+) -> None:
+    """Below the least budget the server is not asked, so that it is not blamed; at the budget it is."""
+    clock.now = 50.0
+    asyncio.get_running_loop().call_soon(server.hold)
+    with pytest.raises(DeadlineExceededError):
+        await batcher.predict(V1, row(1), clock.now + remaining)
+    assert len(server.calls) == calls
+
+
+async def test_a_row_fails_at_its_own_deadline_while_the_call_runs_on(
+    batcher: MicroBatcher, server: FakePredictor, clock: Clock
+) -> None:
+    """The short row of a call does not wait for the long one."""
+    server.hold()
+    short, long = ask(batcher, 1, deadline=0.02), ask(batcher, 2)
+    with pytest.raises(DeadlineExceededError):
+        await short
+    assert sizes(server) == [2]
+    assert not long.done()
+    server.let_go()
+    assert first_item(await long) == 3
+    assert clock.now == 0.0
+
+
+async def test_a_failing_call_fails_its_rows_only(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """The rows of the next call are answered."""
+    server.fail_next(BadRequestError("no such row"))
+    server.hold()
+    first = ask(batcher, 0)
+    await server.called(1)
+    second = ask(batcher, 1)
+    await asyncio.sleep(0)
+    server.let_go()
+    with pytest.raises(BadRequestError):
+        await first
+    assert first_item(await second) == 2
+
+
+async def test_a_bug_in_the_predictor_reaches_who_asked(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """An unexpected exception settles the row and leaves the batcher working."""
+    server.fail_next(KeyError("items"))
+    with pytest.raises(KeyError):
+        await batcher.predict(V1, row(1), FAR)
+    assert first_item(await batcher.predict(V1, row(1), FAR)) == 2
+
+
+async def test_a_cancelled_row_is_not_sent(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Cancelling a waiting row takes it out of the next call and does nothing to the others."""
+    server.hold()
+    first = ask(batcher, 0)
+    await server.called(1)
+    gone, good = ask(batcher, 1), ask(batcher, 2)
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.wait([gone])
+    server.let_go()
+    await first
+    assert first_item(await good) == 3
+    assert sizes(server) == [1, 1]
+
+
+async def test_a_row_cancelled_in_its_call_does_not_harm_the_others(
+    batcher: MicroBatcher, server: FakePredictor
+) -> None:
+    """The call runs on, and the other row of it is answered."""
+    server.hold()
+    gone, good = ask(batcher, 1), ask(batcher, 2)
+    await server.called(1)
+    gone.cancel()
+    await asyncio.wait([gone])
+    server.let_go()
+    assert first_item(await good) == 3
+
+
+async def test_a_full_queue_refuses(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """The seventh waiting row is refused at once."""
+    server.hold()
+    tasks = [ask(batcher, 0)]
+    await server.called(1)
+    tasks += [ask(batcher, item) for item in range(1, 7)]
+    await asyncio.sleep(0)
+    with pytest.raises(ServerBusyError, match="max_waiting"):
+        await batcher.predict(V1, row(7), FAR)
+    server.let_go()
+    assert len(await asyncio.gather(*tasks)) == 7
+
+
+async def test_two_calls_may_run_where_told(server: FakePredictor, clock: Clock) -> None:
+    """With two concurrent calls the second row does not wait for the first."""
+    batcher = MicroBatcher(server, ServingSettings(max_concurrent_calls=2), clock=clock)
+    server.hold()
+    first = ask(batcher, 1)
+    await server.called(1)
+    second = ask(batcher, 2)
+    await server.called(2)
+    server.let_go()
+    assert [first_item(output) for output in await asyncio.gather(first, second)] == [2, 3]
+    await batcher.close()
+
+
+async def test_close_settles_everything(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """Rows under way, rows that wait and rows that come later fail, and nothing is left running."""
+    server.hold()
+    under_way = ask(batcher, 1)
+    await server.called(1)
+    waiting = ask(batcher, 2)
+    await asyncio.sleep(0)
+    await batcher.close()
+    results = await asyncio.gather(under_way, waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [ModelUnavailableError, ModelUnavailableError]
+    with pytest.raises(ModelUnavailableError):
+        await batcher.predict(V1, row(3), FAR)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_fixed_batches_wait_for_exactly_so_many_rows(server: FakePredictor, clock: Clock) -> None:
+    """Calls have N rows in the order asked, whatever the time; `flush` sends the rest."""
+    batcher = MicroBatcher(server, ServingSettings(), fixed_batch=3, clock=clock)
+    tasks = [ask(batcher, item, deadline=float("inf")) for item in range(8)]
+    await asyncio.gather(*tasks[:6])
+    clock.now = 1e9
+    await asyncio.sleep(0)
+    assert sizes(server) == [3, 3]
+    assert not any(task.done() for task in tasks[6:])
+    batcher.flush()
+    assert [first_item(output) for output in await asyncio.gather(*tasks)] == list(range(1, 9))
+    assert sizes(server) == [3, 3, 2]
+    later = ask(batcher, 8, deadline=float("inf"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(server.calls) == 3
+    await batcher.close()
+    with pytest.raises(ModelUnavailableError):
+        await later
+
+
+async def test_flush_during_a_call_sends_what_waits_after_it(server: FakePredictor, clock: Clock) -> None:
+    """A flush that comes while a call runs is not forgotten."""
+    batcher = MicroBatcher(server, ServingSettings(), fixed_batch=2, clock=clock)
+    server.hold()
+    tasks = [ask(batcher, item, deadline=float("inf")) for item in range(3)]
+    await server.called(1)
+    batcher.flush()
+    server.let_go()
+    await asyncio.gather(*tasks)
+    assert sizes(server) == [2, 1]
+    await batcher.close()
