@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from agents.package_guard import check_packages
 from schemas.errors import InsessionError, UsageError
 
 COMMANDS = {
@@ -46,6 +47,7 @@ def insession() -> None:
 def main() -> None:
     """Run the command line."""
     try:
+        check_packages()
         insession(prog_name="insession")
     except InsessionError as error:
         click.echo(f"insession: {error}", err=True)

@@ -1,4 +1,4 @@
-"""What several rooms need: a real Kafka, started once a run or from outside, and the options of the conformance test."""
+"""What several rooms need: a real Kafka, once a run or from outside, and the options of the conformance test."""
 
 import os
 import uuid
