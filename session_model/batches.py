@@ -1,0 +1,75 @@
+"""Training batches of nearly equal session lengths: padding costs next to nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from session_model.item_sequences import ItemSequences
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some sessions side by side, padded at the end.
+
+    inputs: (n_sessions, length) int32 `ItemIndex`, 0 is padding.
+    positions: (n_targets,) int32, where in the flattened `inputs` each target is asked for.
+    targets: (n_targets,) int32 `ItemIndex`, the item after that position.
+    """
+
+    inputs: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    targets: NDArray[np.int32]
+
+
+class BatchPlan:
+    """Cuts sessions into batches of about `batch_targets` targets; a session gives its last `max_length` ones.
+
+    Sessions are drawn in random order, sorted by length, cut, and the batches shuffled: each epoch mixes anew.
+    """
+
+    def __init__(self, sequences: ItemSequences, *, max_length: int, batch_targets: int) -> None:
+        n_targets = np.minimum(np.diff(sequences.starts) - 1, max_length)
+        usable = n_targets > 0
+        self._items = sequences.items
+        self._n_targets = n_targets[usable]
+        self._first = (sequences.starts[1:] - 1 - n_targets)[usable]
+        self._batch_targets = batch_targets
+
+    @property
+    def n_batches(self) -> int:
+        """Bound the number of batches of an epoch."""
+        return -(-self.n_targets // self._batch_targets)
+
+    @property
+    def n_targets(self) -> int:
+        """Count the targets of an epoch."""
+        return int(self._n_targets.sum())
+
+    def target_counts(self, n_items: int) -> NDArray[np.int64]:
+        """Count how often each item is a target, (n_items + 1,)."""
+        targets = np.concatenate(
+            [self._batch(rows).targets for rows in np.array_split(np.arange(len(self._first)), 64)]
+        )
+        return np.bincount(targets, minlength=n_items + 1)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Give every target once."""
+        order = rng.permutation(len(self._first))
+        order = order[np.argsort(self._n_targets[order], kind="stable")]
+        group = (np.cumsum(self._n_targets[order]) - 1) // self._batch_targets
+        cuts = np.flatnonzero(np.diff(group)) + 1
+        parts = np.split(order, cuts)
+        for part in rng.permutation(len(parts)):
+            yield self._batch(parts[part])
+
+    def _batch(self, sessions: NDArray[np.int64]) -> Batch:
+        n_targets = self._n_targets[sessions]
+        length = int(n_targets.max(initial=0))
+        real = np.arange(length) < n_targets[:, None]
+        rows = self._first[sessions][:, None] + np.arange(length)
+        inputs = np.where(real, self._items[np.where(real, rows, 0)], 0)
+        return Batch(
+            inputs.astype(np.int32), np.flatnonzero(real).astype(np.int32), self._items[rows[real] + 1].astype(np.int32)
+        )

@@ -1,0 +1,139 @@
+"""The SavedModel that a server answers from: one signature, `recommend`, which is also `serving_default`.
+
+Inputs: `items` (batch, length) int32 `ItemIndex`, oldest first; `length` (batch,) int32, how many of them count, what
+lies behind is never looked at; `features` (batch, n_features) float32.
+Outputs, k the candidate count: `items` (batch, k) int32 `ItemIndex`, best first, ties by index; `scores` (batch, k)
+float32, softmax probabilities over the whole catalogue; `intent` (batch, 1) float32, calibrated P(a purchase later in
+the session), NaN in a release without purchase labels.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+
+from session_model.calibration import Calibration
+from session_model.gru import SessionGru, unit_rows
+from session_model.intent import IntentModel
+from session_model.release import MODEL_NAME
+
+SIGNATURE = "recommend"
+DEFAULT_CANDIDATES = 100
+WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
+WARMUP_BATCH_SIZES = (1, 2, 8, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class ServableParts:
+    """What the servable is made of; `intent` None: the training data had no purchases."""
+
+    gru: SessionGru
+    intent: IntentModel | None
+    n_features: int
+    candidate_count: int = DEFAULT_CANDIDATES
+
+
+def export_servable(parts: ServableParts, directory: Path) -> None:
+    """Write SavedModel and warm-up requests into `directory`, which exists."""
+    servable = Servable(parts)
+    tf.saved_model.save(
+        servable, str(directory), signatures={SIGNATURE: servable.recommend, "serving_default": servable.recommend}
+    )
+    warmup = directory / WARMUP_PATH
+    warmup.parent.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(warmup)) as writer:
+        for batch_size, length in product(WARMUP_BATCH_SIZES, (1, parts.gru.settings.max_length)):
+            writer.write(_warmup_record(batch_size, length, parts.n_features))
+
+
+class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
+    """The graph, ready to be called or saved.
+
+    The item matrix lies transposed beside the table: scoring reads it twice as fast that way.
+    """
+
+    def __init__(self, parts: ServableParts) -> None:
+        super().__init__(name=MODEL_NAME)
+        settings = parts.gru.settings
+        vectors = unit_rows(parts.gru.item_table).numpy()
+        vectors[0] = 0.0
+        self._gru, self._readout = parts.gru.gru, parts.gru.readout
+        self._session_vectors = parts.gru.session_vectors
+        self._item_vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
+        self._item_matrix = tf.Variable(settings.scale * vectors[1:].T, trainable=False, name="item_matrix")
+        self._candidate_count = min(parts.candidate_count, parts.gru.n_items)
+        self._intent = None if parts.intent is None else _IntentHead(parts.intent)
+        self.recommend = tf.function(
+            self._graph,
+            autograph=False,
+            input_signature=[
+                tf.TensorSpec((None, None), tf.int32, name="items"),
+                tf.TensorSpec((None,), tf.int32, name="length"),
+                tf.TensorSpec((None, parts.n_features), tf.float32, name="features"),
+            ],
+        )
+
+    def _graph(self, items: tf.Tensor, length: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores = tf.matmul(self._sessions(items, length), self._item_matrix)
+        best, places = tf.math.top_k(scores, self._candidate_count)
+        # Scores are at most `scale`, so the plain sum of exponentials cannot overflow.
+        total = tf.reduce_sum(tf.exp(scores), axis=1, keepdims=True)
+        no_intent = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
+        return {
+            "items": places + 1,
+            "scores": tf.exp(best) / total,
+            "intent": no_intent if self._intent is None else self._intent.probabilities(features),
+        }
+
+    def _sessions(self, items: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Give the session vector at each row's last item; what lies behind `length` is never looked at."""
+        padded = tf.shape(items)[1]
+        length = tf.clip_by_value(length, 0, padded)
+        steps = tf.maximum(tf.reduce_max(length), 1)
+        items = tf.pad(items, [[0, 0], [0, tf.maximum(1 - padded, 0)]])[:, :steps]
+        items = tf.where(tf.range(steps) < length[:, tf.newaxis], items, 0)
+        last = tf.range(tf.shape(items)[0]) * steps + tf.maximum(length - 1, 0)
+        return self._session_vectors(tf.gather(self._item_vectors, items), last)
+
+
+class _IntentHead:
+    """The calibrated logistic regression of session_model.intent as graph operations, (n, n_features) -> (n, 1)."""
+
+    def __init__(self, model: IntentModel) -> None:
+        weights, bias = model.linear()
+        self._weights = weights.astype(np.float32)[:, np.newaxis]
+        self._bias = np.float32(bias)
+        self._calibration = model.calibration
+
+    def probabilities(self, features: tf.Tensor) -> tf.Tensor:
+        """Give P(purchase) of each row."""
+        logits = tf.matmul(features, self._weights) + self._bias
+        if self._calibration.knots:
+            return _interpolate(logits, self._calibration)
+        return tf.sigmoid(self._calibration.slope * logits + self._calibration.intercept)
+
+
+def _interpolate(logits: tf.Tensor, calibration: Calibration) -> tf.Tensor:
+    """Follow the knots as np.interp does: the first probability plus the rise of each segment passed so far."""
+    knots: NDArray[np.float32] = np.array(calibration.knots, np.float32)
+    widths, rises = np.diff(knots[:, 0]), np.diff(knots[:, 1])
+    passed = tf.clip_by_value(logits - knots[:-1, 0], 0.0, widths)
+    return knots[0, 1] + tf.reduce_sum(passed * (rises / widths), axis=1, keepdims=True)
+
+
+def _warmup_record(batch_size: int, length: int, n_features: int) -> bytes:
+    inputs = {
+        "items": np.ones((batch_size, length), np.int32),
+        "length": np.full(batch_size, length, np.int32),
+        "features": np.zeros((batch_size, n_features), np.float32),
+    }
+    request = predict_pb2.PredictRequest(
+        model_spec=model_pb2.ModelSpec(name=MODEL_NAME, signature_name=SIGNATURE),
+        inputs={name: tf.make_tensor_proto(array) for name, array in inputs.items()},
+    )
+    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return bytes(log.SerializeToString())

@@ -1,0 +1,98 @@
+"""The session model: a GRU over item vectors, scored by scaled cosine against the same item table.
+
+Hidasi et al., ICLR 2016 and CIKM 2018 (GRU4Rec); normalised vectors with a temperature: Gupta et al. 2019 (NISER).
+"""
+
+import math
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class GruSettings:
+    """Shape of the model.
+
+    scale: inverse temperature; logits are `scale` times the cosine of session and item.
+    item_dropout, state_dropout: share of entries DROPPED from the input item vectors and the state, in training only.
+    max_length: the latest items that are read.
+    """
+
+    units: int = 256
+    dimension: int = 128
+    scale: float = 16.0
+    item_dropout: float = 0.4
+    state_dropout: float = 0.2
+    max_length: int = 20
+
+
+class SessionGru:
+    """Shared item table, GRU, and the projection of [state; last item vector] to a session vector.
+
+    item_table: (n_items + 1, dimension) float32; row 0 is padding. It is input embedding and output weights in one, and
+    its rows are used at unit length only.
+    The state starts at zero with each session: a call sees whole sessions, nothing is carried over.
+    """
+
+    def __init__(self, n_items: int, settings: GruSettings, *, seed: int) -> None:
+        self.settings = settings
+        table = np.random.default_rng(seed).standard_normal((n_items + 1, settings.dimension), np.float32)
+        self.item_table = tf.Variable(table / math.sqrt(settings.dimension), name="item_table")
+        self.gru = keras.layers.GRU(
+            settings.units,
+            return_sequences=True,
+            use_cudnn=False,
+            kernel_initializer=keras.initializers.GlorotUniform(seed),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=seed + 1),
+        )
+        self.readout = keras.layers.Dense(
+            settings.dimension, use_bias=False, kernel_initializer=keras.initializers.GlorotUniform(seed + 2)
+        )
+        self.gru.build((None, None, settings.dimension))
+        self.readout.build((None, settings.units + settings.dimension))
+
+    @property
+    def dense_variables(self) -> list[tf.Variable]:
+        """All weights but the item table, in a fixed order."""
+        return [weight.value for weight in (*self.gru.trainable_weights, *self.readout.trainable_weights)]
+
+    @property
+    def n_items(self) -> int:
+        """Count the items, padding not included."""
+        return int(self.item_table.shape[0]) - 1
+
+    def session_vectors(
+        self, item_vectors: tf.Tensor, positions: tf.Tensor, *, dropout_seed: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Give one unit vector a position, (n_positions, dimension) float32.
+
+        item_vectors: (batch, length, dimension), unit vectors padded at the end; no position sees what follows it.
+        positions: (n_positions,) int32 into the flattened (batch * length).
+        dropout_seed: (2,) int32 switches dropout on.
+        """
+        width = self.settings.dimension
+        inputs = item_vectors
+        if dropout_seed is not None:
+            inputs = tf.nn.experimental.stateless_dropout(inputs, self.settings.item_dropout, dropout_seed)
+        states = tf.gather(tf.reshape(self.gru(inputs), (-1, self.settings.units)), positions)
+        last_items = tf.gather(tf.reshape(inputs, (-1, width)), positions)
+        if dropout_seed is not None:
+            states = tf.nn.experimental.stateless_dropout(states, self.settings.state_dropout, dropout_seed + 1)
+        return tf.math.l2_normalize(self.readout(tf.concat([states, last_items], axis=1)), axis=1)
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Copy all weights, the item table first."""
+        return [variable.numpy() for variable in (self.item_table, *self.dense_variables)]
+
+    def set_weights(self, weights: list[NDArray[np.float32]]) -> None:
+        """Take weights that `weights` gave."""
+        for variable, weight in zip((self.item_table, *self.dense_variables), weights, strict=True):
+            variable.assign(weight)
+
+
+def unit_rows(table: tf.Tensor) -> tf.Tensor:
+    """Scale each row of `table` (n, dimension) to length 1."""
+    return tf.math.l2_normalize(table, axis=1)

@@ -1,0 +1,56 @@
+"""Adam that touches only the item rows of a batch, and the learning-rate schedule."""
+
+import math
+
+import tensorflow as tf
+
+BETA_1 = 0.9
+BETA_2 = 0.999
+EPSILON = 1e-7
+
+
+class RowSparseAdam:
+    """Adam (Kingma & Ba 2015); moments of an item row move only when the batch has the item ("lazy").
+
+    table: (n_rows, dimension) variable that is updated by rows; dense_variables: updated as a whole.
+    """
+
+    def __init__(self, table: tf.Variable, dense_variables: list[tf.Variable]) -> None:
+        self._table = table
+        self._dense = dense_variables
+        self._step = tf.Variable(0.0)
+        self._table_moments = [tf.Variable(tf.zeros_like(table)) for _ in range(2)]
+        self._dense_moments = [[tf.Variable(tf.zeros_like(variable)) for _ in range(2)] for variable in dense_variables]
+
+    def apply(self, rows: tf.Tensor, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
+        """Move the weights one step.
+
+        rows: (n,) int32, unique rows of the table; gradients: that of these rows, (n, dimension), then the dense ones.
+        """
+        self._step.assign_add(1.0)
+        rate = learning_rate * tf.sqrt(1 - tf.pow(BETA_2, self._step)) / (1 - tf.pow(BETA_1, self._step))
+        places = rows[:, tf.newaxis]
+        row_moments = [tf.gather(moment, rows) for moment in self._table_moments]
+        step, updated = _adam_step(gradients[0], row_moments)
+        for moment, value in zip(self._table_moments, updated, strict=True):
+            moment.scatter_nd_update(places, value)
+        self._table.scatter_nd_sub(places, rate * step)
+        for variable, moments, gradient in zip(self._dense, self._dense_moments, gradients[1:], strict=True):
+            step, updated = _adam_step(gradient, moments)
+            for moment, value in zip(moments, updated, strict=True):
+                moment.assign(value)
+            variable.assign_sub(rate * step)
+
+
+def _adam_step(gradient: tf.Tensor, moments: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
+    second = BETA_2 * moments[1] + (1 - BETA_2) * tf.square(gradient)
+    return first / (tf.sqrt(second) + EPSILON), [first, second]
+
+
+def cosine_rate(step: int, total_steps: int, *, peak: float, warmup_share: float = 0.05) -> float:
+    """Give the learning rate of `step` (from 0): a linear warm-up to `peak`, then half a cosine down to about 0."""
+    warmup = max(1, round(total_steps * warmup_share))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total_steps - warmup))))

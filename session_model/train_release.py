@@ -1,0 +1,157 @@
+"""From a file of clicks to a published release: the one place that knows the order of the steps."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from schemas.errors import InsessionError
+from schemas.events import EventType
+from schemas.ids import ModelVersion
+from session_model.blend import MODEL_ONLY, BlendWeights
+from session_model.datasets import DataFormat, read_sessions
+from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
+from session_model.intent import fit_intent
+from session_model.item_sequences import ItemSequences, item_sequences
+from session_model.knn import SHORT_MEMORY, KnnSettings, SessionKnn
+from session_model.popularity import Popularity
+from session_model.prefix_features import FEATURE_NAMES
+from session_model.presets import Preset
+from session_model.release import Parts, ReleaseFacts, write_parts
+from session_model.sessions import EVENT_TYPE_CODES, Sessions
+from session_model.training import EpochReport, GruTask, TrainedGru, TrainingProgress, train_gru
+from session_model.transitions import Transitions
+from session_model.tuning import Tuning, tune
+from session_model.versions import draft_version
+from session_model.vocabulary import Vocabulary
+
+DEFAULT_INPUT_EVENT_TYPES: tuple[EventType, ...] = ("view",)
+VALIDATION_SHARE = 0.1
+MAX_VALIDATION_SESSIONS = 13_000
+MIN_VALIDATION_SESSIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What to train from and where to put it.
+
+    input_event_types: events whose items the GRU and kNN read and predict.
+    time_budget_seconds: half of it bounds the choice of epochs, and the final training on all sessions is left out
+    where it would not fit; looked at between epochs, so an epoch can overrun it. None: no bound.
+    """
+
+    data: Path
+    data_format: DataFormat
+    models_dir: Path
+    preset: Preset
+    input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
+    time_budget_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """The release that was published; `metrics` are those of its manifest."""
+
+    version: ModelVersion
+    directory: Path
+    metrics: dict[str, float]
+    reports: list[EpochReport]
+
+
+@dataclass(frozen=True, slots=True)
+class _Learned:
+    """What the choice on the validation slice came to, and the model that is released."""
+
+    trained: TrainedGru
+    knn_settings: KnnSettings
+    blend_weights: BlendWeights
+    metrics: dict[str, float]
+
+
+def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
+    """Read, choose on the latest sessions, train on all, publish; raises InsessionError where the data do not do."""
+    started = time.monotonic()
+    sessions = read_sessions(request.data, request.data_format)
+    vocabulary = popular_first(sessions, request.input_event_types)
+    sequences = item_sequences(sessions, vocabulary, request.input_event_types)
+    if not np.any(np.diff(sequences.starts) > 1):
+        raise InsessionError(
+            f"{request.data}: no session has two {' or '.join(request.input_event_types)} events; nothing to learn from"
+        )
+    learned = _learn(request, sequences, len(vocabulary), started, progress)
+    intent = fit_intent(sessions)
+    gru = learned.trained.model
+    parts = Parts(
+        vocabulary=vocabulary,
+        knn=SessionKnn.fit(sequences.starts, sequences.items, len(vocabulary), learned.knn_settings),
+        transitions=Transitions.fit(sequences.starts, sequences.items, len(vocabulary)),
+        popularity=Popularity.fit(sequences.items, len(vocabulary)),
+        blend_weights=learned.blend_weights,
+        intent=intent,
+    )
+    metrics = learned.metrics | {"training_seconds": round(time.monotonic() - started, 1)}
+    with draft_version(request.models_dir) as draft:
+        servable = ServableParts(gru, intent, len(FEATURE_NAMES))
+        export_servable(servable, draft.directory)
+        facts = ReleaseFacts(
+            version=draft.version,
+            created_at=datetime.now(UTC),
+            code_version=metadata.version("insession"),
+            training_data_sha256=_sha256(request.data),
+            max_length=gru.settings.max_length,
+            candidate_count=min(DEFAULT_CANDIDATES, len(vocabulary)),
+            input_event_types=request.input_event_types,
+            metrics=metrics,
+        )
+        write_parts(draft.directory, parts, facts)
+    return TrainResult(draft.version, draft.published, metrics, learned.trained.reports)
+
+
+def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Vocabulary:
+    """List the items of the input events by falling count: on equal scores the more popular one wins."""
+    codes = [code for code, name in enumerate(EVENT_TYPE_CODES) if name in input_event_types]
+    used = sessions.items[(sessions.items >= 0) & np.isin(sessions.event_types, codes)]
+    counts = Counter(used.tolist())
+    ranked = sorted(counts, key=lambda item: (-counts[item], item))
+    return Vocabulary(sessions.item_ids[item] for item in ranked)
+
+
+def _learn(
+    request: TrainRequest, sequences: ItemSequences, n_items: int, started: float, progress: TrainingProgress
+) -> _Learned:
+    preset = request.preset
+    n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
+    if n_later < MIN_VALIDATION_SESSIONS:
+        trained = train_gru(GruTask(sequences, n_items), preset.gru, preset.training, progress)
+        return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
+    earlier, later = split_later(sequences, n_later)
+    budget = float("inf") if request.time_budget_seconds is None else request.time_budget_seconds
+    choice = GruTask(earlier, n_items, validation=later, deadline=started + budget / 2)
+    trained = train_gru(choice, preset.gru, preset.training, progress)
+    epoch_seconds = (time.monotonic() - started) / len(trained.reports)
+    tuning: Tuning = tune(trained.model, earlier, later, n_examples=preset.tuning_examples, progress=progress)
+    metrics = tuning.metrics | {"epochs": trained.best_epoch}
+    if time.monotonic() + epoch_seconds * trained.best_epoch <= started + budget:
+        final = GruTask(sequences, n_items, stop_after=trained.best_epoch)
+        again = train_gru(final, preset.gru, preset.training, progress)
+        trained = replace(again, reports=trained.reports + again.reports)
+    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics)
+
+
+def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, ItemSequences]:
+    """Part the sessions by time: all but the last `n_later`, and those."""
+    cut = len(sequences) - n_later
+    row = sequences.starts[cut]
+    earlier = ItemSequences(sequences.starts[: cut + 1], sequences.items[:row])
+    return earlier, ItemSequences(sequences.starts[cut:] - row, sequences.items[row:])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,212 @@
+"""Training the GRU: epochs over length-sorted batches, validation by full ranking, early stopping."""
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from session_model.batches import Batch, BatchPlan
+from session_model.gru import GruSettings, SessionGru, unit_rows
+from session_model.item_sequences import ItemSequences
+from session_model.losses import sampled_cross_entropy
+from session_model.optimizer import RowSparseAdam, cosine_rate
+from session_model.sampling import NegativeSampler
+
+VALIDATION_TARGETS = 10_000
+RANK_CUTOFF = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How the GRU is trained.
+
+    epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
+    batch_targets: targets a step; negatives: further items a step, drawn from popularity^sampling_power.
+    patience: epochs without a better validation MRR before stopping.
+    """
+
+    epochs: int = 6
+    learning_rate: float = 0.003
+    batch_targets: int = 512
+    negatives: int = 4096
+    sampling_power: float = 0.5
+    patience: int = 1
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EpochReport:
+    """What an epoch did; the validation figures are None where nothing was held out."""
+
+    epoch: int
+    loss: float
+    recall_at_20: float | None
+    mrr_at_20: float | None
+
+
+class TrainingProgress(Protocol):
+    """Hears how training goes; called from the training thread."""
+
+    def started(self, phase: str, n_steps: int) -> None:
+        """Note that a phase of at most `n_steps` steps begins."""
+
+    def stepped(self) -> None:
+        """Count a step."""
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Note what an epoch did."""
+
+
+class NoProgress:
+    """Keeps quiet."""
+
+    def started(self, phase: str, n_steps: int) -> None:
+        """Ignore the phase."""
+
+    def stepped(self) -> None:
+        """Ignore the step."""
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Ignore the report."""
+
+
+@dataclass(frozen=True, slots=True)
+class GruTask:
+    """What one training run works on.
+
+    validation: later sessions; None trains the planned epochs without looking.
+    deadline: `time.monotonic()` seconds after which no further epoch is begun.
+    stop_after: epochs to run of the planned ones.
+    """
+
+    sequences: ItemSequences
+    n_items: int
+    validation: ItemSequences | None = None
+    deadline: float = float("inf")
+    stop_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedGru:
+    """A trained model and how it came about; `best_epoch` counts from 1."""
+
+    model: SessionGru
+    best_epoch: int
+    reports: list[EpochReport]
+
+
+def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress) -> TrainedGru:
+    """Train a new model; with a validation slice, give the weights of its best epoch by MRR@20."""
+    run = _TrainingRun(task, shape, settings)
+    reports: list[EpochReport] = []
+    best, best_weights = 0, None
+    n_epochs = min(settings.epochs, task.stop_after or settings.epochs)
+    progress.started("training" if task.validation is None else "choosing epochs", n_epochs * run.plan.n_batches)
+    for epoch in range(n_epochs):
+        reports.append(run.epoch(epoch, progress))
+        progress.epoch_ended(reports[-1])
+        if (reports[-1].mrr_at_20 or 0.0) >= (reports[best].mrr_at_20 or 0.0):
+            best, best_weights = epoch, run.model.weights()
+        if epoch - best >= settings.patience or time.monotonic() >= task.deadline:
+            break
+    assert best_weights is not None
+    run.model.set_weights(best_weights)
+    return TrainedGru(run.model, best + 1, reports)
+
+
+class _TrainingRun:
+    """The moving parts of one run."""
+
+    def __init__(self, task: GruTask, shape: GruSettings, settings: TrainingSettings) -> None:
+        self._settings = settings
+        self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
+        self._rng = np.random.default_rng(settings.seed)
+        self._step = 0
+        self.model = SessionGru(task.n_items, shape, seed=settings.seed)
+        self.plan = BatchPlan(task.sequences, max_length=shape.max_length, batch_targets=settings.batch_targets)
+        self._sampler = NegativeSampler(
+            self.plan.target_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
+        )
+        self._optimizer = RowSparseAdam(self.model.item_table, self.model.dense_variables)
+        vector, matrix = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        floats, scalar, seed = tf.TensorSpec((None,)), tf.TensorSpec(()), tf.TensorSpec((2,), tf.int32)
+        self._train_step = tf.function(
+            self._train_step_graph,
+            autograph=False,
+            input_signature=[vector, matrix, vector, vector, vector, floats, scalar, seed],
+        )
+        self._ranks = tf.function(self._ranks_graph, autograph=False, input_signature=[matrix, vector, vector])
+
+    def epoch(self, epoch: int, progress: TrainingProgress) -> EpochReport:
+        """Go once over the training sessions, then rank the validation targets."""
+        losses = []
+        for batch in self.plan.epoch(self._rng):
+            losses.append(self._train(batch))
+            progress.stepped()
+        if self._validation is None:
+            return EpochReport(epoch + 1, float(np.mean(losses)), None, None)
+        ranks = np.concatenate([self._ranks(b.inputs, b.positions, b.targets).numpy() for b in self._validation])
+        found = ranks <= RANK_CUTOFF
+        return EpochReport(epoch + 1, float(np.mean(losses)), float(found.mean()), float((found / ranks).mean()))
+
+    def _train(self, batch: Batch) -> float:
+        candidates = self._sampler.candidates(batch.targets, self._rng)
+        rows = np.union1d(batch.inputs, candidates.items).astype(np.int32)
+        rate = cosine_rate(self._step, self._settings.epochs * self.plan.n_batches, peak=self._settings.learning_rate)
+        self._step += 1
+        loss = self._train_step(
+            rows,
+            np.searchsorted(rows, batch.inputs).astype(np.int32),
+            batch.positions,
+            np.searchsorted(rows, candidates.items).astype(np.int32),
+            np.searchsorted(candidates.items, batch.targets).astype(np.int32),
+            candidates.log_inclusion,
+            np.float32(rate),
+            np.array([self._settings.seed, 2 * self._step], np.int32),
+        )
+        return float(loss)
+
+    def _train_step_graph(  # noqa: PLR0913, PLR0917 - one tensor each; a graph signature is flat
+        self,
+        rows: tf.Tensor,
+        inputs: tf.Tensor,
+        positions: tf.Tensor,
+        candidates: tf.Tensor,
+        labels: tf.Tensor,
+        log_inclusion: tf.Tensor,
+        learning_rate: tf.Tensor,
+        dropout_seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """Move the weights one step and give the loss; all items are positions in `rows`."""
+        model = self.model
+        table_rows = tf.gather(model.item_table, rows)
+        watched = [table_rows, *model.dense_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            vectors = unit_rows(table_rows)
+            session = model.session_vectors(tf.gather(vectors, inputs), positions, dropout_seed=dropout_seed)
+            cosines = tf.matmul(session, tf.gather(vectors, candidates), transpose_b=True)
+            loss = sampled_cross_entropy(model.settings.scale * cosines, labels, log_inclusion)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, watched)]
+        self._optimizer.apply(rows, gradients, learning_rate)
+        return loss
+
+    def _ranks_graph(self, inputs: tf.Tensor, positions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Rank each target in the whole catalogue, ties against it; a padding target has no rank and counts as last."""
+        vectors = unit_rows(self.model.item_table)
+        session = self.model.session_vectors(tf.gather(vectors, inputs), positions)
+        scores = tf.matmul(session, vectors[1:], transpose_b=True)
+        of_target = tf.reduce_sum(session * tf.gather(vectors, targets), axis=1, keepdims=True)
+        at_least = tf.reduce_sum(tf.cast(scores >= of_target - 1e-6, tf.int32), axis=1)
+        return tf.where(targets > 0, tf.maximum(at_least, 1), self.model.n_items + 1)
+
+
+def _validation_batches(sequences: ItemSequences, shape: GruSettings) -> list[Batch]:
+    """Cut the sessions into batches and draw batches for about `VALIDATION_TARGETS` targets."""
+    plan = BatchPlan(sequences, max_length=shape.max_length, batch_targets=256)
+    batches = list(plan.epoch(np.random.default_rng(0)))
+    total: NDArray[np.int64] = np.cumsum([len(batch.targets) for batch in batches])
+    return batches[: max(1, int(np.searchsorted(total, VALIDATION_TARGETS)))]

@@ -1,0 +1,87 @@
+"""Version directories as TF Serving loads them: claimed, filled under a temporary name, renamed into place."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from schemas.errors import InsessionError
+from schemas.ids import ModelVersion
+from session_model.release import MODEL_NAME
+
+HIGHEST_VERSION_FILE = ".highest-version"
+"""Remembers the highest number ever claimed, so that a deleted newest version's number does not come back."""
+_TEMPORARY_PREFIX = ".tmp-"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDraft:
+    """A claimed version: filled in `directory`, where no server sees it, and renamed to `published`."""
+
+    version: ModelVersion
+    directory: Path
+    published: Path
+
+
+@contextmanager
+def draft_version(models_dir: Path) -> Iterator[VersionDraft]:
+    """Give an empty directory to fill; on success it appears as `models_dir/session_gru/<version>`, else it vanishes.
+
+    Everything is on disk before the rename. A server that polls sees the whole version or none of it: names that start
+    with a dot are no versions to TF Serving. Two trainers at once get two numbers. Raises InsessionError where the
+    disk refuses.
+    """
+    base = models_dir / MODEL_NAME
+    draft = None
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        draft = _claim(base)
+        yield draft
+        _sync_tree(draft.directory)
+        draft.directory.rename(draft.published)
+        _sync(base)
+    except OSError as error:
+        raise InsessionError(f"cannot write a model version below {base}: {error}; check space and rights") from error
+    finally:
+        if draft is not None and draft.directory.exists():
+            shutil.rmtree(draft.directory)
+
+
+def _claim(base: Path) -> VersionDraft:
+    remembered = base / HIGHEST_VERSION_FILE
+    taken = [_number(path.name) for path in base.iterdir()]
+    if remembered.exists():
+        taken.append(_number(remembered.read_text()))
+    for version in count(max(taken, default=0) + 1):
+        directory = base / f"{_TEMPORARY_PREFIX}{version}"
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue  # another trainer is at work on it, or died over it: the number is taken either way
+        remembered.write_text(f"{version}\n")
+        _sync(remembered)
+        return VersionDraft(ModelVersion(version), directory, base / str(version))
+    raise AssertionError("count() does not end")
+
+
+def _number(name: str) -> int:
+    name = name.strip().removeprefix(_TEMPORARY_PREFIX)
+    return int(name) if name.isascii() and name.isdigit() else 0
+
+
+def _sync_tree(directory: Path) -> None:
+    for folder, _, files in os.walk(directory):
+        for name in files:
+            _sync(Path(folder, name))
+        _sync(Path(folder))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
