@@ -15,7 +15,8 @@ from session_model.vocabulary import Vocabulary
 class ItemSequences:
     """One row of items a session, in the order of the sessions (by their end).
 
-    starts: (n_sessions + 1,) int64; row i is items[starts[i]:starts[i + 1]] and may be empty.
+    starts: (n_sessions + 1,) int64; row i is items[starts[i]:starts[i + 1]] and may be empty. Items before the first
+    row and after the last one belong to none, so a range of sessions is a slice of `starts`.
     items: (n_events,) int32 `ItemIndex`, 0 where the vocabulary has not seen the item.
     """
 
@@ -27,9 +28,10 @@ class ItemSequences:
         return len(self.starts) - 1
 
     def select(self, keep: NDArray[np.bool_]) -> "ItemSequences":
-        """Keep some events, (n_events,) bool; sessions stay, even where nothing of them is left."""
-        kept_before = starts_of(keep.astype(np.int64))
-        return ItemSequences(kept_before[self.starts], self.items[keep])
+        """Keep some events, (n_events,) bool; sessions stay, even where nothing of them is left. Starts at 0."""
+        rows = slice(int(self.starts[0]), int(self.starts[-1]))
+        kept_before = starts_of(keep[rows].astype(np.int64))
+        return ItemSequences(kept_before[self.starts - rows.start], self.items[rows][keep[rows]])
 
     def known(self) -> "ItemSequences":
         """Leave unseen items out."""

@@ -13,7 +13,7 @@ from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol, Unseen, evaluate
 from session_model.release import load_release, newest_release
-from session_model.servable import Servable
+from session_model.exported_model import ExportedModel
 
 _COLUMNS = (
     "recall_at_1",
@@ -62,7 +62,7 @@ def command(
     try:
         release = load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
         held_out = HeldOut(test.name, read_sessions(test, data_format))
-        model = Servable(release.directory, release.manifest.max_length)
+        model = ExportedModel(release.directory, release.manifest.max_length)
         with _progress_bar() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))
             result = evaluate(

@@ -19,7 +19,7 @@ class NextItemModel(Protocol):
         """Rank the next item of each input."""
 
 
-class Servable:
+class ExportedModel:
     """A SavedModel with the signature of a release (docstring of session_model.export); loading it imports TensorFlow.
 
     max_length: inputs are padded to it, so that one trace serves all.
