@@ -77,16 +77,24 @@ class Pipeline:
         self._metrics = metrics
 
     def click(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
-        """Decide on one clickstream record; `load` reads the stored state of a visitor."""
+        """Decide on one clickstream record; `load` reads the stored state of a visitor.
+
+        Raises StateVersionError, and what `load` raises: then the state must not be touched. Any other trouble is a bug
+        with this record, which is dead-lettered.
+        """
         event = parse_click(record.key, record.value, record.time_ms, self._settings.mapping)
         if isinstance(event, Rejection):
             return self.rejected(record, event)
         assert record.key is not None
         stored = load(record.key)
         state = None if stored is None else decode_state(stored)
-        advance = self._sessionizer.advance(state, event, Arrival(record.position, record.time_ms))
-        self._note(record, event, state, advance)
-        write = None if advance.state is None else self._write(record.key, advance.state)
+        try:
+            advance = self._sessionizer.advance(state, event, Arrival(record.position, record.time_ms))
+            self._note(record, event, state, advance)
+            write = None if advance.state is None else self._write(record.key, advance.state)
+        except Exception as error:
+            log.exception("decision_failed", **_where(record.position))
+            return self.rejected(record, Rejection("internal_error", repr(error)))
         return Step(write, lambda: self._records_or_dead_letter(record, event, advance))
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:

@@ -1,0 +1,71 @@
+"""`insession replay`: run the live decisions over a log, without a broker."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+
+from agents.settings import load_settings
+from session_model.datasets import DATA_FORMATS, DataFormat
+
+
+@click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
+@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="How LOG is written.")
+@click.option("--models", type=click.Path(path_type=Path), required=True, help="Directory with session_gru/<version>/.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where records are written."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON; - prints it.")
+def command(
+    log: Path, data_format: DataFormat, models: Path, out: Path, config: Path | None, json_path: Path | None
+) -> None:
+    """Replay LOG in event-time order with the newest release in --models.
+
+    OUT gets recommendations.jsonl, intent-signals.jsonl and session-ends.jsonl, byte-identical in every run.
+    """
+    from agents.replay import replay_log  # noqa: PLC0415 - gRPC is imported when it is needed
+    from serving.embedded.options import ServerOptions  # noqa: PLC0415
+    from serving.embedded_process import EmbeddedServer  # noqa: PLC0415
+    from session_model.datasets import read_events  # noqa: PLC0415
+    from session_model.release import newest_release  # noqa: PLC0415
+
+    settings = load_settings(file=config)
+    newest_release(models)
+    console = Console(stderr=True)
+    with console.status("reading the log"):
+        events = list(read_events(log, data_format))
+    out.mkdir(parents=True, exist_ok=True)
+    options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
+    with EmbeddedServer(options, log_path=out / "model-server.log") as server, _progress(console) as progress:
+        bar = progress.add_task("replaying", total=len(events))
+        serving = replace(
+            settings.serving, address=server.address, models_directory=models / settings.serving.model_name
+        )
+        report = asyncio.run(
+            replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n))
+        )
+    _print(report.as_json(), json_path, out)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+
+
+def _print(report: dict[str, object], json_path: Path | None, out: Path) -> None:
+    text = json.dumps(report, indent=2)
+    if json_path is not None and str(json_path) == "-":
+        click.echo(text)
+        return
+    if json_path is not None:
+        json_path.write_text(text + "\n")
+    table = Table(title=f"records in {out}", show_header=False)
+    for name, value in report.items():
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    Console().print(table)

@@ -1,0 +1,237 @@
+"""Replay: the live decisions, window, client and fallback, driven from a log in event-time order without a broker.
+
+Virtual age is 0 and batches are of one fixed shape, so two runs over the same log and release are byte-identical.
+"""
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+from prometheus_client import CollectorRegistry
+
+from agents.pipeline import Pipeline, PipelineSettings
+from agents.serving_tier import ServingTier, serving_tier
+from agents.settings import Settings
+from agents.visitor_states import DONE, MemoryStore, VisitorStates
+from agents.worker import session_rules
+from schemas import wire
+from schemas.events import ClickEvent
+from schemas.ids import ItemId, SessionId
+from schemas.records import RecommendationSet
+from schemas.state import InputPosition
+from serving.tensors import FixedShape
+from session_model.patterns import pattern_of
+from session_model.release import newest_release, verify_release
+from streams.catalog import Catalog
+from streams.dead_letters import InputRecord
+from streams.metrics import DeliveryMetrics
+from streams.topics import Topic
+from streams.window import InOrderWindow, OutputRecord, Work
+
+BATCH_ROWS = 32
+_FILES = {
+    Topic.RECOMMENDATIONS: "recommendations.jsonl",
+    Topic.INTENT_SIGNALS: "intent-signals.jsonl",
+    Topic.SESSION_ENDS: "session-ends.jsonl",
+    Topic.DEAD_LETTERS: "dead-letters.jsonl",
+}
+HIT_RANK = 20
+_SEND_TIMEOUT_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What a replay found; recall and MRR are over every next item of a session, unseen items as misses."""
+
+    events: int = 0
+    records: Counter[str] = field(default_factory=Counter)
+    answers_by_tier: Counter[str] = field(default_factory=Counter)
+    targets: int = 0
+    hits: int = 0
+    reciprocal_ranks: float = 0.0
+    seconds: float = 0.0
+
+    def as_json(self) -> dict[str, object]:
+        """Give the report with the names that machines read."""
+        return {
+            "events": self.events,
+            "records": dict(sorted(self.records.items())),
+            "events_per_second": self.events / self.seconds if self.seconds else None,
+            "recall_at_20": self.hits / self.targets if self.targets else None,
+            "mrr_at_20": self.reciprocal_ranks / self.targets if self.targets else None,
+            "targets": self.targets,
+            "answers_by_tier": dict(sorted(self.answers_by_tier.items())),
+            "seconds": self.seconds,
+        }
+
+
+class NextItemScore:
+    """Scores each answer by the next item of its session: what was answered before the click is held against it."""
+
+    def __init__(self, report: ReplayReport) -> None:
+        self._report = report
+        self._answered: dict[SessionId, Sequence[ItemId]] = {}
+
+    def add(self, recommendation: RecommendationSet, item_id: ItemId | None) -> None:
+        """Take in one answer and the item whose click it answers, in order."""
+        report = self._report
+        report.records[recommendation.status] += 1
+        if recommendation.tier is not None:
+            report.answers_by_tier[recommendation.tier] += 1
+        session_id = recommendation.session_id
+        if recommendation.status != "answered" or session_id is None or item_id is None:
+            return
+        before = self._answered.get(session_id)
+        if before is not None:
+            report.targets += 1
+            if item_id in before[:HIT_RANK]:
+                report.hits += 1
+                report.reciprocal_ranks += 1 / (before.index(item_id) + 1)
+        self._answered[session_id] = [item.item_id for item in recommendation.items]
+
+
+class ReplaySink:
+    """Writes each topic's records to its file, in the order in which the window sends them, and scores the answers.
+
+    clicked: the item of each click by record id; filled by who feeds the window.
+    """
+
+    def __init__(self, files: Mapping[str, BinaryIO], recommendations: str, score: NextItemScore) -> None:
+        self._files = files
+        self._recommendations = recommendations
+        self._score = score
+        self.clicked: dict[str, ItemId | None] = {}
+
+    async def send(self, record: OutputRecord) -> Awaitable[None]:
+        """Append a record; it is safe at once."""
+        assert record.value is not None
+        self._files[record.topic].write(record.value + b"\n")
+        if record.topic == self._recommendations:
+            recommendation = wire.decode_recommendation_set(record.value)
+            self._score.add(recommendation, self.clicked.pop(recommendation.id))
+        return DONE
+
+
+class Replay:
+    """One run over a log; makes the records of one partition, offset by offset."""
+
+    def __init__(self, settings: Settings, tier: ServingTier, files: Mapping[str, BinaryIO]) -> None:
+        self._settings = settings
+        self._tier = tier
+        self._clickstream = settings.topics.name(Topic.CLICKSTREAM)
+        self._control = settings.topics.name(Topic.SESSION_CONTROL)
+        self.report = ReplayReport()
+        self._sink = ReplaySink(files, settings.topics.name(Topic.RECOMMENDATIONS), NextItemScore(self.report))
+        self._states = VisitorStates(MemoryStore())
+        self._states.expiry.load(0, ())
+        self._pipeline = Pipeline(
+            PipelineSettings(
+                topics=settings.topics,
+                mapping=settings.clickstream.mapping,
+                pseudonym_key=settings.clickstream.pseudonym_secret.encode(),
+                deadline=lambda _: math.inf,
+                pattern=pattern_of,
+            ),
+            session_rules(settings),
+            tier.recommender,
+            DeliveryMetrics(CollectorRegistry()),
+        )
+        self._ticks = 0
+
+    async def run(self, events: Iterable[ClickEvent], advance: Callable[[int], None]) -> ReplayReport:
+        """Feed `events`, which must be in event-time order; `advance` is told of every finished chunk's size."""
+        task, errors = asyncio.current_task(), list[BaseException]()
+        assert task is not None
+
+        def fail(error: BaseException) -> None:
+            errors.append(error)
+            task.cancel()
+
+        span = self._settings.kafka.window_span
+        window = InOrderWindow(self._sink, span=span, send_timeout_seconds=_SEND_TIMEOUT_SECONDS, fail=fail)
+        started = time.perf_counter()
+        try:
+            await self._feed(window, iter(events), span, advance)
+        except asyncio.CancelledError:
+            if errors:
+                raise errors[0] from None
+            raise
+        finally:
+            await window.close()
+        self.report.seconds = time.perf_counter() - started
+        return self.report
+
+    async def _feed(
+        self, window: InOrderWindow, events: Iterator[ClickEvent], span: int, advance: Callable[[int], None]
+    ) -> None:
+        """Feed in chunks of one window, so that what shares a batch depends on the log alone."""
+        tick_interval_ms = self._settings.kafka.tick_interval // timedelta(milliseconds=1)
+        due_ms = last_ms = 0
+        while chunk := list(islice(events, span)):
+            for event in chunk:
+                last_ms = max(last_ms, event.event_time_ms)
+                if last_ms >= due_ms:
+                    await self._tick(window, last_ms)
+                    due_ms = last_ms + tick_interval_ms
+                await self._click(window, event)
+            self._tier.batcher.flush()
+            await window.drained()
+            advance(len(chunk))
+        rules = self._settings.sessions
+        end_ms = last_ms + 1 + (rules.inactivity_gap + rules.grace_period) // timedelta(milliseconds=1)
+        while await self._tick(window, end_ms):
+            await window.drained()
+
+    async def _click(self, window: InOrderWindow, event: ClickEvent) -> None:
+        position = InputPosition(self._clickstream, 0, self.report.events)
+        record = InputRecord(position, event.visitor_id.encode(), wire.encode(event), event.event_time_ms)
+        self._sink.clicked[position.record_id] = event.item_id
+        step = self._pipeline.click(record, self._states.load)
+        written = [] if step.write is None else [self._states.write(0, step.write)]
+        await window.put(Work(position.offset, step.answer(), written, _ignore))
+        self.report.events += 1
+        await asyncio.sleep(0)  # the answer asks for its row now: so rows are asked for in offset order
+
+    async def _tick(self, window: InOrderWindow, stream_time_ms: int) -> bool:
+        """End what is due, as the live ticks do on a caught-up partition; True where anything was."""
+        position = InputPosition(self._control, 0, self._ticks)
+        self._ticks += 1
+        records, written = self._states.close_due(self._pipeline, position, stream_time_ms)
+        if records:
+            await window.put(Work(self.report.events, _given(records), written, _ignore))
+        return bool(written)
+
+
+async def replay_log(
+    events: Iterable[ClickEvent], settings: Settings, out: Path, advance: Callable[[int], None]
+) -> ReplayReport:
+    """Replay `events` against the server and models that `settings.serving` names; writes the records into the directory `out`."""
+    release = verify_release(newest_release(settings.serving.models_directory.parent))
+    shape = FixedShape(BATCH_ROWS, release.max_length)
+    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), fixed_shape=shape)
+    await tier.releases.refresh()
+    with ExitStack() as stack:
+        files = {
+            settings.topics.name(topic): stack.enter_context((out / name).open("wb")) for topic, name in _FILES.items()
+        }
+        try:
+            return await Replay(settings, tier, files).run(events, advance)
+        finally:
+            await tier.batcher.close()
+            await tier.client.close()
+
+
+async def _given(records: list[OutputRecord]) -> list[OutputRecord]:
+    return records
+
+
+def _ignore() -> None:
+    """Acknowledge nothing: a log has no consumer group."""

@@ -1,0 +1,101 @@
+"""The visitors' states with the index of when each is due for a tick: over Faust's table, or over a dict in replay."""
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from agents.pipeline import Pipeline, StateWrite
+from schemas.state import NEVER_MS, InputPosition, read_header
+from streams.expiry import ExpiryIndex
+from streams.window import OutputRecord
+
+MAX_CLOSINGS_A_TICK = 1000
+
+
+class StateStore(Protocol):
+    """Where states lie; a write's awaitable is done when it is safe."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read a state."""
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+        """Write a state."""
+
+    def drop(self, key: bytes) -> Awaitable[Any]:
+        """Remove a state."""
+
+
+class _Done:
+    """An awaitable that is done already."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+DONE = _Done()
+
+
+class MemoryStore:
+    """States in a dict, for replay and tests: every write is safe at once."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read a state."""
+        return self.states.get(key)
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[None]:
+        """Write a state."""
+        self.states[key] = value
+        return DONE
+
+    def drop(self, key: bytes) -> Awaitable[None]:
+        """Remove a state."""
+        self.states.pop(key, None)
+        return DONE
+
+
+class VisitorStates:
+    """Reads and writes states and keeps the expiry index in step."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self.expiry = ExpiryIndex()
+
+    def load(self, key: bytes) -> bytes | None:
+        """Read a visitor's stored state."""
+        return self._store.get(key)
+
+    def write(self, partition: int, write: StateWrite) -> Awaitable[Any]:
+        """Apply a write; the result is done when it is safe."""
+        if write.value is None:
+            return self.drop(partition, write.key)
+        self.expiry.schedule(partition, write.key, write.due_ms)
+        return self._store.put(write.key, write.value)
+
+    def drop(self, partition: int, key: bytes) -> Awaitable[Any]:
+        """Forget a visitor; the result is done when the tombstone is safe."""
+        self.expiry.schedule(partition, key, NEVER_MS)
+        return self._store.drop(key)
+
+    def close_due(
+        self, pipeline: Pipeline, position: InputPosition, stream_time_ms: int, *, only_repeat: bool = False
+    ) -> tuple[list[OutputRecord], list[Awaitable[Any]]]:
+        """End the sessions that are due by a tick at `position`; gives the session ends and the writes.
+
+        only_repeat: emit again what this very tick has ended once, and end nothing new.
+        """
+        records: list[OutputRecord] = []
+        written: list[Awaitable[Any]] = []
+        for key in self.expiry.take_due(position.partition, stream_time_ms, MAX_CLOSINGS_A_TICK):
+            stored = self._store.get(key)
+            if stored is None:
+                continue
+            result = pipeline.tick(key, stored, position, -1 if only_repeat else stream_time_ms)
+            if result is None:
+                self.expiry.schedule(position.partition, key, read_header(stored).due_ms)
+                continue
+            write, closings = result
+            written.append(self.write(position.partition, write))
+            records += closings
+        return records, written
