@@ -3,8 +3,9 @@
 Faust 0.15.3 loses events at rebalances as it comes. A record that was fetched before the seek to the committed offset
 can be delivered after it; the jump is booked as a gap, all in between counts as acknowledged and the re-read records
 are dropped as old. Or the first re-read record dies on the way to the agent (old generation) while its successors
-arrive, and `_new_offset` commits over the missing head. The threads: faust-streaming/faust#606 (commit over an unfinished
-head), #502 (replay after a rebalance), #315 and #527 (an exception in an agent skips the event). See docs/adr/0003.
+arrive, and `_new_offset` commits over the missing head. The threads: faust-streaming/faust#606 (commit over an
+unfinished head), #502 (replay after a rebalance), #315 and #527 (an exception in an agent skips the event). See
+docs/adr/0003.
 
 Everything here reaches into Faust's internals; pyproject.toml therefore pins the version that it was tested with.
 """
@@ -41,6 +42,7 @@ class PartitionOffsets:
     skipped: dict[int, int] = field(default_factory=dict)
     _suspect: int | None = None
     _rewinding: bool = False
+    _overtaken: range = range(0)
 
     @classmethod
     def starting_at(cls, offset: int) -> "PartitionOffsets":
@@ -65,7 +67,11 @@ class PartitionOffsets:
         return verdict
 
     def arrived(self, offset: int) -> AtActor:
-        """Judge a record that reached the actor: process it, or drop it until the missing one has come."""
+        """Judge a record that reached the actor: process it, or drop it until the missing one has come.
+
+        What was on its way at a rewind is overtaken by it. A later record that is not, and still not the missing one,
+        shows that the missing one was lost again: then the consumer rewinds once more.
+        """
         missing = self.at_actor
         while missing in self.skipped:
             missing = self.skipped[missing]
@@ -74,8 +80,10 @@ class PartitionOffsets:
         if offset == missing:
             self.at_actor, self._rewinding = offset + 1, False
             return "process"
-        if self._rewinding:
+        if self._rewinding and (offset in self._overtaken or self.expected <= missing):
+            self._overtaken = range(offset + 1, self._overtaken.stop)
             return "drop"
+        self._overtaken = range(offset + 1, self.expected)
         self.expected, self._suspect, self._rewinding = missing, None, True
         return "rewind"
 

@@ -1,0 +1,497 @@
+import asyncio
+import bisect
+import weakref
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from faust.streams import _current_event
+from faust.types import TP, Message
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from streams.metrics import DeliveryMetrics
+from streams.strict import ContiguousConsumer, PartitionOffsets, StateTable, TopicChangedError
+
+CLICKS = TP("clicks", 0)
+CHANGELOG = TP("changelog", 0)
+
+
+def fetch(offsets: PartitionOffsets, *found: int) -> list[str]:
+    """Judge a batch at the consumer."""
+    return [offsets.fetched(offset) for offset in found]
+
+
+def arrive(offsets: PartitionOffsets, *found: int) -> list[str]:
+    """Judge records at the actor."""
+    return [offsets.arrived(offset) for offset in found]
+
+
+def test_contiguous_records_pass_and_are_processed() -> None:
+    """Records that follow each other pass the consumer and the actor."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 5, 6, 7) == ["pass"] * 3
+    assert arrive(offsets, 5, 6, 7) == ["process"] * 3
+
+
+def test_a_stale_fetch_after_a_seek_is_fetched_again() -> None:
+    """A batch from before the seek does not pass, and what it hid comes from the fresh fetch."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 20) == ["resync"]
+    assert offsets.expected == 5
+    assert fetch(offsets, 5, 6) == ["pass"] * 2
+    assert offsets.skipped == {}
+
+
+def test_an_old_fetch_is_dropped() -> None:
+    """Records that passed already do not pass twice."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 3, 4, 5, 5, 4, 6) == ["drop", "drop", "pass", "drop", "drop", "pass"]
+
+
+def test_a_jump_that_a_fresh_fetch_confirms_is_skipped() -> None:
+    """Offsets that a second fetch does not show either do not exist; the actor goes over them."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 8, 8, 9) == ["resync", "skip", "pass"]
+    assert offsets.skipped == {5: 8}
+    assert arrive(offsets, 8, 9) == ["process"] * 2
+
+
+def test_a_jump_that_vanishes_is_not_remembered() -> None:
+    """After the missing record has come, the same jump must be confirmed anew."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 8, 5, 8, 6) == ["resync", "pass", "resync", "pass"]
+
+
+def test_another_jump_is_not_a_confirmation() -> None:
+    """Only the same record, seen twice, confirms a jump."""
+    assert fetch(PartitionOffsets.starting_at(5), 9, 8, 8) == ["resync", "resync", "skip"]
+
+
+def test_a_rewind_forgets_an_unconfirmed_jump() -> None:
+    """What was seen before the actor's rewind does not confirm a jump after it."""
+    offsets = PartitionOffsets.starting_at(5)
+    assert fetch(offsets, 5, 6, 9) == ["pass", "pass", "resync"]
+    assert arrive(offsets, 6) == ["rewind"]
+    assert fetch(offsets, 9) == ["resync"]
+
+
+def test_a_head_dropped_before_the_actor_comes_again() -> None:
+    """The actor rewinds to the missing record once and drops the rest until it has come."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 5, 6, 7, 8)
+    assert arrive(offsets, 6, 7, 8) == ["rewind", "drop", "drop"]
+    assert offsets.expected == 5
+    assert fetch(offsets, 5, 6, 7, 8) == ["pass"] * 4
+    assert arrive(offsets, 5, 6, 7, 8) == ["process"] * 4
+
+
+def test_a_head_that_dies_again_is_fetched_again() -> None:
+    """Where the re-read record is lost on the way as well, the first re-read successor rewinds once more."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 5, 6, 7)
+    assert arrive(offsets, 6, 7) == ["rewind", "drop"]
+    fetch(offsets, 5, 6, 7)
+    assert arrive(offsets, 6, 7) == ["rewind", "drop"]
+    fetch(offsets, 5, 6, 7)
+    assert arrive(offsets, 5, 6, 7) == ["process"] * 3
+
+
+def test_a_whole_batch_that_dies_again_is_fetched_again() -> None:
+    """Where all re-read records are lost, the next new record rewinds once more."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 5, 6, 7)
+    assert arrive(offsets, 6, 7) == ["rewind", "drop"]
+    fetch(offsets, 5, 6, 7, 8)
+    assert arrive(offsets, 8) == ["rewind"]
+
+
+def test_the_actor_rewinds_behind_a_hole() -> None:
+    """The record behind offsets that do not exist is the missing one."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 8, 8, 9)
+    assert arrive(offsets, 9) == ["rewind"]
+    assert offsets.expected == 8
+
+
+def test_a_lower_offset_at_the_actor_is_a_replay() -> None:
+    """A record that was processed already is told from a new one."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 5, 6)
+    assert arrive(offsets, 5, 5, 4, 6) == ["process", "replay", "replay", "process"]
+
+
+def test_several_holes_are_passed_one_after_the_other() -> None:
+    """Holes may follow each other and may grow while retention goes on."""
+    offsets = PartitionOffsets.starting_at(0)
+    assert fetch(offsets, 3, 3, 4, 9, 9, 12, 12) == ["resync", "skip", "pass", "resync", "skip", "resync", "skip"]
+    assert arrive(offsets, 3, 4, 9, 12) == ["process"] * 4
+    assert offsets.committable(0, {3, 4, 9, 12}) == 13
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_missing_head_is_never_committed_over(width: int) -> None:
+    """A gap at the head holds the commit back, one record wide or more (faust-streaming/faust#606)."""
+    offsets = PartitionOffsets.starting_at(5)
+    acked = set(range(5 + width, 20))
+    assert offsets.committable(5, acked) is None
+    assert offsets.committable(5, acked | set(range(5, 5 + width))) == 20
+
+
+def test_a_commit_ends_before_the_first_missing_offset() -> None:
+    """All that is contiguous is committed, and nothing behind it."""
+    assert PartitionOffsets.starting_at(5).committable(5, {5, 6, 8, 9}) == 7
+
+
+def test_nothing_acked_gives_no_commit() -> None:
+    """Without an acknowledgement there is nothing to commit."""
+    assert PartitionOffsets.starting_at(5).committable(5, set()) is None
+
+
+def test_a_commit_goes_over_offsets_that_do_not_exist() -> None:
+    """Confirmed holes count as done, at the head and in the middle, also after an earlier commit."""
+    offsets = PartitionOffsets.starting_at(5)
+    fetch(offsets, 7, 7, 8, 11, 11)
+    assert offsets.committable(5, {7}) == 8
+    assert offsets.committable(8, {8, 11}) == 12
+    assert offsets.committable(12, set()) is None
+    assert offsets.skipped == {}
+
+
+class Worker:
+    """A partition's log, its consumer and its actor, with everything that can go wrong between them at a rebalance."""
+
+    def __init__(self) -> None:
+        self.log: list[int] = []
+        self.end = self.position = self.committed = 0
+        self.offsets = PartitionOffsets.starting_at(0)
+        self.batch: list[int] = []
+        self.on_the_way: list[int] = []
+        self.in_window: list[int] = []
+        self.acked: set[int] = set()
+        self.processed: list[int] = []
+
+    def append(self, number: int) -> None:
+        """Produce a record after `number` % 3 offsets that do not exist."""
+        self.log.append(self.end + number % 3)
+        self.end = self.log[-1] + 1
+
+    def fetch(self, number: int) -> None:
+        """Fetch up to `number` + 1 records where the last fetch is used up."""
+        if not self.batch:
+            first = bisect.bisect_left(self.log, self.position)
+            self.batch = self.log[first : first + number + 1]
+            self.position = self.batch[-1] + 1 if self.batch else self.position
+
+    def deliver(self, number: int) -> None:
+        """Hand up to `number` + 1 fetched records on, whatever was sought in between."""
+        for _ in range(min(number + 1, len(self.batch))):
+            offset = self.batch.pop(0)
+            verdict = self.offsets.fetched(offset)
+            if verdict == "resync":
+                self.batch, self.position = [], self.offsets.expected
+                return
+            if verdict != "drop":
+                self.on_the_way.append(offset)
+
+    def lose(self, number: int) -> None:
+        """Let a record die between the consumer and the actor."""
+        if self.on_the_way:
+            self.on_the_way.pop(number % len(self.on_the_way))
+
+    def act(self, number: int) -> None:
+        """Let the actor take up to `number` + 1 records."""
+        for _ in range(min(number + 1, len(self.on_the_way))):
+            offset = self.on_the_way.pop(0)
+            verdict = self.offsets.arrived(offset)
+            if verdict == "rewind":
+                self.position = self.offsets.expected
+            elif verdict != "drop":
+                self.processed.append(offset)
+                self.in_window.append(offset)
+
+    def ack(self, number: int) -> None:
+        """Acknowledge any record in the window, as Faust's `ack` books it."""
+        if self.in_window:
+            offset = self.in_window.pop(number % len(self.in_window))
+            if offset >= self.committed:
+                self.acked.add(offset)
+
+    def commit(self, _: int) -> None:
+        """Commit, and check that nothing unprocessed or unacknowledged lies before it."""
+        offset = self.offsets.committable(self.committed, self.acked)
+        if offset is not None:
+            assert offset > self.committed
+            before = set(self.log[bisect.bisect_left(self.log, self.committed) : bisect.bisect_left(self.log, offset)])
+            assert before <= self.acked
+            self.committed = offset
+            self.acked = {acked for acked in self.acked if acked >= offset}
+
+    def rebalance(self, number: int) -> None:
+        """Seek back to the commit; the running fetch goes on, and what is on the way dies or not."""
+        self.offsets = PartitionOffsets.starting_at(self.committed)
+        self.position = self.committed
+        self.acked.clear()
+        if number % 2:
+            self.on_the_way.clear()
+
+    def calm_down(self) -> None:
+        """Let everything run without loss, longer than it needs, and traffic go on with one more record."""
+        self.append(0)
+        for _ in range(3 * len(self.log) + 10):
+            self.fetch(9)
+            self.deliver(9)
+            self.act(9)
+        while self.in_window:
+            self.ack(0)
+        self.commit(0)
+
+
+ACTIONS = ("append", "append", "fetch", "deliver", "deliver", "lose", "act", "act", "ack", "commit", "rebalance")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9)), min_size=50, max_size=100))
+def test_whatever_happens_every_record_is_processed_in_order(history: list[tuple[str, int]]) -> None:
+    """Stale fetches, lost records and seeks back lose nothing: all is processed, in order, and committed only then."""
+    worker = Worker()
+    for action, number in history:
+        getattr(worker, action)(number)
+    worker.calm_down()
+    assert list(dict.fromkeys(worker.processed)) == worker.log
+    assert worker.committed == worker.end
+
+
+class FakeConsumer:
+    """The part of Faust's consumer that the mix-in builds on; `batches` are what the next fetches give."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+        self.commits: dict[TP, int | None] = {}
+        self.ends: dict[TP, int] = defaultdict(lambda: 1000)
+        self.batches: list[list[tuple[TP, int]]] = []
+        self.sought: list[dict[TP, int]] = []
+        self._read_offset: dict[TP, int | None] = defaultdict(lambda: None)
+        self._committed_offset: dict[TP, int | None] = defaultdict(lambda: None)
+        self._acked: dict[TP, list[int]] = defaultdict(list)
+        self._acked_index: dict[TP, set[int]] = defaultdict(set)
+        self._gap: dict[TP, set[int]] = defaultdict(set)
+
+    def assignment(self) -> set[TP]:
+        """Name the partitions that have an entry in `commits`."""
+        return set(self.commits)
+
+    async def perform_seek(self) -> None:
+        """Take over the commits, as Faust does."""
+        self._read_offset.update(self.commits)
+        self._committed_offset.update({tp: offset or None for tp, offset in self.commits.items() if offset is not None})
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
+        """Yield the next batch."""
+        assert timeout > 0
+        for tp, offset in self.batches.pop(0):
+            yield tp, SimpleNamespace(tp=tp, offset=offset)
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Note where it was sought."""
+        self.sought.append(dict(partitions))
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Begin every partition at 40."""
+        return dict.fromkeys(partitions, 40)
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Give the ends."""
+        return {tp: self.ends[tp] for tp in partitions}
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Forget the commits, as Faust does."""
+        for tp in revoked:
+            self._committed_offset.pop(tp, None)
+
+    def _is_changelog_tp(self, tp: TP) -> bool:
+        return tp == CHANGELOG
+
+
+class Consumer(ContiguousConsumer, FakeConsumer):  # type: ignore[misc]
+    """The mix-in over the fake."""
+
+    async def offsets(self, *found: int, tp: TP = CLICKS) -> list[int]:
+        """Fetch one batch and give the offsets that pass."""
+        self.batches.append([(tp, offset) for offset in found])
+        return [message.offset async for _, message in self.getmany(1.0)]
+
+
+@pytest.fixture
+def consumer() -> Consumer:
+    """Make a consumer that is assigned one partition, committed at 5."""
+    aborted: list[BaseException] = []
+    app = SimpleNamespace(
+        delivery_metrics=DeliveryMetrics(CollectorRegistry()),
+        topics=SimpleNamespace(acks_enabled_for=lambda topic: topic in {"clicks", "changelog"}),
+        abort=aborted.append,
+        aborted=aborted,
+    )
+    consumer = Consumer(app)
+    consumer.commits = {CLICKS: 5}
+    return consumer
+
+
+def counted(consumer: Consumer, where: str) -> float:
+    """Read how many fetches were repeated."""
+    return float(consumer.app.delivery_metrics.resyncs.labels(where=where)._value.get())
+
+
+async def test_a_seek_expects_the_commit_and_clears_the_books(consumer: Consumer) -> None:
+    """After a seek nothing that was acknowledged or booked before counts."""
+    consumer._acked[CLICKS], consumer._acked_index[CLICKS], consumer._gap[CLICKS] = [9], {9}, {9}
+    await consumer.perform_seek()
+    assert consumer.next_offset(CLICKS) == 5
+    assert (consumer._acked[CLICKS], consumer._acked_index[CLICKS], consumer._gap[CLICKS]) == ([], set(), set())
+    assert consumer.committed_offsets() == {CLICKS: 5}
+    assert consumer.app.aborted == []
+
+
+async def test_a_stale_fetch_after_the_seek_does_not_pass(consumer: Consumer) -> None:
+    """A stale batch passes nothing, seeks back once and is counted; the fresh one passes."""
+    await consumer.perform_seek()
+    assert await consumer.offsets(20, 21, 22) == []
+    assert consumer.sought == [{CLICKS: 5}]
+    assert consumer._read_offset[CLICKS] == 5
+    assert await consumer.offsets(4, 5, 6) == [5, 6]
+    assert counted(consumer, "consumer") == 1
+
+
+async def test_a_confirmed_jump_passes_and_is_counted(consumer: Consumer) -> None:
+    """A hole that the second fetch shows again is passed and counted."""
+    await consumer.perform_seek()
+    assert await consumer.offsets(8) == []
+    assert await consumer.offsets(8, 9) == [8, 9]
+    assert consumer.app.delivery_metrics.skipped_offsets._value.get() == 1
+
+
+async def test_other_partitions_pass_while_one_is_fetched_again(consumer: Consumer) -> None:
+    """A jump on one partition does not hold up another one, nor a changelog."""
+    other = TP("clicks", 1)
+    consumer.commits[other] = 7
+    await consumer.perform_seek()
+    consumer.batches = [[(CLICKS, 20), (other, 7), (CLICKS, 21), (CHANGELOG, 99)]]
+    assert [(tp, message.offset) async for tp, message in consumer.getmany(1.0)] == [(other, 7), (CHANGELOG, 99)]
+
+
+async def test_a_partition_without_a_commit_starts_at_its_beginning(consumer: Consumer) -> None:
+    """Without a commit the beginning is sought and expected, and commits count from there."""
+    consumer.commits = {CLICKS: None}
+    await consumer.perform_seek()
+    assert consumer.sought == [{CLICKS: 40}]
+    assert consumer.next_offset(CLICKS) == 40
+    assert consumer.committed_offsets() == {CLICKS: 40}
+    consumer._acked_index[CLICKS] = {41}
+    assert consumer._new_offset(CLICKS) is None
+    consumer._acked_index[CLICKS] = {40, 41}
+    assert consumer._new_offset(CLICKS) == 42
+
+
+async def test_a_commit_at_zero_is_a_commit(consumer: Consumer) -> None:
+    """Offset 0 is sought by Faust itself and expected."""
+    consumer.commits = {CLICKS: 0}
+    await consumer.perform_seek()
+    assert (consumer.sought, consumer.next_offset(CLICKS)) == ([], 0)
+
+
+@pytest.mark.parametrize(("end", "is_aborted"), [(4, True), (5, False), (6, False)])
+async def test_an_end_below_the_commit_stops_the_worker(consumer: Consumer, end: int, *, is_aborted: bool) -> None:
+    """A topic that ends before the committed offset is another topic; the message says which and where."""
+    consumer.ends[CLICKS] = end
+    await consumer.perform_seek()
+    assert bool(consumer.app.aborted) is is_aborted
+    for error in consumer.app.aborted:
+        assert isinstance(error, TopicChangedError)
+        assert "topic clicks partition 0 ends at offset 4, but offset 5" in str(error)
+
+
+async def test_changelogs_are_not_judged(consumer: Consumer) -> None:
+    """Recovery reads changelogs wherever it likes."""
+    consumer.commits = {CHANGELOG: 3}
+    await consumer.perform_seek()
+    assert consumer.next_offset(CHANGELOG) is None
+    assert await consumer.offsets(90, 10, tp=CHANGELOG) == [90, 10]
+
+
+async def test_the_actor_confirms_what_reached_it(consumer: Consumer) -> None:
+    """A record behind a lost one is refused and the lost one sought; replays are let through."""
+    await consumer.perform_seek()
+    messages = {offset: SimpleNamespace(tp=CLICKS, offset=offset) for offset in range(5, 8)}
+    await consumer.offsets(5, 6, 7)
+    assert [await consumer.arrived(messages[offset]) for offset in (5, 7)] == [True, False]
+    assert consumer.sought == [{CLICKS: 6}]
+    assert counted(consumer, "actor") == 1
+    assert await consumer.offsets(6, 7) == [6, 7]
+    assert [await consumer.arrived(messages[offset]) for offset in (6, 7, 5)] == [True, True, True]
+    assert consumer.next_offset(CLICKS) == 8
+
+
+async def test_a_commit_never_passes_a_missing_head(consumer: Consumer) -> None:
+    """The mix-in's `_new_offset` gives nothing while the committed offset itself is not acknowledged."""
+    await consumer.perform_seek()
+    consumer._acked_index[CLICKS] = {3, 6, 7}
+    assert consumer._new_offset(CLICKS) is None
+    assert consumer._acked[CLICKS] == [6, 7]
+    consumer._acked_index[CLICKS].add(5)
+    assert consumer._new_offset(CLICKS) == 8
+
+
+async def test_a_jump_books_no_gap(consumer: Consumer) -> None:
+    """Faust's own gap on a jump, which counts as acknowledged, is not booked."""
+    await consumer.perform_seek()
+    await consumer._add_gap(CLICKS, 5, 9)
+    assert consumer._gap[CLICKS] == set()
+    assert consumer._new_offset(CLICKS) is None
+
+
+async def test_a_revoked_partition_is_forgotten(consumer: Consumer) -> None:
+    """A partition that went away is neither committed nor expected; its late records pass unjudged to be replayed."""
+    await consumer.perform_seek()
+    await consumer.on_partitions_revoked({CLICKS})
+    consumer._acked_index[CLICKS] = {5}
+    assert consumer.next_offset(CLICKS) is None
+    assert consumer._new_offset(CLICKS) is None
+    assert consumer.committed_offsets() == {}
+
+
+@pytest.fixture
+def table() -> Iterator[StateTable]:
+    """Make a table in memory inside an event of partition 3."""
+    app = faust.App("test-strict", broker="kafka://127.0.0.1:1", store="memory://", Table=StateTable)
+    app.finalize()
+    table = app.Table("states", key_type=bytes, value_type=bytes, partitions=4)
+    table._verified_source_topics_for_partitions.add("clicks")
+    message = Message("clicks", 3, 0, 0.0, 0, None, b"v", b"{}", None)
+    event = faust.Event(app, b"v", b"{}", None, message)
+    token = _current_event.set(weakref.ref(event))
+    yield table
+    _current_event.reset(token)
+
+
+async def test_put_hands_out_the_changelog_record(table: StateTable) -> None:
+    """A write is readable at once; its future is the changelog record's, on the event's partition, and not yet done."""
+    future = table.put(b"v", b"state")
+    assert table[b"v"] == b"state"
+    assert isinstance(future, asyncio.Future)
+    assert not future.done()
+    message: Any = future.message
+    assert message.channel is table.changelog_topic
+    assert (message.partition, message.key, message.value) == (3, b"v", b"state")
+
+
+async def test_drop_sends_a_tombstone(table: StateTable) -> None:
+    """A removal is a changelog record without a value, also for a key that is not there."""
+    table.put(b"v", b"state")
+    for _ in range(2):
+        future: Any = table.drop(b"v")
+        assert (future.message.partition, future.message.key, future.message.value) == (3, b"v", None)
+        assert b"v" not in table
