@@ -12,11 +12,13 @@ SESSION_REC = "SessionId\tItemId\tTime\n2\tb\t20.5\n1\ta\t10\n2\ta\t19\n1\tc\t10
 
 
 def write(path: Path, text: str) -> Path:
+    """Make a file."""
     path.write_text(text)
     return path
 
 
 def click(**fields: object) -> str:
+    """Make a line of JSON."""
     return json.dumps({"visitor_id": "v", "event_type": "view", "event_time": 1_600_000_000_000, **fields}) + "\n"
 
 
@@ -154,7 +156,7 @@ def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("data_format", ["session-rec", "sequences", "jsonl"])
 def test_an_empty_file_is_refused(tmp_path: Path, data_format: DataFormat) -> None:
     """Nothing to learn from is an error, not an empty model."""
-    with pytest.raises(InsessionError, match="empty|no usable"):
+    with pytest.raises(InsessionError, match=r"empty|no usable"):
         read_sessions(write(tmp_path / "a", ""), data_format)
 
 

@@ -1,0 +1,102 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from session_model.gru import GruSettings, SessionGru, unit_rows
+
+SETTINGS = GruSettings(units=6, dimension=4, item_dropout=0.25, state_dropout=0.5)
+N_ITEMS = 9
+
+
+@pytest.fixture(scope="module")
+def model() -> SessionGru:
+    """Give an untrained model."""
+    return SessionGru(N_ITEMS, SETTINGS, seed=3)
+
+
+def vectors(model: SessionGru, items: list[list[int]], positions: list[int]) -> np.ndarray:
+    """Give session vectors of rows of items."""
+    table = unit_rows(model.item_table)
+    return model.session_vectors(tf.gather(table, items), tf.constant(positions)).numpy()
+
+
+def unit(array: np.ndarray) -> np.ndarray:
+    """Scale the last axis to length 1."""
+    return array / np.linalg.norm(array, axis=-1, keepdims=True)
+
+
+def sigmoid(array: np.ndarray) -> np.ndarray:
+    """Squash to (0, 1)."""
+    return 1 / (1 + np.exp(-array))
+
+
+def test_it_is_the_gru_of_the_paper_written_out(model: SessionGru) -> None:
+    """Zero state, update and reset gates, projection of [state; last item], unit length: equal to NumPy by hand."""
+    table, kernel, recurrent, bias, readout = (weight.astype(np.float64) for weight in model.weights())
+    inputs, state = unit(table)[[3, 1, 7]], np.zeros(SETTINGS.units)
+    for item in inputs:
+        from_input = np.split(item @ kernel + bias[0], 3)
+        from_state = np.split(state @ recurrent + bias[1], 3)
+        update, reset = (sigmoid(from_input[gate] + from_state[gate]) for gate in (0, 1))
+        candidate = np.tanh(from_input[2] + reset * from_state[2])
+        state = update * state + (1 - update) * candidate
+    expected = unit(np.concatenate([state, inputs[-1]]) @ readout)
+    assert vectors(model, [[3, 1, 7]], [2])[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_no_state_is_carried_to_the_next_session(model: SessionGru) -> None:
+    """A session's vector is the same whatever was asked before and whatever stands beside it."""
+    alone = vectors(model, [[2, 5]], [1])
+    vectors(model, [[8, 8]], [1])
+    beside = vectors(model, [[7, 7], [2, 5]], [1, 3])
+    assert beside[1] == pytest.approx(alone[0], abs=1e-6)
+
+
+def test_padding_and_later_items_do_not_reach_a_position(model: SessionGru) -> None:
+    """What stands behind a position has no say in its vector."""
+    short = vectors(model, [[2, 5]], [1])
+    longer = vectors(model, [[2, 5, 0, 0], [2, 5, 9, 1]], [1, 5])
+    assert longer == pytest.approx(np.repeat(short, 2, axis=0), abs=1e-6)
+
+
+def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:
+    """The rates are shares that are dropped; survivors are scaled up; no seed means no dropout."""
+    rates = {"item_dropout": 0.25, "state_dropout": 0.0}
+    model = SessionGru(N_ITEMS, replace(SETTINGS, **rates), seed=3)
+    seen: list[tf.Tensor] = []
+    gru = model.gru
+    model.gru = lambda inputs: (seen.append(inputs), gru(inputs))[1]
+    inputs, positions = tf.ones((200, 5, SETTINGS.dimension)), tf.constant([0])
+    model.session_vectors(inputs, positions, dropout_seed=tf.constant([1, 2]))
+    model.session_vectors(inputs, positions)
+    dropped, plain = (tensor.numpy() for tensor in seen)
+    assert np.mean(dropped == 0) == pytest.approx(0.25, abs=0.03)
+    assert dropped.max() == pytest.approx(1 / 0.75)
+    assert np.all(plain == 1)
+
+
+def test_state_dropout_changes_the_vector_by_its_seed_only(model: SessionGru) -> None:
+    """The same seed drops the same entries, another one others."""
+    inputs, positions = tf.gather(unit_rows(model.item_table), [[1, 2, 3]]), tf.constant([2])
+    first, same, other = (
+        model.session_vectors(inputs, positions, dropout_seed=tf.constant([1, seed])).numpy() for seed in (2, 2, 40)
+    )
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_one_table_is_input_and_output() -> None:
+    """The item table is the only weight as large as the catalogue."""
+    model = SessionGru(1_000, SETTINGS, seed=0)
+    assert [weight.shape for weight in model.weights() if 1_001 in weight.shape] == [(1_001, SETTINGS.dimension)]
+
+
+def test_weights_go_out_and_in() -> None:
+    """A model takes another's weights, and a seed decides the first ones."""
+    one, same, other = (SessionGru(N_ITEMS, SETTINGS, seed=seed) for seed in (1, 1, 2))
+    assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(same, [[1, 2]], [1]))
+    assert not np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
+    other.set_weights(one.weights())
+    assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))

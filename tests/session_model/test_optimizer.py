@@ -1,0 +1,42 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from session_model.optimizer import RowSparseAdam, cosine_rate
+
+
+def test_it_is_adam_where_every_row_is_touched() -> None:
+    """Five steps equal those of Keras, which scales epsilon alike."""
+    rng = np.random.default_rng(0)
+    start = [rng.normal(size=shape).astype(np.float32) for shape in ((4, 3), (2,))]
+    ours, theirs = ([tf.Variable(array) for array in start] for _ in range(2))
+    adam = RowSparseAdam(ours[0], ours[1:])
+    reference = keras.optimizers.Adam(0.01, epsilon=1e-7)
+    for _ in range(5):
+        gradients = [tf.constant(rng.normal(size=array.shape).astype(np.float32)) for array in start]
+        adam.apply(tf.range(4), gradients, tf.constant(0.01))
+        reference.apply(gradients, theirs)
+    for our, their in zip(ours, theirs, strict=True):
+        assert our.numpy() == pytest.approx(their.numpy(), abs=1e-5)
+
+
+def test_rows_that_are_not_in_the_batch_stay() -> None:
+    """Only the named rows of the table move, later steps included."""
+    table = tf.Variable(tf.ones((4, 2)))
+    adam = RowSparseAdam(table, [])
+    for rows in ([1, 3], [3]):
+        adam.apply(tf.constant(rows), [tf.ones((len(rows), 2))], tf.constant(0.1))
+    moved = (table.numpy() != 1).all(axis=1)
+    assert moved.tolist() == [False, True, False, True]
+    assert table.numpy()[3, 0] < table.numpy()[1, 0]
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine() -> None:
+    """It rises for a twentieth of the steps, has half its peak half-way down, and ends near nothing."""
+    rates = [cosine_rate(step, 1_000, peak=2.0) for step in range(1_000)]
+    assert rates[0] == pytest.approx(2.0 / 50)
+    assert max(rates) == rates[49] == pytest.approx(2.0)
+    assert rates[50 + 475] == pytest.approx(1.0)
+    assert rates[-1] < 1e-4
+    assert cosine_rate(5_000, 1_000, peak=2.0) == pytest.approx(0.0)
