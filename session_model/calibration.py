@@ -28,6 +28,11 @@ class Calibration(msgspec.Struct, frozen=True):
         return np.asarray(np.interp(logits, xs, ys), np.float64)
 
 
+def uncalibrated(_logits: NDArray[np.float64], _labels: NDArray[np.bool_]) -> Calibration:
+    """Take the logits at their word; the bar that a fitted curve has to clear."""
+    return Calibration()
+
+
 def fit_platt(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
     """Fit a sigmoid with Platt's smoothed targets (Platt 1999); both (n,)."""
     positives, negatives = int(labels.sum()), int((~labels).sum())

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.calibration import Calibration, fit_isotonic, fit_platt
+from session_model.calibration import Calibration, fit_isotonic, fit_platt, uncalibrated
 from session_model.intent_metrics import log_loss
 from session_model.logistic import fit_logistic
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
@@ -15,7 +15,7 @@ from session_model.session_events import session_events
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 
 L2 = 1e-4
-MAX_EXAMPLES = 100_000
+MAX_EXAMPLES = 60_000
 MAX_PREFIXES_PER_SESSION = 100
 FIT_SHARE = 0.8
 """Of the sessions, oldest first; the later rest calibrates."""
@@ -114,8 +114,6 @@ def fit_intent(sessions: Sessions) -> IntentModel | None:
     fitted = examples.sessions < first + FIT_SHARE * (last + 1 - first)
     model = _fit(examples.features[fitted], examples.labels[fitted])
     later = ~fitted
-    if not examples.labels[later].any() or examples.labels[later].all():
-        return model
     weights, bias = model.linear()
     logits = examples.features[later].astype(np.float64) @ weights + bias
     calibration = choose_calibration(logits, examples.labels[later])
@@ -123,19 +121,20 @@ def fit_intent(sessions: Sessions) -> IntentModel | None:
 
 
 def choose_calibration(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
-    """Fit Platt and isotonic on the earlier half of (n,) rows in time order and keep the kind the later half prefers.
+    """Fit on the earlier half of (n,) rows in time order; the kind with the least log loss on the later half is kept.
 
-    Platt's two numbers win a tie, and where the earlier half has one class only.
+    Kinds: none, Platt, isotonic; the earlier of equals. None, too, where the earlier half has one class only: a few
+    dozen buyers shift a curve more than they mend it. What is kept is fitted again on both halves.
     """
     half = len(labels) // 2
-    if labels[:half].any() and not labels[:half].all():
-        losses = [
-            log_loss(labels[half:], fit(logits[:half], labels[:half]).probabilities(logits[half:]))
-            for fit in (fit_platt, fit_isotonic)
-        ]
-        if losses[1] < losses[0]:
-            return fit_isotonic(logits, labels)
-    return fit_platt(logits, labels)
+    if not labels[:half].any() or labels[:half].all():
+        return uncalibrated(logits, labels)
+    kinds = (uncalibrated, fit_platt, fit_isotonic)
+    best = min(
+        kinds,
+        key=lambda kind: log_loss(labels[half:], kind(logits[:half], labels[:half]).probabilities(logits[half:])),
+    )
+    return best(logits, labels)
 
 
 def _fit(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> IntentModel:

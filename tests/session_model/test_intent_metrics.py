@@ -1,0 +1,51 @@
+"""Intent metrics against values worked out by hand."""
+
+from math import isnan, log
+
+import numpy as np
+import pytest
+
+from session_model.intent_metrics import expected_calibration_error, log_loss, pr_auc, roc_auc
+
+LABELS = np.array([True, False, True, False])
+PROBABILITIES = np.array([0.9, 0.8, 0.7, 0.1])
+
+
+def test_values_by_hand() -> None:
+    """Precision 1 and 2/3 at the two positives; three of four pairs in order."""
+    assert pr_auc(LABELS, PROBABILITIES) == pytest.approx((1 + 2 / 3) / 2)
+    assert roc_auc(LABELS, PROBABILITIES) == pytest.approx(3 / 4)
+
+
+def test_one_value_for_all_is_worth_the_base_rate() -> None:
+    """Ties are one threshold: no luck of the order."""
+    same = np.full(4, 0.3)
+    assert pr_auc(np.array([True, False, False, False]), same) == pytest.approx(1 / 4)
+    assert roc_auc(LABELS, same) == pytest.approx(1 / 2)
+
+
+def test_calibration_error_is_the_weighted_gap() -> None:
+    """Ten said .2 and ten said .6, of which 3 and 6 came true: (.1 + 0) / 2."""
+    labels = np.array([True] * 3 + [False] * 7 + [True] * 6 + [False] * 4)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(20)
+    probabilities = np.repeat([0.2, 0.6], 10)
+    gap = expected_calibration_error(np.repeat(labels[order], 1), probabilities[order])
+    assert gap >= 0.05
+    assert expected_calibration_error(np.zeros(100, np.bool_), np.full(100, 0.25)) == pytest.approx(0.25)
+    assert expected_calibration_error(np.arange(1000) % 4 == 0, np.full(1000, 0.25)) == pytest.approx(0, abs=1e-9)
+
+
+def test_one_class_has_no_ranking() -> None:
+    """Without positives or without negatives the areas are not defined."""
+    none = np.zeros(3, np.bool_)
+    assert isnan(pr_auc(none, PROBABILITIES[:3]))
+    assert isnan(roc_auc(none, PROBABILITIES[:3]))
+    assert isnan(roc_auc(~none, PROBABILITIES[:3]))
+    assert isnan(expected_calibration_error(none[:0], PROBABILITIES[:0]))
+
+
+def test_log_loss_is_finite_for_a_certain_mistake() -> None:
+    """The mean negative log likelihood; a zero is taken as very small."""
+    assert log_loss(np.array([True, False]), np.array([0.5, 0.5])) == pytest.approx(log(2))
+    assert log_loss(np.array([True]), np.array([0.0])) < 20
