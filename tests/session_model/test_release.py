@@ -1,0 +1,204 @@
+"""Releases on disk: written, verified, refused."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.ids import ItemId, ItemIndex, ModelVersion
+from schemas.ranking import Candidates
+from schemas.records import SessionEvent
+from schemas.release import MANIFEST_PATH
+from serving.parts import ReleaseParts
+from session_model.blend import BlendWeights
+from session_model.intent import IntentModel
+from session_model.knn import SessionKnn
+from session_model.popularity import Popularity
+from session_model.prefix_features import FEATURE_NAMES, prefix_features
+from session_model.release import Parts, ReleaseError, ReleaseFacts, load_release, newest_release, write_parts
+from session_model.transitions import Transitions
+from session_model.vocabulary import Vocabulary
+
+STARTS = np.array([0, 3, 5])
+ITEMS = np.array([1, 2, 3, 2, 4], np.int32)
+N_FEATURES = len(FEATURE_NAMES)
+INTENT = IntentModel(FEATURE_NAMES, (0.0,) * N_FEATURES, (1.0,) * N_FEATURES, (0.0,) * N_FEATURES, -2.0)
+
+
+def parts(intent: IntentModel | None = INTENT) -> Parts:
+    """Fit on two sessions of the items a, b, c and b, d."""
+    return Parts(
+        vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c"), ItemId("d\n")]),
+        knn=SessionKnn.fit(STARTS, ITEMS, 4),
+        transitions=Transitions.fit(STARTS, ITEMS, 4),
+        popularity=Popularity.fit(ITEMS, 4),
+        blend_weights=BlendWeights(0.4, 0.1),
+        intent=intent,
+    )
+
+
+def write(directory: Path, version: int = 3, intent: IntentModel | None = INTENT) -> Path:
+    """Write a release with a stand-in for the SavedModel."""
+    release = directory / "session_gru" / str(version)
+    release.mkdir(parents=True)
+    (release / "saved_model.pb").write_bytes(b"graph")
+    facts = ReleaseFacts(
+        version=ModelVersion(version),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        code_version="0.1.0",
+        training_data_sha256="0" * 64,
+        max_length=2,
+        candidate_count=3,
+        input_event_types=("view",),
+        metrics={"recall_at_20": 0.5},
+    )
+    write_parts(release, parts(intent), facts)
+    return release
+
+
+def edit_manifest(release: Path, edit: Callable[[dict[str, object]], None]) -> None:
+    """Change the manifest as JSON."""
+    manifest = json.loads((release / MANIFEST_PATH).read_bytes())
+    edit(manifest)
+    (release / MANIFEST_PATH).write_text(json.dumps(manifest))
+
+
+def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
+    """It answers every call of the protocol with what was fitted."""
+    release: ReleaseParts = load_release(write(tmp_path))
+    prefix = np.array([1, 2], np.int32)
+    assert release.version == 3
+    assert release.item_id(ItemIndex(4)) == "d\n"
+    assert release.neighbours(prefix).item_indices.tolist() == parts().knn.query(prefix, 3).item_indices.tolist()
+    assert release.popular().item_indices.tolist() == [2, 1, 3]
+    model = Candidates(np.array([4], np.int32), np.array([0.9], np.float32))
+    assert release.blend(model, Candidates.none(), prefix).item_indices.tolist() == [4, 2, 1]
+    assert release.purchase_probability(np.zeros(N_FEATURES, np.float32)) == pytest.approx(1 / (1 + np.exp(2.0)))
+
+
+def test_encode_takes_the_latest_known_items_of_the_input_types(tmp_path: Path) -> None:
+    """Other types and unseen items are no model input, but the features see every event."""
+    release = load_release(write(tmp_path))
+    names = ("view:a", "view:b", "cart:a", "view:new", "view:c", "search:")
+    events = [
+        SessionEvent(name, n, ItemId(item) or None)  # type: ignore[arg-type] # the names are event types
+        for n, (name, item) in enumerate(word.split(":") for word in names)
+    ]
+    encoded = release.encode(events)
+    assert encoded.items.tolist() == [2, 3]
+    assert encoded.items.dtype == np.int32
+    assert encoded.features.tolist() == prefix_features(events).tolist()
+    assert release.encode([]).items.tolist() == []
+
+
+def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:
+    """A release without an intent model says None and has no such file."""
+    directory = write(tmp_path, intent=None)
+    assert load_release(directory).purchase_probability(np.zeros(N_FEATURES, np.float32)) is None
+    assert not (directory / "assets.extra/intent.json").exists()
+
+
+def test_the_manifest_names_every_other_file(tmp_path: Path) -> None:
+    """SavedModel and parts are all under a checksum."""
+    directory = write(tmp_path)
+    on_disk = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
+    assert set(load_release(directory).manifest.files) == on_disk - {MANIFEST_PATH}
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "assets.extra/knn.npz", "assets.extra/vocabulary.json"])
+def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
+    """A file that differs from its checksum is named, with the remedy."""
+    directory = write(tmp_path)
+    content = bytearray((directory / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (directory / name).write_bytes(content)
+    with pytest.raises(ReleaseError, match=rf"{name}.* differs from the manifest; copy the release again"):
+        load_release(directory)
+
+
+@pytest.mark.parametrize("name", [MANIFEST_PATH, "saved_model.pb", "assets.extra/blend.json"])
+def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
+    """The missing file is named."""
+    directory = write(tmp_path)
+    (directory / name).unlink()
+    with pytest.raises(ReleaseError, match=rf"{name} is missing; copy the release again"):
+        load_release(directory)
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    """Even where the rest of the manifest would no longer be readable."""
+    directory = write(tmp_path)
+    (directory / MANIFEST_PATH).write_text('{"format": 99}')
+    with pytest.raises(ReleaseError, match="has format 99, this insession reads 1"):
+        load_release(directory)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', "\x00"])
+def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
+    """Whatever the manifest holds, the error is one line that names it."""
+    directory = write(tmp_path)
+    (directory / MANIFEST_PATH).write_text(content)
+    with pytest.raises(ReleaseError, match=r"manifest\.json cannot be read"):
+        load_release(directory)
+
+
+def test_a_part_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    """A part that no checksum covers and that cannot be read is named."""
+    directory = write(tmp_path)
+    (directory / "assets.extra/knn.npz").write_bytes(b"no archive")
+    edit_manifest(directory, lambda manifest: manifest.update(files={}))
+    with pytest.raises(ReleaseError, match=r"knn\.npz cannot be read"):
+        load_release(directory)
+
+
+def test_parts_of_different_size_are_refused(tmp_path: Path) -> None:
+    """A vocabulary that is shorter than the index belongs to another release."""
+    directory = write(tmp_path)
+    (directory / "assets.extra/vocabulary.json").write_text('["a"]')
+    edit_manifest(directory, lambda manifest: manifest.update(files={}))
+    with pytest.raises(ReleaseError, match="differ in size"):
+        load_release(directory)
+
+
+def test_a_file_outside_the_release_is_refused(tmp_path: Path) -> None:
+    """A manifest cannot make the reader open other files."""
+    directory = write(tmp_path)
+    edit_manifest(directory, lambda manifest: manifest.update(files={"../other": "0" * 64}))
+    with pytest.raises(ReleaseError, match="outside the release"):
+        load_release(directory)
+
+
+def test_a_renumbered_release_is_refused(tmp_path: Path) -> None:
+    """The directory's number is what a Predict names; a copy under another number would disagree with the server."""
+    directory = write(tmp_path)
+    other = directory.with_name("9")
+    directory.rename(other)
+    with pytest.raises(ReleaseError, match="says it is version 3"):
+        load_release(other)
+
+
+def test_other_features_are_refused(tmp_path: Path) -> None:
+    """A release that reads features this code does not make would be fed nonsense."""
+    directory = write(tmp_path)
+    edit_manifest(directory, lambda manifest: manifest.update(feature_names=["log_length"]))
+    with pytest.raises(ReleaseError, match="other prefix features"):
+        load_release(directory)
+
+
+def test_the_newest_release_has_the_highest_number(tmp_path: Path) -> None:
+    """Numbers compare as numbers; temporary and other names are no releases."""
+    for version in (2, 10, 9):
+        write(tmp_path, version)
+    for name in (".tmp-11", "12x", "latest"):
+        (tmp_path / "session_gru" / name).mkdir()
+    (tmp_path / "session_gru" / "99").write_text("no directory")
+    assert newest_release(tmp_path).name == "10"
+
+
+def test_no_release_is_one_line(tmp_path: Path) -> None:
+    """The error says how to make one."""
+    with pytest.raises(ReleaseError, match="make one with `insession train"):
+        newest_release(tmp_path)
