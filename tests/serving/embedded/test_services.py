@@ -1,0 +1,44 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn
+
+import grpc
+import pytest
+
+from serving.embedded.policies import AllVersions
+from serving.embedded.services import ModelService
+from serving.embedded.versions import ModelVersions
+from tests.serving.rec_model import recommend_request
+
+PREDICT = SimpleNamespace(method="/tensorflow.serving.PredictionService/Predict", invocation_metadata=())
+
+
+class AbortedError(Exception):
+    """What gRPC raises when a call is aborted."""
+
+
+class EndedCall:
+    """The context of a call whose client is gone."""
+
+    code: grpc.StatusCode | None = None
+
+    def is_active(self) -> bool:
+        """Say that nobody waits."""
+        return False
+
+    def abort(self, code: grpc.StatusCode, _details: str) -> NoReturn:
+        """End the call."""
+        self.code = code
+        raise AbortedError
+
+
+def test_a_call_that_ended_while_it_waited_does_not_run(tmp_path: Path) -> None:
+    """After its deadline, or a cancel, a call that waited for a thread is dropped before it costs anything."""
+    (tmp_path / "1").mkdir()
+    versions: ModelVersions[Any] = ModelVersions(tmp_path, AllVersions(), lambda _path: object())
+    versions.poll()
+    handler = ModelService(versions).handlers()[0].service(PREDICT)
+    call = EndedCall()
+    with pytest.raises(AbortedError):
+        handler.unary_unary(recommend_request(tmp_path.name), call)
+    assert call.code is grpc.StatusCode.CANCELLED
