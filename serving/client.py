@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -69,7 +69,7 @@ class PredictClient:
         """Answer the rows of `batch` by `version`; see `Predictor`."""
         request = pb.PredictRequest(model_spec=self._spec(version), inputs=encode_inputs(batch, self._fixed_shape))
         timeout = None if math.isinf(deadline_seconds) else deadline_seconds
-        response = await self._translated(self._predict(request, timeout=timeout), f"version {version}")
+        response = await self._translated(lambda: self._predict(request, timeout=timeout), f"version {version}")
         answered = response.model_spec.version.value
         if answered != version:
             raise BadResponseError(f"{self._where} answered by version {answered} when asked for {version}")
@@ -79,9 +79,9 @@ class PredictClient:
     async def loaded_versions(self) -> frozenset[ModelVersion]:
         """Name the versions that the server reports as AVAILABLE; none where it does not know the model."""
         request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=self._settings.model_name))
-        call = self._get_model_status(request, timeout=self._settings.status_timeout_seconds)
+        timeout = self._settings.status_timeout_seconds
         try:
-            response = await self._translated(call, "its status")
+            response = await self._translated(lambda: self._get_model_status(request, timeout=timeout), "its status")
         except ModelNotFoundError:
             return frozenset()
         states = response.model_version_status
@@ -127,10 +127,10 @@ class PredictClient:
         spec.version.value = version
         return spec
 
-    async def _translated(self, call: Awaitable[Any], subject: str) -> Any:
-        """Await `call`; whatever gRPC raises becomes a PredictError that names `subject`."""
+    async def _translated(self, call: Callable[[], Awaitable[Any]], subject: str) -> Any:
+        """Make and await `call`; whatever gRPC raises becomes a PredictError that names `subject`."""
         try:
-            return await call
+            return await call()
         except grpc.aio.AioRpcError as error:
             kind = _ERRORS.get(error.code(), ModelUnavailableError)
             details = (error.details() or "")[:_MAX_DETAIL_LENGTH]

@@ -39,6 +39,7 @@ class FakePredictor:
         self.versions = set(map(ModelVersion, versions))
         self.reachable = True
         self.calls: list[FakeCall] = []
+        self.status_calls = 0
         self._errors: deque[BaseException] = deque()
         self._open = asyncio.Event()
         self._open.set()
@@ -77,6 +78,7 @@ class FakePredictor:
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
         """Name the versions; ModelUnavailableError while `reachable` is False."""
+        self.status_calls += 1
         if not self.reachable:
             raise ModelUnavailableError("the fake server is away")
         return frozenset(self.versions)

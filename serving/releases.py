@@ -37,6 +37,7 @@ class ReleaseWatcher:
         self._held: dict[ModelVersion, ReleaseParts] = {}
         self._broken: set[ModelVersion] = set()
         self._complained: set[ModelVersion] = set()
+        self._unresolved: ModelVersion | None = None
         self._refreshing = asyncio.Lock()
 
     @property
@@ -47,17 +48,19 @@ class ReleaseWatcher:
     async def refresh(self) -> None:
         """Look once at the directory and at the server, and move to the newest release that both have."""
         async with self._refreshing:
+            self._unresolved = None
             await self._refresh()
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Give a release other than `gone`, which the server no longer has; None if there is none.
 
-        However many rows ask at the same time, the directory and the server are looked at once.
+        However many rows ask, the directory and the server are looked at once until the next `refresh`.
         """
         async with self._refreshing:
-            if self._current is not None and self._current.version == gone:
+            if self._is_current(gone) and self._unresolved != gone:
                 await self._refresh()
-        return None if self._current is None or self._current.version == gone else self._current
+                self._unresolved = gone
+        return None if self._is_current(gone) else self._current
 
     async def run(self, poll_seconds: float) -> None:
         """Refresh for ever."""
@@ -68,8 +71,15 @@ class ReleaseWatcher:
                 log.exception("release_refresh_failed", directory=str(self._directory))
             await asyncio.sleep(poll_seconds)
 
+    def _is_current(self, version: ModelVersion) -> bool:
+        return self._current is not None and self._current.version == version
+
     async def _refresh(self) -> None:
-        on_disk = await asyncio.to_thread(_version_directories, self._directory)
+        try:
+            on_disk = await asyncio.to_thread(_version_directories, self._directory)
+        except OSError as error:
+            log.warning("models_directory_unreadable", directory=str(self._directory), error=str(error))
+            return
         self._broken.intersection_update(on_disk)
         self._complained.intersection_update(on_disk)
         try:
@@ -81,7 +91,7 @@ class ReleaseWatcher:
         servable = await self._newest_good(available & on_disk.keys(), on_disk)
         in_use = servable or self._current or newest
         self._held = {parts.version: parts for parts in (newest, in_use) if parts is not None}
-        if in_use is not None and (self._current is None or in_use.version != self._current.version):
+        if in_use is not None and not self._is_current(in_use.version):
             self._take_up(in_use)
 
     def _take_up(self, release: ReleaseParts) -> None:

@@ -41,7 +41,7 @@ class ServingSettings:
     answer_size: int = 20
     overfetch: int = 10
     popular_half_life_seconds: float = 6 * 3600.0
-    popular_max_items: int = 10_000
+    popular_max_items: int = 2_000
     popular_max_locations: int = 64
     default_items: tuple[ItemId, ...] = ()
     excluded_items: frozenset[ItemId] = frozenset()

@@ -1,0 +1,365 @@
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from schemas.ids import ItemId, ModelVersion
+from schemas.records import SessionEvent
+from serving.batcher import MicroBatcher
+from serving.breaker import CircuitBreaker
+from serving.chain import Answer, AnswerRequest, Recommender
+from serving.errors import (
+    BadRequestError,
+    BadResponseError,
+    DeadlineExceededError,
+    ModelUnavailableError,
+    PredictError,
+    ServerBusyError,
+)
+from serving.fakes import FakeCatalog, FakePredictor, FakeRelease
+from serving.guard import GuardedPredictor
+from serving.metrics import ServingMetrics
+from serving.parts import ReleaseParts
+from serving.popular import StreamPopularity
+from serving.settings import ServingSettings
+
+START_MS = 1_700_000_000_000
+V1, V2 = ModelVersion(1), ModelVersion(2)
+FAR = float("inf")
+
+
+class FakeReleases:
+    """A release in use, and the one that the next resolving finds."""
+
+    def __init__(self, current: ReleaseParts | None, following: ReleaseParts | None = None) -> None:
+        self.current = current
+        self.following = following
+        self.resolved: list[ModelVersion] = []
+        self.stuck = False
+
+    async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
+        """Move on to the following release."""
+        self.resolved.append(gone)
+        if self.stuck:
+            await asyncio.Event().wait()
+        if self.following is not None:
+            self.current = self.following
+        return self.following
+
+
+class Tier:
+    """A recommender over fakes, with all of them at hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.settings = ServingSettings(answer_size=4, overfetch=5, breaker_failures=2, default_items=(ItemId("d1"),))
+        self.registry = CollectorRegistry()
+        self.server = FakePredictor()
+        self.releases = FakeReleases(FakeRelease())
+        self.catalog = FakeCatalog()
+        metrics = ServingMetrics(self.registry)
+        self.breaker = CircuitBreaker(failures=2, open_seconds=10, clock=lambda: self.now)
+        guarded = GuardedPredictor(self.server, self.breaker, metrics)
+        self.batcher = MicroBatcher(guarded, self.settings, clock=lambda: self.now)
+        self.recommender = Recommender(
+            model=self.batcher,
+            gate=self.breaker,
+            releases=self.releases,
+            popularity=StreamPopularity(half_life_seconds=3600, max_items=100, max_locations=4),
+            catalog=self.catalog,
+            settings=self.settings,
+            metrics=metrics,
+            clock=lambda: self.now,
+        )
+
+    def click(self, item: str, location: str | None = None, at_ms: int = 0) -> None:
+        """Let somebody click an item."""
+        self.recommender.observe(ItemId(item), location, START_MS + at_ms)
+
+    async def answer(
+        self, *items: str, location: str | None = None, deadline: float = FAR, bought: str = "", personal: bool = True
+    ) -> Answer:
+        """Answer a session of views."""
+        request = AnswerRequest(
+            events=views(items),
+            location=location,
+            bought=[ItemId(item) for item in bought.split()],
+            deadline=deadline,
+            want_personal=personal,
+        )
+        return await self.recommender.answer(request)
+
+    def counted(self, tier: str, reason: str) -> float | None:
+        """Read the answer counter."""
+        return self.registry.get_sample_value("insession_answers_total", {"tier": tier, "reason": reason})
+
+
+def views(items: Sequence[str]) -> list[SessionEvent]:
+    """Give one view a second."""
+    return [SessionEvent("view", START_MS + 1000 * place, ItemId(item)) for place, item in enumerate(items)]
+
+
+def names(answer: Answer) -> str:
+    """Join the items of an answer."""
+    return " ".join(item.item_id for item in answer.items)
+
+
+@pytest.fixture
+async def tier() -> AsyncIterator[Tier]:
+    """Give a recommender over fakes."""
+    tier = Tier()
+    yield tier
+    await tier.batcher.close()
+
+
+async def test_the_model_answers_blended_with_the_neighbours(tier: Tier) -> None:
+    """With everything there the tier is model, without a reason, with the model's purchase probability."""
+    answer = await tier.answer("i10", "i20")
+    assert names(answer) == "i21 i22 i23 i19"
+    assert (answer.tier, answer.reason, answer.age_ms, answer.model_version) == ("model", None, 0, V1)
+    assert (answer.purchase_probability, answer.purchase_source) == (0.25, "model")
+    assert [item.score for item in answer.items] == sorted((item.score for item in answer.items), reverse=True)
+    assert tier.counted("model", "ok") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelUnavailableError("away"),
+        DeadlineExceededError("late"),
+        ServerBusyError("full"),
+        BadRequestError("bad row"),
+        BadResponseError("bad answer"),
+    ],
+    ids=lambda error: error.reason,
+)
+async def test_without_the_model_the_neighbours_answer(tier: Tier, error: PredictError) -> None:
+    """Whatever the model's failure, kNN answers, says why, and intent comes from the features."""
+    tier.server.fail_next(error)
+    answer = await tier.answer("i20")
+    assert names(answer) == "i19 i18 i17"
+    assert (answer.tier, answer.reason, answer.model_version) == ("knn", error.reason, V1)
+    assert (answer.purchase_probability, answer.purchase_source) == (pytest.approx(0.1), "features")
+    assert tier.counted("knn", error.reason) == 1
+
+
+async def test_at_the_deadline_the_neighbours_answer(tier: Tier) -> None:
+    """A model that hangs costs the deadline and no more."""
+    tier.server.hold()
+    answer = await tier.answer("i20", deadline=0.02)
+    assert (answer.tier, answer.reason) == ("knn", "deadline")
+    assert len(tier.server.calls) == 1
+
+
+async def test_a_request_past_its_deadline_is_answered_without_the_model(tier: Tier) -> None:
+    """Lag never reaches the server and never opens the breaker."""
+    for _ in range(5):
+        answer = await tier.answer("i20", deadline=-1.0)
+        assert (answer.tier, answer.reason) == ("knn", "deadline")
+    assert tier.server.calls == []
+    assert tier.breaker.state == "closed"
+
+
+async def test_an_open_breaker_is_not_waited_for(tier: Tier) -> None:
+    """After two failures nothing is sent any more and kNN answers at once."""
+    tier.server.fail_next(ModelUnavailableError("1"), ModelUnavailableError("2"))
+    await tier.answer("i20")
+    await tier.answer("i20")
+    answer = await tier.answer("i20")
+    assert (answer.tier, answer.reason) == ("knn", "breaker_open")
+    assert len(tier.server.calls) == 2
+
+
+async def test_a_probe_under_way_is_not_waited_for(tier: Tier) -> None:
+    """While one call probes the server the other shoppers get their kNN answer at once."""
+    tier.server.fail_next(ModelUnavailableError("1"), ModelUnavailableError("2"))
+    await tier.answer("i20")
+    await tier.answer("i20")
+    tier.now = 10.0
+    tier.server.hold()
+    probe = asyncio.create_task(tier.answer("i20"))
+    await tier.server.called(3)
+    answer = await tier.answer("i20")
+    assert (answer.tier, answer.reason) == ("knn", "breaker_open")
+    tier.server.let_go()
+    assert (await probe).tier == "model"
+
+
+async def test_without_neighbours_the_popular_answer(tier: Tier) -> None:
+    """Where kNN has nothing either, the release's popular items answer and the reason stays the model's."""
+    tier.server.fail_next(ModelUnavailableError("away"))
+    answer = await tier.answer("i1")
+    assert names(answer) == "i1 i2 i3"
+    assert (answer.tier, answer.reason, answer.model_version) == ("popular", "unavailable", V1)
+
+
+async def test_unseen_items_get_popular_ones_and_intent_from_features(tier: Tier) -> None:
+    """A session of items that the release does not know asks no model."""
+    answer = await tier.answer("new", "newer")
+    assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "unseen_items")
+    assert (answer.purchase_probability, answer.purchase_source) == (pytest.approx(2 / 11), "features")
+    assert tier.server.calls == []
+
+
+async def test_without_a_release_the_stream_answers(tier: Tier) -> None:
+    """Before the first release what is popular at the location answers; no intent is claimed."""
+    tier.releases.current = None
+    for item, location in [("a", "north"), ("b", None), ("b", None), ("a", "south"), ("c", "north")]:
+        tier.click(item, location)
+    answer = await tier.answer("a", "a", location="north")
+    assert names(answer) == "a c"
+    assert (answer.tier, answer.reason, answer.age_ms, answer.model_version) == ("popular", "no_release", 1000, None)
+    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+
+
+async def test_an_unknown_location_gets_what_is_popular_over_all(tier: Tier) -> None:
+    """A location without events falls back to the whole stream."""
+    tier.releases.current = None
+    tier.click("b", "north")
+    answer = await tier.answer("a", location="west")
+    assert (names(answer), answer.tier) == ("b", "popular")
+
+
+async def test_without_a_stream_the_default_list_answers(tier: Tier) -> None:
+    """With nothing popular the settings' list answers."""
+    tier.releases.current = None
+    answer = await tier.answer("a")
+    assert (names(answer), answer.tier, answer.reason) == ("d1", "default", "no_release")
+
+
+async def test_without_a_default_list_the_catalog_answers(tier: Tier) -> None:
+    """Never empty while an available item is known at all."""
+    tier.releases.current = None
+    tier.catalog.unavailable = {"d1"}
+    tier.catalog.known = [ItemId("k1"), ItemId("k2")]
+    answer = await tier.answer("a")
+    assert (names(answer), answer.tier, answer.reason) == ("k1 k2", "default", "no_release")
+
+
+async def test_knowing_nothing_is_said(tier: Tier) -> None:
+    """An empty answer has no tier and the reason nothing_known."""
+    tier.releases.current = None
+    tier.catalog.unavailable = {"d1"}
+    assert await tier.answer("a") == Answer([], reason="nothing_known")
+    assert tier.counted("none", "nothing_known") == 1
+
+
+async def test_cheap_requests_ask_nothing_personal(tier: Tier) -> None:
+    """Late events, bots and shoppers without consent get the popular items and no intent."""
+    answer = await tier.answer("i20", personal=False)
+    assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "cheap")
+    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+    assert tier.server.calls == []
+
+
+async def test_cheap_requests_need_no_events(tier: Tier) -> None:
+    """A shopper without any state is answered."""
+    answer = await tier.answer(personal=False)
+    assert (answer.tier, answer.reason, answer.age_ms) == ("popular", "cheap", 0)
+
+
+async def test_over_fetching_fills_the_answer_after_filters(tier: Tier) -> None:
+    """Items that are filtered are replaced by the next candidates."""
+    tier.catalog.unavailable = {"i21", "i23"}
+    assert names(await tier.answer("i20", bought="i19")) == "i22 i18 i17"
+
+
+async def test_items_bought_in_this_session_are_left_out(tier: Tier) -> None:
+    """A purchase inside the session filters the item at once."""
+    events = [*views(["i20"]), SessionEvent("purchase", START_MS, ItemId("i21")), *views(["i20"])]
+    request = AnswerRequest(events=events, location=None, bought=(), deadline=FAR, want_personal=True)
+    answer = await tier.recommender.answer(request)
+    assert names(answer) == "i22 i23 i19 i18"
+
+
+async def test_a_tier_filtered_to_nothing_gives_way(tier: Tier) -> None:
+    """Where the filters leave nothing of the model's and kNN's items, the popular ones answer and say so."""
+    tier.catalog.unavailable = {f"i{index}" for index in range(15, 25)}
+    answer = await tier.answer("i20")
+    assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "filtered_out")
+    assert (answer.purchase_probability, answer.purchase_source) == (0.25, "model")
+
+
+async def test_no_labels_means_no_probability(tier: Tier) -> None:
+    """A release without labels gives no probability from the features."""
+    tier.releases.current = FakeRelease(has_labels=False)
+    tier.server.fail_next(ModelUnavailableError("away"))
+    answer = await tier.answer("i20")
+    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+
+
+async def test_a_version_that_is_gone_is_resolved_again_once(tier: Tier) -> None:
+    """The row is asked again of the newer release, and the answer names it."""
+    tier.server.versions = {V2}
+    tier.releases.following = FakeRelease(version=V2)
+    answer = await tier.answer("i20")
+    assert (answer.tier, answer.reason, answer.model_version) == ("model", None, V2)
+    assert [call.version for call in tier.server.calls] == [V1, V2]
+    assert tier.releases.resolved == [V1]
+    assert tier.breaker.state == "closed"
+
+
+async def test_a_version_gone_for_good_falls_to_the_neighbours(tier: Tier) -> None:
+    """Without another release kNN answers; however often, the breaker stays closed."""
+    tier.server.versions = set()
+    for _ in range(5):
+        answer = await tier.answer("i20")
+        assert (answer.tier, answer.reason, answer.model_version) == ("knn", "version_gone", V1)
+    assert tier.breaker.state == "closed"
+
+
+async def test_resolving_again_happens_only_once(tier: Tier) -> None:
+    """Where the following release is gone, too, there is no third try."""
+    tier.server.versions = set()
+    tier.releases.following = FakeRelease(version=V2)
+    answer = await tier.answer("i20")
+    assert (answer.tier, answer.reason, answer.model_version) == ("knn", "version_gone", V2)
+    assert tier.releases.resolved == [V1]
+
+
+async def test_resolving_again_keeps_to_the_deadline(tier: Tier) -> None:
+    """A status call that hangs does not hold the answer."""
+    tier.server.versions = set()
+    tier.releases.stuck = True
+    answer = await tier.answer("i20", deadline=0.02)
+    assert (answer.tier, answer.reason) == ("knn", "version_gone")
+
+
+async def test_a_bug_is_logged_and_answered(tier: Tier) -> None:
+    """An exception in the model's tier falls to what needs no release."""
+    tier.click("b")
+    tier.server.fail_next(KeyError("bug"))
+    with capture_logs() as logs:
+        answer = await tier.answer("i20")
+    assert (names(answer), answer.tier, answer.reason) == ("b", "popular", "internal_error")
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("answer_failed", "error")]
+
+
+async def test_a_bug_in_the_last_tier_gives_an_empty_answer(tier: Tier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a catalog that raises raises nothing out of `answer`."""
+
+    def broken(_self: FakeCatalog, _item_id: ItemId, _location: str | None) -> bool:
+        raise RuntimeError("bug")
+
+    monkeypatch.setattr(FakeCatalog, "allowed", broken)
+    with capture_logs() as logs:
+        assert await tier.answer("i20") == Answer([], reason="internal_error")
+    assert [entry["event"] for entry in logs] == ["answer_failed", "fallback_failed"]
+
+
+async def test_cancellation_passes_through(tier: Tier) -> None:
+    """A cancelled answer is cancelled, not answered."""
+    tier.server.hold()
+    answer = asyncio.create_task(tier.answer("i20"))
+    await tier.server.called(1)
+    answer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await answer
+
+
+async def test_equal_requests_give_equal_answers(tier: Tier) -> None:
+    """Nothing but the request, the release and the catalog moves an answer."""
+    first, second = await asyncio.gather(tier.answer("i10", "i20"), tier.answer("i10", "i20"))
+    assert first == second

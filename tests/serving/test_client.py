@@ -1,0 +1,280 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from schemas.ids import ModelVersion
+from schemas.ranking import ModelInput
+from serving.client import GET_MODEL_STATUS, PREDICT, PredictClient
+from serving.errors import (
+    BadRequestError,
+    BadResponseError,
+    DeadlineExceededError,
+    ModelNotFoundError,
+    ModelUnavailableError,
+    PredictError,
+    ServerBusyError,
+)
+from serving.protos import insession_predict_pb2 as pb
+from serving.settings import ServingSettings
+from serving.tensors import FixedShape, to_array, to_proto
+
+V7 = ModelVersion(7)
+FAR = 60.0
+
+
+def row(*items: int) -> ModelInput:
+    """Give a row with one feature."""
+    return ModelInput(np.array(items, np.int32), np.array([0.5], np.float32))
+
+
+def echo(request: pb.PredictRequest, candidates: int = 2) -> pb.PredictResponse:
+    """Answer each row with its last item and the ones after it."""
+    items = to_array(request.inputs["items"])
+    lengths = np.frombuffer(request.inputs["length"].tensor_content, "<i4")
+    last = items[np.arange(len(items)), lengths - 1]
+    answered = last[:, None] + np.arange(candidates, dtype=np.int32)
+    scores = np.broadcast_to(np.linspace(1, 0.5, candidates, dtype=np.float32), answered.shape)
+    response = pb.PredictResponse(model_spec=request.model_spec)
+    response.outputs["items"].CopyFrom(to_proto(answered.astype(np.int32)))
+    response.outputs["scores"].CopyFrom(to_proto(scores))
+    response.outputs["intent"].CopyFrom(to_proto(np.full((len(items), 1), 0.5, np.float32)))
+    return response
+
+
+@dataclass
+class Server:
+    """A gRPC server in this process; a test says how it answers."""
+
+    answer: Callable[[pb.PredictRequest], pb.PredictResponse] = echo
+    refuse: tuple[grpc.StatusCode, str] | None = None
+    hang: bool = False
+    states: Sequence[tuple[int, int]] = ((6, pb.ModelVersionStatus.END), (7, pb.ModelVersionStatus.AVAILABLE))
+    requests: list[pb.PredictRequest] = field(default_factory=list)
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+    address: str = ""
+
+    async def predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
+        """Answer a Predict."""
+        self.requests.append(request)
+        self.called.set()
+        await self._refuse_or_hang(context)
+        return self.answer(request)
+
+    async def get_model_status(self, request: pb.GetModelStatusRequest, context: Any) -> pb.GetModelStatusResponse:
+        """Answer a GetModelStatus."""
+        assert request.model_spec.name == "session_gru"
+        await self._refuse_or_hang(context)
+        return pb.GetModelStatusResponse(
+            model_version_status=[
+                pb.ModelVersionStatus(version=version, state=state)  # type: ignore[arg-type]
+                for version, state in self.states
+            ]
+        )
+
+    async def _refuse_or_hang(self, context: Any) -> None:
+        if self.refuse is not None:
+            await context.abort(*self.refuse)
+        if self.hang:
+            await asyncio.Event().wait()
+
+    async def start(self, add_port: Callable[[grpc.aio.Server], int] | None = None) -> grpc.aio.Server:
+        """Listen on a free loopback port."""
+        server = grpc.aio.server()
+        for method, handler, request_type in (
+            (PREDICT, self.predict, pb.PredictRequest),
+            (GET_MODEL_STATUS, self.get_model_status, pb.GetModelStatusRequest),
+        ):
+            _, service, name = method.split("/")
+            rpc = grpc.unary_unary_rpc_method_handler(
+                handler, request_type.FromString, lambda response: response.SerializeToString()
+            )
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: rpc}),))
+        port = server.add_insecure_port("127.0.0.1:0") if add_port is None else add_port(server)
+        self.address = f"localhost:{port}"
+        await server.start()
+        return server
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """Run a server."""
+    served = Server()
+    running = await served.start()
+    yield served
+    await running.stop(None)
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[PredictClient]:
+    """Connect to the server."""
+    async with PredictClient(ServingSettings(address=server.address)) as connected:
+        yield connected
+
+
+async def test_rows_come_back_in_order(client: PredictClient, server: Server) -> None:
+    """Each row gets its own answer; the request names model, version and signature."""
+    outputs = await client.predict(V7, [row(1, 2, 3), row(9)], FAR)
+    assert [output.candidates.item_indices.tolist() for output in outputs] == [[3, 4], [9, 10]]
+    assert [output.purchase_probability for output in outputs] == [0.5, 0.5]
+    spec = server.requests[0].model_spec
+    assert (spec.name, spec.version.value, spec.signature_name) == ("session_gru", 7, "recommend")
+
+
+async def test_a_fixed_shape_hides_the_size_of_the_batch(server: Server) -> None:
+    """In replay every request has one shape and the answer only the rows asked for."""
+    settings = ServingSettings(address=server.address)
+    async with PredictClient(settings, fixed_shape=FixedShape(rows=4, length=10)) as client:
+        outputs = await client.predict(V7, [row(1), row(2)], float("inf"))
+    assert [output.candidates.item_indices[0] for output in outputs] == [1, 2]
+    assert to_array(server.requests[0].inputs["items"]).shape == (4, 10)
+
+
+async def test_answers_beyond_four_mebibytes_are_read(client: PredictClient, server: Server) -> None:
+    """The limit that gRPC sets on what a client receives is lifted."""
+    server.answer = lambda request: echo(request, candidates=10_000)
+    outputs = await client.predict(V7, [row(1)] * 64, FAR)
+    assert sum(len(output.candidates) for output in outputs) == 640_000
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, ModelUnavailableError),
+        (grpc.StatusCode.INTERNAL, ModelUnavailableError),
+        (grpc.StatusCode.UNKNOWN, ModelUnavailableError),
+        (grpc.StatusCode.CANCELLED, ModelUnavailableError),
+        (grpc.StatusCode.UNIMPLEMENTED, ModelUnavailableError),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, DeadlineExceededError),
+        (grpc.StatusCode.NOT_FOUND, ModelNotFoundError),
+        (grpc.StatusCode.INVALID_ARGUMENT, BadRequestError),
+        (grpc.StatusCode.FAILED_PRECONDITION, BadRequestError),
+        (grpc.StatusCode.OUT_OF_RANGE, BadRequestError),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, ServerBusyError),
+    ],
+)
+async def test_grpc_errors_become_ours(
+    client: PredictClient, server: Server, code: grpc.StatusCode, kind: type[PredictError]
+) -> None:
+    """Each status becomes one error, whose message says which server, what and why."""
+    server.refuse = (code, "because")
+    with pytest.raises(
+        PredictError, match=rf"session_gru at {server.address} .*version 7: {code.name}: because"
+    ) as caught:
+        await client.predict(V7, [row(1)], FAR)
+    assert type(caught.value) is kind
+
+
+async def test_long_details_are_cut(client: PredictClient, server: Server) -> None:
+    """What a server says is bounded before it reaches a log."""
+    server.refuse = (grpc.StatusCode.INTERNAL, "x" * 5000)
+    with pytest.raises(ModelUnavailableError) as caught:
+        await client.predict(V7, [row(1)], FAR)
+    assert len(str(caught.value)) < 500
+
+
+async def test_a_call_ends_at_its_deadline(client: PredictClient, server: Server) -> None:
+    """A server that hangs costs the deadline."""
+    server.hang = True
+    with pytest.raises(DeadlineExceededError):
+        await client.predict(V7, [row(1)], 0.05)
+
+
+async def test_a_server_that_is_not_there_is_said_at_once() -> None:
+    """Nobody listens: no waiting for the deadline."""
+    async with PredictClient(ServingSettings(address="127.0.0.1:1")) as client:
+        with pytest.raises(ModelUnavailableError, match=r"127\.0\.0\.1:1"):
+            await client.predict(V7, [row(1)], FAR)
+        with pytest.raises(ModelUnavailableError, match="status"):
+            await client.loaded_versions()
+
+
+async def test_another_version_in_the_answer_is_refused(client: PredictClient, server: Server) -> None:
+    """An answer of another version would be read with the wrong vocabulary."""
+
+    def answer(request: pb.PredictRequest) -> pb.PredictResponse:
+        response = echo(request)
+        response.model_spec.version.value = 8
+        return response
+
+    server.answer = answer
+    with pytest.raises(BadResponseError, match="version 8 when asked for 7"):
+        await client.predict(V7, [row(1)], FAR)
+
+
+async def test_only_available_versions_are_named(client: PredictClient, server: Server) -> None:
+    """Loading, unloading and ended versions do not answer."""
+    server.states = tuple((state, state) for state in (0, 10, 20, 30, 40, 50))
+    assert await client.loaded_versions() == {30}
+
+
+async def test_an_unknown_model_has_no_versions(client: PredictClient, server: Server) -> None:
+    """A server without the model is a server with nothing available."""
+    server.refuse = (grpc.StatusCode.NOT_FOUND, "no such model")
+    assert await client.loaded_versions() == frozenset()
+
+
+async def test_a_status_that_fails_is_an_error(server: Server) -> None:
+    """A server that hangs does not look like one without versions."""
+    server.hang = True
+    async with PredictClient(ServingSettings(address=server.address, status_timeout_seconds=0.05)) as client:
+        with pytest.raises(DeadlineExceededError):
+            await client.loaded_versions()
+
+
+async def test_closing_ends_calls_under_way(client: PredictClient, server: Server) -> None:
+    """Who waits for a call when the client is closed gets an error, not a cancellation; so does who comes later."""
+    server.hang = True
+    call = asyncio.create_task(client.predict(V7, [row(1)], FAR))
+    await server.called.wait()
+    await client.close()
+    with pytest.raises(ModelUnavailableError, match="closed"):
+        await call
+    with pytest.raises(ModelUnavailableError, match="closed"):
+        await client.predict(V7, [row(1)], FAR)
+
+
+async def test_cancelling_a_call_is_a_cancellation(client: PredictClient, server: Server) -> None:
+    """A task that is cancelled while it waits is cancelled."""
+    server.hang = True
+    call: asyncio.Task[Any] = asyncio.create_task(client.predict(V7, [row(1)], FAR))
+    await server.called.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+
+
+async def self_signed(directory: Path, name: str) -> tuple[Path, Path]:
+    """Make a key and a self-signed certificate for localhost."""
+    key, certificate = directory / f"{name}.key.pem", directory / f"{name}.certificate.pem"
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost "
+        f"-addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+    )
+    try:
+        process = await asyncio.create_subprocess_exec(*command.split(), stderr=asyncio.subprocess.DEVNULL)
+    except FileNotFoundError:
+        pytest.skip("needs openssl")
+    assert await process.wait() == 0
+    return key, certificate
+
+
+async def test_tls_trusts_the_given_root_only(tmp_path: Path) -> None:
+    """With the server's root the call works; with another root, or without TLS, it does not."""
+    key, root = await self_signed(tmp_path, "server")
+    _, other_root = await self_signed(tmp_path, "other")
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), root.read_bytes())])
+    served = Server()
+    running = await served.start(lambda server: server.add_secure_port("127.0.0.1:0", credentials))
+    async with PredictClient(ServingSettings(address=served.address, tls_root_certificates=root)) as client:
+        assert len(await client.predict(V7, [row(1)], FAR)) == 1
+    for wrong in (other_root, None):
+        async with PredictClient(ServingSettings(address=served.address, tls_root_certificates=wrong)) as client:
+            with pytest.raises(ModelUnavailableError):
+                await client.predict(V7, [row(1)], FAR)
+    await running.stop(None)

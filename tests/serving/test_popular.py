@@ -1,0 +1,133 @@
+from random import Random
+
+import pytest
+
+from schemas.ids import ItemId
+from serving.popular import DecayedCounts, StreamPopularity
+
+HOUR_MS = 3_600_000
+START_MS = 1_700_000_000_000
+
+
+def counts(max_items: int = 100) -> DecayedCounts:
+    """Give counts that halve every hour."""
+    return DecayedCounts(HOUR_MS, max_items)
+
+
+def add(counted: DecayedCounts, items: str, at_ms: int = 0) -> None:
+    """Count one event for each letter at START_MS + at_ms."""
+    for item in items:
+        counted.add(ItemId(item), START_MS + at_ms)
+
+
+def names(counted: DecayedCounts, count: int = 10) -> str:
+    """Join the top items."""
+    return "".join(item_id for item_id, _ in counted.top(count))
+
+
+def popularity(max_locations: int = 2) -> StreamPopularity:
+    """Give popularity that halves every hour."""
+    return StreamPopularity(half_life_seconds=3600, max_items=100, max_locations=max_locations)
+
+
+def test_more_events_rank_higher_and_ties_go_by_item() -> None:
+    """At one time it is a plain count, and equal counts are ordered by item id."""
+    counted = counts()
+    add(counted, "cbacac")
+    assert names(counted) == "cab"
+    add(counted, "abb")
+    assert names(counted) == "abc"
+
+
+def test_weights_halve_in_a_half_life() -> None:
+    """Two old events weigh as much as one that is a half-life younger."""
+    counted = counts()
+    add(counted, "aab")
+    add(counted, "c", HOUR_MS)
+    assert counted.top(10) == [("a", 1.0), ("c", 1.0), ("b", 0.5)]
+
+
+def test_order_of_arrival_does_not_matter() -> None:
+    """Out-of-order events give the same shares as the same events in order."""
+    events = [("a", 0), ("b", HOUR_MS // 2), ("a", HOUR_MS), ("c", 2 * HOUR_MS), ("b", 2 * HOUR_MS)]
+    in_order, shuffled = counts(), counts()
+    for item, at_ms in events:
+        add(in_order, item, at_ms)
+    Random(3).shuffle(events)
+    for item, at_ms in events:
+        add(shuffled, item, at_ms)
+    assert [item for item, _ in shuffled.top(3)] == [item for item, _ in in_order.top(3)]
+    assert [share for _, share in shuffled.top(3)] == pytest.approx([share for _, share in in_order.top(3)])
+
+
+def test_weights_stay_finite_over_years() -> None:
+    """The landmark moves: after ten years at a half-life of an hour the newest item leads and shares are right."""
+    counted = counts()
+    add(counted, "aaa")
+    for day in range(0, 3650, 10):
+        add(counted, "b", day * 24 * HOUR_MS)
+    add(counted, "c", 3640 * 24 * HOUR_MS)
+    add(counted, "d", 3640 * 24 * HOUR_MS - HOUR_MS)
+    assert counted.top(3) == [("b", 1.0), ("c", 1.0), ("d", 0.5)]
+
+
+def test_a_very_old_event_neither_counts_nor_breaks() -> None:
+    """An event a century late weighs nothing."""
+    counted = counts()
+    add(counted, "a")
+    add(counted, "b", -100 * 365 * 24 * HOUR_MS)
+    assert names(counted) == "ab"
+    assert counted.top(2)[1][1] == 0.0
+
+
+def test_size_is_bounded_and_the_popular_stay() -> None:
+    """However many items come, at most twice the bound are kept, the heaviest among them."""
+    counted = counts(max_items=10)
+    for number in range(1000):
+        counted.add(ItemId(f"once-{number:04}"), START_MS)
+        if number < 50:
+            counted.add(ItemId("often"), START_MS)
+        assert len(counted) <= 20
+    assert counted.top(1) == [("often", 1.0)]
+
+
+def test_the_order_is_renewed_every_hundred_events() -> None:
+    """With many items a new leader shows after at most a hundred events."""
+    counted = DecayedCounts(HOUR_MS, 1000)
+    for number in range(300):
+        counted.add(ItemId(f"{number:03}"), START_MS)
+    assert counted.top(1)[0][0] == "000"
+    for _ in range(99):
+        counted.add(ItemId("299"), START_MS)
+    assert counted.top(1)[0][0] == "000"
+    counted.add(ItemId("299"), START_MS)
+    assert counted.top(1)[0][0] == "299"
+
+
+def test_locations_are_counted_apart() -> None:
+    """What is popular at a location differs from what is popular over all."""
+    popular = popularity()
+    for item, location in [("a", "north"), ("a", "north"), ("b", "south"), ("c", None), ("b", "south"), ("b", "north")]:
+        popular.add(ItemId(item), location, START_MS)
+    assert [item.item_id for item in popular.top("north", 5)] == ["a", "b"]
+    assert [item.item_id for item in popular.top("south", 5)] == ["b"]
+    assert [item.item_id for item in popular.top(None, 5)] == ["b", "a", "c"]
+    assert popular.top("west", 5) == []
+
+
+def test_the_quietest_location_goes_when_there_are_too_many() -> None:
+    """With room for two, the third location replaces the one not heard of for longest."""
+    popular = popularity(max_locations=2)
+    for location in ("north", "south", "north", "west"):
+        popular.add(ItemId("a"), location, START_MS)
+    assert popular.top("south", 5) == []
+    assert len(popular.top("north", 5)) == len(popular.top("west", 5)) == 1
+
+
+def test_age_is_counted_from_the_latest_event() -> None:
+    """The age is event time since the latest counted event and never negative."""
+    popular = popularity()
+    popular.add(ItemId("a"), None, START_MS + 500)
+    popular.add(ItemId("a"), None, START_MS)
+    assert popular.age_ms(START_MS + 800) == 300
+    assert popular.age_ms(START_MS) == 0

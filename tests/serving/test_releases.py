@@ -1,0 +1,278 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from schemas.errors import InsessionError
+from schemas.ids import ModelVersion
+from serving.fakes import FakePredictor, FakeRelease
+from serving.metrics import ServingMetrics
+from serving.parts import ReleaseParts
+from serving.releases import ReleaseWatcher
+
+
+class Shelf:
+    """A models directory, a fake server and the watcher of both.
+
+    A release is a directory with a file `release`: "good", "broken", "unreadable" or the number it claims to be.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory / "models"
+        self.server = FakePredictor([])
+        self.registry = CollectorRegistry()
+        self.loaded: list[str] = []
+        self.threads: set[threading.Thread] = set()
+        self.watcher = ReleaseWatcher(self.directory, self.load, self.server, ServingMetrics(self.registry))
+
+    def load(self, path: Path) -> ReleaseParts:
+        """Read a release, as `ReleaseWatcher` asks for it."""
+        self.loaded.append(path.name)
+        self.threads.add(threading.current_thread())
+        content = (path / "release").read_text()
+        if content == "broken":
+            raise InsessionError("a checksum is wrong")
+        if content == "unreadable":
+            raise OSError("the disk is away")
+        return FakeRelease(version=ModelVersion(int(path.name if content == "good" else content)))
+
+    def publish(self, version: int, content: str = "good") -> None:
+        """Put a release into the directory."""
+        (self.directory / str(version)).mkdir(parents=True)
+        (self.directory / str(version) / "release").write_text(content)
+
+    def withdraw(self, version: int) -> None:
+        """Take a release out of the directory."""
+        (self.directory / str(version) / "release").unlink()
+        (self.directory / str(version)).rmdir()
+
+    async def refresh(self, *available: int) -> int | None:
+        """Let the server have these versions, refresh, and give the version in use."""
+        self.server.versions = set(map(ModelVersion, available))
+        await self.watcher.refresh()
+        return None if self.watcher.current is None else self.watcher.current.version
+
+    @property
+    def held(self) -> set[ModelVersion]:
+        """Name the releases in memory."""
+        return set(self.watcher._held)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    """Give an empty shelf."""
+    return Shelf(tmp_path)
+
+
+async def test_nothing_is_in_use_without_a_directory(shelf: Shelf) -> None:
+    """A missing or empty models directory is no error."""
+    assert await shelf.refresh() is None
+    shelf.directory.mkdir()
+    assert await shelf.refresh() is None
+
+
+async def test_a_release_is_taken_up_when_the_server_has_it(shelf: Shelf) -> None:
+    """The newer release is loaded when it appears and used when the server reports it AVAILABLE."""
+    shelf.publish(1)
+    assert await shelf.refresh(1) == 1
+    shelf.publish(2)
+    assert await shelf.refresh(1) == 1
+    assert shelf.loaded == ["1", "2"]
+    assert await shelf.refresh(1, 2) == 2
+    assert shelf.loaded == ["1", "2"]
+    assert shelf.registry.get_sample_value("insession_release_version") == 2
+
+
+async def test_loading_leaves_the_event_loop_free(shelf: Shelf) -> None:
+    """Releases are read in another thread."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    assert threading.main_thread() not in shelf.threads
+
+
+async def test_before_the_server_is_there_the_newest_release_serves(shelf: Shelf) -> None:
+    """With the server away the newest good release gives kNN and popular items; later the server decides."""
+    shelf.publish(1)
+    shelf.publish(2)
+    shelf.server.reachable = False
+    assert await shelf.refresh() == 2
+    shelf.server.reachable = True
+    assert await shelf.refresh(1) == 1
+
+
+async def test_the_release_stays_while_the_server_is_away(shelf: Shelf) -> None:
+    """An unreachable server, or one that has nothing of ours, changes nothing."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2)
+    shelf.server.reachable = False
+    assert await shelf.refresh() == 1
+    shelf.server.reachable = True
+    assert await shelf.refresh(9) == 1
+
+
+async def test_rollback_follows_the_server(shelf: Shelf) -> None:
+    """When the server goes back to an older version the worker goes with it."""
+    shelf.publish(1)
+    shelf.publish(2)
+    assert await shelf.refresh(2) == 2
+    assert await shelf.refresh(1) == 1
+
+
+@pytest.mark.parametrize("content", ["broken", "3"])
+async def test_a_broken_release_is_said_once_and_skipped(shelf: Shelf, content: str) -> None:
+    """A release that does not verify, or claims another number, leaves the good one in use."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2, content)
+    with capture_logs() as logs:
+        assert await shelf.refresh(1, 2) == 1
+        assert await shelf.refresh(1, 2) == 1
+    assert [(entry["event"], entry["version"]) for entry in logs] == [("release_rejected", 2)]
+    assert shelf.loaded == ["1", "2"]
+    assert shelf.registry.get_sample_value("insession_releases_rejected_total") == 1
+
+
+async def test_the_next_release_replaces_a_broken_one(shelf: Shelf) -> None:
+    """A good release after a broken one is taken up."""
+    shelf.publish(1)
+    shelf.publish(2, "broken")
+    assert await shelf.refresh(1, 2) == 1
+    shelf.publish(3)
+    assert await shelf.refresh(1, 2, 3) == 3
+
+
+async def test_a_broken_release_is_tried_again_after_its_directory_was_gone(shelf: Shelf) -> None:
+    """The number is forgotten with the directory."""
+    shelf.publish(1, "broken")
+    assert await shelf.refresh(1) is None
+    shelf.withdraw(1)
+    assert await shelf.refresh(1) is None
+    shelf.publish(1)
+    assert await shelf.refresh(1) == 1
+
+
+async def test_a_disk_that_is_away_is_tried_again(shelf: Shelf) -> None:
+    """An OSError is said once but never final."""
+    shelf.publish(1, "unreadable")
+    with capture_logs() as logs:
+        assert await shelf.refresh(1) is None
+        assert await shelf.refresh(1) is None
+    assert [entry["event"] for entry in logs] == ["release_rejected"]
+    (shelf.directory / "1" / "release").write_text("good")
+    assert await shelf.refresh(1) == 1
+
+
+async def test_at_most_two_releases_are_held(shelf: Shelf) -> None:
+    """However many were published, memory holds the one in use and the newest."""
+    for version in range(1, 6):
+        shelf.publish(version)
+        await shelf.refresh(version)
+        assert len(shelf.held) <= 2
+    assert await shelf.refresh(2) == 2
+    assert shelf.held == {2, 5}
+
+
+async def test_a_release_outlives_its_directory(shelf: Shelf) -> None:
+    """Removing the directory of the release in use takes nothing away."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.withdraw(1)
+    assert await shelf.refresh(1) == 1
+
+
+async def test_only_whole_numbers_are_versions(shelf: Shelf) -> None:
+    """A release that is still being written, and anything else, is no version."""
+    shelf.publish(1)
+    for name in (".tmp-2", "latest", "3.bak", "٤"):
+        (shelf.directory / name).mkdir()
+    (shelf.directory / "5").write_text("a file")
+    assert await shelf.refresh(1, 2, 3, 4, 5) == 1
+    assert shelf.loaded == ["1"]
+
+
+async def test_resolving_again_gives_the_newer_release(shelf: Shelf) -> None:
+    """When the server has moved on, one look finds what it has."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2)
+    shelf.server.versions = {ModelVersion(2)}
+    other = await shelf.watcher.resolve_again(ModelVersion(1))
+    assert other is not None
+    assert other.version == 2
+
+
+async def test_resolving_again_gives_none_where_nothing_else_is(shelf: Shelf) -> None:
+    """Where the server has nothing that is held here there is no other release."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.server.versions = set()
+    assert await shelf.watcher.resolve_again(ModelVersion(1)) is None
+    assert shelf.watcher.current is not None
+
+
+async def test_a_version_gone_for_good_is_looked_for_once_a_refresh(shelf: Shelf) -> None:
+    """Where the server has nothing else, rows do not turn into status calls; the next refresh allows one more look."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.server.versions = set()
+    asked = shelf.server.status_calls
+    for expected in (1, 3):
+        await asyncio.gather(*(shelf.watcher.resolve_again(ModelVersion(1)) for _ in range(32)))
+        assert shelf.server.status_calls == asked + expected
+        await shelf.refresh()
+
+
+async def test_a_directory_that_cannot_be_read_changes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models directory may be away for a while: it is said, and the release stays."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+
+    def away(_path: Path) -> Iterator[Path]:
+        raise OSError("stale file handle")
+
+    monkeypatch.setattr(Path, "iterdir", away)
+    with capture_logs() as logs:
+        assert await shelf.refresh(1) == 1
+    assert [entry["event"] for entry in logs] == ["models_directory_unreadable"]
+
+
+async def test_many_rows_resolve_with_one_look(shelf: Shelf) -> None:
+    """All rows of a failed call share one refresh."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2)
+    shelf.server.versions = {ModelVersion(2)}
+    found = await asyncio.gather(*(shelf.watcher.resolve_again(ModelVersion(1)) for _ in range(32)))
+    assert {parts.version for parts in found if parts is not None} == {2}
+    assert shelf.loaded == ["1", "2"]
+
+
+async def test_run_survives_whatever_a_refresh_raises(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watcher logs and goes on after an unexpected exception."""
+    shelf.publish(1)
+    shelf.server.versions = {ModelVersion(1)}
+    taken_up = asyncio.Event()
+    good = shelf.watcher.refresh
+    attempts = 0
+
+    async def refresh() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise RuntimeError("bug")
+        await good()
+        taken_up.set()
+
+    monkeypatch.setattr(shelf.watcher, "refresh", refresh)
+    with capture_logs() as logs:
+        running = asyncio.create_task(shelf.watcher.run(0))
+        await taken_up.wait()
+        running.cancel()
+        await asyncio.wait([running])
+    assert logs[0]["event"] == "release_refresh_failed"
+    assert shelf.watcher.current is not None

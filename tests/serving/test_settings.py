@@ -1,0 +1,46 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import UsageError
+from serving.settings import ServingSettings
+
+
+def test_the_defaults_are_valid_and_loopback() -> None:
+    """Without settings the worker asks the server on its own machine."""
+    assert ServingSettings().address.startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("address", "localhost"),
+        ("address", ":8500"),
+        ("address", "localhost:http"),
+        ("address", "localhost:0"),
+        ("address", "localhost:65536"),
+        ("model_name", ""),
+        ("model_name", "a/b"),
+        ("tls_root_certificates", Path("does/not/exist.pem")),
+        ("status_timeout_seconds", 0.0),
+        ("status_timeout_seconds", float("nan")),
+        ("release_poll_seconds", -1.0),
+        ("min_budget_seconds", -0.001),
+        ("max_batch", 0),
+        ("max_batch", 4097),
+        ("max_waiting", 0),
+        ("max_concurrent_calls", 0),
+        ("breaker_failures", 0),
+        ("breaker_open_seconds", 0.0),
+        ("answer_size", 0),
+        ("overfetch", 0),
+        ("popular_half_life_seconds", 0.0),
+        ("popular_max_items", 0),
+        ("popular_max_locations", 0),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_key(key: str, value: Any) -> None:
+    """The message names the key that is wrong."""
+    with pytest.raises(UsageError, match=rf"^serving\.{key}\b"):
+        ServingSettings(**{key: value})
