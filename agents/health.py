@@ -1,41 +1,15 @@
 """Is the worker alive, progressing, ready: the pages and the metrics behind them."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from faust.types import TP
 from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.app import InsessionApp
 from streams.metrics import DeliveryMetrics
+from streams.standstill import Standstill
 from streams.window import Windows
 
 STUCK_AFTER_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class _Progress:
-    committed: int
-    since_seconds: float
-
-
-class CommitAge:
-    """How long each partition's committed offset has stood still although the actor is ahead of it."""
-
-    def __init__(self) -> None:
-        self._progress: dict[TP, _Progress] = {}
-
-    def observe(self, tp: TP, *, committed: int, next_offset: int, now_seconds: float) -> float:
-        """Take in one look at a partition; gives the age in seconds, 0 where nothing is owed."""
-        progress = self._progress.get(tp)
-        if progress is None or progress.committed != committed or committed >= next_offset:
-            progress = self._progress[tp] = _Progress(committed, now_seconds)
-        return now_seconds - progress.since_seconds
-
-    def keep(self, tps: set[TP]) -> None:
-        """Forget partitions that are no longer ours."""
-        for tp in self._progress.keys() - tps:
-            del self._progress[tp]
 
 
 class Health:
@@ -45,7 +19,7 @@ class Health:
         self._app = app
         self._metrics = metrics
         self._windows = windows
-        self._commit_age = CommitAge()
+        self._commit_age = Standstill()
         self._oldest_seconds = 0.0
 
     def observe(self, now_seconds: float) -> None:
@@ -55,9 +29,10 @@ class Health:
         ages = {}
         for tp, offset in committed.items():
             next_offset = self._app.consumer.next_offset(tp)
-            ages[tp] = self._commit_age.observe(
-                tp, committed=offset, next_offset=next_offset or offset, now_seconds=now_seconds
-            )
+            is_owed = next_offset is not None and next_offset > offset
+            ages[tp] = self._commit_age.seconds(tp, offset, now_seconds) if is_owed else 0.0
+            if not is_owed:
+                self._commit_age.restart(tp, offset, now_seconds)
         self._metrics.committed_age.clear()
         for tp, age in ages.items():
             self._metrics.committed_age.labels(topic=tp.topic, partition=tp.partition).set(age)

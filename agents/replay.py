@@ -213,7 +213,7 @@ class Replay:
 async def replay_log(
     events: Iterable[ClickEvent], settings: Settings, out: Path, advance: Callable[[int], None]
 ) -> ReplayReport:
-    """Replay `events` against the server and models that `settings.serving` names; writes the records into the directory `out`."""
+    """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`."""
     release = verify_release(newest_release(settings.serving.models_directory.parent))
     shape = FixedShape(BATCH_ROWS, release.max_length)
     tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), fixed_shape=shape)

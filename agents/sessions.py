@@ -16,11 +16,14 @@ from schemas.state import InputPosition, read_header
 from schemas.validation import Rejection
 from streams.app import InsessionApp
 from streams.dead_letters import InputRecord
+from streams.standstill import Standstill
 from streams.strict import StateTable
 from streams.topics import Topic, TopicSettings
 from streams.window import InOrderWindow, OutputRecord, Windows, Work
 
 log = structlog.get_logger(__name__)
+
+LOST_AFTER_SECONDS = 10.0
 
 
 class SessionActor:
@@ -39,6 +42,7 @@ class SessionActor:
         self._clickstream = topics.name(Topic.CLICKSTREAM)
         self._control = topics.name(Topic.SESSION_CONTROL)
         self._states = VisitorStates(table)
+        self._standstill = Standstill()
 
     async def run(self, stream: Any) -> None:
         """Consume both inputs; nothing a record holds can end the loop."""
@@ -61,6 +65,16 @@ class SessionActor:
         for partition in sorted(ours - self._states.expiry.partitions()):
             items = self._table.partition_items(partition)
             self._states.expiry.load(partition, ((key, read_header(value)) for key, value in items))
+
+    async def refetch_lost(self, now_seconds: float) -> None:
+        """Fetch again what was lost between consumer and actor where nothing follows that would show it."""
+        committed = self._app.consumer.committed_offsets()
+        self._standstill.keep(set(committed))
+        for tp in committed:
+            next_offset = self._app.consumer.next_offset(tp)
+            if self._standstill.seconds(tp, next_offset, now_seconds) >= LOST_AFTER_SECONDS:
+                self._standstill.restart(tp, next_offset, now_seconds)
+                await self._app.consumer.refetch_lost(tp)
 
     def due_ticks(self, now_ms: int) -> list[tuple[int, Tick]]:
         """Give a tick for each partition of ours that is caught up and has a session to end, with its partition."""

@@ -56,6 +56,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def observe_health() -> None:
         health.observe(time.monotonic())
+        await actor.refetch_lost(time.monotonic())
 
     add_pages(app, registry, health)
     return app

@@ -36,9 +36,10 @@ class PartitionOffsets:
     do not exist (retention, compaction, transactional markers).
     """
 
-    start: int
+    committed: int
     expected: int
     at_actor: int
+    acked: set[int] = field(default_factory=set)
     skipped: dict[int, int] = field(default_factory=dict)
     _suspect: int | None = None
     _rewinding: bool = False
@@ -47,7 +48,7 @@ class PartitionOffsets:
     @classmethod
     def starting_at(cls, offset: int) -> "PartitionOffsets":
         """Expect `offset` next, everywhere."""
-        return cls(start=offset, expected=offset, at_actor=offset)
+        return cls(committed=offset, expected=offset, at_actor=offset)
 
     def fetched(self, offset: int) -> AtConsumer:
         """Judge a fetched record: pass it on, drop it as already passed, or fetch again from the missing offset.
@@ -72,9 +73,7 @@ class PartitionOffsets:
         What was on its way at a rewind is overtaken by it. A later record that is not, and still not the missing one,
         shows that the missing one was lost again: then the consumer rewinds once more.
         """
-        missing = self.at_actor
-        while missing in self.skipped:
-            missing = self.skipped[missing]
+        missing = self._missing()
         if offset < missing:
             return "replay"
         if offset == missing:
@@ -83,25 +82,44 @@ class PartitionOffsets:
         if self._rewinding and (offset in self._overtaken or self.expected <= missing):
             self._overtaken = range(offset + 1, self._overtaken.stop)
             return "drop"
-        self._overtaken = range(offset + 1, self.expected)
-        self.expected, self._suspect, self._rewinding = missing, None, True
+        self._rewind(missing, overtaken=range(offset + 1, self.expected))
         return "rewind"
 
-    def committable(self, committed: int, acked: set[int]) -> int | None:
-        """Give the offset up to which all is acknowledged or does not exist; None = no progress since `committed`.
+    def lost_on_the_way(self) -> int | None:
+        """Rewind to what the actor still misses; None where nothing is on its way to it.
+
+        For the record that nothing follows: no later one shows that it was lost.
+        """
+        missing = self._missing()
+        if self.expected <= missing:
+            return None
+        self._rewind(missing, overtaken=range(missing, self.expected))
+        return missing
+
+    def _missing(self) -> int:
+        missing = self.at_actor
+        while missing in self.skipped:
+            missing = self.skipped[missing]
+        return missing
+
+    def _rewind(self, missing: int, *, overtaken: range) -> None:
+        self.expected, self._suspect, self._rewinding, self._overtaken = missing, None, True, overtaken
+
+    def book(self, committed: int | None, acked: set[int]) -> None:
+        """Take over what Faust has booked: the committed offset, if any, and acknowledged offsets."""
+        self.committed = max(self.committed, committed or 0)
+        self.acked = {offset for offset in self.acked | acked if offset >= self.committed}
+        self.skipped = {first: end for first, end in self.skipped.items() if first >= self.committed}
+
+    def committable(self) -> int | None:
+        """Give the offset up to which all is acknowledged or does not exist; None = no progress since the commit.
 
         Unlike Faust's own, it never passes over a missing head, one record wide or more (faust-streaming/faust#606).
         """
-        offset = committed
-        while True:
-            if offset in acked:
-                offset += 1
-            elif offset in self.skipped:
-                offset = self.skipped[offset]
-            else:
-                break
-        self.skipped = {first: end for first, end in self.skipped.items() if first >= committed}
-        return None if offset == committed else offset
+        offset = self.committed
+        while offset in self.acked or offset in self.skipped:
+            offset = self.skipped.get(offset, offset + 1)
+        return None if offset == self.committed else offset
 
 
 class TopicChangedError(InsessionError):
@@ -175,10 +193,23 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
 
     def committed_offsets(self) -> dict[TP, int]:
         """Give the committed offset of each of our source partitions; where none was committed, where we began."""
-        return {tp: self._committed_offset[tp] or partition.start for tp, partition in self._partitions.items()}
+        return {tp: self._committed_offset[tp] or partition.committed for tp, partition in self._partitions.items()}
+
+    async def refetch_lost(self, tp: TP) -> None:
+        """Fetch again what was passed on but has not reached the actor; for a partition that stands still."""
+        partition = self._partitions.get(tp)
+        lost = None if partition is None else partition.lost_on_the_way()
+        if lost is not None:
+            self._delivery.resyncs.labels(where="actor").inc()
+            await self._fetch_again(tp, lost, found=None)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget what was expected of partitions that go away."""
+        """Commit what is acknowledged, let Faust wait for the rest, then forget what was expected.
+
+        Faust forgets its books before it waits and commits for the last time; ours outlive that, so that the next owner
+        replays less.
+        """
+        await self.commit()
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._partitions.pop(tp, None)
@@ -187,16 +218,15 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         partition = self._partitions.get(tp)
         if partition is None:
             return None
-        committed: int | None = self._committed_offset[tp]
-        head = partition.start if committed is None else committed
-        self._acked_index[tp] = {acked for acked in self._acked_index[tp] if acked >= head}
-        self._acked[tp] = sorted(self._acked_index[tp])
-        return partition.committable(head, self._acked_index[tp])
+        partition.book(self._committed_offset[tp], self._acked_index[tp])
+        self._acked_index[tp] = set(partition.acked)
+        self._acked[tp] = sorted(partition.acked)
+        return partition.committable()
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Book no gap on a jump, as Faust does: `fetched` books it when a fresh fetch has confirmed it."""
 
-    async def _fetch_again(self, tp: TP, offset: int, *, found: int) -> None:
+    async def _fetch_again(self, tp: TP, offset: int, *, found: int | None) -> None:
         log.warning("offset_jump", topic=tp.topic, partition=tp.partition, expected=offset, found=found)
         self._read_offset[tp] = offset
         await self.seek_wait({tp: offset})

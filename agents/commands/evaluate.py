@@ -12,8 +12,8 @@ from schemas.errors import InsessionError
 from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol, Unseen, evaluate
-from session_model.release import load_release, newest_release
 from session_model.exported_model import ExportedModel
+from session_model.release import load_release, newest_release
 
 _COLUMNS = (
     "recall_at_1",

@@ -1,6 +1,7 @@
 """`insession train`: learn from past sessions and publish a model release."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +22,14 @@ if TYPE_CHECKING:
 console = Console(stderr=True)
 
 
-@click.command()
-@click.argument("data", type=click.Path(path_type=Path))
+@click.command(
+    epilog="""\b
+Examples:
+  insession train clicks.jsonl.gz --format jsonl --out models --preset small
+  insession train sessions.txt --format sequences --out models --seed 7 --json training.json
+"""
+)
+@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option("--preset", type=click.Choice(["small", "default"]), default="default", show_default=True, help="Sizes.")
@@ -38,14 +45,15 @@ console = Console(stderr=True)
     help="Event type whose items the model reads and predicts; repeat for more.",
 )
 @click.option("--time-budget", type=click.FloatRange(min=1), help="Seconds; begin no epoch beyond them.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the result there as JSON.")
+@click.option(
+    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
+)
 def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
 
     The latest tenth of the sessions chooses the number of epochs and the blend; then all of DATA is learned.
-
-    Example: insession train clicks.jsonl.gz --format jsonl --out models --preset small
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up chatter is nothing that a user can act on
     with console.status("loading TensorFlow"):
         from session_model.train_release import train_release  # noqa: PLC0415 - --help must not pay for TensorFlow
 

@@ -26,6 +26,12 @@ def fetch(offsets: PartitionOffsets, *found: int) -> list[str]:
     return [offsets.fetched(offset) for offset in found]
 
 
+def committable(offsets: PartitionOffsets, committed: int, acked: set[int]) -> int | None:
+    """Book what Faust knows and ask what may be committed."""
+    offsets.book(committed, acked)
+    return offsets.committable()
+
+
 def arrive(offsets: PartitionOffsets, *found: int) -> list[str]:
     """Judge records at the actor."""
     return [offsets.arrived(offset) for offset in found]
@@ -130,7 +136,7 @@ def test_several_holes_are_passed_one_after_the_other() -> None:
     offsets = PartitionOffsets.starting_at(0)
     assert fetch(offsets, 3, 3, 4, 9, 9, 12, 12) == ["resync", "skip", "pass", "resync", "skip", "resync", "skip"]
     assert arrive(offsets, 3, 4, 9, 12) == ["process"] * 4
-    assert offsets.committable(0, {3, 4, 9, 12}) == 13
+    assert committable(offsets, 0, {3, 4, 9, 12}) == 13
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
@@ -138,27 +144,27 @@ def test_a_missing_head_is_never_committed_over(width: int) -> None:
     """A gap at the head holds the commit back, one record wide or more (faust-streaming/faust#606)."""
     offsets = PartitionOffsets.starting_at(5)
     acked = set(range(5 + width, 20))
-    assert offsets.committable(5, acked) is None
-    assert offsets.committable(5, acked | set(range(5, 5 + width))) == 20
+    assert committable(offsets, 5, acked) is None
+    assert committable(offsets, 5, acked | set(range(5, 5 + width))) == 20
 
 
 def test_a_commit_ends_before_the_first_missing_offset() -> None:
     """All that is contiguous is committed, and nothing behind it."""
-    assert PartitionOffsets.starting_at(5).committable(5, {5, 6, 8, 9}) == 7
+    assert committable(PartitionOffsets.starting_at(5), 5, {5, 6, 8, 9}) == 7
 
 
 def test_nothing_acked_gives_no_commit() -> None:
     """Without an acknowledgement there is nothing to commit."""
-    assert PartitionOffsets.starting_at(5).committable(5, set()) is None
+    assert committable(PartitionOffsets.starting_at(5), 5, set()) is None
 
 
 def test_a_commit_goes_over_offsets_that_do_not_exist() -> None:
     """Confirmed holes count as done, at the head and in the middle, also after an earlier commit."""
     offsets = PartitionOffsets.starting_at(5)
     fetch(offsets, 7, 7, 8, 11, 11)
-    assert offsets.committable(5, {7}) == 8
-    assert offsets.committable(8, {8, 11}) == 12
-    assert offsets.committable(12, set()) is None
+    assert committable(offsets, 5, {7}) == 8
+    assert committable(offsets, 8, {8, 11}) == 12
+    assert committable(offsets, 12, set()) is None
     assert offsets.skipped == {}
 
 
@@ -223,7 +229,7 @@ class Worker:
 
     def commit(self, _: int) -> None:
         """Commit, and check that nothing unprocessed or unacknowledged lies before it."""
-        offset = self.offsets.committable(self.committed, self.acked)
+        offset = committable(self.offsets, self.committed, self.acked)
         if offset is not None:
             assert offset > self.committed
             before = set(self.log[bisect.bisect_left(self.log, self.committed) : bisect.bisect_left(self.log, offset)])
@@ -275,6 +281,7 @@ class FakeConsumer:
         self.ends: dict[TP, int] = defaultdict(lambda: 1000)
         self.batches: list[list[tuple[TP, int]]] = []
         self.sought: list[dict[TP, int]] = []
+        self.acked_late: list[tuple[TP, int]] = []
         self._read_offset: dict[TP, int | None] = defaultdict(lambda: None)
         self._committed_offset: dict[TP, int | None] = defaultdict(lambda: None)
         self._acked: dict[TP, list[int]] = defaultdict(list)
@@ -308,10 +315,26 @@ class FakeConsumer:
         """Give the ends."""
         return {tp: self.ends[tp] for tp in partitions}
 
+    async def commit(self) -> None:
+        """Commit what may be committed of the partitions with pending acks."""
+        for tp in list(self._acked):
+            offset = self._new_offset(tp)  # type: ignore[attr-defined]
+            if offset is not None:
+                self.commits[tp] = self._committed_offset[tp] = offset
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Forget the commits, as Faust does."""
+        """Forget the books, wait for what is in flight, and commit for the last time, as Faust does."""
         for tp in revoked:
-            self._committed_offset.pop(tp, None)
+            for booked in (self._committed_offset, self._acked, self._acked_index):
+                booked.pop(tp, None)  # type: ignore[attr-defined]
+        for tp, offset in self.acked_late:
+            self.ack(tp, offset)
+        await self.commit()
+
+    def ack(self, tp: TP, *offsets: int) -> None:
+        """Book acknowledgements."""
+        self._acked[tp] += offsets
+        self._acked_index[tp] |= set(offsets)
 
     def _is_changelog_tp(self, tp: TP) -> bool:
         return tp == CHANGELOG
@@ -495,3 +518,34 @@ async def test_drop_sends_a_tombstone(table: StateTable) -> None:
         future: Any = table.drop(b"v")
         assert (future.message.partition, future.message.key, future.message.value) == (3, b"v", None)
         assert b"v" not in table
+
+
+async def test_revocation_commits_what_is_acknowledged_until_the_last_moment(consumer: Consumer) -> None:
+    """Faust forgets its books before its last commit; the next owner still replays nothing that was acknowledged."""
+    consumer.commits[CLICKS] = 40
+    await consumer.perform_seek()
+    await consumer.offsets(40, 41, 42, 43)
+    consumer.ack(CLICKS, 40, 41)
+    consumer.acked_late = [(CLICKS, 42)]
+    await consumer.on_partitions_revoked({CLICKS})
+    assert consumer.commits[CLICKS] == 43
+    assert consumer.next_offset(CLICKS) is None
+
+
+async def test_last_record_lost_on_the_way_is_fetched_again(consumer: Consumer) -> None:
+    """A record that nothing follows and that never reached the actor is fetched again at a standstill."""
+    consumer.commits[CLICKS] = 40
+    await consumer.perform_seek()
+    await consumer.offsets(40)
+    await consumer.refetch_lost(CLICKS)
+    assert consumer.sought[-1] == {CLICKS: 40}
+    assert await consumer.offsets(40) == [40]
+
+
+async def test_partition_with_nothing_on_the_way_is_left_alone(consumer: Consumer) -> None:
+    """A partition that stands still because nobody clicks is not sought."""
+    consumer.commits[CLICKS] = 40
+    await consumer.perform_seek()
+    sought = list(consumer.sought)
+    await consumer.refetch_lost(CLICKS)
+    assert consumer.sought == sought
