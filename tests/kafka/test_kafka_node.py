@@ -66,9 +66,9 @@ def test_a_node_listens_on_loopback_only(kafka_node: KafkaNode) -> None:
     assert {ip.removeprefix("::ffff:") for ip in listening} == {"127.0.0.1"}
 
 
-def test_the_broker_ends_when_its_parent_is_killed() -> None:
+def test_the_broker_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     """A parent killed with SIGKILL leaves no broker behind."""
-    parent = start_foreground()
+    parent = start_foreground("--data-dir", str(tmp_path / "node"))  # nobody is left to remove a temporary folder
     assert parent.stdout is not None
     broker = node_process(parent.pid, parent.stdout.readline().strip())
     parent.kill()
@@ -87,9 +87,9 @@ def test_the_foreground_node_stops_in_order_at_ctrl_c() -> None:
     assert not broker.is_running()
 
 
-def start_foreground() -> "subprocess.Popen[str]":
+def start_foreground(*options: str) -> "subprocess.Popen[str]":
     """Start what `make kafka` starts; its first line is the address."""
-    return subprocess.Popen([sys.executable, "-m", "streams.kafka_node"], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-m", "streams.kafka_node", *options], stdout=subprocess.PIPE, text=True)
 
 
 def node_process(parent: int, address: str) -> psutil.Process:
