@@ -43,7 +43,8 @@ def read_sessions(
     """Load a whole file; `item_ids` are those of this file, in order of first appearance.
 
     Raises UsageError where path or format is wrong and InsessionError where the content is.
-    `jsonl`: events without consent are left out; a session is that of the session_id or ends by `INACTIVITY_GAP_MS`.
+    `jsonl`: events without consent and repeated ones (same visitor, event_id and time) are left out; a session is that
+    of the session_id, or ends by `INACTIVITY_GAP_MS`.
     """
     if data_format not in _READERS:
         raise UsageError(f"format {data_format!r} is none of {', '.join(DATA_FORMATS)}")
@@ -147,9 +148,9 @@ def _clicks(malformed: MalformedLines) -> Iterator[ClickEvent]:
 
 def _read_jsonl(malformed: MalformedLines) -> Sessions:
     visitors, explicit_ids, columns = Interner(), Interner(), EventColumns()
-    explicit = list[int]()
+    explicit, seen = list[int](), set[int]()
     for event in _clicks(malformed):
-        if event.consent is False:
+        if event.consent is False or _is_repeat(event, seen):
             continue
         columns.add(visitors.code(event.visitor_id), event.item_id, event.event_time_ms, event.event_type, event.price)
         explicit.append(-1 if event.session_id is None else explicit_ids.code(event.session_id))
@@ -157,6 +158,17 @@ def _read_jsonl(malformed: MalformedLines) -> Sessions:
     names = _SessionNames(visitors.texts, explicit_ids.texts)
     codes, session_ids = _split_by_gap(columns, np.array(explicit, np.int64), names)
     return assemble(columns, codes, session_ids, has_times=True)
+
+
+def _is_repeat(event: ClickEvent, seen: set[int]) -> bool:
+    """Say whether this very event was read before, and book it; one without event_id never was."""
+    if event.event_id is None:
+        return False
+    key = hash((event.visitor_id, event.event_id, event.event_time_ms))
+    if key in seen:
+        return True
+    seen.add(key)
+    return False
 
 
 class _SessionNames(msgspec.Struct, frozen=True):

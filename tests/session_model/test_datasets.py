@@ -104,6 +104,16 @@ def test_jsonl_keeps_all_events_and_honours_session_ids_and_consent(tmp_path: Pa
     assert sessions.item_ids == ["a"]
 
 
+def test_jsonl_repeats_are_learned_once(tmp_path: Path) -> None:
+    """A record that was sent twice counts once; equal events without an id are different events."""
+    text = (
+        click(item_id="a", event_id="1") * 2 + click(item_id="a", event_id="1", visitor_id="w") + click(item_id="b") * 2
+    )
+    sessions = read_sessions(write(tmp_path / "a.jsonl", text), "jsonl")
+    assert np.bincount(sessions.items).tolist() == [2, 2]
+    assert len(list(read_events(tmp_path / "a.jsonl", "jsonl"))) == 5
+
+
 def test_jsonl_events_are_sorted_and_complete(tmp_path: Path) -> None:
     """Replay sees every valid event, those without consent included, in event-time order."""
     text = click(item_id="b", event_time=1_600_000_000_001) + click(item_id="a", consent=False)
