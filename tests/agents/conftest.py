@@ -1,0 +1,84 @@
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agents.pipeline import Pipeline, PipelineSettings
+from agents.serving_tier import serving_tier
+from agents.visitor_states import MemoryStore, VisitorStates
+from schemas import wire
+from schemas.events import ClickEvent
+from schemas.mapping import FieldMapping
+from schemas.state import InputPosition
+from serving.settings import ServingSettings
+from session_model.patterns import pattern_of
+from streams.catalog import Catalog
+from streams.dead_letters import InputRecord
+from streams.metrics import DeliveryMetrics
+from streams.sessionizer import InputTopics, Sessionizer, SessionRules
+from streams.topics import TopicSettings
+from streams.window import OutputRecord
+
+START_MS = 1_700_000_000_000
+
+
+class OneWorker:
+    """A pipeline without Kafka and without a release: records go in, states lie in memory, records come out."""
+
+    def __init__(self, models: Path, rules: SessionRules) -> None:
+        self.registry = CollectorRegistry()
+        self.metrics = DeliveryMetrics(self.registry)
+        self.catalog = Catalog()
+        serving = ServingSettings(models_directory=models)
+        self.recommender = serving_tier(serving, self.catalog, self.registry).recommender
+        settings = PipelineSettings(
+            topics=TopicSettings(),
+            mapping=FieldMapping(),
+            pseudonym_key=b"secret",
+            deadline=lambda _: math.inf,
+            pattern=pattern_of,
+        )
+        sessionizer = Sessionizer(rules, InputTopics("clickstream", "session-control"))
+        self.pipeline = Pipeline(settings, sessionizer, self.recommender, self.metrics)
+        self.store = MemoryStore()
+        self.states = VisitorStates(self.store)
+        self.states.expiry.load(0, ())
+        self.offset = 0
+
+    async def feed(
+        self, key: bytes | None, value: bytes | None, *, offset: int | None = None, time_ms: int = START_MS
+    ) -> list[OutputRecord]:
+        """Take one record through the pipeline, and write its state."""
+        position = InputPosition("clickstream", 0, self.offset if offset is None else offset)
+        self.offset = max(self.offset, position.offset + 1)
+        step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states.load)
+        if step.write is not None:
+            await self.states.write(0, step.write)
+        return list(await step.answer())
+
+    async def click(
+        self, visitor: str, at_ms: int = 0, event_type: str = "view", *, offset: int | None = None, **fields: Any
+    ) -> list[OutputRecord]:
+        """Feed a valid click; without an item_id it is of item `i{at_ms}`."""
+        fields = {"item_id": f"i{at_ms}"} | fields
+        event = ClickEvent(visitor_id=visitor, event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
+        return await self.feed(visitor.encode(), wire.encode(event), offset=offset, time_ms=START_MS + at_ms)
+
+    def count(self, metric: str, **labels: str) -> float:
+        """Read a metric."""
+        return self.registry.get_sample_value(metric, labels) or 0.0
+
+
+@pytest.fixture
+def worker_of(tmp_path: Path) -> Callable[..., OneWorker]:
+    """Make a worker with given session rules."""
+    return lambda **rules: OneWorker(tmp_path / "models" / "session_gru", SessionRules(**rules))
+
+
+@pytest.fixture
+def worker(worker_of: Callable[..., OneWorker]) -> OneWorker:
+    """Make a worker with the default rules."""
+    return worker_of()

@@ -1,0 +1,175 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from schemas import wire
+from schemas.state import InputPosition
+from schemas.validation import Rejection
+from streams.dead_letters import HEADER_PREFIX, InputRecord
+
+GAP_MS = 30 * 60_000
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Any:
+    """Catch the log lines."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+async def test_first_click_gives_an_answer_and_an_intent_signal(worker: Any) -> None:
+    """A click without any release is answered from what is popular in the stream, and its pattern is told."""
+    answer, intent = await worker.click("v1", item_id="a")
+    recommendation = wire.decode_recommendation_set(answer.value)
+    signal = wire.decode_intent_signal(intent.value)
+    assert (answer.topic, answer.key, answer.partition) == ("recommendations", b"v1", 0)
+    assert (recommendation.id, recommendation.status, recommendation.tier) == ("clickstream-0-0", "answered", "popular")
+    assert [item.item_id for item in recommendation.items] == ["a"]
+    assert recommendation.reason == "no_release"
+    assert (signal.id, signal.prefix_length, signal.purchase_status) == ("clickstream-0-0", 1, "unavailable")
+    assert signal.purchase_probability is None
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([{"event_id": "e"}, {"event_id": "e"}], "duplicate"),
+        ([{"at_ms": 10 * 60_000}, {"at_ms": 0}], "late"),
+        ([{}, {"consent": False}], "no_consent"),
+        ([{}, {"event_type": "session_end", "item_id": None}], "ended"),
+    ],
+)
+async def test_every_input_has_exactly_one_record_with_its_status(
+    worker: Any, events: list[dict[str, Any]], status: str
+) -> None:
+    """Whatever becomes of an input, `recommendations` has one record with its offset and status, and it is counted."""
+    for event in events:
+        records = await worker.click("v1", **event)
+    (recommendation,) = [wire.decode_recommendation_set(r.value) for r in records if r.topic == "recommendations"]
+    assert (recommendation.id, recommendation.status) == ("clickstream-0-1", status)
+    assert not [r for r in records if r.topic == "intent-signals"]
+    assert worker.count("insession_events_total", status=status) == 1
+
+
+@pytest.mark.parametrize(("status", "has_items"), [("late", True), ("no_consent", True), ("duplicate", False)])
+async def test_cheap_statuses_are_answered_from_an_impersonal_tier(worker: Any, status: str, has_items: bool) -> None:
+    """Late events and shoppers without consent get what is the same for everybody; duplicates get nothing."""
+    await worker.click("other", item_id="hot")
+    await worker.click("v1", 10 * 60_000, event_id="e")
+    change = {"late": {"at_ms": 0}, "no_consent": {"consent": False}, "duplicate": {"event_id": "e"}}[status]
+    (answer,) = await worker.click("v1", **change)
+    recommendation = wire.decode_recommendation_set(answer.value)
+    assert recommendation.status == status
+    assert bool(recommendation.items) == has_items
+    assert recommendation.tier == ("popular" if has_items else None)
+
+
+async def test_bot_is_marked_logged_once_and_gets_a_cheap_answer(
+    worker_of: Callable[..., Any], logged: list[dict[str, Any]]
+) -> None:
+    """A visitor over the limit keeps its state, and only the marking is logged."""
+    worker = worker_of(bot_burst_events=2)
+    for n in range(5):
+        records = await worker.click("v1", n)
+    assert wire.decode_recommendation_set(records[0].value).status == "bot"
+    assert worker.count("insession_events_total", status="bot") == 3
+    assert [entry["event"] for entry in logged].count("session_marked_as_bot") == 1
+
+
+async def test_late_event_is_logged_with_its_position(worker: Any, logged: list[dict[str, Any]]) -> None:
+    """A dropped event is one log line with topic, partition and offset."""
+    await worker.click("v1", 10 * 60_000)
+    await worker.click("v1", 0)
+    (entry,) = [entry for entry in logged if entry["event"] == "event_dropped"]
+    assert (entry["status"], entry["topic"], entry["partition"], entry["offset"]) == ("late", "clickstream", 0, 1)
+
+
+async def test_closed_session_leaves_a_session_end_under_a_pseudonym(worker: Any) -> None:
+    """The session end is keyed by a keyed hash; the visitor id is nowhere in it."""
+    await worker.click("visitor-1", 0)
+    *_, end = await worker.click("visitor-1", GAP_MS + 1)
+    summary = wire.decode_session_summary(end.value)
+    assert end.topic == "session-ends"
+    assert end.key == summary.visitor_key.encode()
+    assert b"visitor-1" not in end.value
+    assert summary.id == f"clickstream-0-1-{summary.visitor_key}"
+    assert worker.count("insession_session_ends_total", reason="inactivity") == 1
+
+
+async def test_replay_of_the_last_offset_gives_the_same_records(worker: Any) -> None:
+    """After a crash the last offset is answered again from the same state, with the same ids and session end."""
+    await worker.click("v1", 0, item_id="a")
+    first = await worker.click("v1", GAP_MS + 1, item_id="b")
+    again = await worker.click("v1", GAP_MS + 1, offset=1, item_id="b")
+    assert [(r.topic, r.key) for r in again] == [(r.topic, r.key) for r in first]
+    assert wire.decode_intent_signal(again[1].value) == wire.decode_intent_signal(first[1].value)
+    assert again[2] == first[2]
+
+
+async def test_replay_of_an_older_offset_is_marked_and_empty(worker: Any) -> None:
+    """A newer answer exists: the record says `replayed` and holds no items."""
+    await worker.click("v1", 0)
+    await worker.click("v1", 1)
+    (answer,) = await worker.click("v1", 0, offset=0)
+    recommendation = wire.decode_recommendation_set(answer.value)
+    assert (recommendation.id, recommendation.status, recommendation.items) == ("clickstream-0-0", "replayed", [])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [(b"v1", b"\xff", "undecodable"), (b"v1", None, "null_value"), (b"v2", b"{}", "invalid_field")],
+)
+async def test_unusable_record_is_dead_lettered_with_its_bytes(
+    worker: Any, logged: list[dict[str, Any]], key: bytes, value: bytes | None, reason: str
+) -> None:
+    """The dead letter has the original key, value and headers, the reason and the position; counted and logged once."""
+    (letter,) = await worker.feed(key, value)
+    headers = dict(letter.headers)
+    assert (letter.topic, letter.key, letter.value, headers["h"]) == ("clickstream-dlq", key, value, b"1")
+    assert headers[HEADER_PREFIX + "reason"] == reason.encode()
+    assert headers[HEADER_PREFIX + "id"] == b"clickstream-0-0"
+    assert worker.count("insession_dead_letters_total", reason=reason) == 1
+    assert [entry["reason"] for entry in logged if entry["event"] == "dead_letter"] == [reason]
+    assert not worker.store.states
+
+
+async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record that trips over a bug of ours goes to the dead letters, its state untouched; the partition goes on."""
+    monkeypatch.setattr("streams.sessionizer._id_hash", lambda _: 1 / 0)
+    (letter,) = await worker.click("v1", event_id="e")
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"internal_error"
+    assert not worker.store.states
+    answer, _ = await worker.click("v1")
+    assert wire.decode_recommendation_set(answer.value).status == "answered"
+
+
+async def test_bug_in_an_answer_keeps_the_session_end(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When no answer can be written the input is dead-lettered, but the session that it closed is not lost."""
+    await worker.click("v1", 0)
+    monkeypatch.setattr("agents.pipeline.RecommendationSet", lambda **_: 1 / 0)
+    letter, end = await worker.click("v1", GAP_MS + 1)
+    assert (letter.topic, end.topic) == ("clickstream-dlq", "session-ends")
+
+
+async def test_unreadable_state_is_not_touched(worker: Any) -> None:
+    """A state of another version stops the worker instead of resetting the visitor."""
+    worker.store.states[b"v1"] = b"\x09" + bytes(30)
+    with pytest.raises(Exception, match="run the version that wrote it"):
+        await worker.click("v1")
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b'{"kind": "dance"}', b'{"kind": "tick"}'])
+def test_control_record_that_is_none_is_rejected(worker: Any, value: bytes) -> None:
+    """Anything but a tick or an erasure on the control topic is a dead letter."""
+    record = InputRecord(InputPosition("session-control", 0, 0), None, value, 0)
+    assert isinstance(worker.pipeline.control(record), Rejection)
+
+
+async def test_answers_do_not_hold_what_was_bought(worker: Any) -> None:
+    """An item that the visitor bought is not recommended to that visitor again."""
+    await worker.click("other", item_id="x")
+    records = await worker.click("v1", event_type="purchase", item_id="x")
+    items = [item.item_id for item in wire.decode_recommendation_set(records[0].value).items]
+    assert "x" not in items
