@@ -15,15 +15,16 @@ from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol
 from session_model.exported_model import ExportedModel
 from session_model.release import load_release, newest_release
 
-_COLUMNS = (
-    "recall_at_1",
-    "recall_at_5",
-    "recall_at_10",
-    "recall_at_20",
-    "mrr_at_20",
-    "coverage_at_20",
-    "popularity_bias_at_20",
-)
+_COLUMNS = {
+    "R@1": "recall_at_1",
+    "R@5": "recall_at_5",
+    "R@10": "recall_at_10",
+    "R@20": "recall_at_20",
+    "MRR@20": "mrr_at_20",
+    "cover@20": "coverage_at_20",
+    "pop@20": "popularity_bias_at_20",
+}
+_LEGEND = "R recall, MRR mean reciprocal rank, cover share of the catalogue shown, pop mean popularity percentile"
 
 
 @click.command(
@@ -72,7 +73,8 @@ def command(
             json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
-    Console().print(_table(result, f"{release.directory}"))
+    click.echo(f"{release.directory} on {result.dataset}: {result.targets} targets, unseen: {result.unseen}")
+    Console().print(_table(result))
 
 
 def _progress_bar() -> Progress:
@@ -85,11 +87,10 @@ def _progress_bar() -> Progress:
     )
 
 
-def _table(result: Evaluation, release_name: str) -> Table:
-    table = Table(title=f"{release_name} on {result.dataset}: {result.targets} targets, unseen: {result.unseen}")
-    table.add_column("model")
-    for column in _COLUMNS:
-        table.add_column(column.replace("_at_", "@").replace("popularity_bias", "pop. bias"), justify="right")
+def _table(result: Evaluation) -> Table:
+    table = Table("model", caption=_LEGEND)
+    for heading in _COLUMNS:
+        table.add_column(heading, justify="right")
     for name, metrics in result.models.items():
-        table.add_row(name, *(f"{metrics[column]:.4f}" for column in _COLUMNS))
+        table.add_row(name, *(f"{metrics[metric]:.4f}" for metric in _COLUMNS.values()))
     return table

@@ -1,0 +1,107 @@
+"""`insession evaluate`, with a stand-in for the SavedModel."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from agents.commands import evaluate as evaluate_command
+from schemas.errors import InsessionError
+from schemas.ids import ItemId, ModelVersion
+from schemas.ranking import Candidates, ModelInput
+from session_model.blend import MODEL_ONLY
+from session_model.knn import SessionKnn
+from session_model.popularity import Popularity
+from session_model.release import Parts, ReleaseFacts, write_parts
+from session_model.transitions import Transitions
+from session_model.vocabulary import Vocabulary
+
+STARTS, ITEMS = np.array([0, 3, 5]), np.array([1, 2, 3, 2, 3], np.int32)
+
+
+class AlwaysTheThird:
+    """A model that only ever recommends item 3."""
+
+    def __init__(self, directory: Path, max_length: int) -> None:
+        self.read_from = directory
+        self.max_length = max_length
+
+    def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
+        """Rank item 3 alone."""
+        return [Candidates(np.array([3], np.int32), np.ones(1, np.float32)) for _ in inputs]
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a models directory with one release of the items a, b and c."""
+    monkeypatch.setattr(evaluate_command, "ExportedModel", AlwaysTheThird)
+    parts = Parts(
+        vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c")]),
+        knn=SessionKnn.fit(STARTS, ITEMS, 3),
+        transitions=Transitions.fit(STARTS, ITEMS, 3),
+        popularity=Popularity.fit(ITEMS, 3),
+        blend_weights=MODEL_ONLY,
+        intent=None,
+    )
+    facts = ReleaseFacts(
+        version=ModelVersion(1),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        code_version="0.1.0",
+        training_data_sha256="0" * 64,
+        max_length=10,
+        candidate_count=3,
+        input_event_types=("view",),
+        metrics={},
+    )
+    directory = tmp_path / "models" / "session_gru" / "1"
+    write_parts(directory, parts, facts)
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def test_file(tmp_path: Path) -> Path:
+    """Write two sessions: c follows a, and an unseen item follows b."""
+    path = tmp_path / "test.txt"
+    path.write_text("a c\nb new\n")
+    return path
+
+
+@pytest.mark.parametrize("release_path", ["", "session_gru/1"])
+def test_the_table_and_the_json_agree(models: Path, test_file: Path, tmp_path: Path, release_path: str) -> None:
+    """The newest release of a models directory, or the release itself: five models, one hit of two."""
+    output = tmp_path / "evaluation.json"
+    arguments = [str(models / release_path), str(test_file), "--format", "sequences", "--json", str(output)]
+    result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+    written = json.loads(output.read_text())
+    assert result.exit_code == 0
+    assert "2 targets, unseen: miss" in result.output
+    assert (written["dataset"], written["targets"], written["unseen"]) == ("test.txt", 2, "miss")
+    assert written["models"]["gru"]["recall_at_20"] == 0.5
+    assert [name in result.output for name in written["models"]] == [True] * 5
+
+
+def test_unseen_targets_can_be_dropped(models: Path, test_file: Path) -> None:
+    """Then one target is left."""
+    arguments = [str(models), str(test_file), "--format", "sequences", "--unseen", "drop"]
+    result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+    assert "1 targets, unseen: drop" in result.output
+
+
+def test_a_directory_without_release_says_how_to_make_one(tmp_path: Path, test_file: Path) -> None:
+    """An expected error is an InsessionError, which the command line prints as one line."""
+    with pytest.raises(InsessionError, match="insession train"):
+        CliRunner().invoke(
+            evaluate_command.command, [str(tmp_path), str(test_file), "--format", "sequences"], catch_exceptions=False
+        )
+
+
+def test_help_shows_an_example() -> None:
+    """The help ends with a command line that can be pasted."""
+    assert (
+        "insession evaluate models test.tsv --format session-rec"
+        in CliRunner().invoke(evaluate_command.command, ["--help"]).output
+    )
