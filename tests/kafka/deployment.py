@@ -1,0 +1,155 @@
+"""A deployment of one test: its topics under a prefix of its own, its workers, its shop and its books."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from agents.settings import Settings, load_settings
+from streams.producers import producer_config
+from streams.topics import Topic, TopicSpec, create
+from tests.kafka.ledger import Ledger
+from tests.kafka.shop import Shop, Traffic
+from tests.kafka.topic_log import TopicReader
+from tests.kafka.worker_process import WorkerProcess
+
+NO_TICKS = {"INSESSION_KAFKA__TICK_INTERVAL": "86400"}
+"""Ticks depend on the wall clock: without them the state is a function of the clickstream alone."""
+
+
+class NewRecord(NamedTuple):
+    """A record to write; partition -1 = by the key."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    partition: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Topics that exist, and workers with one consumer group on them."""
+
+    settings: Settings
+    admin: AdminClient
+    folder: Path
+    reader: TopicReader
+    _environment: Mapping[str, str]
+    _workers: list[WorkerProcess] = field(default_factory=list)
+
+    def worker(self, name: str = "a", **settings: str) -> WorkerProcess:
+        """Start a worker on the data folder `name`; further settings by their variables' names."""
+        topics = self.settings.topics
+        options = {
+            "brokers": self.settings.kafka.brokers,
+            "prefix": topics.prefix,
+            "partitions": str(topics.partitions),
+            "replication": "1",
+        }
+        self._workers.append(WorkerProcess(options, {**self._environment, **settings}, self.folder / name))
+        return self._workers[-1]
+
+    def traffic(self, shop: Shop) -> Traffic:
+        """Let a shop write to the clickstream."""
+        return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), shop)
+
+    def write(self, topic: Topic, records: Iterable[NewRecord]) -> None:
+        """Write records and wait until the broker has them."""
+        broker = {"bootstrap.servers": self.settings.kafka.brokers, "log_level": 2}
+        producer = Producer({**producer_config(broker, client_id="test"), "message.max.bytes": 2 << 20})
+        failed: list[Any] = []
+        for record in records:
+            producer.produce(
+                self.settings.topics.name(topic),
+                key=record.key,
+                value=record.value,
+                partition=record.partition,
+                headers=list(record.headers),
+                on_delivery=lambda error, _: failed.append(error) if error else None,
+            )
+        assert producer.flush(30) == 0
+        assert failed == []
+
+    def delete(self, topic: Topic) -> str:
+        """Delete a topic, wait until the cluster no longer shows it, and return its name."""
+        name = self.settings.topics.name(topic)
+        self.admin.delete_topics([name])[name].result()
+        while name in self.admin.list_topics(timeout=15).topics:
+            pass  # the broker hides it a moment after the controller; pytest's timeout bounds this
+        return name
+
+    def create(self, spec: TopicSpec) -> None:
+        """Create a topic of any layout."""
+        create(self.admin, [spec])
+
+    def wait_until_committed(self, worker: WorkerProcess) -> None:
+        """Wait until all input that is there now is acknowledged and committed."""
+        names = [self.settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
+        for name, ends in {name: self.reader.end_offsets(name) for name in names}.items():
+            worker.wait_until(partial(self._is_committed, name, ends), f"the commits reached {ends} in {name}")
+
+    def _is_committed(self, name: str, ends: Mapping[int, int]) -> bool:
+        committed = self.reader.committed(name)
+        return all(committed[partition] >= end for partition, end in ends.items())
+
+    def ledger(self) -> Ledger:
+        """Open the books on what the topics hold now."""
+        return Ledger(self.settings, self.reader)
+
+    def close(self) -> None:
+        """End every worker that still runs."""
+        for worker in self._workers:
+            worker.close()
+
+
+Deploy = Callable[..., Deployment]
+Say = Callable[[object], None]
+
+
+@pytest.fixture
+def deploy(kafka_topics: Callable[..., Any], tmp_path: Path) -> Iterator[Deploy]:
+    """Make deployments: `deploy(partitions=4, INSESSION_SESSIONS__INACTIVITY_GAP="2")` sets what a test cares about."""
+    with ExitStack() as stack:
+
+        def make(*, partitions: int = 4, **environment: str) -> Deployment:
+            topics = kafka_topics(partitions=partitions)
+            topics.create()
+            environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", **environment}
+            layout = {"prefix": topics.settings.prefix, "partitions": partitions, "replication": 1}
+            settings = load_settings(
+                {"kafka": {"brokers": topics.brokers}, "topics": {**layout, "min_insync_replicas": 1}},
+                environment=environment,
+            )
+            group = topics.settings.prefix + settings.kafka.group
+            stack.callback(note_topics, topics)
+            reader = TopicReader(topics.brokers, group)
+            stack.callback(reader.close)
+            deployment = Deployment(settings, topics.admin, tmp_path, reader, environment)
+            stack.callback(deployment.close)
+            return deployment
+
+        yield make
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Show a human the counts of a run, also where it passes."""
+
+    def show(line: object) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{line}\n")
+
+    return show
+
+
+def note_topics(topics: Any) -> None:
+    """Let `kafka_topics` delete what is there at the end, the changelog included."""
+    listed = topics.admin.list_topics(timeout=15).topics
+    topics.made[:] = [name for name in listed if name.startswith(topics.settings.prefix)]

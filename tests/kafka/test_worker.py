@@ -1,0 +1,192 @@
+import json
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from schemas import wire
+from schemas.events import Erase
+from schemas.ids import VisitorId
+from streams.topics import Topic, TopicSpec
+from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord, Say
+from tests.kafka.ledger import error_headers
+from tests.kafka.shop import DAY_MS, Shop
+
+pytestmark = pytest.mark.kafka
+
+SHORT_SESSIONS = {
+    "INSESSION_SESSIONS__INACTIVITY_GAP": "2",
+    "INSESSION_SESSIONS__GRACE_PERIOD": "0.5",
+    "INSESSION_KAFKA__TICK_INTERVAL": "0.2",
+}
+
+
+def click(visitor: str, event_time_ms: int | None = None, **fields: object) -> NewRecord:
+    """Make a view of an item; now, unless told otherwise."""
+    moment = time.time_ns() // 1_000_000 if event_time_ms is None else event_time_ms
+    event = {"visitor_id": visitor, "event_type": "view", "event_time": moment, "item_id": "i1", **fields}
+    return NewRecord(visitor.encode(), json.dumps(event).encode())
+
+
+def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: Say) -> None:
+    """From a log with everything in it: one record an offset, in order, with the statuses and states of the rules."""
+    deployment = deploy(**NO_TICKS)
+    deployment.traffic(Shop(seed=1, visitors=20)).write(2000)
+    worker = deployment.worker()
+    deployment.wait_until_committed(worker)
+    assert (worker.page("/healthz").status, worker.page("/readyz").status) == (200, 200)
+    answered = worker.metric("insession_events_total") + worker.metric("insession_dead_letters_total")
+    assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    findings = ledger.check()
+    say(findings)
+    findings.assert_clean()
+    assert (findings.duplicates, answered) == (0, 2000)
+    assert set(findings.statuses) >= {"answered", "duplicate", "late", "bot", "no_consent", "ended"}
+    assert {record.tier for record in ledger.recommendations if record.items} == {"popular"}
+    assert ledger.unlike_local_tables(worker.datadir) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-c"])
+def test_a_stop_in_the_middle_commits_all_that_was_answered(deploy: Deploy, say: Say, stop: signal.Signals) -> None:
+    """The worker ends with 0, and the next one goes on after it without a single duplicate."""
+    deployment = deploy(**NO_TICKS)
+    deployment.traffic(Shop(seed=2, visitors=20)).write(2000)
+    first = deployment.worker()
+    first.wait_until(lambda: first.metric("insession_events_total") > 200, "it answered some clicks")
+    assert first.end(stop) == 0
+    assert 200 < len(deployment.ledger().recommendations) < 1900
+    second = deployment.worker()
+    deployment.wait_until_committed(second)
+    assert second.end(signal.SIGTERM) == 0
+    findings = deployment.ledger().check()
+    say(findings)
+    findings.assert_clean()
+    assert findings.duplicates == 0
+
+
+def bad_records() -> Iterator[tuple[str, NewRecord]]:
+    """Give what a broken shop may send, each with the reason for which it is dead-lettered."""
+    origin = (("trace", b"\x00\xff"), ("trace", b"twice"))
+    good = click("good").value
+    assert good is not None
+    yield "null_value", NewRecord(b"good", None, origin)
+    yield "undecodable", NewRecord(b"good", b"\xff\xfe\x00", origin)
+    yield "undecodable", NewRecord(b"good", b'{"other": ' + b"[" * 60_000)
+    yield "undecodable", NewRecord(b"good", b"")
+    yield "invalid_field", NewRecord(b"good", b'"a string"')
+    yield "invalid_field", NewRecord(b"good", good.replace(b'"view"', b"7"))
+    yield "invalid_field", NewRecord(b"good", b'{"visitor_id": "good", "event_type": "view"}')
+    yield "missing_item", NewRecord(b"good", good.replace(b'"item_id"', b'"item"'))
+    yield "absurd_time", click("good", 0)
+    yield "absurd_time", click("good", 10**17)
+    yield "key_mismatch", NewRecord(b"else", good, partition=0)
+    yield "key_mismatch", NewRecord(None, good, partition=0)
+    yield "too_large", NewRecord(b"good", b"x" * 70_000, origin)
+
+
+def test_bad_input_is_dead_lettered_as_it_came_and_the_partition_goes_on(deploy: Deploy) -> None:
+    """Original key, bytes and headers, plus the reason; the click behind the bad records is answered."""
+    deployment = deploy(partitions=1)
+    bad = list(bad_records())
+    giant = NewRecord(b"good", b"g" * 1_048_000)
+    deployment.write(Topic.CLICKSTREAM, [*(record for _, record in bad), giant, click("good")])
+    worker = deployment.worker()
+    deployment.wait_until_committed(worker)
+    ledger = deployment.ledger()
+    *letters, giant_letter = ledger.dead_letters()
+    originals = [
+        NewRecord(letter.key, letter.value, tuple(h for h in letter.headers if not h[0].startswith("__insession.")))
+        for letter in letters
+    ]
+    assert originals == [record._replace(partition=-1) for _, record in bad]
+    assert [error_headers(letter)["reason"] for letter in letters] == [reason for reason, _ in bad]
+    assert error_headers(giant_letter)["truncated_from_bytes"] == str(4 + 1_048_000)
+    (answer,) = ledger.recommendations
+    assert (answer.status, answer.visitor_id) == ("answered", "good")
+    assert worker.metric("insession_dead_letters_total") == len(bad) + 1
+
+
+def test_a_missing_topic_stops_the_worker_at_once(deploy: Deploy) -> None:
+    """The worker ends with 1 and names the topic and the remedy, without a traceback."""
+    deployment = deploy()
+    name = deployment.delete(Topic.SESSION_ENDS)
+    worker = deployment.worker()
+    assert worker.wait() == 1
+    assert f"{name} is missing: run `insession topics create`" in worker.log_text()
+    assert "Traceback" not in worker.log_text()
+
+
+def test_a_topic_of_another_layout_stops_the_worker_at_once(deploy: Deploy) -> None:
+    """Fewer partitions than the settings say: the worker ends with 1 and names the topic and both counts."""
+    deployment = deploy(partitions=4)
+    name = deployment.delete(Topic.SESSION_CONTROL)
+    deployment.create(TopicSpec(name, 2, 1, {"cleanup.policy": "delete", "min.insync.replicas": "1"}))
+    worker = deployment.worker()
+    assert worker.wait() == 1
+    assert f"{name} has 2 partitions and should have 4" in worker.log_text()
+
+
+def test_a_topic_made_anew_stops_a_worker_that_has_state_of_the_old_one(deploy: Deploy) -> None:
+    """Its offsets mean other events: the worker ends with 1 and names the topic."""
+    deployment = deploy()
+    deployment.write(Topic.CLICKSTREAM, [click("v")])
+    first = deployment.worker()
+    deployment.wait_until_committed(first)
+    assert first.end(signal.SIGTERM) == 0
+    name = deployment.delete(Topic.CLICKSTREAM)
+    deployment.create(TopicSpec(name, 4, 1, {"cleanup.policy": "delete", "min.insync.replicas": "1"}))
+    second = deployment.worker()
+    assert second.wait() == 1
+    assert f"topic {name} was deleted and made anew" in second.log_text()
+
+
+def test_ticks_end_the_sessions_of_visitors_who_left(deploy: Deploy) -> None:
+    """Nobody clicks any more: each session ends once, by inactivity, and the next click opens another one."""
+    deployment = deploy(**SHORT_SESSIONS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    deployment.write(Topic.CLICKSTREAM, [click(f"v{number}") for number in range(20)])
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) >= 20, "the sessions ended")
+    deployment.write(Topic.CLICKSTREAM, [click("v3")])
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) >= 21, "the second session ended")
+    assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    ends = ledger.session_ends()
+    assert len({end.id for end in ends}) == len({end.session_id for end in ends}) == 21
+    assert {(end.end_reason, end.event_count) for end in ends} == {("inactivity", 1)}
+    assert {record.status for record in ledger.recommendations} == {"answered"}
+
+
+def test_a_ten_year_old_log_has_no_late_event_and_is_not_cut_by_ticks(deploy: Deploy) -> None:
+    """Ticks wait until the log is read: a session of steady clicks ends once, whole, however slowly it was read."""
+    deployment = deploy(**SHORT_SESSIONS)
+    start_ms = time.time_ns() // 1_000_000 - 3650 * DAY_MS
+    log = [click(f"v{visitor}", start_ms + 1000 * step) for step in range(100) for visitor in range(20)]
+    deployment.write(Topic.CLICKSTREAM, log)
+    worker = deployment.worker()
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) >= 20, "the sessions ended")
+    assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    assert {record.status for record in ledger.recommendations} == {"answered"}
+    assert [end.event_count for end in ledger.session_ends()] == [100] * 20
+
+
+def test_an_erased_visitor_leaves_a_tombstone_and_starts_anew(deploy: Deploy) -> None:
+    """The changelog holds no state of the visitor any more, the others keep theirs, and the next click is a first."""
+    deployment = deploy(partitions=2, **NO_TICKS)
+    worker = deployment.worker()
+    deployment.write(Topic.CLICKSTREAM, [click(visitor) for visitor in ("gone", "stays") for _ in range(3)])
+    deployment.wait_until_committed(worker)
+    erase = wire.encode(Erase(visitor_id=VisitorId("gone")))
+    deployment.write(Topic.SESSION_CONTROL, [NewRecord(None, erase, partition=partition) for partition in range(2)])
+    deployment.wait_until_committed(worker)
+    assert {key for _, key in deployment.ledger().changelog()} == {b"stays"}
+    deployment.write(Topic.CLICKSTREAM, [click("gone"), click("stays")])
+    deployment.wait_until_committed(worker)
+    lengths = {}
+    for record in deployment.ledger().records(Topic.INTENT_SIGNALS):
+        signal_record = wire.decode_intent_signal(record.value or b"")
+        lengths[signal_record.visitor_id] = signal_record.prefix_length
+    assert lengths == {"gone": 1, "stays": 4}

@@ -1,0 +1,88 @@
+"""Topics read back as they lie in Kafka, and how far a group has committed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedRecord:
+    """One record of a topic; time_ms is its timestamp, Unix milliseconds."""
+
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    time_ms: int
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class TopicReader:
+    """Reads topics without joining a group; `group` is only asked for its commits."""
+
+    def __init__(self, brokers: str, group: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": group,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": 50,
+                "log_level": 2,
+            }
+        )
+
+    def close(self) -> None:
+        """Close the consumer."""
+        self._consumer.close()
+
+    def read(self, topic: str) -> list[LoggedRecord]:
+        """Read a whole topic up to its end, in offset order of each partition."""
+        return sorted(self._read(topic), key=lambda record: (record.partition, record.offset))
+
+    def end_offsets(self, topic: str) -> dict[int, int]:
+        """Give the end offset of each partition."""
+        return {
+            part.partition: self._consumer.get_watermark_offsets(part, timeout=TIMEOUT_SECONDS)[1]
+            for part in self._partitions(topic)
+        }
+
+    def committed(self, topic: str) -> dict[int, int]:
+        """Give the group's committed offset of each partition; 0 where none is."""
+        asked = self._consumer.committed(self._partitions(topic), timeout=TIMEOUT_SECONDS)
+        return {part.partition: max(0, part.offset) for part in asked}
+
+    def _read(self, topic: str) -> Iterator[LoggedRecord]:
+        parts = [TopicPartition(topic, part.partition, OFFSET_BEGINNING) for part in self._partitions(topic)]
+        self._consumer.assign(parts)
+        unread = {part.partition for part in parts}
+        while unread:
+            messages = self._consumer.consume(1000, timeout=1.0)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    yield _logged(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                else:
+                    raise AssertionError(f"{topic} could not be read: {error}")
+        self._consumer.unassign()
+
+    def _partitions(self, topic: str) -> list[TopicPartition]:
+        listed = self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+        return [TopicPartition(topic, partition) for partition in sorted(listed.partitions)]
+
+
+def _logged(message: Any) -> LoggedRecord:
+    return LoggedRecord(
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+        message.timestamp()[1],
+        tuple(message.headers() or ()),
+    )

@@ -1,0 +1,55 @@
+"""What an undisturbed run makes of a clickstream as it lies in Kafka: the session rules alone, offset by offset."""
+
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from agents.settings import Settings
+from agents.worker import session_rules
+from schemas.events import ClickEvent
+from schemas.records import SessionSummary, Status
+from schemas.state import InputPosition, VisitorState, encode_state
+from schemas.validation import Rejection, RejectReason, parse_click
+from streams.sessionizer import Arrival, summarise
+from streams.topics import Topic
+from tests.kafka.topic_log import LoggedRecord
+
+StateKey = tuple[int, bytes]
+"""Partition and key of a visitor's state."""
+
+
+@dataclass(slots=True)
+class UndisturbedRun:
+    """What must be on the topics and in the tables, by record id and by partition and key."""
+
+    statuses: dict[str, Status] = field(default_factory=dict)
+    rejections: dict[str, RejectReason] = field(default_factory=dict)
+    session_ends: dict[str, SessionSummary] = field(default_factory=dict)
+    states: dict[StateKey, bytes] = field(default_factory=dict)
+
+
+def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> UndisturbedRun:
+    """Apply the session rules to the records, in offset order of each partition; there are no ticks and no erasures."""
+    run, rules = UndisturbedRun(), session_rules(settings)
+    states: dict[StateKey, VisitorState] = {}
+    for record in clickstream:
+        position = InputPosition(settings.topics.name(Topic.CLICKSTREAM), record.partition, record.offset)
+        event = parse_click(record.key, record.value, record.time_ms, settings.clickstream.mapping)
+        if isinstance(event, Rejection):
+            run.rejections[position.record_id] = event.reason
+            continue
+        key = (record.partition, event.visitor_id.encode())
+        advance = rules.advance(states.get(key), event, Arrival(position, record.time_ms))
+        run.statuses[position.record_id] = advance.status
+        if advance.state is not None:
+            states[key] = advance.state
+        for closed in advance.closings:
+            summary = summarise(closed, _visitor_key(settings, event))
+            run.session_ends[summary.id] = summary
+    run.states = {key: encode_state(state, due_ms=rules.due_ms(state)) for key, state in states.items()}
+    return run
+
+
+def _visitor_key(settings: Settings, event: ClickEvent) -> str:
+    secret = settings.clickstream.pseudonym_secret.encode()
+    return hmac.digest(secret, event.visitor_id.encode(), "sha256").hex()[:32]

@@ -1,0 +1,119 @@
+"""The real command `insession worker` as a process of its own, to be asked, stopped, interrupted and killed."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams import watchdog
+
+COMMAND = Path(sys.executable).with_name("insession")
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page of the worker said; status 0 where nothing listens yet."""
+
+    status: int
+    text: str
+
+
+class WorkerProcess:
+    """One worker on `datadir`; it dies with the tests.
+
+    options: of the command, without the leading dashes. environment: its INSESSION_ settings, the only ones it sees.
+    """
+
+    def __init__(self, options: Mapping[str, str], environment: Mapping[str, str], datadir: Path) -> None:
+        self.datadir = datadir
+        self._port = _free_port()
+        self.log_path = datadir.with_suffix(f".{self._port}.log")
+        given = {**options, "datadir": str(datadir), "web-port": str(self._port)}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [COMMAND, "worker", *(f"--{name}={value}" for name, value in given.items())],
+                cwd=datadir.parent,
+                env={**inherited, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+
+    def page(self, path: str) -> Page:
+        """Ask for a page."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
+                return Page(answer.status, answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Page(error.code, error.read().decode())
+        except OSError:
+            return Page(0, "")
+
+    def is_ready(self) -> bool:
+        """Tell whether /readyz says that clicks are answered."""
+        return self.page("/readyz").status == 200
+
+    def metric(self, name: str) -> float:
+        """Sum the samples of a metric over its labels; 0 where the worker does not answer."""
+        lines = self.page("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 90) -> None:
+        """Wait for `condition`; fails with the worker's last words where it ends before, or time runs out."""
+        deadline = time.monotonic() + timeout_seconds
+        while not condition():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(POLL_SECONDS)
+                raise AssertionError(f"the worker ended with {self._process.returncode} before {what}: {self.tail()}")
+            assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; the worker: {self.tail()}"
+
+    def wait_until_ready(self) -> None:
+        """Wait until the worker answers clicks."""
+        self.wait_until(self.is_ready, "it was ready")
+
+    def send(self, signal_number: signal.Signals) -> None:
+        """Send a signal; whoever sends one that ends the worker then calls `wait`."""
+        self._process.send_signal(signal_number)
+
+    def wait(self, timeout_seconds: float = 40) -> int:
+        """Wait for the end and give the exit code; negative = the signal that killed it."""
+        code = self._process.wait(timeout_seconds)
+        watchdog.dismiss(self._watchdog)
+        return code
+
+    def end(self, signal_number: signal.Signals) -> int:
+        """Send a signal, wait for the end and give the exit code."""
+        self.send(signal_number)
+        return self.wait()
+
+    def close(self) -> None:
+        """Kill the worker if it still runs."""
+        if self._process.poll() is None:
+            self.end(signal.SIGKILL)
+
+    def log_text(self) -> str:
+        """Give all that the worker wrote."""
+        return self.log_path.read_text(errors="replace")
+
+    def tail(self) -> str:
+        """Give the worker's last lines."""
+        return "\n".join(self.log_text().splitlines()[-15:])
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
