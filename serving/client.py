@@ -69,7 +69,9 @@ class PredictClient:
         """Answer the rows of `batch` by `version`; see `Predictor`."""
         request = pb.PredictRequest(model_spec=self._spec(version), inputs=encode_inputs(batch, self._fixed_shape))
         timeout = None if math.isinf(deadline_seconds) else deadline_seconds
-        response = await self._translated(lambda: self._predict(request, timeout=timeout), f"version {version}")
+        response = await self._translated(
+            lambda: self._predict(request, timeout=timeout), f"Predict by version {version}"
+        )
         answered = response.model_spec.version.value
         if answered != version:
             raise BadResponseError(f"{self._where} answered by version {answered} when asked for {version}")
@@ -81,7 +83,9 @@ class PredictClient:
         request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=self._settings.model_name))
         timeout = self._settings.status_timeout_seconds
         try:
-            response = await self._translated(lambda: self._get_model_status(request, timeout=timeout), "its status")
+            response = await self._translated(
+                lambda: self._get_model_status(request, timeout=timeout), "GetModelStatus"
+            )
         except ModelNotFoundError:
             return frozenset()
         states = response.model_version_status
@@ -133,13 +137,15 @@ class PredictClient:
             return await call()
         except grpc.aio.AioRpcError as error:
             kind = _ERRORS.get(error.code(), ModelUnavailableError)
-            details = (error.details() or "")[:_MAX_DETAIL_LENGTH]
-            raise kind(f"{self._where} refused {subject}: {error.code().name}: {details}") from error
+            details = " ".join((error.details() or "").split())[:_MAX_DETAIL_LENGTH]
+            raise kind(f"{self._where}: {subject} failed: {error.code().name}: {details}") from error
         except grpc.aio.UsageError as error:
-            raise ModelUnavailableError(f"{self._where} was asked for {subject} after the client was closed") from error
+            raise ModelUnavailableError(
+                f"{self._where}: {subject} was asked for after the client was closed"
+            ) from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             # Closing the channel cancels its calls; nobody cancelled the task that waits for one.
-            raise ModelUnavailableError(f"{self._where}: the client was closed while {subject} was asked") from error
+            raise ModelUnavailableError(f"{self._where}: the client was closed during {subject}") from error

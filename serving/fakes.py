@@ -93,25 +93,26 @@ def fake_output(row: ModelInput) -> ModelOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeRelease:
-    """A release whose items are called i1, i2, ... up to `item_count`.
+    """A release whose items are called i1, i2, ... up to `item_count`; the index of i1 is `shift` + 1.
 
     kNN ranks the three indices before the last item; blending puts the model's ranking first; popular is i1, i2, i3.
     """
 
     version: ModelVersion = FIRST_VERSION
     item_count: int = 100
+    shift: int = 0
     has_labels: bool = True
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Give the known items; the only feature is the number of events."""
-        names = {f"i{index}": index for index in range(1, self.item_count + 1)}
+        names = {f"i{number}": self.shift + number for number in range(1, self.item_count + 1)}
         known = [names[event.item_id] for event in events if event.item_id in names]
         return ModelInput(np.array(known, np.int32), np.array([len(events)], np.float32))
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank the three indices before the last item."""
         last = int(items[-1])
-        found = np.arange(last - 1, max(last - 4, 0), -1, dtype=np.int32)
+        found = np.arange(last - 1, max(last - 4, self.shift), -1, dtype=np.int32)
         return Candidates(found, np.linspace(0.5, 0.3, len(found), dtype=np.float32))
 
     def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:  # noqa: ARG002
@@ -124,7 +125,8 @@ class FakeRelease:
 
     def popular(self) -> Candidates:
         """Give the first three items."""
-        return Candidates(np.array([1, 2, 3], np.int32), np.array([3.0, 2.0, 1.0], np.float32))
+        indices = np.array([1, 2, 3], np.int32) + np.int32(self.shift)
+        return Candidates(indices, np.array([3.0, 2.0, 1.0], np.float32))
 
     def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
         """Give a probability that grows with the number of events."""
@@ -132,7 +134,7 @@ class FakeRelease:
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item."""
-        return ItemId(f"i{index}")
+        return ItemId(f"i{index - self.shift}")
 
 
 @dataclass(slots=True)

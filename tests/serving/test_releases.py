@@ -8,11 +8,21 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from schemas.errors import InsessionError
-from schemas.ids import ModelVersion
-from serving.fakes import FakePredictor, FakeRelease
+from schemas.ids import ItemId, ModelVersion
+from schemas.records import SessionEvent
+from serving.batcher import MicroBatcher
+from serving.breaker import CircuitBreaker
+from serving.chain import AnswerRequest, Recommender
+from serving.fakes import FakeCatalog, FakePredictor, FakeRelease
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
+from serving.popular import StreamPopularity
 from serving.releases import ReleaseWatcher
+from serving.settings import ServingSettings
+
+REQUEST = AnswerRequest(
+    events=[SessionEvent("view", 0, ItemId("i20"))], location=None, bought=(), deadline=float("inf"), want_personal=True
+)
 
 
 class Shelf:
@@ -38,7 +48,8 @@ class Shelf:
             raise InsessionError("a checksum is wrong")
         if content == "unreadable":
             raise OSError("the disk is away")
-        return FakeRelease(version=ModelVersion(int(path.name if content == "good" else content)))
+        version = ModelVersion(int(path.name if content == "good" else content))
+        return FakeRelease(version=version, shift=1000 * version)
 
     def publish(self, version: int, content: str = "good") -> None:
         """Put a release into the directory."""
@@ -55,6 +66,18 @@ class Shelf:
         self.server.versions = set(map(ModelVersion, available))
         await self.watcher.refresh()
         return None if self.watcher.current is None else self.watcher.current.version
+
+    def recommender(self, batcher: MicroBatcher) -> Recommender:
+        """Give a recommender that asks the fake server for the release in use."""
+        return Recommender(
+            model=batcher,
+            gate=CircuitBreaker(failures=1, open_seconds=1),
+            releases=self.watcher,
+            popularity=StreamPopularity(half_life_seconds=1, max_items=1, max_locations=1),
+            catalog=FakeCatalog(),
+            settings=ServingSettings(),
+            metrics=ServingMetrics(CollectorRegistry()),
+        )
 
     @property
     def held(self) -> set[ModelVersion]:
@@ -250,6 +273,44 @@ async def test_many_rows_resolve_with_one_look(shelf: Shelf) -> None:
     found = await asyncio.gather(*(shelf.watcher.resolve_again(ModelVersion(1)) for _ in range(32)))
     assert {parts.version for parts in found if parts is not None} == {2}
     assert shelf.loaded == ["1", "2"]
+
+
+async def test_vocabulary_and_model_agree_while_versions_move(shelf: Shelf) -> None:
+    """A row is encoded, asked and named by one version, though the release in use changes under it.
+
+    Each version has its own indices here, so a row read with another version's vocabulary would name other items.
+    """
+    shelf.publish(1)
+    await shelf.refresh(1)
+    batcher = MicroBatcher(shelf.server, ServingSettings())
+    recommender = shelf.recommender(batcher)
+    shelf.server.hold()
+    before = asyncio.create_task(recommender.answer(REQUEST))
+    await shelf.server.called(1)
+    shelf.publish(2)
+    assert await shelf.refresh(1, 2) == 2
+    after = asyncio.create_task(recommender.answer(REQUEST))
+    shelf.server.let_go()
+    answers = await asyncio.gather(before, after)
+    assert [answer.model_version for answer in answers] == [1, 2]
+    for answer in answers:
+        assert [item.item_id for item in answer.items[:3]] == ["i21", "i22", "i23"]
+    assert [(call.version, int(call.batch[0].items[0])) for call in shelf.server.calls] == [(1, 1020), (2, 2020)]
+    await batcher.close()
+
+
+async def test_a_row_of_an_unloaded_version_is_encoded_anew(shelf: Shelf) -> None:
+    """After NOT_FOUND the row is asked of the new version with the new version's indices."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2)
+    shelf.server.versions = {ModelVersion(2)}
+    batcher = MicroBatcher(shelf.server, ServingSettings())
+    answer = await shelf.recommender(batcher).answer(REQUEST)
+    assert (answer.tier, answer.model_version) == ("model", 2)
+    assert [item.item_id for item in answer.items[:3]] == ["i21", "i22", "i23"]
+    assert [(call.version, int(call.batch[0].items[0])) for call in shelf.server.calls] == [(1, 1020), (2, 2020)]
+    await batcher.close()
 
 
 async def test_run_survives_whatever_a_refresh_raises(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
