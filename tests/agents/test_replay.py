@@ -1,0 +1,124 @@
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agents.replay import NextItemScore, Replay, ReplayReport
+from agents.serving_tier import serving_tier
+from agents.settings import Settings
+from schemas.events import ClickEvent, from_unix_ms
+from schemas.ids import EventId, ItemId, SessionId, VisitorId
+from schemas.records import RecommendationSet, RecommendedItem
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
+from streams.catalog import Catalog
+
+FILES = ("recommendations", "intent-signals", "session-ends", "clickstream-dlq")
+
+
+async def _replayed(events: list[ClickEvent], out: Path) -> tuple[ReplayReport, dict[str, bytes]]:
+    """Replay without a release: the tier is `popular`, everything else is as with one."""
+    settings = Settings()
+    settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
+    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry())
+    paths = {name: out / name for name in FILES}
+    files = {name: path.open("wb") for name, path in paths.items()}
+    try:
+        report = await Replay(settings, tier, files).run(events, lambda _: None)
+    finally:
+        for file in files.values():
+            file.close()
+        await tier.batcher.close()
+    return report, {name: path.read_bytes() for name, path in paths.items()}
+
+
+@pytest.fixture(scope="module")
+def shop_log() -> list[ClickEvent]:
+    """2,000 events of the generated shop in event-time order."""
+
+    def first(events: Iterator[ClickEvent]) -> list[ClickEvent]:
+        return [next(events) for _ in range(2000)]
+
+    shop = ShopSettings(seed=5, sessions_per_hour=5000)
+    return sorted(first(event.click for event in generate_events(shop)), key=lambda event: event.event_time_ms)
+
+
+async def test_two_replays_are_byte_identical(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """The records of two runs over a log are the same bytes in the same order."""
+    runs = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        out.mkdir()
+        runs.append((await _replayed(shop_log, out))[1])
+    assert runs[0] == runs[1]
+    assert runs[0]["recommendations"].count(b"\n") == len(shop_log)
+
+
+async def test_every_event_of_a_log_has_one_record_in_order(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """Line n of the recommendations answers event n, and the report counts them by status."""
+    report, files = await _replayed(shop_log, tmp_path)
+    ids = [json.loads(line)["id"] for line in files["recommendations"].splitlines()]
+    assert ids == [f"clickstream-0-{n}" for n in range(len(shop_log))]
+    assert report.events == sum(report.records.values()) == len(shop_log)
+    assert report.records["late"] == 0
+
+
+async def test_every_session_is_closed_once_by_the_end(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """At the end of the log all sessions end; their events add up to the answered ones."""
+    report, files = await _replayed(shop_log, tmp_path)
+    ends = [json.loads(line) for line in files["session-ends"].splitlines()]
+    assert len({end["id"] for end in ends}) == len(ends)
+    assert sum(end["event_count"] for end in ends) == report.records["answered"]
+
+
+async def test_ten_year_old_log_has_no_late_event(tmp_path: Path) -> None:
+    """Replay has no clock but the log's."""
+    log = [
+        ClickEvent(
+            visitor_id=VisitorId(f"v{n % 7}"),
+            event_type="view",
+            event_time=1_400_000_000_000 + n * 60_000,
+            item_id=ItemId(f"i{n % 5}"),
+        )
+        for n in range(700)
+    ]
+    report, _ = await _replayed(log, tmp_path)
+    assert dict(report.records) == {"answered": 700}
+
+
+async def test_empty_log_gives_an_empty_report(tmp_path: Path) -> None:
+    """No event is no error."""
+    report, files = await _replayed([], tmp_path)
+    assert report.as_json()["recall_at_20"] is None
+    assert set(files.values()) == {b""}
+
+
+def _answer(session: str, items: list[str], status: str = "answered") -> RecommendationSet:
+    return RecommendationSet(
+        id="x",
+        status=status,  # type: ignore[arg-type]
+        visitor_id=VisitorId("v"),
+        event_id=EventId("e"),
+        event_time=from_unix_ms(0),
+        session_id=SessionId(session),
+        items=[RecommendedItem(ItemId(item), 0.0) for item in items],
+        tier="model",
+    )
+
+
+def test_an_answer_is_scored_by_the_next_item_of_its_session() -> None:
+    """Recall and MRR hold what was answered before a click against that click, session by session."""
+    report = ReplayReport()
+    score = NextItemScore(report)
+    score.add(_answer("s1", ["b", "c"]), ItemId("a"))
+    score.add(_answer("s2", ["z"]), ItemId("y"))
+    score.add(_answer("s1", ["d"]), ItemId("c"))
+    score.add(_answer("s1", []), ItemId("e"))
+    score.add(_answer("s2", ["y"], status="duplicate"), ItemId("z"))
+    assert (report.targets, report.hits) == (2, 1)
+    assert math.isclose(report.reciprocal_ranks, 0.5)
+    assert report.records == {"answered": 4, "duplicate": 1}
