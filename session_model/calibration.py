@@ -1,5 +1,7 @@
 """From a model's logit to a probability that means what it says, learned on sessions the model has not seen."""
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,10 @@ class Calibration(msgspec.Struct, frozen=True):
             return sigmoid(self.slope * logits + self.intercept)
         xs, ys = np.array(self.knots).T
         return np.asarray(np.interp(logits, xs, ys), np.float64)
+
+
+CalibrationFit = Callable[[NDArray[np.float64], NDArray[np.bool_]], Calibration]
+"""(logits (n,), labels (n,)) to the calibration that fits them."""
 
 
 def uncalibrated(_logits: NDArray[np.float64], _labels: NDArray[np.bool_]) -> Calibration:

@@ -7,8 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.calibration import Calibration, fit_isotonic, fit_platt, uncalibrated
-from session_model.intent_metrics import log_loss
+from session_model.calibration import Calibration, CalibrationFit, fit_isotonic, fit_platt, uncalibrated
+from session_model.intent_metrics import IntentQuality, intent_quality, log_loss
 from session_model.logistic import fit_logistic
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
 from session_model.session_events import session_events
@@ -19,6 +19,7 @@ MAX_EXAMPLES = 60_000
 MAX_PREFIXES_PER_SESSION = 100
 FIT_SHARE = 0.8
 """Of the sessions, oldest first; the later rest calibrates."""
+_KINDS: tuple[CalibrationFit, ...] = (uncalibrated, fit_platt, fit_isotonic)
 _PURCHASE = EVENT_TYPE_CODES.index("purchase")
 
 
@@ -41,7 +42,8 @@ class IntentExamples:
 class IntentModel(msgspec.Struct, frozen=True):
     """A logistic regression on standardised features and its calibration.
 
-    means, scales, weights: (n_features,), in the order of `feature_names`.
+    means, scales, weights: (n_features,), in the order of `feature_names`. held_out: measured on the latest sessions,
+    which neither fit nor calibration saw; None where they were too few.
     """
 
     feature_names: tuple[str, ...]
@@ -50,6 +52,7 @@ class IntentModel(msgspec.Struct, frozen=True):
     weights: tuple[float, ...]
     bias: float
     calibration: Calibration = Calibration()
+    held_out: IntentQuality | None = None
 
     def linear(self) -> tuple[NDArray[np.float64], float]:
         """Give weights (n_features,) and bias that act on the raw features: logit = features @ weights + bias."""
@@ -113,28 +116,26 @@ def fit_intent(sessions: Sessions) -> IntentModel | None:
     first, last = int(examples.sessions[0]), int(examples.sessions[-1])
     fitted = examples.sessions < first + FIT_SHARE * (last + 1 - first)
     model = _fit(examples.features[fitted], examples.labels[fitted])
-    later = ~fitted
     weights, bias = model.linear()
-    logits = examples.features[later].astype(np.float64) @ weights + bias
-    calibration = choose_calibration(logits, examples.labels[later])
-    return msgspec.structs.replace(model, calibration=calibration)
+    logits, labels = examples.features[~fitted].astype(np.float64) @ weights + bias, examples.labels[~fitted]
+    return calibrated(model, logits, labels)
 
 
-def choose_calibration(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
-    """Fit on the earlier half of (n,) rows in time order; the kind with the least log loss on the later half is kept.
+def calibrated(model: IntentModel, logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> IntentModel:
+    """Calibrate on (n,) rows in time order: each kind is fitted on the earlier half, judged on the later half.
 
-    Kinds: none, Platt, isotonic; the earlier of equals. None, too, where the earlier half has one class only: a few
-    dozen buyers shift a curve more than they mend it. What is kept is fitted again on both halves.
+    Kinds: none, Platt, isotonic; the least log loss wins, the first of equals. Only none is left where the earlier half
+    has one class. The winner is fitted again on both halves, but `held_out` is what it reached on the later one.
     """
     half = len(labels) // 2
-    if not labels[:half].any() or labels[:half].all():
-        return uncalibrated(logits, labels)
-    kinds = (uncalibrated, fit_platt, fit_isotonic)
-    best = min(
-        kinds,
-        key=lambda kind: log_loss(labels[half:], kind(logits[:half], labels[:half]).probabilities(logits[half:])),
-    )
-    return best(logits, labels)
+    both_classes = labels[:half].any() and not labels[:half].all()
+    trials = {
+        kind: kind(logits[:half], labels[:half]).probabilities(logits[half:])
+        for kind in (_KINDS if both_classes else (uncalibrated,))
+    }
+    best = min(trials, key=lambda kind: log_loss(labels[half:], trials[kind])) if both_classes else uncalibrated
+    quality = intent_quality(labels[half:], trials[best])
+    return msgspec.structs.replace(model, calibration=best(logits, labels), held_out=quality)
 
 
 def _fit(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> IntentModel:

@@ -1,10 +1,34 @@
 """How good probabilities of a purchase are; never accuracy, which says nothing where one session in twenty buys."""
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS = 10
 _SMALLEST = 1e-7
+
+
+class IntentQuality(msgspec.Struct, frozen=True):
+    """What probabilities are worth on examples that the model has not learned from; base_rate is PR-AUC's zero."""
+
+    examples: int
+    base_rate: float
+    pr_auc: float
+    roc_auc: float
+    calibration_error: float
+
+
+def intent_quality(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> IntentQuality | None:
+    """Measure all at once, both (n,); None where the labels are all alike."""
+    if not labels.any() or labels.all():
+        return None
+    return IntentQuality(
+        examples=len(labels),
+        base_rate=float(labels.mean()),
+        pr_auc=pr_auc(labels, probabilities),
+        roc_auc=roc_auc(labels, probabilities),
+        calibration_error=expected_calibration_error(labels, probabilities),
+    )
 
 
 def pr_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:

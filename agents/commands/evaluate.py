@@ -13,6 +13,8 @@ from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
+from session_model.intent_evaluation import evaluate_intent
+from session_model.intent_metrics import IntentQuality
 from session_model.release import load_release, newest_release
 
 _COLUMNS = {
@@ -75,6 +77,8 @@ def command(
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
     click.echo(f"{release.directory} on {result.dataset}: {result.targets} targets, unseen: {result.unseen}")
     Console().print(_table(result))
+    if release.parts.intent is not None:
+        Console().print(_intent_table(evaluate_intent(release.parts.intent, held_out.sessions)))
 
 
 def _progress_bar() -> Progress:
@@ -93,4 +97,16 @@ def _table(result: Evaluation) -> Table:
         table.add_column(heading, justify="right")
     for name, metrics in result.models.items():
         table.add_row(name, *(f"{metrics[metric]:.4f}" for metric in _COLUMNS.values()))
+    return table
+
+
+def _intent_table(qualities: dict[str, IntentQuality]) -> Table | str:
+    if not qualities:
+        return "intent: the test sessions have no purchase to predict"
+    table = Table("intent", caption="P(a purchase later in the session); calibration: mean |predicted - observed|")
+    for heading in ("prefixes", "base rate", "PR-AUC", "ROC-AUC", "calibration"):
+        table.add_column(heading, justify="right")
+    for name, quality in qualities.items():
+        figures = (quality.base_rate, quality.pr_auc, quality.roc_auc, quality.calibration_error)
+        table.add_row(name, f"{quality.examples}", *(f"{figure:.4f}" for figure in figures))
     return table

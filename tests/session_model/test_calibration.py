@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from session_model.calibration import Calibration, fit_isotonic, fit_platt
+from session_model.calibration import CalibrationFit, fit_isotonic, fit_platt
 from session_model.intent_metrics import expected_calibration_error
 from session_model.logistic import fit_logistic, sigmoid
 
@@ -41,7 +41,7 @@ def test_constant_inputs_get_no_weight() -> None:
 
 
 @pytest.mark.parametrize("fit", [fit_platt, fit_isotonic])
-def test_calibration_mends_an_overconfident_model(fit: type[Calibration]) -> None:
+def test_calibration_mends_an_overconfident_model(fit: CalibrationFit) -> None:
     """On rows it has not seen, the calibrated error is small where the raw one is large."""
     calibration = fit(*overconfident(8_000, seed=1))
     logits, labels = overconfident(8_000, seed=2)

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.ids import ItemId, SessionId
 from session_model.calibration import Calibration
-from session_model.intent import IntentModel, choose_calibration, fit_intent, intent_examples
+from session_model.intent import IntentModel, calibrated, fit_intent, intent_examples
 from session_model.intent_metrics import expected_calibration_error, pr_auc, roc_auc
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
@@ -110,15 +110,24 @@ def test_a_saved_model_answers_alike(model: IntentModel, tmp_path: Path) -> None
     assert model.feature_names == FEATURE_NAMES
 
 
-def test_a_curve_is_chosen_only_where_it_helps() -> None:
+def test_a_curve_is_chosen_only_where_it_helps(model: IntentModel) -> None:
     """A true logit is left alone, a scaled one wants Platt's slope, a staircase wants knots."""
     rng = np.random.default_rng(8)
     logits = rng.normal(0, 2, 6_000)
     straight = rng.random(6_000) < 1 / (1 + np.exp(-logits))
     staircase = rng.random(6_000) < np.where(np.abs(logits) < 1.5, 0.1, np.where(logits > 0, 0.9, 0.05))
-    assert choose_calibration(logits, straight) == Calibration()
-    assert choose_calibration(3 * logits, straight).slope == pytest.approx(1 / 3, abs=0.05)
-    assert choose_calibration(logits, staircase).knots
+    assert calibrated(model, logits, straight).calibration == Calibration()
+    assert calibrated(model, 3 * logits, straight).calibration.slope == pytest.approx(1 / 3, abs=0.05)
+    assert calibrated(model, logits, staircase).calibration.knots
+
+
+def test_the_release_knows_how_good_its_intent_is(model: IntentModel) -> None:
+    """The latest sessions, unseen by fit and calibration, give its quality; too few give none."""
+    assert model.held_out is not None
+    assert model.held_out.pr_auc > 1.5 * model.held_out.base_rate
+    assert model.held_out.calibration_error < 0.05
+    assert calibrated(model, np.zeros(4), np.array([True, False, False, False])).held_out is None
+    assert calibrated(model, np.zeros(0), np.zeros(0, np.bool_)).held_out is None
 
 
 def _codes(sessions: Sessions, number: int) -> list[int]:

@@ -5,7 +5,7 @@ from math import isnan, log
 import numpy as np
 import pytest
 
-from session_model.intent_metrics import expected_calibration_error, log_loss, pr_auc, roc_auc
+from session_model.intent_metrics import expected_calibration_error, intent_quality, log_loss, pr_auc, roc_auc
 
 LABELS = np.array([True, False, True, False])
 PROBABILITIES = np.array([0.9, 0.8, 0.7, 0.1])
@@ -25,15 +25,21 @@ def test_one_value_for_all_is_worth_the_base_rate() -> None:
 
 
 def test_calibration_error_is_the_weighted_gap() -> None:
-    """Ten said .2 and ten said .6, of which 3 and 6 came true: (.1 + 0) / 2."""
-    labels = np.array([True] * 3 + [False] * 7 + [True] * 6 + [False] * 4)
-    rng = np.random.default_rng(0)
-    order = rng.permutation(20)
-    probabilities = np.repeat([0.2, 0.6], 10)
-    gap = expected_calibration_error(np.repeat(labels[order], 1), probabilities[order])
-    assert gap >= 0.05
-    assert expected_calibration_error(np.zeros(100, np.bool_), np.full(100, 0.25)) == pytest.approx(0.25)
+    """Bins of equal mass: .2 was said of ten, none of which came true, and 1 of ten, all of which did."""
+    labels, probabilities = np.repeat([False, True], 10), np.repeat([0.2, 1.0], 10)
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(0.1)
     assert expected_calibration_error(np.arange(1000) % 4 == 0, np.full(1000, 0.25)) == pytest.approx(0, abs=1e-9)
+
+
+def test_all_at_once() -> None:
+    """The summary holds each metric, and is none where all labels are alike."""
+    quality = intent_quality(LABELS, PROBABILITIES)
+    assert quality is not None
+    assert (quality.examples, quality.base_rate) == (4, 0.5)
+    assert quality.pr_auc == pr_auc(LABELS, PROBABILITIES)
+    assert quality.roc_auc == roc_auc(LABELS, PROBABILITIES)
+    assert quality.calibration_error == expected_calibration_error(LABELS, PROBABILITIES)
+    assert intent_quality(LABELS[:1], PROBABILITIES[:1]) is None
 
 
 def test_one_class_has_no_ranking() -> None:

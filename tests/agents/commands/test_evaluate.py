@@ -14,8 +14,10 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
 from session_model.blend import MODEL_ONLY
+from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
+from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import Parts, ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
@@ -39,16 +41,22 @@ class AlwaysTheThird:
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a models directory with one release of the items a, b and c."""
     monkeypatch.setattr(evaluate_command, "ExportedModel", AlwaysTheThird)
+    write_release(tmp_path / "models" / "session_gru" / "1", intent=None)
+    return tmp_path / "models"
+
+
+def write_release(directory: Path, intent: IntentModel | None) -> None:
+    """Write a release that was fitted on two sessions."""
     parts = Parts(
         vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c")]),
         knn=SessionKnn.fit(STARTS, ITEMS, 3),
         transitions=Transitions.fit(STARTS, ITEMS, 3),
         popularity=Popularity.fit(ITEMS, 3),
         blend_weights=MODEL_ONLY,
-        intent=None,
+        intent=intent,
     )
     facts = ReleaseFacts(
-        version=ModelVersion(1),
+        version=ModelVersion(int(directory.name)),
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
         code_version="0.1.0",
         training_data_sha256="0" * 64,
@@ -57,9 +65,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         input_event_types=("view",),
         metrics={},
     )
-    directory = tmp_path / "models" / "session_gru" / "1"
     write_parts(directory, parts, facts)
-    return tmp_path / "models"
 
 
 @pytest.fixture
@@ -97,6 +103,26 @@ def test_a_directory_without_release_says_how_to_make_one(tmp_path: Path, test_f
         CliRunner().invoke(
             evaluate_command.command, [str(tmp_path), str(test_file), "--format", "sequences"], catch_exceptions=False
         )
+
+
+def test_intent_is_measured_where_the_sessions_have_purchases(models: Path, test_file: Path, tmp_path: Path) -> None:
+    """A release with an intent model is scored on it too; without a purchase in the file it says so."""
+    n_features = len(FEATURE_NAMES)
+    zeros = (0.0,) * n_features
+    write_release(models / "session_gru" / "2", IntentModel(FEATURE_NAMES, zeros, (1.0,) * n_features, zeros, 0.0))
+    clicks = tmp_path / "clicks.jsonl"
+    steps = [("v1", "view", 0), ("v1", "view", 9), ("v1", "purchase", 20), ("v2", "view", 5), ("v2", "view", 30)]
+    rows = [
+        {"visitor_id": visitor, "event_type": name, "event_time": 1_700_000_000_000 + 1000 * second, "item_id": "a"}
+        for visitor, name, second in steps
+    ]
+    clicks.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = CliRunner().invoke
+    bought = run(evaluate_command.command, [str(models), str(clicks), "--format", "jsonl"], catch_exceptions=False)
+    line = next(line for line in bought.output.splitlines() if "every prefix" in line)
+    assert [word for word in line.split() if word[0].isdecimal()] == ["5", "0.4000", "0.4000", "0.5000", "0.5000"]
+    sequences = [str(models), str(test_file), "--format", "sequences"]
+    assert "no purchase to predict" in run(evaluate_command.command, sequences, catch_exceptions=False).output
 
 
 def test_help_shows_an_example() -> None:
