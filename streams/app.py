@@ -111,6 +111,9 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         agent_supervisor=CrashingSupervisor,
         consumer_auto_offset_reset="earliest",
         consumer_group_instance_id=settings.instance_id,
+        # A static member that comes back under another URL is given the old one's assignment, and Faust's assignor then
+        # fails its assertion and idles for ever; so the URL follows the member, not the web port.
+        canonical_url=None if settings.instance_id is None else f"http://{settings.instance_id}",
         processing_guarantee="at_least_once",
         broker_commit_interval=settings.commit_interval.total_seconds(),
         broker_session_timeout=settings.session_timeout.total_seconds(),
