@@ -17,6 +17,8 @@ from streams import watchdog
 
 COMMAND = Path(sys.executable).with_name("insession")
 POLL_SECONDS = 0.1
+PATIENCE_SECONDS = 240.0
+"""For what takes seconds on an idle machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class WorkerProcess:
         lines = self.page("/metrics").text.splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = 90) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for `condition`; fails with the worker's last words where it ends before, or time runs out."""
         deadline = time.monotonic() + timeout_seconds
         while not condition():
@@ -87,7 +89,7 @@ class WorkerProcess:
         """Send a signal; whoever sends one that ends the worker then calls `wait`."""
         self._process.send_signal(signal_number)
 
-    def wait(self, timeout_seconds: float = 40) -> int:
+    def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the end and give the exit code; negative = the signal that killed it."""
         code = self._process.wait(timeout_seconds)
         watchdog.dismiss(self._watchdog)
