@@ -203,6 +203,14 @@ async def test_unseen_items_get_popular_ones_and_intent_from_features(tier: Tier
     assert tier.server.calls == []
 
 
+async def test_the_version_names_who_gave_the_probability(tier: Tier) -> None:
+    """Items from the default list beside a probability from the release carry the release's version."""
+    tier.catalog.unavailable = {"i1", "i2", "i3"}
+    answer = await tier.answer("new")
+    assert (names(answer), answer.tier, answer.purchase_source) == ("d1", "default", "features")
+    assert answer.model_version == V1
+
+
 async def test_without_a_release_the_stream_answers(tier: Tier) -> None:
     """Before the first release what is popular at the location answers; no intent is claimed."""
     tier.releases.current = None

@@ -74,6 +74,13 @@ async def test_bad_rows_and_unknown_versions_never_open_it() -> None:
     assert guarded.metric("insession_model_failures_total", reason="version_gone") == 5
 
 
+async def test_a_call_without_verdict_forgets_no_failure() -> None:
+    """A refused row between two failures does not make the server healthy."""
+    guarded = Guarded()
+    await guarded.fail(ModelUnavailableError("1"), BadRequestError("no"), ModelUnavailableError("2"))
+    assert guarded.breaker.state == "open"
+
+
 async def test_a_good_probe_closes_the_breaker() -> None:
     """After the pause one call goes and the gauge falls to 0."""
     guarded = Guarded()

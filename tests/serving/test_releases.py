@@ -170,11 +170,13 @@ async def test_the_next_release_replaces_a_broken_one(shelf: Shelf) -> None:
 
 
 async def test_a_broken_release_is_tried_again_after_its_directory_was_gone(shelf: Shelf) -> None:
-    """The number is forgotten with the directory."""
-    shelf.publish(1, "broken")
-    assert await shelf.refresh(1) is None
-    shelf.withdraw(1)
-    assert await shelf.refresh(1) is None
+    """The number is forgotten with the directory; broken again, it is said again."""
+    for rejected in (1, 2):
+        shelf.publish(1, "broken")
+        assert await shelf.refresh(1) is None
+        assert shelf.registry.get_sample_value("insession_releases_rejected_total") == rejected
+        shelf.withdraw(1)
+        assert await shelf.refresh(1) is None
     shelf.publish(1)
     assert await shelf.refresh(1) == 1
 
