@@ -18,7 +18,7 @@ class Preset:
 PRESETS = {
     "small": Preset(
         GruSettings(units=64, dimension=64, item_dropout=0.2, state_dropout=0.1),
-        TrainingSettings(epochs=5, learning_rate=0.005, batch_targets=512, negatives=1024),
+        TrainingSettings(epochs=5, learning_rate=0.015, batch_targets=2048, negatives=512),
         tuning_examples=500,
     ),
     "default": Preset(GruSettings(), TrainingSettings(), tuning_examples=2_000),

@@ -17,6 +17,7 @@ from session_model.sampling import NegativeSampler
 
 VALIDATION_TARGETS = 10_000
 RANK_CUTOFF = 20
+MIN_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class TrainingSettings:
     """How the GRU is trained.
 
     epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
-    batch_targets: targets a step; negatives: further items a step, drawn from popularity^sampling_power.
+    batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.
+    negatives: further items a step, drawn from popularity^sampling_power.
     patience: epochs without a better validation MRR before stopping.
     """
 
@@ -126,7 +128,7 @@ class _TrainingRun:
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0
         self.model = SessionGru(task.n_items, shape, seed=settings.seed)
-        self.plan = BatchPlan(task.sequences, max_length=shape.max_length, batch_targets=settings.batch_targets)
+        self.plan = _plan(task.sequences, shape.max_length, settings.batch_targets)
         self._sampler = NegativeSampler(
             self.plan.target_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
         )
@@ -202,6 +204,13 @@ class _TrainingRun:
         of_target = tf.reduce_sum(session * tf.gather(vectors, targets), axis=1, keepdims=True)
         at_least = tf.reduce_sum(tf.cast(scores >= of_target - 1e-6, tf.int32), axis=1)
         return tf.where(targets > 0, tf.maximum(at_least, 1), self.model.n_items + 1)
+
+
+def _plan(sequences: ItemSequences, max_length: int, batch_targets: int) -> BatchPlan:
+    """Plan batches of `batch_targets`, smaller ones for a small file: a handful of steps teaches nothing."""
+    plan = BatchPlan(sequences, max_length=max_length, batch_targets=batch_targets)
+    fitting = max(1, plan.n_targets // MIN_STEPS)
+    return plan if fitting >= batch_targets else BatchPlan(sequences, max_length=max_length, batch_targets=fitting)
 
 
 def _validation_batches(sequences: ItemSequences, shape: GruSettings) -> list[Batch]:
