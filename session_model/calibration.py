@@ -10,6 +10,7 @@ from session_model.logistic import fit_logistic, sigmoid
 
 ISOTONIC_BINS = 20
 _PLATT_L2 = 1e-6
+_MIN_KNOT_GAP = 1e-3
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -48,14 +49,17 @@ def fit_platt(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibra
 
 
 def fit_isotonic(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
-    """Fit a monotone curve: smoothed rates of equal-mass bins, pooled where they fall (PAVA); both (n,)."""
+    """Fit a monotone curve: smoothed rates of equal-mass bins, pooled where they fall (PAVA); both (n,).
+
+    Bins whose logits are all but equal are pooled too, so that the curve has a finite slope everywhere.
+    """
     bins = np.array_split(np.argsort(logits, kind="stable"), min(ISOTONIC_BINS, len(logits)))
     blocks: list[tuple[float, float, int]] = []
     base_rate = float(labels.mean())
     for members in bins:
         rate = (float(labels[members].sum()) + base_rate) / (len(members) + 1)
         blocks.append((float(logits[members].mean()), rate, len(members)))
-        while len(blocks) > 1 and blocks[-2][1] >= blocks[-1][1]:
+        while len(blocks) > 1 and (blocks[-2][1] >= blocks[-1][1] or blocks[-1][0] - blocks[-2][0] < _MIN_KNOT_GAP):
             blocks[-2:] = [_pooled(blocks[-2], blocks[-1])]
     return Calibration(knots=tuple((logit, rate) for logit, rate, _ in blocks))
 
