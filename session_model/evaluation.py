@@ -16,9 +16,9 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates, ModelInput
 from schemas.records import SessionEvent
+from session_model.exported_model import NextItemModel
 from session_model.ranking_metrics import RankingMetrics
 from session_model.release import Release
-from session_model.exported_model import NextItemModel
 from session_model.session_events import session_events
 from session_model.sessions import Sessions
 
