@@ -106,7 +106,7 @@ class Pipeline:
         """Decode a control record."""
         try:
             control: Control = wire.decode_control(record.value or b"")
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, nesting without end
             return Rejection("undecodable", str(error))
         return control
 
@@ -120,10 +120,6 @@ class Pipeline:
         write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)
         return write, self._session_ends(VisitorId(key.decode()), result.closings)
 
-    def due_ms(self, stored: bytes) -> int:
-        """Give the event time at which a tick has work with a stored state."""
-        return self._sessionizer.due_ms(decode_state(stored))
-
     def reject(self, record: InputRecord, rejection: Rejection) -> OutputRecord:
         """Count, log and dead-letter a record that cannot be used."""
         self._metrics.dead_letters.labels(reason=rejection.reason).inc()
@@ -136,10 +132,11 @@ class Pipeline:
 
     def _note(self, record: InputRecord, event: ClickEvent, before: VisitorState | None, advance: Advance) -> None:
         """Count what was accepted for trending; log what was dropped."""
-        session = None if advance.state is None else advance.state.session
-        if advance.status == "answered" and session is not None:
+        state = advance.state
+        if advance.status == "answered" and state is not None and state.session is not None:
             if event.item_id is not None and event.event_type != "remove":
-                self._recommender.observe(event.item_id, event.location or session.location, event.event_time_ms)
+                time_ms = min(event.event_time_ms, state.latest_ms)  # a clock that runs ahead must not age the rest
+                self._recommender.observe(event.item_id, event.location or state.session.location, time_ms)
         elif advance.status in {"late", "replayed"}:
             log.info(
                 "event_dropped", status=advance.status, event_time_ms=event.event_time_ms, **_where(record.position)

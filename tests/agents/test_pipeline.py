@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from schemas.validation import Rejection
 from streams.dead_letters import HEADER_PREFIX, InputRecord
 
 GAP_MS = 30 * 60_000
+START_MS = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +175,14 @@ async def test_answers_do_not_hold_what_was_bought(worker: Any) -> None:
     records = await worker.click("v1", event_type="purchase", item_id="x")
     items = [item.item_id for item in wire.decode_recommendation_set(records[0].value).items]
     assert "x" not in items
+
+
+async def test_clock_that_runs_ahead_does_not_empty_what_is_popular(worker: Any) -> None:
+    """A click from the far future counts as of now: what others click at stays popular."""
+    await worker.click("v1", item_id="a")
+    event = {"visitor_id": "v2", "event_type": "view", "event_time": START_MS + 300 * 24 * 3_600_000, "item_id": "b"}
+    await worker.feed(b"v2", json.dumps(event).encode())
+    for _ in range(5):  # what is popular is ranked anew every few clicks
+        records = await worker.click("v3", item_id="c")
+    items = {item.item_id for item in wire.decode_recommendation_set(records[0].value).items}
+    assert items == {"a", "b", "c"}
