@@ -1,74 +1,118 @@
-"""Measure the baselines on one Kafka node: `python -m tests.bench` (or `make bench`).
+"""Measure the worker against bare Faust and raw aiokafka on one Kafka node: `python -m tests.bench` or `make bench`.
 
-Each round preloads nothing anew: every program reads the same events with a group of its own. Figures of different
-machines, and of a machine with other work, do not compare; ratios within one run do.
+Figures of different machines, and of a machine with other work, do not compare; ratios within one run do.
 """
 
-import statistics
-import subprocess
+import json
+import signal
 import sys
-import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import click
-from confluent_kafka import Producer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from schemas.errors import InsessionError
+from serving.embedded.options import ServerOptions
+from serving.embedded_process import EmbeddedServer
+from session_model.release import MODEL_NAME
 from streams.kafka_node import KafkaNode
-from streams.producers import producer_config
-from streams.topics import TopicSpec, admin_client, create
+from tests.bench import programs
+from tests.bench.measure import WARM_UP_SECONDS, Bench, Throughput
+from tests.bench.release import trained_models
+from tests.bench.report import Report
+from tests.bench.traffic import Click, clicks
 
-VALUE_BYTES = 218
-KEYS = 5_000
-
-
-def preload(brokers: str, topic: str, events: int) -> None:
-    """Write `events` records of 218 bytes with 5,000 keys."""
-    producer = Producer(
-        producer_config({"bootstrap.servers": brokers, "log_level": 2}, client_id="bench", linger_ms=20)
-    )
-    for number in range(events):
-        while True:
-            try:
-                producer.produce(topic, key=f"visitor-{number * 7919 % KEYS}", value=f"{number:0{VALUE_BYTES}d}")
-                break
-            except BufferError:
-                producer.poll(0.1)
-    if left := producer.flush(60):
-        raise click.ClickException(f"{left} of {events} events did not reach the broker.")
+CACHE = Path(".bench")
 
 
-def measure(program: str, brokers: str, partitions: int, events: int) -> float:
-    """Run one program on topics of its own and return the events per second that it prints."""
-    run_id = f"{program.replace('_', '-')}-{uuid.uuid4().hex[:8]}"
-    names = {role: f"{run_id}-{role}" for role in ("source", "target", "changelog")}
-    # Faust names its changelog itself, and creates it.
-    specs = [TopicSpec(name, partitions, 1, {"cleanup.policy": "delete"}) for name in names.values()]
-    create(admin_client({"bootstrap.servers": brokers}), specs)
-    preload(brokers, names["source"], events)
-    extra = ["--changelog", names["changelog"]] if program == "raw_aiokafka" else ["--partitions", str(partitions)]
-    command = [sys.executable, "-m", f"tests.bench.{program}", "--brokers", brokers, "--events", str(events)]
-    command += ["--source", names["source"], "--target", names["target"], *extra]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=600)
-    if run.returncode != 0 or not run.stdout.strip():
-        raise click.ClickException(
-            f"{program} ended with exit code {run.returncode} and no figure; its errors are above."
-        )
-    return float(run.stdout.split()[-1])
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    events: int
+    rounds: int
+    rate: float
+    seconds: float
+    partitions: int
 
 
 @click.command()
-@click.option("--events", default=20_000, show_default=True, help="Events of each run.")
-@click.option("--partitions", default=8, show_default=True)
-@click.option("--rounds", default=3, show_default=True, help="The programs take turns; the median counts.")
-def command(events: int, partitions: int, rounds: int) -> None:
-    """Print events per second of each baseline: the median and all rounds."""
-    figures: dict[str, list[float]] = {"bare_faust": [], "raw_aiokafka": []}
-    with KafkaNode() as node:
-        for _ in range(rounds):
-            for program, rates in figures.items():
-                rates.append(measure(program, node.address, partitions, events))
-    for program, rates in figures.items():
-        click.echo(f"{program:14} {statistics.median(rates):8.0f} events/s   {', '.join(f'{r:.0f}' for r in rates)}")
+@click.option("--events", type=click.IntRange(min=1000), default=10_000, show_default=True, help="Of each backlog.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="The programs take turns.")
+@click.option("--rate", type=click.FloatRange(min=1), default=200, show_default=True, help="Steady events a second.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=30, show_default=True, help="Of the steady rate.")
+@click.option("--partitions", type=click.IntRange(1, 64), default=8, show_default=True)
+@click.option(
+    "--models",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="What `insession train --out` made; by default a small model is trained once into .bench/.",
+)
+@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures there.")
+def command(models: Path | None, json_path: Path | None, **options: Any) -> None:
+    """Print events/s of the worker with and without a model, of two baselines, and latency at a steady rate."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that everything started here is ended
+    plan, console = Plan(**options), Console(stderr=True)
+    report = measure(plan, models or trained_models(CACHE), console)
+    output = Console()
+    output.print(report.throughput_table())
+    output.print(report.latency_table())
+    if json_path is not None:
+        json_path.write_text(json.dumps(report.as_json(), indent=2) + "\n")
+
+
+def measure(plan: Plan, models: Path, console: Console) -> Report:
+    """Start broker and model server, then let the programs take turns."""
+    with ExitStack() as stack:
+        console.print("starting Kafka and the model server")
+        node = stack.enter_context(KafkaNode())
+        CACHE.mkdir(exist_ok=True)
+        options = ServerOptions(models=models, port=0)
+        server = stack.enter_context(EmbeddedServer(options, log_path=CACHE / "model-server.log"))
+        served = programs.ModelServer(server.address, models / MODEL_NAME)
+        traffic = clicks(max(plan.events, round(plan.rate * (plan.seconds + WARM_UP_SECONDS))))
+        return _take_turns(plan, Bench(node.address, plan.partitions), served, traffic, console)
+
+
+def _take_turns(
+    plan: Plan, bench: Bench, server: programs.ModelServer, traffic: list[Click], console: Console
+) -> Report:
+    subjects = (
+        programs.worker("worker, no release", None, {}),
+        programs.worker("worker, model", server, programs.BACKLOG_SETTINGS),
+        programs.bare_faust(),
+        programs.raw_aiokafka(),
+    )
+    throughput: dict[str, list[Throughput]] = {subject.name: [] for subject in subjects}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+
+        def shown(description: str, total: int) -> Callable[[int], None]:
+            task = progress.add_task(description, total=total)
+            return lambda done: progress.update(task, completed=done)
+
+        for number in range(1, plan.rounds + 1):
+            for subject in subjects:
+                on_done = shown(f"round {number}: {subject.name}", plan.events)
+                throughput[subject.name].append(bench.throughput(subject, traffic[: plan.events], on_done))
+        steady = traffic[: round(plan.rate * (plan.seconds + WARM_UP_SECONDS))]
+        on_done = shown(f"{plan.rate:g} events/s: worker, model", len(steady))
+        latency = bench.latency(programs.worker("worker, model", server, {}), steady, plan.rate, on_done)
+    return Report(asdict(plan), throughput, latency)
+
+
+def main() -> None:
+    """Run the command; an expected failure is one line."""
+    try:
+        command()
+    except InsessionError as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":
-    command()
+    main()

@@ -1,8 +1,6 @@
 """Baseline: stock Faust, one RocksDB table write and one send for each event. Run by `python -m tests.bench`."""
 
 import asyncio
-import tempfile
-import time
 from pathlib import Path
 
 import click
@@ -10,12 +8,13 @@ import faust
 import uvloop
 
 PARTITION_OPTIONS = {"driver": "rocksdict", "block_cache_size": 16 << 20, "write_buffer_size": 8 << 20}
+RAW = {"key_type": bytes, "value_type": bytes, "key_serializer": "raw", "value_serializer": "raw"}
 
 
-def build(brokers: str, source: str, partitions: int, datadir: Path) -> faust.App:
+def build(app_id: str, brokers: str, partitions: int, datadir: Path) -> faust.App:
     """Return an app with the settings of the product's worker, and none of its code."""
     return faust.App(
-        f"bare-faust-{source}",
+        app_id,
         broker=f"kafka://{brokers}",
         store="rocksdb://",
         datadir=str(datadir),
@@ -31,51 +30,37 @@ def build(brokers: str, source: str, partitions: int, datadir: Path) -> faust.Ap
     )
 
 
-async def run(app: faust.App, inputs: faust.Topic, outputs: faust.Topic, events: int) -> float:
-    """Process all events of `inputs`; return events per second from the first to the flush after the last."""
+async def run(app: faust.App, source: str, target: str) -> None:
+    """Process the events of `source` until the process is ended."""
+    inputs, outputs = app.topic(source, **RAW), app.topic(target, **RAW)
     table = app.Table(
-        "last", key_type=bytes, value_type=bytes, partitions=inputs.partitions, options=dict(PARTITION_OPTIONS)
+        "last", key_type=bytes, value_type=bytes, partitions=app.conf.topic_partitions, options=dict(PARTITION_OPTIONS)
     )
-    first, last = asyncio.Event(), asyncio.Event()
 
-    @app.agent(inputs)
+    @app.agent(inputs)  # type: ignore[untyped-decorator]
     async def process(stream: faust.Stream[bytes]) -> None:
-        seen = 0
         async for event in stream.events():
-            first.set()
             table[event.key] = (table.get(event.key) or b"")[-200:] + event.value[:20]
             await outputs.send(key=event.key, value=event.value, partition=event.message.partition)
-            seen += 1
-            if seen == events:
-                last.set()
 
     await app.start()
-    await first.wait()
-    started = time.perf_counter()
-    await last.wait()
-    await app.producer.flush()
-    rate = events / (time.perf_counter() - started)
-    await app.stop()
-    return rate
+    await asyncio.Event().wait()
 
 
 @click.command()
 @click.option("--brokers", required=True)
-@click.option("--source", required=True, help="Topic that holds the events already.")
+@click.option("--source", required=True, help="Topic of the events.")
 @click.option("--target", required=True, help="Topic to send to.")
-@click.option("--partitions", type=int, required=True)
-@click.option("--events", type=int, required=True, help="How many events SOURCE holds.")
-def command(brokers: str, source: str, target: str, partitions: int, events: int) -> None:
-    """Process all events of SOURCE and print events per second."""
-    raw = {"key_serializer": "raw", "value_serializer": "raw"}
+@click.option("--app-id", required=True, help="Consumer group and prefix of the changelog.")
+@click.option("--partitions", type=int, required=True, help="Partitions of both topics.")
+@click.option("--datadir", type=click.Path(path_type=Path), required=True)
+def command(app_id: str, brokers: str, partitions: int, datadir: Path, **topics: str) -> None:
+    """Process the events of SOURCE until this process is ended."""
 
-    async def main() -> float:
-        app = build(brokers, source, partitions, Path(folder))
-        inputs = app.topic(source, partitions=partitions, key_type=bytes, value_type=bytes, **raw)
-        return await run(app, inputs, app.topic(target, partitions=partitions, **raw), events)
+    async def main() -> None:
+        await run(build(app_id, brokers, partitions, datadir), topics["source"], topics["target"])
 
-    with tempfile.TemporaryDirectory() as folder:
-        click.echo(f"{uvloop.run(main()):.0f}")
+    uvloop.run(main())
 
 
 if __name__ == "__main__":

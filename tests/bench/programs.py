@@ -1,0 +1,149 @@
+"""The programs that are measured, as processes of their own."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from schemas.errors import InsessionError
+from streams import watchdog
+from streams.topics import Topic, TopicSettings
+
+LOG_TAIL_LINES = 5
+CHANGELOG = "bench-changelog"
+BACKLOG_SETTINGS = {
+    # A backlog is older than any freshness budget and would be answered without the model, which is not what is asked.
+    "INSESSION_CLICKSTREAM__FRESHNESS_BUDGET": "86400",
+    # More than the windows of all partitions hold: no row is turned away while the backlog is worked off.
+    "INSESSION_SERVING__MAX_WAITING": "65536",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one program runs once: the broker, topics of its own, a folder of its own."""
+
+    brokers: str
+    topics: TopicSettings
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One measured program. answers: its output records are RecommendationSets."""
+
+    name: str
+    command: Callable[[Place], list[str]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    answers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelServer:
+    """Where a model is served, and the folder of its versions."""
+
+    address: str
+    versions: Path
+
+
+def bare_faust() -> Subject:
+    """Describe the Faust agent with one table write and one send."""
+
+    def command(place: Place) -> list[str]:
+        return [
+            *_baseline("bare_faust", place),
+            f"--app-id={place.topics.prefix}bare-faust",
+            f"--partitions={place.topics.partitions}",
+            f"--datadir={place.folder / 'state'}",
+        ]
+
+    return Subject("bare Faust", command, answers=False)
+
+
+def raw_aiokafka() -> Subject:
+    """Describe the loop over aiokafka's consumer and producer."""
+
+    def command(place: Place) -> list[str]:
+        return [*_baseline("raw_aiokafka", place), f"--changelog={place.topics.prefix}{CHANGELOG}"]
+
+    return Subject("raw aiokafka", command, answers=False)
+
+
+def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -> Subject:
+    """Describe `insession worker`; without a `server` it finds no release and answers what is popular."""
+
+    def command(place: Place) -> list[str]:
+        versions = place.folder / "no-release" if server is None else server.versions
+        options: dict[str, object] = {
+            "brokers": place.brokers,
+            "prefix": place.topics.prefix,
+            "partitions": place.topics.partitions,
+            "replication": place.topics.replication,
+            "datadir": place.folder / "state",
+            "web-port": _free_port(),
+            "models": versions,
+            "log-level": "WARNING",
+        }
+        if server is not None:
+            options["serving"] = server.address
+        executable = Path(sys.executable).with_name("insession")
+        return [str(executable), "worker", *(f"--{option}={value}" for option, value in options.items())]
+
+    return Subject(name, command, settings)
+
+
+def _baseline(module: str, place: Place) -> list[str]:
+    source, target = (place.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.RECOMMENDATIONS))
+    python = [sys.executable, "-m", f"tests.bench.{module}"]
+    return [*python, f"--brokers={place.brokers}", f"--source={source}", f"--target={target}"]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Running:
+    """A subject that runs until the end of the `with` block; it dies with this process, however that ends.
+
+    Its own process group keeps a Ctrl-C from it. It is killed, not stopped: all that counts is on the broker by then.
+    """
+
+    def __init__(self, subject: Subject, place: Place) -> None:
+        self._subject = subject
+        self._log_path = place.folder / "log"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(
+                subject.command(place),
+                env={**inherited, **subject.settings},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        watchdog.dismiss(self._watchdog)
+
+    def check(self, *, is_stuck: bool) -> None:
+        """Raise InsessionError with the program's last words where it has ended or `is_stuck`."""
+        if is_stuck or self._process.poll() is not None:
+            what = "gets no further" if is_stuck else f"ended with exit code {self._process.returncode}"
+            tail = self._log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+            raise InsessionError(f"{self._subject.name} {what}; its log ends: " + " | ".join(tail))

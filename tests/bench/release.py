@@ -1,0 +1,34 @@
+"""The release behind the measured model: trained once on the generated shop, and kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from schemas.errors import InsessionError
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.training_data import write_training_data
+from session_model.release import ReleaseError, load_release, newest_release
+
+TRAINING_EVENTS = 60_000
+EPOCHS = 2
+
+
+def trained_models(cache: Path) -> Path:
+    """Give the models folder in `cache`; train into it where it holds no release that loads."""
+    models = cache / "models"
+    try:
+        load_release(newest_release(models))
+    except ReleaseError:
+        _train(cache, models)
+    return models
+
+
+def _train(cache: Path, models: Path) -> None:
+    cache.mkdir(parents=True, exist_ok=True)
+    data = cache / "training.jsonl.gz"
+    write_training_data(ShopSettings(), data, TRAINING_EVENTS)
+    executable = Path(sys.executable).with_name("insession")
+    arguments = ["train", str(data), "--format=jsonl", f"--out={models}", "--preset=small", f"--epochs={EPOCHS}"]
+    run = subprocess.run([executable, *arguments], check=False)
+    if run.returncode:
+        raise InsessionError(f"training on {data} ended with exit code {run.returncode}; its reason is above")
