@@ -78,6 +78,7 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
     """Read, choose on the latest sessions, train on all, publish; raises InsessionError where the data do not do."""
     started = time.monotonic()
     sessions = read_sessions(request.data, request.data_format)
+    digest = _sha256(request.data)
     vocabulary = popular_first(sessions, request.input_event_types)
     sequences = item_sequences(sessions, vocabulary, request.input_event_types)
     if not np.any(np.diff(sequences.starts) > 1):
@@ -85,32 +86,34 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
             f"{request.data}: no session has two {' or '.join(request.input_event_types)} events; nothing to learn from"
         )
     learned = _learn(request, sequences, len(vocabulary), started, progress)
-    intent = fit_intent(sessions)
-    gru = learned.trained.model
     parts = Parts(
         vocabulary=vocabulary,
         knn=SessionKnn.fit(sequences.starts, sequences.items, len(vocabulary), learned.knn_settings),
         transitions=Transitions.fit(sequences.starts, sequences.items, len(vocabulary)),
         popularity=Popularity.fit(sequences.items, len(vocabulary)),
         blend_weights=learned.blend_weights,
-        intent=intent,
+        intent=fit_intent(sessions),
     )
     metrics = learned.metrics | {"training_seconds": round(time.monotonic() - started, 1)}
+    return _publish(request, replace(learned, metrics=metrics), parts, digest)
+
+
+def _publish(request: TrainRequest, learned: _Learned, parts: Parts, digest: str) -> TrainResult:
+    gru = learned.trained.model
     with draft_version(request.models_dir) as draft:
-        servable = ServableParts(gru, intent, len(FEATURE_NAMES))
-        export_servable(servable, draft.directory)
+        export_servable(ServableParts(gru, parts.intent, len(FEATURE_NAMES)), draft.directory)
         facts = ReleaseFacts(
             version=draft.version,
             created_at=datetime.now(UTC),
             code_version=metadata.version("insession"),
-            training_data_sha256=_sha256(request.data),
+            training_data_sha256=digest,
             max_length=gru.settings.max_length,
-            candidate_count=min(DEFAULT_CANDIDATES, len(vocabulary)),
+            candidate_count=min(DEFAULT_CANDIDATES, gru.n_items),
             input_event_types=request.input_event_types,
-            metrics=metrics,
+            metrics=learned.metrics,
         )
         write_parts(draft.directory, parts, facts)
-    return TrainResult(draft.version, draft.published, metrics, learned.trained.reports)
+    return TrainResult(draft.version, draft.published, learned.metrics, learned.trained.reports)
 
 
 def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Vocabulary:
