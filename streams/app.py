@@ -16,6 +16,7 @@ from mode import CrashingSupervisor
 
 from schemas.errors import UsageError
 from streams.metrics import DeliveryMetrics
+from streams.mock_transport import MockTransport
 from streams.strict import StateTable, StrictTransport
 from streams.topics import TopicSettings
 from streams.window import OutputRecord
@@ -47,7 +48,7 @@ class StreamSettings:
     commit_interval: timedelta = timedelta(seconds=1)
     session_timeout: timedelta = timedelta(seconds=30)
     rebalance_timeout: timedelta = timedelta(seconds=90)
-    tick_interval: timedelta = timedelta(seconds=5)
+    tick_interval: timedelta = timedelta(seconds=1)
     linger: timedelta = timedelta(milliseconds=2)
     web_host: str = "127.0.0.1"
     web_port: int = 6066
@@ -70,11 +71,14 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     """A Faust app with strict delivery.
 
     delivery_metrics: the consumer counts into it.
+    transport_class: how the brokers are reached; the embedded one needs its own.
     resources: entered before the app subscribes, left after the consumer has stopped.
     """
 
     delivery_metrics: DeliveryMetrics
+    transport_class: type[StrictTransport] = StrictTransport
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
+    _opened: AsyncExitStack | None = None
 
     async def on_start(self) -> None:
         """Open the resources; the consumer starts after that."""
@@ -84,12 +88,13 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         await super().on_start()
 
     async def on_shutdown(self) -> None:
-        """Close the resources."""
+        """Close the resources, if the app has started."""
         await super().on_shutdown()
-        await self._opened.aclose()
+        if self._opened is not None:
+            await self._opened.aclose()
 
     def _new_transport(self) -> StrictTransport:
-        return StrictTransport(self.conf.broker_consumer, self)
+        return self.transport_class(self.conf.broker_consumer, self)
 
     def abort(self, error: BaseException) -> NoReturn:
         """End the process at once, without ack: what is unacknowledged is replayed after the restart."""
@@ -135,6 +140,8 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         web_tables_enabled=False,
     )
     app.delivery_metrics = metrics
+    if settings.is_mock_broker:
+        app.transport_class = MockTransport
     return app
 
 
