@@ -1,0 +1,150 @@
+"""`insession demo`: the whole way from click to recommendation on one machine, watched."""
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from schemas.errors import InsessionError, UsageError
+from session_model.datasets import DATA_FORMATS, DataFormat
+
+if TYPE_CHECKING:
+    from agents.demo.run import DemoReport
+    from agents.demo.source import LogOptions, ShopOptions
+
+SHOP_SPEED = 30.0
+SHOP_SECONDS = 60.0
+INTERRUPTED = 130
+STDOUT = Path("-")
+
+
+class Speed(click.ParamType):
+    """A positive factor, or `max`."""
+
+    name = "speed"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the factor; `max` is infinite."""
+        try:
+            speed = math.inf if value == "max" else float(str(value))
+        except ValueError:
+            speed = math.nan
+        if not speed > 0:
+            self.fail(f"{value!r} is neither a factor above 0 nor max", param, ctx)
+        return speed
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  insession demo
+  insession demo --events clicks.tsv.gz --format session-rec --speed max --json -
+
+Ctrl-C and SIGTERM end the feeding; the table of what was seen until then follows, and the exit code is 0 (130 where
+they come before the first event). Exit code 1: a part failed, or an input has no record.
+"""
+)
+@click.option("--events", type=click.Path(path_type=Path), help="Feed this log instead of simulated shoppers.")
+@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), help="Format of --events.")
+@click.option(
+    "--speed",
+    type=Speed(),
+    metavar="N|max",
+    help=f"Times as fast as the events' own clock.  [default: {SHOP_SPEED:g}; with --events: max]",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help=f"Feed at most that long.  [default: {SHOP_SECONDS:g}; with --events: to its end]",
+)
+@click.option("--models", type=click.Path(path_type=Path), help="Take the newest release there instead of training.")
+@click.option(
+    "--train-share",
+    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    default=0.5,
+    show_default=True,
+    help="Share of --events, the earliest, that a model is trained on; the hit rate counts the rest only.",
+)
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), default=Path("demo-run"), show_default=True, help="Where to write."
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report there; - is the output.")
+def command(
+    *,
+    json_path: Path | None,
+    run_dir: Path,
+    models: Path | None,
+    speed: float | None,
+    duration: float | None,
+    **log: Any,
+) -> None:
+    """Run everything on this machine: broker, model server, worker, and shoppers that click while you watch.
+
+    A small model is trained first where there is none for the same data.
+    """
+    from agents.demo.interruption import Interruption  # noqa: PLC0415 - --help must not pay for these
+    from agents.demo.run import DemoOptions, run_demo  # noqa: PLC0415
+    from agents.demo.source import ShopOptions  # noqa: PLC0415
+    from agents.demo.tables import report_table  # noqa: PLC0415
+
+    console = Console(stderr=json_path == STDOUT)
+    with Interruption() as interruption:
+        try:
+            source = _source(**log)
+            is_shop = isinstance(source, ShopOptions)
+            options = DemoOptions(
+                source=source,
+                speed=speed or (SHOP_SPEED if is_shop else math.inf),
+                seconds=duration or (SHOP_SECONDS if is_shop else math.inf),
+                run_dir=run_dir,
+                models=models,
+            )
+            result = run_demo(options, console, interruption)
+            _write(result, [run_dir / "report.json", json_path])
+        except KeyboardInterrupt:
+            click.echo("insession: interrupted before the first event; there is nothing to show", err=True)
+            sys.exit(INTERRUPTED)
+        except OSError as error:
+            raise InsessionError(f"demo: {error}; check the path, its rights and the disk") from error
+    what = "what was seen" + " until the interruption" * result.was_interrupted
+    console.print(report_table(result.report, what))
+    if result.held_back_seconds >= 1:
+        _say(
+            console,
+            f"events waited {result.held_back_seconds:.0f} s for earlier answers: fed as fast as this machine answers",
+        )
+    _say(console, f"answers: {result.recommendations}\nreport:  {run_dir / 'report.json'}")
+    if result.report.lost and not result.was_interrupted:
+        raise InsessionError(
+            f"{result.report.lost} of {result.report.events_in} inputs have no record; see the worker's log in "
+            f"{run_dir / 'logs'}"
+        )
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _source(events: Path | None, data_format: DataFormat | None, train_share: float) -> "ShopOptions | LogOptions":
+    from agents.demo.source import LogOptions, ShopOptions  # noqa: PLC0415 - as above
+
+    if events is None:
+        if data_format is not None:
+            raise UsageError("--format says what --events is: give --events FILE too, or leave --format away")
+        return ShopOptions()
+    if data_format is None:
+        raise UsageError(f"--events {events} needs its --format: {', '.join(DATA_FORMATS)}")
+    return LogOptions(path=events, data_format=data_format, train_share=train_share)
+
+
+def _write(result: "DemoReport", paths: list[Path | None]) -> None:
+    content = result.encoded()
+    for path in paths:
+        if path == STDOUT:
+            click.echo(content, nl=False)
+        elif path is not None:
+            path.write_bytes(content)

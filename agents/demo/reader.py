@@ -1,0 +1,138 @@
+"""Reads the outputs back from their topics, from the first record on, and keeps the scores."""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, BinaryIO, Final
+
+from confluent_kafka import Consumer, TopicPartition
+
+from agents.demo.feeder import Backlog
+from agents.demo.scoreboard import Place, Report, Scoreboard, SentInput
+from agents.demo.spotlight import ShownSession
+from schemas import wire
+from schemas.errors import InsessionError
+from streams.dead_letters import HEADER_PREFIX
+from streams.embedded_broker import PARTITIONS
+from streams.topics import Topic
+
+OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.DEAD_LETTERS)
+SNAPSHOT_SECONDS: Final = 0.25
+_BATCH: Final = 500
+_WAIT_SECONDS: Final = 0.005
+_LAST_READ_SECONDS: Final = 0.3
+_FETCH_WAIT_MS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to show at a moment; `at_seconds` is monotonic."""
+
+    at_seconds: float
+    report: Report
+    sessions: tuple[ShownSession, ...]
+
+
+class Reader:
+    """A thread that owns the scoreboard; others see `latest` and `backlog`, which it replaces as it goes on."""
+
+    def __init__(self, brokers: str, scoreboard: Scoreboard, inputs: "SimpleQueue[SentInput]", copy_to: Path) -> None:
+        """Every record of the recommendations topic is copied to the file `copy_to`, a line each."""
+        self._scoreboard = scoreboard
+        self._inputs = inputs
+        self._copy_to = copy_to
+        self._pending: list[Any] = []
+        self._stopping = threading.Event()
+        self._failure: BaseException | None = None
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": "insession-demo",
+                "auto.offset.reset": "error",  # a record that the mock broker dropped before it was read is no answer
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": _FETCH_WAIT_MS,  # the mock broker answers an empty fetch only after it
+                "log_level": 2,
+            }
+        )
+        self._consumer.assign(
+            [TopicPartition(topic, partition, 0) for topic in OUTPUTS for partition in range(PARTITIONS)]
+        )
+        self.latest = self._snapshot()
+        self.backlog = Backlog(0, None)
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the thread, if something did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> Report:
+        """Stop reading; gives the final report."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._consumer.close()
+        self.check()
+        return self._scoreboard.report()
+
+    def _run(self) -> None:
+        try:
+            with self._copy_to.open("wb") as copy:
+                while not self._stopping.is_set():
+                    self._read(copy)
+                    if time.monotonic() > self.latest.at_seconds + SNAPSHOT_SECONDS:
+                        self.latest = self._snapshot()
+                end = time.monotonic() + _LAST_READ_SECONDS  # signals and repeated records may follow the last answer
+                while time.monotonic() < end:
+                    self._read(copy)
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that asks
+            self._failure = error
+
+    def _read(self, copy: BinaryIO) -> None:
+        arrived: Sequence[Any] = self._consumer.consume(_BATCH, timeout=_WAIT_SECONDS)
+        received_ms = time.time() * 1000
+        self._take_inputs()
+        messages, self._pending = [*self._pending, *arrived], []
+        for message in messages:
+            if message.error() is not None:
+                raise InsessionError(f"reading {message.topic()} back failed: {message.error()}; run the demo again")
+            if not self._score(message, received_ms):
+                self._pending.append(message)
+            elif message.topic() == Topic.RECOMMENDATIONS:
+                copy.write(message.value() + b"\n")
+        self.backlog = Backlog(self._scoreboard.ledger.with_record, self._scoreboard.oldest_waiting_ms)
+
+    def _take_inputs(self) -> None:
+        try:
+            while True:
+                self._scoreboard.sent(self._inputs.get_nowait())
+        except Empty:
+            return
+
+    def _score(self, message: Any, received_ms: float) -> bool:
+        """Score one record; False where its input is not acknowledged yet, though the worker already has it."""
+        board = self._scoreboard
+        if message.topic() == Topic.DEAD_LETTERS:
+            place = Place.of(dict(message.headers())[HEADER_PREFIX + "id"].decode())
+            if known := board.knows(place):
+                board.dead_lettered(place)
+            return known
+        if message.topic() == Topic.INTENT_SIGNALS:
+            signal = wire.decode_intent_signal(message.value())
+            if known := board.knows(Place.of(signal.id)):
+                board.signalled(signal)
+            return known
+        record = wire.decode_recommendation_set(message.value())
+        if known := board.knows(Place.of(record.id)):
+            board.recommended(record, received_ms)
+        return known
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(time.monotonic(), self._scoreboard.report(), self._scoreboard.sessions())

@@ -1,0 +1,157 @@
+"""What the demo feeds, and what a model for it is trained on: the generated shop, or a log."""
+
+import gzip
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from schemas import wire
+from schemas.errors import InsessionError
+from schemas.events import ClickEvent
+from schemas.records import CatalogItem
+from session_model.datasets import DataFormat, read_events
+from session_model.generated_shop.catalog import catalog
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
+from session_model.generated_shop.training_data import write_training_data
+from session_model.generated_shop.truth import Truth
+
+LIVE_BEGIN: Final = timedelta(hours=36)
+"""Where the live traffic of the generated shop starts: behind the training data, at noon."""
+_KEY_LENGTH: Final = 12
+
+CountEvents = Callable[[int], None]
+"""Hears how many events were written so far."""
+
+
+class FedEvent(NamedTuple):
+    """One event to feed; `due_ms` is its time on the source's own clock, Unix milliseconds."""
+
+    click: ClickEvent
+    due_ms: int
+    truth: Truth | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPart:
+    """What a model is trained on.
+
+    key: names the data by what they are, so that a model is trained once for each.
+    write: writes them as JSON lines of ClickEvents, gzipped.
+    is_fed_too: the same events are in the stream, so their counts must not be given to the popularity baseline.
+    """
+
+    key: str
+    description: str
+    n_events: int
+    write: Callable[[Path, CountEvents], None]
+    is_fed_too: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is fed. scored_from_ms: views before this event time are no targets, since the model has seen them.
+
+    training: None where the caller brings the model.
+    """
+
+    description: str
+    events: Callable[[], Iterator[FedEvent]]
+    training: TrainingPart | None
+    catalog: Sequence[CatalogItem] = ()
+    scored_from_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShopOptions:
+    """The generated shop of the demo: one in which a minute of training is enough."""
+
+    settings: ShopSettings = field(default_factory=lambda: ShopSettings(n_items=1_000))
+    training_events: int = 60_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """A log to feed. train_share: of its events, the earliest, to train on."""
+
+    path: Path
+    data_format: DataFormat
+    train_share: float = 0.5
+
+
+def shop_source(shop: ShopOptions, *, with_training: bool) -> Source:
+    """Feed simulated shoppers for as long as is asked for; train on earlier traffic of the same shop."""
+
+    def live() -> Iterator[FedEvent]:
+        for event in generate_events(shop.settings, begin=LIVE_BEGIN):
+            yield FedEvent(event.click, event.arrival_ms, event.truth)
+
+    def write(path: Path, progress: CountEvents) -> None:
+        write_training_data(shop.settings, path, shop.training_events, progress)
+
+    opening = shop.settings.start + LIVE_BEGIN
+    training = TrainingPart(
+        key="shop-" + _key(repr(shop).encode()),
+        description=f"the first {shop.training_events:,} events of the generated shop",
+        n_events=shop.training_events,
+        write=write,
+        is_fed_too=False,
+    )
+    return Source(
+        description=f"simulated shoppers of the generated shop from {opening:%Y-%m-%d %H:%M} UTC on",
+        events=live,
+        training=training if with_training else None,
+        catalog=catalog(shop.settings, opening),
+    )
+
+
+def log_source(log: LogOptions, *, with_training: bool) -> Source:
+    """Feed all of a log in event-time order; train on its earliest part.
+
+    The whole log is held in memory, some 500 bytes an event. Raises UsageError and InsessionError as `read_events`.
+    """
+    events = list(read_events(log.path, log.data_format))
+
+    def fed() -> Iterator[FedEvent]:
+        return (FedEvent(event, event.event_time_ms, None) for event in events)
+
+    if not with_training:
+        return Source(f"all {len(events):,} events of {log.path}", fed, None)
+    until_ms = events[min(int(log.train_share * len(events)), len(events) - 1)].event_time_ms
+    earlier = [event for event in events if event.event_time_ms < until_ms]
+    if not earlier:
+        raise InsessionError(
+            f"{log.path}: its first {log.train_share:.0%} is one moment, no part to train on; raise --train-share or "
+            "bring a model with --models"
+        )
+    until = datetime.fromtimestamp(until_ms / 1000, UTC)
+    training = TrainingPart(
+        key="log-" + _key(_digest(log.path), log.data_format.encode(), str(until_ms).encode()),
+        description=f"its first {len(earlier):,} events, those before {until:%Y-%m-%d %H:%M:%S} UTC",
+        n_events=len(earlier),
+        write=lambda path, progress: _write(earlier, path, progress),
+        is_fed_too=True,
+    )
+    return Source(f"all {len(events):,} events of {log.path}", fed, training, scored_from_ms=until_ms)
+
+
+def _write(events: Sequence[ClickEvent], path: Path, progress: CountEvents) -> None:
+    with gzip.open(path, "wb", compresslevel=3) as file:
+        for number, event in enumerate(events, start=1):
+            file.write(wire.encode(event) + b"\n")
+            progress(number)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _key(*parts: bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()[:_KEY_LENGTH]

@@ -1,0 +1,65 @@
+"""The report as a table."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from agents.demo.intent_score import IntentReport
+from agents.demo.scoreboard import Report
+
+
+def report_table(report: Report, title: str) -> Table:
+    """Lay a report out in two columns."""
+    table = Table(title=title, title_justify="left", show_header=False, expand=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    latency, rates = report.latency_seconds, report.hit_rate_at_20
+    table.add_row("events in", f"{report.events_in:,} ({report.events_per_second:,.0f} a second)")
+    table.add_row("records", _counts(report.records) + f", dead letters {report.dead_lettered:,}")
+    table.add_row("without a record, ids twice", f"{report.lost:,}, {report.duplicate_ids:,}")
+    table.add_row("answers by tier", _shares(report.answers_by_tier))
+    if report.fallback_reasons:
+        table.add_row("why not the model", _counts(report.fallback_reasons))
+    table.add_row(
+        "click to answer", f"p50 {seconds(latency.p50)}, p95 {seconds(latency.p95)}, p99 {seconds(latency.p99)}"
+    )
+    table.add_row(
+        "next click in the 20",
+        f"{percent(rates.model)}, most popular {percent(rates.popular)} ({rates.targets:,} answers with a next click)",
+    )
+    table.add_row("purchase later?", _intent(report.intent))
+    return table
+
+
+def seconds(value: float | None) -> str:
+    """Spell a latency in milliseconds."""
+    return "-" if value is None else f"{value * 1000:,.0f} ms"
+
+
+def percent(value: float | None) -> str:
+    """Spell a share."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{name} {count:,}" for name, count in ordered) or "none"
+
+
+def _shares(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])
+    return ", ".join(f"{name} {percent(count / total)}" for name, count in ordered) or "none"
+
+
+def _intent(intent: IntentReport | None) -> str:
+    if intent is None:
+        return "no truth to compare with, or no calibrated signal"
+    area = "-" if intent.pr_auc is None else f"{intent.pr_auc:.3f}"
+    brier = f"Brier {intent.brier:.4f}, always the base rate {intent.brier_of_base_rate:.4f}"
+    lines = [f"{brier}; PR-AUC {area}, chance {intent.purchased_share:.3f}"]
+    lines += [
+        f"told {percent(band.mean_predicted)}, bought {percent(band.purchased_share)} ({band.signals:,} signals)"
+        for band in intent.bands
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""A model for what is fed: trained once for the same data, by the same `insession train` that anyone would run."""
+
+import importlib.util
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from agents.demo.processes import Child
+from agents.demo.source import TrainingPart
+from schemas.errors import InsessionError
+from session_model.release import Release, ReleaseError, load_release, newest_release
+
+TIME_BUDGET_SECONDS: Final = 45
+_NEEDED: Final = ("tensorflow", "tensorflow_serving")
+
+
+def require_model_extra() -> None:
+    """Raise InsessionError where what trains and serves the model is not installed."""
+    if any(importlib.util.find_spec(name) is None for name in _NEEDED):
+        raise InsessionError(
+            "the demo trains and serves a model with TensorFlow, which is not installed: pip install 'insession[model]'"
+        )
+
+
+def model_for(part: TrainingPart, run_dir: Path, console: Console) -> tuple[Path, Release]:
+    """Give the models directory for `part` and its newest release; train where there is none that can be used."""
+    models = run_dir / "models" / part.key
+    try:
+        return models, load_release(newest_release(models))
+    except ReleaseError:
+        data = _write_data(part, run_dir / "training", console)
+        _train(data, models)
+    return models, load_release(newest_release(models))
+
+
+def _write_data(part: TrainingPart, folder: Path, console: Console) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / f"{part.key}.jsonl.gz"
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("writing training data", total=part.n_events)
+        part.write(data, lambda written: progress.update(task, completed=written))
+    return data
+
+
+def _train(data: Path, models: Path) -> None:
+    arguments = ["train", str(data), "--format", "jsonl", "--out", str(models), "--preset", "small"]
+    with Child([*arguments, "--time-budget", str(TIME_BUDGET_SECONDS)]) as child:
+        exit_code = child.wait()
+    if exit_code:
+        raise InsessionError(
+            f"training on {data} ended with exit code {exit_code} (its reason is above); mend that, or bring a model "
+            "with --models"
+        )
