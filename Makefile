@@ -71,7 +71,7 @@ bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafk
 	$(BIN)/python -m tests.bench $(ARGS)
 
 chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count every event; options in ARGS="..."
-	$(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+	INSESSION_CHAOS_ROUNDS=12 INSESSION_CHAOS_STANDBYS=0,1 $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
 
 # --- generated files --------------------------------------------------------------------------------------------------
 
