@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 def test_nothing_is_lost_while_workers_come_and_go(deploy: Deploy, say: Say, standby_replicas: str) -> None:
     """Every offset has its record, and every state and session end is that of an undisturbed run."""
     deployment = deploy(partitions=8, **NO_TICKS, INSESSION_KAFKA__STANDBY_REPLICAS=standby_replicas)
-    traffic = deployment.traffic(Shop(seed=4))
+    traffic = deployment.traffic(Shop(seed=4).clicks())
     staying = deployment.worker("a")
     staying.wait_until_ready()
     resyncs = 0.0

@@ -16,7 +16,7 @@ from agents.settings import Settings, load_settings
 from streams.producers import producer_config
 from streams.topics import Topic, TopicSpec, create
 from tests.kafka.ledger import Ledger
-from tests.kafka.shop import Shop, Traffic
+from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader
 from tests.kafka.worker_process import WorkerProcess
 
@@ -56,9 +56,9 @@ class Deployment:
         self._workers.append(WorkerProcess(options, {**self._environment, **settings}, self.folder / name))
         return self._workers[-1]
 
-    def traffic(self, shop: Shop) -> Traffic:
-        """Let a shop write to the clickstream."""
-        return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), shop)
+    def traffic(self, clicks: Iterator[Click]) -> Traffic:
+        """Prepare to write clicks to the clickstream."""
+        return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), clicks)
 
     def write(self, topic: Topic, records: Iterable[NewRecord]) -> None:
         """Write records and wait until the broker has them."""

@@ -75,13 +75,28 @@ class Shop:
         return Click(event["visitor_id"], json.dumps(event).encode())
 
 
-class Traffic:
-    """Writes a shop's clicks to a topic, at once or from a thread at a steady rate, and counts them."""
+def live_clicks(seed: int, *, visitors: int) -> Iterator[Click]:
+    """Make plain clicks for ever, each with the time at which it is asked for."""
+    choose = random.Random(seed)
+    for number in count():
+        visitor = f"v{choose.randrange(visitors)}"
+        event = {
+            "visitor_id": visitor,
+            "event_type": "view",
+            "item_id": f"i{choose.randrange(300)}",
+            "event_id": f"e{number}",
+            "event_time": time.time_ns() // 1_000_000,
+        }
+        yield Click(visitor, json.dumps(event).encode())
 
-    def __init__(self, brokers: str, topic: str, shop: Shop) -> None:
+
+class Traffic:
+    """Writes clicks to a topic, at once or from a thread at a steady rate, and counts them."""
+
+    def __init__(self, brokers: str, topic: str, clicks: Iterator[Click]) -> None:
         self._producer = Producer(producer_config({"bootstrap.servers": brokers, "log_level": 2}, client_id="shop"))
         self._topic = topic
-        self._clicks = shop.clicks()
+        self._clicks = clicks
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failed: list[Any] = []

@@ -32,7 +32,7 @@ def click(visitor: str, event_time_ms: int | None = None, **fields: object) -> N
 def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: Say) -> None:
     """From a log with everything in it: one record an offset, in order, with the statuses and states of the rules."""
     deployment = deploy(**NO_TICKS)
-    deployment.traffic(Shop(seed=1, visitors=20)).write(2000)
+    deployment.traffic(Shop(seed=1, visitors=20).clicks()).write(2000)
     worker = deployment.worker()
     deployment.wait_until_committed(worker)
     assert (worker.page("/healthz").status, worker.page("/readyz").status) == (200, 200)
@@ -52,7 +52,7 @@ def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: 
 def test_a_stop_in_the_middle_commits_all_that_was_answered(deploy: Deploy, say: Say, stop: signal.Signals) -> None:
     """The worker ends with 0, and the next one goes on after it without a single duplicate."""
     deployment = deploy(**NO_TICKS)
-    deployment.traffic(Shop(seed=2, visitors=20)).write(2000)
+    deployment.traffic(Shop(seed=2, visitors=20).clicks()).write(2000)
     first = deployment.worker()
     first.wait_until(lambda: first.metric("insession_events_total") > 200, "it answered some clicks")
     assert first.end(stop) == 0

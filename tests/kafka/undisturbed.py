@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from agents.settings import Settings
 from agents.worker import session_rules
 from schemas.events import ClickEvent
-from schemas.records import SessionSummary, Status
-from schemas.state import InputPosition, VisitorState, encode_state
+from schemas.ids import SessionId
+from schemas.records import SessionEvent, SessionSummary, Status
+from schemas.state import InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection, RejectReason, parse_click
 from streams.sessionizer import Arrival, summarise
 from streams.topics import Topic
@@ -26,6 +27,14 @@ class UndisturbedRun:
     rejections: dict[str, RejectReason] = field(default_factory=dict)
     session_ends: dict[str, SessionSummary] = field(default_factory=dict)
     states: dict[StateKey, bytes] = field(default_factory=dict)
+
+    def sessions(self) -> dict[SessionId, list[SessionEvent]]:
+        """Give the events of every session, the ones still open included."""
+        found = {end.session_id: end.events for end in self.session_ends.values()}
+        for state in map(decode_state, self.states.values()):
+            if state.session is not None:
+                found[state.session.session_id] = list(state.session.events)
+        return found
 
 
 def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> UndisturbedRun:
