@@ -21,7 +21,7 @@ class GruSettings:
     max_length: the latest items that are read.
     """
 
-    units: int = 256
+    units: int = 128
     dimension: int = 128
     scale: float = 16.0
     item_dropout: float = 0.4
