@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.app import InsessionApp
@@ -51,9 +52,11 @@ class Health:
             return False, "rebalancing"
         if self._app.in_recovery:
             return False, "recovering state"
-        if not self._app.consumer.assignment():
-            return False, "no partition assigned"
-        return True, "answering"
+        try:
+            assigned = self._app.consumer.assignment()
+        except ConsumerNotStarted:  # the pages are served before the consumer's thread runs
+            return False, "starting"
+        return (True, "answering") if assigned else (False, "no partition assigned")
 
 
 def add_pages(app: InsessionApp, registry: CollectorRegistry, health: Health) -> None:

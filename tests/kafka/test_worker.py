@@ -34,6 +34,7 @@ def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: 
     deployment = deploy(**NO_TICKS)
     deployment.traffic(Shop(seed=1, visitors=20).clicks()).write(2000)
     worker = deployment.worker()
+    worker.wait_until_ready()
     deployment.wait_until_committed(worker)
     assert (worker.page("/healthz").status, worker.page("/readyz").status) == (200, 200)
     answered = worker.metric("insession_events_total") + worker.metric("insession_dead_letters_total")
@@ -46,6 +47,7 @@ def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: 
     assert set(findings.statuses) >= {"answered", "duplicate", "late", "bot", "no_consent", "ended"}
     assert {record.tier for record in ledger.recommendations if record.items} == {"popular"}
     assert ledger.unlike_local_tables(worker.datadir) == []
+    assert '"level": "error"' not in worker.log_text()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-c"])
