@@ -227,6 +227,8 @@ class Pipeline:
         )
 
     def _session_ends(self, visitor_id: VisitorId, closings: Sequence[ClosedSession]) -> list[OutputRecord]:
+        if not closings:
+            return []
         visitor_key = hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
         for closed in closings:
             self._metrics.session_ends.labels(reason=closed.end_reason).inc()

@@ -24,7 +24,7 @@ class DecayedCounts:
         self._max_items = max_items
         self._landmark_ms = 0
         self._weights: dict[ItemId, float] = {}
-        self._ranked: list[tuple[float, ItemId]] = []
+        self._ranked: list[RecommendedItem] = []
         self._unranked_events = 0
 
     def __len__(self) -> int:
@@ -44,15 +44,16 @@ class DecayedCounts:
         if len(self._weights) > 2 * self._max_items:
             self._weights = {kept: weight for weight, kept in self._best(self._max_items)}
 
-    def top(self, count: int) -> list[tuple[ItemId, float]]:
+    def top(self, count: int) -> list[RecommendedItem]:
         """Give the `count` (at most 1,000) heaviest items with their share of the heaviest one's weight, ties by item.
 
         The order is renewed every 100 events, so that it costs nothing a click.
         """
         if self._unranked_events >= min(_STALE_AFTER_EVENTS, len(self._weights)):
-            self._ranked, self._unranked_events = self._best(min(_RANKED_ITEMS, self._max_items)), 0
-        heaviest = self._ranked[0][0] if self._ranked else 1.0
-        return [(item_id, weight / heaviest) for weight, item_id in self._ranked[:count]]
+            best = self._best(min(_RANKED_ITEMS, self._max_items))
+            self._ranked = [RecommendedItem(item_id, weight / best[0][0]) for weight, item_id in best]
+            self._unranked_events = 0
+        return self._ranked[:count]
 
     def _best(self, count: int) -> list[tuple[float, ItemId]]:
         smallest = heapq.nsmallest(count, ((-weight, item_id) for item_id, weight in self._weights.items()))
@@ -93,7 +94,7 @@ class StreamPopularity:
     def top(self, location: str | None, count: int) -> list[RecommendedItem]:
         """Give the `count` most popular items at `location`, best first; None = over all."""
         counts = self._overall if location is None else self._by_location.get(location)
-        return [] if counts is None else [RecommendedItem(item_id, share) for item_id, share in counts.top(count)]
+        return [] if counts is None else counts.top(count)
 
     def age_ms(self, event_time_ms: int) -> int:
         """Tell how long before `event_time_ms` the latest counted event was."""
