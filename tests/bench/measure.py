@@ -67,7 +67,7 @@ class Bench:
             outputs = run.reader.read(run.target)
         times_ms = [record.time_ms for record in outputs]
         seconds = max(1, max(times_ms) - min(times_ms)) / 1000
-        return Throughput(len(outputs) / seconds, _answers(outputs) if subject.answers else Counter())
+        return Throughput(len(outputs) / seconds, answer_counts(outputs) if subject.answers else Counter())
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:
         """Send `clicks` at `rate` a second, and time all but those of the warm-up."""
@@ -80,7 +80,7 @@ class Bench:
             run.await_outputs(running, len(clicks), progress)
             inputs = [record for record in run.reader.read(run.source) if record.offset >= begins[record.partition]]
             outputs = run.reader.read(run.target)
-        return _latency(run.source, inputs, outputs)
+        return latency_of(run.source, inputs, outputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def _specs(topics: TopicSettings) -> list[TopicSpec]:
     return [*specs, changelog]
 
 
-def _answers(outputs: Sequence[LoggedRecord]) -> Counter[str]:
+def answer_counts(outputs: Sequence[LoggedRecord]) -> Counter[str]:
     """Count by tier and why no higher one answered, or by status where an event needs no answer."""
     counted: Counter[str] = Counter()
     for record in outputs:
@@ -151,9 +151,10 @@ def _answers(outputs: Sequence[LoggedRecord]) -> Counter[str]:
     return counted
 
 
-def _latency(source: str, inputs: Sequence[LoggedRecord], outputs: Sequence[LoggedRecord]) -> Latency:
+def latency_of(source: str, inputs: Sequence[LoggedRecord], outputs: Sequence[LoggedRecord]) -> Latency:
+    """Time each of `inputs`, records of the topic `source`, until the answer that carries its id."""
     by_id = {wire.decode_recommendation_set(record.value or b"").id: record for record in outputs}
     answered = [by_id[f"{source}-{record.partition}-{record.offset}"] for record in inputs]
     waits_ms = [output.time_ms - record.time_ms for record, output in zip(inputs, answered, strict=True)]
     p50, p95, p99 = (float(value) for value in np.percentile(waits_ms, [50, 95, 99]))
-    return Latency(len(inputs), p50, p95, p99, float(max(waits_ms)), _answers(answered))
+    return Latency(len(inputs), p50, p95, p99, float(max(waits_ms)), answer_counts(answered))
