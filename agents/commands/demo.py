@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import structlog
 from rich.console import Console
 
 from schemas.errors import InsessionError, UsageError
@@ -91,6 +92,7 @@ def command(
     from agents.demo.source import ShopOptions  # noqa: PLC0415
     from agents.demo.tables import report_table  # noqa: PLC0415
 
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
     console = Console(stderr=json_path == STDOUT)
     with Interruption() as interruption:
         try:

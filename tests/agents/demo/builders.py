@@ -1,0 +1,81 @@
+"""Clicks and answers with only what a test cares about."""
+
+from datetime import UTC, datetime
+
+from agents.demo.scoreboard import Place, SentInput
+from schemas.events import ClickEvent, EventType
+from schemas.ids import EventId, ItemId, SessionId, VisitorId
+from schemas.records import IntentSignal, RecommendationSet, RecommendedItem, Status, Tier
+from session_model.generated_shop.truth import Truth
+
+FIRST = Place(0, 0)
+_TIME = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def click(
+    item: str | None = "a", *, visitor: str = "v", event_type: EventType = "view", time_ms: int = 10_000
+) -> ClickEvent:
+    """Make a click."""
+    return ClickEvent(
+        visitor_id=VisitorId(visitor),
+        event_type=event_type,
+        event_time=time_ms,
+        item_id=None if item is None else ItemId(item),
+    )
+
+
+def answer(
+    items: str = "",
+    *,
+    session: str = "s",
+    status: Status = "answered",
+    place: Place = FIRST,
+    tier: Tier = "model",
+) -> RecommendationSet:
+    """Make an answer; each letter of `items` is an item."""
+    return RecommendationSet(
+        id=f"clickstream-{place.partition}-{place.offset}",
+        status=status,
+        visitor_id=VisitorId("v"),
+        event_id=EventId("e"),
+        event_time=_TIME,
+        session_id=SessionId(session),
+        items=[RecommendedItem(item_id=ItemId(item), score=1.0) for item in items],
+        tier=tier if items else None,
+        reason=None if tier == "model" else "deadline",
+    )
+
+
+def signal(probability: float | None, place: Place = FIRST) -> IntentSignal:
+    """Make an intent signal."""
+    return IntentSignal(
+        id=f"clickstream-{place.partition}-{place.offset}",
+        visitor_id=VisitorId("v"),
+        session_id=SessionId("s"),
+        event_id=EventId("e"),
+        event_time=_TIME,
+        prefix_length=1,
+        purchase_status="unavailable" if probability is None else "calibrated",
+        purchase_probability=probability,
+        pattern="browsing",
+    )
+
+
+def sent(
+    item: str = "a", *, place: Place = FIRST, time_ms: int = 1_000, purchase_follows: bool | None = None
+) -> SentInput:
+    """Make an input; with truth if `purchase_follows` is given."""
+    truth = None
+    if purchase_follows is not None:
+        truth = Truth(
+            event_id=EventId("e"),
+            session_number=1,
+            intent="browse",
+            purchase_follows=purchase_follows,
+            next_item_id=None,
+            is_bot=False,
+            is_duplicate=False,
+            is_late=False,
+            flash_sale=None,
+        )
+    return SentInput(place, time_ms, click(item), truth)

@@ -1,0 +1,114 @@
+"""The demo end to end, on a tiny shop: broker, server and worker as they ship."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from rich.console import Console
+
+from agents.demo.interruption import Interruption
+from agents.demo.run import DemoOptions, run_demo
+from agents.demo.source import ShopOptions
+from schemas import wire
+from session_model.generated_shop.settings import ShopSettings
+
+pytestmark = pytest.mark.slow
+
+PATIENCE_SECONDS = 200
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A finished run: what `--json` says, where it wrote, what it printed."""
+
+    report: dict[str, Any]
+    run_dir: Path
+    printed: str
+
+    @property
+    def models(self) -> Path:
+        """The one models directory that it made."""
+        (models,) = (self.run_dir / "models").iterdir()
+        return models
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Run the demo once, training included."""
+    run_dir = tmp_path_factory.mktemp("demo")
+    shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=4_000)
+    options = DemoOptions(source=shop, speed=20.0, seconds=5.0, run_dir=run_dir)
+    printed = io.StringIO()
+    with Interruption() as interruption:
+        result = run_demo(options, Console(file=printed, width=200), interruption)
+    return Ran(json.loads(result.encoded()), run_dir, printed.getvalue())
+
+
+def test_every_event_has_exactly_one_record(ran: Ran) -> None:
+    """Nothing is lost, nothing comes twice, and the statuses add up to the inputs."""
+    report = ran.report
+    assert report["events_in"] > 100
+    assert (report["lost"], report["duplicate_ids"]) == (0, 0)
+    assert sum(report["records"].values()) + report["dead_lettered"] == report["events_in"]
+
+
+def test_every_answer_has_a_tier_and_the_model_gives_some(ran: Ran) -> None:
+    """Answers are those of what is answered at all: duplicates, replays and ends have none."""
+    report = ran.report
+    unanswered = {"duplicate", "replayed", "ended"}
+    answers = sum(count for status, count in report["records"].items() if status not in unanswered)
+    assert sum(report["answers_by_tier"].values()) == answers
+    assert report["answers_by_tier"]["model"] > 0
+
+
+def test_scores_are_there_and_are_shares(ran: Ran) -> None:
+    """Hit rates of both sides over the same targets, intent against the truth, latency in order."""
+    rates, latency = ran.report["hit_rate_at_20"], ran.report["latency_seconds"]
+    assert rates["targets"] > 0
+    assert 0 <= rates["popular"] <= 1
+    assert 0 < rates["model"] <= 1
+    assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
+    assert ran.report["events_per_second"] > 0
+    assert ran.report["intent"]["signals"] > 0
+
+
+def test_the_recommendations_are_left_in_a_file(ran: Ran) -> None:
+    """One RecommendationSet a line, as many as were counted."""
+    lines = (ran.run_dir / "recommendations.jsonl").read_bytes().splitlines()
+    assert len({wire.decode_recommendation_set(line).id for line in lines}) == sum(ran.report["records"].values())
+
+
+def test_what_was_fed_and_trained_on_is_said(ran: Ran) -> None:
+    """A person need not guess what the figures are figures of."""
+    assert "simulated shoppers" in ran.printed
+    assert "trained on the first 4,000 events" in ran.printed
+    assert list(ran.run_dir.glob("state-*")) == []
+
+
+def test_ctrl_c_ends_a_log_with_the_table_and_no_orphan(ran: Ran, tmp_path: Path) -> None:
+    """The model of another run is taken, the report says that it was interrupted, and the exit code is 0."""
+    log = ran.run_dir / "training" / f"{ran.models.name}.jsonl.gz"
+    command = [sys.executable, "-m", "agents", "demo", "--events", str(log), "--format", "jsonl", "--speed", "5"]
+    command += ["--models", str(ran.models), "--run-dir", str(tmp_path / "run"), "--json", "-"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stderr is not None
+        seen = next(line for line in demo.stderr if "in flight" in line or "insession:" in line)
+        children = psutil.Process(demo.pid).children(recursive=True)
+        os.kill(demo.pid, signal.SIGINT)
+        output, errors = demo.communicate(timeout=PATIENCE_SECONDS)
+    assert "in flight" in seen
+    assert demo.returncode == 0, errors
+    report = json.loads(output)
+    assert (report["was_interrupted"], report["lost"]) == (True, 0)
+    assert "what was seen until the interruption" in errors
+    assert "Traceback" not in errors
+    assert len(children) >= 3
+    assert psutil.wait_procs(children, timeout=PATIENCE_SECONDS)[1] == []
