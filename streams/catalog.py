@@ -1,13 +1,12 @@
 """Every worker's own view of the compacted catalog topic: availability, title, category, price, location."""
 
 import threading
-import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
-import msgspec
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas import wire
 from schemas.ids import ItemId
@@ -16,16 +15,18 @@ from schemas.records import CatalogItem
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2
+_METADATA_SECONDS = 1.0
 
 
 class Catalog:
-    """The items as the shop last described them.
+    """The items as the shop last described them; one thread may write while others read.
 
     require_catalog: True = an item without a record is not recommended; False = it is allowed everywhere.
     """
 
     def __init__(self, *, require_catalog: bool = False) -> None:
         self._items: dict[ItemId, CatalogItem] = {}
+        self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
 
     def __len__(self) -> int:
@@ -50,24 +51,29 @@ class Catalog:
 
     def available_items(self, at_most: int) -> list[ItemId]:
         """Name the first available items in the order in which the shop described them."""
-        found: list[ItemId] = []
-        for item_id, item in self._items.items():
-            if item.available and len(found) < at_most:
-                found.append(item_id)
-        return found
+        with self._lock:
+            return list(islice((item_id for item_id, item in self._items.items() if item.available), at_most))
 
     def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one catalog record; a null value removes the item, an unreadable one changes nothing."""
+        """Take in one catalog record; a null value removes the item, an unreadable one changes nothing.
+
+        The key must be the item's id: compaction and tombstones go by it.
+        """
         item_id = ItemId((key or b"").decode(errors="replace"))
-        if not value:
-            self._items.pop(item_id, None)
+        if value is None:
+            with self._lock:
+                self._items.pop(item_id, None)
             return
         try:
             item = wire.decode_catalog_item(value)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, nesting without end
             log.warning("catalog_record_unreadable", item_id=item_id, error=str(error))
             return
-        self._items[item.item_id] = item
+        if item.item_id != item_id:
+            log.warning("catalog_key_mismatch", item_id=item.item_id, key=item_id)
+            return
+        with self._lock:
+            self._items[item_id] = item
 
 
 class CatalogFollower:
@@ -98,7 +104,7 @@ class CatalogFollower:
     def stop(self) -> None:
         """Stop reading and wait for the thread."""
         self._stopping.set()
-        if self._thread.is_alive():
+        if self._thread.ident is not None:
             self._thread.join()
 
     def _follow(self) -> None:
@@ -123,12 +129,22 @@ class CatalogFollower:
             consumer.close()
 
     def _assign(self, consumer: Any) -> list[int]:
+        """Assign every partition of the topic, as soon as the brokers show it; [] = told to stop before."""
         while not self._stopping.is_set():
-            topic = consumer.list_topics(self._topic, timeout=5).topics.get(self._topic)
-            if topic is not None and topic.error is None and topic.partitions:
-                partitions = sorted(topic.partitions)
+            partitions = self._partitions(consumer)
+            if partitions:
                 consumer.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in partitions])
                 return partitions
-            log.warning("catalog_topic_missing", topic=self._topic)
-            time.sleep(_POLL_SECONDS)
+            self._stopping.wait(_METADATA_SECONDS)
         return []
+
+    def _partitions(self, consumer: Any) -> list[int]:
+        try:
+            topic = consumer.list_topics(self._topic, timeout=_METADATA_SECONDS).topics.get(self._topic)
+        except KafkaException as error:
+            log.warning("catalog_brokers_do_not_answer", topic=self._topic, error=str(error))
+            return []
+        if topic is None or topic.error is not None or not topic.partitions:
+            log.warning("catalog_topic_missing", topic=self._topic)
+            return []
+        return sorted(topic.partitions)
