@@ -1,0 +1,153 @@
+import os
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mode import CrashingSupervisor
+from prometheus_client import CollectorRegistry
+
+from schemas.errors import UsageError
+from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, StreamSettings, create_app, raw_topic, state_table
+from streams.metrics import DeliveryMetrics
+from streams.strict import StateTable, StrictTransport
+from streams.topics import TopicSettings
+from streams.window import OutputRecord
+
+
+@pytest.fixture
+def app_of(tmp_path: Path) -> Callable[..., InsessionApp]:
+    """Make an app that never connects, with these settings."""
+
+    def make(topics: TopicSettings | None = None, **settings: Any) -> InsessionApp:
+        stream_settings = StreamSettings(**{"brokers": "127.0.0.1:1", "datadir": tmp_path} | settings)
+        app = create_app(stream_settings, topics or TopicSettings(), DeliveryMetrics(CollectorRegistry()))
+        app.finalize()
+        return app
+
+    return make
+
+
+async def test_the_app_has_strict_delivery(app_of: Callable[..., InsessionApp]) -> None:
+    """Transport and table are the strict ones, every replica acknowledges, and an agent that fails ends the worker."""
+    app = app_of()
+    assert isinstance(app.transport, StrictTransport)
+    assert app.conf.Table is StateTable
+    assert app.conf.agent_supervisor is CrashingSupervisor
+    assert (app.conf.producer_acks, app.conf.consumer_auto_offset_reset) == (-1, "earliest")
+    assert app.conf.stream_wait_empty
+
+
+async def test_the_group_stands_behind_the_prefix(app_of: Callable[..., InsessionApp]) -> None:
+    """Two deployments on one cluster share neither commits nor changelogs."""
+    assert app_of(TopicSettings(prefix="shop."), group="live").conf.id == "shop.live"
+
+
+async def test_every_broker_is_known(app_of: Callable[..., InsessionApp]) -> None:
+    """A list of brokers may have spaces."""
+    brokers = app_of(brokers="one:9092, two:9093").conf.broker_consumer
+    assert [(url.host, url.port) for url in brokers] == [("one", 9092), ("two", 9093)]
+
+
+async def test_changelogs_are_replicated_as_the_topics_are(app_of: Callable[..., InsessionApp]) -> None:
+    """State is as safe as its input; Faust's own default is one replica."""
+    app = app_of(TopicSettings(partitions=12, replication=3))
+    assert (app.conf.topic_replication_factor, app.conf.topic_partitions) == (3, 12)
+
+
+async def test_state_is_not_served_over_http(app_of: Callable[..., InsessionApp]) -> None:
+    """The web port listens on loopback and hands out no table."""
+    app = app_of()
+    assert (app.conf.web_host, app.conf.web_tables_enabled) == ("127.0.0.1", False)
+
+
+@pytest.mark.parametrize("is_mock_broker", [True, False])
+async def test_only_a_real_broker_is_asked_to_make_changelogs(
+    app_of: Callable[..., InsessionApp], *, is_mock_broker: bool
+) -> None:
+    """The embedded broker cannot create topics; they appear when asked for."""
+    assert app_of(is_mock_broker=is_mock_broker).conf.topic_allow_declare is not is_mock_broker
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({"send_timeout": timedelta(seconds=90)}, "send_timeout.*rebalance_timeout"),
+        ({"window_span": 0}, "window_span"),
+        ({"control_window_span": 0}, "control_window_span"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], names: str) -> None:
+    """A revocation waits for what is unacknowledged, so a send must time out before it; a window holds at least one."""
+    with pytest.raises(UsageError, match=names):
+        StreamSettings(**wrong)
+
+
+async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
+    """Decoding is ours, so that a bad record is ours to dead-letter."""
+    topic = raw_topic(app_of(), "a", "b")
+    assert list(topic.topics) == ["a", "b"]
+    assert (topic.key_serializer, topic.value_serializer) == ("raw", "raw")
+
+
+async def test_the_state_table_is_bounded_in_memory(app_of: Callable[..., InsessionApp]) -> None:
+    """The table is the strict one, its RocksDB cache is ours, and Faust's index of keys has a limit."""
+    app = app_of()
+    table: Any = state_table(app, StreamSettings(rocksdb_cache_bytes=4 << 20), "visitors", 4)
+    assert isinstance(table, StateTable)
+    options = table.data.rocksdb_options
+    assert (options.block_cache_size, options.write_buffer_size) == (4 << 20, 2 << 20)
+    assert table.data._key_index.limit == 1000
+
+
+async def test_the_sink_sends_as_told(app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Topic, key, value, partition and headers reach the producer, and its acknowledgement is handed out."""
+    sink = KafkaSink(app_of(), ["out"])
+    sent: list[dict[str, Any]] = []
+
+    async def send(**given: Any) -> str:
+        sent.append(given)
+        return "acknowledgement"
+
+    monkeypatch.setattr(sink._topics["out"], "send", send)
+    assert await sink.send(OutputRecord("out", b"k", b"v", (("h", b"1"),), 3)) == "acknowledgement"
+    assert sent == [{"key": b"k", "value": b"v", "partition": 3, "headers": [("h", b"1")]}]
+
+
+async def test_abort_ends_the_process_with_the_message(
+    app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, and the last line says why."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    app_of().abort(UsageError("the topic is another one"))
+    assert codes == [EXIT_ABORTED] == [1]
+    assert capsys.readouterr().err.splitlines()[-1] == "insession: the topic is another one"
+
+
+async def test_resources_live_from_before_the_consumer_until_after_it(app_of: Callable[..., InsessionApp]) -> None:
+    """They are opened in order at start, and closed in reverse at shutdown."""
+    events: list[str] = []
+
+    @asynccontextmanager
+    async def resource(name: str) -> Any:
+        events.append(f"open {name}")
+        yield
+        events.append(f"close {name}")
+
+    app = app_of()
+    app.consumer = SimpleNamespace(beacon=app.beacon)  # the real one brings a thread and its loop
+    app.resources = (resource("a"), resource("b"))
+    await app.on_start()
+    assert events == ["open a", "open b"]
+    await app.on_shutdown()
+    assert events == ["open a", "open b", "close b", "close a"]
+
+
+async def test_an_app_that_never_started_can_be_shut_down(app_of: Callable[..., InsessionApp]) -> None:
+    """A signal that comes before the start is no error."""
+    await app_of().on_shutdown()
