@@ -1,6 +1,7 @@
 """The visitors' states with the index of when each is due for a tick: over Faust's table, or over a dict in replay."""
 
 from collections.abc import Awaitable
+from itertools import islice
 from typing import Any, Protocol
 
 from agents.pipeline import Pipeline, StateWrite
@@ -8,7 +9,12 @@ from schemas.state import NEVER_MS, InputPosition, read_header
 from streams.expiry import ExpiryIndex
 from streams.window import OutputRecord
 
-MAX_CLOSINGS_A_TICK = 1000
+MAX_WRITES_A_TICK = 100
+MAX_READS_A_TICK = 1000
+"""Clicks wait for a tick: it ends some sessions, and what is left over is due at the next one.
+
+The visitors whose session one of the latest ticks has ended come first, so a repeated tick finds all of its own.
+"""
 
 
 class StateStore(Protocol):
@@ -85,17 +91,22 @@ class VisitorStates:
 
         only_repeat: emit again what this very tick has ended once, and end nothing new.
         """
+        partition, until_ms = position.partition, -1 if only_repeat else stream_time_ms
+        writes: list[StateWrite] = []
         records: list[OutputRecord] = []
-        written: list[Awaitable[Any]] = []
-        for key in self.expiry.take_due(position.partition, stream_time_ms, MAX_CLOSINGS_A_TICK):
+        waiting: list[tuple[bytes, int]] = []
+        for key in islice(self.expiry.take_due(partition, stream_time_ms), MAX_READS_A_TICK):
             stored = self._store.get(key)
             if stored is None:
                 continue
-            result = pipeline.tick(key, stored, position, -1 if only_repeat else stream_time_ms)
-            if result is None:
-                self.expiry.schedule(position.partition, key, read_header(stored).due_ms)
+            result = pipeline.tick(key, stored, position, until_ms)
+            if result is None:  # ended by an earlier tick that may yet be replayed; it must not keep others from ending
+                waiting.append((key, read_header(stored).due_ms))
                 continue
-            write, closings = result
-            written.append(self.write(position.partition, write))
-            records += closings
-        return records, written
+            writes.append(result[0])
+            records += result[1]
+            if len(writes) == MAX_WRITES_A_TICK:
+                break
+        for key, due_ms in waiting:
+            self.expiry.schedule(partition, key, due_ms)
+        return records, [self.write(partition, write) for write in writes]

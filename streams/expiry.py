@@ -1,7 +1,7 @@
 """When each visitor is due for a tick, in memory and a partition at a time; rebuilt from the state after recovery."""
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from schemas.state import NEVER_MS, StateHeader
@@ -72,15 +72,13 @@ class ExpiryIndex:
         index = self._partitions.get(partition)
         return index is not None and self._settle(index) and index.heap[0][0] <= until_ms
 
-    def take_due(self, partition: int, until_ms: int, at_most: int) -> list[bytes]:
-        """Take the visitors due at `until_ms`, earliest first; the caller schedules each again."""
-        index = self._partitions.get(partition)
-        taken: list[bytes] = []
-        while index is not None and len(taken) < at_most and self._settle(index) and index.heap[0][0] <= until_ms:
+    def take_due(self, partition: int, until_ms: int) -> Iterator[bytes]:
+        """Take the visitors that are due at `until_ms`, earliest first; the caller schedules each again, afterwards."""
+        while self.has_due(partition, until_ms):
+            index = self._partitions[partition]
             _, key = heapq.heappop(index.heap)
             del index.due_ms[key]
-            taken.append(key)
-        return taken
+            yield key
 
     @staticmethod
     def _settle(index: _Partition) -> bool:
