@@ -1,12 +1,12 @@
 """What must be true of the topics before a worker subscribes: they exist as expected, and are those of the state."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from confluent_kafka import TopicCollection
+import msgspec
+from confluent_kafka import KafkaException, TopicCollection
 
 from agents.settings import Settings
 from schemas.errors import InsessionError
@@ -24,7 +24,7 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
     if not settings.kafka.is_mock_broker:  # it can neither describe nor recreate a topic
         try:
             await asyncio.to_thread(check_topics, settings)
-        except InsessionError as error:
+        except (InsessionError, OSError) as error:
             app.abort(error)
     yield
 
@@ -35,10 +35,12 @@ def check_topics(settings: Settings) -> None:
     if problems := check(admin, topic_specs(settings.topics)):
         raise TopicsError("\n".join(["the topics are not what the worker expects:", *(p.message for p in problems)]))
     inputs = [settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
-    described = admin.describe_topics(TopicCollection(inputs), request_timeout=_TIMEOUT_SECONDS)
-    compare_topic_ids(
-        settings.kafka.datadir, {name: str(future.result().topic_id) for name, future in described.items()}
-    )
+    try:
+        described = admin.describe_topics(TopicCollection(inputs), request_timeout=_TIMEOUT_SECONDS)
+        topic_ids = {name: str(future.result().topic_id) for name, future in described.items()}
+    except KafkaException as error:
+        raise TopicsError(f"the brokers do not describe {', '.join(inputs)}: {error.args[0].str()}") from error
+    compare_topic_ids(settings.kafka.datadir, topic_ids)
 
 
 def compare_topic_ids(datadir: Path, topic_ids: dict[str, str]) -> None:
@@ -47,7 +49,13 @@ def compare_topic_ids(datadir: Path, topic_ids: dict[str, str]) -> None:
     A topic that was deleted and made anew has another id, and offsets that mean something else.
     """
     file = datadir / _IDS_FILE
-    known: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    try:
+        known = msgspec.json.decode(file.read_bytes(), type=dict[str, str]) if file.exists() else {}
+    except ValueError as error:
+        raise InsessionError(
+            f"{file} cannot be read ({error}): delete it if the topics are those that the state in {datadir} was made "
+            "from, else empty the folder"
+        ) from error
     for name, topic_id in topic_ids.items():
         if known.get(name, topic_id) != topic_id:
             raise TopicChangedError(
@@ -55,4 +63,6 @@ def compare_topic_ids(datadir: Path, topic_ids: dict[str, str]) -> None:
                 "other events. Start over with another kafka.group and an empty kafka.datadir, or restore the topic"
             )
     datadir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(known | topic_ids, indent=2))
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.write_bytes(msgspec.json.encode(known | topic_ids))
+    unfinished.replace(file)

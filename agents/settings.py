@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import structlog
 
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
@@ -21,8 +22,11 @@ from streams.app import StreamSettings
 from streams.sessionizer import SessionRules
 from streams.topics import TopicSettings
 
+log = structlog.get_logger(__name__)
+
 ENVIRONMENT_PREFIX = "INSESSION_"
 _FILE_VARIABLE = "INSESSION_CONFIG"
+DEMO_SECRET = "insession"  # noqa: S105 - known to everybody, so the worker warns where it is in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class ClickstreamSettings:
 
     mapping: FieldMapping = field(default_factory=FieldMapping)
     freshness_budget: timedelta = timedelta(milliseconds=500)
-    pseudonym_secret: str = "insession"  # noqa: S105 - a default for the demo; the worker warns about it
+    pseudonym_secret: str = field(default=DEMO_SECRET, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +78,25 @@ def load_settings(
     if file is None and _FILE_VARIABLE in environment:
         file = Path(environment[_FILE_VARIABLE])
     merged: dict[str, Any] = {}
-    if file is not None:
-        _merge(merged, _read(file), origin=str(file))
-    _merge(merged, _from_environment(environment), origin="the environment")
-    _merge(merged, overrides or {}, origin="the command line")
+    given: dict[str, Mapping[str, Any]] = {} if file is None else {f"settings file {file}": _read(file)}
+    given |= {"the environment": _from_environment(environment), "the command line": overrides or {}}
+    for origin, values in given.items():
+        _check_names(values, Settings, origin=origin)
+        _merge(merged, values)
     try:
         return msgspec.convert(merged, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
         raise UsageError(f"settings: {error}") from error
+
+
+def report_settings(settings: Settings) -> None:
+    """Log what is in force, without secrets; warn where one of them is no secret."""
+    log.info("settings", **{section.name: repr(getattr(settings, section.name)) for section in fields(settings)})
+    if settings.clickstream.pseudonym_secret == DEMO_SECRET:
+        log.warning(
+            "pseudonyms_can_be_guessed",
+            remedy="set clickstream.pseudonym_secret (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET) alike on all workers",
+        )
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -95,43 +110,46 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in environment.items():
+    for name, value in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
             *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
             target = found
             for section in sections:
                 target = target.setdefault(section, {})
+                if not isinstance(target, dict):
+                    raise UsageError(f"the environment: {name} names a key inside a value; unset one of the two")
             target[key] = value
     return found
 
 
-def _merge(into: dict[str, Any], new: Mapping[str, Any], *, origin: str) -> None:
-    _check_names(new, Settings, origin=origin, path="")
+def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
     for key, value in new.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge_plain(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _merge_plain(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge_plain(into[key], value)
+            _merge(into[key], value)
         else:
             into[key] = value
 
 
-def _check_names(new: Mapping[str, Any], section: Any, *, origin: str, path: str) -> None:
+def _check_names(new: Mapping[str, Any], section: Any, *, origin: str, path: str = "") -> None:
     """Refuse a key that no section defines: a typo must not be a default in silence."""
-    known = {known_field.name: known_field.type for known_field in fields(section)}
+    known = _keys(section)
     for key, value in new.items():
         if key not in known:
             raise UsageError(f"{origin}: no setting {path}{key}; known here: {', '.join(sorted(known))}")
-        if is_dataclass(known[key]):
+        if _is_section(known[key]):
             if not isinstance(value, Mapping):
                 raise UsageError(f"{origin}: {path}{key} is a section, found {value!r}")
             _check_names(value, known[key], origin=origin, path=f"{path}{key}.")
+
+
+def _is_section(setting: Any) -> bool:
+    return is_dataclass(setting) or setting is FieldMapping
+
+
+def _keys(section: Any) -> dict[str, Any]:
+    """Give the type of each key of a section."""
+    found = msgspec.structs.fields(section) if section is FieldMapping else fields(section)
+    return {one.name: one.type for one in found}
 
 
 def _decode(target: type, value: Any) -> Any:

@@ -7,10 +7,12 @@ import click
 import mode.loop
 
 
-@click.command(epilog="Example: insession worker --brokers 127.0.0.1:9092 --serving 127.0.0.1:8500 --models ./models")
+@click.command(epilog="Example: insession worker --brokers 127.0.0.1:9092 --serving 127.0.0.1:8500")
 @click.option("--brokers", help="host:port of the brokers, comma separated.  [default: 127.0.0.1:9092]")
 @click.option("--serving", help="host:port of TF Serving's gRPC API.  [default: 127.0.0.1:8500]")
-@click.option("--models", type=click.Path(path_type=Path), help="Directory that TF Serving loads releases from.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), help="Directory with <version>/.  [default: models/session_gru]"
+)
 @click.option("--prefix", help="Prefix of topics, group and changelogs.")
 @click.option("--partitions", type=click.IntRange(min=1), help="Partitions of the topics.  [default: 8]")
 @click.option("--replication", type=click.IntRange(min=1), help="Replicas of the topics; 1 on a single node.")
@@ -27,11 +29,13 @@ def command(config: Path | None, log_level: str, **options: Any) -> None:
     import faust  # noqa: PLC0415 - after the loop is chosen
 
     from agents.logs import configure_logs  # noqa: PLC0415
-    from agents.settings import load_settings  # noqa: PLC0415
+    from agents.settings import load_settings, report_settings  # noqa: PLC0415
     from agents.worker import build_worker  # noqa: PLC0415
 
     configure_logs(log_level)
-    app = build_worker(load_settings(_overrides(options), file=config))
+    settings = load_settings(_overrides(options), file=config)
+    report_settings(settings)
+    app = build_worker(settings)
     faust.Worker(app, loglevel=log_level.lower(), override_logging=False, quiet=True).execute_from_commandline()
 
 

@@ -1,0 +1,164 @@
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from agents.settings import DEMO_SECRET, Settings, load_settings, report_settings
+from schemas.errors import UsageError
+
+
+def settings_of(
+    tmp_path: Path,
+    toml: str = "",
+    environment: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Settings:
+    """Load settings from a file, an environment and options."""
+    file = tmp_path / "insession.toml"
+    file.write_text(toml)
+    return load_settings(overrides, file=file, environment=environment or {})
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    """Without file, environment and options the sections' own defaults hold."""
+    assert load_settings(environment={}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "overrides", "group"),
+    [
+        ("", {}, {}, "insession"),
+        ("f", {}, {}, "f"),
+        ("f", {"INSESSION_KAFKA__GROUP": "e"}, {}, "e"),
+        ("f", {"INSESSION_KAFKA__GROUP": "e"}, {"kafka": {"group": "o"}}, "o"),
+        ("f", {}, {"kafka": {"group": "o"}}, "o"),
+    ],
+)
+def test_the_nearest_source_wins(
+    tmp_path: Path, toml: str, environment: dict[str, str], overrides: dict[str, dict[str, Any]], group: str
+) -> None:
+    """Default < file < environment < options, and a source takes away no other key of the section."""
+    text = f'[kafka]\nbrokers = "kept:1"\ngroup = "{toml}"\n' if toml else '[kafka]\nbrokers = "kept:1"\n'
+    kafka = settings_of(tmp_path, text, environment, overrides).kafka
+    assert (kafka.group, kafka.brokers) == (group, "kept:1")
+
+
+def test_the_environment_names_the_file(tmp_path: Path) -> None:
+    """`INSESSION_CONFIG` is read where no file is given."""
+    file = tmp_path / "s.toml"
+    file.write_text('[kafka]\ngroup = "from-file"\n')
+    assert load_settings(environment={"INSESSION_CONFIG": str(file)}).kafka.group == "from-file"
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "message"),
+    [
+        ("[kafka]\nbroker = 1", {}, r"insession\.toml: no setting kafka\.broker; known here: brokers, "),
+        ("[kafak]", {}, r"insession\.toml: no setting kafak; known here: catalog, clickstream, "),
+        ("kafka = 1", {}, r"insession\.toml: kafka is a section, found 1"),
+        ("[clickstream.mapping]\ntime_formt = 'unix_s'", {}, r"no setting clickstream\.mapping\.time_formt; .*paths"),
+        ("[clickstream.mapping.paths]\nitem = 'x'", {}, "'item' is no field of a click"),
+        ("", {"INSESSION_KAFKA__BROKER": "x"}, r"the environment: no setting kafka\.broker; "),
+        ("", {"INSESSION_KAFKA__BROKERS__X": "x", "INSESSION_KAFKA__BROKERS": "y"}, "INSESSION_KAFKA__BROKERS__X"),
+    ],
+)
+def test_a_typo_names_key_and_origin(tmp_path: Path, toml: str, environment: dict[str, str], message: str) -> None:
+    """A key that nobody reads is refused; it must not be a default in silence."""
+    with pytest.raises(UsageError, match=message):
+        settings_of(tmp_path, toml, environment)
+
+
+def test_a_typo_of_the_options_names_them(tmp_path: Path) -> None:
+    """The command line is an origin too."""
+    with pytest.raises(UsageError, match=r"the command line: no setting topics\.prefx"):
+        settings_of(tmp_path, overrides={"topics": {"prefx": "a"}})
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("5", 5.0), ("0.5", 0.5), ('"PT5S"', 5.0), ('"PT1M30S"', 90.0), ('"7"', 7.0)]
+)
+def test_a_duration_is_seconds_or_iso_8601(tmp_path: Path, given: str, seconds: float) -> None:
+    """Numbers, numeric strings and ISO-8601 durations are all read."""
+    settings = settings_of(tmp_path, f"[catalog]\nstart_timeout = {given}\n")
+    assert settings.catalog.start_timeout == timedelta(seconds=seconds)
+
+
+def test_the_environments_strings_become_what_the_setting_is(tmp_path: Path) -> None:
+    """Numbers, booleans, durations and paths are read from strings."""
+    environment = {
+        "INSESSION_KAFKA__WEB_PORT": "6070",
+        "INSESSION_KAFKA__TICK_INTERVAL": "0.2",
+        "INSESSION_KAFKA__DATADIR": "/data/insession",
+        "INSESSION_CATALOG__REQUIRE_CATALOG": "true",
+        "INSESSION_TEST_BROKERS": "not a setting: one underscore",
+    }
+    settings = settings_of(tmp_path, environment=environment)
+    assert (settings.kafka.web_port, settings.kafka.tick_interval) == (6070, timedelta(milliseconds=200))
+    assert (settings.kafka.datadir, settings.catalog.require_catalog) == (Path("/data/insession"), True)
+
+
+@pytest.mark.parametrize(
+    ("toml", "path"),
+    [
+        ("[kafka]\nweb_port = 'x'", r"\$\.kafka\.web_port"),
+        ("[kafka]\nbrokers = 1", r"\$\.kafka\.brokers"),
+        ("[kafka]\ntick_interval = '5 s'", r"\$\.kafka\.tick_interval"),
+        ("[kafka]\ndatadir = 1", "Path is expected, found 1"),
+        ("[catalog]\nrequire_catalog = 'perhaps'", r"\$\.catalog\.require_catalog"),
+        ("[clickstream.mapping]\ntime_format = 'unix'", "time_format"),
+    ],
+)
+def test_a_wrong_type_names_the_key(tmp_path: Path, toml: str, path: str) -> None:
+    """What cannot be read as the setting's type is a usage error."""
+    with pytest.raises(UsageError, match=path):
+        settings_of(tmp_path, toml)
+
+
+def test_contradicting_settings_are_a_usage_error(tmp_path: Path) -> None:
+    """What a section refuses reaches the command line as it is."""
+    with pytest.raises(UsageError, match="send_timeout"):
+        settings_of(tmp_path, "[kafka]\nsend_timeout = 200\n")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The message has the path and the reason."""
+    with pytest.raises(UsageError, match=r"none\.toml: No such file"):
+        load_settings(file=tmp_path / "none.toml", environment={})
+
+
+@pytest.mark.parametrize("content", [b"[kafka", b"\xff\xfe"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    """What is no TOML is a usage error."""
+    file = tmp_path / "bad.toml"
+    file.write_bytes(content)
+    with pytest.raises(UsageError, match=r"bad\.toml"):
+        load_settings(file=file, environment={})
+
+
+def test_the_mapping_is_read_from_toml(tmp_path: Path) -> None:
+    """A shop's own JSON is stated in the file."""
+    toml = """
+        [clickstream.mapping]
+        time_format = "unix_s"
+        [clickstream.mapping.paths]
+        visitor_id = "user.id"
+        [clickstream.mapping.values.event_type]
+        order = "purchase"
+    """
+    mapping = settings_of(tmp_path, toml).clickstream.mapping
+    assert (mapping.time_format, mapping.paths) == ("unix_s", {"visitor_id": "user.id"})
+    assert mapping.values == {"event_type": {"order": "purchase"}}
+
+
+@pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET, True), ("hidden-7", False)])
+def test_the_report_shows_settings_but_no_secret(secret: str, *, is_warned: bool) -> None:
+    """What is in force is logged without the secret; a warning says where the secret is the published default."""
+    settings = load_settings({"clickstream": {"pseudonym_secret": secret}, "kafka": {"group": "g"}}, environment={})
+    with structlog.testing.capture_logs() as logged:
+        report_settings(settings)
+    assert "group='g'" in logged[0]["kafka"]
+    assert "hidden-7" not in repr(logged) + repr(settings)
+    assert [entry["event"] for entry in logged] == ["settings"] + ["pseudonyms_can_be_guessed"] * is_warned
