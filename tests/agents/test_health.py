@@ -2,40 +2,134 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
-from agents.health import Health
+from agents.health import STUCK_AFTER_SECONDS, Health, add_pages
 from streams.metrics import DeliveryMetrics
 from streams.window import Windows
 
-
-class StartingConsumer:
-    """A consumer whose thread does not run yet."""
-
-    def assignment(self) -> set[TP]:
-        """Raise as Faust's consumer does."""
-        raise ConsumerNotStarted("Consumer thread not yet started")
+CLICKS = TP("clicks", 0)
 
 
-def consumer(*assigned: TP) -> Any:
-    """Make a consumer with an assignment."""
-    return SimpleNamespace(assignment=lambda: set(assigned))
+class FakeApp:
+    """An app with one partition, whose offsets the test decides; its pages can be asked."""
+
+    def __init__(self) -> None:
+        self.rebalancing = self.in_recovery = False
+        self.committed = {CLICKS: 10}
+        self.next: dict[TP, int] = {CLICKS: 10}
+        self.consumer = SimpleNamespace(
+            committed_offsets=lambda: dict(self.committed),
+            next_offset=self.next.get,
+            assignment=lambda: set(self.committed),
+        )
+        self.pages: dict[str, Any] = {}
+
+    def page(self, path: str) -> Any:
+        """Register a page."""
+        return lambda handler: self.pages.setdefault(path, handler)
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        """Ask for a page; gives status and text."""
+        web = SimpleNamespace(
+            text=lambda text, status: (status, text),
+            bytes=lambda content, content_type: (200, content.decode()) if content_type == "text/plain" else None,
+        )
+        answer: tuple[int, str] = await self.pages[path](web, None)
+        return answer
+
+
+class Watched:
+    """Health over a fake app, with its pages."""
+
+    def __init__(self) -> None:
+        self.app: Any = FakeApp()
+        self.registry = CollectorRegistry()
+        windows = Windows(lambda _: pytest.fail("no window is made by looking"))
+        self.health = Health(self.app, DeliveryMetrics(self.registry), windows)
+        add_pages(self.app, self.registry, self.health)
+
+    def age(self) -> float | None:
+        """Read the age of the committed offset."""
+        return self.registry.get_sample_value(
+            "insession_committed_offset_age_seconds", {"topic": "clicks", "partition": "0"}
+        )
+
+
+@pytest.fixture
+def watched() -> Watched:
+    """Make a worker's health."""
+    return Watched()
 
 
 @pytest.mark.parametrize(
-    ("app", "expected"),
+    ("passed", "is_alive"), [(0.0, True), (STUCK_AFTER_SECONDS, True), (STUCK_AFTER_SECONDS + 1, False)]
+)
+async def test_a_commit_that_stands_still_with_events_in_flight_is_stuck(
+    watched: Watched, passed: float, *, is_alive: bool
+) -> None:
+    """Longer than the bound, /healthz says for how long, with 503; the metric shows the age."""
+    watched.app.next[CLICKS] = 12
+    watched.health.observe(100.0)
+    watched.health.observe(100.0 + passed)
+    status, text = await watched.app.ask("/healthz")
+    assert status == (200 if is_alive else 503)
+    assert text == ("progressing" if is_alive else "a committed offset has stood still for 61 s with events in flight")
+    assert watched.age() == passed
+
+
+async def test_a_shop_where_nobody_clicks_is_no_standstill(watched: Watched) -> None:
+    """A commit that has reached the actor's offset may stand for ever, and is as young as the next click."""
+    for now in (0.0, 10_000.0):
+        watched.health.observe(now)
+    watched.app.next[CLICKS] = 11
+    watched.health.observe(10_001.0)
+    assert watched.age() == 1.0
+    assert (await watched.app.ask("/healthz"))[0] == 200
+
+
+async def test_a_commit_that_moves_is_progress(watched: Watched) -> None:
+    """A worker that lags but commits is alive."""
+    watched.app.next[CLICKS] = 500
+    for n in range(10):
+        watched.app.committed[CLICKS] = 10 + n
+        watched.health.observe(n * 50.0)
+    assert watched.health.alive() == (True, "progressing")
+
+
+async def test_a_partition_that_went_away_is_not_stuck(watched: Watched) -> None:
+    """Neither the probe nor the metric speaks of partitions that another worker has."""
+    watched.app.next[CLICKS] = 12
+    watched.health.observe(0.0)
+    watched.app.committed.clear()
+    watched.health.observe(1_000.0)
+    assert watched.age() is None
+    assert watched.health.alive()[0]
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "text"),
     [
-        ({"consumer": StartingConsumer()}, (False, "starting")),
-        ({"consumer": consumer()}, (False, "no partition assigned")),
-        ({"consumer": consumer(TP("clickstream", 0))}, (True, "answering")),
-        ({"consumer": consumer(TP("clickstream", 0)), "rebalancing": True}, (False, "rebalancing")),
-        ({"consumer": consumer(TP("clickstream", 0)), "in_recovery": True}, (False, "recovering state")),
+        ("rebalancing", True, "rebalancing"),
+        ("in_recovery", True, "recovering state"),
+        ("committed", {}, "no partition assigned"),
+        ("rebalancing", False, "answering"),
     ],
 )
-def test_a_worker_is_ready_only_with_partitions_at_rest(app: dict[str, Any], expected: tuple[bool, str]) -> None:
-    """From its first page on the worker says whether it answers clicks, and why not."""
-    state = SimpleNamespace(**({"rebalancing": False, "in_recovery": False} | app))
-    health = Health(state, DeliveryMetrics(CollectorRegistry()), Windows(lambda _topic: pytest.fail("no window")))  # type: ignore[arg-type]
-    assert health.ready() == expected
+async def test_ready_says_what_it_waits_for(watched: Watched, attribute: str, value: Any, text: str) -> None:
+    """A worker is ready when it answers clicks now; else the page says why not, with 503."""
+    setattr(watched.app, attribute, value)
+    assert await watched.app.ask("/readyz") == (200 if text == "answering" else 503, text)
+
+
+async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched) -> None:
+    """The page parses, and no label is made of visitors, sessions or items."""
+    watched.health.observe(0.0)
+    status, text = await watched.app.ask("/metrics")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+    assert status == 200
+    assert {"insession_events", "insession_in_flight_events", "insession_dead_letters"} <= families.keys()
+    assert labels <= {"status", "reason", "where", "topic", "partition", "le"}
