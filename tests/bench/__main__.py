@@ -22,7 +22,7 @@ from serving.embedded_process import EmbeddedServer
 from session_model.release import MODEL_NAME
 from streams.kafka_node import KafkaNode
 from tests.bench import programs
-from tests.bench.measure import WARM_UP_SECONDS, Bench, Throughput
+from tests.bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
 from tests.bench.release import trained_models
 from tests.bench.report import Report
 from tests.bench.traffic import Click, clicks
@@ -74,7 +74,7 @@ def measure(plan: Plan, models: Path, console: Console) -> Report:
         options = ServerOptions(models=models, port=0)
         server = stack.enter_context(EmbeddedServer(options, log_path=CACHE / "model-server.log"))
         served = programs.ModelServer(server.address, models / MODEL_NAME)
-        traffic = clicks(max(plan.events, round(plan.rate * (plan.seconds + WARM_UP_SECONDS))))
+        traffic = clicks(max(BACKLOG_WARM_UP + plan.events, round(plan.rate * (plan.seconds + WARM_UP_SECONDS))))
         return _take_turns(plan, Bench(node.address, plan.partitions), served, traffic, console)
 
 
@@ -95,10 +95,11 @@ def _take_turns(
             task = progress.add_task(description, total=total)
             return lambda done: progress.update(task, completed=done)
 
+        backlog = traffic[: BACKLOG_WARM_UP + plan.events]
         for number in range(1, plan.rounds + 1):
             for subject in subjects:
-                on_done = shown(f"round {number}: {subject.name}", plan.events)
-                throughput[subject.name].append(bench.throughput(subject, traffic[: plan.events], on_done))
+                on_done = shown(f"round {number}: {subject.name}", len(backlog))
+                throughput[subject.name].append(bench.throughput(subject, backlog, on_done))
         steady = traffic[: round(plan.rate * (plan.seconds + WARM_UP_SECONDS))]
         on_done = shown(f"{plan.rate:g} events/s: worker, model", len(steady))
         latency = bench.latency(programs.worker("worker, model", server, {}), steady, plan.rate, on_done)

@@ -1,7 +1,7 @@
-"""One measurement: fresh topics, a program, the events, and what the broker says of the outputs.
+"""One measurement: fresh topics, a program that is warm, the events, and what the broker says of the outputs.
 
-All figures are made of the broker's own append times of the output records (`LogAppendTime`), alike for every program:
-neither its start nor what it believes of itself is in them.
+An output counts when the broker appends it (`LogAppendTime` on the output topic), alike for every program: neither its
+start nor what it believes of itself is in a figure.
 """
 
 import tempfile
@@ -10,11 +10,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
+from confluent_kafka.admin import AdminClient
 
 from schemas import wire
 from streams.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
@@ -25,7 +25,10 @@ from tests.kafka.topic_log import LoggedRecord, TopicReader
 STUCK_SECONDS = 90.0
 POLL_SECONDS = 0.25
 WARM_UP_SECONDS = 5.0
-"""Of the steady rate: start-up, connections and first calls are no part of the latency."""
+"""Of a steady rate, before any measurement: start-up, connections and first calls are no part of it."""
+WARM_UP_RATE = 100.0
+"""Events a second before a backlog."""
+BACKLOG_WARM_UP = round(WARM_UP_RATE * WARM_UP_SECONDS)
 
 Progress = Callable[[int], object]
 """Hears how many events are done."""
@@ -33,7 +36,7 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Output records a second, between the first and the last append; answers counted by tier and reason."""
+    """Events a second from the first click's timestamp to the append of the last answer; answers by tier and reason."""
 
     events_per_second: float
     answers: Counter[str]
@@ -59,66 +62,75 @@ class Bench:
     partitions: int
 
     def throughput(self, subject: Subject, clicks: Sequence[Click], progress: Progress) -> Throughput:
-        """Let `subject` work off a backlog of `clicks`."""
-        with _Run.on(self) as run:
-            preload(self.brokers, run.source, clicks)
-            with Running(subject, run.place) as running:
-                run.await_outputs(running, len(clicks), progress)
-            outputs = run.reader.read(run.target)
-        times_ms = [record.time_ms for record in outputs]
-        seconds = max(1, max(times_ms) - min(times_ms)) / 1000
-        return Throughput(len(outputs) / seconds, answer_counts(outputs) if subject.answers else Counter())
+        """Let `subject`, warm and idle, work off a backlog that is written in a fraction of the time it takes.
+
+        The first `BACKLOG_WARM_UP` of `clicks` are for the warm-up.
+        """
+        with self._warm(subject, clicks[:BACKLOG_WARM_UP], WARM_UP_RATE) as run:
+            preload(self.brokers, run.source, clicks[BACKLOG_WARM_UP:])
+            run.await_outputs(len(clicks), progress)
+            inputs, outputs = run.measured()
+        seconds = (max(record.time_ms for record in outputs) - min(record.time_ms for record in inputs)) / 1000
+        return Throughput(len(inputs) / seconds, answer_counts(outputs) if subject.answers else Counter())
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:
         """Send `clicks` at `rate` a second, and time all but those of the warm-up."""
         warm_up = round(rate * WARM_UP_SECONDS)
-        with _Run.on(self) as run, Running(subject, run.place) as running:
-            feed(self.brokers, run.source, clicks[:warm_up], rate, progress)
-            run.await_outputs(running, warm_up, progress)
-            begins = run.reader.end_offsets(run.source)
+        with self._warm(subject, clicks[:warm_up], rate) as run:
             feed(self.brokers, run.source, clicks[warm_up:], rate, lambda sent: progress(warm_up + sent))
-            run.await_outputs(running, len(clicks), progress)
-            inputs = [record for record in run.reader.read(run.source) if record.offset >= begins[record.partition]]
-            outputs = run.reader.read(run.target)
+            run.await_outputs(len(clicks), progress)
+            inputs, outputs = run.measured()
         return latency_of(run.source, inputs, outputs)
+
+    @contextmanager
+    def _warm(self, subject: Subject, clicks: Sequence[Click], rate: float) -> Iterator["_Run"]:
+        """Start `subject` on topics of its own, and let it answer `clicks`; all is taken away at the end."""
+        admin = admin_client({"bootstrap.servers": self.brokers})
+        topics = TopicSettings(
+            prefix=f"bench-{uuid.uuid4().hex[:8]}-", partitions=self.partitions, replication=1, min_insync_replicas=1
+        )
+        with ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True))
+            reader = TopicReader(self.brokers, topics.prefix)
+            stack.callback(reader.close)
+            create(admin, _specs(topics))
+            stack.callback(_delete, admin, topics.prefix)
+            running = stack.enter_context(Running(subject, Place(self.brokers, topics, Path(folder))))
+            run = _Run(topics, running, reader)
+            feed(self.brokers, run.source, clicks, rate, lambda _: None)
+            run.await_outputs(len(clicks), lambda _: None)
+            run.begins.update({topic: reader.end_offsets(topic) for topic in (run.source, run.target)})
+            yield run
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Topics and a folder that live as long as one measurement."""
+    """One program on topics of its own. begins: by topic and partition, where the measured records begin."""
 
-    place: Place
+    topics: TopicSettings
+    running: Running
     reader: TopicReader
-
-    @classmethod
-    @contextmanager
-    def on(cls, bench: Bench) -> Iterator[Self]:
-        """Make them, and take them away at the end: no run shall carry another one's load."""
-        admin = admin_client({"bootstrap.servers": bench.brokers})
-        topics = TopicSettings(
-            prefix=f"bench-{uuid.uuid4().hex[:8]}-", partitions=bench.partitions, replication=1, min_insync_replicas=1
-        )
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)))
-            reader = TopicReader(bench.brokers, topics.prefix)
-            stack.callback(reader.close)
-            create(admin, _specs(topics))
-            yield cls(Place(bench.brokers, topics, folder), reader)
-            made = [name for name in admin.list_topics(timeout=15).topics if name.startswith(topics.prefix)]
-            for deleted in admin.delete_topics(made).values():
-                deleted.result()
+    begins: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @property
     def source(self) -> str:
         """The topic of the clicks."""
-        return self.place.topics.name(Topic.CLICKSTREAM)
+        return self.topics.name(Topic.CLICKSTREAM)
 
     @property
     def target(self) -> str:
         """The topic of the output records."""
-        return self.place.topics.name(Topic.RECOMMENDATIONS)
+        return self.topics.name(Topic.RECOMMENDATIONS)
 
-    def await_outputs(self, running: Running, number: int, progress: Progress) -> None:
+    def measured(self) -> tuple[list[LoggedRecord], list[LoggedRecord]]:
+        """Read the inputs and the outputs behind the warm-up."""
+        inputs, outputs = (
+            [record for record in self.reader.read(topic) if record.offset >= self.begins[topic][record.partition]]
+            for topic in (self.source, self.target)
+        )
+        return inputs, outputs
+
+    def await_outputs(self, number: int, progress: Progress) -> None:
         """Wait until `number` output records lie on the broker; raises InsessionError where none came for long."""
         done, moved_at = 0, time.monotonic()
         while done < number:
@@ -127,7 +139,14 @@ class _Run:
             if now_done > done:
                 done, moved_at = now_done, time.monotonic()
                 progress(done)
-            running.check(is_stuck=time.monotonic() - moved_at > STUCK_SECONDS)
+            self.running.check(is_stuck=time.monotonic() - moved_at > STUCK_SECONDS)
+
+
+def _delete(admin: AdminClient, prefix: str) -> None:
+    """Delete a run's topics, changelogs too: no run shall carry another one's load."""
+    made = [name for name in admin.list_topics(timeout=15).topics if name.startswith(prefix)]
+    for deleted in admin.delete_topics(made).values():
+        deleted.result()
 
 
 def _specs(topics: TopicSettings) -> list[TopicSpec]:

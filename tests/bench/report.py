@@ -35,7 +35,7 @@ class Report:
         table.add_column("answers")
         for name, figures in self.throughput.items():
             rates = _rates(figures)
-            ratios = [f"{self.ratio(name, baseline):.2f}" for baseline in BASELINES]
+            ratios = [f"{self.ratio(name, baseline):.3g}" for baseline in BASELINES]
             rounds = " ".join(f"{rate:.0f}" for rate in rates)
             table.add_row(name, f"{statistics.median(rates):.0f}", rounds, *ratios, _shares(figures[-1].answers))
         return table
@@ -80,4 +80,5 @@ def _rates(figures: Sequence[Throughput]) -> list[float]:
 
 
 def _shares(answers: Counter[str]) -> str:
-    return ", ".join(f"{name} {count / answers.total():.1%}" for name, count in answers.most_common())
+    """Name the two most frequent ones; the JSON has all."""
+    return ", ".join(f"{name} {count / answers.total():.1%}" for name, count in answers.most_common(2))
