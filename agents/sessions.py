@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
@@ -57,14 +58,20 @@ class SessionActor:
             work = Work(record.position.offset, answer, written, partial(self._acknowledge, event, record.time_ms))
             await self._windows.of(record.position.topic, record.position.partition).put(work)
 
-    async def recovered(self) -> None:
-        """Build the expiry index of newly assigned partitions, and forget those that went away."""
-        ours = self._table.our_partitions()
+    async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP]) -> None:
+        """Forget the expiry index of partitions that went away: another worker moves on what comes back later."""
+        ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
         for partition in self._states.expiry.partitions() - ours:
             self._states.expiry.drop(partition)
-        for partition in sorted(ours - self._states.expiry.partitions()):
-            items = self._table.partition_items(partition)
-            self._states.expiry.load(partition, ((key, read_header(value)) for key, value in items))
+
+    async def recovered(self) -> None:
+        """Build the expiry index of newly assigned partitions."""
+        try:
+            for partition in sorted(self._table.our_partitions() - self._states.expiry.partitions()):
+                items = self._table.partition_items(partition)
+                self._states.expiry.load(partition, ((key, read_header(value)) for key, value in items))
+        except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more
+            self._app.abort(error)
 
     async def refetch_lost(self, now_seconds: float) -> None:
         """Fetch again what was lost between consumer and actor where nothing follows that would show it."""

@@ -42,10 +42,11 @@ def build_worker(settings: Settings) -> InsessionApp:
     table = state_table(app, settings.kafka, TABLE, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
     health = Health(app, metrics, windows)
-    app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running())
+    app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running(), _closing(windows))
 
     inputs = (topics.name(Topic.CLICKSTREAM), topics.name(Topic.SESSION_CONTROL))
     app.agent(raw_topic(app, *inputs), name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
+    app.on_partitions_assigned.connect(actor.assigned)
     table.on_recover(actor.recovered)
     control_topic = raw_topic(app, inputs[1])
 
@@ -109,6 +110,15 @@ def _windows(app: InsessionApp, settings: Settings) -> Windows:
 
 
 @asynccontextmanager
+async def _closing(windows: Windows) -> AsyncIterator[None]:
+    """Close the windows before what their answers need: an answer that fails at the end must not end the process."""
+    try:
+        yield
+    finally:
+        await windows.close()
+
+
+@asynccontextmanager
 async def _catalog_view(settings: Settings, catalog: Catalog) -> AsyncIterator[None]:
     """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
     follower = CatalogFollower(
@@ -116,11 +126,11 @@ async def _catalog_view(settings: Settings, catalog: Catalog) -> AsyncIterator[N
     )
     follower.start()
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
-    if await asyncio.to_thread(follower.wait_until_caught_up, timeout_seconds):
-        log.info("catalog_complete", items=len(catalog))
-    else:
-        log.warning("catalog_incomplete", items=len(catalog), reason="start_timeout", waited_seconds=timeout_seconds)
     try:
+        if await asyncio.to_thread(follower.wait_until_caught_up, timeout_seconds):
+            log.info("catalog_complete", items=len(catalog))
+        else:
+            log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
         yield
     finally:
         await asyncio.to_thread(follower.stop)

@@ -1,0 +1,307 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+from faust.types import TP
+
+from agents.sessions import LOST_AFTER_SECONDS, SessionActor, send_ticks
+from agents.visitor_states import MemoryStore
+from schemas import wire
+from schemas.events import ClickEvent, Control, Erase, Tick
+from schemas.ids import ItemId, VisitorId
+from schemas.state import decode_state
+from streams.dead_letters import HEADER_PREFIX
+from streams.fakes import ListSink
+from streams.topics import TopicSettings
+from streams.window import InOrderWindow, Windows
+
+START_MS = 1_700_000_000_000
+EXPIRED_MS = START_MS + 40 * 60_000
+CLICKS, CONTROL = TP("clickstream", 0), TP("session-control", 0)
+
+
+class FakeTable(MemoryStore):
+    """The state table of a worker that has partition 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partitions = {0}
+
+    def our_partitions(self) -> set[int]:
+        """Name the assigned partitions."""
+        return self.partitions
+
+    def partition_items(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read everything."""
+        return iter(list(self.states.items()))
+
+
+class FakeConsumer:
+    """Offsets as the test decides; refused offsets never reach the actor."""
+
+    def __init__(self) -> None:
+        self.next: dict[TP, int] = {CLICKS: 0}
+        self.ends: dict[TP, int] = {}
+        self.refused: set[int] = set()
+        self.refetched: list[TP] = []
+
+    async def arrived(self, message: Any) -> bool:
+        """Confirm a record."""
+        if message.offset in self.refused:
+            return False
+        self.next[TP(message.topic, message.partition)] = message.offset + 1
+        return True
+
+    def next_offset(self, tp: TP) -> int | None:
+        """Give the offset that the actor expects."""
+        return self.next.get(tp)
+
+    def highwater(self, tp: TP) -> int | None:
+        """Give the end; without another one the actor is caught up."""
+        return self.ends.get(tp, self.next.get(tp))
+
+    def committed_offsets(self) -> dict[TP, int]:
+        """Name our partitions."""
+        return dict(self.next)
+
+    async def refetch_lost(self, tp: TP) -> None:
+        """Note it."""
+        self.refetched.append(tp)
+
+
+class AbortError(Exception):
+    """The process would have ended."""
+
+
+class FakeApp:
+    """An app whose end is an exception."""
+
+    def __init__(self, metrics: Any) -> None:
+        self.consumer = FakeConsumer()
+        self.delivery_metrics = metrics
+
+    def abort(self, error: BaseException) -> None:
+        """End the run."""
+        raise AbortError(str(error)) from error
+
+
+class FakeEvent:
+    """One record as Faust hands it out; notes its acknowledgement."""
+
+    def __init__(self, tp: TP, offset: int, key: bytes | None, value: bytes | None) -> None:
+        self.message = SimpleNamespace(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            key=key,
+            value=value,
+            timestamp=START_MS / 1000,
+            headers={"h": b"1"},
+        )
+        self.is_acked = False
+
+    def ack(self) -> None:
+        """Note it."""
+        self.is_acked = True
+
+
+class FakeStream:
+    """A stream of given events."""
+
+    def __init__(self, events: Iterable[FakeEvent]) -> None:
+        self._events = events
+
+    def noack(self) -> "FakeStream":
+        """Leave acknowledging to the actor."""
+        return self
+
+    async def events(self) -> AsyncIterator[FakeEvent]:
+        """Give the events."""
+        for event in self._events:
+            yield event
+
+
+class Acting:
+    """A session actor over fakes."""
+
+    def __init__(self, worker: Any) -> None:
+        self.app: Any = FakeApp(worker.metrics)
+        self.table: Any = FakeTable()
+        self.sink = ListSink()
+        self.windows = Windows(
+            lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
+        )
+        self.actor = SessionActor(self.app, self.table, TopicSettings(), worker.pipeline, self.windows)
+
+    async def run(self, *events: FakeEvent) -> None:
+        """Let the actor consume these events."""
+        stream: Any = FakeStream(events)
+        await self.actor.run(stream)
+        await self.settle()
+
+    async def settle(self, *, is_acknowledged: bool = False) -> None:
+        """Let the windows do what they can."""
+        for _ in range(50):
+            if is_acknowledged:
+                self.sink.acknowledge_all()
+            await asyncio.sleep(0)
+
+    def sent(self) -> list[str]:
+        """Name the topics that were written to, in order."""
+        return [record.topic for record in self.sink.records]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Any:
+    """Catch the log lines."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture
+async def acting(worker: Any) -> AsyncIterator[Acting]:
+    """Make an actor whose partition 0 is recovered."""
+    acting = Acting(worker)
+    await acting.actor.recovered()
+    yield acting
+    await acting.windows.close()
+
+
+def click(offset: int, visitor: str = "v1") -> FakeEvent:
+    """Make a click on the clickstream."""
+    event = ClickEvent(
+        visitor_id=VisitorId(visitor), event_type="view", event_time=START_MS + offset, item_id=ItemId("a")
+    )
+    return FakeEvent(CLICKS, offset, visitor.encode(), wire.encode(event))
+
+
+def control(offset: int, record: Control) -> FakeEvent:
+    """Make a control record."""
+    return FakeEvent(CONTROL, offset, None, wire.encode(record))
+
+
+async def test_a_click_is_acknowledged_when_its_records_are(acting: Acting) -> None:
+    """State is written at once; the ack waits until the broker has the answer."""
+    event = click(0)
+    await acting.run(event)
+    assert acting.sent() == ["recommendations", "intent-signals"]
+    assert b"v1" in acting.table.states
+    assert not event.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert event.is_acked
+
+
+async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -> None:
+    """A record behind a lost one changes nothing; it comes again."""
+    acting.app.consumer.refused = {0}
+    await acting.run(click(0))
+    assert (acting.sent(), acting.table.states) == ([], {})
+
+
+@pytest.mark.parametrize(("next_offset", "ends"), [(1, 1), (0, 0), (2, 0)])
+async def test_a_tick_ends_due_sessions_only_at_its_own_moment(acting: Acting, next_offset: int, ends: int) -> None:
+    """Only where the actor's next offset is the tick's: lag or an old log never makes input late."""
+    tick = Tick(next_offset=next_offset, stream_time_ms=EXPIRED_MS)
+    await acting.run(click(0), control(0, tick))
+    assert acting.sent().count("session-ends") == ends
+    assert (decode_state(acting.table.states[b"v1"]).session is None) is bool(ends)
+
+
+async def test_an_erasure_is_acknowledged_after_the_visitors_clicks(acting: Acting) -> None:
+    """The state goes at once; the ack waits for the earlier clicks, so that no replay brings the visitor back."""
+    first, erase = click(0), control(0, Erase(visitor_id=VisitorId("v1")))
+    await acting.run(first, erase)
+    assert acting.table.states == {}
+    assert (first.is_acked, erase.is_acked) == (False, False)
+    await acting.settle(is_acknowledged=True)
+    assert (first.is_acked, erase.is_acked) == (True, True)
+
+
+@pytest.mark.parametrize("value", [None, b"", b"no json", b'{"kind": "\xff"}', b'{"kind": "dance"}', b"[" * 100_000])
+async def test_a_control_record_that_is_none_is_dead_lettered(acting: Acting, value: bytes | None) -> None:
+    """Whatever the bytes are, the partition goes on."""
+    event = FakeEvent(CONTROL, 0, None, value)
+    await acting.run(event, click(0))
+    await acting.settle(is_acknowledged=True)
+    letter = next(record for record in acting.sink.records if record.topic == "clickstream-dlq")
+    assert (letter.value, dict(letter.headers)[HEADER_PREFIX + "topic"]) == (value, b"session-control")
+    assert event.is_acked
+    assert "recommendations" in acting.sent()
+
+
+async def test_a_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
+    """Going on would lose the visitor's state; nothing is written or acknowledged."""
+    event = click(0)
+    acting.table.states[b"v1"] = b"\x09" + bytes(30)
+    with pytest.raises(AbortError, match="run the version that wrote it"):
+        await acting.run(event)
+    assert (acting.sent(), event.is_acked) == ([], False)
+
+
+async def test_a_recovered_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
+    """Faust would drop the error, and the partition's sessions would never end."""
+    acting.table.states[b"v1"] = b"\x09"
+    acting.table.partitions = {0, 1}
+    with pytest.raises(AbortError, match="run the version that wrote it"):
+        await acting.actor.recovered()
+
+
+async def test_recovered_sessions_are_due(acting: Acting) -> None:
+    """The index is built from the states, of newly assigned partitions only."""
+    await acting.run(click(0))
+    await acting.actor.assigned(acting.app, set())
+    acting.app.consumer.next[CLICKS] = 1
+    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    await acting.actor.assigned(acting.app, {CLICKS, CONTROL})
+    await acting.actor.recovered()
+    assert acting.actor.due_ticks(EXPIRED_MS) == [(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS))]
+
+
+@pytest.mark.parametrize("end", [1, 2, None])
+async def test_ticks_are_due_on_caught_up_partitions_only(acting: Acting, end: int | None) -> None:
+    """A partition with lag, or whose end is unknown, gets no tick; neither does one that is not ours."""
+    await acting.run(click(0))
+    acting.app.consumer.ends[CLICKS] = end
+    assert [partition for partition, _ in acting.actor.due_ticks(EXPIRED_MS)] == ([0] if end == 1 else [])
+    del acting.app.consumer.next[CLICKS]
+    assert acting.actor.due_ticks(EXPIRED_MS) == []
+
+
+async def test_no_tick_without_work(acting: Acting) -> None:
+    """While no session has expired nothing is sent."""
+    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    await acting.run(click(0))
+    assert acting.actor.due_ticks(START_MS + 60_000) == []
+
+
+async def test_due_ticks_go_to_their_partitions(acting: Acting) -> None:
+    """The record names the partition, and has no key."""
+    await acting.run(click(0))
+    sent: list[Any] = []
+
+    class Topic:
+        async def send(self, **given: Any) -> None:
+            sent.append((wire.decode_control(given["value"]).next_offset, given["partition"]))
+
+    await send_ticks(acting.actor, Topic())
+    assert sent == [(1, 0)]
+
+
+async def test_a_partition_that_stands_still_is_fetched_again(acting: Acting) -> None:
+    """What was lost between consumer and actor, with nothing behind it that shows it, is asked for after a while."""
+    refetched = []
+    for now in (0.0, LOST_AFTER_SECONDS - 1, LOST_AFTER_SECONDS, LOST_AFTER_SECONDS + 1, 2 * LOST_AFTER_SECONDS):
+        await acting.actor.refetch_lost(now)
+        refetched.append(len(acting.app.consumer.refetched))
+    assert refetched == [0, 0, 1, 1, 2]
+
+
+async def test_a_partition_that_moves_is_not_fetched_again(acting: Acting) -> None:
+    """Progress starts the wait anew."""
+    for n in range(5):
+        acting.app.consumer.next[CLICKS] = n
+        await acting.actor.refetch_lost(n * (LOST_AFTER_SECONDS - 1))
+    assert acting.app.consumer.refetched == []
