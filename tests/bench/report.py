@@ -29,27 +29,29 @@ class Report:
 
     def throughput_table(self) -> Table:
         """Draw events per second."""
-        table = Table("program", title="A backlog: events/s, and the median ratio within a round", title_justify="left")
-        for heading in ("events/s", "rounds", *(f"x {baseline}" for baseline in BASELINES)):
+        answered = [
+            f"{name}: {_shares(found[-1].answers)}" for name, found in self.throughput.items() if found[-1].answers
+        ]
+        table = _table("A backlog; ratios are medians of those within a round", answered)
+        table.add_column("program", no_wrap=True)
+        for heading in ("events/s", "rounds", "x Faust", "x aiokafka"):
             table.add_column(heading, justify="right")
-        table.add_column("answers")
         for name, figures in self.throughput.items():
             rates = _rates(figures)
             ratios = [f"{self.ratio(name, baseline):.3g}" for baseline in BASELINES]
             rounds = " ".join(f"{rate:.0f}" for rate in rates)
-            table.add_row(name, f"{statistics.median(rates):.0f}", rounds, *ratios, _shares(figures[-1].answers))
+            table.add_row(name, f"{statistics.median(rates):.0f}", rounds, *ratios)
         return table
 
     def latency_table(self) -> Table:
         """Draw the latency."""
-        title = f"A steady {self.settings['rate']:g} events/s: milliseconds from the click to its answer on the broker"
-        table = Table(title=title, title_justify="left")
+        found = self.latency
+        title = f"A steady {self.settings['rate']:g} events/s; ms from a click to its answer on the broker"
+        table = _table(title, [_shares(found.answers)])
         for heading in ("events", "p50", "p95", "p99", "max"):
             table.add_column(heading, justify="right")
-        table.add_column("answers")
-        found = self.latency
         times = [f"{value:.0f}" for value in (found.p50_ms, found.p95_ms, found.p99_ms, found.max_ms)]
-        table.add_row(str(found.events), *times, _shares(found.answers))
+        table.add_row(str(found.events), *times)
         return table
 
     def as_json(self) -> dict[str, Any]:
@@ -73,6 +75,11 @@ class Report:
             "throughput": throughput,
             "latency": {**latency, "answers": dict(self.latency.answers)},
         }
+
+
+def _table(title: str, answers: Sequence[str]) -> Table:
+    caption = "\n".join(answers)
+    return Table(title=title, caption=caption, title_justify="left", caption_justify="left", min_width=len(title))
 
 
 def _rates(figures: Sequence[Throughput]) -> list[float]:
