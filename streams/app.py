@@ -65,6 +65,8 @@ class StreamSettings:
         for name in ("window_span", "control_window_span"):
             if getattr(self, name) < 1:
                 raise UsageError(f"kafka.{name} must be at least 1, found {getattr(self, name)}")
+        if not 1 <= self.web_port <= 65535:
+            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")
 
 
 class InsessionApp(faust.App):  # type: ignore[misc]

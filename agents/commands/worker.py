@@ -17,7 +17,7 @@ import mode.loop
 @click.option("--partitions", type=click.IntRange(min=1), help="Partitions of the topics.  [default: 8]")
 @click.option("--replication", type=click.IntRange(min=1), help="Replicas of the topics; 1 on a single node.")
 @click.option("--datadir", type=click.Path(path_type=Path), help="Local state; one a worker, never shared.")
-@click.option("--web-port", type=click.IntRange(0, 65535), help="/metrics, /healthz, /readyz.  [default: 6066]")
+@click.option("--web-port", type=click.IntRange(1, 65535), help="/metrics, /healthz, /readyz.  [default: 6066]")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML settings file; options win over it.")
 @click.option("--log-level", default="INFO", show_default=True, type=click.Choice(["DEBUG", "INFO", "WARNING"]))
 def command(config: Path | None, log_level: str, **options: Any) -> None:

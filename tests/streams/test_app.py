@@ -78,6 +78,7 @@ async def test_only_a_real_broker_is_asked_to_make_changelogs(
         ({"send_timeout": timedelta(seconds=90)}, "send_timeout.*rebalance_timeout"),
         ({"window_span": 0}, "window_span"),
         ({"control_window_span": 0}, "control_window_span"),
+        ({"web_port": 0}, "web_port"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], names: str) -> None:

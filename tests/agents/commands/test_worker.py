@@ -1,0 +1,86 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from agents.commands.worker import _overrides, command
+from agents.settings import load_settings
+
+IMPATIENT = "import streams.topics; streams.topics._TIMEOUT_SECONDS = 0.3; from agents.cli import main; main()"
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run `insession worker` with short timeouts."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
+    return subprocess.run(
+        [sys.executable, "-c", IMPATIENT, "worker", "--datadir", folder / "data", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=folder,
+        env=inherited | {"PYTHONPATH": str(Path(__file__).parents[3])} | environment,
+    )
+
+
+def test_brokers_that_do_not_answer_are_one_line(tmp_path: Path) -> None:
+    """The worker ends with exit code 1 and a line that says what to check; there is no traceback."""
+    ended = run(tmp_path, "--brokers", "127.0.0.1:1")
+    *logged, message = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert message.startswith("insession: The brokers did not answer: ")
+    assert "Check the address" in message
+    assert "Traceback" not in ended.stderr + ended.stdout
+    assert [json.loads(line)["event"] for line in logged][-1] == "aborted"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"INSESSION_KAFKA__BROKER": "x"}, "insession: the environment: no setting kafka.broker;"),
+        ({"INSESSION_CONFIG": "none.toml"}, "insession: settings file none.toml: No such file or directory"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(tmp_path: Path, environment: dict[str, str], message: str) -> None:
+    """A typo is wrong usage, exit code 2, before anything is started."""
+    ended = run(tmp_path, **environment)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--web-port", "70000"], ["--web-port", "0"], ["--partitions", "0"], ["--nonsense"]]
+)
+def test_a_wrong_option_is_wrong_usage(arguments: list[str]) -> None:
+    """What click can refuse never reaches the settings."""
+    assert CliRunner().invoke(command, arguments).exit_code == 2
+
+
+def test_options_are_settings() -> None:
+    """Each option lands in its section; what is not given is left to file and environment."""
+    options = {
+        "brokers": "b:1",
+        "serving": "s:2",
+        "models": Path("m"),
+        "prefix": "p.",
+        "partitions": 3,
+        "datadir": None,
+        "web_port": 6070,
+    }
+    settings = load_settings(_overrides(options), environment={"INSESSION_KAFKA__DATADIR": "d"})
+    assert (settings.kafka.brokers, settings.kafka.web_port, settings.kafka.datadir) == ("b:1", 6070, Path("d"))
+    assert (settings.serving.address, settings.serving.models_directory) == ("s:2", Path("m"))
+    assert (settings.topics.prefix, settings.topics.partitions) == ("p.", 3)
+
+
+@pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2)])
+def test_replication_brings_its_in_sync_count(replication: int, in_sync: int) -> None:
+    """One replica may be away, where there is more than one."""
+    topics: dict[str, Any] = _overrides({"replication": replication})["topics"]
+    assert topics == {"replication": replication, "min_insync_replicas": in_sync}
