@@ -58,7 +58,7 @@ class SessionActor:
             work = Work(record.position.offset, answer, written, partial(self._acknowledge, event, record.time_ms))
             await self._windows.of(record.position.topic, record.position.partition).put(work)
 
-    async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP]) -> None:
+    async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
         """Forget the expiry index of partitions that went away: another worker moves on what comes back later."""
         ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
         for partition in self._states.expiry.partitions() - ours:

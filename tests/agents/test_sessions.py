@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import faust
 import pytest
 import structlog
 from faust.types import TP
@@ -258,6 +259,14 @@ async def test_recovered_sessions_are_due(acting: Acting) -> None:
     await acting.actor.assigned(acting.app, {CLICKS, CONTROL})
     await acting.actor.recovered()
     assert acting.actor.due_ticks(EXPIRED_MS) == [(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS))]
+
+
+async def test_fausts_signal_reaches_the_actor(acting: Acting) -> None:
+    """Faust calls `assigned` in its own way, and the partition that went away is forgotten."""
+    app = faust.App("signals", broker="kafka://127.0.0.1:1")
+    app.on_partitions_assigned.connect(acting.actor.assigned)
+    await app.on_partitions_assigned.send({CONTROL})
+    assert acting.actor._states.expiry.partitions() == set()
 
 
 @pytest.mark.parametrize("end", [1, 2, None])
