@@ -29,8 +29,8 @@ class Health:
         self._commit_age.keep(set(committed))
         ages = {}
         for tp, offset in committed.items():
-            next_offset = self._app.consumer.next_offset(tp)
-            is_owed = next_offset is not None and next_offset > offset
+            end = max(self._app.consumer.next_offset(tp) or 0, self._app.consumer.highwater(tp) or 0)
+            is_owed = end > offset and not self._app.in_recovery
             ages[tp] = self._commit_age.seconds(tp, offset, now_seconds) if is_owed else 0.0
             if not is_owed:
                 self._commit_age.restart(tp, offset, now_seconds)
@@ -43,7 +43,7 @@ class Health:
     def alive(self) -> tuple[bool, str]:
         """Tell whether the worker makes progress; restart it when it does not."""
         if self._oldest_seconds > STUCK_AFTER_SECONDS:
-            return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events in flight"
+            return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events to answer"
         return True, "progressing"
 
     def ready(self) -> tuple[bool, str]:

@@ -30,7 +30,7 @@ class DeliveryMetrics:
         self.in_flight = Gauge("insession_in_flight_events", "Events read and not yet acknowledged.", registry=registry)
         self.committed_age = Gauge(
             "insession_committed_offset_age_seconds",
-            "How long a partition's committed offset has stood still while events were in flight.",
+            "How long a partition's committed offset has stood still while there were events to answer.",
             ["topic", "partition"],
             registry=registry,
         )

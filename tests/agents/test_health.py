@@ -20,9 +20,11 @@ class FakeApp:
         self.rebalancing = self.in_recovery = False
         self.committed = {CLICKS: 10}
         self.next: dict[TP, int] = {CLICKS: 10}
+        self.end: dict[TP, int | None] = {CLICKS: None}
         self.consumer = SimpleNamespace(
             committed_offsets=lambda: dict(self.committed),
             next_offset=self.next.get,
+            highwater=self.end.get,
             assignment=lambda: set(self.committed),
         )
         self.pages: dict[str, Any] = {}
@@ -76,7 +78,7 @@ async def test_a_commit_that_stands_still_with_events_in_flight_is_stuck(
     watched.health.observe(100.0 + passed)
     status, text = await watched.app.ask("/healthz")
     assert status == (200 if is_alive else 503)
-    assert text == ("progressing" if is_alive else "a committed offset has stood still for 61 s with events in flight")
+    assert text == ("progressing" if is_alive else "a committed offset has stood still for 61 s with events to answer")
     assert watched.age() == passed
 
 
@@ -97,6 +99,17 @@ async def test_a_commit_that_moves_is_progress(watched: Watched) -> None:
         watched.app.committed[CLICKS] = 10 + n
         watched.health.observe(n * 50.0)
     assert watched.health.alive() == (True, "progressing")
+
+
+async def test_a_worker_that_no_longer_reads_is_stuck(watched: Watched) -> None:
+    """Events on the broker that never reach the actor are owed too; while state is recovered nothing is."""
+    watched.app.end[CLICKS] = 11
+    watched.health.observe(0.0)
+    watched.health.observe(61.0)
+    assert not watched.health.alive()[0]
+    watched.app.in_recovery = True
+    watched.health.observe(62.0)
+    assert watched.health.alive()[0]
 
 
 async def test_a_partition_that_went_away_is_not_stuck(watched: Watched) -> None:
