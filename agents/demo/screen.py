@@ -1,6 +1,5 @@
 """What a person sees: the live view of a terminal, or plain lines where there is none."""
 
-import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -57,7 +56,7 @@ class EventRate:
 
 
 class PlainScreen:
-    """One line every `LINE_EVERY_SECONDS`."""
+    """One line with the first event, then one every `LINE_EVERY_SECONDS`."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -65,7 +64,6 @@ class PlainScreen:
         self._next_seconds = 0.0
 
     def __enter__(self) -> Self:
-        self._next_seconds = time.monotonic() + LINE_EVERY_SECONDS
         return self
 
     def __exit__(
@@ -76,7 +74,7 @@ class PlainScreen:
     def show(self, snapshot: Snapshot) -> None:
         """Print a line where it is time for one."""
         rate = self._rate.note(snapshot)
-        if snapshot.at_seconds < self._next_seconds:
+        if not snapshot.report.events_in or snapshot.at_seconds < self._next_seconds:
             return
         self._next_seconds = snapshot.at_seconds + LINE_EVERY_SECONDS
         self._console.print(_line(snapshot.report, rate), soft_wrap=True, highlight=False, markup=False)

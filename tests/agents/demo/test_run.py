@@ -44,7 +44,7 @@ class Ran:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Run the demo once, training included."""
     run_dir = tmp_path_factory.mktemp("demo")
-    shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=4_000)
+    shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=2_000)
     options = DemoOptions(source=shop, speed=20.0, seconds=5.0, run_dir=run_dir)
     printed = io.StringIO()
     with Interruption() as interruption:
@@ -89,7 +89,7 @@ def test_the_recommendations_are_left_in_a_file(ran: Ran) -> None:
 def test_what_was_fed_and_trained_on_is_said(ran: Ran) -> None:
     """A person need not guess what the figures are figures of."""
     assert "simulated shoppers" in ran.printed
-    assert "trained on the first 4,000 events" in ran.printed
+    assert "trained on the first 2,000 events" in ran.printed
     assert list(ran.run_dir.glob("state-*")) == []
 
 
