@@ -9,9 +9,9 @@ from tests.kafka.ledger import different
 from tests.kafka.shop import Shop, Traffic, live_clicks
 from tests.kafka.worker_process import WorkerProcess
 
-KILLS = 4
-EVENTS_PER_SECOND = 200
-EVENTS_BETWEEN_KILLS = 400
+KILLS = 3
+EVENTS_PER_SECOND = 150
+EVENTS_BETWEEN_KILLS = 300
 TICK_KILLS = 2
 TICKS = {
     "INSESSION_SESSIONS__INACTIVITY_GAP": "5",
