@@ -10,9 +10,9 @@ from confluent_kafka import KafkaException, TopicCollection
 
 from agents.settings import Settings
 from schemas.errors import InsessionError
-from streams.app import InsessionApp
+from streams.app import InsessionApp, changelog_name
 from streams.strict import TopicChangedError
-from streams.topics import Topic, TopicsError, admin_client, check, topic_specs
+from streams.topics import Topic, TopicsError, admin_client, changelog_spec, check, create, topic_specs
 
 _IDS_FILE = "topic-ids.json"
 _TIMEOUT_SECONDS = 15.0
@@ -30,9 +30,14 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
 
 
 def check_topics(settings: Settings) -> None:
-    """Raise TopicsError or TopicChangedError, naming each topic and the remedy."""
+    """Raise TopicsError or TopicChangedError, naming each topic and the remedy; make the changelog if it is missing."""
     admin = admin_client({"bootstrap.servers": settings.kafka.brokers})
-    if problems := check(admin, topic_specs(settings.topics)):
+    changelog = changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))
+    problems = check(admin, topic_specs(settings.topics))
+    if not problems:
+        create(admin, [changelog])
+        problems = check(admin, [changelog])
+    if problems:
         raise TopicsError("\n".join(["the topics are not what the worker expects:", *(p.message for p in problems)]))
     inputs = [settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
     try:

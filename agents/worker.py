@@ -24,7 +24,6 @@ from streams.window import InOrderWindow, Windows
 
 log = structlog.get_logger(__name__)
 
-TABLE = "visitors"
 _OUTPUTS = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.SESSION_ENDS, Topic.DEAD_LETTERS)
 
 
@@ -39,7 +38,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     tier = serving_tier(settings.serving, catalog, registry)
     windows = _windows(app, settings)
     pipeline = Pipeline(_pipeline_settings(settings), session_rules(settings), tier.recommender, metrics)
-    table = state_table(app, settings.kafka, TABLE, topics.partitions)
+    table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
     health = Health(app, metrics, windows)
     app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running(), _closing(windows))

@@ -24,6 +24,8 @@ from streams.window import OutputRecord
 log = structlog.get_logger(__name__)
 
 EXIT_ABORTED = 1
+VISITORS = "visitors"
+"""The table of visitor states."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,21 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         os._exit(EXIT_ABORTED)
 
 
+def app_id(settings: StreamSettings, topics: TopicSettings) -> str:
+    """Name the consumer group."""
+    return topics.prefix + settings.group
+
+
+def changelog_name(settings: StreamSettings, topics: TopicSettings) -> str:
+    """Name the changelog of the visitor states, as Faust does."""
+    return f"{app_id(settings, topics)}-{VISITORS}-changelog"
+
+
 def create_app(settings: StreamSettings, topics: TopicSettings, metrics: DeliveryMetrics) -> InsessionApp:
     """Configure Faust; docs/adr/0003 and the settings reference say why each value is what it is."""
     brokers = [f"kafka://{address.strip()}" for address in settings.brokers.split(",")]
     app = InsessionApp(
-        topics.prefix + settings.group,
+        app_id(settings, topics),
         broker=brokers,
         store="rocksdb://",
         datadir=settings.datadir,
@@ -135,7 +147,7 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         table_standby_replicas=settings.standby_replicas,
         topic_partitions=topics.partitions,
         topic_replication_factor=topics.replication,
-        topic_allow_declare=not settings.is_mock_broker,
+        topic_allow_declare=False,
         topic_disable_leader=True,
         web_host=settings.web_host,
         web_port=settings.web_port,
@@ -166,10 +178,10 @@ def raw_topic(app: InsessionApp, *names: str) -> Any:
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def state_table(app: InsessionApp, settings: StreamSettings, name: str, partitions: int) -> StateTable:
+def state_table(app: InsessionApp, settings: StreamSettings, partitions: int) -> StateTable:
     """Declare the table of visitor states: raw bytes in RocksDB, with a changelog."""
     table: Any = app.Table(
-        name,
+        VISITORS,
         key_type=bytes,
         value_type=bytes,
         partitions=partitions,

@@ -120,7 +120,7 @@ class TopicProblem:
 
 
 def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
-    """Return all topics but the changelogs, which Faust creates and configures itself."""
+    """Return all topics but the changelog; see `changelog_spec`."""
     latest = {
         "cleanup.policy": "compact,delete",
         "min.compaction.lag.ms": _milliseconds(COMPACTION_LAG),
@@ -148,6 +148,15 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         )
         for topic, own in configs.items()
     ]
+
+
+def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:
+    """Return the changelog of the visitor states.
+
+    Faust would create it while it starts; its consumer can then miss it until its metadata is refreshed, minutes later.
+    """
+    configs = {"cleanup.policy": "compact", "min.insync.replicas": str(settings.min_insync_replicas)}
+    return TopicSpec(name, settings.partitions, settings.replication, configs)
 
 
 def admin_client(config: Mapping[str, Any]) -> AdminClient:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from rocksdict import AccessType, Options, Rdict
 
 from agents.settings import Settings
-from agents.worker import TABLE
 from schemas import wire
 from schemas.records import RecommendationSet, SessionSummary
+from streams.app import VISITORS, changelog_name
 from streams.dead_letters import HEADER_PREFIX
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord, TopicReader
@@ -89,7 +89,7 @@ class Ledger:
 
     def changelog(self) -> dict[StateKey, bytes]:
         """Give the last value of each key of the changelog."""
-        name = f"{self._settings.topics.prefix}{self._settings.kafka.group}-{TABLE}-changelog"
+        name = changelog_name(self._settings.kafka, self._settings.topics)
         return last_values(self._reader.read(name))
 
     def check(self) -> Findings:
@@ -168,7 +168,7 @@ def local_tables(datadir: Path, partitions: int) -> dict[StateKey, bytes]:
     """Read the local tables of a stopped worker."""
     states: dict[StateKey, bytes] = {}
     for partition in range(partitions):
-        path = datadir / "v1" / "tables" / f"{TABLE}-{partition}.db"
+        path = datadir / "v1" / "tables" / f"{VISITORS}-{partition}.db"
         if not path.exists():
             continue
         database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())

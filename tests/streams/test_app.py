@@ -97,7 +97,7 @@ async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
 async def test_the_state_table_is_bounded_in_memory(app_of: Callable[..., InsessionApp]) -> None:
     """The table is the strict one, its RocksDB cache is ours, and Faust's index of keys has a limit."""
     app = app_of()
-    table: Any = state_table(app, StreamSettings(rocksdb_cache_bytes=4 << 20), "visitors", 4)
+    table: Any = state_table(app, StreamSettings(rocksdb_cache_bytes=4 << 20), 4)
     assert isinstance(table, StateTable)
     options = table.data.rocksdb_options
     assert (options.block_cache_size, options.write_buffer_size) == (4 << 20, 2 << 20)
