@@ -1,6 +1,7 @@
 """The `insession` command: finds its subcommands and turns expected errors into one line and an exit code."""
 
 import importlib
+import os
 import sys
 
 import click
@@ -46,6 +47,7 @@ def insession() -> None:
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's chatter is nothing that a user can act on
     try:
         check_packages()
         insession(prog_name="insession")

@@ -214,7 +214,7 @@ async def replay_log(
     events: Iterable[ClickEvent], settings: Settings, out: Path, advance: Callable[[int], None]
 ) -> ReplayReport:
     """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`."""
-    release = verify_release(newest_release(settings.serving.models_directory.parent))
+    release = verify_release(newest_release(settings.serving.models_directory))
     shape = FixedShape(BATCH_ROWS, release.max_length)
     tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), fixed_shape=shape)
     await tier.releases.refresh()

@@ -60,7 +60,7 @@ def serving_tier(
     client = PredictClient(settings, fixed_shape=fixed_shape)
     guarded = GuardedPredictor(client, breaker, metrics)
     batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
-    releases = ReleaseWatcher(settings.models_directory, load_release, client, metrics)
+    releases = ReleaseWatcher(settings.models_directory / settings.model_name, load_release, client, metrics)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life_seconds,
         max_items=settings.popular_max_items,

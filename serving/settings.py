@@ -15,7 +15,7 @@ class ServingSettings:
 
     address: `host:port` of the model server's gRPC endpoint.
     tls_root_certificates: PEM file that vouches for the server; None = no TLS.
-    models_directory: where the versions of the model lie, one numbered directory each.
+    models_directory: as the model server sees it; versions lie in `models_directory/model_name/<version>`.
     max_batch, max_waiting: rows in one Predict, and rows that may wait for the next one.
     max_concurrent_calls: Predicts under way at a time; rows gather while all are taken.
     min_budget_seconds: a row with less time left is not sent; so a late row is no failure of the server.
@@ -28,7 +28,7 @@ class ServingSettings:
 
     address: str = "127.0.0.1:8500"
     model_name: str = "session_gru"
-    models_directory: Path = Path("models/session_gru")
+    models_directory: Path = Path("models")
     tls_root_certificates: Path | None = None
     status_timeout_seconds: float = 2.0
     release_poll_seconds: float = 2.0

@@ -45,9 +45,7 @@ def command(
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, _progress(console) as progress:
         bar = progress.add_task("replaying", total=len(events))
-        serving = replace(
-            settings.serving, address=server.address, models_directory=models / settings.serving.model_name
-        )
+        serving = replace(settings.serving, address=server.address, models_directory=models)
         report = asyncio.run(
             replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n))
         )

@@ -1,7 +1,6 @@
 """`insession train`: learn from past sessions and publish a model release."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,7 +52,6 @@ def command(json_path: Path | None, **options: Any) -> None:
 
     The latest tenth of the sessions chooses the number of epochs and the blend; then all of DATA is learned.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # its start-up chatter is nothing that a user can act on
     with console.status("loading TensorFlow"):
         from session_model.train_release import train_release  # noqa: PLC0415 - --help must not pay for TensorFlow
 

@@ -7,11 +7,11 @@ import click
 import mode.loop
 
 
-@click.command(epilog="Example: insession worker --brokers 127.0.0.1:9092 --serving 127.0.0.1:8500")
+@click.command(epilog="Example: insession worker --brokers 127.0.0.1:9092 --serving 127.0.0.1:8500 --models models")
 @click.option("--brokers", help="host:port of the brokers, comma separated.  [default: 127.0.0.1:9092]")
 @click.option("--serving", help="host:port of TF Serving's gRPC API.  [default: 127.0.0.1:8500]")
 @click.option(
-    "--models", type=click.Path(path_type=Path), help="Directory with <version>/.  [default: models/session_gru]"
+    "--models", type=click.Path(path_type=Path), help="Directory with session_gru/<version>/.  [default: models]"
 )
 @click.option("--prefix", help="Prefix of topics, group and changelogs.")
 @click.option("--partitions", type=click.IntRange(min=1), help="Partitions of the topics.  [default: 8]")

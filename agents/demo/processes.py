@@ -92,7 +92,7 @@ class WorkerPlace:
 
     brokers: str
     serving: str
-    model_versions: Path
+    models: Path
     datadir: Path
     log_path: Path
 
@@ -110,7 +110,7 @@ class DemoWorker:
     def __enter__(self) -> Self:
         place = self._place
         arguments = ["worker", "--brokers", place.brokers, "--serving", place.serving]
-        arguments += ["--models", str(place.model_versions), "--datadir", str(place.datadir)]
+        arguments += ["--models", str(place.models), "--datadir", str(place.datadir)]
         arguments += ["--partitions", str(PARTITIONS), "--replication", "1", "--web-port", str(self._port)]
         with place.log_path.open("wb") as log:
             self._child = Child(arguments, stderr=log, settings=_MOCK_BROKER_SETTINGS)

@@ -27,7 +27,7 @@ from schemas import wire
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from session_model.release import MODEL_NAME, Release, load_release, newest_release
+from session_model.release import Release, load_release, newest_release
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.topics import Topic
 
@@ -165,7 +165,7 @@ def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], co
             place = WorkerPlace(
                 brokers=broker.address,
                 serving=server.address,
-                model_versions=models / MODEL_NAME,
+                models=models,
                 datadir=datadir,
                 log_path=logs / "worker.log",
             )

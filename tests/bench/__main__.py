@@ -19,7 +19,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from session_model.release import MODEL_NAME
 from streams.kafka_node import KafkaNode
 from tests.bench import programs
 from tests.bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
@@ -73,7 +72,7 @@ def measure(plan: Plan, models: Path, console: Console) -> Report:
         CACHE.mkdir(exist_ok=True)
         options = ServerOptions(models=models, port=0)
         server = stack.enter_context(EmbeddedServer(options, log_path=CACHE / "model-server.log"))
-        served = programs.ModelServer(server.address, models / MODEL_NAME)
+        served = programs.ModelServer(server.address, models)
         traffic = clicks(max(BACKLOG_WARM_UP + plan.events, round(plan.rate * (plan.seconds + WARM_UP_SECONDS))))
         return _take_turns(plan, Bench(node.address, plan.partitions), served, traffic, console)
 

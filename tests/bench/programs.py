@@ -45,10 +45,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ModelServer:
-    """Where a model is served, and the folder of its versions."""
+    """Where a model is served, and the models directory that it serves."""
 
     address: str
-    versions: Path
+    models: Path
 
 
 def bare_faust() -> Subject:
@@ -78,7 +78,7 @@ def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -
     """Describe `insession worker`; without a `server` it finds no release and answers what is popular."""
 
     def command(place: Place) -> list[str]:
-        versions = place.folder / "no-release" if server is None else server.versions
+        models = place.folder / "no-release" if server is None else server.models
         options: dict[str, object] = {
             "brokers": place.brokers,
             "prefix": place.topics.prefix,
@@ -86,7 +86,7 @@ def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -
             "replication": place.topics.replication,
             "datadir": place.folder / "state",
             "web-port": _free_port(),
-            "models": versions,
+            "models": models,
             "log-level": "WARNING",
         }
         if server is not None:
