@@ -1,12 +1,15 @@
 """The demo end to end, on a tiny shop: broker, server and worker as they ship."""
 
+import asyncio
 import io
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,16 @@ from rich.console import Console
 
 from agents.demo.interruption import Interruption
 from agents.demo.run import DemoOptions, run_demo
-from agents.demo.source import ShopOptions
+from agents.demo.source import LogOptions, ShopOptions
+from agents.replay import replay_log
+from agents.settings import Settings
 from schemas import wire
+from schemas.records import RecommendationSet
+from serving.embedded.options import ServerOptions
+from serving.embedded_process import EmbeddedServer
+from session_model.datasets import read_events
 from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
 
 pytestmark = pytest.mark.slow
 
@@ -112,3 +122,40 @@ def test_ctrl_c_ends_a_log_with_the_table_and_no_orphan(ran: Ran, tmp_path: Path
     assert "Traceback" not in errors
     assert len(children) >= 3
     assert psutil.wait_procs(children, timeout=PATIENCE_SECONDS)[1] == []
+
+
+def _model_answers(path: Path) -> dict[str, RecommendationSet]:
+    """Read what the model tier answered, by the click that it answers."""
+    records = map(wire.decode_recommendation_set, path.read_bytes().splitlines())
+    return {r.event_id: r for r in records if r.status == "answered" and r.tier == "model"}
+
+
+def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, tmp_path: Path) -> None:
+    """Over one log and one release, worker and replay give the same items, with scores within 1e-4."""
+    traffic = generate_events(ShopSettings(n_items=240, seed=3), timedelta(minutes=2))
+    clicks = {event.click.event_id: event.click for event in traffic if not event.truth.is_late}
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b"\n".join(wire.encode(click) for click in clicks.values()) + b"\n")
+
+    fed = LogOptions(path=log, data_format="jsonl")
+    live_options = DemoOptions(
+        source=fed, speed=math.inf, seconds=math.inf, run_dir=tmp_path / "live", models=ran.models
+    )
+    with Interruption() as interruption:
+        run_demo(live_options, Console(file=io.StringIO()), interruption)
+    settings = Settings()
+    server_options = ServerOptions(models=ran.models, port=0, op_threads=1)
+    with EmbeddedServer(server_options, log_path=tmp_path / "server.log") as server:
+        serving = replace(settings.serving, address=server.address, models_directory=ran.models)
+        events = read_events(log, "jsonl")
+        (tmp_path / "replay").mkdir()
+        asyncio.run(replay_log(events, replace(settings, serving=serving), tmp_path / "replay", lambda _: None))
+
+    live = _model_answers(tmp_path / "live" / "recommendations.jsonl")
+    replayed = _model_answers(tmp_path / "replay" / "recommendations.jsonl")
+    compared = live.keys() & replayed.keys()
+    assert len(compared) > len(clicks) / 2
+    for event_id in compared:
+        ours, theirs = live[event_id].items, replayed[event_id].items
+        assert [item.item_id for item in ours] == [item.item_id for item in theirs]
+        assert [item.score for item in ours] == pytest.approx([item.score for item in theirs], abs=1e-4)
