@@ -64,6 +64,15 @@ class Settings:
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
 
+    def __post_init__(self) -> None:
+        """Refuse sections that contradict each other."""
+        waiting = self.clickstream.freshness_budget + self.kafka.send_timeout
+        if waiting >= self.kafka.rebalance_timeout:
+            raise UsageError(
+                f"clickstream.freshness_budget plus kafka.send_timeout ({waiting}) must be below kafka.rebalance_timeout "
+                f"({self.kafka.rebalance_timeout}): a revocation waits for answers and their acknowledgement"
+            )
+
 
 def load_settings(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
