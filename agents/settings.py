@@ -69,8 +69,8 @@ class Settings:
         waiting = self.clickstream.freshness_budget + self.kafka.send_timeout
         if waiting >= self.kafka.rebalance_timeout:
             raise UsageError(
-                f"clickstream.freshness_budget plus kafka.send_timeout ({waiting}) must be below kafka.rebalance_timeout "
-                f"({self.kafka.rebalance_timeout}): a revocation waits for answers and their acknowledgement"
+                f"clickstream.freshness_budget plus kafka.send_timeout ({waiting}) must be below "
+                f"kafka.rebalance_timeout ({self.kafka.rebalance_timeout}): a revocation waits for answers and their acknowledgement"
             )
 
 

@@ -18,7 +18,7 @@ def _settings(topics: Any, datadir: Path) -> Settings:
 
 
 def test_the_changelog_is_made_before_the_worker_subscribes(kafka_topics: Callable[..., Any], tmp_path: Path) -> None:
-    """A first start makes the changelog, compacted and with a partition for each of the clickstream; a second keeps it."""
+    """A first start makes the changelog, compacted and with as many partitions as the input; a second keeps it."""
     topics = kafka_topics(partitions=3)
     topics.create()
     settings = _settings(topics, tmp_path)
