@@ -70,7 +70,8 @@ class Settings:
         if waiting >= self.kafka.rebalance_timeout:
             raise UsageError(
                 f"clickstream.freshness_budget plus kafka.send_timeout ({waiting}) must be below "
-                f"kafka.rebalance_timeout ({self.kafka.rebalance_timeout}): a revocation waits for answers and their acknowledgement"
+                f"kafka.rebalance_timeout ({self.kafka.rebalance_timeout}): a revocation waits for answers and their "
+                "acknowledgement"
             )
 
 
