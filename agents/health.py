@@ -1,5 +1,6 @@
 """Is the worker alive, progressing, ready: the pages and the metrics behind them."""
 
+import time
 from typing import Any
 
 from faust.exceptions import ConsumerNotStarted
@@ -11,20 +12,27 @@ from streams.standstill import Standstill
 from streams.window import Windows
 
 STUCK_AFTER_SECONDS = 60.0
+START_WITHIN_SECONDS = 900.0
+"""For joining the group and recovering the state; the timer that observes runs only after that."""
 
 
 class Health:
     """Watches the worker from a timer, so that a page only reads."""
 
-    def __init__(self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows) -> None:
+    def __init__(
+        self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows, *, created_seconds: float
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._windows = windows
         self._commit_age = Standstill()
         self._oldest_seconds = 0.0
+        self._created_seconds = created_seconds
+        self._has_started = False
 
     def observe(self, now_seconds: float) -> None:
         """Look at every partition once."""
+        self._has_started = True
         committed = self._app.consumer.committed_offsets()
         self._commit_age.keep(set(committed))
         ages = {}
@@ -40,8 +48,10 @@ class Health:
         self._oldest_seconds = max(ages.values(), default=0.0)
         self._metrics.in_flight.set(len(self._windows))
 
-    def alive(self) -> tuple[bool, str]:
+    def alive(self, now_seconds: float) -> tuple[bool, str]:
         """Tell whether the worker makes progress; restart it when it does not."""
+        if not self._has_started and now_seconds - self._created_seconds > START_WITHIN_SECONDS:
+            return False, f"not started within {START_WITHIN_SECONDS:.0f} s"
         if self._oldest_seconds > STUCK_AFTER_SECONDS:
             return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events to answer"
         return True, "progressing"
@@ -68,7 +78,7 @@ def add_pages(app: InsessionApp, registry: CollectorRegistry, health: Health) ->
 
     @app.page("/healthz")  # type: ignore[untyped-decorator]
     async def healthz(web: Any, _request: Any) -> Any:
-        good, why = health.alive()
+        good, why = health.alive(time.monotonic())
         return web.text(why, status=200 if good else 503)
 
     @app.page("/readyz")  # type: ignore[untyped-decorator]

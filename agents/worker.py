@@ -40,7 +40,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     pipeline = Pipeline(_pipeline_settings(settings), session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
-    health = Health(app, metrics, windows)
+    health = Health(app, metrics, windows, created_seconds=time.monotonic())
     app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running(), _closing(windows))
 
     inputs = (topics.name(Topic.CLICKSTREAM), topics.name(Topic.SESSION_CONTROL))
