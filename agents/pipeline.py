@@ -23,7 +23,7 @@ from streams.dead_letters import InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
 from streams.topics import Topic, TopicSettings
-from streams.window import OutputRecord
+from streams.window import OutputRecord, ready
 
 log = structlog.get_logger(__name__)
 
@@ -100,7 +100,7 @@ class Pipeline:
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
         letter = self.reject(record, rejection)
-        return Step(None, lambda: _ready([letter]))
+        return Step(None, lambda: ready([letter]))
 
     def control(self, record: InputRecord) -> Control | Rejection:
         """Decode a control record."""
@@ -237,10 +237,6 @@ class Pipeline:
             OutputRecord(topic, visitor_key.encode(), wire.encode(summarise(closed, visitor_key)))
             for closed in closings
         ]
-
-
-async def _ready(records: list[OutputRecord]) -> list[OutputRecord]:
-    return records
 
 
 def _where(position: InputPosition) -> dict[str, object]:

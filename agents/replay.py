@@ -17,24 +17,23 @@ from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry
 
-from agents.pipeline import Pipeline, PipelineSettings
+from agents.pipeline import Pipeline
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
 from agents.visitor_states import DONE, MemoryStore, VisitorStates
-from agents.worker import session_rules
+from agents.worker import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import ItemId, SessionId
 from schemas.records import RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
-from session_model.patterns import pattern_of
 from session_model.release import newest_release, verify_release
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.metrics import DeliveryMetrics
 from streams.topics import Topic
-from streams.window import InOrderWindow, OutputRecord, Work
+from streams.window import InOrderWindow, OutputRecord, Work, ready
 
 BATCH_ROWS = 32
 _FILES = {
@@ -133,13 +132,7 @@ class Replay:
         self._states = VisitorStates(MemoryStore())
         self._states.expiry.load(0, ())
         self._pipeline = Pipeline(
-            PipelineSettings(
-                topics=settings.topics,
-                mapping=settings.clickstream.mapping,
-                pseudonym_key=settings.clickstream.pseudonym_secret.encode(),
-                deadline=lambda _: math.inf,
-                pattern=pattern_of,
-            ),
+            pipeline_settings(settings, lambda _: math.inf),
             session_rules(settings),
             tier.recommender,
             DeliveryMetrics(CollectorRegistry()),
@@ -206,7 +199,7 @@ class Replay:
         self._ticks += 1
         records, written = self._states.close_due(self._pipeline, position, stream_time_ms)
         if records:
-            await window.put(Work(self.report.events, _given(records), written, _ignore))
+            await window.put(Work(self.report.events, ready(records), written, _ignore))
         return bool(written)
 
 
@@ -227,10 +220,6 @@ async def replay_log(
         finally:
             await tier.batcher.close()
             await tier.client.close()
-
-
-async def _given(records: list[OutputRecord]) -> list[OutputRecord]:
-    return records
 
 
 def _ignore() -> None:

@@ -20,7 +20,7 @@ from streams.dead_letters import InputRecord
 from streams.standstill import Standstill
 from streams.strict import StateTable
 from streams.topics import Topic, TopicSettings
-from streams.window import InOrderWindow, OutputRecord, Windows, Work
+from streams.window import InOrderWindow, OutputRecord, Windows, Work, ready
 
 log = structlog.get_logger(__name__)
 
@@ -118,13 +118,13 @@ class SessionActor:
         if isinstance(control, Rejection):
             return self._pipeline.rejected(record, control).answer(), []
         if isinstance(control, Erase):
-            return _given([]), [self._erase(control, record.position)]
+            return ready([]), [self._erase(control, record.position)]
         # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
         expected = self._app.consumer.next_offset(TP(self._clickstream, record.position.partition))
         records, written = self._states.close_due(
             self._pipeline, record.position, control.stream_time_ms, only_repeat=control.next_offset != expected
         )
-        return _given(records), written
+        return ready(records), written
 
     def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
         """Write the tombstone, always: the local table may have lost the key before the changelog did."""
@@ -155,7 +155,3 @@ async def _after(window: InOrderWindow, tombstone: Awaitable[Any]) -> None:
     """Hold the ack of an erasure back until the visitor's earlier clicks are acknowledged: no replay may undo it."""
     await window.drained()
     await tombstone
-
-
-async def _given(records: list[OutputRecord]) -> list[OutputRecord]:
-    return records

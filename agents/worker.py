@@ -37,7 +37,8 @@ def build_worker(settings: Settings) -> InsessionApp:
     catalog = Catalog(require_catalog=settings.catalog.require_catalog)
     tier = serving_tier(settings.serving, catalog, registry)
     windows = _windows(app, settings)
-    pipeline = Pipeline(_pipeline_settings(settings), session_rules(settings), tier.recommender, metrics)
+    deadline = live_deadline(settings.clickstream.freshness_budget.total_seconds())
+    pipeline = Pipeline(pipeline_settings(settings, deadline), session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
     health = Health(app, metrics, windows, created_seconds=time.monotonic())
@@ -73,12 +74,13 @@ def session_rules(settings: Settings) -> Sessionizer:
     return Sessionizer(settings.sessions, inputs)
 
 
-def _pipeline_settings(settings: Settings) -> PipelineSettings:
+def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> PipelineSettings:
+    """Pick what the pipeline needs; live and replay differ in the `deadline` only."""
     return PipelineSettings(
         topics=settings.topics,
         mapping=settings.clickstream.mapping,
         pseudonym_key=settings.clickstream.pseudonym_secret.encode(),
-        deadline=live_deadline(settings.clickstream.freshness_budget.total_seconds()),
+        deadline=deadline,
         pattern=pattern_of,
     )
 
