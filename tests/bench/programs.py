@@ -1,7 +1,6 @@
 """The programs that are measured, as processes of their own."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from agents.demo.processes import free_port
 from schemas.errors import InsessionError
 from streams import watchdog
 from streams.topics import Topic, TopicSettings
@@ -86,7 +86,7 @@ def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -
             "partitions": place.topics.partitions,
             "replication": place.topics.replication,
             "datadir": place.folder / "state",
-            "web-port": _free_port(),
+            "web-port": free_port(),
             "models": models,
             "log-level": "WARNING",
         }
@@ -102,13 +102,6 @@ def _baseline(module: str, place: Place) -> list[str]:
     source, target = (place.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.RECOMMENDATIONS))
     python = [sys.executable, "-m", f"tests.bench.{module}"]
     return [*python, f"--brokers={place.brokers}", f"--source={source}", f"--target={target}"]
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 class Running:

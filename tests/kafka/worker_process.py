@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.demo.processes import free_port
 from streams import watchdog
 
 COMMAND = Path(sys.executable).with_name("insession")
@@ -37,7 +37,7 @@ class WorkerProcess:
 
     def __init__(self, options: Mapping[str, str], environment: Mapping[str, str], datadir: Path) -> None:
         self.datadir = datadir
-        self._port = _free_port()
+        self._port = free_port()
         self.log_path = datadir.with_suffix(f".{self._port}.log")
         given = {**options, "datadir": str(datadir), "web-port": str(self._port)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
@@ -112,10 +112,3 @@ class WorkerProcess:
     def tail(self) -> str:
         """Give the worker's last lines."""
         return "\n".join(self.log_text().splitlines()[-15:])
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
