@@ -31,7 +31,7 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
 
 def check_topics(settings: Settings) -> None:
     """Raise TopicsError or TopicChangedError, naming each topic and the remedy; make the changelog if it is missing."""
-    admin = admin_client({"bootstrap.servers": settings.kafka.brokers})
+    admin = admin_client(settings.kafka.client_config())
     changelog = changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))
     problems = check(admin, topic_specs(settings.topics))
     if not problems:

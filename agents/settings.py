@@ -18,8 +18,8 @@ import structlog
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from serving.settings import ServingSettings
-from streams.app import StreamSettings
 from streams.sessionizer import SessionRules
+from streams.settings import StreamSettings
 from streams.topics import TopicSettings
 
 log = structlog.get_logger(__name__)

@@ -122,9 +122,7 @@ async def _closing(windows: Windows) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _catalog_view(settings: Settings, catalog: Catalog) -> AsyncIterator[None]:
     """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
-    follower = CatalogFollower(
-        catalog, settings.topics.name(Topic.CATALOG), {"bootstrap.servers": settings.kafka.brokers}
-    )
+    follower = CatalogFollower(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config())
     follower.start()
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
     try:

@@ -7,7 +7,8 @@ from confluent_kafka.admin import NewTopic
 
 from agents.input_check import check_topics
 from agents.settings import Settings
-from streams.app import StreamSettings, changelog_name
+from streams.app import changelog_name
+from streams.settings import StreamSettings
 from streams.topics import TopicsError, changelog_spec, check
 
 pytestmark = pytest.mark.kafka

@@ -11,8 +11,9 @@ from mode import CrashingSupervisor
 from prometheus_client import CollectorRegistry
 
 from schemas.errors import UsageError
-from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, StreamSettings, create_app, raw_topic, state_table
+from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.metrics import DeliveryMetrics
+from streams.settings import StreamSettings
 from streams.strict import StateTable, StrictTransport
 from streams.topics import TopicSettings
 from streams.window import OutputRecord

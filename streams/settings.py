@@ -1,0 +1,55 @@
+"""How the stream side is set: brokers, group, state, delivery; checked when made."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from schemas.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """How the worker reads, keeps state and writes.
+
+    brokers: host:port, comma separated.
+    group: consumer group and prefix of the changelog, behind the topics' prefix; one a deployment.
+    instance_id: static membership; one a worker, with its own datadir.
+    window_span: most offsets of a partition that may be unacknowledged at once.
+    is_mock_broker: the embedded broker cannot create topics nor hold two workers; session timeouts are short on it.
+    """
+
+    brokers: str = "127.0.0.1:9092"
+    group: str = "insession"
+    datadir: Path = Path("insession-data")
+    instance_id: str | None = None
+    standby_replicas: int = 0
+    window_span: int = 256
+    control_window_span: int = 4
+    send_timeout: timedelta = timedelta(seconds=30)
+    commit_interval: timedelta = timedelta(seconds=1)
+    session_timeout: timedelta = timedelta(seconds=30)
+    rebalance_timeout: timedelta = timedelta(seconds=90)
+    tick_interval: timedelta = timedelta(seconds=1)
+    linger: timedelta = timedelta(milliseconds=2)
+    web_host: str = "127.0.0.1"
+    web_port: int = 6066
+    rocksdb_cache_bytes: int = 16 << 20
+    is_mock_broker: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work together."""
+        if self.send_timeout >= self.rebalance_timeout:
+            raise UsageError(
+                f"kafka: send_timeout ({self.send_timeout}) must be below rebalance_timeout "
+                f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
+            )
+        for name in ("window_span", "control_window_span"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"kafka.{name} must be at least 1, found {getattr(self, name)}")
+        if not 1 <= self.web_port <= 65535:
+            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")
+
+    def client_config(self) -> dict[str, Any]:
+        """Return what every librdkafka client of ours (admin, producer, consumer) needs to reach the brokers."""
+        return {"bootstrap.servers": self.brokers}
