@@ -8,6 +8,7 @@ import numpy as np
 
 from schemas.ranking import Candidates, ModelInput
 from session_model.release import ReleaseError
+from session_model.tensorflow_import import import_tensorflow
 
 SIGNATURE = "serving_default"
 
@@ -26,6 +27,7 @@ class ExportedModel:
     """
 
     def __init__(self, directory: Path, max_length: int) -> None:
+        import_tensorflow()
         import tensorflow as tf  # noqa: PLC0415 - workers load this room and have no TensorFlow
 
         try:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
+from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from session_model.train_release import TrainRequest, TrainResult
@@ -53,6 +54,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     The latest tenth of the sessions chooses the number of epochs and the blend; then all of DATA is learned.
     """
     with console.status("loading TensorFlow"):
+        import_tensorflow()
         from session_model.train_release import train_release  # noqa: PLC0415 - --help must not pay for TensorFlow
 
     with _bar() as progress:
