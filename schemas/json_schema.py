@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 
 from schemas.events import ClickEvent, Control
-from schemas.records import CatalogItem, IntentSignal, RecommendationSet, SessionSummary
+from schemas.records import CatalogItem, DefaultRecommendations, IntentSignal, RecommendationSet, SessionSummary
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "json"
 RECORDS: dict[str, Any] = {
     "catalog-item": CatalogItem,
     "click-event": ClickEvent,
     "control": Control,
+    "default-recommendations": DefaultRecommendations,
     "intent-signal": IntentSignal,
     "recommendation-set": RecommendationSet,
     "session-summary": SessionSummary,

@@ -10,9 +10,13 @@ from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
 
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended"]
 Tier = Literal["model", "knn", "popular", "default"]
+ImpersonalTier = Literal["popular", "default"]
 IntentSource = Literal["model", "features"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
+
+DEFAULT_KEY = "__default__"
+"""Key of the default list that counts everywhere; the other keys of that topic are locations."""
 
 _RecordId = Annotated[
     str, Meta(description="`{topic}-{partition}-{offset}` of the input; equal ids are the same record.")
@@ -43,6 +47,18 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     ] = 0
     model_version: ModelVersion | None = None
     experiment: str | None = None
+
+
+class DefaultRecommendations(Struct, frozen=True, kw_only=True):
+    """What the worker would answer to a visitor of whom it knows nothing; the latest of its key counts."""
+
+    location: Annotated[str | None, Meta(description="Where the list counts; null = everywhere.")] = None
+    items: Annotated[list[RecommendedItem], Meta(min_length=1, description="Best first; never empty.")]
+    source: Annotated[ImpersonalTier, Meta(description="What the list rests on; `default` = nothing is popular yet.")]
+    updated_at: Annotated[datetime, Meta(description="When the worker wrote it; unchanged lists are not repeated.")]
+    model_version: Annotated[
+        ModelVersion | None, Meta(description="The release whose training data says what is popular, if one does.")
+    ] = None
 
 
 class IntentSignal(Struct, frozen=True, kw_only=True):

@@ -3,14 +3,15 @@
 import msgspec
 
 from schemas.events import Control
-from schemas.records import CatalogItem, IntentSignal, RecommendationSet, SessionSummary
+from schemas.records import CatalogItem, DefaultRecommendations, IntentSignal, RecommendationSet, SessionSummary
 
-WireRecord = RecommendationSet | IntentSignal | SessionSummary | CatalogItem | Control
+WireRecord = RecommendationSet | DefaultRecommendations | IntentSignal | SessionSummary | CatalogItem | Control
 
 _encoder = msgspec.json.Encoder()
 decode_control = msgspec.json.Decoder(Control).decode
 decode_catalog_item = msgspec.json.Decoder(CatalogItem).decode
 decode_recommendation_set = msgspec.json.Decoder(RecommendationSet).decode
+decode_default_recommendations = msgspec.json.Decoder(DefaultRecommendations).decode
 decode_intent_signal = msgspec.json.Decoder(IntentSignal).decode
 decode_session_summary = msgspec.json.Decoder(SessionSummary).decode
 

@@ -26,10 +26,14 @@ class Topic(StrEnum):
     CLICKSTREAM = "clickstream"
     SESSION_CONTROL = "session-control"
     RECOMMENDATIONS = "recommendations"
+    DEFAULT_RECOMMENDATIONS = "default-recommendations"
     INTENT_SIGNALS = "intent-signals"
     SESSION_ENDS = "session-ends"
     CATALOG = "catalog"
     DEAD_LETTERS = "clickstream-dlq"
+
+
+_ANY_PARTITIONS: Final = frozenset({Topic.CATALOG, Topic.DEFAULT_RECOMMENDATIONS})
 
 
 class TopicsError(InsessionError):
@@ -47,7 +51,7 @@ class TopicSettings:
     partitions: int = 8
     """Permanent once there is state: the state of a visitor lives on the partition that the key hashes to."""
     replication: int = 3
-    min_insync_replicas: int = 2
+    min_insync_replicas: int | None = None
     output_retention: timedelta = timedelta(days=30)
     """Of recommendations, intent signals and dead letters."""
     session_ends_retention: timedelta = timedelta(days=30)
@@ -59,7 +63,7 @@ class TopicSettings:
             raise UsageError(f"partitions {self.partitions}: give a count from 1 to 1024.")
         if self.replication < 1:
             raise UsageError(f"replication {self.replication}: give at least 1.")
-        if not 1 <= self.min_insync_replicas <= self.replication:
+        if not 1 <= self.replicas_in_sync <= self.replication:
             raise UsageError(
                 f"min_insync_replicas {self.min_insync_replicas}: give 1 to {self.replication} (the replication); "
                 "with more nothing could be written."
@@ -69,6 +73,11 @@ class TopicSettings:
                 f"output_retention {self.output_retention}: give more than {COMPACTION_LAG}, else the latest answer of "
                 "a visitor goes together with the log."
             )
+
+    @property
+    def replicas_in_sync(self) -> int:
+        """Replicas that must hold a record before it counts: one may be away, where there is more than one."""
+        return max(1, self.replication - 1) if self.min_insync_replicas is None else self.min_insync_replicas
 
     def name(self, topic: Topic) -> str:
         """Return the topic's name on the cluster."""
@@ -130,6 +139,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         Topic.CLICKSTREAM: {"cleanup.policy": "delete"},
         Topic.SESSION_CONTROL: {"cleanup.policy": "delete"},
         Topic.RECOMMENDATIONS: latest,
+        Topic.DEFAULT_RECOMMENDATIONS: {"cleanup.policy": "compact"},
         Topic.INTENT_SIGNALS: latest,
         Topic.SESSION_ENDS: {
             "cleanup.policy": "delete",
@@ -143,8 +153,8 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.name(topic),
             settings.partitions,
             settings.replication,
-            {**own, "min.insync.replicas": str(settings.min_insync_replicas)},
-            any_partitions=topic is Topic.CATALOG,
+            {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
+            any_partitions=topic in _ANY_PARTITIONS,
         )
         for topic, own in configs.items()
     ]
@@ -155,7 +165,7 @@ def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:
 
     Faust would create it while it starts; its consumer can then miss it until its metadata is refreshed, minutes later.
     """
-    configs = {"cleanup.policy": "compact", "min.insync.replicas": str(settings.min_insync_replicas)}
+    configs = {"cleanup.policy": "compact", "min.insync.replicas": str(settings.replicas_in_sync)}
     return TopicSpec(name, settings.partitions, settings.replication, configs)
 
 

@@ -8,13 +8,24 @@ from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
 from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
 from schemas.json_schema import RECORDS, SCHEMA_DIRECTORY, generate
-from schemas.records import CatalogItem, IntentSignal, RecommendationSet, RecommendedItem, SessionEvent, SessionSummary
+from schemas.records import (
+    CatalogItem,
+    DefaultRecommendations,
+    IntentSignal,
+    RecommendationSet,
+    RecommendedItem,
+    SessionEvent,
+    SessionSummary,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
 EXAMPLES = {
     "catalog-item": CatalogItem(item_id=ItemId("i1"), title="Oak table", price=10.5, locations=["Oslo"]),
     "click-event": ClickEvent(visitor_id=VisitorId("v"), event_type="view", event_time=NOW, item_id=ItemId("i1")),
     "control": Tick(next_offset=3, stream_time_ms=5),
+    "default-recommendations": DefaultRecommendations(
+        items=[RecommendedItem(ItemId("i2"), 1.0)], source="popular", updated_at=NOW
+    ),
     "intent-signal": IntentSignal(
         id="c-0-1",
         visitor_id=VisitorId("v"),
