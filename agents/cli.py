@@ -10,6 +10,7 @@ from agents.package_guard import check_packages
 from schemas.errors import InsessionError, UsageError
 
 COMMANDS = {
+    "completion": "agents.commands.completion",
     "demo": "agents.commands.demo",
     "evaluate": "agents.commands.evaluate",
     "replay": "agents.commands.replay",
