@@ -3,12 +3,12 @@
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import click
 import msgspec
 
-from streams.topics import TopicSettings, admin_client, check, create, topic_specs
+from agents.commands.connection import Connection, connection_options
+from streams.topics import admin_client, check, create, topic_specs
 
 
 @click.group()
@@ -18,7 +18,6 @@ def command() -> None:
 
 def _options(function: Callable[..., None]) -> Callable[..., None]:
     """Add the options that both subcommands share."""
-    defaults = TopicSettings()
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
         click.option(
@@ -27,32 +26,26 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
             help="Replicas that must hold a record before it counts.  [default: replication - 1, at least 1]",
         ),
         click.option(
-            "--replication",
-            type=click.IntRange(min=1),
-            default=defaults.replication,
-            show_default=True,
-            help="Replicas of every partition; 1 on a single node.",
+            "--replication", type=click.IntRange(min=1), help="Replicas of every partition; 1 on a single node."
         ),
         click.option(
             "--partitions",
             type=click.IntRange(min=1),
-            default=defaults.partitions,
-            show_default=True,
             help="Partitions of every topic; permanent once there is state.",
         ),
-        click.option("--prefix", default=defaults.prefix, help="Prefix of every topic's name."),
-        click.option("--brokers", required=True, metavar="HOST:PORT[,...]", help="Brokers to ask first."),
+        connection_options,
     ):
         function = option(function)
     return function
 
 
-@command.command("create")
+@command.command("create", epilog="Example: insession topics create --brokers 127.0.0.1:9092 --replication 1")
 @_options
-def create_topics(brokers: str, *, as_json: bool, **layout: Any) -> None:
+def create_topics(connection: Connection, *, as_json: bool, **layout: int | None) -> None:
     """Create the topics that are missing; leave those that exist as they are."""
-    specs = topic_specs(_settings(**layout))
-    created = create(admin_client({"bootstrap.servers": brokers}), specs)
+    settings = connection.settings({"topics": layout})
+    specs = topic_specs(settings.topics)
+    created = create(admin_client(settings.kafka.client_config()), specs)
     existing = [spec.name for spec in specs if spec.name not in created]
     if as_json:
         click.echo(json.dumps({"created": created, "existing": existing}))
@@ -63,11 +56,12 @@ def create_topics(brokers: str, *, as_json: bool, **layout: Any) -> None:
         click.echo(f"exists   {name}")
 
 
-@command.command("check")
+@command.command("check", epilog="Example: insession topics check --config production.toml --json")
 @_options
-def check_topics(brokers: str, *, as_json: bool, **layout: Any) -> None:
+def check_topics(connection: Connection, *, as_json: bool, **layout: int | None) -> None:
     """Compare the topics with what they should be; exit code 1 when one differs."""
-    problems = check(admin_client({"bootstrap.servers": brokers}), topic_specs(_settings(**layout)))
+    settings = connection.settings({"topics": layout})
+    problems = check(admin_client(settings.kafka.client_config()), topic_specs(settings.topics))
     if as_json:
         click.echo(msgspec.json.encode({"problems": problems}).decode())
     else:
@@ -77,12 +71,3 @@ def check_topics(brokers: str, *, as_json: bool, **layout: Any) -> None:
             click.echo("All topics are as they should be.")
     if problems:
         sys.exit(1)
-
-
-def _settings(prefix: str, partitions: int, replication: int, min_insync_replicas: int | None) -> TopicSettings:
-    return TopicSettings(
-        prefix=prefix,
-        partitions=partitions,
-        replication=replication,
-        min_insync_replicas=min_insync_replicas or max(1, replication - 1),
-    )

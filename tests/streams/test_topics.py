@@ -41,6 +41,17 @@ def test_outputs_are_a_log_for_a_week_and_then_the_latest() -> None:
         assert int(configs["retention.ms"]) > 604800000
 
 
+@pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2)])
+def test_one_replica_may_be_away_where_there_is_more_than_one(replication: int, in_sync: int) -> None:
+    """Without a count of their own, the in-sync replicas follow the replication."""
+    assert TopicSettings(replication=replication).replicas_in_sync == in_sync
+
+
+def test_a_count_of_in_sync_replicas_holds_for_any_replication() -> None:
+    """What is set is not derived."""
+    assert TopicSettings(replication=3, min_insync_replicas=1).replicas_in_sync == 1
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

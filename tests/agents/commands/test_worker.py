@@ -3,13 +3,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from agents.commands.worker import _overrides, command
-from agents.settings import load_settings
+from agents.commands.connection import Connection
+from agents.commands.worker import _by_section, command
 
 IMPATIENT = "import streams.topics; streams.topics._TIMEOUT_SECONDS = 0.3; from agents.cli import main; main()"
 
@@ -62,25 +61,13 @@ def test_a_wrong_option_is_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(command, arguments).exit_code == 2
 
 
-def test_options_are_settings() -> None:
+def test_options_are_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each option lands in its section; what is not given is left to file and environment."""
-    options = {
-        "brokers": "b:1",
-        "serving": "s:2",
-        "models": Path("m"),
-        "prefix": "p.",
-        "partitions": 3,
-        "datadir": None,
-        "web_port": 6070,
-    }
-    settings = load_settings(_overrides(options), environment={"INSESSION_KAFKA__DATADIR": "d"})
-    assert (settings.kafka.brokers, settings.kafka.web_port, settings.kafka.datadir) == ("b:1", 6070, Path("d"))
+    monkeypatch.setenv("INSESSION_KAFKA__GROUP", "g")
+    connection = Connection(options={"kafka": {"brokers": "b:1"}, "topics": {"prefix": "p."}})
+    settings = connection.settings(
+        _by_section(serving="s:2", models=Path("m"), partitions=3, replication=None, datadir=tmp_path, web_port=6070)
+    )
+    assert (settings.kafka.brokers, settings.kafka.web_port, settings.kafka.datadir) == ("b:1", 6070, tmp_path)
     assert (settings.serving.address, settings.serving.models_directory) == ("s:2", Path("m"))
-    assert (settings.topics.prefix, settings.topics.partitions) == ("p.", 3)
-
-
-@pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2)])
-def test_replication_brings_its_in_sync_count(replication: int, in_sync: int) -> None:
-    """One replica may be away, where there is more than one."""
-    topics: dict[str, Any] = _overrides({"replication": replication})["topics"]
-    assert topics == {"replication": replication, "min_insync_replicas": in_sync}
+    assert (settings.topics.prefix, settings.topics.partitions, settings.kafka.group) == ("p.", 3, "g")
