@@ -17,6 +17,7 @@ import structlog
 
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
+from schemas.secret import Secret
 from serving.settings import ServingSettings
 from streams.sessionizer import SessionRules
 from streams.settings import StreamSettings
@@ -26,7 +27,8 @@ log = structlog.get_logger(__name__)
 
 ENVIRONMENT_PREFIX = "INSESSION_"
 _FILE_VARIABLE = "INSESSION_CONFIG"
-DEMO_SECRET = "insession"  # noqa: S105 - known to everybody, so the worker warns where it is in use
+DEMO_SECRET = Secret("insession")
+"""Known to everybody, so the worker warns where it is in use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class ClickstreamSettings:
 
     mapping: FieldMapping = field(default_factory=FieldMapping)
     freshness_budget: timedelta = timedelta(milliseconds=500)
-    pseudonym_secret: str = field(default=DEMO_SECRET, repr=False)
+    pseudonym_secret: Secret = DEMO_SECRET
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _keys(section: Any) -> dict[str, Any]:
 
 
 def _decode(target: type, value: Any) -> Any:
-    if issubclass(target, Path) and isinstance(value, str):
+    if issubclass(target, Path | Secret) and isinstance(value, str):
         return target(value)
-    raise TypeError(f"a {target.__name__} is expected, found {value!r}")
+    found = "something else" if target is Secret else repr(value)
+    raise TypeError(f"a {target.__name__} is expected, found {found}")

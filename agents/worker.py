@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import structlog
+from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from agents.default_list import DefaultListWriter
 from agents.health import Health, add_pages
 from agents.input_check import checked_inputs
 from agents.pipeline import Pipeline, PipelineSettings
 from agents.serving_tier import serving_tier
 from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
+from serving.chain import Recommender
 from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
@@ -59,6 +62,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         health.observe(time.monotonic())
         await actor.refetch_lost(time.monotonic())
 
+    _keep_default_lists(app, settings, tier.recommender, metrics)
     add_pages(app, registry, health)
     return app
 
@@ -79,7 +83,7 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
     return PipelineSettings(
         topics=settings.topics,
         mapping=settings.clickstream.mapping,
-        pseudonym_key=settings.clickstream.pseudonym_secret.encode(),
+        pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,
     )
@@ -93,6 +97,19 @@ def live_deadline(budget_seconds: float) -> Callable[[int], float]:
         return time.monotonic() + budget_seconds - age_seconds
 
     return deadline
+
+
+def _keep_default_lists(
+    app: InsessionApp, settings: Settings, recommender: Recommender, metrics: DeliveryMetrics
+) -> None:
+    """Let the owner of the first partition write the lists for visitors of whom nothing is known."""
+    topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
+    first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
+    writer = DefaultListWriter(recommender, topic, KafkaSink(app, [topic]), metrics)
+
+    @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
+    async def renew_default_lists() -> None:
+        await writer.renew(is_ours=app.consumer.next_offset(first_partition) is not None)
 
 
 def _windows(app: InsessionApp, settings: Settings) -> Windows:

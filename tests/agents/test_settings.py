@@ -153,7 +153,7 @@ def test_the_mapping_is_read_from_toml(tmp_path: Path) -> None:
     assert mapping.values == {"event_type": {"order": "purchase"}}
 
 
-@pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET, True), ("hidden-7", False)])
+@pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET.reveal(), True), ("hidden-7", False)])
 def test_the_report_shows_settings_but_no_secret(secret: str, *, is_warned: bool) -> None:
     """What is in force is logged without the secret; a warning says where the secret is the published default."""
     settings = load_settings({"clickstream": {"pseudonym_secret": secret}, "kafka": {"group": "g"}}, environment={})

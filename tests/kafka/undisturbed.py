@@ -60,5 +60,5 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
 
 
 def _visitor_key(settings: Settings, event: ClickEvent) -> str:
-    secret = settings.clickstream.pseudonym_secret.encode()
+    secret = settings.clickstream.pseudonym_secret.reveal().encode()
     return hmac.digest(secret, event.visitor_id.encode(), "sha256").hex()[:32]
