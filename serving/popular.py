@@ -91,6 +91,10 @@ class StreamPopularity:
         if len(self._by_location) > self._max_locations:
             self._by_location.popitem(last=False)
 
+    def locations(self) -> tuple[str, ...]:
+        """Name the locations that are kept, the one that was quiet longest first."""
+        return tuple(self._by_location)
+
     def top(self, location: str | None, count: int) -> list[RecommendedItem]:
         """Give the `count` most popular items at `location`, best first; None = over all."""
         counts = self._overall if location is None else self._by_location.get(location)

@@ -23,6 +23,7 @@ class ServingSettings:
     answer_size: items of an answer (k).
     overfetch: candidates looked at for each place of an answer, so that k remain after the filters.
     default_items: what is answered where nothing else is known, best first.
+    default_list_interval_seconds: how often the list for unknown visitors is written, if it has changed.
     excluded_items: never recommended.
     """
 
@@ -44,6 +45,7 @@ class ServingSettings:
     popular_max_items: int = 2_000
     popular_max_locations: int = 64
     default_items: tuple[ItemId, ...] = ()
+    default_list_interval_seconds: float = 60.0
     excluded_items: frozenset[ItemId] = frozenset()
 
     def __post_init__(self) -> None:
@@ -77,4 +79,5 @@ _ABOVE_ZERO = (
     "popular_half_life_seconds",
     "popular_max_items",
     "popular_max_locations",
+    "default_list_interval_seconds",
 )

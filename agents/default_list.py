@@ -1,0 +1,96 @@
+"""The list for visitors of whom nothing is known: one worker writes it for all, whenever it has changed.
+
+A worker knows what is popular in its own partitions only; keys are spread by hash, so one worker's share is a fair
+sample. Whoever owns partition 0 of the clickstream writes: that moves with the assignment and is never two for long.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+import structlog
+
+from schemas import wire
+from schemas.ids import ItemId, ModelVersion
+from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier
+from serving.chain import Recommender
+from streams.metrics import DeliveryMetrics
+from streams.window import OutputRecord, RecordSink
+
+log = structlog.get_logger(__name__)
+
+Content = tuple[ImpersonalTier, ModelVersion | None, tuple[ItemId, ...]]
+"""What a list says; scores move with every click and change nothing for the reader while the order stays."""
+
+
+class DefaultListWriter:
+    """Keeps the default lists of this worker in their topic; remembers what it wrote."""
+
+    def __init__(self, recommender: Recommender, topic: str, sink: RecordSink, metrics: DeliveryMetrics) -> None:
+        self._recommender = recommender
+        self._topic = topic
+        self._sink = sink
+        self._metrics = metrics
+        self._written: dict[str, Content] = {}
+
+    async def renew(self, *, is_ours: bool) -> None:
+        """Write what has changed, all of it after another worker had its turn; a failure is left to the next time."""
+        if not is_ours:
+            self._written.clear()
+            return
+        try:
+            for key, record in changes(await self._lists(), self._written):
+                await self._write(key, record)
+        except Exception as error:  # noqa: BLE001 - the lists are no reason to end a worker that answers
+            self._metrics.default_lists.labels(result="failed").inc()
+            log.warning("default_list_not_written", topic=self._topic, error=repr(error), remedy="retried next time")
+
+    async def _lists(self) -> dict[str, DefaultRecommendations]:
+        """Make the list that counts everywhere, and one for each location where something else is recommended."""
+        lists: dict[str, DefaultRecommendations] = {}
+        for location in (None, *self._recommender.popularity.locations()):
+            record = default_list(self._recommender, location, datetime.now(UTC))
+            if record is not None:
+                lists.setdefault(DEFAULT_KEY if location is None else location, record)
+            await asyncio.sleep(0)  # ranking a location takes a millisecond: clicks go first
+        return {key: record for key, record in lists.items() if key == DEFAULT_KEY or not _is_repeated(record, lists)}
+
+    async def _write(self, key: str, record: DefaultRecommendations | None) -> None:
+        value = None if record is None else wire.encode(record)
+        await (await self._sink.send(OutputRecord(self._topic, key.encode(), value)))  # the producer bounds the wait
+        if record is None:
+            del self._written[key]
+        else:
+            self._written[key] = content(record)
+        self._metrics.default_lists.labels(result="removed" if record is None else "written").inc()
+
+
+def default_list(recommender: Recommender, location: str | None, now: datetime) -> DefaultRecommendations | None:
+    """Make the list for a location, None = everywhere; nothing where nothing is known."""
+    answer = recommender.impersonal(location)
+    if not answer.items:
+        return None
+    return DefaultRecommendations(
+        location=location,
+        items=answer.items,
+        source="popular" if answer.tier == "popular" else "default",
+        updated_at=now,
+        model_version=answer.model_version,
+    )
+
+
+def changes(
+    lists: Mapping[str, DefaultRecommendations], written: Mapping[str, Content]
+) -> Iterator[tuple[str, DefaultRecommendations | None]]:
+    """Give the keys to write, None = a location without a list of its own; the list for everywhere never goes."""
+    yield from [(key, record) for key, record in lists.items() if content(record) != written.get(key)]
+    yield from [(key, None) for key in written if key not in lists and key != DEFAULT_KEY]
+
+
+def content(record: DefaultRecommendations) -> Content:
+    """Tell what a list says, apart from when and with which scores."""
+    return record.source, record.model_version, tuple(item.item_id for item in record.items)
+
+
+def _is_repeated(record: DefaultRecommendations, lists: Mapping[str, DefaultRecommendations]) -> bool:
+    return DEFAULT_KEY in lists and content(record) == content(lists[DEFAULT_KEY])
