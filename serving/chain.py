@@ -133,6 +133,11 @@ class Recommender:
         self.metrics.answers.labels(answer.tier or EMPTY, answer.reason or OK).inc()
         return answer
 
+    def impersonal(self, location: str | None) -> Answer:
+        """Recommend to somebody at `location` of whom nothing is known. Unlike an answer it is not counted."""
+        request = AnswerRequest(events=(), location=location, bought=(), deadline=math.inf, want_personal=False)
+        return self._first_with_items(request, self._impersonal(request, self.releases.current), "cheap")
+
     async def _ask(self, request: AnswerRequest) -> _Asked:
         """Ask the personal tiers; a version that is gone from the server is resolved again once."""
         release = self.releases.current

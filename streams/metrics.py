@@ -21,6 +21,12 @@ class DeliveryMetrics:
             "insession_dead_letters", "Records sent to the dead-letter topic, by reason.", ["reason"], registry=registry
         )
         self.session_ends = Counter("insession_session_ends", "Session ends emitted.", ["reason"], registry=registry)
+        self.default_lists = Counter(
+            "insession_default_lists",
+            "Lists for unknown visitors, by what became of them.",
+            ["result"],
+            registry=registry,
+        )
         self.end_to_end = Histogram(
             "insession_end_to_end_seconds",
             "From the input record's timestamp to the acknowledgement of everything it caused.",
@@ -44,5 +50,7 @@ class DeliveryMetrics:
             self.events.labels(status=status)
         for reason in get_args(RejectReason):
             self.dead_letters.labels(reason=reason)
+        for result in ("written", "removed", "failed"):
+            self.default_lists.labels(result=result)
         for where in ("consumer", "actor"):
             self.resyncs.labels(where=where)
