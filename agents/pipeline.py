@@ -6,11 +6,13 @@ and the window.
 
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import msgspec
 import structlog
 
+from agents.output_headers import OutputHeaders
+from agents.released import Released, Watcher
+from agents.tracing import Tracing
 from schemas import wire
 from schemas.events import ClickEvent, Control, from_unix_ms
 from schemas.ids import EventId, VisitorId
@@ -38,6 +40,8 @@ class PipelineSettings:
     pseudonym_key: secret of the keyed hash that stands for a visitor on session ends.
     deadline: from a record's timestamp (Unix ms) to the monotonic second by which to answer; infinite in replay.
     pattern: the rule for the shopping pattern of a session so far.
+    tracing: None = replay, where nobody looks at headers.
+    watcher: sees what is answered while it happens.
     """
 
     topics: TopicSettings
@@ -45,6 +49,9 @@ class PipelineSettings:
     pseudonym_key: bytes
     deadline: Callable[[int], float]
     pattern: Callable[[Sequence[SessionEvent]], Pattern]
+    headers: OutputHeaders = field(default_factory=OutputHeaders)
+    tracing: Tracing | None = None
+    watcher: Watcher | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,11 @@ class Pipeline:
         Raises StateVersionError, and what `load` raises: then the state must not be touched. Any other trouble is a bug
         with this record, which is dead-lettered.
         """
+        if self._settings.tracing is None:
+            return self._decide(record, load)
+        return self._settings.tracing.step(record, lambda traced: self._decide(traced, load))
+
+    def _decide(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
         event = parse_click(record.key, record.value, record.time_ms, self._settings.mapping)
         if isinstance(event, Rejection):
             return self.rejected(record, event)
@@ -118,7 +130,7 @@ class Pipeline:
         if result is None:
             return None
         write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)
-        return write, self._session_ends(VisitorId(key.decode()), result.closings)
+        return write, self._session_ends(None, VisitorId(key.decode()), result.closings)
 
     def reject(self, record: InputRecord, rejection: Rejection) -> OutputRecord:
         """Count, log and dead-letter a record that cannot be used."""
@@ -152,17 +164,20 @@ class Pipeline:
         except Exception as error:
             log.exception("answer_failed", **_where(record.position))
             letter = self.reject(record, Rejection("internal_error", repr(error)))
-            return [letter, *self._session_ends(event.visitor_id, advance.closings)]
+            return [letter, *self._session_ends(record, event.visitor_id, advance.closings)]
 
     async def _records(self, record: InputRecord, event: ClickEvent, advance: Advance) -> list[OutputRecord]:
         session = advance.state.session if advance.state is not None and advance.status == "answered" else None
         answer = await self._answer(record, event, advance, session)
         event_id = event.event_id or EventId(record.position.record_id)
-        records = [self._recommendation(record, event, advance, (event_id, answer))]
-        if session is not None:
-            records.append(self._intent(record, event, session, (event_id, answer)))
+        recommendation = self._recommendation(record, event, advance, (event_id, answer))
+        records = [self._output(Topic.RECOMMENDATIONS, record, recommendation)]
+        signal = None if session is None else self._intent(record, event, session, (event_id, answer))
+        if signal is not None:
+            records.append(self._output(Topic.INTENT_SIGNALS, record, signal))
         self._metrics.events.labels(status=advance.status).inc()
-        return records + self._session_ends(event.visitor_id, advance.closings)
+        self._show(record, event, recommendation, signal)
+        return records + self._session_ends(record, event.visitor_id, advance.closings)
 
     async def _answer(
         self, record: InputRecord, event: ClickEvent, advance: Advance, session: OpenSession | None
@@ -180,10 +195,10 @@ class Pipeline:
 
     def _recommendation(
         self, record: InputRecord, event: ClickEvent, advance: Advance, answered: tuple[EventId, Answer]
-    ) -> OutputRecord:
+    ) -> RecommendationSet:
         event_id, answer = answered
         session = None if advance.state is None else advance.state.session
-        recommendation = RecommendationSet(
+        return RecommendationSet(
             id=record.position.record_id,
             status=advance.status,
             visitor_id=event.visitor_id,
@@ -197,14 +212,13 @@ class Pipeline:
             model_version=answer.model_version,
             experiment=event.experiment,
         )
-        return self._output(Topic.RECOMMENDATIONS, record, recommendation)
 
     def _intent(
         self, record: InputRecord, event: ClickEvent, session: OpenSession, answered: tuple[EventId, Answer]
-    ) -> OutputRecord:
+    ) -> IntentSignal:
         event_id, answer = answered
         probability = answer.purchase_probability
-        signal = IntentSignal(
+        return IntentSignal(
             id=record.position.record_id,
             visitor_id=event.visitor_id,
             session_id=session.session_id,
@@ -218,25 +232,55 @@ class Pipeline:
             model_version=answer.model_version,
             experiment=event.experiment,
         )
-        return self._output(Topic.INTENT_SIGNALS, record, signal)
 
-    def _output(self, topic: Topic, record: InputRecord, output: msgspec.Struct) -> OutputRecord:
+    def _output(self, topic: Topic, record: InputRecord, output: RecommendationSet | IntentSignal) -> OutputRecord:
         """Keep the output in the input's partition: same key, same partition count, same order."""
         return OutputRecord(
-            self._settings.topics.name(topic), record.key, wire.encode(output), partition=record.position.partition
+            self._settings.topics.name(topic),
+            record.key,
+            wire.encode(output),
+            self._settings.headers.of(record, topic, output.id, output.event_time),
+            partition=record.position.partition,
         )
 
-    def _session_ends(self, visitor_id: VisitorId, closings: Sequence[ClosedSession]) -> list[OutputRecord]:
+    def _show(
+        self, record: InputRecord, event: ClickEvent, recommendation: RecommendationSet, signal: IntentSignal | None
+    ) -> None:
+        watcher = self._settings.watcher
+        if watcher is not None and watcher.is_watching:
+            released = Released(
+                visitor_key=self._visitor_key(event.visitor_id),
+                record_time_ms=record.time_ms,
+                event=event,
+                recommendation=recommendation,
+                signal=signal,
+            )
+            watcher.released(released)
+
+    def _session_ends(
+        self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
+    ) -> list[OutputRecord]:
+        """Give the session ends; `record`: the click that closed them, None = a tick."""
         if not closings:
             return []
-        visitor_key = hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
+        visitor_key = self._visitor_key(visitor_id)
         for closed in closings:
             self._metrics.session_ends.labels(reason=closed.end_reason).inc()
+        summaries = [summarise(closed, visitor_key) for closed in closings]
         topic = self._settings.topics.name(Topic.SESSION_ENDS)
         return [
-            OutputRecord(topic, visitor_key.encode(), wire.encode(summarise(closed, visitor_key)))
-            for closed in closings
+            OutputRecord(
+                topic,
+                visitor_key.encode(),
+                wire.encode(summary),
+                self._settings.headers.of(record, Topic.SESSION_ENDS, summary.id, summary.ended_at),
+            )
+            for summary in summaries
         ]
+
+    def _visitor_key(self, visitor_id: VisitorId) -> str:
+        """Give the keyed hash that stands for a visitor outside."""
+        return hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
 
 
 def _where(position: InputPosition) -> dict[str, object]:

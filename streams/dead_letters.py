@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.state import InputPosition
+from schemas.tracing import TraceContext
 from schemas.validation import Rejection
 from streams.window import OutputRecord
 
@@ -17,13 +18,17 @@ _MAX_DETAIL = 500
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds."""
+    """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds.
+
+    trace: our own span over this record; None = no trace.
+    """
 
     position: InputPosition
     key: bytes | None
     value: bytes | None
     time_ms: int
     headers: Sequence[tuple[str, bytes]] = ()
+    trace: TraceContext | None = None
 
 
 def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> OutputRecord:

@@ -1,13 +1,20 @@
-"""Prometheus metrics of the stream side: base units, bounded labels, never a visitor, session or item as a label."""
+"""Prometheus metrics of the stream side: base units, bounded labels, never a visitor, session or item as a label.
 
-from typing import get_args
+Every series that can be told beforehand is there from the start, as 0: an alert on a rate needs that.
+"""
+
+from bisect import bisect_left
+from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.records import Status
+from schemas.records import EndReason, Status
+from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import RejectReason
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+INTENT_BANDS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
+"""Upper ends, inclusive, of the bands of predicted probability."""
 
 
 class DeliveryMetrics:
@@ -27,6 +34,9 @@ class DeliveryMetrics:
             ["result"],
             registry=registry,
         )
+        self.malformed_trace_headers = Counter(
+            "insession_malformed_trace_headers", "Trace headers ignored, by header.", ["header"], registry=registry
+        )
         self.end_to_end = Histogram(
             "insession_end_to_end_seconds",
             "From the input record's timestamp to the acknowledgement of everything it caused.",
@@ -40,6 +50,16 @@ class DeliveryMetrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self.consumer_lag = Gauge(
+            "insession_consumer_lag_records",
+            "Records of a partition between the committed offset and its end.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.window_full = Gauge(
+            "insession_window_full_ratio", "Share of its span that the fullest window has in use.", registry=registry
+        )
+        self.rebalances = Counter("insession_rebalances", "Assignments that this worker was given.", registry=registry)
         self.resyncs = Counter(
             "insession_offset_resyncs", "Fetches repeated because an offset was missing.", ["where"], registry=registry
         )
@@ -52,5 +72,77 @@ class DeliveryMetrics:
             self.dead_letters.labels(reason=reason)
         for result in ("written", "removed", "failed"):
             self.default_lists.labels(result=result)
+        for header in (TRACEPARENT, TRACESTATE):
+            self.malformed_trace_headers.labels(header=header)
         for where in ("consumer", "actor"):
             self.resyncs.labels(where=where)
+        for end_reason in get_args(EndReason):
+            self.session_ends.labels(reason=end_reason)
+
+
+class IntentMetrics:
+    """Purchase probabilities told, against the purchases that followed, by band of probability.
+
+    A well calibrated model has as many purchases as were expected, in every band.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._signals = Counter(
+            "insession_intent_signals", "Intent signals whose outcome is known.", ["up_to"], registry=registry
+        )
+        self._expected = Counter(
+            "insession_intent_expected_purchases",
+            "Sum of the purchase probabilities of these signals.",
+            ["up_to"],
+            registry=registry,
+        )
+        self._purchases = Counter(
+            "insession_intent_purchases",
+            "Of these signals, those that a purchase followed in the session.",
+            ["up_to"],
+            registry=registry,
+        )
+        self._bands = [f"{band:g}" for band in INTENT_BANDS]
+        for counter in (self._signals, self._expected, self._purchases):
+            for band in self._bands:
+                counter.labels(up_to=band)
+
+    def resolve(self, probability: float, *, purchase_followed: bool) -> None:
+        """Count a signal whose outcome is known now."""
+        band = self._bands[min(bisect_left(INTENT_BANDS, probability), len(self._bands) - 1)]
+        self._signals.labels(up_to=band).inc()
+        self._expected.labels(up_to=band).inc(probability)
+        self._purchases.labels(up_to=band).inc(int(purchase_followed))
+
+
+class StateMetrics:
+    """The state that a worker holds, and how it comes by it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.table_keys = Gauge("insession_table_keys", "Visitors in the local table, as estimated.", registry=registry)
+        self.table_bytes = Gauge("insession_table_bytes", "Bytes of the local table, as estimated.", registry=registry)
+        self.ready = Gauge("insession_ready", "1 while clicks are answered, as /readyz says.", registry=registry)
+        self.recovering = Gauge("insession_recovering", "1 while state is read from the changelog.", registry=registry)
+        self.recovery = Histogram(
+            "insession_recovery_seconds",
+            "From an assignment to the end of the recovery of its state.",
+            registry=registry,
+            buckets=(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0),
+        )
+
+
+class CatalogMetrics:
+    """The worker's view of the catalog."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.items = Gauge("insession_catalog_items", "Items in the view of the catalog.", registry=registry)
+        self.caught_up = Gauge(
+            "insession_catalog_caught_up",
+            "1 once the view has reached the end that it saw at start.",
+            registry=registry,
+        )
+        self.last_record = Gauge(
+            "insession_catalog_last_record_timestamp_seconds",
+            "Timestamp of the latest catalog record, Unix seconds; 0 = none yet.",
+            registry=registry,
+        )

@@ -155,4 +155,4 @@ async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched)
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert status == 200
     assert {"insession_events", "insession_in_flight_events", "insession_dead_letters"} <= families.keys()
-    assert labels <= {"status", "reason", "where", "topic", "partition", "le"}
+    assert labels <= {"status", "reason", "header", "where", "topic", "partition", "le"}
