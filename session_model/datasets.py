@@ -4,6 +4,7 @@
 are found by name, others are ignored. https://github.com/rn5l/session-rec
 `sequences`: one session a line, item ids separated by blanks, oldest first; sessions in order of their end, no times.
 `jsonl`: one ClickEvent (schemas/json/click-event.json) a line, in any order.
+`rsc15`, `diginetica`, `retailrocket`, `rees46`, `otto`: as published (session_model.public_datasets).
 
 All may be gzipped. A malformed line is left out, counted and named; session_model.text_lines has the bounds.
 """
@@ -21,11 +22,13 @@ from schemas.errors import InsessionError, UsageError
 from schemas.events import ITEM_EVENT_TYPES, MAX_ID_LENGTH, ClickEvent
 from schemas.ids import EventId, SessionId, VisitorId
 from session_model.event_columns import NO_ITEM, EventColumns, Interner, assemble
+from session_model.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFormat, read_rows
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
 
-DataFormat = Literal["session-rec", "sequences", "jsonl"]
-DATA_FORMATS: tuple[DataFormat, ...] = get_args(DataFormat)
+OwnFormat = Literal["session-rec", "sequences", "jsonl"]
+DataFormat = OwnFormat | PublicFormat
+DATA_FORMATS: tuple[DataFormat, ...] = (*get_args(OwnFormat), *get_args(PublicFormat))
 
 INACTIVITY_GAP_MS = 30 * 60 * 1000
 """Parts the `jsonl` events of a visitor without a session_id into sessions; inclusive, as in the stream."""
@@ -44,12 +47,13 @@ def read_sessions(
 
     Raises UsageError where path or format is wrong and InsessionError where the content is.
     `jsonl`: events without consent and repeated ones (same visitor, event_id and time) are left out; a session is that
-    of the session_id, or ends by `INACTIVITY_GAP_MS`.
+    of the session_id, or ends by `INACTIVITY_GAP_MS`, as it does in `retailrocket`.
     """
+    if data_format in PUBLIC_DATASETS:
+        return _read_public(path, PUBLIC_DATASETS[data_format], max_malformed_share)
     if data_format not in _READERS:
         raise UsageError(f"format {data_format!r} is none of {', '.join(DATA_FORMATS)}")
-    malformed = MalformedLines(path, max_malformed_share)
-    return _READERS[data_format](malformed)
+    return _READERS[data_format](MalformedLines(path, max_malformed_share))
 
 
 def read_events(
@@ -57,8 +61,8 @@ def read_events(
 ) -> Iterator[ClickEvent]:
     """Give the events of a file in event-time order, ties in file order (`jsonl`) or in order of the sessions.
 
-    `session-rec` and `sequences` say views: visitor_id and session_id are the session's id, event_id is
-    `{session}-{n}` with n from 1. `sequences` has no times; its sessions follow each other, a click every
+    But for `jsonl`, visitor_id and session_id are the session's id and event_id is `{session}-{n}` with n from 1;
+    `session-rec` and `sequences` say views. `sequences` has no times; its sessions follow each other, a click every
     `SEQUENCES_STEP_MS` from `SEQUENCES_START_MS`. Raises as `read_sessions`.
     """
     if data_format == "jsonl":
@@ -68,7 +72,7 @@ def read_events(
         yield from events
         return
     sessions = read_sessions(path, data_format, max_malformed_share=max_malformed_share)
-    yield from _views(sessions)
+    yield from _session_events(sessions)
 
 
 def _read_session_rec(malformed: MalformedLines) -> Sessions:
@@ -196,8 +200,8 @@ def _split_by_gap(
     return codes, session_ids
 
 
-def _views(sessions: Sessions) -> Iterator[ClickEvent]:
-    """Turn sessions of a format without event types into views in event-time order."""
+def _session_events(sessions: Sessions) -> Iterator[ClickEvent]:
+    """Turn sessions into events in event-time order."""
     n_events = len(sessions.items)
     times_ms = sessions.times_ms
     if times_ms is None:
@@ -214,10 +218,24 @@ def _views(sessions: Sessions) -> Iterator[ClickEvent]:
             item_id=None if item == NO_ITEM else sessions.item_ids[item],
             event_id=EventId(f"{session_id}-{row - sessions.starts[session] + 1}"),
             session_id=session_id,
+            price=None if np.isnan(sessions.prices[row]) else float(sessions.prices[row]),
         )
 
 
-_READERS: dict[DataFormat, Callable[[MalformedLines], Sessions]] = {
+def _read_public(path: Path, dataset: PublicDataset, max_malformed_share: float) -> Sessions:
+    owners, columns = Interner(), EventColumns()
+    for row in read_rows(path, dataset, max_malformed_share):
+        columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
+    if dataset.is_by_visitor:
+        names = _SessionNames(owners.texts, [])
+        codes, session_ids = _split_by_gap(columns, np.full(len(columns), -1, np.int64), names)
+    else:
+        codes = np.array(columns.sessions, np.int64)
+        session_ids = [SessionId(text) for text in owners.texts]
+    return assemble(columns, codes, session_ids, has_times=True)
+
+
+_READERS: dict[OwnFormat, Callable[[MalformedLines], Sessions]] = {
     "session-rec": _read_session_rec,
     "sequences": _read_sequences,
     "jsonl": _read_jsonl,

@@ -36,7 +36,7 @@ Example:
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("test", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("test", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of TEST.")
 @click.option(
     "--unseen",

@@ -15,7 +15,7 @@ from session_model.datasets import DATA_FORMATS, DataFormat
 
 
 @click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
-@click.argument("log", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("log", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="How LOG is written.")
 @click.option("--models", type=click.Path(path_type=Path), required=True, help="Directory with session_gru/<version>/.")
 @click.option(

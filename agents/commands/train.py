@@ -29,7 +29,7 @@ Examples:
   insession train sessions.txt --format sequences --out models --seed 7 --json training.json
 """
 )
-@click.argument("data", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option("--preset", type=click.Choice(["small", "default"]), default="default", show_default=True, help="Sizes.")
