@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from agents.output_headers import CloudEventsMode
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
@@ -29,6 +30,7 @@ ENVIRONMENT_PREFIX = "INSESSION_"
 _FILE_VARIABLE = "INSESSION_CONFIG"
 DEMO_SECRET = Secret("insession")
 """Known to everybody, so the worker warns where it is in use."""
+MIN_TOKEN_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,52 @@ class CatalogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaderSettings:
+    """What output records carry beside their value; the caller's trace context always goes on.
+
+    cloud_events: `carried` = outputs of an input that is a CloudEvent are CloudEvents; `always` = all are.
+    event_source: their `ce_source`; None = `insession/<topics.prefix>`.
+    """
+
+    cloud_events: CloudEventsMode = "carried"
+    event_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """Where spans go.
+
+    endpoint: OTLP collector over gRPC, as in http://collector:4317; needs insession[tracing]. None = nowhere.
+    sample_ratio: of the inputs that bring no trace, the share that begins one; the caller's own decision is kept.
+    """
+
+    endpoint: str | None = None
+    sample_ratio: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share."""
+        if not 0 <= self.sample_ratio <= 1:
+            raise UsageError(f"tracing.sample_ratio must be from 0 to 1, found {self.sample_ratio}")
+        if self.endpoint is not None and not self.endpoint.startswith(("http://", "https://")):
+            raise UsageError(f"tracing.endpoint: {self.endpoint!r} is no URL, like http://127.0.0.1:4317")
+
+
+@dataclass(frozen=True, slots=True)
+class LiveSettings:
+    """Who may see the live page.
+
+    token: opens `/live`; None = the page is open on a loopback `kafka.web_host`, and shut on any other.
+    """
+
+    token: Secret | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a token that can be guessed."""
+        if self.token is not None and len(self.token.reveal()) < MIN_TOKEN_LENGTH:
+            raise UsageError(f"live.token must have at least {MIN_TOKEN_LENGTH} characters: openssl rand -hex 16")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a worker can be told; each section is defined by the room that uses it."""
 
@@ -65,6 +113,9 @@ class Settings:
     sessions: SessionRules = field(default_factory=SessionRules)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
+    headers: HeaderSettings = field(default_factory=HeaderSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
+    live: LiveSettings = field(default_factory=LiveSettings)
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""
