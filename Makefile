@@ -76,13 +76,15 @@ chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count ever
 # --- generated files --------------------------------------------------------------------------------------------------
 
 .PHONY: lock protos schemas
-COMPILE = "$$uv" pip compile pyproject.toml --quiet --python-version 3.11 --universal --generate-hashes --no-header \
-	--upgrade
+COMPILE = "$$uv" pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --upgrade
+LOCKED = --constraint requirements/all.txt --output-file
 
 lock:  ## Resolve the dependencies anew into requirements/
 	@uv="$$(.ci/find-uv "$$($(FIND_PYTHON))")"; \
-	$(COMPILE) --all-extras --output-file requirements/all.txt; \
-	$(COMPILE) --constraint requirements/all.txt --output-file requirements/worker.txt
+	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
+	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
+	$(COMPILE) pyproject.toml --extra model $(LOCKED) requirements/model.txt; \
+	echo setuptools | $(COMPILE) - $(LOCKED) requirements/build.txt
 
 protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/protos/*.proto
