@@ -6,7 +6,14 @@ from typing import Any
 import msgspec
 
 from schemas.events import ClickEvent, Control
-from schemas.records import CatalogItem, DefaultRecommendations, IntentSignal, RecommendationSet, SessionSummary
+from schemas.records import (
+    CatalogItem,
+    DefaultRecommendations,
+    IntentSignal,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionSummary,
+)
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "json"
 RECORDS: dict[str, Any] = {
@@ -15,6 +22,7 @@ RECORDS: dict[str, Any] = {
     "control": Control,
     "default-recommendations": DefaultRecommendations,
     "intent-signal": IntentSignal,
+    "recommendation-outcome": RecommendationOutcome,
     "recommendation-set": RecommendationSet,
     "session-summary": SessionSummary,
 }

@@ -13,6 +13,7 @@ Tier = Literal["model", "knn", "popular", "default"]
 ImpersonalTier = Literal["popular", "default"]
 IntentSource = Literal["model", "features"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
+Action = Literal["click", "cart", "purchase"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
 DEFAULT_KEY = "__default__"
@@ -62,7 +63,10 @@ class DefaultRecommendations(Struct, frozen=True, kw_only=True):
 
 
 class IntentSignal(Struct, frozen=True, kw_only=True):
-    """What the shopper is up to after one more event of the session."""
+    """What the shopper is up to after one more event of the session.
+
+    At most one for each answered input: a click whose record says `replayed`, after a crash, may have none.
+    """
 
     id: _RecordId
     visitor_id: VisitorId
@@ -84,6 +88,32 @@ class IntentSignal(Struct, frozen=True, kw_only=True):
     pattern: Annotated[Pattern, Meta(description="Shopping pattern by rule; docs/glossary.md has the rule.")]
     model_version: ModelVersion | None = None
     experiment: str | None = None
+
+
+class RecommendationOutcome(Struct, frozen=True, kw_only=True):
+    """What the shopper did after an answer: the click, cart or purchase, joined with the answer that was seen before it.
+
+    A click is joined with the latest answer; a cart or purchase with the answer through which its item was clicked, else
+    with the latest. An answer may hold the item that is being looked at, and a click on it once more counts like any
+    other. Outcomes that share an id may differ in the answer, never in the action: whether an answer was there in time
+    depends on the clock; keep the first. An input whose record says `replayed`, after a crash, may have none.
+    """
+
+    id: _RecordId
+    recommendation_id: Annotated[str, Meta(description="The `id` of the answer on `recommendations`.")]
+    visitor_id: VisitorId
+    session_id: SessionId
+    event_id: EventId
+    event_time: datetime
+    action: Annotated[Action, Meta(description="`click`: a view of an item.")]
+    item_id: ItemId
+    position: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Place of the item in the answer, from 1; null = absent.")
+    ] = None
+    tier: Annotated[Tier, Meta(description="Who gave the answer.")]
+    model_version: ModelVersion | None = None
+    experiment: Annotated[str | None, Meta(description="Experiment arm of the answer.")] = None
+    delay_ms: Annotated[int, Meta(ge=0, description="Event time from the answered event to this one, milliseconds.")]
 
 
 class SessionEvent(Struct, frozen=True, array_like=True):

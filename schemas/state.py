@@ -1,6 +1,6 @@
 """What is stored of a visitor, and its codec: a fixed header, then msgpack.
 
-Header, 18 bytes big-endian: version (uint8), flags (uint8), due_ms (int64), clock_lag_ms (int64). It can be read
+Header, 18 bytes big-endian: version (uint8), a byte in reserve, due_ms (int64), clock_lag_ms (int64). It can be read
 without decoding the rest, so the expiry index of a recovered partition is built from the first bytes of each value.
 """
 
@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import InsessionError
-from schemas.ids import ItemId, SessionId
-from schemas.records import EndReason, SessionEvent, Status
+from schemas.ids import ItemId, ModelVersion, SessionId
+from schemas.records import EndReason, SessionEvent, Status, Tier
 
 STATE_VERSION = 1
+"""A field with a default at the end of a struct needs no new version: an older value lacks it, an older reader skips it."""
 NEVER_MS = 2**63 - 1
-_HEADER = struct.Struct(">BBqq")
-_HAS_CLOSINGS = 0b1
+_HEADER = struct.Struct(">Bxqq")
 
 
 class InputPosition(Struct, frozen=True, array_like=True):
@@ -62,6 +62,44 @@ class ClosedSession(Struct, frozen=True, array_like=True):
     session: OpenSession
 
 
+class AnswerRef(Struct, frozen=True, array_like=True):
+    """Which answer it was: `offset` of its input, whose topic and partition the visitor's key determines.
+
+    time_ms: event time of that input.
+    """
+
+    offset: int
+    time_ms: int
+    tier: Tier
+    model_version: ModelVersion | None
+    experiment: str | None
+
+
+class ShownAnswer(Struct, frozen=True, array_like=True):
+    """The items of an answer, best first, and the session in which it was given."""
+
+    answer: AnswerRef
+    session_id: SessionId
+    items: tuple[ItemId, ...]
+
+
+class ClickThrough(Struct, frozen=True, array_like=True):
+    """A click on an item that the answer before it held, at `position` from 1."""
+
+    answer: AnswerRef
+    item_id: ItemId
+    position: int
+
+
+class Outcome(Struct, frozen=True, array_like=True):
+    """What the last event says of the answer before it; position None = the answer did not hold the event's item."""
+
+    answer: AnswerRef
+    session_id: SessionId
+    position: int | None
+    delay_ms: int
+
+
 class VisitorState(Struct, frozen=True, array_like=True):
     """All that is kept of one visitor.
 
@@ -70,6 +108,9 @@ class VisitorState(Struct, frozen=True, array_like=True):
     clock_lag_ms: record timestamp minus event time of the latest event, never negative.
     rate_level, rate_ms: the leaky bucket of the bot rule and the event time of its last change.
     ended_ms: event time at which the last closed session ended; an event not later than it belongs to no session.
+    last_answer, click_throughs: of the open session, for outcomes; one click-through an item, the newest last. They
+    depend on which answers were there in time, nothing else in the state does.
+    last_outcome: of the last clickstream offset, so that its replay emits it again.
     """
 
     offsets: dict[str, int]
@@ -82,6 +123,9 @@ class VisitorState(Struct, frozen=True, array_like=True):
     rate_level: float = 0.0
     rate_ms: int = 0
     ended_ms: int = -1
+    last_answer: ShownAnswer | None = None
+    click_throughs: tuple[ClickThrough, ...] = ()
+    last_outcome: Outcome | None = None
 
 
 class StateHeader(Struct, frozen=True):
@@ -92,7 +136,6 @@ class StateHeader(Struct, frozen=True):
 
     due_ms: int
     clock_lag_ms: int
-    has_closings: bool
 
 
 class StateVersionError(InsessionError):
@@ -109,8 +152,7 @@ UPGRADES: Mapping[int, Upgrade] = {}
 
 def encode_state(state: VisitorState, *, due_ms: int) -> bytes:
     """Serialise `state` with its header."""
-    flags = _HAS_CLOSINGS if state.closings else 0
-    return _HEADER.pack(STATE_VERSION, flags, due_ms, state.clock_lag_ms) + _encoder.encode(state)
+    return _HEADER.pack(STATE_VERSION, due_ms, state.clock_lag_ms) + _encoder.encode(state)
 
 
 def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) -> VisitorState:
@@ -129,8 +171,8 @@ def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) ->
 def read_header(value: bytes) -> StateHeader:
     """Read the header only; raises StateVersionError as `decode_state` does."""
     _version_of(value)
-    _, flags, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
-    return StateHeader(due_ms, clock_lag_ms, bool(flags & _HAS_CLOSINGS))
+    _, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
+    return StateHeader(due_ms, clock_lag_ms)
 
 
 def _version_of(value: bytes) -> int:

@@ -3,9 +3,14 @@
 import msgspec
 
 from schemas.events import Control
-from schemas.records import CatalogItem, DefaultRecommendations, IntentSignal, RecommendationSet, SessionSummary
-
-WireRecord = RecommendationSet | DefaultRecommendations | IntentSignal | SessionSummary | CatalogItem | Control
+from schemas.records import (
+    CatalogItem,
+    DefaultRecommendations,
+    IntentSignal,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionSummary,
+)
 
 _encoder = msgspec.json.Encoder()
 decode_control = msgspec.json.Decoder(Control).decode
@@ -13,6 +18,7 @@ decode_catalog_item = msgspec.json.Decoder(CatalogItem).decode
 decode_recommendation_set = msgspec.json.Decoder(RecommendationSet).decode
 decode_default_recommendations = msgspec.json.Decoder(DefaultRecommendations).decode
 decode_intent_signal = msgspec.json.Decoder(IntentSignal).decode
+decode_recommendation_outcome = msgspec.json.Decoder(RecommendationOutcome).decode
 decode_session_summary = msgspec.json.Decoder(SessionSummary).decode
 
 

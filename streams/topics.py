@@ -29,6 +29,7 @@ class Topic(StrEnum):
     DEFAULT_RECOMMENDATIONS = "default-recommendations"
     INTENT_SIGNALS = "intent-signals"
     SESSION_ENDS = "session-ends"
+    OUTCOMES = "recommendation-outcomes"
     CATALOG = "catalog"
     DEAD_LETTERS = "clickstream-dlq"
 
@@ -55,6 +56,7 @@ class TopicSettings:
     output_retention: timedelta = timedelta(days=30)
     """Of recommendations, intent signals and dead letters."""
     session_ends_retention: timedelta = timedelta(days=30)
+    outcomes_retention: timedelta = timedelta(days=30)
 
     def __post_init__(self) -> None:
         if not _PREFIX.fullmatch(self.prefix):
@@ -145,6 +147,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             "cleanup.policy": "delete",
             "retention.ms": _milliseconds(settings.session_ends_retention),
         },
+        Topic.OUTCOMES: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
         Topic.CATALOG: {"cleanup.policy": "compact"},
         Topic.DEAD_LETTERS: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.output_retention)},
     }

@@ -1,13 +1,18 @@
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from schemas.ids import ItemId, SessionId
+from schemas.ids import ItemId, ModelVersion, SessionId
 from schemas.records import SessionEvent
 from schemas.state import (
     NEVER_MS,
+    AnswerRef,
+    ClickThrough,
     ClosedSession,
     InputPosition,
     OpenSession,
+    Outcome,
+    ShownAnswer,
     StateVersionError,
     VisitorState,
     decode_state,
@@ -24,6 +29,7 @@ SESSION = OpenSession(
     events=(SessionEvent("view", 2, ItemId("i"), 9.5),),
     seen=(2**64 - 1,),
 )
+ANSWER = AnswerRef(offset=6, time_ms=1, tier="knn", model_version=ModelVersion(3), experiment=None)
 STATE = VisitorState(
     offsets={"clickstream": 7},
     last_status="answered",
@@ -32,6 +38,9 @@ STATE = VisitorState(
     session=SESSION,
     closings=(ClosedSession(InputPosition("clickstream", 0, 7), "inactivity", SESSION),),
     purchased=(ItemId("i"),),
+    last_answer=ShownAnswer(ANSWER, SessionId("s"), (ItemId("i"), ItemId("k"))),
+    click_throughs=(ClickThrough(ANSWER, ItemId("i"), 1),),
+    last_outcome=Outcome(ANSWER, SessionId("s"), None, 900),
 )
 
 
@@ -40,10 +49,19 @@ def test_state_round_trips() -> None:
     assert decode_state(encode_state(STATE, due_ms=99)) == STATE
 
 
+def test_state_without_the_latest_fields_is_read_with_their_defaults() -> None:
+    """A value that was written before a field was there needs no upgrade; neither does its reader of then."""
+    header, body = encode_state(STATE, due_ms=99)[:18], encode_state(STATE, due_ms=99)[18:]
+    older = header + msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-3])
+    assert decode_state(older) == replace(STATE, last_answer=None, click_throughs=(), last_outcome=None)
+    newer = header + msgspec.msgpack.encode([*msgspec.msgpack.decode(body), "of a later release"])
+    assert decode_state(newer) == STATE
+
+
 def test_header_is_readable_without_the_body() -> None:
     """The expiry index of a recovered partition needs the first bytes only."""
     header = read_header(encode_state(STATE, due_ms=99)[:18])
-    assert (header.due_ms, header.clock_lag_ms, header.has_closings) == (99, 40, True)
+    assert (header.due_ms, header.clock_lag_ms) == (99, 40)
 
 
 def test_never_due_fits_the_header() -> None:

@@ -16,7 +16,7 @@ Make = Callable[..., ExpiryIndex]
 def loaded(*due: tuple[bytes, int], clock_lag_ms: int = 0) -> ExpiryIndex:
     """Build partition 0 from states that are due at these times."""
     index = ExpiryIndex()
-    index.load(0, ((key, StateHeader(due_ms, clock_lag_ms, has_closings=False)) for key, due_ms in due))
+    index.load(0, ((key, StateHeader(due_ms, clock_lag_ms)) for key, due_ms in due))
     return index
 
 
@@ -119,7 +119,7 @@ def test_a_partition_that_comes_back_is_built_anew() -> None:
     index.drop(0)
     assert index.partitions() == set()
     index.schedule(0, b"too late", 10)
-    index.load(0, [(b"moved on", StateHeader(300, 40, has_closings=False))])
+    index.load(0, [(b"moved on", StateHeader(300, 40))])
     assert (index.partitions(), index.stream_time_ms(0, NOW_MS)) == ({0}, NOW_MS - 40)
     assert taken(index, 1_000) == [b"moved on"]
 
@@ -165,8 +165,8 @@ def test_stream_time_after_recovery_is_that_of_the_most_live_visitor() -> None:
     """The smallest lag of the recovered states counts; a visitor of long ago does not hold time back."""
     index = ExpiryIndex()
     headers = [
-        (b"old", StateHeader(5, 10 * YEAR_MS, has_closings=False)),
-        (b"live", StateHeader(9, 30, has_closings=False)),
+        (b"old", StateHeader(5, 10 * YEAR_MS)),
+        (b"live", StateHeader(9, 30)),
     ]
     index.load(0, headers)
     assert index.stream_time_ms(0, NOW_MS) == NOW_MS - 30

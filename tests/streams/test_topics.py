@@ -41,6 +41,15 @@ def test_outputs_are_a_log_for_a_week_and_then_the_latest() -> None:
         assert int(configs["retention.ms"]) > 604800000
 
 
+def test_what_happened_is_kept_for_its_own_retention() -> None:
+    """Session ends and outcomes are plain logs; each is kept for as long as its setting says."""
+    settings = TopicSettings(session_ends_retention=timedelta(days=2), outcomes_retention=timedelta(days=3))
+    specs = {spec.name: spec for spec in topic_specs(settings)}
+    for topic, days in {Topic.SESSION_ENDS: 2, Topic.OUTCOMES: 3}.items():
+        assert specs[topic].cleanup_policy == "delete"
+        assert specs[topic].configs["retention.ms"] == str(days * 86_400_000)
+
+
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2)])
 def test_one_replica_may_be_away_where_there_is_more_than_one(replication: int, in_sync: int) -> None:
     """Without a count of their own, the in-sync replicas follow the replication."""
