@@ -91,12 +91,12 @@ class IntentSignal(Struct, frozen=True, kw_only=True):
 
 
 class RecommendationOutcome(Struct, frozen=True, kw_only=True):
-    """What the shopper did after an answer: the click, cart or purchase, joined with the answer that was seen before it.
+    """What the shopper did after an answer: a click, cart or purchase, joined with the answer that was seen before it.
 
-    A click is joined with the latest answer; a cart or purchase with the answer through which its item was clicked, else
+    A click is joined with the latest answer; a cart or purchase with the one through which its item was clicked, else
     with the latest. An answer may hold the item that is being looked at, and a click on it once more counts like any
-    other. Outcomes that share an id may differ in the answer, never in the action: whether an answer was there in time
-    depends on the clock; keep the first. An input whose record says `replayed`, after a crash, may have none.
+    other. Outcomes that share an id are of the same action but may name another answer, since whether one was there in
+    time depends on the clock: keep the first. An input whose record says `replayed`, after a crash, may have none.
     """
 
     id: _RecordId

@@ -15,7 +15,7 @@ from schemas.ids import ItemId, ModelVersion, SessionId
 from schemas.records import EndReason, SessionEvent, Status, Tier
 
 STATE_VERSION = 1
-"""A field with a default at the end of a struct needs no new version: an older value lacks it, an older reader skips it."""
+"""A new last field with a default needs no new version: older values lack it, and older readers pass over it."""
 NEVER_MS = 2**63 - 1
 _HEADER = struct.Struct(">Bxqq")
 
