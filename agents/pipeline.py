@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
 from agents.released import Released, Watcher
 from agents.tracing import Tracing
@@ -82,6 +83,7 @@ class Pipeline:
         self._sessionizer = sessionizer
         self._recommender = recommender
         self._metrics = metrics
+        self._calibration = IntentCalibration(metrics.intent)
 
     def click(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
         """Decide on one clickstream record; `load` reads the stored state of a visitor.
@@ -190,6 +192,7 @@ class Pipeline:
             bought=() if advance.state is None else advance.state.purchased,
             deadline=self._settings.deadline(record.time_ms),
             want_personal=session is not None,
+            trace=record.trace,
         )
         return await self._recommender.answer(request)
 
@@ -218,6 +221,10 @@ class Pipeline:
     ) -> IntentSignal:
         event_id, answer = answered
         probability = answer.purchase_probability
+        if event.event_type == "purchase":
+            self._calibration.purchased(event.visitor_id, session.session_id)
+        if probability is not None:
+            self._calibration.told(event.visitor_id, session.session_id, probability)
         return IntentSignal(
             id=record.position.record_id,
             visitor_id=event.visitor_id,
@@ -266,6 +273,7 @@ class Pipeline:
         visitor_key = self._visitor_key(visitor_id)
         for closed in closings:
             self._metrics.session_ends.labels(reason=closed.end_reason).inc()
+            self._calibration.ended(visitor_id, closed.session.session_id)
         summaries = [summarise(closed, visitor_key) for closed in closings]
         topic = self._settings.topics.name(Topic.SESSION_ENDS)
         return [

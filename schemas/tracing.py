@@ -4,13 +4,15 @@ Source: https://www.w3.org/TR/trace-context-2/
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, Protocol
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
+PREDICT: Final = "predict"
+"""The span of a call to the model server."""
 
 _SAMPLED: Final = 0x01
 _KNOWN_FLAGS: Final = 0x03  # sampled, random trace id; what a later version may define is not handed on
@@ -77,6 +79,11 @@ class SpanRecorder(Protocol):
 def root_context(seed: str, *, is_sampled: bool) -> TraceContext:
     """Begin a trace; the same seed begins the same one."""
     return TraceContext(_digest(seed, n_bytes=16), _digest(f"{seed}:span", n_bytes=8), int(is_sampled))
+
+
+def leading(traces: Sequence[TraceContext]) -> TraceContext | None:
+    """Name the one of many traces that a call for all of them goes on in: the first sampled one, else the first."""
+    return next((trace for trace in traces if trace.is_sampled), traces[0] if traces else None)
 
 
 def read_trace(headers: Iterable[tuple[str, bytes]]) -> tuple[TraceContext | None, frozenset[str]]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
+from schemas.tracing import TraceContext
 from serving.errors import DeadlineExceededError, ModelUnavailableError, ServerBusyError
 from serving.predictor import Predictor
 from serving.settings import ServingSettings
@@ -23,6 +24,7 @@ class _Row:
     version: ModelVersion
     row: ModelInput
     deadline: float
+    trace: TraceContext | None
     output: "asyncio.Future[ModelOutput]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
     def fail(self, error: BaseException) -> None:
@@ -60,7 +62,13 @@ class MicroBatcher:
         self._flushing = False
         self._closed = False
 
-    async def predict(self, version: ModelVersion, row: ModelInput, deadline: float) -> ModelOutput:
+    def __len__(self) -> int:
+        """Count the rows that wait for a call."""
+        return len(self._waiting)
+
+    async def predict(
+        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
+    ) -> ModelOutput:
         """Answer one row by `deadline` (seconds of the clock; may be infinite).
 
         Raises a PredictError; DeadlineExceededError at the deadline, whether the row was sent or not.
@@ -69,7 +77,7 @@ class MicroBatcher:
             raise ModelUnavailableError("the worker is stopping; the model is asked no more")
         if len(self._waiting) >= self._settings.max_waiting:
             raise ServerBusyError(f"{len(self._waiting)} rows wait for the model already (serving.max_waiting)")
-        waiting = _Row(version, row, deadline)
+        waiting = _Row(version, row, deadline, trace)
         self._waiting.append(waiting)
         # Not at once: whoever asks in this same turn of the loop shall share the call.
         asyncio.get_running_loop().call_soon(self._send)
@@ -123,7 +131,9 @@ class MicroBatcher:
     async def _call(self, batch: list[_Row]) -> None:
         budget_seconds = max(row.deadline for row in batch) - self._clock()
         try:
-            outputs = await self._predictor.predict(batch[0].version, [row.row for row in batch], budget_seconds)
+            traces = [row.trace for row in batch if row.trace is not None]
+            rows = [row.row for row in batch]
+            outputs = await self._predictor.predict(batch[0].version, rows, budget_seconds, traces)
             for row, output in zip(batch, outputs, strict=True):
                 if not row.output.done():
                     row.output.set_result(output)

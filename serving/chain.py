@@ -15,6 +15,7 @@ import structlog
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput, ModelOutput
 from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
+from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, PredictError, Reason
 from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
 from serving.metrics import EMPTY, OK, ServingMetrics
@@ -39,6 +40,7 @@ class AnswerRequest:
     bought: Sequence[ItemId]
     deadline: float
     want_personal: bool
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ class Answer:
 class Model(Protocol):
     """Asks the model for one row; see `MicroBatcher`."""
 
-    async def predict(self, version: ModelVersion, row: ModelInput, deadline: float) -> ModelOutput:
+    async def predict(
+        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
+    ) -> ModelOutput:
         """Answer `row` by `deadline`; raises a PredictError."""
 
 
@@ -125,12 +129,15 @@ class Recommender:
 
     async def answer(self, request: AnswerRequest) -> Answer:
         """Recommend, from the highest tier that has something left after the filters. Never raises."""
+        started = self.clock()
         try:
             answer = self._answered(request, await self._ask(request))
         except Exception:
             log.exception("answer_failed")
             answer = self._without_release(request)
-        self.metrics.answers.labels(answer.tier or EMPTY, answer.reason or OK).inc()
+        tier = answer.tier or EMPTY
+        self.metrics.answers.labels(tier, answer.reason or OK).inc()
+        self.metrics.answer_latency.labels(tier).observe(self.clock() - started)
         return answer
 
     def impersonal(self, location: str | None) -> Answer:
@@ -171,7 +178,7 @@ class Recommender:
         if self.gate.refuses:
             return _Asked(release, "breaker_open", row, neighbours), False
         try:
-            output = await self.model.predict(release.version, row, request.deadline)
+            output = await self.model.predict(release.version, row, request.deadline, request.trace)
         except PredictError as error:
             return _Asked(release, error.reason, row, neighbours), isinstance(error, ModelNotFoundError)
         return _Asked(release, None, row, neighbours, output), False

@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import grpc
 
+from schemas import tracing
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
+from schemas.tracing import TraceContext
 from serving.errors import (
     BadRequestError,
     BadResponseError,
@@ -64,13 +66,19 @@ class PredictClient:
         await self.close()
 
     async def predict(
-        self, version: ModelVersion, batch: Sequence[ModelInput], deadline_seconds: float
+        self,
+        version: ModelVersion,
+        batch: Sequence[ModelInput],
+        deadline_seconds: float,
+        traces: Sequence[TraceContext] = (),
     ) -> list[ModelOutput]:
         """Answer the rows of `batch` by `version`; see `Predictor`."""
         request = pb.PredictRequest(model_spec=self._spec(version), inputs=encode_inputs(batch, self._fixed_shape))
         timeout = None if math.isinf(deadline_seconds) else deadline_seconds
+        trace = tracing.leading(traces)
+        metadata = None if trace is None else trace.child(tracing.PREDICT).headers()
         response = await self._translated(
-            lambda: self._predict(request, timeout=timeout), f"Predict by version {version}"
+            lambda: self._predict(request, timeout=timeout, metadata=metadata), f"Predict by version {version}"
         )
         answered = response.model_spec.version.value
         if answered != version:

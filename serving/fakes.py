@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates, ModelInput, ModelOutput
 from schemas.records import SessionEvent
+from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 
 FIRST_VERSION = ModelVersion(1)
@@ -23,6 +25,7 @@ class FakeCall:
     version: ModelVersion
     batch: tuple[ModelInput, ...]
     deadline_seconds: float
+    traces: tuple[TraceContext, ...] = ()
 
 
 class FakePredictor:
@@ -63,10 +66,14 @@ class FakePredictor:
             await self._called.wait_for(lambda: len(self.calls) >= times)
 
     async def predict(
-        self, version: ModelVersion, batch: Sequence[ModelInput], deadline_seconds: float
+        self,
+        version: ModelVersion,
+        batch: Sequence[ModelInput],
+        deadline_seconds: float,
+        traces: Sequence[TraceContext] = (),
     ) -> list[ModelOutput]:
         """Answer the rows of `batch`; see `Predictor`."""
-        self.calls.append(FakeCall(version, tuple(batch), deadline_seconds))
+        self.calls.append(FakeCall(version, tuple(batch), deadline_seconds, tuple(traces)))
         async with self._called:
             self._called.notify_all()
         await self._open.wait()
@@ -102,6 +109,7 @@ class FakeRelease:
     item_count: int = 100
     shift: int = 0
     has_labels: bool = True
+    created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Give the known items; the only feature is the number of events."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
+from schemas.tracing import TraceContext
 from serving.breaker import CircuitBreaker
 from serving.errors import BreakerOpenError, PredictError
 from serving.metrics import ServingMetrics
@@ -32,7 +33,11 @@ class GuardedPredictor:
         self._clock = clock
 
     async def predict(
-        self, version: ModelVersion, batch: Sequence[ModelInput], deadline_seconds: float
+        self,
+        version: ModelVersion,
+        batch: Sequence[ModelInput],
+        deadline_seconds: float,
+        traces: Sequence[TraceContext] = (),
     ) -> list[ModelOutput]:
         """Answer the rows of `batch`; raises BreakerOpenError, or what the predictor raises."""
         permit = self._breaker.acquire()
@@ -41,7 +46,7 @@ class GuardedPredictor:
         started = self._clock()
         verdict = self._breaker.undecided
         try:
-            outputs = await self._predictor.predict(version, batch, deadline_seconds)
+            outputs = await self._predictor.predict(version, batch, deadline_seconds, traces)
             verdict = self._breaker.succeeded
         except PredictError as error:
             self._metrics.model_failures.labels(error.reason).inc()

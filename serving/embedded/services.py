@@ -9,14 +9,18 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import grpc
+import structlog
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
+from schemas.tracing import read_trace
 from serving.embedded.errors import StatusError, invalid_argument, not_found
 from serving.embedded.predict import run_predict
 from serving.embedded.servable import Servable
 from serving.embedded.versions import ModelVersions, VersionStatus
 
 SIGNATURE_DEF = "signature_def"
+
+log = structlog.get_logger(__name__)
 
 
 class ModelService:
@@ -103,6 +107,7 @@ def _handler(method: Callable[[Any], Any], request_type: Any) -> "grpc.RpcMethod
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
         if not context.is_active():  # it waited for a thread until its deadline, or its client left
             context.abort(grpc.StatusCode.CANCELLED, "the call ended before it ran")
+        _log_trace(request, context)
         try:
             return method(request)
         except StatusError as error:
@@ -111,6 +116,16 @@ def _handler(method: Callable[[Any], Any], request_type: Any) -> "grpc.RpcMethod
     return grpc.unary_unary_rpc_method_handler(
         answer, request_deserializer=request_type.FromString, response_serializer=_serialize
     )
+
+
+def _log_trace(request: Any, context: grpc.ServicerContext) -> None:
+    """Leave a line for each call of a sampled trace: so one can be followed to here."""
+    headers = (
+        (name, value.encode() if isinstance(value, str) else value) for name, value in context.invocation_metadata()
+    )
+    trace, _ = read_trace(headers)
+    if trace is not None and trace.is_sampled:
+        log.info("traced_call", request=type(request).__name__, trace_id=trace.trace_id, span_id=trace.span_id)
 
 
 def _serialize(message: Any) -> bytes:
