@@ -36,8 +36,10 @@ class Health:
         committed = self._app.consumer.committed_offsets()
         self._commit_age.keep(set(committed))
         ages = {}
+        self._metrics.consumer_lag.clear()
         for tp, offset in committed.items():
             end = max(self._app.consumer.next_offset(tp) or 0, self._app.consumer.highwater(tp) or 0)
+            self._metrics.consumer_lag.labels(topic=tp.topic, partition=tp.partition).set(max(0, end - offset))
             is_owed = end > offset and not self._app.in_recovery
             ages[tp] = self._commit_age.seconds(tp, offset, now_seconds) if is_owed else 0.0
             if not is_owed:
@@ -47,6 +49,7 @@ class Health:
             self._metrics.committed_age.labels(topic=tp.topic, partition=tp.partition).set(age)
         self._oldest_seconds = max(ages.values(), default=0.0)
         self._metrics.in_flight.set(len(self._windows))
+        self._metrics.window_full.set(self._windows.full_ratio())
 
     def alive(self, now_seconds: float) -> tuple[bool, str]:
         """Tell whether the worker makes progress; restart it when it does not."""

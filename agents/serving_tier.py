@@ -60,6 +60,8 @@ def serving_tier(
     client = PredictClient(settings, fixed_shape=fixed_shape)
     guarded = GuardedPredictor(client, breaker, metrics)
     batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
+    metrics.waiting_rows.set_function(lambda: len(batcher))
+    metrics.waiting_rows_limit.set(settings.max_waiting)
     releases = ReleaseWatcher(settings.models_directory / settings.model_name, load_release, client, metrics)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life_seconds,

@@ -13,6 +13,7 @@ from agents.default_list import DefaultListWriter
 from agents.health import Health, add_pages
 from agents.input_check import checked_inputs
 from agents.pipeline import Pipeline, PipelineSettings
+from agents.process_metrics import add_process_metrics, observe_state
 from agents.serving_tier import serving_tier
 from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
@@ -20,7 +21,7 @@ from serving.chain import Recommender
 from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
-from streams.metrics import DeliveryMetrics
+from streams.metrics import CatalogMetrics, DeliveryMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import Topic
 from streams.window import InOrderWindow, Windows
@@ -45,7 +46,15 @@ def build_worker(settings: Settings) -> InsessionApp:
     table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
     health = Health(app, metrics, windows, created_seconds=time.monotonic())
-    app.resources = (checked_inputs(app, settings), _catalog_view(settings, catalog), tier.running(), _closing(windows))
+    add_process_metrics(registry)
+    observe_state(StateMetrics(registry), app, table, health)
+    view = _catalog_view(settings, catalog, CatalogMetrics(registry))
+    app.resources = (
+        checked_inputs(app, settings),
+        view,
+        tier.running(),
+        _closing(windows),
+    )
 
     inputs = (topics.name(Topic.CLICKSTREAM), topics.name(Topic.SESSION_CONTROL))
     app.agent(raw_topic(app, *inputs), name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
@@ -137,9 +146,9 @@ async def _closing(windows: Windows) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _catalog_view(settings: Settings, catalog: Catalog) -> AsyncIterator[None]:
+async def _catalog_view(settings: Settings, catalog: Catalog, metrics: CatalogMetrics) -> AsyncIterator[None]:
     """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
-    follower = CatalogFollower(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config())
+    follower = CatalogFollower(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config(), metrics)
     follower.start()
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
     try:

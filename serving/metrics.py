@@ -5,7 +5,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import Tier
-from serving.errors import REASONS
+from serving.errors import REASONS, PredictError
 
 OK = "ok"
 """Value of the label `reason` where the highest tier answered."""
@@ -26,6 +26,13 @@ class ServingMetrics:
             ["tier", "reason"],
             registry=registry,
         )
+        self.answer_latency = Histogram(
+            "insession_answer_latency_seconds",
+            "From asking for an answer to having it, by the tier that gave it.",
+            ["tier"],
+            registry=registry,
+            buckets=_LATENCY_BUCKETS_SECONDS,
+        )
         self.model_latency = Histogram(
             "insession_model_latency_seconds",
             "From sending a Predict to its result, failed ones included.",
@@ -38,15 +45,30 @@ class ServingMetrics:
         self.model_failures = Counter(
             "insession_model_failures", "Predicts that failed, by reason.", ["reason"], registry=registry
         )
+        self.waiting_rows = Gauge(
+            "insession_model_waiting_rows", "Rows that wait for the next Predict.", registry=registry
+        )
+        self.waiting_rows_limit = Gauge(
+            "insession_model_waiting_rows_limit", "Rows that may wait; more are turned away.", registry=registry
+        )
         self.breaker_open = Gauge(
             "insession_breaker_open", "1 while the breaker is open or probing, 0 while it is closed.", registry=registry
         )
         self.release_version = Gauge(
             "insession_release_version", "Version of the release in use; 0 = none.", registry=registry
         )
+        self.release_created = Gauge(
+            "insession_release_created_timestamp_seconds",
+            "When the release in use was made, Unix seconds; 0 = none.",
+            registry=registry,
+        )
         self.releases_rejected = Counter(
             "insession_releases_rejected", "Releases that did not pass verification.", registry=registry
         )
+        failures: list[type[PredictError]] = [PredictError, *PredictError.__subclasses__()]
+        for failure in failures:
+            self.model_failures.labels(failure.reason)
         for tier in (*get_args(Tier), EMPTY):
+            self.answer_latency.labels(tier)
             for reason in (OK, *REASONS):
                 self.answers.labels(tier, reason)

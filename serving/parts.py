@@ -1,6 +1,7 @@
 """What the serving tier needs of a release's parts, so that it need not know the room that makes them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,10 @@ class ReleaseParts(Protocol):
     @property
     def version(self) -> ModelVersion:
         """The version directory's number; named in every Predict."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When the release was made."""
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""

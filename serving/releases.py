@@ -98,6 +98,7 @@ class ReleaseWatcher:
         before = None if self._current is None else self._current.version
         self._current = release
         self._metrics.release_version.set(release.version)
+        self._metrics.release_created.set(release.created_at.timestamp())
         log.info("release_taken_up", version=release.version, before=before)
 
     async def _newest_good(

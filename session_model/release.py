@@ -85,6 +85,11 @@ class Release:
         """The version directory's number; named in every Predict."""
         return self.manifest.version
 
+    @property
+    def created_at(self) -> datetime:
+        """When the release was made."""
+        return self.manifest.created_at
+
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
         index_of = self.parts.vocabulary.index_of

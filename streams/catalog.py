@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from schemas import wire
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
+from streams.metrics import CatalogMetrics
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +80,9 @@ class Catalog:
 class CatalogFollower:
     """A thread that keeps a Catalog up to date from its topic, without a consumer group."""
 
-    def __init__(self, catalog: Catalog, topic: str, client_config: Mapping[str, Any]) -> None:
+    def __init__(self, catalog: Catalog, topic: str, client_config: Mapping[str, Any], metrics: CatalogMetrics) -> None:
         self._catalog = catalog
+        self._metrics = metrics
         self._topic = topic
         self._config = {
             **client_config,
@@ -118,15 +120,21 @@ class CatalogFollower:
                     continue
                 error = message.error()
                 if error is None:
-                    self._catalog.apply(message.key(), message.value())
+                    self._take(message)
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
                     unread.discard(message.partition())
                     if not unread:
                         self._caught_up.set()
+                        self._metrics.caught_up.set(1)
                 else:
                     log.warning("catalog_read_failed", topic=self._topic, error=str(error))
         finally:
             consumer.close()
+
+    def _take(self, message: Any) -> None:
+        self._catalog.apply(message.key(), message.value())
+        self._metrics.items.set(len(self._catalog))
+        self._metrics.last_record.set(message.timestamp()[1] / 1000)
 
     def _assign(self, consumer: Any) -> list[int]:
         """Assign every partition of the topic, as soon as the brokers show it; [] = told to stop before."""

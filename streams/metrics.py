@@ -66,6 +66,7 @@ class DeliveryMetrics:
         self.skipped_offsets = Counter(
             "insession_offset_gaps", "Gaps in the offsets that a fresh fetch confirmed.", registry=registry
         )
+        self.intent = IntentMetrics(registry)
         for status in get_args(Status):
             self.events.labels(status=status)
         for reason in get_args(RejectReason):

@@ -291,6 +291,15 @@ class StateTable(faust.Table):  # type: ignore[misc]
         """Name the partitions whose state is ours (not a standby's)."""
         return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
 
+    def local_size(self) -> tuple[int, int]:
+        """Estimate the keys and the bytes that the local partitions hold, standbys included."""
+        databases = list(self.data._dbs.values())  # noqa: SLF001 - Faust has no public way to its databases
+        keys, *sizes = (
+            sum(database.property_int_value(name) or 0 for database in databases)
+            for name in ("rocksdb.estimate-num-keys", "rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
+        )
+        return keys, sum(sizes)
+
     def partition_items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read one partition's local entries; the partition must be recovered."""
         store = self.data

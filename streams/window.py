@@ -80,6 +80,13 @@ class InOrderWindow:
         """Count the events that are not acknowledged yet."""
         return len(self._open_offsets)
 
+    @property
+    def full_ratio(self) -> float:
+        """Give the share of the span that is in use; 1 = the next event waits."""
+        if not self._open_offsets:
+            return 0.0
+        return min(1.0, (abs(self._open_offsets[-1] - self._open_offsets[0]) + 1) / self._span)
+
     async def put(self, work: Work) -> None:
         """Take an event in; waits while the window is full (that is the back-pressure)."""
         try:
@@ -174,6 +181,10 @@ class Windows:
     def __len__(self) -> int:
         """Count the events in all windows."""
         return sum(len(window) for window in self._windows.values())
+
+    def full_ratio(self) -> float:
+        """Give that of the fullest window."""
+        return max((window.full_ratio for window in self._windows.values()), default=0.0)
 
     async def close(self) -> None:
         """Stop every window without acknowledging what is open."""

@@ -83,6 +83,17 @@ async def test_a_commit_that_stands_still_with_events_in_flight_is_stuck(
     assert watched.age() == passed
 
 
+async def test_lag_counts_the_records_behind_the_committed_offset(watched: Watched) -> None:
+    """The end is what the broker last told; a partition that went away has no lag any more."""
+    where = {"topic": "clicks", "partition": "0"}
+    watched.app.end[CLICKS] = 25
+    watched.health.observe(0.0)
+    assert watched.registry.get_sample_value("insession_consumer_lag_records", where) == 15
+    watched.app.committed.clear()
+    watched.health.observe(1.0)
+    assert watched.registry.get_sample_value("insession_consumer_lag_records", where) is None
+
+
 async def test_a_shop_where_nobody_clicks_is_no_standstill(watched: Watched) -> None:
     """A commit that has reached the actor's offset may stand for ever, and is as young as the next click."""
     for now in (0.0, 10_000.0):
@@ -155,4 +166,5 @@ async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched)
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert status == 200
     assert {"insession_events", "insession_in_flight_events", "insession_dead_letters"} <= families.keys()
-    assert labels <= {"status", "reason", "header", "where", "topic", "partition", "le"}
+    bounded = {"status", "reason", "header", "result", "where", "up_to", "action", "tier", "position"}
+    assert labels <= bounded | {"topic", "partition", "le"}

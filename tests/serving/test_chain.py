@@ -162,6 +162,15 @@ async def test_a_request_past_its_deadline_is_answered_without_the_model(tier: T
     assert tier.breaker.state == "closed"
 
 
+async def test_the_latency_of_an_answer_is_its_tiers(tier: Tier) -> None:
+    """Every answer is one observation, under the tier that gave it."""
+    tier.server.fail_next(ModelUnavailableError("1"))
+    await tier.answer("i20")
+    await tier.answer("i20")
+    for name in ("knn", "model"):
+        assert tier.registry.get_sample_value("insession_answer_latency_seconds_count", {"tier": name}) == 1
+
+
 async def test_an_open_breaker_is_not_waited_for(tier: Tier) -> None:
     """After two failures nothing is sent any more and kNN answers at once."""
     tier.server.fail_next(ModelUnavailableError("1"), ModelUnavailableError("2"))
@@ -266,6 +275,18 @@ async def test_cheap_requests_need_no_events(tier: Tier) -> None:
     """A shopper without any state is answered."""
     answer = await tier.answer(personal=False)
     assert (answer.tier, answer.reason, answer.age_ms) == ("popular", "cheap", 0)
+
+
+async def test_nobody_in_particular_gets_what_an_unknown_visitor_gets(tier: Tier) -> None:
+    """The list for a location equals the cheap answer there, filters included, and is not counted as an answer."""
+    tier.releases.current = None
+    tier.catalog.only_at = {"a": "south"}
+    for item in "aab":
+        tier.click(item, "north")
+    listed = tier.recommender.impersonal("north")
+    assert not tier.counted("popular", "cheap")
+    assert (names(listed), listed.tier) == ("b", "popular")
+    assert names(await tier.answer(location="north", personal=False)) == names(listed)
 
 
 async def test_over_fetching_fills_the_answer_after_filters(tier: Tier) -> None:

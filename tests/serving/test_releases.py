@@ -108,6 +108,8 @@ async def test_a_release_is_taken_up_when_the_server_has_it(shelf: Shelf) -> Non
     assert await shelf.refresh(1, 2) == 2
     assert shelf.loaded == ["1", "2"]
     assert shelf.registry.get_sample_value("insession_release_version") == 2
+    made = FakeRelease().created_at.timestamp()
+    assert shelf.registry.get_sample_value("insession_release_created_timestamp_seconds") == made
 
 
 async def test_loading_leaves_the_event_loop_free(shelf: Shelf) -> None:

@@ -1,20 +1,24 @@
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
 
 from schemas import wire
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from streams.catalog import Catalog, CatalogFollower
 from streams.embedded_broker import EmbeddedBroker
+from streams.metrics import CatalogMetrics
 from streams.producers import producer_config
 
 TOPIC = "catalog"
 NOBODY = "127.0.0.1:1"
+METRICS = CatalogMetrics(CollectorRegistry())
 
 
 @pytest.fixture(autouse=True)
@@ -160,14 +164,19 @@ def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
     """It is caught up when every partition's end is reached, tombstones applied; stopped, it leaves no thread."""
     items = [(f"i{n}", wire.encode(item(f"i{n}"))) for n in range(50)]
     produce(broker, TOPIC, *items, ("i7", None))
-    catalog = Catalog()
-    follower = CatalogFollower(catalog, TOPIC, {"bootstrap.servers": broker})
+    catalog, registry = Catalog(), CollectorRegistry()
+    follower = CatalogFollower(catalog, TOPIC, {"bootstrap.servers": broker}, CatalogMetrics(registry))
     follower.start()
     try:
         assert follower.wait_until_caught_up(20)
     finally:
         follower.stop()
     assert len(catalog) == 49
+    assert registry.get_sample_value("insession_catalog_items") == 49
+    assert registry.get_sample_value("insession_catalog_caught_up") == 1
+    assert registry.get_sample_value("insession_catalog_last_record_timestamp_seconds") == pytest.approx(
+        time.time(), abs=300
+    )
     assert catalog.get(ItemId("i7")) is None
     assert "catalog" not in {thread.name for thread in threading.enumerate()}
 
@@ -175,7 +184,7 @@ def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
 def test_the_follower_of_an_empty_topic_is_caught_up(broker: str) -> None:
     """A shop that has not described anything holds up no worker."""
     Producer({"bootstrap.servers": broker}).list_topics("nothing-yet", timeout=10)  # makes the topic
-    follower = CatalogFollower(Catalog(), "nothing-yet", {"bootstrap.servers": broker})
+    follower = CatalogFollower(Catalog(), "nothing-yet", {"bootstrap.servers": broker}, METRICS)
     follower.start()
     try:
         assert follower.wait_until_caught_up(20)
@@ -185,7 +194,7 @@ def test_the_follower_of_an_empty_topic_is_caught_up(broker: str) -> None:
 
 def test_the_follower_survives_brokers_that_do_not_answer(logged: list[dict[str, Any]]) -> None:
     """It says so and asks again, the wait times out, and it can be stopped at any time."""
-    follower = CatalogFollower(Catalog(), TOPIC, {"bootstrap.servers": NOBODY, "log_level": 0})
+    follower = CatalogFollower(Catalog(), TOPIC, {"bootstrap.servers": NOBODY, "log_level": 0}, METRICS)
     follower.start()
     try:
         assert not follower.wait_until_caught_up(1.5)
@@ -201,7 +210,7 @@ def test_the_follower_waits_for_a_topic_that_is_missing(
 ) -> None:
     """A topic that the brokers do not have is asked for again until told to stop."""
     monkeypatch.setattr("streams.catalog.Consumer", TopiclessConsumer)
-    follower = CatalogFollower(Catalog(), TOPIC, {})
+    follower = CatalogFollower(Catalog(), TOPIC, {}, METRICS)
     follower.start()
     assert TopiclessConsumer.asked.wait(10)
     follower.stop()
@@ -212,7 +221,7 @@ def test_the_follower_waits_for_a_topic_that_is_missing(
 
 def test_a_follower_that_was_never_started_can_be_stopped() -> None:
     """Stopping is safe whatever happened before."""
-    CatalogFollower(Catalog(), TOPIC, {}).stop()
+    CatalogFollower(Catalog(), TOPIC, {}, METRICS).stop()
 
 
 class TopiclessConsumer:

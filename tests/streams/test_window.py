@@ -148,6 +148,15 @@ async def test_back_pressure_is_by_offset_span(bench: Bench, distance: int, *, i
     assert await bench.is_full_for(7 + distance) is is_full
 
 
+async def test_fullness_is_the_share_of_the_span_in_use(bench: Bench) -> None:
+    """An empty window is at 0, one that makes the next event wait at 1."""
+    assert bench.window.full_ratio == 0
+    await bench.put_answered(7, 8)
+    assert bench.window.full_ratio == 2 / SPAN
+    await bench.put_answered(7 + SPAN - 1)
+    assert bench.window.full_ratio == 1
+
+
 async def test_room_comes_with_the_oldest_offset(bench: Bench) -> None:
     """A waiting event gets in when the oldest offset left, measured from the next open one and not by a count."""
     await bench.put_answered(0, 3)
