@@ -12,6 +12,7 @@ from schemas.errors import InsessionError, UsageError
 COMMANDS = {
     "completion": "agents.commands.completion",
     "demo": "agents.commands.demo",
+    "dlq": "agents.commands.dlq",
     "evaluate": "agents.commands.evaluate",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",

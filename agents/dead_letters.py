@@ -1,0 +1,116 @@
+"""What `insession dlq` does: read the letters that are asked for, plan a replay, carry it out."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+
+from agents.settings import Settings
+from schemas.errors import InsessionError
+from schemas.state import InputPosition
+from streams.dead_letter_log import DeadLetter, Obstacle, by_partition, obstacle, read_dead_letter, replay_record
+from streams.replay_ledger import ReplayLedger
+from streams.sender import Sender
+from streams.topic_reader import TopicReader, latest
+from streams.topics import Topic
+
+DEFAULT_LIMIT = 10_000
+_CHUNK = 500
+_LIFTED_BY_AGAIN: frozenset[Obstacle] = frozenset({"replayed_before", "failed_again"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LettersAsked:
+    """Which dead letters.
+
+    reasons: empty = all. since_ms: the letter's timestamp, Unix ms. offsets: by partition; None = everywhere.
+    limit: at most so many of the newest are looked at.
+    """
+
+    reasons: frozenset[str] = frozenset()
+    since_ms: int | None = None
+    offsets: Mapping[int, range] | None = None
+    limit: int = DEFAULT_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What a replay would send, and how many letters it would leave for which reason."""
+
+    letters: list[DeadLetter] = field(default_factory=list)
+    left: Counter[Obstacle] = field(default_factory=Counter)
+
+
+def read_letters(settings: Settings, asked: LettersAsked) -> Iterator[DeadLetter]:
+    """Read the letters that are asked for, in offset order of each partition."""
+    topic = settings.topics.name(Topic.DEAD_LETTERS)
+    with TopicReader(settings.kafka.client_config()) as reader:
+        held = reader.bounds(topic) if asked.since_ms is None else reader.offsets_since(topic, asked.since_ms)
+        wanted = held if asked.offsets is None else _common(held, asked.offsets)
+        for record in reader.read(topic, latest(wanted, asked.limit)):
+            letter = read_dead_letter(record)
+            if not asked.reasons or letter.reason in asked.reasons:
+                yield letter
+
+
+def find_letter(settings: Settings, position: InputPosition, limit: int) -> DeadLetter:
+    """Give the letter at `position` of the dead-letter topic, or the latest of the input at `position` elsewhere.
+
+    Raises InsessionError where there is none.
+    """
+    topic = settings.topics.name(Topic.DEAD_LETTERS)
+    if position.topic == topic:
+        only = {position.partition: range(position.offset, position.offset + 1)}
+        found = list(read_letters(settings, LettersAsked(offsets=only)))
+        remedy = "`insession dlq list` shows which offsets there are"
+    else:
+        found = [letter for letter in read_letters(settings, LettersAsked(limit=limit)) if letter.origin == position]
+        remedy = f"the newest {limit} letters were looked at; raise --limit, or give PARTITION:OFFSET in {topic}"
+    if not found:
+        raise InsessionError(f"there is no dead letter for {position.record_id}: {remedy}")
+    return max(found, key=lambda letter: letter.time_ms)
+
+
+def replay_ledger(settings: Settings) -> ReplayLedger:
+    """Open the ledger of the deployment's dead-letter topic."""
+    group = settings.topics.prefix + settings.kafka.group
+    topic = settings.topics.name(Topic.DEAD_LETTERS)
+    return ReplayLedger(settings.kafka.client_config(), group=group, topic=topic)
+
+
+def plan_replay(
+    letters: Iterable[DeadLetter], control_topic: str, replayed: Mapping[int, set[int]], *, again: bool
+) -> ReplayPlan:
+    """Part the letters that may be sent again from those that may not."""
+    plan = ReplayPlan()
+    for letter in letters:
+        found = obstacle(letter, control_topic, replayed)
+        if found is None or (again and found in _LIFTED_BY_AGAIN):
+            plan.letters.append(letter)
+        else:
+            plan.left[found] += 1
+    return plan
+
+
+def replay(
+    settings: Settings, letters: Iterable[DeadLetter], ledger: ReplayLedger, advance: Callable[[int], None]
+) -> int:
+    """Send letters to where they came from and take note of each chunk that is acknowledged; give their number."""
+    sender = Sender(settings.kafka.client_config(), client_id="insession-dlq")
+    unsent = iter(letters)
+    while chunk := list(islice(unsent, _CHUNK)):
+        for letter in chunk:
+            sender.send(replay_record(letter))
+        sender.flush(advance)
+        offsets = dict(by_partition(chunk))
+        before = ledger.replayed(offsets)
+        ledger.note({partition: before[partition] | new for partition, new in offsets.items()})
+    return sender.acknowledged
+
+
+def _common(held: Mapping[int, range], asked: Mapping[int, range]) -> dict[int, range]:
+    return {
+        partition: range(max(held[partition].start, wanted.start), min(held[partition].stop, wanted.stop))
+        for partition, wanted in asked.items()
+        if partition in held
+    }
