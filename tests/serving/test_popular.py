@@ -127,6 +127,7 @@ def test_the_quietest_location_goes_when_there_are_too_many() -> None:
         popular.add(ItemId("a"), location, START_MS)
     assert popular.top("south", 5) == []
     assert len(popular.top("north", 5)) == len(popular.top("west", 5)) == 1
+    assert popular.locations() == ("north", "west")
 
 
 def test_age_is_counted_from_the_latest_event() -> None:

@@ -1,0 +1,193 @@
+import asyncio
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from agents.default_list import DefaultListWriter, changes, content, default_list
+from schemas import wire
+from schemas.ids import ItemId
+from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
+from serving.chain import Recommender
+from streams.window import OutputRecord
+from tests.agents.conftest import START_MS, OneWorker
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TOPIC = "default-recommendations"
+
+
+class CompactedTopic:
+    """A topic as its readers see it: the latest value of each key. `is_down` refuses records."""
+
+    def __init__(self) -> None:
+        self.latest: dict[str, DefaultRecommendations] = {}
+        self.sent: list[str] = []
+        self.is_down = False
+
+    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+        """See `RecordSink`."""
+        assert record.topic == TOPIC
+        assert record.key is not None
+        if self.is_down:
+            raise ConnectionError("no broker")
+        key = record.key.decode()
+        self.sent.append(key)
+        if record.value is None:
+            del self.latest[key]
+        else:
+            self.latest[key] = wire.decode_default_recommendations(record.value)
+        return asyncio.sleep(0)
+
+    def items(self, key: str = DEFAULT_KEY) -> str:
+        """Join the items of a list."""
+        return "".join(item.item_id for item in self.latest[key].items)
+
+
+class Writing:
+    """A writer over a worker without a release, and the topic that it writes."""
+
+    def __init__(self, worker: OneWorker) -> None:
+        self.worker = worker
+        self.topic = CompactedTopic()
+        self.writer = DefaultListWriter(worker.recommender, TOPIC, self.topic, worker.metrics)
+
+    def click(self, items: str, location: str | None = None) -> None:
+        """Let each letter be clicked once."""
+        for item in items:
+            self.worker.recommender.observe(ItemId(item), location, START_MS)
+
+    async def renew(self, *, is_ours: bool = True) -> list[str]:
+        """Let the timer fire; gives the keys written by it."""
+        before = len(self.topic.sent)
+        await self.writer.renew(is_ours=is_ours)
+        return self.topic.sent[before:]
+
+    def counted(self, result: str) -> float:
+        """Read the counter."""
+        return self.worker.count("insession_default_lists_total", result=result)
+
+
+@pytest.fixture
+def writing(worker: OneWorker) -> Writing:
+    """Make a writer."""
+    return Writing(worker)
+
+
+async def test_what_is_popular_is_written_once(writing: Writing) -> None:
+    """The list is what the popular tier answers; while its order stays, nothing more is written."""
+    writing.click("aab")
+    assert await writing.renew() == [DEFAULT_KEY]
+    assert (writing.topic.items(), writing.topic.latest[DEFAULT_KEY].source) == ("ab", "popular")
+    writing.click("aaab")
+    assert await writing.renew() == []
+    writing.click("bbbbbb")
+    assert await writing.renew() == [DEFAULT_KEY]
+    assert writing.topic.items() == "ba"
+    assert writing.counted("written") == 2
+
+
+async def test_an_unavailable_item_leaves_the_list(writing: Writing) -> None:
+    """The lists pass the same filters as an answer."""
+    writing.click("aab")
+    await writing.renew()
+    writing.worker.catalog.apply(b"a", wire.encode(CatalogItem(item_id=ItemId("a"), available=False)))
+    await writing.renew()
+    assert writing.topic.items() == "b"
+
+
+async def test_nothing_known_writes_nothing(writing: Writing) -> None:
+    """A list is never empty: without clicks, catalog and default items there is none, and an old one stays."""
+    assert await writing.renew() == []
+    writing.click("a")
+    await writing.renew()
+    writing.worker.catalog.apply(b"a", wire.encode(CatalogItem(item_id=ItemId("a"), available=False)))
+    assert await writing.renew() == []
+    assert writing.topic.items() == "a"
+
+
+async def test_the_catalog_gives_the_first_list(writing: Writing) -> None:
+    """Before anything is popular the default tier is written, and says so."""
+    writing.worker.catalog.apply(b"c", wire.encode(CatalogItem(item_id=ItemId("c"))))
+    await writing.renew()
+    assert (writing.topic.items(), writing.topic.latest[DEFAULT_KEY].source) == ("c", "default")
+
+
+async def test_a_location_has_a_list_where_it_differs(writing: Writing) -> None:
+    """A location gets a key of its own, with its name inside, unless everywhere the same is recommended."""
+    writing.click("aab", "north")
+    assert await writing.renew() == [DEFAULT_KEY]
+    writing.click("cccc", "south")
+    assert sorted(await writing.renew()) == [DEFAULT_KEY, "north", "south"]
+    assert [writing.topic.items(key) for key in (DEFAULT_KEY, "north", "south")] == ["cab", "ab", "c"]
+    assert writing.topic.latest["south"].location == "south"
+
+
+async def test_a_location_that_is_like_the_rest_again_is_removed(writing: Writing) -> None:
+    """A tombstone sends the readers back to the list that counts everywhere."""
+    writing.click("a", "north")
+    writing.click("bb")
+    await writing.renew()
+    assert sorted(writing.topic.latest) == [DEFAULT_KEY, "north"]
+    writing.click("bbbba", "north")
+    assert await writing.renew() == ["north"]
+    assert sorted(writing.topic.latest) == [DEFAULT_KEY]
+    assert writing.counted("removed") == 1
+
+
+async def test_a_location_called_like_the_default_key_overwrites_nothing(writing: Writing) -> None:
+    """Locations are the shop's own words; this one has no list of its own."""
+    writing.click("aab")
+    writing.click("c", DEFAULT_KEY)
+    assert await writing.renew() == [DEFAULT_KEY]
+    assert writing.topic.items() == "abc"
+
+
+async def test_only_the_owner_writes_and_a_new_owner_writes_all(writing: Writing) -> None:
+    """Without the first partition nothing is written; when it comes back, what another wrote is written over."""
+    writing.click("a")
+    assert await writing.renew(is_ours=False) == []
+    assert await writing.renew() == [DEFAULT_KEY]
+    assert await writing.renew(is_ours=False) == []
+    assert await writing.renew() == [DEFAULT_KEY]
+
+
+async def test_a_failed_write_is_counted_logged_and_retried(writing: Writing) -> None:
+    """A broker that refuses the list never ends the worker; the next time the list is written."""
+    writing.click("a")
+    writing.topic.is_down = True
+    with capture_logs() as logs:
+        assert await writing.renew() == []
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [("default_list_not_written", "warning")]
+    assert writing.counted("failed") == 1
+    writing.topic.is_down = False
+    assert await writing.renew() == [DEFAULT_KEY]
+
+
+def test_scores_alone_are_no_change() -> None:
+    """Order, source and release are what a list says; scores move with every click."""
+
+    def record(items: str, score: float = 1.0) -> DefaultRecommendations:
+        ranked = [RecommendedItem(ItemId(item), score) for item in items]
+        return DefaultRecommendations(items=ranked, source="popular", updated_at=NOW)
+
+    written = {DEFAULT_KEY: content(record("ab"))}
+    assert list(changes({DEFAULT_KEY: record("ab", 0.5)}, written)) == []
+    assert list(changes({DEFAULT_KEY: record("ba")}, written)) == [(DEFAULT_KEY, record("ba"))]
+
+
+def test_the_list_for_everywhere_is_never_removed() -> None:
+    """A location's list may go; the one under the default key stays even where nothing is known any more."""
+    empty = ("popular", None, ())
+    assert list(changes({}, {DEFAULT_KEY: empty, "north": empty})) == [("north", None)]
+
+
+def test_a_list_is_what_an_unknown_visitor_is_answered(worker: OneWorker) -> None:
+    """The record carries what the recommender's impersonal tiers answer, and is not counted as an answer."""
+    recommender: Recommender = worker.recommender
+    recommender.observe(ItemId("a"), "north", START_MS)
+    record = default_list(recommender, "north", NOW)
+    assert record is not None
+    assert (record.items, record.location, record.updated_at) == (recommender.impersonal("north").items, "north", NOW)
+    assert worker.count("insession_answers_total", tier="popular", reason="cheap") == 0
