@@ -7,23 +7,37 @@ and the window.
 import hmac
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
+from msgspec import structs
 
 from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
 from agents.released import Released, Watcher
+from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
 from schemas import wire
 from schemas.events import ClickEvent, Control, from_unix_ms
 from schemas.ids import EventId, VisitorId
 from schemas.mapping import FieldMapping
-from schemas.records import IntentSignal, Pattern, RecommendationSet, SessionEvent
-from schemas.state import ClosedSession, InputPosition, OpenSession, VisitorState, decode_state, encode_state
+from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
+from schemas.state import (
+    AnswerRef,
+    ClosedSession,
+    InputPosition,
+    OpenSession,
+    Outcome,
+    ShownAnswer,
+    VisitorState,
+    decode_state,
+    encode_state,
+)
 from schemas.validation import Rejection, parse_click
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
+from streams.outcomes import ACTIONS, OutcomeRules, Outcomes
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
 from streams.topics import Topic, TopicSettings
 from streams.window import OutputRecord, ready
@@ -41,6 +55,7 @@ class PipelineSettings:
     pseudonym_key: secret of the keyed hash that stands for a visitor on session ends.
     deadline: from a record's timestamp (Unix ms) to the monotonic second by which to answer; infinite in replay.
     pattern: the rule for the shopping pattern of a session so far.
+    outcomes: the rules by which an event is held against the answer before it.
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
     """
@@ -50,6 +65,7 @@ class PipelineSettings:
     pseudonym_key: bytes
     deadline: Callable[[int], float]
     pattern: Callable[[Sequence[SessionEvent]], Pattern]
+    outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     headers: OutputHeaders = field(default_factory=OutputHeaders)
     tracing: Tracing | None = None
     watcher: Watcher | None = None
@@ -73,6 +89,17 @@ class Step:
     answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
 
 
+class Visitors(Protocol):
+    """What the decisions need of the visitors: the stored states, and the answers that no event has followed yet."""
+
+    @property
+    def shown(self) -> ShownAnswers:
+        """Give the answers."""
+
+    def load(self, key: bytes) -> bytes | None:
+        """Read the stored state of a visitor."""
+
+
 class Pipeline:
     """The decisions for every input record; holds no state of a visitor."""
 
@@ -81,35 +108,39 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._sessionizer = sessionizer
+        self._outcomes = Outcomes(settings.outcomes)
         self._recommender = recommender
         self._metrics = metrics
         self._calibration = IntentCalibration(metrics.intent)
 
-    def click(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
-        """Decide on one clickstream record; `load` reads the stored state of a visitor.
+    def click(self, record: InputRecord, visitors: Visitors) -> Step:
+        """Decide on one clickstream record.
 
-        Raises StateVersionError, and what `load` raises: then the state must not be touched. Any other trouble is a bug
-        with this record, which is dead-lettered.
+        Raises StateVersionError, and what reading the state raises: then the state must not be touched. Any other
+        trouble is a bug with this record, which is dead-lettered.
         """
         if self._settings.tracing is None:
-            return self._decide(record, load)
-        return self._settings.tracing.step(record, lambda traced: self._decide(traced, load))
+            return self._decide(record, visitors)
+        return self._settings.tracing.step(record, lambda traced: self._decide(traced, visitors))
 
-    def _decide(self, record: InputRecord, load: Callable[[bytes], bytes | None]) -> Step:
+    def _decide(self, record: InputRecord, visitors: Visitors) -> Step:
         event = parse_click(record.key, record.value, record.time_ms, self._settings.mapping)
         if isinstance(event, Rejection):
             return self.rejected(record, event)
         assert record.key is not None
-        stored = load(record.key)
+        stored = visitors.load(record.key)
         state = None if stored is None else decode_state(stored)
         try:
             advance = self._sessionizer.advance(state, event, Arrival(record.position, record.time_ms))
+            if advance.state is not None and not advance.is_replay:
+                shown = visitors.shown.take(record.position.partition, record.key)
+                advance = self._outcomes.follow(advance, event, shown)
             self._note(record, event, state, advance)
             write = None if advance.state is None else self._write(record.key, advance.state)
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
             return self.rejected(record, Rejection("internal_error", repr(error)))
-        return Step(write, lambda: self._records_or_dead_letter(record, event, advance))
+        return Step(write, lambda: self._records_or_dead_letter(record, event, advance, visitors.shown))
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
@@ -159,16 +190,18 @@ class Pipeline:
             log.info("session_marked_as_bot", **_where(record.position))
 
     async def _records_or_dead_letter(
-        self, record: InputRecord, event: ClickEvent, advance: Advance
+        self, record: InputRecord, event: ClickEvent, advance: Advance, shown: ShownAnswers
     ) -> list[OutputRecord]:
         try:
-            return await self._records(record, event, advance)
+            return await self._records(record, event, advance, shown)
         except Exception as error:
             log.exception("answer_failed", **_where(record.position))
             letter = self.reject(record, Rejection("internal_error", repr(error)))
             return [letter, *self._session_ends(record, event.visitor_id, advance.closings)]
 
-    async def _records(self, record: InputRecord, event: ClickEvent, advance: Advance) -> list[OutputRecord]:
+    async def _records(
+        self, record: InputRecord, event: ClickEvent, advance: Advance, shown: ShownAnswers
+    ) -> list[OutputRecord]:
         session = advance.state.session if advance.state is not None and advance.status == "answered" else None
         answer = await self._answer(record, event, advance, session)
         event_id = event.event_id or EventId(record.position.record_id)
@@ -177,6 +210,10 @@ class Pipeline:
         signal = None if session is None else self._intent(record, event, session, (event_id, answer))
         if signal is not None:
             records.append(self._output(Topic.INTENT_SIGNALS, record, signal))
+        if advance.outcome is not None:
+            records.append(self._output(Topic.OUTCOMES, record, self._outcome(record, event, advance.outcome)))
+        if (answer_shown := _shown_answer(record, event, advance, answer)) is not None and record.key is not None:
+            shown.keep(record.position.partition, record.key, answer_shown)
         self._metrics.events.labels(status=advance.status).inc()
         self._show(record, event, recommendation, signal)
         return records + self._session_ends(record, event.visitor_id, advance.closings)
@@ -240,7 +277,29 @@ class Pipeline:
             experiment=event.experiment,
         )
 
-    def _output(self, topic: Topic, record: InputRecord, output: RecommendationSet | IntentSignal) -> OutputRecord:
+    def _outcome(self, record: InputRecord, event: ClickEvent, outcome: Outcome) -> RecommendationOutcome:
+        assert event.item_id is not None
+        action = ACTIONS[event.event_type]
+        self._metrics.outcomes.observe(action, outcome.answer.tier, outcome.position)
+        return RecommendationOutcome(
+            id=record.position.record_id,
+            recommendation_id=structs.replace(record.position, offset=outcome.answer.offset).record_id,
+            visitor_id=event.visitor_id,
+            session_id=outcome.session_id,
+            event_id=event.event_id or EventId(record.position.record_id),
+            event_time=from_unix_ms(event.event_time_ms),
+            action=action,
+            item_id=event.item_id,
+            position=outcome.position,
+            tier=outcome.answer.tier,
+            model_version=outcome.answer.model_version,
+            experiment=outcome.answer.experiment,
+            delay_ms=outcome.delay_ms,
+        )
+
+    def _output(
+        self, topic: Topic, record: InputRecord, output: RecommendationSet | IntentSignal | RecommendationOutcome
+    ) -> OutputRecord:
         """Keep the output in the input's partition: same key, same partition count, same order."""
         return OutputRecord(
             self._settings.topics.name(topic),
@@ -289,6 +348,16 @@ class Pipeline:
     def _visitor_key(self, visitor_id: VisitorId) -> str:
         """Give the keyed hash that stands for a visitor outside."""
         return hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
+
+
+def _shown_answer(record: InputRecord, event: ClickEvent, advance: Advance, answer: Answer) -> ShownAnswer | None:
+    """Give what the visitor sees now, for the outcome of the next event; None where no session goes on."""
+    state = advance.state
+    if advance.status != "answered" or state is None or state.session is None or answer.tier is None:
+        return None
+    time_ms = min(event.event_time_ms, state.latest_ms)
+    source = AnswerRef(record.position.offset, time_ms, answer.tier, answer.model_version, event.experiment)
+    return ShownAnswer(source, state.session.session_id, tuple(item.item_id for item in answer.items))
 
 
 def _where(position: InputPosition) -> dict[str, object]:

@@ -39,6 +39,7 @@ BATCH_ROWS = 32
 _FILES = {
     Topic.RECOMMENDATIONS: "recommendations.jsonl",
     Topic.INTENT_SIGNALS: "intent-signals.jsonl",
+    Topic.OUTCOMES: "outcomes.jsonl",
     Topic.SESSION_ENDS: "session-ends.jsonl",
     Topic.DEAD_LETTERS: "dead-letters.jsonl",
 }
@@ -130,7 +131,7 @@ class Replay:
         self.report = ReplayReport()
         self._sink = ReplaySink(files, settings.topics.name(Topic.RECOMMENDATIONS), NextItemScore(self.report))
         self._states = VisitorStates(MemoryStore())
-        self._states.expiry.load(0, ())
+        self._states.open_partition(0, ())
         self._pipeline = Pipeline(
             pipeline_settings(settings, lambda _: math.inf),
             session_rules(settings),
@@ -187,7 +188,7 @@ class Replay:
         position = InputPosition(self._clickstream, 0, self.report.events)
         record = InputRecord(position, event.visitor_id.encode(), wire.encode(event), event.event_time_ms)
         self._sink.clicked[position.record_id] = event.item_id
-        step = self._pipeline.click(record, self._states.load)
+        step = self._pipeline.click(record, self._states)
         written = [] if step.write is None else [self._states.write(0, step.write)]
         await window.put(Work(position.offset, step.answer(), written, _ignore))
         self.report.events += 1

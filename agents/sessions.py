@@ -59,17 +59,17 @@ class SessionActor:
             await self._windows.of(record.position.topic, record.position.partition).put(work)
 
     async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
-        """Forget the expiry index of partitions that went away: another worker moves on what comes back later."""
+        """Forget what is known of partitions that went away: another worker moves on what comes back later."""
         ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
         for partition in self._states.expiry.partitions() - ours:
-            self._states.expiry.drop(partition)
+            self._states.close_partition(partition)
 
     async def recovered(self) -> None:
         """Build the expiry index of newly assigned partitions."""
         try:
             for partition in sorted(self._table.our_partitions() - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
-                self._states.expiry.load(partition, ((key, read_header(value)) for key, value in items))
+                self._states.open_partition(partition, ((key, read_header(value)) for key, value in items))
         except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more
             self._app.abort(error)
 
@@ -106,7 +106,7 @@ class SessionActor:
     def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         if record.position.topic == self._control:
             return self._control_record(record)
-        step = self._pipeline.click(record, self._states.load)
+        step = self._pipeline.click(record, self._states)
         if step.write is None:
             return step.answer(), []
         partition = record.position.partition

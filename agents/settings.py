@@ -20,6 +20,7 @@ from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
 from serving.settings import ServingSettings
+from streams.outcomes import OutcomeRules
 from streams.sessionizer import SessionRules
 from streams.settings import StreamSettings
 from streams.topics import TopicSettings
@@ -111,6 +112,7 @@ class Settings:
     topics: TopicSettings = field(default_factory=TopicSettings)
     clickstream: ClickstreamSettings = field(default_factory=ClickstreamSettings)
     sessions: SessionRules = field(default_factory=SessionRules)
+    outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     headers: HeaderSettings = field(default_factory=HeaderSettings)

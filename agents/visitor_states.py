@@ -1,11 +1,12 @@
 """The visitors' states with the index of when each is due for a tick: over Faust's table, or over a dict in replay."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from itertools import islice
 from typing import Any, Protocol
 
 from agents.pipeline import Pipeline, StateWrite
-from schemas.state import NEVER_MS, InputPosition, read_header
+from agents.shown_answers import ShownAnswers
+from schemas.state import NEVER_MS, InputPosition, StateHeader, read_header
 from streams.expiry import ExpiryIndex
 from streams.window import OutputRecord
 
@@ -62,11 +63,22 @@ class MemoryStore:
 
 
 class VisitorStates:
-    """Reads and writes states and keeps the expiry index in step."""
+    """Reads and writes states and keeps in step what is in memory only: the expiry index and the latest answers."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
         self.expiry = ExpiryIndex()
+        self.shown = ShownAnswers()
+
+    def open_partition(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
+        """Begin with a newly assigned partition, from the headers of its recovered states."""
+        self.shown.drop_partition(partition)  # of an earlier assignment; another worker has moved on since
+        self.expiry.load(partition, headers)
+
+    def close_partition(self, partition: int) -> None:
+        """Forget a partition that was revoked."""
+        self.shown.drop_partition(partition)
+        self.expiry.drop(partition)
 
     def load(self, key: bytes) -> bytes | None:
         """Read a visitor's stored state."""
@@ -81,6 +93,7 @@ class VisitorStates:
 
     def drop(self, partition: int, key: bytes) -> Awaitable[Any]:
         """Forget a visitor; the result is done when the tombstone is safe."""
+        self.shown.take(partition, key)
         self.expiry.schedule(partition, key, NEVER_MS)
         return self._store.drop(key)
 

@@ -28,7 +28,13 @@ from streams.window import InOrderWindow, Windows
 
 log = structlog.get_logger(__name__)
 
-_OUTPUTS = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.SESSION_ENDS, Topic.DEAD_LETTERS)
+_OUTPUTS = (
+    Topic.RECOMMENDATIONS,
+    Topic.INTENT_SIGNALS,
+    Topic.OUTCOMES,
+    Topic.SESSION_ENDS,
+    Topic.DEAD_LETTERS,
+)
 
 
 def build_worker(settings: Settings) -> InsessionApp:
@@ -95,6 +101,7 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,
+        outcomes=settings.outcomes,
     )
 
 

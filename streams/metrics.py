@@ -3,18 +3,23 @@
 Every series that can be told beforehand is there from the start, as 0: an alert on a rate needs that.
 """
 
+import math
 from bisect import bisect_left
+from itertools import product
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from schemas.records import EndReason, Status
+from schemas.records import Action, EndReason, Status, Tier
 from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import RejectReason
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 INTENT_BANDS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 """Upper ends, inclusive, of the bands of predicted probability."""
+POSITION_BANDS: Final = {1: "1", 5: "2-5", 10: "6-10", 20: "11-20", math.inf: "21+"}
+"""Places in an answer, by the last of each band."""
+NOT_SHOWN: Final = "none"
 
 
 class DeliveryMetrics:
@@ -67,6 +72,7 @@ class DeliveryMetrics:
             "insession_offset_gaps", "Gaps in the offsets that a fresh fetch confirmed.", registry=registry
         )
         self.intent = IntentMetrics(registry)
+        self.outcomes = OutcomeMetrics(registry)
         for status in get_args(Status):
             self.events.labels(status=status)
         for reason in get_args(RejectReason):
@@ -79,6 +85,44 @@ class DeliveryMetrics:
             self.resyncs.labels(where=where)
         for end_reason in get_args(EndReason):
             self.session_ends.labels(reason=end_reason)
+
+
+class OutcomeMetrics:
+    """What shoppers did after an answer, by the answer's tier and the item's place in it.
+
+    Hit rate = outcomes of the action `click` with a position other than `none` / all of that action; MRR = their
+    reciprocal ranks / all of that action.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._outcomes = Counter(
+            "insession_outcomes",
+            "Clicks, carts and purchases after an answer, by the place of the item in it.",
+            ["action", "tier", "position"],
+            registry=registry,
+        )
+        self._reciprocal_ranks = Counter(
+            "insession_outcome_reciprocal_rank",
+            "Sum of 1 / place of the item in the answer; 0 where it was not in it.",
+            ["action", "tier"],
+            registry=registry,
+        )
+        for action, tier in product(get_args(Action), get_args(Tier)):
+            self._reciprocal_ranks.labels(action=action, tier=tier)
+            for position in (*POSITION_BANDS.values(), NOT_SHOWN):
+                self._outcomes.labels(action=action, tier=tier, position=position)
+
+    def observe(self, action: Action, tier: Tier, position: int | None) -> None:
+        """Count an outcome; `position` from 1, None = not in the answer."""
+        self._outcomes.labels(action=action, tier=tier, position=_band(position)).inc()
+        if position is not None:
+            self._reciprocal_ranks.labels(action=action, tier=tier).inc(1 / position)
+
+
+def _band(position: int | None) -> str:
+    if position is None:
+        return NOT_SHOWN
+    return next(band for last, band in POSITION_BANDS.items() if position <= last)
 
 
 class IntentMetrics:

@@ -26,12 +26,24 @@ from schemas.errors import UsageError
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import NEVER_MS, ClosedSession, InputPosition, OpenSession, VisitorState
+from schemas.state import NEVER_MS, ClosedSession, InputPosition, OpenSession, Outcome, VisitorState
 
 
 @dataclass(frozen=True, slots=True)
 class SessionRules:
-    """When a session begins, ends, and what is kept of it."""
+    """When a session begins, ends, and what is kept of it.
+
+    inactivity_gap: Event time without a click, inclusive, after which the next one opens another session.
+    grace_period: How far behind the visitor's latest event another may come and still join the session; older is late.
+    max_session_duration: A session of this length ends, however busy it is.
+    allowed_skew: How far an event's time may lie ahead of its record's; what is beyond counts as that far.
+    visitor_retention: A visitor who has not clicked for this long is forgotten.
+    max_kept_events: Latest events of a session that are kept; older ones are only counted.
+    max_seen_event_ids: Latest event ids of a session among which duplicates are found.
+    max_purchased_items: Latest items a visitor bought, which are not recommended again.
+    bot_events_per_minute: Lasting rate at which a visitor counts as a bot.
+    bot_burst_events: Events that a visitor may send at once before the rate counts.
+    """
 
     inactivity_gap: timedelta = timedelta(minutes=30)
     grace_period: timedelta = timedelta(seconds=60)
@@ -48,12 +60,13 @@ class SessionRules:
         """Refuse rules that contradict each other."""
         if not timedelta(0) <= self.grace_period < self.inactivity_gap <= self.max_session_duration:
             raise UsageError(
-                "sessions: 0 <= grace_period < inactivity_gap <= max_session_duration must hold, found "
-                f"{self.grace_period}, {self.inactivity_gap}, {self.max_session_duration}"
+                "0 <= sessions.grace_period < sessions.inactivity_gap <= sessions.max_session_duration must hold, "
+                f"found {self.grace_period}, {self.inactivity_gap}, {self.max_session_duration}"
             )
         if self.visitor_retention < self.max_session_duration or self.allowed_skew < timedelta(0):
             raise UsageError(
-                "sessions: visitor_retention must be at least max_session_duration, allowed_skew at least 0"
+                "sessions.visitor_retention must be at least sessions.max_session_duration, and sessions.allowed_skew "
+                f"at least 0; found {self.visitor_retention}, {self.max_session_duration} and {self.allowed_skew}"
             )
         for name in ("max_kept_events", "max_seen_event_ids", "bot_events_per_minute", "bot_burst_events"):
             if getattr(self, name) <= 0:
@@ -74,11 +87,15 @@ class Advance:
 
     state: to be written, also when nothing moved (a replay writes again); None = nothing is to be written.
     closings: sessions that this input ended; each becomes one session-end record.
+    outcome: what the input says of the answer before it; of a replayed input, what it said the first time.
+    is_replay: the state held this offset already.
     """
 
     state: VisitorState | None
     status: Status
     closings: tuple[ClosedSession, ...] = ()
+    outcome: Outcome | None = None
+    is_replay: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +294,14 @@ def _close(
 ) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
     """End the open session. One that a bot opened and never joined has no event and leaves no session end."""
     closings = (closed,) if session.event_count else ()
-    ended = replace(state, session=None, closings=(*state.closings, *closings), ended_ms=session.latest_ms)
+    ended = replace(
+        state,
+        session=None,
+        closings=(*state.closings, *closings),
+        ended_ms=session.latest_ms,
+        last_answer=None,
+        click_throughs=(),
+    )
     return ended, closings
 
 
@@ -300,11 +324,14 @@ def summarise(closed: ClosedSession, visitor_key: str) -> SessionSummary:
 
 
 def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | None:
-    """Recognise an offset that the state holds already: the state is rewritten unchanged, its closings re-emitted."""
+    """Recognise an offset that the state holds already: the state is rewritten unchanged, what it caused re-emitted."""
     last = None if state is None else state.offsets.get(position.topic)
     if state is None or last is None or position.offset > last:
         return None
-    return Advance(state, state.last_status if position.offset == last else "replayed", _caused_by(state, position))
+    closings = _caused_by(state, position)
+    if position.offset < last:
+        return Advance(state, "replayed", closings, is_replay=True)
+    return Advance(state, state.last_status, closings, state.last_outcome, is_replay=True)
 
 
 def _caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:

@@ -45,7 +45,7 @@ class OneWorker:
         self.pipeline = Pipeline(settings, sessionizer, self.recommender, self.metrics)
         self.store = MemoryStore()
         self.states = VisitorStates(self.store)
-        self.states.expiry.load(0, ())
+        self.states.open_partition(0, ())
         self.offset = 0
 
     async def feed(
@@ -54,7 +54,7 @@ class OneWorker:
         """Take one record through the pipeline, and write its state."""
         position = InputPosition("clickstream", 0, self.offset if offset is None else offset)
         self.offset = max(self.offset, position.offset + 1)
-        step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states.load)
+        step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states)
         if step.write is not None:
             await self.states.write(0, step.write)
         return list(await step.answer())

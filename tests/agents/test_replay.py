@@ -17,7 +17,7 @@ from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
 from streams.catalog import Catalog
 
-FILES = ("recommendations", "intent-signals", "session-ends", "clickstream-dlq")
+FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")
 
 
 async def _replayed(events: list[ClickEvent], out: Path) -> tuple[ReplayReport, dict[str, bytes]]:

@@ -1,0 +1,111 @@
+"""What the shopper did after an answer, as a pure decision: `(state, event, shown answer) -> (state, outcome)`.
+
+A worked example (window 30 min; times in minutes; the answers are there at once):
+
+    time  event         answer before it   outcome
+    0     view A                           none: nothing was shown before
+    1     view B        to 0: B, C         click, position 1; B is clicked through now
+    2     view D        to 1: C, A         click, position null: D was not shown
+    3     cart B        to 2: E            cart, position 1 of the answer to 0, through which B was clicked
+    4     purchase D    to 3: E, D         purchase, position 2 of the answer to 3: nobody clicked through to D
+    32    purchase B    to 4: C            purchase, position null: the click-through is older than the window
+
+Hit rate of the next click = clicks with a position / clicks; MRR = mean of 1 / position over the clicks, null as 0.
+These are the offline Recall@k and MRR@k over the clicks for which an answer was there in time. As there, a view of the
+very item that the answer was given for is a target like any other: the chain leaves out what was bought, not what was
+seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from msgspec import structs
+
+from schemas.errors import UsageError
+from schemas.events import ClickEvent, EventType
+from schemas.ids import ItemId
+from schemas.records import Action
+from schemas.state import AnswerRef, ClickThrough, Outcome, ShownAnswer, VisitorState
+from streams.sessionizer import Advance
+
+ACTIONS: Final[Mapping[EventType, Action]] = {"view": "click", "cart": "cart", "purchase": "purchase"}
+"""The event types that are held against an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRules:
+    """Which actions are held against which answer.
+
+    window: Event time from the answered event to the action, inclusive.
+    max_click_throughs: Items of a session whose click-through is kept for a cart or purchase, the latest ones.
+    """
+
+    window: timedelta = timedelta(minutes=30)
+    max_click_throughs: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse rules under which nothing can happen."""
+        if self.window < timedelta(0):
+            raise UsageError(f"outcomes.window must be at least 0, found {self.window}")
+        if not 1 <= self.max_click_throughs <= 1000:
+            raise UsageError(f"outcomes.max_click_throughs must be from 1 to 1000, found {self.max_click_throughs}")
+
+
+class Outcomes:
+    """The rules of attribution; holds no state, so every method is a function of its arguments."""
+
+    def __init__(self, rules: OutcomeRules) -> None:
+        self._rules = rules
+        self._window_ms = rules.window // timedelta(milliseconds=1)
+
+    def follow(self, advance: Advance, event: ClickEvent, shown: ShownAnswer | None) -> Advance:
+        """Add to what `event` did to the state what it says of the answer before it; a replay is left as it is.
+
+        shown: the visitor's latest answer that was there before this event, unless an earlier event took it already.
+        """
+        if advance.state is None or advance.is_replay:
+            return advance
+        state = structs.replace(advance.state, last_answer=_latest_answer(advance.state, shown), last_outcome=None)
+        action = ACTIONS.get(event.event_type)
+        if advance.status != "answered" or action is None or event.item_id is None:
+            return replace(advance, state=state)
+        time_ms = min(
+            event.event_time_ms, state.latest_ms
+        )  # as far ahead of the record's timestamp as the session goes
+        outcome = self._outcome(state, event.item_id, action, time_ms)
+        if outcome is not None and outcome.position is not None and action == "click":
+            through = ClickThrough(outcome.answer, event.item_id, outcome.position)
+            state = structs.replace(state, click_throughs=self._with(state.click_throughs, through))
+        return replace(advance, state=structs.replace(state, last_outcome=outcome), outcome=outcome)
+
+    def _outcome(self, state: VisitorState, item_id: ItemId, action: Action, time_ms: int) -> Outcome | None:
+        assert state.session is not None
+        session_id, last = state.session.session_id, state.last_answer
+        if action != "click":
+            for through in state.click_throughs:
+                if through.item_id == item_id and self._is_open(through.answer, time_ms):
+                    return Outcome(through.answer, session_id, through.position, time_ms - through.answer.time_ms)
+        if last is None or not self._is_open(last.answer, time_ms):
+            return None
+        position = last.items.index(item_id) + 1 if item_id in last.items else None
+        return Outcome(last.answer, session_id, position, time_ms - last.answer.time_ms)
+
+    def _is_open(self, answer: AnswerRef, time_ms: int) -> bool:
+        """Tell whether an event at `time_ms` may follow from the answer; an out-of-order one that is older may not."""
+        return 0 <= time_ms - answer.time_ms <= self._window_ms
+
+    def _with(self, kept: tuple[ClickThrough, ...], new: ClickThrough) -> tuple[ClickThrough, ...]:
+        others = tuple(through for through in kept if through.item_id != new.item_id)
+        return (*others, new)[-self._rules.max_click_throughs :]
+
+
+def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswer | None:
+    """Give the latest answer of the open session; `shown` may be of one that has ended, and be overtaken."""
+    session, last = state.session, state.last_answer
+    if shown is None or session is None or shown.session_id != session.session_id:
+        return last
+    if shown.answer.time_ms < session.started_ms:  # the shop's id has come back: an earlier session of the same name
+        return last
+    return shown if last is None or shown.answer.offset > last.answer.offset else last
