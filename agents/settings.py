@@ -1,20 +1,23 @@
-"""One frozen settings object: default < TOML file < environment, read once and passed on.
+"""What can be set, section by section: default < TOML file < environment < options, read once and passed on.
 
 The environment names a setting as `INSESSION_SECTION__KEY`, for example `INSESSION_KAFKA__BROKERS`. A file is given by
-`--config` or `INSESSION_CONFIG`.
+`--config` or `INSESSION_CONFIG`. `insession config` shows, checks and explains them; `docs/settings.md` lists them.
 """
 
 import os
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import structlog
 
+from agents.configuration.keys import section_of
+from agents.configuration.reading import Reading, read
+from agents.configuration.sources import Given, from_environment, from_file, from_options
+from agents.configuration.values import plain, value_of
 from agents.output_headers import CloudEventsMode
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
@@ -27,7 +30,6 @@ from streams.topics import TopicSettings
 
 log = structlog.get_logger(__name__)
 
-ENVIRONMENT_PREFIX = "INSESSION_"
 _FILE_VARIABLE = "INSESSION_CONFIG"
 DEMO_SECRET = Secret("insession")
 """Known to everybody, so the worker warns where it is in use."""
@@ -38,8 +40,8 @@ MIN_TOKEN_LENGTH = 16
 class ClickstreamSettings:
     """How the shop's events are read, and what is promised for each.
 
-    freshness_budget: from the record's timestamp to the answer; an older event gets a tier that does not wait.
-    pseudonym_secret: keys the hash that stands for a visitor on session ends; secret, the same on all workers.
+    freshness_budget: From the record's timestamp to the answer; an older event gets a tier that does not wait.
+    pseudonym_secret: Keys the hash that stands for a visitor on session ends; the same on all workers.
     """
 
     mapping: FieldMapping = field(default_factory=FieldMapping)
@@ -51,7 +53,8 @@ class ClickstreamSettings:
 class CatalogSettings:
     """How far the worker relies on the catalog topic.
 
-    start_timeout: the worker begins without the whole catalog after this long, and says so.
+    require_catalog: Never recommend an item that the catalog topic does not describe.
+    start_timeout: The worker begins without the whole catalog after this long, and says so.
     """
 
     require_catalog: bool = False
@@ -63,7 +66,7 @@ class HeaderSettings:
     """What output records carry beside their value; the caller's trace context always goes on.
 
     cloud_events: `carried` = outputs of an input that is a CloudEvent are CloudEvents; `always` = all are.
-    event_source: their `ce_source`; None = `insession/<topics.prefix>`.
+    event_source: Their `ce_source`; without one `insession/<topics.prefix>`.
     """
 
     cloud_events: CloudEventsMode = "carried"
@@ -74,8 +77,8 @@ class HeaderSettings:
 class TracingSettings:
     """Where spans go.
 
-    endpoint: OTLP collector over gRPC, as in http://collector:4317; needs insession[tracing]. None = nowhere.
-    sample_ratio: of the inputs that bring no trace, the share that begins one; the caller's own decision is kept.
+    endpoint: OTLP collector over gRPC, as in http://collector:4317; needs insession[tracing]. Without one, nowhere.
+    sample_ratio: Of the inputs that bring no trace, the share that begins one; the caller's own decision is kept.
     """
 
     endpoint: str | None = None
@@ -93,7 +96,7 @@ class TracingSettings:
 class LiveSettings:
     """Who may see the live page.
 
-    token: opens `/live`; None = the page is open on a loopback `kafka.web_host`, and shut on any other.
+    token: Opens `/live`; without one the page is open on a loopback `kafka.web_host`, and shut on any other.
     """
 
     token: Secret | None = None
@@ -138,87 +141,44 @@ def load_settings(
 ) -> Settings:
     """Read the settings; `overrides` (the command line's) win over everything.
 
-    Raises UsageError that names the key, and the file or variable, of what is wrong.
+    Raises UsageError that names every key that is wrong, and the file or variable that it is from.
     """
-    if file is None and _FILE_VARIABLE in environment:
+    return read_settings(overrides, file=file, environment=environment).valid()
+
+
+def read_settings(
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Reading[Settings]:
+    """Read the settings as `load_settings` does, with the origin of each and all that is wrong.
+
+    Raises UsageError where the file cannot be read.
+    """
+    if file is None and environment.get(_FILE_VARIABLE):
         file = Path(environment[_FILE_VARIABLE])
-    merged: dict[str, Any] = {}
-    given: dict[str, Mapping[str, Any]] = {} if file is None else {f"settings file {file}": _read(file)}
-    given |= {"the environment": _from_environment(environment), "the command line": overrides or {}}
-    for origin, values in given.items():
-        _check_names(values, Settings, origin=origin)
-        _merge(merged, values)
-    try:
-        return msgspec.convert(merged, Settings, strict=False, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"settings: {error}") from error
+    in_file: Iterable[Given] = () if file is None else from_file(file)
+    in_environment = from_environment(environment, section_of(Settings))
+    return read(Settings, chain(in_file, in_environment, from_options(overrides or {})))
 
 
 def report_settings(settings: Settings) -> None:
-    """Log what is in force, without secrets; warn where one of them is no secret."""
-    log.info("settings", **{section.name: repr(getattr(settings, section.name)) for section in fields(settings)})
+    """Log what is in force, an event a section, without secrets; warn where one of them is no secret."""
+    for section in section_of(Settings).walk():
+        values = {key.path[-1]: plain(value_of(settings, key)) for key in section.keys if key.secret_key is None}
+        if values:
+            log.info("settings", section=section.name, values=values)
+    for warning in warnings_of(settings):
+        log.warning("insecure_setting", detail=warning)
+
+
+def warnings_of(settings: Settings) -> list[str]:
+    """Say what is allowed and yet unwise in production."""
+    found = []
     if settings.clickstream.pseudonym_secret == DEMO_SECRET:
-        log.warning(
-            "pseudonyms_can_be_guessed",
-            remedy="set clickstream.pseudonym_secret (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET) alike on all workers",
+        found.append(
+            "clickstream.pseudonym_secret is the published default, so pseudonyms can be guessed: set it alike on all "
+            "workers (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET, or ..._SECRET_FILE)"
         )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text())
-    except OSError as error:
-        raise UsageError(f"settings file {file}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"settings file {file}: {error}") from error
-
-
-def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in sorted(environment.items()):
-        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
-            *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-            target = found
-            for section in sections:
-                target = target.setdefault(section, {})
-                if not isinstance(target, dict):
-                    raise UsageError(f"the environment: {name} names a key inside a value; unset one of the two")
-            target[key] = value
     return found
-
-
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
-
-
-def _check_names(new: Mapping[str, Any], section: Any, *, origin: str, path: str = "") -> None:
-    """Refuse a key that no section defines: a typo must not be a default in silence."""
-    known = _keys(section)
-    for key, value in new.items():
-        if key not in known:
-            raise UsageError(f"{origin}: no setting {path}{key}; known here: {', '.join(sorted(known))}")
-        if _is_section(known[key]):
-            if not isinstance(value, Mapping):
-                raise UsageError(f"{origin}: {path}{key} is a section, found {value!r}")
-            _check_names(value, known[key], origin=origin, path=f"{path}{key}.")
-
-
-def _is_section(setting: Any) -> bool:
-    return is_dataclass(setting) or setting is FieldMapping
-
-
-def _keys(section: Any) -> dict[str, Any]:
-    """Give the type of each key of a section."""
-    found = msgspec.structs.fields(section) if section is FieldMapping else fields(section)
-    return {one.name: one.type for one in found}
-
-
-def _decode(target: type, value: Any) -> Any:
-    if issubclass(target, Path | Secret) and isinstance(value, str):
-        return target(value)
-    found = "something else" if target is Secret else repr(value)
-    raise TypeError(f"a {target.__name__} is expected, found {found}")

@@ -34,9 +34,9 @@ _TO_MS: dict[TimeFormat, Callable[[Any], Any]] = {
 class FieldMapping(Struct, frozen=True, kw_only=True):
     """Where each ClickEvent field is found in the shop's JSON.
 
-    paths: by ClickEvent field, a dotted path into the shop's object; without one it is looked up by its own name.
-    values: by ClickEvent field, what a shop's value is called here; a value not listed is taken as it is.
-    time_format: of the event time; numbers and numeric strings are both read.
+    paths: By ClickEvent field, a dotted path into the shop's object; without one it is looked up by its own name.
+    values: By ClickEvent field, what a shop's value is called here; a value not listed is taken as it is.
+    time_format: Of the event time; numbers and numeric strings are both read.
     """
 
     paths: dict[str, str] = field(default_factory=dict)
@@ -45,9 +45,11 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse a mapping that names what does not exist."""
-        for key in (*self.paths, *self.values):
-            if key not in FIELDS:
-                raise UsageError(f"clickstream.mapping: {key!r} is no field of a click; fields are {sorted(FIELDS)}")
+        for table in ("paths", "values"):
+            for key in getattr(self, table):
+                if key not in FIELDS:
+                    known = sorted(FIELDS)
+                    raise UsageError(f"clickstream.mapping.{table}: {key!r} is no field of a click; fields are {known}")
         for name, path in self.paths.items():
             if not all(parts := path.split(".")) or len(parts) > _MAX_DEPTH:
                 raise UsageError(

@@ -14,17 +14,25 @@ class ServingSettings:
     """How a worker asks the model and what it answers.
 
     address: `host:port` of the model server's gRPC endpoint.
-    tls_root_certificates: PEM file that vouches for the server; None = no TLS.
-    models_directory: as the model server sees it; versions lie in `models_directory/model_name/<version>`.
-    max_batch, max_waiting: rows in one Predict, and rows that may wait for the next one.
+    model_name: Name of the model on the server, and of its folder below models_directory.
+    models_directory: As the model server sees it; versions lie in `models_directory/model_name/<version>`.
+    tls_root_certificates: PEM file that vouches for the server; without one the connection has no TLS.
+    status_timeout_seconds: Patience for the server's answer to which versions it has.
+    release_poll_seconds: How often the worker looks for a newer release, on disk and on the server.
+    min_budget_seconds: A row with less time left is not sent; so a late row is no failure of the server.
+    max_batch: Rows in one Predict.
+    max_waiting: Rows that may wait for the next Predict; one more is answered by a lower tier.
     max_concurrent_calls: Predicts under way at a time; rows gather while all are taken.
-    min_budget_seconds: a row with less time left is not sent; so a late row is no failure of the server.
-    breaker_failures, breaker_open_seconds: failed calls in a row that open the breaker, and for how long.
-    answer_size: items of an answer (k).
-    overfetch: candidates looked at for each place of an answer, so that k remain after the filters.
-    default_items: what is answered where nothing else is known, best first.
-    default_list_interval_seconds: how often the list for unknown visitors is written, if it has changed.
-    excluded_items: never recommended.
+    breaker_failures: Failed calls in a row that open the breaker: the model is not asked for a while.
+    breaker_open_seconds: How long the breaker stays open before one call tries again.
+    answer_size: Items of an answer (k).
+    overfetch: Candidates looked at for each place of an answer, so that k remain after the filters.
+    popular_half_life_seconds: Age at which an event counts half in what is popular.
+    popular_max_items: Items counted in what is popular, for each location.
+    popular_max_locations: Locations with a list of their own of what is popular.
+    default_items: What is answered where nothing else is known, best first.
+    default_list_interval_seconds: How often the list for unknown visitors is written, if it has changed.
+    excluded_items: Never recommended.
     """
 
     address: str = "127.0.0.1:8500"

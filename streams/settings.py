@@ -12,11 +12,23 @@ from schemas.errors import UsageError
 class StreamSettings:
     """How the worker reads, keeps state and writes.
 
-    brokers: host:port, comma separated.
-    group: consumer group and prefix of the changelog, behind the topics' prefix; one a deployment.
-    instance_id: static membership; one a worker, with its own datadir.
-    window_span: most offsets of a partition that may be unacknowledged at once.
-    is_mock_broker: the embedded broker cannot create topics nor hold two workers; session timeouts are short on it.
+    brokers: `host:port` of the brokers to ask first, comma separated.
+    group: Consumer group and beginning of the changelog's name, behind `topics.prefix`; one a deployment.
+    datadir: Folder of the local state; one a worker, never shared.
+    instance_id: Static membership: a worker that comes back under it within session_timeout keeps its partitions.
+    standby_replicas: Copies of each partition's state that other workers keep ready.
+    window_span: Most offsets of a clickstream partition that may be unacknowledged at once.
+    control_window_span: The same for a partition of session-control.
+    send_timeout: A record that the brokers have not acknowledged by then ends the worker, which then starts over.
+    commit_interval: How often acknowledged offsets are committed.
+    session_timeout: A worker that the group has not heard of for this long loses its partitions.
+    rebalance_timeout: Patience of the group with a worker that hands its partitions over.
+    tick_interval: How often ticks look for sessions that nobody clicks in any more.
+    linger: How long a record may wait for others to share its request.
+    web_host: Address of the pages `/metrics`, `/healthz` and `/readyz`.
+    web_port: Port of the pages.
+    rocksdb_cache_bytes: Block cache of each partition's state; its write buffer is half of that.
+    is_mock_broker: The embedded broker cannot create topics nor hold two workers; session timeouts are short on it.
     """
 
     brokers: str = "127.0.0.1:9092"
@@ -41,7 +53,7 @@ class StreamSettings:
         """Refuse settings that cannot work together."""
         if self.send_timeout >= self.rebalance_timeout:
             raise UsageError(
-                f"kafka: send_timeout ({self.send_timeout}) must be below rebalance_timeout "
+                f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
                 f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
             )
         for name in ("window_span", "control_window_span"):

@@ -45,35 +45,42 @@ class TopicsError(InsessionError):
 class TopicSettings:
     """How the topics are laid out; the defaults are production's, a single node needs `replication=1`.
 
-    Raises UsageError for a prefix that Kafka would refuse and for numbers that contradict each other.
+    prefix: Before the name of every topic, group and changelog, so that deployments share a cluster.
+    partitions: Permanent once there is state: the state of a visitor lives on the partition that the key hashes to.
+    replication: Replicas of every topic and changelog.
+    min_insync_replicas: Replicas that must hold a record before it counts; without one: replication - 1, at least 1.
+    output_retention: Of recommendations, intent signals and dead letters.
+    session_ends_retention: Of closed sessions, which training reads.
+    outcomes_retention: Of recommendation outcomes.
     """
 
     prefix: str = ""
     partitions: int = 8
-    """Permanent once there is state: the state of a visitor lives on the partition that the key hashes to."""
     replication: int = 3
     min_insync_replicas: int | None = None
     output_retention: timedelta = timedelta(days=30)
-    """Of recommendations, intent signals and dead letters."""
     session_ends_retention: timedelta = timedelta(days=30)
     outcomes_retention: timedelta = timedelta(days=30)
 
     def __post_init__(self) -> None:
+        """Refuse a prefix that Kafka would refuse, and numbers that contradict each other."""
         if not _PREFIX.fullmatch(self.prefix):
-            raise UsageError(f"prefix {self.prefix!r}: a topic name takes letters, digits, '.', '_' and '-' only.")
+            raise UsageError(
+                f"topics.prefix {self.prefix!r}: a topic name takes letters, digits, '.', '_' and '-' only."
+            )
         if not 1 <= self.partitions <= 1024:
-            raise UsageError(f"partitions {self.partitions}: give a count from 1 to 1024.")
+            raise UsageError(f"topics.partitions {self.partitions}: give a count from 1 to 1024.")
         if self.replication < 1:
-            raise UsageError(f"replication {self.replication}: give at least 1.")
+            raise UsageError(f"topics.replication {self.replication}: give at least 1.")
         if not 1 <= self.replicas_in_sync <= self.replication:
             raise UsageError(
-                f"min_insync_replicas {self.min_insync_replicas}: give 1 to {self.replication} (the replication); "
-                "with more nothing could be written."
+                f"topics.min_insync_replicas {self.min_insync_replicas}: give 1 to {self.replication} "
+                "(topics.replication); with more nothing could be written."
             )
         if self.output_retention <= COMPACTION_LAG:
             raise UsageError(
-                f"output_retention {self.output_retention}: give more than {COMPACTION_LAG}, else the latest answer of "
-                "a visitor goes together with the log."
+                f"topics.output_retention {self.output_retention}: give more than {COMPACTION_LAG}, else the latest "
+                "answer of a visitor goes together with the log."
             )
 
     @property

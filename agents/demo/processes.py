@@ -16,7 +16,7 @@ from typing import IO, Final, Self
 
 import msgspec
 
-from agents.settings import ENVIRONMENT_PREFIX
+from agents.configuration.keys import ENVIRONMENT_PREFIX
 from schemas.errors import InsessionError
 from streams.embedded_broker import PARTITIONS
 from streams.watchdog import dismiss, kill_with_parent

@@ -74,7 +74,7 @@ def test_a_count_of_in_sync_replicas_holds_for_any_replication() -> None:
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     """The error begins with the setting's name."""
-    with pytest.raises(UsageError, match=f"^{message}"):
+    with pytest.raises(UsageError, match=rf"^topics\.{message} "):
         TopicSettings(**settings)
 
 

@@ -41,7 +41,7 @@ def test_brokers_that_do_not_answer_are_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({"INSESSION_KAFKA__BROKER": "x"}, "insession: the environment: no setting kafka.broker;"),
+        ({"INSESSION_KAFKA__BROKER": "x"}, "insession: INSESSION_KAFKA__BROKER: no setting kafka.broker;"),
         ({"INSESSION_CONFIG": "none.toml"}, "insession: settings file none.toml: No such file or directory"),
     ],
 )
