@@ -61,8 +61,8 @@ contracts: $(STAMP)  ## Check which package may import which
 test: $(STAMP)  ## Run the tests; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
 	$(BIN)/python -m pytest $(ARGS)
 
-wheel: $(STAMP)  ## Build the wheel and try it in a fresh environment without TensorFlow
-	.ci/try-wheel "$$(.ci/find-uv $(BIN)/python)"
+wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
+	.ci/try-wheel
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
@@ -77,6 +77,8 @@ chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count ever
 
 .PHONY: lock protos schemas
 COMPILE = "$$uv" pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --upgrade
+BUILD_SYSTEM = $$($(FIND_PYTHON)) -c \
+	'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
 LOCKED = --constraint requirements/all.txt --output-file
 
 lock:  ## Resolve the dependencies anew into requirements/
@@ -84,7 +86,7 @@ lock:  ## Resolve the dependencies anew into requirements/
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
 	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
 	$(COMPILE) pyproject.toml --extra model $(LOCKED) requirements/model.txt; \
-	echo setuptools | $(COMPILE) - $(LOCKED) requirements/build.txt
+	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt
 
 protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/protos/*.proto
