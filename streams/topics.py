@@ -185,9 +185,10 @@ def admin_client(config: Mapping[str, Any]) -> AdminClient:
 
 
 def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
-    """Create the topics that are missing and return their names once the cluster shows them; leave the others alone.
+    """Create the topics that are missing and return their names once the cluster shows all; leave the others alone.
 
-    Raises TopicsError when the cluster refuses one or does not answer.
+    One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
+    or does not answer.
     """
     wanted = [
         NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=spec.replication, config=spec.configs)
@@ -204,7 +205,7 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
                 raise TopicsError(f"Could not create topic {name}: {error.args[0].str()}") from error
         else:
             created.append(name)
-    _await_visible(admin, created)
+    _await_visible(admin, [spec.name for spec in specs])
     return created
 
 
@@ -282,7 +283,7 @@ def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
         missing -= {name for name in missing if name in listed and listed[name].partitions}
         if missing and time.monotonic() > deadline:
             raise TopicsError(
-                f"Created {', '.join(sorted(missing))}, but the cluster does not show it: run check again."
+                f"{', '.join(sorted(missing))} exists, but the cluster does not show it: run check again."
             )
         if missing:
             time.sleep(_POLL_SECONDS)

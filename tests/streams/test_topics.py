@@ -1,7 +1,11 @@
+from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import UsageError
 from streams.topics import (
@@ -15,6 +19,7 @@ from streams.topics import (
     admin_client,
     check,
     compare,
+    create,
     topic_specs,
 )
 
@@ -115,6 +120,33 @@ def test_a_problem_says_what_is_and_what_should_be(
     (problem,) = compare(SPEC, found)
     assert (problem.topic, problem.kind) == ("shop-answers", kind)
     assert all(part in problem.message for part in ["shop-answers", *is_and_should_be])
+
+
+class SlowCluster:
+    """A cluster on which somebody else has just made every topic; its metadata shows them at the second look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def create_topics(self, wanted: Sequence[Any], **_: float) -> dict[str, Future[None]]:
+        """Refuse each topic as existing."""
+        refused: Future[None] = Future()
+        refused.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_ALREADY_EXISTS)))
+        return {topic.topic: refused for topic in wanted}
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        """Show nothing, then the topic."""
+        assert timeout > 0
+        self.looks += 1
+        return SimpleNamespace(topics={SPEC.name: SimpleNamespace(partitions=[0])} if self.looks > 1 else {})
+
+
+def test_a_topic_that_another_worker_makes_at_this_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two workers that start at once on a new deployment, the second waits until it sees what the first has made."""
+    monkeypatch.setattr("streams.topics._POLL_SECONDS", 0.0)
+    cluster: Any = SlowCluster()
+    assert create(cluster, [SPEC]) == []
+    assert cluster.looks == 2
 
 
 def test_brokers_that_do_not_answer_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
