@@ -75,7 +75,7 @@ chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count ever
 
 # --- generated files --------------------------------------------------------------------------------------------------
 
-.PHONY: lock protos schemas
+.PHONY: lock protos schemas dashboards pictures
 COMPILE = "$$uv" pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --upgrade
 BUILD_SYSTEM = $$($(FIND_PYTHON)) -c \
 	'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'
@@ -93,6 +93,16 @@ protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 
 schemas: $(STAMP)  ## Generate the published JSON Schemas into schemas/json
 	$(BIN)/python -m schemas.json_schema
+
+settings: $(STAMP)  ## Generate the reference of all settings, docs/settings.md
+	$(BIN)/insession config reference > docs/settings.md
+
+dashboards: $(STAMP)  ## Generate the Grafana dashboards and the rules of the objectives
+	$(BIN)/python -m compose.grafana.build
+	$(BIN)/python -m compose.prometheus.slos
+
+pictures: $(STAMP)  ## Run worker and Prometheus under load and draw the dashboards into docs/pictures; takes minutes
+	$(BIN)/python -m tests.compose.pictures
 
 # --- clean ------------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,126 @@
+"""Do offsets move, is the group calm, does recovery work, how much state is there."""
+
+from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, rate
+
+KAFKA_STATE = DashboardPage(
+    uid="insession-kafka-state",
+    title="insession / Kafka and state",
+    description="Do offsets move, is the group calm, does recovery work, how much state is there.",
+    panels=(
+        Panel(
+            title="Workers",
+            description="Workers that answer clicks now, as /readyz says.",
+            queries=[Query(f"sum({of('insession_ready')})", "ready"), Query('sum(up{job="$job"})', "up")],
+            unit="none",
+            runbook="workerdown",
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            title="Oldest committed offset",
+            description="How long the slowest partition's committed offset has stood still while there were clicks to "
+            "answer. /healthz fails at 60 s.",
+            queries=[Query(f"max({of('insession_committed_offset_age_seconds')})", "age")],
+            unit="s",
+            runbook="committedoffsetstuck",
+            kind="stat",
+            width=6,
+            warn_at=10,
+            alarm_at=60,
+        ),
+        Panel(
+            title="Rebalances, last hour",
+            description="Assignments given to the workers; each worker counts its own.",
+            queries=[Query(increase("insession_rebalances_total"), "rebalances")],
+            unit="none",
+            runbook="rebalancestorm",
+            kind="stat",
+            width=6,
+            warn_at=6,
+            alarm_at=20,
+        ),
+        Panel(
+            title="Visitors in the tables",
+            description="States in the local tables of all workers, standbys included, as RocksDB estimates.",
+            queries=[Query(f"sum({of('insession_table_keys')})", "visitors")],
+            unit="short",
+            runbook="sizing",
+            kind="stat",
+            width=6,
+        ),
+        Panel(
+            title="Committed offset age by partition",
+            description="How long each committed offset has stood still while there were clicks to answer.",
+            queries=[
+                Query(
+                    f"max by (topic, partition) ({of('insession_committed_offset_age_seconds')})",
+                    "{{topic}} {{partition}}",
+                )
+            ],
+            unit="s",
+            runbook="committedoffsetstuck",
+            warn_at=10,
+            alarm_at=60,
+        ),
+        Panel(
+            title="Events in flight",
+            description="Read and not yet acknowledged. kafka.window_span bounds it for each partition.",
+            queries=[Query(f"sum by (instance) ({of('insession_in_flight_events')})", "{{instance}}")],
+            unit="short",
+            runbook="laggrows",
+        ),
+        Panel(
+            title="Rebalances",
+            description="Assignments a worker was given in ten minutes.",
+            queries=[Query(increase("insession_rebalances_total", by="instance", over="10m"), "{{instance}}")],
+            unit="short",
+            runbook="rebalancestorm",
+            warn_at=5,
+        ),
+        Panel(
+            title="Recovering",
+            description="1 while a worker reads its state from the changelog; its clicks wait for that.",
+            queries=[Query(f"max by (instance) ({of('insession_recovering')})", "{{instance}}")],
+            unit="short",
+            runbook="recoverytakeslong",
+            maximum=1,
+        ),
+        Panel(
+            title="Recovery time, p95 of an hour",
+            description="From an assignment to the end of the recovery of its state.",
+            queries=[
+                Query(f"histogram_quantile(0.95, {increase('insession_recovery_seconds_bucket', by='le')})", "p95")
+            ],
+            unit="s",
+            runbook="recoverytakeslong",
+            warn_at=60,
+            alarm_at=300,
+        ),
+        Panel(
+            title="Bytes in the tables",
+            description="Bytes of each worker's local table, on disk and in memory.",
+            queries=[Query(f"sum by (instance) ({of('insession_table_bytes')})", "{{instance}}")],
+            unit="bytes",
+            runbook="sizing",
+        ),
+        Panel(
+            title="Offsets fetched again",
+            description="Fetches repeated because an offset was missing, by where it was seen, and gaps that a fresh "
+            "fetch confirmed. A few at each rebalance are normal (docs/adr/0003).",
+            queries=[
+                Query(rate("insession_offset_resyncs_total", by="where"), "at the {{where}}"),
+                Query(rate("insession_offset_gaps_total"), "gaps"),
+            ],
+            unit="reqps",
+            runbook="rebalancestorm",
+        ),
+        Panel(
+            title="Session ends",
+            description="Sessions closed a second, by why.",
+            queries=[Query(rate("insession_session_ends_total", by="reason"), "{{reason}}")],
+            unit="reqps",
+            runbook="committedoffsetstuck",
+            stacked=True,
+        ),
+    ),
+)

@@ -1,0 +1,176 @@
+"""Are the answers good: who gives them, are they clicked, do the probabilities hold, is the catalog there."""
+
+from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, rate, share
+
+_ANSWERS = (
+    Panel(
+        title="Share of the tiers",
+        description="Who gave the answers: model > knn > popular > default; `none` is an empty answer.",
+        queries=[
+            Query(
+                f"{rate('insession_answers_total', by='tier')} / on () group_left () {rate('insession_answers_total')}",
+                "{{tier}}",
+            )
+        ],
+        unit="percentunit",
+        runbook="modelsharebudgetburn",
+        stacked=True,
+        maximum=1,
+    ),
+    Panel(
+        title="Why not the model",
+        description="Answers a second below the model tier, by reason. `cheap` (late, bot, no consent), "
+        "`unseen_items` and `filtered_out` are no faults; docs/glossary.md tells all.",
+        queries=[Query(rate("insession_answers_total", 'reason!="ok"', by="reason"), "{{reason}}")],
+        unit="reqps",
+        runbook="modelsharebudgetburn",
+        stacked=True,
+    ),
+    Panel(
+        title="Live hit rate of the next click",
+        description="Share of clicks whose item was among the items of the answer shown before, by that answer's tier.",
+        queries=[
+            Query(
+                share(
+                    rate("insession_outcomes_total", 'action="click"', 'position!="none"', by="tier"),
+                    rate("insession_outcomes_total", 'action="click"', by="tier"),
+                ),
+                "{{tier}}",
+            ),
+        ],
+        unit="percentunit",
+        runbook="hitratefell",
+    ),
+    Panel(
+        title="Live MRR of the next click",
+        description="Mean of 1 / position of the clicked item, 0 where it was not shown, by the answer's tier.",
+        queries=[
+            Query(
+                share(
+                    rate("insession_outcome_reciprocal_rank_total", 'action="click"', by="tier"),
+                    rate("insession_outcomes_total", 'action="click"', by="tier"),
+                ),
+                "{{tier}}",
+            )
+        ],
+        unit="short",
+        runbook="hitratefell",
+    ),
+    Panel(
+        title="Where the clicks were",
+        description="Clicks a second by the position of the item in the answer shown before.",
+        queries=[Query(rate("insession_outcomes_total", 'action="click"', by="position"), "{{position}}")],
+        unit="reqps",
+        runbook="hitratefell",
+        stacked=True,
+    ),
+    Panel(
+        title="Hit rate by action",
+        description="Share of clicks, carts and purchases whose item had been recommended.",
+        queries=[
+            Query(
+                share(
+                    rate("insession_outcomes_total", 'position!="none"', by="action"),
+                    rate("insession_outcomes_total", by="action"),
+                ),
+                "{{action}}",
+            )
+        ],
+        unit="percentunit",
+        runbook="hitratefell",
+    ),
+)
+
+_INTENT = (
+    Panel(
+        title="Purchases, observed over expected",
+        description="Over six hours: purchases that followed the intent signals, divided by the sum of their "
+        "probabilities. 1 is calibrated, above 1 the model tells too little.",
+        queries=[
+            Query(
+                share(
+                    increase("insession_intent_purchases_total", over="6h"),
+                    increase("insession_intent_expected_purchases_total", over="6h"),
+                ),
+                "all bands",
+            )
+        ],
+        unit="short",
+        runbook="intentmiscalibrated",
+    ),
+    Panel(
+        title="Intent calibration by band",
+        description="Over six hours, by band of predicted probability (its upper end): mean probability told, and the "
+        "share that a purchase followed. The two lines of a band should lie on each other.",
+        queries=[
+            Query(
+                share(
+                    increase("insession_intent_expected_purchases_total", by="up_to", over="6h"),
+                    increase("insession_intent_signals_total", by="up_to", over="6h"),
+                ),
+                "told, up to {{up_to}}",
+            ),
+            Query(
+                share(
+                    increase("insession_intent_purchases_total", by="up_to", over="6h"),
+                    increase("insession_intent_signals_total", by="up_to", over="6h"),
+                ),
+                "purchased, up to {{up_to}}",
+            ),
+        ],
+        unit="percentunit",
+        runbook="intentmiscalibrated",
+        maximum=1,
+    ),
+    Panel(
+        title="Signals settled by band",
+        description="Intent signals a second whose outcome became known, by band of predicted probability.",
+        queries=[Query(rate("insession_intent_signals_total", by="up_to"), "up to {{up_to}}")],
+        unit="reqps",
+        runbook="intentmiscalibrated",
+        stacked=True,
+    ),
+)
+
+_CATALOG = (
+    Panel(
+        title="Since the last catalog record",
+        description="How long the shop has not written to the catalog topic.",
+        queries=[
+            Query(
+                f"time() - max by (instance) ({of('insession_catalog_last_record_timestamp_seconds')} > 0)",
+                "{{instance}}",
+            )
+        ],
+        unit="s",
+        runbook="catalogstale",
+        warn_at=6 * 3600,
+        alarm_at=24 * 3600,
+    ),
+    Panel(
+        title="Items in the catalog view",
+        description="Items that each worker knows from the catalog topic; all workers should agree.",
+        queries=[Query(f"sum by (instance) ({of('insession_catalog_items')})", "{{instance}}")],
+        unit="short",
+        runbook="catalogincomplete",
+    ),
+    Panel(
+        title="Catalog view complete",
+        description="1 once the view has reached the end of the topic that it saw at start.",
+        queries=[Query(f"min by (instance) ({of('insession_catalog_caught_up')})", "{{instance}}")],
+        unit="short",
+        runbook="catalogincomplete",
+        warn_at=1,
+        alarm_at=1,
+        falling=True,
+        maximum=1,
+    ),
+)
+
+QUALITY = DashboardPage(
+    uid="insession-quality",
+    title="insession / Quality",
+    description="Are the answers good: who gives them, are they clicked, do the probabilities hold, is the catalog "
+    "there.",
+    panels=(*_ANSWERS, *_INTENT, *_CATALOG),
+)

@@ -1,0 +1,154 @@
+"""Does the service answer clicks, fast enough, and how near is it to its limits."""
+
+from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, quantile, quantiles, rate, share
+
+_NOW = (
+    Panel(
+        title="Clicks",
+        description="Clickstream records answered a second, whatever their status.",
+        queries=[Query(rate("insession_events_total"), "clicks")],
+        unit="reqps",
+        runbook="noinput",
+        kind="stat",
+        width=6,
+    ),
+    Panel(
+        title="Within 500 ms",
+        description="Share of clicks whose answer was on the broker 500 ms after the click. The objective is 99 %.",
+        queries=[
+            Query(
+                share(
+                    rate("insession_end_to_end_seconds_bucket", 'le="0.5"'), rate("insession_end_to_end_seconds_count")
+                ),
+                "in time",
+            )
+        ],
+        unit="percentunit",
+        runbook="answerlatencybudgetburn",
+        kind="stat",
+        width=6,
+        warn_at=0.995,
+        alarm_at=0.99,
+        falling=True,
+    ),
+    Panel(
+        title="Lag",
+        description="Records behind the committed offsets of all partitions. About a second of clicks is the commit "
+        "interval's.",
+        queries=[Query(f"sum({of('insession_consumer_lag_records')})", "records")],
+        unit="short",
+        runbook="laggrows",
+        kind="stat",
+        width=6,
+        warn_at=2_000,
+        alarm_at=20_000,
+    ),
+    Panel(
+        title="Dead letters, last hour",
+        description="Records that could not be used, with their original bytes on the dead-letter topic.",
+        queries=[Query(increase("insession_dead_letters_total"), "records")],
+        unit="short",
+        runbook="deadletters",
+        kind="stat",
+        width=6,
+        warn_at=1,
+        alarm_at=1_000,
+    ),
+)
+
+_FLOW = (
+    Panel(
+        title="Clicks by status",
+        description="What became of each clickstream record. Only `answered` moves a session.",
+        queries=[Query(rate("insession_events_total", by="status"), "{{status}}")],
+        unit="reqps",
+        runbook="noinput",
+        stacked=True,
+    ),
+    Panel(
+        title="Click to answer",
+        description="From the click's timestamp in Kafka to the acknowledgement of everything that it caused.",
+        queries=quantiles("insession_end_to_end_seconds"),
+        unit="s",
+        runbook="answerlatencybudgetburn",
+        warn_at=0.25,
+        alarm_at=0.5,
+    ),
+    Panel(
+        title="Time to an answer by tier, p95",
+        description="From asking the fallback chain to having the answer, by the tier that gave it.",
+        queries=[Query(quantile(0.95, "insession_answer_latency_seconds", by="tier"), "{{tier}}")],
+        unit="s",
+        runbook="answerlatencybudgetburn",
+    ),
+    Panel(
+        title="Lag by partition",
+        description="Records between the committed offset and the partition's end.",
+        queries=[
+            Query(f"sum by (topic, partition) ({of('insession_consumer_lag_records')})", "{{topic}} {{partition}}")
+        ],
+        unit="short",
+        runbook="laggrows",
+    ),
+    Panel(
+        title="Dead letters by reason",
+        description="Records a second that went to the dead-letter topic.",
+        queries=[Query(rate("insession_dead_letters_total", by="reason"), "{{reason}}")],
+        unit="reqps",
+        runbook="deadletters",
+        stacked=True,
+    ),
+    Panel(
+        title="Error budget burn, last hour",
+        description="How many times faster than allowed each objective's error budget is spent; 14.4 pages.",
+        queries=[Query("slo:sli_error:ratio_rate1h / on (slo) slo:error_budget:ratio", "{{slo}}")],
+        unit="short",
+        runbook="objectives",
+        warn_at=1,
+        alarm_at=14.4,
+    ),
+)
+
+_SATURATION = (
+    Panel(
+        title="Saturation",
+        description="Share in use of the fullest in-order window and of the queue before the model. At 1 the window "
+        "makes clicks wait, and the queue turns rows away.",
+        queries=[
+            Query(f"max by (instance) ({of('insession_window_full_ratio')})", "window {{instance}}"),
+            Query(
+                f"max by (instance) ({of('insession_model_waiting_rows')} / "
+                f"{of('insession_model_waiting_rows_limit')})",
+                "model queue {{instance}}",
+            ),
+        ],
+        unit="percentunit",
+        runbook="laggrows",
+        maximum=1,
+        warn_at=0.7,
+        alarm_at=0.95,
+    ),
+    Panel(
+        title="CPU",
+        description="Cores in use by each worker. One worker is one event loop: it is full at about one core.",
+        queries=[Query(rate("process_cpu_seconds_total", by="instance"), "{{instance}}")],
+        unit="short",
+        runbook="scaling",
+        warn_at=0.7,
+        alarm_at=0.95,
+    ),
+    Panel(
+        title="Memory",
+        description="Resident memory of each worker.",
+        queries=[Query(f"sum by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}")],
+        unit="bytes",
+        runbook="sizing",
+    ),
+)
+
+SERVICE = DashboardPage(
+    uid="insession-service",
+    title="insession / Service",
+    description="Does the service answer clicks, fast enough, and how near is it to its limits.",
+    panels=(*_NOW, *_FLOW, *_SATURATION),
+)

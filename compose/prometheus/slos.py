@@ -1,0 +1,123 @@
+"""Writes the recording rules and burn-rate alerts of the objectives: `make dashboards`.
+
+Multi-window, multi-burn-rate alerts, as in chapter 5 of Google's Site Reliability Workbook ("Alerting on SLOs"): the
+long window says that it matters, the short one that it still goes on.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+RUNBOOK: Final = "docs/operations.md"
+RULES: Final = Path(__file__).parent / "rules" / "slos.yml"
+_HEADER: Final = "# Written by `make dashboards` from compose/prometheus/slos.py; do not edit.\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One service level objective over 30 days.
+
+    alert: name of its alerts, and, in lower case, their runbook's anchor.
+    errors, events: PromQL of the two rates; `[w]` stands for the window.
+    """
+
+    name: str
+    alert: str
+    target: float
+    promise: str
+    errors: str
+    events: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burn:
+    """A rate of spending the error budget, and how soon someone must know."""
+
+    factor: float
+    short: str
+    long: str
+    wait: str
+    severity: str
+
+
+_END_TO_END: Final = "insession_end_to_end_seconds"
+_PERSONAL: Final = 'reason!~"cheap|unseen_items|filtered_out"'
+
+OBJECTIVES: Final = (
+    Objective(
+        name="answer-latency",
+        alert="AnswerLatencyBudgetBurn",
+        target=0.99,
+        promise="99 % of clicks have their answer on the broker within 500 ms",
+        errors=f'(sum(rate({_END_TO_END}_count[w])) - sum(rate({_END_TO_END}_bucket{{le="0.5"}}[w])))',
+        events=f"sum(rate({_END_TO_END}_count[w]))",
+    ),
+    Objective(
+        name="model-share",
+        alert="ModelShareBudgetBurn",
+        target=0.95,
+        promise="95 % of the personal answers come from the model",
+        errors='sum(rate(insession_answers_total{reason!~"ok|cheap|unseen_items|filtered_out"}[w]))',
+        events=f"sum(rate(insession_answers_total{{{_PERSONAL}}}[w]))",
+    ),
+    Objective(
+        name="freshness",
+        alert="FreshnessBudgetBurn",
+        target=0.999,
+        promise="99.9 % of clicks are answered within 10 s, restarts and rebalances included",
+        errors=f'(sum(rate({_END_TO_END}_count[w])) - sum(rate({_END_TO_END}_bucket{{le="10.0"}}[w])))',
+        events=f"sum(rate({_END_TO_END}_count[w]))",
+    ),
+)
+BURNS: Final = (
+    Burn(factor=14.4, short="5m", long="1h", wait="2m", severity="page"),
+    Burn(factor=6, short="30m", long="6h", wait="5m", severity="page"),
+    Burn(factor=1, short="6h", long="3d", wait="1h", severity="ticket"),
+)
+WINDOWS: Final = ("5m", "30m", "1h", "6h", "3d")
+
+
+def rules_yaml() -> str:
+    """Spell all rules in Prometheus' YAML."""
+    groups = [
+        {"name": "slo-recording", "rules": [rule for objective in OBJECTIVES for rule in _recordings(objective)]},
+        {"name": "slo-alerts", "rules": [_alert(objective, burn) for objective in OBJECTIVES for burn in BURNS]},
+    ]
+    return _HEADER + yaml.safe_dump({"groups": groups}, sort_keys=False, width=1000)
+
+
+def _recordings(objective: Objective) -> Iterator[dict[str, Any]]:
+    for window in WINDOWS:
+        errors, events = (part.replace("[w]", f"[{window}]") for part in (objective.errors, objective.events))
+        yield {"record": f"slo:sli_error:ratio_rate{window}", "expr": f"{errors} / {events}", **_labels(objective)}
+    budget = f"vector(1 - {objective.target:g})"
+    yield {"record": "slo:error_budget:ratio", "expr": budget, **_labels(objective)}
+
+
+def _labels(objective: Objective) -> dict[str, dict[str, str]]:
+    return {"labels": {"slo": objective.name}}
+
+
+def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
+    selector = f'{{slo="{objective.name}"}}'
+    above = f"> {burn.factor:g} * {1 - objective.target:.4g}"
+    ratios = [f"slo:sli_error:ratio_rate{window}{selector} {above}" for window in (burn.long, burn.short)]
+    return {
+        "alert": objective.alert,
+        "expr": " and ".join(ratios),
+        "for": burn.wait,
+        "labels": {"severity": burn.severity, "window": burn.long},
+        "annotations": {
+            "summary": f"The error budget of {objective.name} is spent {burn.factor:g} times too fast.",
+            "description": f"Objective: {objective.promise}. Over {burn.long}, {{{{ $value | humanizePercentage }}}} "
+            "were not.",
+            "runbook_url": f"{RUNBOOK}#{objective.alert.lower()}",
+        },
+    }
+
+
+if __name__ == "__main__":
+    RULES.write_text(rules_yaml())
