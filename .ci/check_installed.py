@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a script beside the package
-"""Check the installed wheel with the interpreter of its environment: five packages, all its own, and no TensorFlow."""
+"""Check the installed wheel with its environment's interpreter: five packages, its own, compiled, no TensorFlow."""
 
 import importlib
 import importlib.metadata
@@ -24,6 +24,7 @@ def main() -> None:
         origin = Path(importlib.import_module(package).__file__ or "").resolve()
         if owners[package] != ["insession"] or not origin.is_relative_to(site):
             sys.exit(f"{package} comes from {origin} and belongs to {owners[package]}, not to the wheel alone.")
+    importlib.import_module("session_model.knn_kernel")  # optional where there is no compiler; here there is one
     print(f"the wheel holds {', '.join(sorted(PACKAGES))}; the worker starts without TensorFlow")  # noqa: T201
 
 

@@ -1,21 +1,38 @@
 """Session-kNN: what came next in the past sessions most like this one.
 
 A blend of STAN (Garg et al., SIGIR 2019: decay by position, by age and by distance to the match) and VMIS-kNN
-(Kersbergen et al., SIGMOD 2022: only the latest sessions of each item are looked at, so a query is bounded).
+(Kersbergen et al., SIGMOD 2022: only the latest sessions of each item are looked at, so a query is bounded). The inner
+loops are compiled (docs/adr/0005); without a compiler at install, NumPy does the same more slowly.
 """
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ranking import Candidates
-from session_model.csr import flat_positions, row_numbers, starts_of, sums_by_group
+from session_model.csr import flat_positions, starts_of
 from session_model.item_sequences import ItemSequences
 from session_model.ranking import top_k
 
+try:
+    from session_model.knn_kernel import Kernel
+except ImportError:
+    from session_model.knn_numpy import Kernel  # type: ignore[assignment]
+
 MAX_PREFIX = 20
+_SETTINGS_FILE = "settings.json"
+_DTYPES = {
+    "session_starts": np.dtype(np.int64),
+    "session_items": np.dtype(np.int32),
+    "posting_starts": np.dtype(np.int64),
+    "posting_sessions": np.dtype(np.int32),
+    "posting_places": np.dtype(np.int32),
+    "idf": np.dtype(np.float32),
+}
 MAX_DISTANCE = 50
 """Places; further apart in a neighbour counts as this far."""
 
@@ -65,33 +82,42 @@ LONG_MEMORY = KnnSettings(
 class SessionKnn:
     """The index of past sessions. Immutable: safe to share between threads.
 
-    arrays: `session_starts` (n_sessions + 1,), `session_items`; `posting_starts` (n_items + 2,), `posting_sessions`,
-    `posting_places`: by item, its latest sessions in order of their end and the last place of the item in each;
-    `idf` (n_items + 1,) float32. Row 0 of the item axes is padding.
+    arrays: `session_starts` (n_sessions + 1,) int64, `session_items` int32; `posting_starts` (n_items + 2,) int64,
+    `posting_sessions`, `posting_places` int32: by item, its latest sessions in order of their end and the last place of
+    the item in each; `idf` (n_items + 1,) float32. Row 0 of the item axes is padding. They may be memory-mapped.
+    kernel: makes the inner loops; session_model.knn_numpy.Kernel says what it does.
     """
 
-    def __init__(self, settings: KnnSettings, arrays: dict[str, NDArray[np.generic]]) -> None:
+    def __init__(
+        self, settings: KnnSettings, arrays: Mapping[str, NDArray[Any]], kernel: Callable[..., Kernel] = Kernel
+    ) -> None:
         self.settings = settings
         self._arrays = arrays
-        self._session_starts = arrays["session_starts"].astype(np.int64)
-        self._session_items = arrays["session_items"].astype(np.int32)
-        self._posting_starts = arrays["posting_starts"].astype(np.int64)
-        self._posting_sessions = arrays["posting_sessions"].astype(np.int32)
-        self._posting_places = arrays["posting_places"].astype(np.int32)
         idf = arrays["idf"].astype(np.float64)
+        clicks = np.arange(MAX_PREFIX)
         self._match_weights = idf**settings.idf_power
-        self._candidate_weights = 1.0 + settings.idf_weight * idf
-        self._session_weights = _session_weights(np.diff(self._session_starts), settings)
-        self._distance_weights = _distance_weights(settings)
+        self._position_weights = np.exp(-clicks / settings.position_decay)
+        self._anchor_weights = np.exp(-clicks / settings.match_decay)
+        weights = (
+            _session_weights(np.diff(arrays["session_starts"]), settings),
+            1.0 + settings.idf_weight * idf,
+            _distance_weights(settings),
+        )
+        self._kernel = kernel(arrays, weights, settings.neighbours)
 
     @property
     def n_items(self) -> int:
         """Items of the vocabulary, padding not included."""
-        return len(self._candidate_weights) - 1
+        return len(self._match_weights) - 1
 
     @classmethod
     def fit(
-        cls, starts: NDArray[np.int64], items: NDArray[np.int32], n_items: int, settings: KnnSettings = SHORT_MEMORY
+        cls,
+        starts: NDArray[np.int64],
+        items: NDArray[np.int32],
+        n_items: int,
+        settings: KnnSettings = SHORT_MEMORY,
+        kernel: Callable[..., Kernel] = Kernel,
     ) -> "SessionKnn":
         """Index past sessions, ordered by their end.
 
@@ -109,7 +135,7 @@ class SessionKnn:
         latest = flat_positions(starts_of(counts)[1:] - kept_counts, kept_counts)
         kept = by_item[latest]
         idf = np.where(counts > 0, np.log(max(len(known), 1) / np.maximum(counts, 1)), 0.0)
-        arrays: dict[str, NDArray[np.generic]] = {
+        arrays: dict[str, NDArray[Any]] = {
             "session_starts": known.starts,
             "session_items": known.items,
             "posting_starts": starts_of(kept_counts),
@@ -117,67 +143,63 @@ class SessionKnn:
             "posting_places": places[kept].astype(np.int32),
             "idf": idf.astype(np.float32),
         }
-        return cls(settings, arrays)
+        return cls(settings, arrays, kernel)
 
     def query(self, items: NDArray[np.int32], k: int = 100) -> Candidates:
         """Rank what comes after the prefix `items` (length,) int32, oldest first; empty where nothing matches."""
-        prefix, clicks_since = self._latest_distinct(items)
-        lengths = self._posting_starts[prefix + 1] - self._posting_starts[prefix]
-        postings = flat_positions(self._posting_starts[prefix], lengths)
-        if not len(postings):
-            return Candidates.none()
-        matched = row_numbers(lengths)
-        weights = np.exp(-clicks_since / self.settings.position_decay) * self._match_weights[prefix]
-        # Postings come in the order of the prefix, latest item first: a session's first one is its anchor.
-        sessions, anchors, which = np.unique(self._posting_sessions[postings], return_index=True, return_inverse=True)
-        similarity = sums_by_group(which, weights[matched], len(sessions)) * self._session_weights[sessions]
-        votes = similarity * np.exp(-clicks_since[matched[anchors]] / self.settings.match_decay)
-        nearest = _nearest(similarity, self.settings.neighbours)
-        places = self._posting_places[postings[anchors]]
-        return self._count_votes(sessions[nearest], votes[nearest], places[nearest], k)
+        clicks_since = dict[int, int]()
+        for clicks, item in enumerate(reversed(items[-MAX_PREFIX:].tolist())):
+            if 0 < item <= self.n_items:
+                clicks_since.setdefault(item, clicks)
+        prefix, since = np.array([*clicks_since], np.int64), np.array([*clicks_since.values()], np.int64)
+        match_weights = self._position_weights[since] * self._match_weights[prefix]
+        candidates, scores = self._kernel.votes(prefix, match_weights, self._anchor_weights[since])
+        voted = scores > 0
+        return top_k(candidates[voted], scores[voted], k)
 
-    def save(self, path: Path) -> None:
-        """Write the index as .npz."""
-        settings = np.frombuffer(msgspec.json.encode(self.settings), np.uint8)
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, settings=settings, **self._arrays)
+    def save(self, folder: Path) -> None:
+        """Write the index into a new folder: a .npy file an array, and the settings."""
+        folder.mkdir()
+        (folder / _SETTINGS_FILE).write_bytes(msgspec.json.encode(self.settings))
+        for name, array in self._arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
     @classmethod
-    def load(cls, path: Path) -> "SessionKnn":
-        """Read what `save` wrote; raises ValueError or KeyError on another file."""
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        settings = msgspec.json.decode(arrays.pop("settings").tobytes(), type=KnnSettings)
+    def load(cls, folder: Path) -> "SessionKnn":
+        """Map what `save` wrote into memory; raises ValueError for what is no index."""
+        settings = msgspec.json.decode((folder / _SETTINGS_FILE).read_bytes(), type=KnnSettings)
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _DTYPES}
+        _check(arrays)
         return cls(settings, arrays)
 
-    def _latest_distinct(self, items: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give the known items of the prefix, latest first, and the clicks since each was last seen."""
-        backwards = items[-MAX_PREFIX:][::-1]
-        distinct, clicks_since = np.unique(backwards, return_index=True)
-        known = (distinct > 0) & (distinct <= self.n_items)
-        order = np.argsort(clicks_since[known])
-        return distinct[known][order].astype(np.int64), clicks_since[known][order]
 
-    def _count_votes(
-        self, sessions: NDArray[np.int32], votes: NDArray[np.float64], anchor_places: NDArray[np.int32], k: int
-    ) -> Candidates:
-        starts = self._session_starts[sessions]
-        lengths = self._session_starts[sessions + 1] - starts
-        entries = flat_positions(starts, lengths)
-        distances = entries - np.repeat(starts + anchor_places, lengths)
-        np.clip(distances, -MAX_DISTANCE, MAX_DISTANCE, out=distances)
-        weights = np.repeat(votes, lengths) * self._distance_weights[distances + MAX_DISTANCE]
-        scores = sums_by_group(self._session_items[entries], weights, self.n_items + 1) * self._candidate_weights
-        candidates = np.flatnonzero(scores).astype(np.int32)
-        return top_k(candidates, scores[candidates], k)
+def _check(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Refuse positions that lead out of their arrays: the compiled loops do not look."""
+    for name, array in arrays.items():
+        if array.ndim != 1 or array.dtype != _DTYPES[name]:
+            raise ValueError(f"{name} is {array.ndim}-dimensional {array.dtype}, not one-dimensional {_DTYPES[name]}")
+    n_items, n_sessions = len(arrays["idf"]) - 1, len(arrays["session_starts"]) - 1
+    sessions, places = arrays["posting_sessions"], arrays["posting_places"]
+    is_sound = (
+        n_items >= 0
+        and len(arrays["posting_starts"]) == n_items + 2
+        and _are_starts(arrays["session_starts"], len(arrays["session_items"]))
+        and _are_starts(arrays["posting_starts"], len(sessions))
+        and len(places) == len(sessions)
+        and _are_within(arrays["session_items"], 1, n_items)
+        and _are_within(sessions, 0, n_sessions - 1)
+        and bool(np.all((places >= 0) & (places < np.diff(arrays["session_starts"])[sessions])))
+    )
+    if not is_sound:
+        raise ValueError("the arrays of the index do not fit together")
 
 
-def _nearest(similarity: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """Choose the `n` most similar and all that tie with the last of them, so that no order of storage decides."""
-    if len(similarity) <= n:
-        return np.arange(len(similarity))
-    threshold = np.partition(similarity, len(similarity) - n)[len(similarity) - n]
-    return np.flatnonzero(similarity >= threshold)
+def _are_starts(starts: NDArray[Any], end: int) -> bool:
+    return len(starts) > 0 and starts[0] == 0 and starts[-1] == end and bool(np.all(np.diff(starts) >= 0))
+
+
+def _are_within(values: NDArray[Any], lowest: int, highest: int) -> bool:
+    return not len(values) or bool(values.min() >= lowest and values.max() <= highest)
 
 
 def _session_weights(lengths: NDArray[np.int64], settings: KnnSettings) -> NDArray[np.float64]:

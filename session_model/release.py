@@ -31,7 +31,7 @@ from session_model.vocabulary import Vocabulary
 MODEL_NAME = "session_gru"
 PARTS_DIRECTORY = "assets.extra"
 VOCABULARY_FILE = "vocabulary.json"
-KNN_FILE = "knn.npz"
+KNN_FOLDER = "knn"
 TRANSITIONS_FILE = "transitions.npz"
 POPULARITY_FILE = "popularity.npy"
 BLEND_FILE = "blend.json"
@@ -131,7 +131,7 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
     folder = directory / PARTS_DIRECTORY
     folder.mkdir(parents=True, exist_ok=True)
     (folder / VOCABULARY_FILE).write_bytes(msgspec.json.encode(parts.vocabulary.item_ids))
-    parts.knn.save(folder / KNN_FILE)
+    parts.knn.save(folder / KNN_FOLDER)
     parts.transitions.save(folder / TRANSITIONS_FILE)
     parts.popularity.save(folder / POPULARITY_FILE)
     (folder / BLEND_FILE).write_bytes(msgspec.json.encode(parts.blend_weights))
@@ -152,7 +152,7 @@ def load_release(directory: Path) -> Release:
     folder = directory / PARTS_DIRECTORY
     parts = Parts(
         vocabulary=_read(folder / VOCABULARY_FILE, _read_vocabulary),
-        knn=_read(folder / KNN_FILE, SessionKnn.load),
+        knn=_read(folder / KNN_FOLDER, SessionKnn.load),
         transitions=_read(folder / TRANSITIONS_FILE, Transitions.load),
         popularity=_read(folder / POPULARITY_FILE, Popularity.load),
         blend_weights=_read(folder / BLEND_FILE, _read_blend_weights),

@@ -156,5 +156,9 @@ def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, 
 
 
 def _sha256(path: Path) -> str:
+    """Hash a file, or the hashes of a folder's files in the order of their names."""
+    if path.is_dir():
+        hashes = [_sha256(file) for file in sorted(path.iterdir()) if file.is_file()]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

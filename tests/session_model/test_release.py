@@ -108,7 +108,7 @@ def test_the_manifest_names_every_other_file(tmp_path: Path) -> None:
     assert set(load_release(directory).manifest.files) == on_disk - {MANIFEST_PATH}
 
 
-@pytest.mark.parametrize("name", ["saved_model.pb", "assets.extra/knn.npz", "assets.extra/vocabulary.json"])
+@pytest.mark.parametrize("name", ["saved_model.pb", "assets.extra/knn/idf.npy", "assets.extra/vocabulary.json"])
 def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
     """A file that differs from its checksum is named, with the remedy."""
     directory = write(tmp_path)
@@ -132,11 +132,11 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     """Even where the rest of the manifest would no longer be readable."""
     directory = write(tmp_path)
     (directory / MANIFEST_PATH).write_text('{"format": 99}')
-    with pytest.raises(ReleaseError, match="has format 99, this insession reads 1"):
+    with pytest.raises(ReleaseError, match="has format 99, this insession reads 2"):
         load_release(directory)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 1}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', "\x00"])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
     """Whatever the manifest holds, the error is one line that names it."""
     directory = write(tmp_path)
@@ -148,9 +148,9 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
 def test_a_part_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
     """A part that no checksum covers and that cannot be read is named."""
     directory = write(tmp_path)
-    (directory / "assets.extra/knn.npz").write_bytes(b"no archive")
+    (directory / "assets.extra/knn/idf.npy").write_bytes(b"no array")
     edit_manifest(directory, lambda manifest: manifest.update(files={}))
-    with pytest.raises(ReleaseError, match=r"knn\.npz cannot be read"):
+    with pytest.raises(ReleaseError, match=r"knn cannot be read"):
         load_release(directory)
 
 
