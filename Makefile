@@ -75,7 +75,7 @@ chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count ever
 
 # --- generated files --------------------------------------------------------------------------------------------------
 
-.PHONY: lock protos schemas dashboards pictures
+.PHONY: lock protos schemas settings dashboards pictures
 COMPILE = "$$uv" pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-header --upgrade
 BUILD_SYSTEM = $$($(FIND_PYTHON)) -c \
 	'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")'

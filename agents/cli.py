@@ -11,8 +11,10 @@ from schemas.errors import InsessionError, UsageError
 
 COMMANDS = {
     "completion": "agents.commands.completion",
+    "config": "agents.commands.config",
     "demo": "agents.commands.demo",
     "dlq": "agents.commands.dlq",
+    "doctor": "agents.commands.doctor",
     "evaluate": "agents.commands.evaluate",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from agents.settings import Settings, load_settings
+from agents.configuration.reading import Reading
+from agents.settings import Settings, load_settings, read_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,10 @@ class Connection:
         sections = {**self.options, **own}
         merged = {section: {**self.options.get(section, {}), **own.get(section, {})} for section in sections}
         return load_settings(_given(merged), file=self.file)
+
+    def reading(self) -> Reading[Settings]:
+        """Read the settings with their origins and all that is wrong, as `read_settings` does."""
+        return read_settings(self.options, file=self.file)
 
 
 def connection_options(function: Callable[..., None]) -> Callable[..., None]:
