@@ -10,34 +10,24 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
-from msgspec import structs
 
+from agents.answered import AnsweredEvent, moved_session
 from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
 from agents.released import Released, Watcher
 from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
 from schemas import wire
-from schemas.events import ClickEvent, Control, from_unix_ms
-from schemas.ids import EventId, VisitorId
+from schemas.events import ClickEvent, Control
+from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
-from schemas.state import (
-    AnswerRef,
-    ClosedSession,
-    InputPosition,
-    OpenSession,
-    Outcome,
-    ShownAnswer,
-    VisitorState,
-    decode_state,
-    encode_state,
-)
+from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection, parse_click
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
-from streams.outcomes import ACTIONS, OutcomeRules, Outcomes
+from streams.outcomes import OutcomeRules, Outcomes
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
 from streams.topics import Topic, TopicSettings
 from streams.window import OutputRecord, ready
@@ -202,27 +192,42 @@ class Pipeline:
     async def _records(
         self, record: InputRecord, event: ClickEvent, advance: Advance, shown: ShownAnswers
     ) -> list[OutputRecord]:
-        session = advance.state.session if advance.state is not None and advance.status == "answered" else None
-        answer = await self._answer(record, event, advance, session)
-        event_id = event.event_id or EventId(record.position.record_id)
-        recommendation = self._recommendation(record, event, advance, (event_id, answer))
+        answered = AnsweredEvent(record, event, advance, await self._answer(record, event, advance))
+        recommendation, signal, outcome = (
+            answered.recommendation(),
+            answered.intent(self._settings.pattern),
+            answered.outcome(),
+        )
         records = [self._output(Topic.RECOMMENDATIONS, record, recommendation)]
-        signal = None if session is None else self._intent(record, event, session, (event_id, answer))
         if signal is not None:
             records.append(self._output(Topic.INTENT_SIGNALS, record, signal))
-        if advance.outcome is not None:
-            records.append(self._output(Topic.OUTCOMES, record, self._outcome(record, event, advance.outcome)))
-        if (answer_shown := _shown_answer(record, event, advance, answer)) is not None and record.key is not None:
-            shown.keep(record.position.partition, record.key, answer_shown)
-        self._metrics.events.labels(status=advance.status).inc()
+        if outcome is not None:
+            records.append(self._output(Topic.OUTCOMES, record, outcome))
+        if (seen := answered.shown()) is not None and record.key is not None:
+            shown.keep(record.position.partition, record.key, seen)
+        self._count(event, recommendation, signal, outcome)
         self._show(record, event, recommendation, signal)
         return records + self._session_ends(record, event.visitor_id, advance.closings)
 
-    async def _answer(
-        self, record: InputRecord, event: ClickEvent, advance: Advance, session: OpenSession | None
-    ) -> Answer:
+    def _count(
+        self,
+        event: ClickEvent,
+        recommendation: RecommendationSet,
+        signal: IntentSignal | None,
+        outcome: RecommendationOutcome | None,
+    ) -> None:
+        self._metrics.events.labels(status=recommendation.status).inc()
+        if signal is not None and event.event_type == "purchase":
+            self._calibration.purchased(event.visitor_id, signal.session_id)
+        if signal is not None and signal.purchase_probability is not None:
+            self._calibration.told(event.visitor_id, signal.session_id, signal.purchase_probability)
+        if outcome is not None:
+            self._metrics.outcomes.observe(outcome.action, outcome.tier, outcome.position)
+
+    async def _answer(self, record: InputRecord, event: ClickEvent, advance: Advance) -> Answer:
         if advance.status in _UNANSWERED:
             return _NO_ITEMS
+        session = moved_session(advance)
         request = AnswerRequest(
             events=() if session is None else session.events,
             location=event.location or (None if session is None else session.location),
@@ -232,70 +237,6 @@ class Pipeline:
             trace=record.trace,
         )
         return await self._recommender.answer(request)
-
-    def _recommendation(
-        self, record: InputRecord, event: ClickEvent, advance: Advance, answered: tuple[EventId, Answer]
-    ) -> RecommendationSet:
-        event_id, answer = answered
-        session = None if advance.state is None else advance.state.session
-        return RecommendationSet(
-            id=record.position.record_id,
-            status=advance.status,
-            visitor_id=event.visitor_id,
-            event_id=event_id,
-            event_time=from_unix_ms(event.event_time_ms),
-            session_id=None if session is None else session.session_id,
-            items=answer.items,
-            tier=answer.tier,
-            reason=answer.reason,
-            age_ms=answer.age_ms,
-            model_version=answer.model_version,
-            experiment=event.experiment,
-        )
-
-    def _intent(
-        self, record: InputRecord, event: ClickEvent, session: OpenSession, answered: tuple[EventId, Answer]
-    ) -> IntentSignal:
-        event_id, answer = answered
-        probability = answer.purchase_probability
-        if event.event_type == "purchase":
-            self._calibration.purchased(event.visitor_id, session.session_id)
-        if probability is not None:
-            self._calibration.told(event.visitor_id, session.session_id, probability)
-        return IntentSignal(
-            id=record.position.record_id,
-            visitor_id=event.visitor_id,
-            session_id=session.session_id,
-            event_id=event_id,
-            event_time=from_unix_ms(event.event_time_ms),
-            prefix_length=session.event_count,
-            purchase_status="unavailable" if probability is None else "calibrated",
-            purchase_probability=probability,
-            purchase_source=answer.purchase_source,
-            pattern=self._settings.pattern(session.events),
-            model_version=answer.model_version,
-            experiment=event.experiment,
-        )
-
-    def _outcome(self, record: InputRecord, event: ClickEvent, outcome: Outcome) -> RecommendationOutcome:
-        assert event.item_id is not None
-        action = ACTIONS[event.event_type]
-        self._metrics.outcomes.observe(action, outcome.answer.tier, outcome.position)
-        return RecommendationOutcome(
-            id=record.position.record_id,
-            recommendation_id=structs.replace(record.position, offset=outcome.answer.offset).record_id,
-            visitor_id=event.visitor_id,
-            session_id=outcome.session_id,
-            event_id=event.event_id or EventId(record.position.record_id),
-            event_time=from_unix_ms(event.event_time_ms),
-            action=action,
-            item_id=event.item_id,
-            position=outcome.position,
-            tier=outcome.answer.tier,
-            model_version=outcome.answer.model_version,
-            experiment=outcome.answer.experiment,
-            delay_ms=outcome.delay_ms,
-        )
 
     def _output(
         self, topic: Topic, record: InputRecord, output: RecommendationSet | IntentSignal | RecommendationOutcome
@@ -348,16 +289,6 @@ class Pipeline:
     def _visitor_key(self, visitor_id: VisitorId) -> str:
         """Give the keyed hash that stands for a visitor outside."""
         return hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
-
-
-def _shown_answer(record: InputRecord, event: ClickEvent, advance: Advance, answer: Answer) -> ShownAnswer | None:
-    """Give what the visitor sees now, for the outcome of the next event; None where no session goes on."""
-    state = advance.state
-    if advance.status != "answered" or state is None or state.session is None or answer.tier is None:
-        return None
-    time_ms = min(event.event_time_ms, state.latest_ms)
-    source = AnswerRef(record.position.offset, time_ms, answer.tier, answer.model_version, event.experiment)
-    return ShownAnswer(source, state.session.session_id, tuple(item.item_id for item in answer.items))
 
 
 def _where(position: InputPosition) -> dict[str, object]:

@@ -71,10 +71,7 @@ class Outcomes:
         action = ACTIONS.get(event.event_type)
         if advance.status != "answered" or action is None or event.item_id is None:
             return replace(advance, state=state)
-        time_ms = min(
-            event.event_time_ms, state.latest_ms
-        )  # as far ahead of the record's timestamp as the session goes
-        outcome = self._outcome(state, event.item_id, action, time_ms)
+        outcome = self._outcome(state, event.item_id, action, event_time_ms(state, event))
         if outcome is not None and outcome.position is not None and action == "click":
             through = ClickThrough(outcome.answer, event.item_id, outcome.position)
             state = structs.replace(state, click_throughs=self._with(state.click_throughs, through))
@@ -99,6 +96,11 @@ class Outcomes:
     def _with(self, kept: tuple[ClickThrough, ...], new: ClickThrough) -> tuple[ClickThrough, ...]:
         others = tuple(through for through in kept if through.item_id != new.item_id)
         return (*others, new)[-self._rules.max_click_throughs :]
+
+
+def event_time_ms(state: VisitorState, event: ClickEvent) -> int:
+    """Give the event time of an event that moved `state`: no further ahead than the rules let it count."""
+    return min(event.event_time_ms, state.latest_ms)
 
 
 def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswer | None:

@@ -150,7 +150,7 @@ async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pyte
 async def test_bug_in_an_answer_keeps_the_session_end(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no answer can be written the input is dead-lettered, but the session that it closed is not lost."""
     await worker.click("v1", 0)
-    monkeypatch.setattr("agents.pipeline.RecommendationSet", lambda **_: 1 / 0)
+    monkeypatch.setattr("agents.answered.RecommendationSet", lambda **_: 1 / 0)
     letter, end = await worker.click("v1", GAP_MS + 1)
     assert (letter.topic, end.topic) == ("clickstream-dlq", "session-ends")
 

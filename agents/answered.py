@@ -1,0 +1,110 @@
+"""One decided event with its answer, and the records that this makes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from msgspec import structs
+
+from schemas.events import ClickEvent, from_unix_ms
+from schemas.ids import EventId
+from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
+from schemas.state import AnswerRef, OpenSession, ShownAnswer
+from serving.chain import Answer
+from streams.dead_letters import InputRecord
+from streams.outcomes import ACTIONS, event_time_ms
+from streams.sessionizer import Advance
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredEvent:
+    """What there is to tell of one event once its answer is there; the answer may hold no items."""
+
+    record: InputRecord
+    event: ClickEvent
+    advance: Advance
+    answer: Answer
+
+    @property
+    def event_id(self) -> EventId:
+        """Give the event's id; the record's where the shop sent none."""
+        return self.event.event_id or EventId(self.record.position.record_id)
+
+    @property
+    def session(self) -> OpenSession | None:
+        """Give the session that the event moved."""
+        return moved_session(self.advance)
+
+    def recommendation(self) -> RecommendationSet:
+        """Make the one record that every input has."""
+        session = None if self.advance.state is None else self.advance.state.session
+        return RecommendationSet(
+            id=self.record.position.record_id,
+            status=self.advance.status,
+            visitor_id=self.event.visitor_id,
+            event_id=self.event_id,
+            event_time=from_unix_ms(self.event.event_time_ms),
+            session_id=None if session is None else session.session_id,
+            items=self.answer.items,
+            tier=self.answer.tier,
+            reason=self.answer.reason,
+            age_ms=self.answer.age_ms,
+            model_version=self.answer.model_version,
+            experiment=self.event.experiment,
+        )
+
+    def intent(self, pattern: Callable[[Sequence[SessionEvent]], Pattern]) -> IntentSignal | None:
+        """Make the intent signal; None where no session was moved."""
+        session = self.session
+        if session is None:
+            return None
+        probability = self.answer.purchase_probability
+        return IntentSignal(
+            id=self.record.position.record_id,
+            visitor_id=self.event.visitor_id,
+            session_id=session.session_id,
+            event_id=self.event_id,
+            event_time=from_unix_ms(self.event.event_time_ms),
+            prefix_length=session.event_count,
+            purchase_status="unavailable" if probability is None else "calibrated",
+            purchase_probability=probability,
+            purchase_source=self.answer.purchase_source,
+            pattern=pattern(session.events),
+            model_version=self.answer.model_version,
+            experiment=self.event.experiment,
+        )
+
+    def outcome(self) -> RecommendationOutcome | None:
+        """Make the outcome of the answer before; None where the event says nothing of one."""
+        outcome = self.advance.outcome
+        if outcome is None or self.event.item_id is None:
+            return None
+        position = self.record.position
+        return RecommendationOutcome(
+            id=position.record_id,
+            recommendation_id=structs.replace(position, offset=outcome.answer.offset).record_id,
+            visitor_id=self.event.visitor_id,
+            session_id=outcome.session_id,
+            event_id=self.event_id,
+            event_time=from_unix_ms(self.event.event_time_ms),
+            action=ACTIONS[self.event.event_type],
+            item_id=self.event.item_id,
+            position=outcome.position,
+            tier=outcome.answer.tier,
+            model_version=outcome.answer.model_version,
+            experiment=outcome.answer.experiment,
+            delay_ms=outcome.delay_ms,
+        )
+
+    def shown(self) -> ShownAnswer | None:
+        """Give what the visitor sees now, for the outcome of the next event; None where that is nothing."""
+        state, session, tier = self.advance.state, self.session, self.answer.tier
+        if state is None or session is None or tier is None:
+            return None
+        time_ms = event_time_ms(state, self.event)
+        answer = AnswerRef(self.record.position.offset, time_ms, tier, self.answer.model_version, self.event.experiment)
+        return ShownAnswer(answer, session.session_id, tuple(item.item_id for item in self.answer.items))
+
+
+def moved_session(advance: Advance) -> OpenSession | None:
+    """Give the session that an event moved; None where it moved none."""
+    return advance.state.session if advance.state is not None and advance.status == "answered" else None
