@@ -1,0 +1,145 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const defaultKey = "__default__"
+
+// cache says what to show to whom. It is safe for concurrent use.
+type cache struct {
+	ttl time.Duration // an answer older than this is not shown any more
+
+	mu       sync.Mutex
+	answers  map[string]answer   // by visitor
+	defaults map[string][]string // by location, or defaultKey
+	highest  map[string]int64    // highest input offset seen, by input topic and partition
+	repeated int
+}
+
+type answer struct {
+	time  time.Time
+	items []string
+}
+
+// record holds the fields of both topics that a cache needs; see docs/consumers.md for all of them.
+type record struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+	Items  []struct {
+		ItemID string `json:"item_id"`
+	} `json:"items"`
+}
+
+func newCache(ttl time.Duration) *cache {
+	return &cache{
+		ttl:      ttl,
+		answers:  map[string]answer{},
+		defaults: map[string][]string{},
+		highest:  map[string]int64{},
+	}
+}
+
+// takeAnswer takes a record of recommendations; a tombstone (nil) forgets the visitor.
+func (c *cache) takeAnswer(visitor string, value []byte, at time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value == nil {
+		delete(c.answers, visitor)
+		return nil
+	}
+	var r record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return err
+	}
+	repeated, err := c.isRepeated(r.ID)
+	switch {
+	case err != nil:
+		return err
+	case repeated:
+		c.repeated++
+	case r.Status == "answered" && len(r.Items) > 0:
+		c.answers[visitor] = answer{at, r.itemIDs()}
+	case r.Status == "no_consent":
+		delete(c.answers, visitor)
+	} // All other statuses say nothing newer about this visitor: what is cached stays.
+	return nil
+}
+
+// takeDefault takes a record of default-recommendations; a tombstone (nil) ends a location's own list.
+func (c *cache) takeDefault(key string, value []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value == nil {
+		delete(c.defaults, key)
+		return nil
+	}
+	var r record
+	if err := json.Unmarshal(value, &r); err != nil {
+		return err
+	}
+	c.defaults[key] = r.itemIDs()
+	return nil
+}
+
+// get gives the visitor's own items, else the location's, else those for everybody.
+func (c *cache) get(visitor, location string, now time.Time) (source string, items []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if own, ok := c.answers[visitor]; ok && now.Sub(own.time) <= c.ttl {
+		return "visitor", own.items
+	}
+	if items, ok := c.defaults[location]; ok {
+		return "default", items
+	}
+	return "default", c.defaults[defaultKey]
+}
+
+// sweep drops what has expired: memory is bounded by the visitors of one TTL.
+func (c *cache) sweep(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for visitor, own := range c.answers {
+		if now.Sub(own.time) > c.ttl {
+			delete(c.answers, visitor)
+		}
+	}
+}
+
+// repeats counts the records that came again.
+func (c *cache) repeats() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.repeated
+}
+
+// isRepeated tells a record that was delivered before: ids are topic-partition-offset, and offsets only grow.
+func (c *cache) isRepeated(id string) (bool, error) {
+	dash := strings.LastIndexByte(id, '-')
+	if dash < 0 {
+		return false, fmt.Errorf("id %q is no topic-partition-offset", id)
+	}
+	offset, err := strconv.ParseInt(id[dash+1:], 10, 64)
+	if err != nil {
+		return false, err
+	}
+	source := id[:dash]
+	if highest, ok := c.highest[source]; ok && offset <= highest {
+		return true, nil
+	}
+	c.highest[source] = offset
+	return false, nil
+}
+
+func (r record) itemIDs() []string {
+	ids := make([]string, len(r.Items))
+	for i, item := range r.Items {
+		ids[i] = item.ItemID
+	}
+	return ids
+}
