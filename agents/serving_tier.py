@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry
 
+from schemas.tracing import SpanRecorder
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import Recommender
@@ -16,9 +17,11 @@ from serving.filters import CatalogView
 from serving.guard import GuardedPredictor
 from serving.metrics import ServingMetrics
 from serving.popular import StreamPopularity
+from serving.predictor import Predictor
 from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
+from serving.traced import TracedPredictor
 from session_model.release import load_release
 
 
@@ -53,12 +56,14 @@ def serving_tier(
     registry: CollectorRegistry,
     *,
     fixed_shape: FixedShape | None = None,
+    recorder: SpanRecorder | None = None,
 ) -> ServingTier:
     """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay."""
     metrics = ServingMetrics(registry)
     breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
     client = PredictClient(settings, fixed_shape=fixed_shape)
-    guarded = GuardedPredictor(client, breaker, metrics)
+    predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
+    guarded = GuardedPredictor(predictor, breaker, metrics)
     batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
     metrics.waiting_rows.set_function(lambda: len(batcher))
     metrics.waiting_rows_limit.set(settings.max_waiting)

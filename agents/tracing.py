@@ -124,6 +124,14 @@ class TracedSink:
             ("messaging.destination.name", topic),
         )
         name = f"send {topic}"
-        span = SpanRecord(name, context.child(name), context.span_id, started_ns, time.time_ns(), attributes=attributes)
+        span = SpanRecord(
+            name,
+            context.child(name),
+            context.span_id,
+            started_ns,
+            time.time_ns(),
+            kind="PRODUCER",
+            attributes=attributes,
+        )
         self._recorder.record(span)
         return acknowledged

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 from faust.types import TP
@@ -12,11 +13,18 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from agents.default_list import DefaultListWriter
 from agents.health import Health, add_pages
 from agents.input_check import checked_inputs
+from agents.live.access import Access
+from agents.live.feed import LiveFeed
+from agents.live.pages import LivePages
+from agents.output_headers import OutputHeaders
 from agents.pipeline import Pipeline, PipelineSettings
 from agents.process_metrics import add_process_metrics, observe_state
 from agents.serving_tier import serving_tier
 from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
+from agents.span_export import collector_spans, exporting
+from agents.tracing import TracedSink, Tracing
+from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
@@ -24,7 +32,7 @@ from streams.catalog import Catalog, CatalogFollower
 from streams.metrics import CatalogMetrics, DeliveryMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import Topic
-from streams.window import InOrderWindow, Windows
+from streams.window import InOrderWindow, RecordSink, Windows
 
 log = structlog.get_logger(__name__)
 
@@ -45,10 +53,11 @@ def build_worker(settings: Settings) -> InsessionApp:
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
     catalog = Catalog(require_catalog=settings.catalog.require_catalog)
-    tier = serving_tier(settings.serving, catalog, registry)
-    windows = _windows(app, settings)
-    deadline = live_deadline(settings.clickstream.freshness_budget.total_seconds())
-    pipeline = Pipeline(pipeline_settings(settings, deadline), session_rules(settings), tier.recommender, metrics)
+    spans = collector_spans(settings.tracing)
+    tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
+    windows = _windows(app, settings, spans)
+    feed = LiveFeed(catalog)
+    pipeline = _live_pipeline(settings, tier.recommender, metrics, feed, spans)
     table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
     health = Health(app, metrics, windows, created_seconds=time.monotonic())
@@ -56,6 +65,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     observe_state(StateMetrics(registry), app, table, health)
     view = _catalog_view(settings, catalog, CatalogMetrics(registry))
     app.resources = (
+        exporting(spans),
         checked_inputs(app, settings),
         view,
         tier.running(),
@@ -79,7 +89,19 @@ def build_worker(settings: Settings) -> InsessionApp:
 
     _keep_default_lists(app, settings, tier.recommender, metrics)
     add_pages(app, registry, health)
+    _show_live(app, settings, feed)
     return app
+
+
+def _live_pipeline(
+    settings: Settings, recommender: Recommender, metrics: DeliveryMetrics, feed: LiveFeed, spans: SpanRecorder | None
+) -> Pipeline:
+    deadline = live_deadline(settings.clickstream.freshness_budget.total_seconds())
+    tracing = Tracing(
+        malformed=metrics.malformed_trace_headers, recorder=spans, sample_ratio=settings.tracing.sample_ratio
+    )
+    live = replace(pipeline_settings(settings, deadline), tracing=tracing, watcher=feed)
+    return Pipeline(live, session_rules(settings), recommender, metrics)
 
 
 def session_rules(settings: Settings) -> Sessionizer:
@@ -101,8 +123,15 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,
+        headers=_output_headers(settings),
         outcomes=settings.outcomes,
     )
+
+
+def _output_headers(settings: Settings) -> OutputHeaders:
+    prefix = settings.topics.prefix.rstrip("-._")
+    source = settings.headers.event_source or (f"insession/{prefix}" if prefix else "insession")
+    return OutputHeaders(settings.headers.cloud_events, source)
 
 
 def live_deadline(budget_seconds: float) -> Callable[[int], float]:
@@ -128,8 +157,19 @@ def _keep_default_lists(
         await writer.renew(is_ours=app.consumer.next_offset(first_partition) is not None)
 
 
-def _windows(app: InsessionApp, settings: Settings) -> Windows:
-    sink = KafkaSink(app, [settings.topics.name(topic) for topic in _OUTPUTS])
+def _show_live(app: InsessionApp, settings: Settings, feed: LiveFeed) -> None:
+    """Serve the live page on the worker's web port."""
+    LivePages(feed, Access(settings.kafka.web_host, settings.live.token)).add_to(app.web.web_app)
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    async def summarise() -> None:
+        feed.summarise()
+
+
+def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | None) -> Windows:
+    sink: RecordSink = KafkaSink(app, [settings.topics.name(topic) for topic in _OUTPUTS])
+    if recorder is not None:
+        sink = TracedSink(sink, recorder)
     control = settings.topics.name(Topic.SESSION_CONTROL)
 
     def window(topic: str) -> InOrderWindow:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 TRACEPARENT: Final = "traceparent"
 TRACESTATE: Final = "tracestate"
 PREDICT: Final = "predict"
 """The span of a call to the model server."""
+
+SpanKind = Literal["INTERNAL", "CLIENT", "CONSUMER", "PRODUCER"]
 
 _SAMPLED: Final = 0x01
 _KNOWN_FLAGS: Final = 0x03  # sampled, random trace id; what a later version may define is not handed on
@@ -64,6 +66,7 @@ class SpanRecord:
     parent_id: str | None
     start_ns: int
     end_ns: int
+    kind: SpanKind = "INTERNAL"
     links: tuple[TraceContext, ...] = ()
     attributes: tuple[tuple[str, str | int], ...] = ()
     error: str | None = None

@@ -41,6 +41,7 @@ class TracedPredictor:
                 asker.span_id,
                 started_ns,
                 time.time_ns(),
+                kind="CLIENT",
                 links=tuple(trace for trace in traces if trace != asker),
                 attributes=(("rpc.system", "grpc"), ("insession.rows", len(batch)), ("insession.version", version)),
                 error=failure,

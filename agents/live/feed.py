@@ -1,0 +1,179 @@
+"""What the live page is told: answers of a bounded number of sessions, and a summary of all."""
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from agents.live.recent import Recent
+from agents.released import Released
+from schemas.errors import InsessionError
+from schemas.events import EventType
+from schemas.ids import ItemId, ModelVersion
+from schemas.records import Pattern, Status, Tier
+from streams.catalog import Catalog
+
+log = structlog.get_logger(__name__)
+
+MAX_WATCHERS: Final = 8
+MAX_SESSIONS: Final = 50
+QUIET_SECONDS: Final = 10.0
+"""A session without an event for so long gives its place to a new one."""
+MAX_PENDING: Final = 256
+_KEY_LENGTH: Final = 12
+
+
+class TooManyWatchersError(InsessionError):
+    """No more pages may look on; close one."""
+
+
+class ShownItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An item as the catalog describes it; its title is its id where there is none."""
+
+    id: ItemId
+    title: str
+    category: str | None = None
+    price: float | None = None
+
+
+class ShownAnswer(Struct, frozen=True, kw_only=True):
+    """One event of a session and what was answered. Neither a visitor's nor a shop's session id is in it.
+
+    latency_ms: from the record's timestamp to the answer.
+    """
+
+    id: str
+    event_time_ms: int
+    visitor: str
+    session: str
+    status: Status
+    event_type: EventType
+    item: ShownItem | None
+    answers: list[ShownItem]
+    tier: Tier | None
+    reason: str | None
+    model_version: ModelVersion | None
+    latency_ms: float
+    probability: float | None
+    pattern: Pattern | None
+
+
+class Subscription:
+    """What one page has not read yet; the oldest goes where it reads too slowly."""
+
+    def __init__(self) -> None:
+        self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
+        self._arrived = asyncio.Event()
+
+    def put(self, message: bytes) -> None:
+        """Leave a message; never waits."""
+        self._pending.append(message)
+        self._arrived.set()
+
+    async def take(self) -> list[bytes]:
+        """Wait for messages, and take all there are."""
+        await self._arrived.wait()
+        self._arrived.clear()
+        taken = list(self._pending)
+        self._pending.clear()
+        return taken
+
+
+class LiveFeed:
+    """Hands what is released to the pages that look on; while there is none, nothing is computed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._subscriptions: set[Subscription] = set()
+        self._recent = Recent()
+        self._followed: OrderedDict[str, float] = OrderedDict()
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether a page looks on."""
+        return bool(self._subscriptions)
+
+    @contextmanager
+    def subscribed(self) -> Iterator[Subscription]:
+        """Look on for a while. Raises TooManyWatchersError."""
+        if len(self._subscriptions) >= MAX_WATCHERS:
+            raise TooManyWatchersError(f"{MAX_WATCHERS} pages look on already; close one and load this one again")
+        subscription = Subscription()
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+            if not self._subscriptions:
+                self._recent, self._followed = Recent(), OrderedDict()
+
+    def released(self, released: Released) -> None:
+        """Show an answer, if its session is one of those that are followed."""
+        try:
+            self._show(released)
+        except Exception:
+            log.exception("live_feed_failed")  # whoever looks on must not cost the shopper the answer
+
+    def summarise(self) -> None:
+        """Tell the pages of the last minute; a timer calls it, so that they also hear when nothing happens."""
+        if self._subscriptions:
+            self._publish("summary", self._recent.summary(time.monotonic(), len(self._subscriptions)))
+
+    def _show(self, released: Released) -> None:
+        now_seconds, recommendation = time.monotonic(), released.recommendation
+        latency_ms = max(0.0, time.time() * 1000 - released.record_time_ms)
+        self._recent.add(now_seconds, latency_ms, recommendation.tier)
+        if recommendation.session_id is None:
+            return
+        name = f"{released.visitor_key}/{recommendation.session_id}".encode()
+        session = hashlib.blake2b(name, digest_size=_KEY_LENGTH // 2).hexdigest()
+        if self._follows(session, now_seconds):
+            self._publish("answer", self._shown(released, session, latency_ms))
+
+    def _follows(self, session: str, now_seconds: float) -> bool:
+        """Note an event of a session; False = there is no place for another one."""
+        if session not in self._followed and len(self._followed) >= MAX_SESSIONS:
+            quietest, seen_seconds = next(iter(self._followed.items()))
+            if now_seconds - seen_seconds < QUIET_SECONDS:
+                return False
+            del self._followed[quietest]
+        self._followed[session] = now_seconds
+        self._followed.move_to_end(session)
+        return True
+
+    def _shown(self, released: Released, session: str, latency_ms: float) -> ShownAnswer:
+        event, recommendation, signal = released.event, released.recommendation, released.signal
+        return ShownAnswer(
+            id=recommendation.id,
+            event_time_ms=event.event_time_ms,
+            visitor=released.visitor_key[:_KEY_LENGTH],
+            session=session,
+            status=recommendation.status,
+            event_type=event.event_type,
+            item=None if event.item_id is None else self._item(event.item_id),
+            answers=[self._item(item.item_id) for item in recommendation.items],
+            tier=recommendation.tier,
+            reason=recommendation.reason,
+            model_version=recommendation.model_version,
+            latency_ms=round(latency_ms, 1),
+            probability=None if signal is None else signal.purchase_probability,
+            pattern=None if signal is None else signal.pattern,
+        )
+
+    def _item(self, item_id: ItemId) -> ShownItem:
+        known = self._catalog.get(item_id)
+        if known is None:
+            return ShownItem(id=item_id, title=item_id)
+        return ShownItem(id=item_id, title=known.title or item_id, category=known.category, price=known.price)
+
+    def _publish(self, kind: str, message: Struct) -> None:
+        data = b"event: %b\ndata: %b\n\n" % (kind.encode(), msgspec.json.encode(message))
+        for subscription in self._subscriptions:
+            subscription.put(data)
