@@ -1,0 +1,303 @@
+"""No container engine is needed: what compose/ says is held equal to what the code says."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+
+from agents.settings import DEMO_SECRET, Settings, load_settings
+from serving.embedded.options import ServerOptions
+from serving.embedded.policies import LatestVersions
+from streams.kafka_jars import POM
+from tests import command_lines
+from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
+
+COMPOSE_GO = "github.com/compose-spec/compose-go/v2@v2.16.2"
+STACK = Stack()
+SERVICES = list(STACK.services.values())
+OURS = STACK.ours
+WORKERS = STACK.workers
+
+
+def named(service: Service) -> str:
+    """Name a service in the test's id."""
+    return service.name
+
+
+@cache
+def settings_of(name: str) -> Settings:
+    """Load what a service of ours is told, by the code that it runs."""
+    return load_settings(environment=STACK.services[name].environment)
+
+
+@pytest.fixture(scope="module")
+def compose_schema() -> Any:
+    """Fetch the Compose Specification's own schema, from the reference implementation."""
+    go = shutil.which("go")
+    if go is None:
+        assert not os.environ.get("INSESSION_REQUIRE_TOOLS"), "go is missing; on Debian: apt-get install golang-go"
+        pytest.skip("the schema comes as a Go module, and there is no go")
+    run = subprocess.run([go, "mod", "download", "-json", COMPOSE_GO], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return json.loads(Path(json.loads(run.stdout)["Dir"], "schema", "compose-spec.json").read_text())
+
+
+def test_the_file_follows_the_compose_specification(compose_schema: Any) -> None:
+    """The Compose Specification's schema accepts the file, with its variables put in and as it is written."""
+    validator = jsonschema.Draft202012Validator(compose_schema)
+    for document in (STACK.document, yaml.safe_load(COMPOSE_FILE.read_text())):
+        assert [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)] == []
+
+
+def test_what_services_refer_to_exists() -> None:
+    """Every service that is waited for, and every named volume, is defined; no volume is left over."""
+    waited_for = {name for service in SERVICES for name in service.spec.get("depends_on", {})}
+    assert waited_for <= set(STACK.services)
+    mounted = {mount.source for service in SERVICES for mount in service.mounts if "/" not in mount.source}
+    assert mounted == set(STACK.document["volumes"])
+
+
+def test_secrets_have_no_default() -> None:
+    """Without a password for Grafana, or a secret for pseudonyms, nothing starts."""
+    for name in SECRETS:
+        with pytest.raises(KeyError, match=name):
+            Stack({key: value for key, value in SECRETS.items() if key != name})
+
+
+def test_every_variable_is_told_of_in_the_quickstart() -> None:
+    """Each variable that compose.yaml takes from outside is in docs/quickstart.md."""
+    told = (FOLDER.parent / "docs" / "quickstart.md").read_text()
+    assert {name for name in variables_of(COMPOSE_FILE.read_text()) if name not in told} == set()
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=named)
+def test_images_are_pinned(service: Service) -> None:
+    """Every image from outside has a full version as its tag; our own are built here."""
+    image, _, tag = service.spec["image"].partition(":")
+    if service in OURS:
+        assert tag == "local"
+        assert image.startswith("insession")
+    else:
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), service.spec["image"]
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=named)
+def test_services_are_bounded(service: Service) -> None:
+    """Every service has a limit of memory and of processors."""
+    assert {"cpus", "memory"} <= set(service.spec["deploy"]["resources"]["limits"])
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    """No port is open to the network, and no two services ask for the same one."""
+    published = [port for service in SERVICES for port in service.ports]
+    assert {host for host, _, _ in published} == {"127.0.0.1"}
+    assert len({port for _, port, _ in published}) == len(published)
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=named)
+def test_mounted_paths_exist(service: Service) -> None:
+    """What is mounted from the host is in the repository; what one trains on is the operator's to bring."""
+    paths = [mount.source for mount in service.mounts if "/" in mount.source and service.name != "train"]
+    assert [path for path in paths if not (FOLDER / path).exists()] == []
+
+
+@pytest.mark.parametrize("service", OURS, ids=named)
+def test_our_services_get_settings_that_the_code_accepts(service: Service) -> None:
+    """Every INSESSION_ variable is a setting with a value that converts, and points at the services of the stack."""
+    settings = settings_of(service.name)
+    internal = listeners("KAFKA_ADVERTISED_LISTENERS")["INTERNAL"]
+    assert settings.kafka.brokers == internal
+    host, _, port = settings.serving.address.partition(":")
+    assert (host, int(port)) == ("serving", ServerOptions(models=Path()).port)
+    assert settings.clickstream.pseudonym_secret != DEMO_SECRET
+    assert settings.topics.replication == 1
+    assert settings.topics == settings_of("topics").topics, "a worker refuses topics of another layout"
+
+
+@pytest.mark.parametrize("service", OURS, ids=named)
+def test_our_services_may_do_little(service: Service) -> None:
+    """Our containers have no capabilities, gain none, and write to nothing but their volumes and /tmp."""
+    assert service.spec["cap_drop"] == ["ALL"]
+    assert service.spec["security_opt"] == ["no-new-privileges:true"]
+    assert service.spec["read_only"] is True
+    assert service.spec["tmpfs"] == ["/tmp"]  # noqa: S108 - a path of the container
+
+
+@pytest.mark.parametrize("service", OURS, ids=named)
+def test_our_commands_exist(service: Service) -> None:
+    """Every command is one that `insession` takes, with these very options."""
+    assert command_lines.parse(service.command or ["worker"]).command.callback is not None
+
+
+def test_there_are_two_workers_that_share_nothing() -> None:
+    """Two workers by default, each with a name and a state of its own, each a standby of the other."""
+    assert len(WORKERS) == 2
+    told = [settings_of(worker.name).kafka for worker in WORKERS]
+    assert [kafka.instance_id for kafka in told] == [worker.name for worker in WORKERS]
+    assert {kafka.standby_replicas for kafka in told} == {len(WORKERS) - 1}
+    states = [worker.mount_at(str(kafka.datadir)) for worker, kafka in zip(WORKERS, told, strict=True)]
+    assert len({state.source for state in states}) == len(WORKERS)
+    assert not any(state.read_only for state in states)
+
+
+@pytest.mark.parametrize("worker", WORKERS, ids=named)
+def test_a_worker_is_reachable_inside_and_on_loopback(worker: Service) -> None:
+    """The web port of the settings is the one that is published, and the server listens where that can reach it."""
+    settings = settings_of(worker.name)
+    assert [inside for _, _, inside in worker.ports] == [settings.kafka.web_port]
+    assert settings.kafka.web_host == "0.0.0.0"  # noqa: S104 - of the container
+
+
+@pytest.mark.parametrize("worker", WORKERS, ids=named)
+def test_a_worker_has_the_time_to_stop_in_order(worker: Service) -> None:
+    """An engine waits longer before it kills than the answers and acknowledgements under way may take."""
+    settings = settings_of(worker.name)
+    patience = timedelta(seconds=int(worker.spec["stop_grace_period"].removesuffix("s")))
+    assert patience > settings.kafka.send_timeout + settings.clickstream.freshness_budget
+
+
+def test_the_models_are_where_worker_and_server_look() -> None:
+    """Both mount one folder read-only at one path; the trainer writes to it."""
+    serving = STACK.services["serving"]
+    for worker in WORKERS:
+        models = worker.mount_at(str(settings_of(worker.name).serving.models_directory))
+        assert models.read_only
+        assert models == serving.mount_at(models.target)
+    trainer = STACK.services["train"]
+    into = trainer.mount_at(trainer.command[trainer.command.index("--out") + 1])
+    assert (into.source, into.read_only) == (models.source, False)
+
+
+def test_the_model_server_serves_what_the_workers_ask_for() -> None:
+    """models.config is a ModelServerConfig: the name and path of the settings, two versions as the embedded server."""
+    from tensorflow_serving.config import model_server_config_pb2
+
+    config = model_server_config_pb2.ModelServerConfig()
+    text_format.Parse((mounted_at("serving", flag("--model_config_file"))).read_text(), config)
+    (model,) = config.model_config_list.config
+    serving = settings_of(WORKERS[0].name).serving
+    assert model.name == serving.model_name
+    assert model.base_path == str(serving.models_directory / serving.model_name)
+    embedded = ServerOptions(models=Path()).policy
+    assert isinstance(embedded, LatestVersions)
+    assert model.model_version_policy.latest.num_versions == embedded.num_versions == 2
+    assert f"/v1/models/{serving.model_name} " in " ".join(STACK.services["serving"].spec["healthcheck"]["test"])
+
+
+def test_the_model_server_shows_its_metrics() -> None:
+    """monitoring.config is a MonitoringConfig that turns Prometheus on, at the path that Prometheus scrapes."""
+    config = monitoring_config()
+    text_format.Parse((mounted_at("serving", flag("--monitoring_config_file"))).read_text(), config)
+    assert config.prometheus_config.enable
+    paths = {job.get("metrics_path", "/metrics") for job in scrapes() if is_scraped(job, "serving")}
+    assert paths == {config.prometheus_config.path}
+
+
+def test_prometheus_scrapes_the_services_of_the_stack() -> None:
+    """Every target is a service and a port on which it listens, and no worker is left out."""
+    targets = {target for job in scrapes() for config in job["static_configs"] for target in config["targets"]}
+    inside = {f"{service.name}:{port}" for service in SERVICES for _, _, port in service.ports}
+    assert targets <= inside | {"localhost:9090"}
+    assert targets >= {f"{worker.name}:{settings_of(worker.name).kafka.web_port}" for worker in WORKERS}
+
+
+def test_grafana_finds_its_dashboards_and_prometheus() -> None:
+    """The provisioning names the folder where the dashboards are mounted, and the service that has the data."""
+    grafana = STACK.services["grafana"]
+    provisioning = FOLDER / grafana.mount_at("/etc/grafana/provisioning").source
+    providers = documents(provisioning / "dashboards", "providers")
+    for provider in providers:
+        assert (FOLDER / grafana.mount_at(provider["options"]["path"]).source).is_dir()
+    sources = documents(provisioning / "datasources", "datasources")
+    assert providers
+    assert {source["url"] for source in sources} == {"http://prometheus:9090"}
+
+
+def test_kafka_is_the_version_of_the_tests() -> None:
+    """The image is the release whose jars the tests run."""
+    version = ET.parse(POM).getroot().findtext(".//{*}kafka.version")  # noqa: S314 - our own file
+    assert STACK.services["kafka"].spec["image"] == f"apache/kafka:{version}"
+
+
+def test_kafka_is_reachable_inside_and_on_loopback() -> None:
+    """Each listener is advertised at an address that its clients can reach."""
+    bound, advertised = listeners("KAFKA_LISTENERS"), listeners("KAFKA_ADVERTISED_LISTENERS")
+    ((host, published, inside),) = STACK.services["kafka"].ports
+    assert bound["EXTERNAL"] == f":{inside}"
+    assert advertised["EXTERNAL"] == f"{host}:{published}" == Settings().kafka.brokers
+    assert advertised["INTERNAL"] == f"{STACK.services['kafka'].spec['hostname']}{bound['INTERNAL']}"
+
+
+def test_interpolation_is_composes() -> None:
+    """A default counts where a variable is not given; one without default must be."""
+    assert interpolated("${A:-b} ${C} ${D:?why}", {"C": "c", "D": "d"}) == "b c d"
+    with pytest.raises(KeyError, match="D"):
+        interpolated("${D:?why}", {})
+
+
+def listeners(variable: str) -> dict[str, str]:
+    """Split a list of listeners into address by name."""
+    return dict(listener.split("://") for listener in STACK.services["kafka"].environment[variable].split(","))
+
+
+def flag(name: str) -> str:
+    """Find the value of a flag of the model server."""
+    return next(word.removeprefix(f"{name}=") for word in STACK.services["serving"].command if word.startswith(name))
+
+
+def mounted_at(service: str, path: str) -> Path:
+    """Find the file of the repository that a service sees at `path`."""
+    target = Path(path)
+    return FOLDER / STACK.services[service].mount_at(str(target.parent)).source / target.name
+
+
+def scrapes() -> list[dict[str, Any]]:
+    """Read what Prometheus scrapes."""
+    config = mounted_at("prometheus", "/etc/prometheus/prometheus.yml")
+    return list(yaml.safe_load(config.read_text())["scrape_configs"])
+
+
+def is_scraped(job: dict[str, Any], service: str) -> bool:
+    """Tell whether a job has a target on that service."""
+    return any(target.startswith(f"{service}:") for config in job["static_configs"] for target in config["targets"])
+
+
+def documents(folder: Path, key: str) -> list[dict[str, Any]]:
+    """Read the entries under `key` of all YAML files in `folder`."""
+
+    def entries() -> Iterator[dict[str, Any]]:
+        for file in sorted(folder.glob("*.y*ml")):
+            yield from yaml.safe_load(file.read_text())[key]
+
+    return list(entries())
+
+
+def monitoring_config() -> Any:
+    """Make an empty MonitoringConfig; its proto (config/monitoring_config.proto) is in no package, so here it is."""
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="monitoring_config.proto", syntax="proto3")
+    prometheus = file.message_type.add(name="PrometheusConfig")
+    prometheus.field.add(name="enable", number=1, type=field.TYPE_BOOL, label=field.LABEL_OPTIONAL)
+    prometheus.field.add(name="path", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    file.message_type.add(name="MonitoringConfig").field.add(
+        name="prometheus_config",
+        number=1,
+        type=field.TYPE_MESSAGE,
+        type_name="PrometheusConfig",
+        label=field.LABEL_OPTIONAL,
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("MonitoringConfig"))()
