@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from agents.pipeline import Pipeline, PipelineSettings
+from agents.pipeline import Pipeline, PipelineSettings, Step
 from agents.serving_tier import serving_tier
 from agents.visitor_states import MemoryStore, VisitorStates
 from schemas import wire
@@ -52,20 +52,29 @@ class OneWorker:
         self, key: bytes | None, value: bytes | None, *, offset: int | None = None, time_ms: int = START_MS
     ) -> list[OutputRecord]:
         """Take one record through the pipeline, and write its state."""
-        position = InputPosition("clickstream", 0, self.offset if offset is None else offset)
-        self.offset = max(self.offset, position.offset + 1)
-        step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states)
-        if step.write is not None:
-            await self.states.write(0, step.write)
-        return list(await step.answer())
+        return list(await self._step(key, value, offset=offset, time_ms=time_ms).answer())
 
     async def click(
         self, visitor: str, at_ms: int = 0, event_type: str = "view", *, offset: int | None = None, **fields: Any
     ) -> list[OutputRecord]:
         """Feed a valid click; without an item_id it is of item `i{at_ms}`."""
+        return list(await self.decide(visitor, at_ms, event_type, offset=offset, **fields).answer())
+
+    def decide(
+        self, visitor: str, at_ms: int = 0, event_type: str = "view", *, offset: int | None = None, **fields: Any
+    ) -> Step:
+        """Decide on a valid click and write its state; the answer is left to be asked for."""
         fields = {"item_id": f"i{at_ms}"} | fields
         event = ClickEvent(visitor_id=visitor, event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
-        return await self.feed(visitor.encode(), wire.encode(event), offset=offset, time_ms=START_MS + at_ms)
+        return self._step(visitor.encode(), wire.encode(event), offset=offset, time_ms=START_MS + at_ms)
+
+    def _step(self, key: bytes | None, value: bytes | None, *, offset: int | None, time_ms: int) -> Step:
+        position = InputPosition("clickstream", 0, self.offset if offset is None else offset)
+        self.offset = max(self.offset, position.offset + 1)
+        step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states)
+        if step.write is not None:
+            self.states.write(0, step.write)
+        return step
 
     def count(self, metric: str, **labels: str) -> float:
         """Read a metric."""

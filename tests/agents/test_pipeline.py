@@ -186,3 +186,60 @@ async def test_clock_that_runs_ahead_does_not_empty_what_is_popular(worker: Any)
         records = await worker.click("v3", item_id="c")
     items = {item.item_id for item in wire.decode_recommendation_set(records[0].value).items}
     assert items == {"a", "b", "c"}
+
+
+def outcomes_in(records: list[Any]) -> list[Any]:
+    """Read the outcomes among the records of one input."""
+    return [wire.decode_recommendation_outcome(r.value) for r in records if r.topic == "recommendation-outcomes"]
+
+
+async def test_a_click_leaves_an_outcome_of_the_answer_before_it(worker: Any) -> None:
+    """On the partition and under the key of the input, with the ids of both inputs, counted by tier and place."""
+    await worker.click("other", item_id="x")
+    await worker.click("v1", 0, item_id="a", experiment="b-arm")
+    records = await worker.click("v1", 700, item_id="x")
+    (record,) = [r for r in records if r.topic == "recommendation-outcomes"]
+    (outcome,) = outcomes_in(records)
+    assert (record.key, record.partition) == (b"v1", 0)
+    assert (outcome.id, outcome.recommendation_id) == ("clickstream-0-2", "clickstream-0-1")
+    assert (outcome.event_id, outcome.session_id) == ("clickstream-0-2", "clickstream-0-1")
+    assert (outcome.action, outcome.item_id, outcome.position, outcome.delay_ms) == ("click", "x", 1, 700)
+    assert (outcome.tier, outcome.model_version, outcome.experiment) == ("popular", None, "b-arm")
+    labels = {"action": "click", "tier": "popular"}
+    assert worker.count("insession_outcomes_total", **labels, position="1") == 1
+    assert worker.count("insession_outcome_reciprocal_rank_total", **labels) == 1
+
+
+async def test_an_answer_that_is_not_there_yet_has_no_outcome(worker: Any) -> None:
+    """Whoever clicks before the answer is ready has not seen it; the click after that has."""
+    first = worker.decide("v1", 0, item_id="a")
+    second = worker.decide("v1", 1, item_id="a")
+    assert outcomes_in(await second.answer()) == []
+    await first.answer()
+    (outcome,) = outcomes_in(await worker.click("v1", 2, item_id="a"))
+    assert outcome.recommendation_id == "clickstream-0-1"
+
+
+async def test_a_replay_of_the_last_offset_repeats_its_outcome(worker: Any) -> None:
+    """A crash between state and output loses no outcome: the state knows what was said, and memory is empty."""
+    await worker.click("v1", 0, item_id="a")
+    first = outcomes_in(await worker.click("v1", 1, item_id="a"))
+    worker.states.open_partition(0, ())
+    assert outcomes_in(await worker.click("v1", 1, item_id="a", offset=1)) == first
+    assert len(first) == 1
+
+
+async def test_a_crash_forgets_the_answer_that_no_event_had_followed(worker: Any) -> None:
+    """The next event is held against an older answer, if there is one in the state, and never against a wrong one."""
+    await worker.click("v1", 0, item_id="a")
+    await worker.click("v1", 1, item_id="a")
+    worker.states.open_partition(0, ())
+    (outcome,) = outcomes_in(await worker.click("v1", 2, item_id="a"))
+    assert outcome.recommendation_id == "clickstream-0-0"
+
+
+async def test_an_erased_visitor_has_no_outcome(worker: Any) -> None:
+    """Nothing is known any more of what was shown."""
+    await worker.click("v1", 0, item_id="a", session_id="s")
+    await worker.states.drop(0, b"v1")
+    assert outcomes_in(await worker.click("v1", 1, item_id="a", session_id="s")) == []

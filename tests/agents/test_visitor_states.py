@@ -91,3 +91,16 @@ async def test_a_dropped_visitor_is_not_due(worker: Any, *, is_known: bool) -> N
     await worker.states.drop(0, b"v1")
     assert tick(worker, 0) == []
     assert worker.store.states == {}
+
+
+@pytest.mark.parametrize("how", ["erased", "revoked", "assigned again"])
+async def test_what_was_shown_goes_with_its_visitor_or_partition(worker: Any, how: str) -> None:
+    """An erased visitor leaves no answer in memory; neither does a partition that another worker had meanwhile."""
+    await worker.click("v1", 0)
+    if how == "erased":
+        await worker.states.drop(0, b"v1")
+    elif how == "revoked":
+        worker.states.close_partition(0)
+    else:
+        worker.states.open_partition(0, ())
+    assert worker.states.shown.take(0, b"v1") is None
