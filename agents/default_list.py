@@ -6,15 +6,19 @@ sample. Whoever owns partition 0 of the clickstream writes: that moves with the 
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
+from agents.output_headers import OutputHeaders
 from schemas import wire
+from schemas.events import unix_ms
 from schemas.ids import ItemId, ModelVersion
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier
 from serving.chain import Recommender
 from streams.metrics import DeliveryMetrics
+from streams.topics import Topic
 from streams.window import OutputRecord, RecordSink
 
 log = structlog.get_logger(__name__)
@@ -26,10 +30,18 @@ Content = tuple[ImpersonalTier, ModelVersion | None, tuple[ItemId, ...]]
 class DefaultListWriter:
     """Keeps the default lists of this worker in their topic; remembers what it wrote."""
 
-    def __init__(self, recommender: Recommender, topic: str, sink: RecordSink, metrics: DeliveryMetrics) -> None:
+    def __init__(
+        self,
+        recommender: Recommender,
+        topic: str,
+        sink: RecordSink,
+        headers: OutputHeaders,
+        metrics: DeliveryMetrics,
+    ) -> None:
         self._recommender = recommender
         self._topic = topic
         self._sink = sink
+        self._headers = headers
         self._metrics = metrics
         self._written: dict[str, Content] = {}
 
@@ -56,8 +68,12 @@ class DefaultListWriter:
         return {key: record for key, record in lists.items() if key == DEFAULT_KEY or not _is_repeated(record, lists)}
 
     async def _write(self, key: str, record: DefaultRecommendations | None) -> None:
-        value = None if record is None else wire.encode(record)
-        await (await self._sink.send(OutputRecord(self._topic, key.encode(), value)))  # the producer bounds the wait
+        output = OutputRecord(self._topic, key.encode(), None)
+        if record is not None:
+            record_id = f"{self._topic}-{key}-{unix_ms(record.updated_at)}"
+            headers = self._headers.of(None, Topic.DEFAULT_RECOMMENDATIONS, record_id, record.updated_at)
+            output = replace(output, value=wire.encode(record), headers=headers)
+        await (await self._sink.send(output))  # the producer bounds the wait
         if record is None:
             del self._written[key]
         else:

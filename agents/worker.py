@@ -150,7 +150,7 @@ def _keep_default_lists(
     """Let the owner of the first partition write the lists for visitors of whom nothing is known."""
     topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
     first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
-    writer = DefaultListWriter(recommender, topic, KafkaSink(app, [topic]), metrics)
+    writer = DefaultListWriter(recommender, topic, KafkaSink(app, [topic]), _output_headers(settings), metrics)
 
     @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:

@@ -7,7 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents.default_list import DefaultListWriter, changes, content, default_list
+from agents.output_headers import OutputHeaders
 from schemas import wire
+from schemas.events import unix_ms
 from schemas.ids import ItemId
 from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
 from serving.chain import Recommender
@@ -24,6 +26,7 @@ class CompactedTopic:
     def __init__(self) -> None:
         self.latest: dict[str, DefaultRecommendations] = {}
         self.sent: list[str] = []
+        self.headers: dict[str, bytes] = {}
         self.is_down = False
 
     async def send(self, record: OutputRecord) -> Awaitable[Any]:
@@ -34,6 +37,7 @@ class CompactedTopic:
             raise ConnectionError("no broker")
         key = record.key.decode()
         self.sent.append(key)
+        self.headers = dict(record.headers)
         if record.value is None:
             del self.latest[key]
         else:
@@ -51,7 +55,7 @@ class Writing:
     def __init__(self, worker: OneWorker) -> None:
         self.worker = worker
         self.topic = CompactedTopic()
-        self.writer = DefaultListWriter(worker.recommender, TOPIC, self.topic, worker.metrics)
+        self.writer = DefaultListWriter(worker.recommender, TOPIC, self.topic, OutputHeaders("always"), worker.metrics)
 
     def click(self, items: str, location: str | None = None) -> None:
         """Let each letter be clicked once."""
@@ -142,6 +146,19 @@ async def test_a_location_called_like_the_default_key_overwrites_nothing(writing
     writing.click("c", DEFAULT_KEY)
     assert await writing.renew() == [DEFAULT_KEY]
     assert writing.topic.items() == "abc"
+
+
+async def test_a_list_is_a_cloud_event_where_all_outputs_are(writing: Writing) -> None:
+    """Topic, key and moment make the event's id; a tombstone is no event."""
+    writing.click("a", "north")
+    writing.click("bb")
+    await writing.renew()
+    moment_ms = unix_ms(writing.topic.latest["north"].updated_at)
+    assert writing.topic.headers["ce_id"] == f"{TOPIC}-north-{moment_ms}".encode()
+    assert writing.topic.headers["ce_type"] == b"insession.default-recommendation.v1"
+    writing.click("bbbba", "north")
+    assert await writing.renew() == ["north"]
+    assert writing.topic.headers == {}
 
 
 async def test_only_the_owner_writes_and_a_new_owner_writes_all(writing: Writing) -> None:
