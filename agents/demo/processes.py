@@ -17,6 +17,7 @@ from typing import IO, Final, Self
 import msgspec
 
 from agents.configuration.keys import ENVIRONMENT_PREFIX
+from agents.live.pages import PATH
 from schemas.errors import InsessionError
 from streams.embedded_broker import PARTITIONS
 from streams.watchdog import dismiss, kill_with_parent
@@ -125,6 +126,11 @@ class DemoWorker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._child.stop()
+
+    @property
+    def live_page(self) -> str:
+        """Where its sessions can be watched in a browser."""
+        return f"http://{LOOPBACK}:{self._port}{PATH}"
 
     def check(self) -> None:
         """Raise InsessionError if the worker has ended."""

@@ -98,6 +98,7 @@ def run_demo(options: DemoOptions, console: Console, interruption: Interruption)
         console.print(model, highlight=False, markup=False, soft_wrap=True)
         recommendations = options.run_dir / "recommendations.jsonl"
         with _stage(options, source, (models, release), console) as stage:
+            console.print(f"watch it live: {stage.worker.live_page}", highlight=False, markup=False, soft_wrap=True)
             report = _perform(stage, source, console, interruption)
             held_back_seconds = stage.feeder.held_back_seconds
     return DemoReport(

@@ -100,6 +100,7 @@ def test_what_was_fed_and_trained_on_is_said(ran: Ran) -> None:
     """A person need not guess what the figures are figures of."""
     assert "simulated shoppers" in ran.printed
     assert "trained on the first 2,000 events" in ran.printed
+    assert "watch it live: http://127.0.0.1:" in ran.printed
     assert list(ran.run_dir.glob("state-*")) == []
 
 
