@@ -64,7 +64,10 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
         return not self.paths and not self.values and self.time_format == "rfc3339"
 
     def apply(self, shop_event: dict[str, Any]) -> dict[str, Any]:
-        """Give the ClickEvent fields of a shop's decoded JSON object; raises ValueError on an unreadable time."""
+        """Give the ClickEvent fields of a shop's decoded JSON object; raises ValueError on what it cannot convert.
+
+        Times, numbers and booleans may be text. An id may be a number.
+        """
         fields: dict[str, Any] = {}
         for name in FIELDS:
             value = _look_up(shop_event, self.paths.get(name, name))
@@ -79,7 +82,8 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
         if name in _ID_FIELDS and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if isinstance(value, str):
-            return self.values.get(name, {}).get(value, value)
+            value = self.values.get(name, {}).get(value, value)
+            return _from_text(name, value) if name in _FROM_TEXT else value
         return value
 
     def _time(self, value: Any) -> Any:
@@ -92,6 +96,21 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
 
 
 _ID_FIELDS = frozenset({"visitor_id", "item_id", "session_id", "event_id", "location", "device"})
+
+
+_FROM_TEXT: dict[str, Callable[[str], Any]] = {
+    "price": float,
+    "quantity": int,
+    "consent": lambda text: {"true": True, "false": False}[text.lower()],
+}
+
+
+def _from_text(name: str, text: str) -> Any:
+    try:
+        return _FROM_TEXT[name](text)
+    except (KeyError, ValueError) as error:
+        kind = "neither true nor false" if name == "consent" else "no number"
+        raise ValueError(f"{name} {text!r} is {kind}; [clickstream.mapping.values.{name}] can rename it") from error
 
 
 def _look_up(shop_event: Any, path: str) -> Any:

@@ -107,8 +107,26 @@ def test_a_shops_own_json_is_mapped(ts: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "text", "meaning"),
+    [("price", "3.50", 3.5), ("quantity", "2", 2), ("consent", "False", False), ("consent", "granted", True)],
+)
+def test_a_shops_numbers_and_booleans_may_be_text(field: str, text: str, meaning: object) -> None:
+    """What a shop calls true and false is a value map's to say."""
+    consent = {"granted": "true", "denied": "false"}
+    shop = FieldMapping(paths={"visitor_id": "user"}, values={"consent": consent}, time_format="unix_ms")
+    value = {"user": 7, "event_type": "view", "event_time": RECORD_TIME_MS, "item_id": "i", field: text}
+    event = parse_click(b"7", json.dumps(value).encode(), RECORD_TIME_MS, shop)
+    assert isinstance(event, ClickEvent), event
+    assert getattr(event, field) == meaning
+
+
+@pytest.mark.parametrize(
     ("value", "expected"),
     [
+        (b'{"user": {"id": 7}, "action": "order", "ts": 1700000000, "price": "free"}', "invalid_field"),
+        (b'{"user": {"id": 7}, "action": "order", "ts": 1700000000, "price": "nan"}', "invalid_field"),
+        (b'{"user": {"id": 7}, "action": "order", "ts": 1700000000, "quantity": "1.5"}', "invalid_field"),
+        (b'{"user": {"id": 7}, "action": "order", "ts": 1700000000, "consent": "perhaps"}', "invalid_field"),
         (b'{"user": 7, "action": "order", "ts": 1}', "invalid_field"),
         (b'{"user": {"id": 7}, "action": "order", "ts": "soon"}', "invalid_field"),
         (b'{"user": {"id": 7}, "action": "order", "ts": true}', "invalid_field"),
