@@ -1,0 +1,116 @@
+"""What each topic promises to those who write or read it; docs/consumers.md tells the same at length."""
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from schemas.events import ClickEvent, Erase, Tick
+from schemas.records import (
+    CatalogItem,
+    DefaultRecommendations,
+    IntentSignal,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionSummary,
+)
+from streams.topics import Topic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicContract:
+    """One topic as its readers and writers see it.
+
+    action: what insession does; its users do the other.
+    records: value types; none = the original bytes of an input.
+    """
+
+    topic: Topic
+    action: Literal["send", "receive"]
+    records: tuple[Any, ...]
+    key: str
+    summary: str
+    promise: str
+
+
+_VISITOR_ORDER = "All records of a visitor are in one partition, in the order of the clicks."
+_ONCE_BY_ID = "At least once; records with the same `id` are the same: take the first."
+
+CONTRACTS: Final = (
+    TopicContract(
+        topic=Topic.CLICKSTREAM,
+        action="receive",
+        records=(ClickEvent,),
+        key="visitor_id, partitioned by murmur2 as Kafka's Java client does",
+        summary="The shop writes what shoppers do.",
+        promise="Every offset is answered by exactly one record, on `recommendations` or on `clickstream-dlq`. The "
+        "shop may write JSON of its own, mapped to this record by settings.",
+    ),
+    TopicContract(
+        topic=Topic.SESSION_CONTROL,
+        action="receive",
+        records=(Tick, Erase),
+        key="none; written to an explicit partition",
+        summary="Workers write ticks; whoever erases a visitor writes an erasure to every partition.",
+        promise="Same partition count as the clickstream. A tick that comes late ends nothing.",
+    ),
+    TopicContract(
+        topic=Topic.RECOMMENDATIONS,
+        action="send",
+        records=(RecommendationSet,),
+        key="visitor_id",
+        summary="The answer to every click.",
+        promise=f"One record for each input offset that is not dead-lettered. {_VISITOR_ORDER} {_ONCE_BY_ID} A full "
+        "log for a week, then the latest record of each visitor until the retention ends.",
+    ),
+    TopicContract(
+        topic=Topic.DEFAULT_RECOMMENDATIONS,
+        action="send",
+        records=(DefaultRecommendations,),
+        key="`__default__`, or a location whose list differs from that one",
+        summary="What to show to visitors without an answer, also while the recommender is down.",
+        promise="The latest record of a key counts and is never empty; a tombstone ends a location's own list. Written "
+        "when it has changed, by one worker at a time.",
+    ),
+    TopicContract(
+        topic=Topic.INTENT_SIGNALS,
+        action="send",
+        records=(IntentSignal,),
+        key="visitor_id",
+        summary="What the shopper is up to, after every event of a session.",
+        promise=f"At most one record for each answered input; a click that became `replayed` may have none. "
+        f"{_VISITOR_ORDER} {_ONCE_BY_ID} A full log for a week, then the latest record of each visitor.",
+    ),
+    TopicContract(
+        topic=Topic.OUTCOMES,
+        action="send",
+        records=(RecommendationOutcome,),
+        key="visitor_id",
+        summary="What the shopper did after an answer: a click, a cart or a purchase.",
+        promise=f"At most one record for each answered input; a click that became `replayed` may have none. "
+        f"{_VISITOR_ORDER} {_ONCE_BY_ID}",
+    ),
+    TopicContract(
+        topic=Topic.SESSION_ENDS,
+        action="send",
+        records=(SessionSummary,),
+        key="visitor_key, a keyed hash of the visitor_id",
+        summary="Closed sessions: training data of the next model.",
+        promise=f"One record for each closed session, in order for each visitor_key. {_ONCE_BY_ID}",
+    ),
+    TopicContract(
+        topic=Topic.CATALOG,
+        action="receive",
+        records=(CatalogItem,),
+        key="item_id",
+        summary="The shop writes what it says of its items.",
+        promise="The latest record of an item counts; a tombstone removes it. Any partition count.",
+    ),
+    TopicContract(
+        topic=Topic.DEAD_LETTERS,
+        action="send",
+        records=(),
+        key="that of the input",
+        summary="Inputs that cannot be used: their bytes, key and headers as they were, and why.",
+        promise="One record for each such offset, in order for each key. At least once; the header "
+        "`__insession.errors.id` tells repeats.",
+    ),
+)
