@@ -27,7 +27,7 @@ MAX_SESSIONS: Final = 50
 QUIET_SECONDS: Final = 10.0
 """A session without an event for so long gives its place to a new one."""
 MAX_PENDING: Final = 256
-_KEY_LENGTH: Final = 12
+_KEY_LENGTH: Final = 8
 
 
 class TooManyWatchersError(InsessionError):
