@@ -1,0 +1,88 @@
+"""`insession doctor`: is everything as it must be, and what to do where it is not."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.commands.connection import Connection, connection_options
+from agents.commands.plain_text import shown
+from agents.doctor.findings import Finding, Level, error, ok
+from schemas.errors import UsageError
+
+_STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}
+_MAX_TEXT: Final = 1_000
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  insession doctor --config production.toml
+  insession doctor --brokers kafka:9092 --json
+  insession doctor --sample shop-events > mapping.toml
+
+Exit code 1: something does not work; the table says what to do.
+"""
+)
+@connection_options
+@click.option("--serving", metavar="HOST:PORT", help="The model server.  [default: serving.address of the settings]")
+@click.option(
+    "--records",
+    type=click.IntRange(min=1, max=100_000),
+    default=2_000,
+    show_default=True,
+    help="Look at so many of the newest records.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(connection: Connection, serving: str | None, records: int, *, as_json: bool) -> None:
+    """Check settings, brokers, topics, keys, workers, model server and release; change nothing.
+
+    Give it the settings of the worker, on the worker's machine: data folder, disk and port are those of this one.
+    """
+    own = {"serving": {"address": serving}}
+    with Console(stderr=True).status("examining"):
+        findings = _findings(connection, own, records)
+    if as_json:
+        click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        _print(findings)
+    if any(finding.level is Level.ERROR for finding in findings):
+        sys.exit(1)
+
+
+def _findings(connection: Connection, own: dict[str, dict[str, str | None]], records: int) -> list[Finding]:
+    from agents.doctor.examination import examine  # noqa: PLC0415 - --help must not pay for gRPC, NumPy and Faust
+
+    try:
+        settings = connection.settings(own)
+    except UsageError as failure:
+        first, *each = str(failure).splitlines()  # of several wrong settings each has a line behind the first
+        remedy = "mend it where it is given; `insession config template` shows every setting"
+        return [error("settings", line.strip(), remedy) for line in each or [first]]
+    source = "without a file" if connection.file is None else f"with {connection.file}"
+    return [ok("settings", f"valid, {source}"), *examine(settings, records)]
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    table = Table()
+    table.add_column("check", no_wrap=True)
+    table.add_column("")
+    table.add_column("found", overflow="fold", ratio=3)
+    table.add_column("what to do", overflow="fold", ratio=3)
+    for (level, message, remedy), alike in groupby(findings, lambda one: (one.level, one.message, one.remedy)):
+        table.add_row(
+            "\n".join(finding.check for finding in alike),
+            Text(level, _STYLES[level]),
+            Text(shown(message, _MAX_TEXT)),
+            Text(shown(remedy, _MAX_TEXT)),
+        )
+    Console().print(table)
+    counts = {level: sum(finding.level is level for finding in findings) for level in Level}
+    click.echo(", ".join(f"{count} {level}" for level, count in counts.items() if count))

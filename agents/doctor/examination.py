@@ -1,0 +1,54 @@
+"""The whole examination: every check that can still be made when another one fails."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from agents.doctor.cluster import Brokers, group_findings, topic_findings
+from agents.doctor.findings import Finding, Level, error, unchecked
+from agents.doctor.machine import machine_findings
+from agents.doctor.model import ask_server, model_findings
+from agents.doctor.records import CHECKS, clock_finding, record_findings
+from agents.settings import Settings
+from schemas.errors import InsessionError
+from streams.dead_letters import InputRecord
+from streams.topic_reader import TopicReader, latest
+from streams.topics import Topic
+
+READER_SECONDS: Final = 5.0
+
+
+def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
+    """Make every check, `sample_size` records of the clickstream included; nothing is written anywhere."""
+    yield from _guarded("machine", lambda: machine_findings(settings))
+    brokers = Brokers(settings.kafka.client_config())
+    reachable = brokers.finding(settings.kafka.brokers)
+    yield reachable
+    if reachable.level is Level.OK:
+        yield from _guarded("topics", lambda: topic_findings(brokers, settings))
+        yield from _guarded("clickstream", lambda: _clickstream(brokers, settings, sample_size))
+    else:
+        checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock")
+        yield from (unchecked(check, "the brokers do not answer") for check in checks)
+    served = ask_server(settings.serving)
+    yield from _guarded("model", lambda: model_findings(settings.serving, served, datetime.now(UTC)))
+
+
+def _clickstream(brokers: Brokers, settings: Settings, sample_size: int) -> Iterator[Finding]:
+    topic = settings.topics.name(Topic.CLICKSTREAM)
+    with TopicReader(settings.kafka.client_config(), timeout_seconds=READER_SECONDS) as reader:
+        bounds = reader.bounds(topic)
+        yield from _guarded("workers", lambda: group_findings(brokers, settings, bounds))
+        records: Sequence[InputRecord] = list(reader.read(topic, latest(bounds, sample_size)))
+    yield from record_findings(records, len(bounds), settings.clickstream.mapping)
+    yield clock_finding(records, time.time_ns() // 1_000_000)
+
+
+def _guarded(part: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Turn what keeps one part of the examination from its end into a finding."""
+    try:
+        yield from findings()
+    except (InsessionError, OSError) as failure:
+        message, _, remedy = str(failure).partition(": ")
+        yield error(part, message, remedy or "mend that, and run doctor again for the checks behind it")

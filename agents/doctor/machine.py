@@ -1,0 +1,90 @@
+"""What a worker needs of the machine it runs on: a data folder of its own, disk, a port, a secret."""
+
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from agents.doctor.findings import Finding, error, ok, warning
+from agents.settings import DEMO_SECRET, Settings
+from schemas.secret import Secret
+
+_LITTLE_BYTES: Final = 2 << 30
+_TOO_LITTLE_BYTES: Final = 256 << 20
+
+
+def machine_findings(settings: Settings) -> Iterator[Finding]:
+    """Examine this machine as the place of a worker."""
+    yield _datadir(settings.kafka.datadir)
+    yield _disk(settings.kafka.datadir)
+    yield _web_port(settings.kafka.web_host, settings.kafka.web_port)
+    yield _secret(settings.clickstream.pseudonym_secret)
+
+
+def _datadir(datadir: Path) -> Finding:
+    check = "data folder"
+    place = _existing(datadir)
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        return error(check, f"{datadir} cannot be written", "give the worker rights on it, or set kafka.datadir")
+    if any(_is_locked(file) for file in datadir.glob("**/LOCK")):
+        return warning(
+            check,
+            f"{datadir} is in use by a running worker",
+            "give every further worker on this machine a kafka.datadir and a kafka.web_port of its own",
+        )
+    return ok(check, f"{datadir} {'can be written' if datadir.exists() else 'will be made by the worker'}")
+
+
+def _is_locked(file: Path) -> bool:
+    """Tell whether RocksDB holds its lock; ours is shared and let go at once."""
+    try:
+        with file.open("rb") as lock:
+            fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _disk(datadir: Path) -> Finding:
+    free = shutil.disk_usage(_existing(datadir)).free
+    told = f"{free / (1 << 30):,.1f} GiB free for {datadir}"
+    if free >= _LITTLE_BYTES:
+        return ok("disk", told)
+    finding = error if free < _TOO_LITTLE_BYTES else warning
+    return finding("disk", told, "free some: RocksDB stops the worker on a full disk; or move kafka.datadir")
+
+
+def _web_port(host: str, port: int) -> Finding:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as failure:
+        return warning(
+            "web port",
+            f"{host}:{port} cannot be had: {failure.strerror}",
+            "where that is not this deployment's running worker, set kafka.web_port to a free one",
+        )
+    return ok("web port", f"{host}:{port} is free")
+
+
+def _secret(secret: Secret) -> Finding:
+    if secret != DEMO_SECRET:
+        return ok("pseudonym secret", "is not the demo's")
+    return warning(
+        "pseudonym secret",
+        "is the demo's, known to everybody: visitors of session ends can be found out",
+        "set clickstream.pseudonym_secret (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET), the same on all workers",
+    )
+
+
+def _existing(path: Path) -> Path:
+    """Give the nearest folder on the way to `path` that exists."""
+    path = path.absolute()
+    return path if path.exists() else _existing(path.parent)
