@@ -8,6 +8,7 @@ from itertools import groupby
 from typing import Final
 
 import click
+from msgspec import to_builtins
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,8 @@ from rich.text import Text
 from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import shown
 from agents.doctor.findings import Finding, Level, error, ok
-from schemas.errors import UsageError
+from schemas.errors import InsessionError, UsageError
+from streams.topic_reader import TopicReader, latest
 
 _STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}
 _MAX_TEXT: Final = 1_000
@@ -33,6 +35,7 @@ Exit code 1: something does not work; the table says what to do.
 )
 @connection_options
 @click.option("--serving", metavar="HOST:PORT", help="The model server.  [default: serving.address of the settings]")
+@click.option("--sample", "sample_topic", metavar="TOPIC", help="Propose a clickstream.mapping for the JSON in TOPIC.")
 @click.option(
     "--records",
     type=click.IntRange(min=1, max=100_000),
@@ -41,11 +44,17 @@ Exit code 1: something does not work; the table says what to do.
     help="Look at so many of the newest records.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(connection: Connection, serving: str | None, records: int, *, as_json: bool) -> None:
+def command(
+    connection: Connection, serving: str | None, sample_topic: str | None, records: int, *, as_json: bool
+) -> None:
     """Check settings, brokers, topics, keys, workers, model server and release; change nothing.
 
     Give it the settings of the worker, on the worker's machine: data folder, disk and port are those of this one.
+    With --sample it prints a settings section instead, for a shop whose events are JSON of its own.
     """
+    if sample_topic is not None:
+        _propose(connection, sample_topic, records, as_json=as_json)
+        return
     own = {"serving": {"address": serving}}
     with Console(stderr=True).status("examining"):
         findings = _findings(connection, own, records)
@@ -68,6 +77,23 @@ def _findings(connection: Connection, own: dict[str, dict[str, str | None]], rec
         return [error("settings", line.strip(), remedy) for line in each or [first]]
     source = "without a file" if connection.file is None else f"with {connection.file}"
     return [ok("settings", f"valid, {source}"), *examine(settings, records)]
+
+
+def _propose(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
+    from agents.doctor.mapping_proposal import propose  # noqa: PLC0415 - as above
+
+    settings = connection.settings()
+    with Console(stderr=True).status(f"reading {topic}"), TopicReader(settings.kafka.client_config()) as reader:
+        records = list(reader.read(topic, latest(reader.bounds(topic), at_most)))
+    if not records:
+        raise InsessionError(f"topic {topic} holds no record: let the shop write some, then sample again")
+    proposal = propose(records)
+    if not as_json:
+        click.echo(proposal.toml(), nl=False)
+        return
+    counts = {"sampled": proposal.sampled, "readable": proposal.readable, "keyed": proposal.keyed}
+    found = {"mapping": to_builtins(proposal.mapping), **counts, "not_readable": dict(proposal.reasons)}
+    click.echo(json.dumps(found | {"questions": list(proposal.questions)}, indent=2))
 
 
 def _print(findings: Sequence[Finding]) -> None:
