@@ -11,12 +11,12 @@ from rocksdict import AccessType, Options, Rdict
 
 from agents.settings import Settings
 from schemas import wire
-from schemas.records import RecommendationSet, SessionSummary
+from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
 from streams.app import VISITORS, changelog_name
 from streams.dead_letters import HEADER_PREFIX
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord, TopicReader
-from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run
+from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, without_shown
 
 _OFFSET_KEY = b"__faust\0offset__"
 """Under which Faust keeps, in each local table, how far it has read the changelog."""
@@ -42,11 +42,21 @@ class Findings:
     out_of_order: list[str] = field(default_factory=list)
     session_ends: list[str] = field(default_factory=list)
     intents: list[str] = field(default_factory=list)
+    outcomes: list[str] = field(default_factory=list)
     changelog: list[StateKey] = field(default_factory=list)
 
     def assert_clean(self) -> None:
         """Fail where anything is lost, invented, in disorder or other than in the undisturbed run."""
-        for name in ("lost", "unexpected", "unlike", "out_of_order", "session_ends", "intents", "changelog"):
+        for name in (
+            "lost",
+            "unexpected",
+            "unlike",
+            "out_of_order",
+            "session_ends",
+            "intents",
+            "outcomes",
+            "changelog",
+        ):
             wrong = getattr(self, name)
             assert not wrong, f"{name}: {len(wrong)} of {self.inputs}, first {wrong[:5]}"
 
@@ -87,10 +97,18 @@ class Ledger:
         """Read the dead letters."""
         return self.records(Topic.DEAD_LETTERS)
 
+    def outcomes(self) -> list[RecommendationOutcome]:
+        """Read the outcomes, the first of each id."""
+        found: dict[str, RecommendationOutcome] = {}
+        for record in self.records(Topic.OUTCOMES):
+            outcome = wire.decode_recommendation_outcome(_value(record))
+            found.setdefault(outcome.id, outcome)
+        return list(found.values())
+
     def changelog(self) -> dict[StateKey, bytes]:
-        """Give the last value of each key of the changelog."""
+        """Give the last value of each key of the changelog, without what the session rules do not determine."""
         name = changelog_name(self._settings.kafka, self._settings.topics)
-        return last_values(self._reader.read(name))
+        return {key: without_shown(value) for key, value in last_values(self._reader.read(name)).items()}
 
     def check(self) -> Findings:
         """Compare the topics with the undisturbed run."""
@@ -102,12 +120,14 @@ class Ledger:
         answered = {record.id for record in self.recommendations if record.status == "answered"}
         intents = {wire.decode_intent_signal(_value(record)).id for record in self.records(Topic.INTENT_SIGNALS)}
         findings.intents = sorted(intents - answered)
+        self._check_outcomes(findings, answered)
         findings.changelog = different(expected.states, self.changelog())
         return findings
 
     def unlike_local_tables(self, datadir: Path) -> list[StateKey]:
         """Name the states of a stopped worker's local tables that differ from the undisturbed run's."""
-        return different(self.expected.states, local_tables(datadir, self._settings.topics.partitions))
+        found = local_tables(datadir, self._settings.topics.partitions)
+        return different(self.expected.states, {key: without_shown(value) for key, value in found.items()})
 
     def _check_ids(self, findings: Findings) -> None:
         """See that every input has its record: an answer of its status, or a dead letter of its reason."""
@@ -134,7 +154,7 @@ class Ledger:
         seen: set[str] = set()
         latest: dict[str, int] = {}
         for record in self.recommendations:
-            offset = int(record.id.rsplit("-", 1)[1])
+            offset = _offset(record.id)
             if record.id not in seen and offset < latest.get(record.visitor_id, -1):
                 findings.out_of_order.append(record.id)
             seen.add(record.id)
@@ -147,6 +167,17 @@ class Ledger:
             if found.setdefault(summary.id, summary) != summary:
                 findings.session_ends.append(summary.id)
         findings.session_ends += different(self.expected.session_ends, found)
+
+    def _check_outcomes(self, findings: Findings, answered: set[str]) -> None:
+        """See that each outcome is of an answered click and names an earlier answer of the same visitor."""
+        visitors = {record.id: record.visitor_id for record in self.recommendations}
+        findings.outcomes = [
+            outcome.id
+            for outcome in self.outcomes()
+            if outcome.id not in answered
+            or visitors.get(outcome.recommendation_id) != outcome.visitor_id
+            or _offset(outcome.recommendation_id) >= _offset(outcome.id)
+        ]
 
 
 def error_headers(letter: LoggedRecord) -> dict[str, str]:
@@ -180,6 +211,10 @@ def local_tables(datadir: Path, partitions: int) -> dict[StateKey, bytes]:
 def different(expected: Mapping[Key, Any], found: Mapping[Key, Any]) -> list[Key]:
     """Name what is missing, too much, or unlike."""
     return [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
+
+
+def _offset(record_id: str) -> int:
+    return int(record_id.rsplit("-", 1)[1])
 
 
 def _value(record: LoggedRecord) -> bytes:

@@ -2,6 +2,7 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
@@ -48,6 +49,29 @@ def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: 
     assert {record.tier for record in ledger.recommendations if record.items} == {"popular"}
     assert ledger.unlike_local_tables(worker.datadir) == []
     assert '"level": "error"' not in worker.log_text()
+
+
+def test_outcomes_tell_where_the_next_click_was_in_the_answer(deploy: Deploy, say: Say) -> None:
+    """Read back from their topic: one a click, cart or purchase after an answer, as the two records say it."""
+    deployment = deploy(**NO_TICKS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    deployment.traffic(Shop(seed=6, visitors=20).clicks()).write(1000)
+    deployment.wait_until_committed(worker)
+    counted = worker.metric("insession_outcomes_total")
+    assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    ledger.check().assert_clean()
+    outcomes, answers = ledger.outcomes(), {record.id: record for record in ledger.recommendations}
+    assert len(ledger.records(Topic.OUTCOMES)) == len(outcomes) == counted > 100
+    assert {outcome.action for outcome in outcomes} == {"click", "cart", "purchase"}
+    for outcome in outcomes:
+        shown, action = answers[outcome.recommendation_id], answers[outcome.id]
+        items = [item.item_id for item in shown.items]
+        assert outcome.position == (items.index(outcome.item_id) + 1 if outcome.item_id in items else None)
+        assert (outcome.session_id, outcome.tier) == (shown.session_id, shown.tier) == (action.session_id, "popular")
+        assert outcome.delay_ms == (action.event_time - shown.event_time) // timedelta(milliseconds=1)
+    say(f"{len(outcomes)} outcomes, {sum(outcome.position is not None for outcome in outcomes)} of a shown item")
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-c"])

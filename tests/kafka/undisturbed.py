@@ -4,12 +4,14 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from agents.settings import Settings
 from agents.worker import session_rules
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import InputPosition, VisitorState, decode_state, encode_state
+from schemas.state import InputPosition, VisitorState, decode_state, encode_state, read_header
 from schemas.validation import Rejection, RejectReason, parse_click
 from streams.sessionizer import Arrival, summarise
 from streams.topics import Topic
@@ -57,6 +59,12 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
             run.session_ends[summary.id] = summary
     run.states = {key: encode_state(state, due_ms=rules.due_ms(state)) for key, state in states.items()}
     return run
+
+
+def without_shown(value: bytes) -> bytes:
+    """Leave out of a stored state what depends on which answers were there in time, and so on the run."""
+    state = replace(decode_state(value), last_answer=None, click_throughs=(), last_outcome=None)
+    return encode_state(state, due_ms=read_header(value).due_ms)
 
 
 def _visitor_key(settings: Settings, event: ClickEvent) -> str:
