@@ -131,6 +131,11 @@ class Settings:
                 f"kafka.rebalance_timeout ({self.kafka.rebalance_timeout}): a revocation waits for answers and their "
                 "acknowledgement"
             )
+        if self.catalog.start_timeout >= self.kafka.stall_timeout:
+            raise UsageError(
+                f"catalog.start_timeout ({self.catalog.start_timeout}) must be below kafka.stall_timeout "
+                f"({self.kafka.stall_timeout}), which ends a worker that waits for longer"
+            )
 
 
 def load_settings(

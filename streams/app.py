@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from typing import Any, NoReturn
 
 import faust
@@ -14,6 +15,7 @@ from mode import CrashingSupervisor
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
 from streams.settings import StreamSettings
+from streams.start_guard import Progress, StartGuard, client_error, progress_of
 from streams.strict import StateTable, StrictTransport
 from streams.topics import TopicSettings
 from streams.window import OutputRecord
@@ -31,18 +33,26 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     delivery_metrics: the consumer counts into it.
     transport_class: how the brokers are reached; the embedded one needs its own.
     resources: entered before the app subscribes, left after the consumer has stopped.
+    stall_timeout_seconds: see `StreamSettings`.
     """
 
     delivery_metrics: DeliveryMetrics
     transport_class: type[StrictTransport] = StrictTransport
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
+    stall_timeout_seconds: float
     _opened: AsyncExitStack | None = None
+    _open_resources = 0
 
     async def on_start(self) -> None:
-        """Open the resources; the consumer starts after that."""
+        """Open the resources, under guard; the consumer starts after that."""
+        guard = StartGuard(
+            self._progress, partial(client_error, self), timeout_seconds=self.stall_timeout_seconds, fail=self.abort
+        )
+        self.add_future(guard.run())
         self._opened = AsyncExitStack()
         for resource in self.resources:
             await self._opened.enter_async_context(resource)
+            self._open_resources += 1
         await super().on_start()
 
     async def on_shutdown(self) -> None:
@@ -50,6 +60,11 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         await super().on_shutdown()
         if self._opened is not None:
             await self._opened.aclose()
+
+    def _progress(self) -> Progress | None:
+        if self._open_resources < len(self.resources):
+            return Progress("opening what the worker needs", self._open_resources)
+        return progress_of(self)
 
     def _new_transport(self) -> StrictTransport:
         return self.transport_class(self.conf.broker_consumer, self)
@@ -108,6 +123,7 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         web_tables_enabled=False,
     )
     app.delivery_metrics = metrics
+    app.stall_timeout_seconds = settings.stall_timeout.total_seconds()
     if settings.is_mock_broker:
         app.transport_class = MockTransport
     return app

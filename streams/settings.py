@@ -23,6 +23,7 @@ class StreamSettings:
     commit_interval: How often acknowledged offsets are committed.
     session_timeout: A worker that the group has not heard of for this long loses its partitions.
     rebalance_timeout: Patience of the group with a worker that hands its partitions over.
+    stall_timeout: A worker whose start or rebalance has not moved for this long ends, and is started anew.
     tick_interval: How often ticks look for sessions that nobody clicks in any more.
     linger: How long a record may wait for others to share its request.
     web_host: Address of the pages `/metrics`, `/healthz` and `/readyz`.
@@ -42,6 +43,7 @@ class StreamSettings:
     commit_interval: timedelta = timedelta(seconds=1)
     session_timeout: timedelta = timedelta(seconds=30)
     rebalance_timeout: timedelta = timedelta(seconds=90)
+    stall_timeout: timedelta = timedelta(seconds=150)
     tick_interval: timedelta = timedelta(seconds=1)
     linger: timedelta = timedelta(milliseconds=2)
     web_host: str = "127.0.0.1"
@@ -55,6 +57,12 @@ class StreamSettings:
             raise UsageError(
                 f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
                 f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
+            )
+        if self.stall_timeout <= self.session_timeout + self.rebalance_timeout:
+            raise UsageError(
+                f"kafka.stall_timeout ({self.stall_timeout}) must be above kafka.session_timeout "
+                f"({self.session_timeout}) plus kafka.rebalance_timeout ({self.rebalance_timeout}): for so long a join "
+                "may wait for a member that is gone and then for one that hands over"
             )
         for name in ("window_span", "control_window_span"):
             if getattr(self, name) < 1:

@@ -96,8 +96,8 @@ def test_a_typo_of_the_options_names_them(tmp_path: Path) -> None:
 )
 def test_a_duration_has_units_or_is_seconds_or_iso_8601(tmp_path: Path, given: str, seconds: float) -> None:
     """`30m` and `1h30m`, numbers, numeric strings and ISO-8601 durations are all read."""
-    settings = settings_of(tmp_path, f"[catalog]\nstart_timeout = {given}\n")
-    assert settings.catalog.start_timeout == timedelta(seconds=seconds)
+    settings = settings_of(tmp_path, f"[kafka]\ntick_interval = {given}\n")
+    assert settings.kafka.tick_interval == timedelta(seconds=seconds)
 
 
 def test_the_environments_strings_become_what_the_setting_is(tmp_path: Path) -> None:
@@ -189,3 +189,12 @@ def test_a_revocation_must_outlast_answers_and_their_acknowledgement() -> None:
         load_settings(overrides, environment={})
     overrides["clickstream"]["freshness_budget"] = 59
     assert load_settings(overrides, environment={}).kafka.rebalance_timeout == timedelta(seconds=90)
+
+
+def test_waiting_for_the_catalog_is_no_stall() -> None:
+    """The worker must be allowed to wait for its catalog for as long as it is told to."""
+    overrides = {"catalog": {"start_timeout": "150s"}, "kafka": {"stall_timeout": "150s"}}
+    with pytest.raises(UsageError, match=r"catalog\.start_timeout .* must be below kafka\.stall_timeout"):
+        load_settings(overrides, environment={})
+    overrides["kafka"]["stall_timeout"] = "151s"
+    assert load_settings(overrides, environment={}).catalog.start_timeout == timedelta(seconds=150)

@@ -20,6 +20,7 @@ BACKLOG_SETTINGS = {
     # A backlog is older than any freshness budget and would be answered without the model, which is not what is asked.
     "INSESSION_CLICKSTREAM__FRESHNESS_BUDGET": "600",
     "INSESSION_KAFKA__REBALANCE_TIMEOUT": "700",
+    "INSESSION_KAFKA__STALL_TIMEOUT": "800",
     # More than the windows of all partitions hold: no row is turned away while the backlog is worked off.
     "INSESSION_SERVING__MAX_WAITING": "65536",
 }

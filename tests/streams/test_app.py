@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -74,13 +75,14 @@ async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None
     ("wrong", "names"),
     [
         ({"send_timeout": timedelta(seconds=90)}, "send_timeout.*rebalance_timeout"),
+        ({"stall_timeout": timedelta(seconds=120)}, "stall_timeout.*session_timeout.*rebalance_timeout"),
         ({"window_span": 0}, "window_span"),
         ({"control_window_span": 0}, "control_window_span"),
         ({"web_port": 0}, "web_port"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], names: str) -> None:
-    """A revocation waits for what is unacknowledged, so a send must time out before it; a window holds at least one."""
+    """A send times out before a revocation does, a join before a stall is called one; a window holds at least one."""
     with pytest.raises(UsageError, match=names):
         StreamSettings(**wrong)
 
@@ -145,6 +147,27 @@ async def test_resources_live_from_before_the_consumer_until_after_it(app_of: Ca
     assert events == ["open a", "open b"]
     await app.on_shutdown()
     assert events == ["open a", "open b", "close b", "close a"]
+
+
+async def test_a_start_that_stalls_ends_the_process(
+    app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What must be open before the worker subscribes, and does not open, is not waited for for ever."""
+
+    @asynccontextmanager
+    async def stuck() -> Any:
+        await asyncio.Event().wait()
+        yield
+
+    app = app_of()
+    aborted: asyncio.Queue[BaseException] = asyncio.Queue()
+    monkeypatch.setattr(app, "abort", aborted.put_nowait)
+    app.resources, app.stall_timeout_seconds = (stuck(),), 0.01
+    monkeypatch.setattr("streams.start_guard.LOOK_EVERY_SECONDS", 0.02)
+    starting = asyncio.ensure_future(app.on_start())
+    assert str(await aborted.get()).startswith("opening what the worker needs: no progress for 0.01 s")
+    starting.cancel()
+    await asyncio.wait([starting])
 
 
 async def test_an_app_that_never_started_can_be_shut_down(app_of: Callable[..., InsessionApp]) -> None:
