@@ -122,7 +122,7 @@ def topics(kafka_topics: Callable[..., KafkaTopics]) -> Topics:
 def example(command: Sequence[str], topics: Topics, tmp_path: Path) -> Iterator[ExampleProgram]:
     """Run an example over topics in which everything has been written."""
     write_everything(topics)
-    options = {"brokers": topics.brokers, "prefix": topics.settings.prefix, "port": "0"}
+    options = {"brokers": topics.brokers, "prefix": topics.settings.prefix, "port": "0", "ttl-minutes": "30"}
     given = [part for name, value in options.items() for part in (f"--{name}", value)]
     program = ExampleProgram([*command, *given], tmp_path / "example.log")
     yield program
