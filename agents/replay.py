@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,15 +23,15 @@ from agents.visitor_states import DONE, MemoryStore, VisitorStates
 from agents.worker import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent
-from schemas.ids import ItemId, SessionId
-from schemas.records import RecommendationSet
+from schemas.ids import ItemId, SessionId, VisitorId
+from schemas.records import RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
 from session_model.release import newest_release, verify_release
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.metrics import DeliveryMetrics
-from streams.topics import Topic
+from streams.topics import Topic, TopicSettings
 from streams.window import InOrderWindow, OutputRecord, Work, ready
 
 BATCH_ROWS = 32
@@ -49,7 +48,10 @@ _SEND_TIMEOUT_SECONDS = 600.0
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What a replay found; recall and MRR are over every next item of a session, unseen items as misses."""
+    """What a replay found; recall and MRR are over every next item of a session, unseen items as misses.
+
+    The live hit rate and MRR are those of the next click, from the outcomes, as the worker's metrics tell them.
+    """
 
     events: int = 0
     records: Counter[str] = field(default_factory=Counter)
@@ -57,10 +59,14 @@ class ReplayReport:
     targets: int = 0
     hits: int = 0
     reciprocal_ranks: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    click_hits: int = 0
+    click_reciprocal_ranks: float = 0.0
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
         """Give the report with the names that machines read."""
+        clicks = self.outcomes["click"]
         return {
             "events": self.events,
             "records": dict(sorted(self.records.items())),
@@ -68,9 +74,19 @@ class ReplayReport:
             "recall_at_20": self.hits / self.targets if self.targets else None,
             "mrr_at_20": self.reciprocal_ranks / self.targets if self.targets else None,
             "targets": self.targets,
+            "outcomes": dict(sorted(self.outcomes.items())),
+            "live_hit_rate": self.click_hits / clicks if clicks else None,
+            "live_mrr": self.click_reciprocal_ranks / clicks if clicks else None,
             "answers_by_tier": dict(sorted(self.answers_by_tier.items())),
             "seconds": self.seconds,
         }
+
+    def add_outcome(self, outcome: RecommendationOutcome) -> None:
+        """Take in an outcome."""
+        self.outcomes[outcome.action] += 1
+        if outcome.action == "click" and outcome.position is not None:
+            self.click_hits += 1
+            self.click_reciprocal_ranks += 1 / outcome.position
 
 
 class NextItemScore:
@@ -104,10 +120,12 @@ class ReplaySink:
     clicked: the item of each click by record id; filled by who feeds the window.
     """
 
-    def __init__(self, files: Mapping[str, BinaryIO], recommendations: str, score: NextItemScore) -> None:
+    def __init__(self, files: Mapping[str, BinaryIO], topics: TopicSettings, report: ReplayReport) -> None:
         self._files = files
-        self._recommendations = recommendations
-        self._score = score
+        self._recommendations = topics.name(Topic.RECOMMENDATIONS)
+        self._outcomes = topics.name(Topic.OUTCOMES)
+        self._report = report
+        self._score = NextItemScore(report)
         self.clicked: dict[str, ItemId | None] = {}
 
     async def send(self, record: OutputRecord) -> Awaitable[None]:
@@ -117,6 +135,8 @@ class ReplaySink:
         if record.topic == self._recommendations:
             recommendation = wire.decode_recommendation_set(record.value)
             self._score.add(recommendation, self.clicked.pop(recommendation.id))
+        elif record.topic == self._outcomes:
+            self._report.add_outcome(wire.decode_recommendation_outcome(record.value))
         return DONE
 
 
@@ -129,7 +149,7 @@ class Replay:
         self._clickstream = settings.topics.name(Topic.CLICKSTREAM)
         self._control = settings.topics.name(Topic.SESSION_CONTROL)
         self.report = ReplayReport()
-        self._sink = ReplaySink(files, settings.topics.name(Topic.RECOMMENDATIONS), NextItemScore(self.report))
+        self._sink = ReplaySink(files, settings.topics, self.report)
         self._states = VisitorStates(MemoryStore())
         self._states.open_partition(0, ())
         self._pipeline = Pipeline(
@@ -153,7 +173,7 @@ class Replay:
         window = InOrderWindow(self._sink, span=span, send_timeout_seconds=_SEND_TIMEOUT_SECONDS, fail=fail)
         started = time.perf_counter()
         try:
-            await self._feed(window, iter(events), span, advance)
+            await self._feed(window, events, span, advance)
         except asyncio.CancelledError:
             if errors:
                 raise errors[0] from None
@@ -164,12 +184,15 @@ class Replay:
         return self.report
 
     async def _feed(
-        self, window: InOrderWindow, events: Iterator[ClickEvent], span: int, advance: Callable[[int], None]
+        self, window: InOrderWindow, events: Iterable[ClickEvent], span: int, advance: Callable[[int], None]
     ) -> None:
-        """Feed in chunks of one window, so that what shares a batch depends on the log alone."""
+        """Feed in chunks, so that what shares a batch and what was shown in time depends on the log alone.
+
+        A chunk ends with the window, and before the next event of a visitor in it: it is held against the answer.
+        """
         tick_interval_ms = self._settings.kafka.tick_interval // timedelta(milliseconds=1)
         due_ms = last_ms = 0
-        while chunk := list(islice(events, span)):
+        for chunk in _chunks(events, span):
             for event in chunk:
                 last_ms = max(last_ms, event.event_time_ms)
                 if last_ms >= due_ms:
@@ -202,6 +225,20 @@ class Replay:
         if records:
             await window.put(Work(self.report.events, ready(records), written, _ignore))
         return bool(written)
+
+
+def _chunks(events: Iterable[ClickEvent], most: int) -> Iterator[list[ClickEvent]]:
+    """Cut `events` into runs of at most `most` events, all of different visitors."""
+    chunk: list[ClickEvent] = []
+    visitors: set[VisitorId] = set()
+    for event in events:
+        if len(chunk) == most or event.visitor_id in visitors:
+            yield chunk
+            chunk, visitors = [], set()
+        chunk.append(event)
+        visitors.add(event.visitor_id)
+    if chunk:
+        yield chunk
 
 
 async def replay_log(

@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Replay LOG in event-time order with the newest release in --models.
 
-    OUT gets recommendations.jsonl, intent-signals.jsonl and session-ends.jsonl, byte-identical in every run.
+    OUT gets recommendations.jsonl, intent-signals.jsonl, outcomes.jsonl, session-ends.jsonl and dead-letters.jsonl,
+    byte-identical in every run.
     """
     from agents.replay import replay_log  # noqa: PLC0415 - gRPC is imported when it is needed
     from serving.embedded.options import ServerOptions  # noqa: PLC0415

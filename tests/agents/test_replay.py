@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from agents.replay import NextItemScore, Replay, ReplayReport
 from agents.serving_tier import serving_tier
 from agents.settings import Settings
+from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.records import RecommendationSet, RecommendedItem
@@ -88,6 +89,49 @@ async def test_ten_year_old_log_has_no_late_event(tmp_path: Path) -> None:
     ]
     report, _ = await _replayed(log, tmp_path)
     assert dict(report.records) == {"answered": 700}
+
+
+async def test_the_live_hit_rate_is_the_recall_of_the_same_clicks(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """Outcomes, joined through the visitors' states, and the offline score, from the answers alone, count the same."""
+    views = [event for event in shop_log if event.event_type == "view"]
+    report, files = await _replayed(views, tmp_path)
+    assert report.outcomes == {"click": report.targets}
+    assert report.click_hits == report.hits > 100
+    assert math.isclose(report.click_reciprocal_ranks, report.reciprocal_ranks)
+    assert files["recommendation-outcomes"].count(b"\n") == report.targets
+    assert report.as_json()["live_hit_rate"] == report.as_json()["recall_at_20"]
+
+
+async def test_every_outcome_names_the_answer_before_it(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """Line by line, over all kinds of events: a click follows the visitor's latest answer of the session."""
+    _, files = await _replayed(shop_log, tmp_path)
+    latest: dict[str, RecommendationSet] = {}
+    expected, carts = [], 0
+    for line, event in zip(files["recommendations"].splitlines(), shop_log, strict=True):
+        answer, before = wire.decode_recommendation_set(line), latest.get(event.visitor_id)
+        if answer.status == "answered":
+            latest[event.visitor_id] = answer
+        if answer.status == "answered" and before is not None and before.session_id == answer.session_id:
+            carts += event.event_type in {"cart", "purchase"}
+            if event.event_type == "view" and event.item_id is not None:
+                items = [item.item_id for item in before.items]
+                position = items.index(event.item_id) + 1 if event.item_id in items else None
+                expected.append((answer.id, before.id, position))
+    outcomes = [wire.decode_recommendation_outcome(line) for line in files["recommendation-outcomes"].splitlines()]
+    clicks = [(found.id, found.recommendation_id, found.position) for found in outcomes if found.action == "click"]
+    assert clicks == expected
+    assert len(outcomes) - len(clicks) == carts > 0
+
+
+async def test_a_visitor_who_clicks_at_once_again_is_waited_for(tmp_path: Path) -> None:
+    """Events of one visitor in one millisecond: each is held against the answer to the one before."""
+    log = [
+        ClickEvent(visitor_id=VisitorId("v"), event_type="view", event_time=1_400_000_000_000, item_id=ItemId("i"))
+        for _ in range(5)
+    ]
+    _, files = await _replayed(log, tmp_path)
+    outcomes = [json.loads(line) for line in files["recommendation-outcomes"].splitlines()]
+    assert [outcome["recommendation_id"] for outcome in outcomes] == [f"clickstream-0-{n}" for n in range(4)]
 
 
 async def test_empty_log_gives_an_empty_report(tmp_path: Path) -> None:
