@@ -12,7 +12,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "compose"
 COMPOSE_FILE = FOLDER / "compose.yaml"
-SECRETS = {"GRAFANA_PASSWORD": "of-a-test", "PSEUDONYM_SECRET": "of-a-test-too"}
+SECRETS = {name: f"the-{name}-of-a-test" for name in ("GRAFANA_PASSWORD", "LIVE_TOKEN", "PSEUDONYM_SECRET")}
 """What has no default, on purpose."""
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")

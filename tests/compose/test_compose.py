@@ -70,7 +70,7 @@ def test_what_services_refer_to_exists() -> None:
 
 
 def test_secrets_have_no_default() -> None:
-    """Without a password for Grafana, or a secret for pseudonyms, nothing starts."""
+    """Without a password for Grafana, a token for the live page or a secret for pseudonyms, nothing starts."""
     for name in SECRETS:
         with pytest.raises(KeyError, match=name):
             Stack({key: value for key, value in SECRETS.items() if key != name})
