@@ -27,19 +27,24 @@ class BatchPlan:
     """Cuts sessions into batches of about `batch_targets` targets; a session gives its last `max_length` ones.
 
     Sessions are drawn in random order, sorted by length, cut, and the batches shuffled: each epoch mixes anew.
+    recency_decay: sessions are drawn with weight exp(-age / it), age in shares of all sessions, and may come again;
+    None: each session once an epoch.
     """
 
-    def __init__(self, sequences: ItemSequences, *, max_length: int, batch_targets: int) -> None:
+    def __init__(
+        self, sequences: ItemSequences, *, max_length: int, batch_targets: int, recency_decay: float | None = None
+    ) -> None:
         n_targets = np.minimum(np.diff(sequences.starts) - 1, max_length)
         usable = n_targets > 0
         self._items = sequences.items
         self._n_targets = n_targets[usable]
         self._first = (sequences.starts[1:] - 1 - n_targets)[usable]
         self._batch_targets = batch_targets
+        self._draw = None if recency_decay is None else _recent_first(len(self._first), recency_decay)
 
     @property
     def n_batches(self) -> int:
-        """Bound the number of batches of an epoch."""
+        """Count the batches of an epoch; about, where sessions are drawn."""
         return -(-self.n_targets // self._batch_targets)
 
     @property
@@ -48,15 +53,19 @@ class BatchPlan:
         return int(self._n_targets.sum())
 
     def target_counts(self, n_items: int) -> NDArray[np.int64]:
-        """Count how often each item is a target, (n_items + 1,)."""
-        targets = np.concatenate(
-            [self._batch(rows).targets for rows in np.array_split(np.arange(len(self._first)), 64)]
-        )
-        return np.bincount(targets, minlength=n_items + 1)
+        """Count how often each item is a target of an epoch, (n_items + 1,)."""
+        parts = np.array_split(np.arange(len(self._first)), 64)
+        targets = np.concatenate([self._batch(rows).targets for rows in parts])
+        if self._draw is None:
+            return np.bincount(targets, minlength=n_items + 1)
+        expected = np.repeat(self._draw * len(self._draw), self._n_targets)
+        return np.rint(np.bincount(targets, expected, minlength=n_items + 1)).astype(np.int64)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Give every target once."""
+        """Give every target once, or as often as its session is drawn."""
         order = rng.permutation(len(self._first))
+        if self._draw is not None:
+            order = rng.choice(len(self._first), len(self._first), p=self._draw)
         order = order[np.argsort(self._n_targets[order], kind="stable")]
         group = (np.cumsum(self._n_targets[order]) - 1) // self._batch_targets
         cuts = np.flatnonzero(np.diff(group)) + 1
@@ -73,3 +82,9 @@ class BatchPlan:
         return Batch(
             inputs.astype(np.int32), np.flatnonzero(real).astype(np.int32), self._items[rows[real] + 1].astype(np.int32)
         )
+
+
+def _recent_first(n_sessions: int, decay: float) -> NDArray[np.float64]:
+    """Give the probability of each session, oldest first, to be drawn."""
+    weights = np.exp(-np.arange(n_sessions, 0, -1) / max(1, n_sessions) / decay)
+    return np.asarray(weights / weights.sum())

@@ -19,6 +19,8 @@ class GruSettings:
     scale: inverse temperature; logits are `scale` times the cosine of session and item.
     item_dropout, state_dropout: share of entries DROPPED from the input item vectors and the state, in training only.
     max_length: the latest items that are read.
+    has_attention: the session vector also reads a mean of the items so far, weighted by the state (NARM: Li et al.,
+    CIKM 2017).
     """
 
     units: int = 128
@@ -27,10 +29,11 @@ class GruSettings:
     item_dropout: float = 0.4
     state_dropout: float = 0.2
     max_length: int = 20
+    has_attention: bool = False
 
 
 class SessionGru:
-    """Shared item table, GRU, and the projection of [state; last item vector] to a session vector.
+    """Shared item table, GRU, and the projection of [state; last item vector; attended items] to a session vector.
 
     item_table: (n_items + 1, dimension) float32; row 0 is padding. It is input embedding and output weights in one, and
     its rows are used at unit length only.
@@ -51,13 +54,20 @@ class SessionGru:
         self.readout = keras.layers.Dense(
             settings.dimension, use_bias=False, kernel_initializer=keras.initializers.GlorotUniform(seed + 2)
         )
+        self.query = keras.layers.Dense(
+            settings.dimension, use_bias=False, kernel_initializer=keras.initializers.GlorotUniform(seed + 3)
+        )
         self.gru.build((None, None, settings.dimension))
-        self.readout.build((None, settings.units + settings.dimension))
+        self.readout.build((None, settings.units + (2 if settings.has_attention else 1) * settings.dimension))
+        if settings.has_attention:
+            self.query.build((None, None, settings.units))
+            self._start_readout_at_attention()
 
     @property
     def dense_variables(self) -> list[tf.Variable]:
         """All weights but the item table, in a fixed order."""
-        return [weight.value for weight in (*self.gru.trainable_weights, *self.readout.trainable_weights)]
+        layers = (self.gru, self.readout, self.query)
+        return [weight.value for layer in layers for weight in layer.trainable_weights]
 
     @property
     def n_items(self) -> int:
@@ -77,11 +87,25 @@ class SessionGru:
         inputs = item_vectors
         if dropout_seed is not None:
             inputs = tf.nn.experimental.stateless_dropout(inputs, self.settings.item_dropout, dropout_seed)
-        states = tf.gather(tf.reshape(self.gru(inputs), (-1, self.settings.units)), positions)
-        last_items = tf.gather(tf.reshape(inputs, (-1, width)), positions)
+        all_states = self.gru(inputs)
+        states = tf.gather(tf.reshape(all_states, (-1, self.settings.units)), positions)
         if dropout_seed is not None:
             states = tf.nn.experimental.stateless_dropout(states, self.settings.state_dropout, dropout_seed + 1)
-        return tf.math.l2_normalize(self.readout(tf.concat([states, last_items], axis=1)), axis=1)
+        seen = [inputs, self._attended(all_states, inputs)] if self.settings.has_attention else [inputs]
+        items = [tf.gather(tf.reshape(one, (-1, width)), positions) for one in seen]
+        return tf.math.l2_normalize(self.readout(tf.concat([states, *items], axis=1)), axis=1)
+
+    def _attended(self, states: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
+        """Give the weighted mean of the items up to each position, (batch, length, dimension)."""
+        scores = tf.matmul(self.query(states), inputs, transpose_b=True)
+        seen = tf.linalg.band_part(tf.ones_like(scores), -1, 0)
+        return tf.matmul(tf.nn.softmax(tf.where(seen > 0, scores, scores.dtype.min)), inputs)
+
+    def _start_readout_at_attention(self) -> None:
+        """Let the attended items pass the projection unchanged at first."""
+        kernel = self.readout.kernel.numpy()
+        kernel[-self.settings.dimension :] = np.eye(self.settings.dimension)
+        self.readout.kernel.assign(kernel)
 
     def weights(self) -> list[NDArray[np.float32]]:
         """Copy all weights, the item table first."""

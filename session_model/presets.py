@@ -1,4 +1,4 @@
-"""Sizes of training that suit a data set, by name."""
+"""Recipes of training by name: what is tried on the validation slice, and how much of it."""
 
 from dataclasses import dataclass
 
@@ -7,19 +7,45 @@ from session_model.training import TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """A whole recipe. tuning_examples: validation targets on which kNN settings and blend weights are chosen."""
+class Recipe:
+    """One way to shape and train the GRU."""
 
     gru: GruSettings
     training: TrainingSettings
-    tuning_examples: int
 
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What training tries.
+
+    recipes: the best of them on the validation slice is trained on everything.
+    tuning_examples: validation targets on which kNN settings and blend weights are chosen.
+    knn_trials: kNN settings that are tried.
+    """
+
+    recipes: tuple[Recipe, ...]
+    tuning_examples: int
+    knn_trials: int
+
+
+SHORT_SESSIONS = Recipe(GruSettings(units=256), TrainingSettings(epochs=7))
+"""What was clicked last decides; sessions of all ages teach alike (as in RSC15)."""
+LONG_SESSIONS = Recipe(
+    GruSettings(has_attention=True, item_dropout=0.5, state_dropout=0.3),
+    TrainingSettings(epochs=5, recency_decay=1.0),
+)
+"""The whole session decides, and fashions pass (as in Diginetica)."""
 
 PRESETS = {
     "small": Preset(
-        GruSettings(units=64, dimension=64, item_dropout=0.2, state_dropout=0.1),
-        TrainingSettings(epochs=5, learning_rate=0.015, batch_targets=2048, negatives=512),
+        (
+            Recipe(
+                GruSettings(units=64, dimension=64, item_dropout=0.2, state_dropout=0.1),
+                TrainingSettings(epochs=5, learning_rate=0.015, batch_targets=2048, negatives=512),
+            ),
+        ),
         tuning_examples=500,
+        knn_trials=20,
     ),
-    "default": Preset(GruSettings(), TrainingSettings(), tuning_examples=2_000),
+    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), tuning_examples=6_000, knn_trials=150),
 }

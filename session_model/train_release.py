@@ -3,11 +3,12 @@
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.knn import SHORT_MEMORY, KnnSettings, SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
-from session_model.presets import Preset
+from session_model.presets import Preset, Recipe
 from session_model.release import Parts, ReleaseFacts, write_parts
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
-from session_model.training import EpochReport, GruTask, TrainedGru, TrainingProgress, train_gru
+from session_model.training import GruTask, TrainedGru, train_gru
+from session_model.training_progress import EpochReport, TrainingProgress
 from session_model.transitions import Transitions
 from session_model.tuning import Tuning, tune
 from session_model.versions import draft_version
@@ -131,20 +133,49 @@ def _learn(
     preset = request.preset
     n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
     if n_later < MIN_VALIDATION_SESSIONS:
-        trained = train_gru(GruTask(sequences, n_items), preset.gru, preset.training, progress)
+        recipe = preset.recipes[0]
+        trained = train_gru(GruTask(sequences, n_items), recipe.gru, recipe.training, progress)
         return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     earlier, later = split_later(sequences, n_later)
     budget = float("inf") if request.time_budget_seconds is None else request.time_budget_seconds
     choice = GruTask(earlier, n_items, validation=later, deadline=started + budget / 2)
-    trained = train_gru(choice, preset.gru, preset.training, progress)
-    epoch_seconds = (time.monotonic() - started) / len(trained.reports)
-    tuning: Tuning = tune(trained.model, earlier, later, n_examples=preset.tuning_examples, progress=progress)
-    metrics = tuning.metrics | {"epochs": trained.best_epoch}
-    if time.monotonic() + epoch_seconds * trained.best_epoch <= started + budget:
+    tried = _try_recipes(choice, preset.recipes, progress)
+    recipe, trained, seconds = max(tried, key=lambda one: one.gain)
+    tuning: Tuning = tune(trained.model, earlier, later, preset, progress)
+    metrics = tuning.metrics | {"epochs": trained.best_epoch, "recipe": preset.recipes.index(recipe)}
+    reports = [report for one in tried for report in one.trained.reports]
+    if time.monotonic() + seconds <= started + budget:
         final = GruTask(sequences, n_items, stop_after=trained.best_epoch)
-        again = train_gru(final, preset.gru, preset.training, progress)
-        trained = replace(again, reports=trained.reports + again.reports)
-    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics)
+        trained = train_gru(final, recipe.gru, recipe.training, progress)
+        reports += trained.reports
+    return _Learned(replace(trained, reports=reports), tuning.knn_settings, tuning.blend_weights, metrics)
+
+
+class _Tried(NamedTuple):
+    """A recipe, the model it gave without the validation slice, and the seconds that its best epochs took."""
+
+    recipe: Recipe
+    trained: TrainedGru
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """Recall@20 + MRR@20 on the validation slice."""
+        best = self.trained.reports[self.trained.best_epoch - 1]
+        return (best.recall_at_20 or 0.0) + (best.mrr_at_20 or 0.0)
+
+
+def _try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[_Tried]:
+    """Train by each recipe, as long as there is time for another one."""
+    tried = list[_Tried]()
+    for recipe in recipes:
+        begun = time.monotonic()
+        if tried and begun + tried[-1].seconds > choice.deadline:
+            break
+        trained = train_gru(choice, recipe.gru, recipe.training, progress)
+        seconds = (time.monotonic() - begun) * trained.best_epoch / len(trained.reports)
+        tried.append(_Tried(recipe, trained, seconds))
+    return tried
 
 
 def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, ItemSequences]:

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +13,7 @@ from session_model.item_sequences import ItemSequences
 from session_model.losses import sampled_cross_entropy
 from session_model.optimizer import RowSparseAdam, cosine_rate
 from session_model.sampling import NegativeSampler
+from session_model.training_progress import EpochReport, TrainingProgress
 
 VALIDATION_TARGETS = 10_000
 RANK_CUTOFF = 20
@@ -28,6 +28,7 @@ class TrainingSettings:
     batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.
     negatives: further items a step, drawn from popularity^sampling_power.
     patience: epochs without a better validation MRR before stopping.
+    recency_decay: see `BatchPlan`.
     """
 
     epochs: int = 6
@@ -36,43 +37,8 @@ class TrainingSettings:
     negatives: int = 4096
     sampling_power: float = 0.5
     patience: int = 1
+    recency_decay: float | None = None
     seed: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class EpochReport:
-    """What an epoch did; the validation figures are None where nothing was held out."""
-
-    epoch: int
-    loss: float
-    recall_at_20: float | None
-    mrr_at_20: float | None
-
-
-class TrainingProgress(Protocol):
-    """Hears how training goes; called from the training thread."""
-
-    def started(self, phase: str, n_steps: int) -> None:
-        """Note that a phase of at most `n_steps` steps begins."""
-
-    def stepped(self) -> None:
-        """Count a step."""
-
-    def epoch_ended(self, report: EpochReport) -> None:
-        """Note what an epoch did."""
-
-
-class NoProgress:
-    """Keeps quiet."""
-
-    def started(self, phase: str, n_steps: int) -> None:
-        """Ignore the phase."""
-
-    def stepped(self) -> None:
-        """Ignore the step."""
-
-    def epoch_ended(self, report: EpochReport) -> None:
-        """Ignore the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +94,7 @@ class _TrainingRun:
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0
         self.model = SessionGru(task.n_items, shape, seed=settings.seed)
-        self.plan = _plan(task.sequences, shape.max_length, settings.batch_targets)
+        self.plan = _plan(task.sequences, shape.max_length, settings)
         self._sampler = NegativeSampler(
             self.plan.target_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
         )
@@ -206,11 +172,17 @@ class _TrainingRun:
         return tf.where(targets > 0, tf.maximum(at_least, 1), self.model.n_items + 1)
 
 
-def _plan(sequences: ItemSequences, max_length: int, batch_targets: int) -> BatchPlan:
+def _plan(sequences: ItemSequences, max_length: int, settings: TrainingSettings) -> BatchPlan:
     """Plan batches of `batch_targets`, smaller ones for a small file: a handful of steps teaches nothing."""
-    plan = BatchPlan(sequences, max_length=max_length, batch_targets=batch_targets)
-    fitting = max(1, plan.n_targets // MIN_STEPS)
-    return plan if fitting >= batch_targets else BatchPlan(sequences, max_length=max_length, batch_targets=fitting)
+
+    def plan(batch_targets: int) -> BatchPlan:
+        return BatchPlan(
+            sequences, max_length=max_length, batch_targets=batch_targets, recency_decay=settings.recency_decay
+        )
+
+    planned = plan(settings.batch_targets)
+    fitting = max(1, planned.n_targets // MIN_STEPS)
+    return planned if fitting >= settings.batch_targets else plan(fitting)
 
 
 def _validation_batches(sequences: ItemSequences, shape: GruSettings) -> list[Batch]:

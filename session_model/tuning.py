@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.blend import CUT_OFF, MODEL_ONLY, BlendExample, BlendWeights, blend, choose_weights
 from session_model.export import DEFAULT_CANDIDATES, Servable, ServableParts
 from session_model.gru import SessionGru
 from session_model.item_sequences import ItemSequences
-from session_model.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
+from session_model.knn import KnnSettings, SessionKnn
+from session_model.knn_search import KnnTrials, search_knn
+from session_model.prefixes import Prefix, draw_prefixes
+from session_model.presets import Preset
 from session_model.ranking_metrics import target_rank
-from session_model.training import TrainingProgress
+from session_model.training_progress import TrainingProgress
 
-KNN_CHOICES = (SHORT_MEMORY, LONG_MEMORY)
 NEIGHBOURS_ONLY = BlendWeights(1.0, 0.0)
 _BATCH_SIZE = 64
 
@@ -31,22 +31,18 @@ class Tuning:
 
 
 def tune(
-    model: SessionGru, earlier: ItemSequences, later: ItemSequences, *, n_examples: int, progress: TrainingProgress
+    model: SessionGru, earlier: ItemSequences, later: ItemSequences, preset: Preset, progress: TrainingProgress
 ) -> Tuning:
-    """Choose on up to `n_examples` targets of the `later` sessions, with kNN fitted on the `earlier` ones."""
-    prefixes = _prefixes(later, model.settings.max_length, n_examples)
-    progress.started("choosing the blend", len(KNN_CHOICES) * len(prefixes))
-    ranked = _model_candidates(model, prefixes)
-    choices = []
-    for settings in KNN_CHOICES:
-        knn = SessionKnn.fit(earlier.starts, earlier.items, model.n_items, settings)
-        examples = []
-        for prefix, candidates in zip(prefixes, ranked, strict=True):
-            neighbours = knn.query(prefix.items, DEFAULT_CANDIDATES)
-            examples.append(BlendExample(candidates, neighbours, prefix.items, prefix.target))
-            progress.stepped()
-        choices.append((settings, examples))
-    settings, examples = max(choices, key=lambda choice: sum(_recall_and_mrr(choice[1], NEIGHBOURS_ONLY)))
+    """Choose on targets of the `later` sessions, with kNN fitted on the `earlier` ones."""
+    prefixes = draw_prefixes(later, model.settings.max_length, preset.tuning_examples)
+    settings = search_knn(KnnTrials(earlier, model.n_items, prefixes), preset.knn_trials, progress)
+    knn = SessionKnn.fit(earlier.starts, earlier.items, model.n_items, settings)
+    progress.started("choosing the blend", len(prefixes))
+    examples = []
+    for prefix, candidates in zip(prefixes, _model_candidates(model, prefixes), strict=True):
+        neighbours = knn.query(prefix.items, DEFAULT_CANDIDATES)
+        examples.append(BlendExample(candidates, neighbours, prefix.items, prefix.target))
+        progress.stepped()
     weights = choose_weights(examples)
     metrics: dict[str, float] = {"validation_targets": len(examples)}
     for name, shares in (("gru", MODEL_ONLY), ("knn", NEIGHBOURS_ONLY), ("blend", weights)):
@@ -55,28 +51,7 @@ def tune(
     return Tuning(settings, weights, metrics)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefix:
-    """What was seen, (length,) int32 `ItemIndex`, and what came next."""
-
-    items: NDArray[np.int32]
-    target: ItemIndex
-
-
-def _prefixes(sequences: ItemSequences, max_length: int, n_examples: int) -> list[_Prefix]:
-    """Draw targets evenly from all positions after the first."""
-    first = np.repeat(sequences.starts[:-1], np.diff(sequences.starts))
-    rows = np.arange(sequences.starts[0], sequences.starts[-1])
-    asked = rows > first
-    rows, first = rows[asked], first[asked]
-    drawn = np.sort(np.random.default_rng(0).permutation(len(rows))[:n_examples])
-    return [
-        _Prefix(sequences.items[max(start, row - max_length) : row], ItemIndex(int(sequences.items[row])))
-        for row, start in zip(rows[drawn].tolist(), first[drawn].tolist(), strict=True)
-    ]
-
-
-def _model_candidates(model: SessionGru, prefixes: Sequence[_Prefix]) -> list[Candidates]:
+def _model_candidates(model: SessionGru, prefixes: Sequence[Prefix]) -> list[Candidates]:
     """Ask the graph that will be exported."""
     servable = Servable(ServableParts(model, intent=None, n_features=0))
     ranked = list[Candidates]()

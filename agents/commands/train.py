@@ -17,7 +17,7 @@ from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from session_model.train_release import TrainRequest, TrainResult
-    from session_model.training import EpochReport
+    from session_model.training_progress import EpochReport
 
 console = Console(stderr=True)
 
@@ -51,7 +51,8 @@ Examples:
 def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
 
-    The latest tenth of the sessions chooses the number of epochs and the blend; then all of DATA is learned.
+    The latest tenth of the sessions chooses the recipe, the epochs, the kNN settings and the blend; then all of DATA is
+    learned.
     """
     with console.status("loading TensorFlow"):
         import_tensorflow()
@@ -68,13 +69,15 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
-    recipe = PRESETS[preset]
-    training = replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs)
+    recipes = tuple(
+        replace(recipe, training=replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs))
+        for recipe in PRESETS[preset].recipes
+    )
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
         models_dir=options["models_dir"],
-        preset=replace(recipe, training=training),
+        preset=replace(PRESETS[preset], recipes=recipes),
         input_event_types=options["input_events"],
         time_budget_seconds=options["time_budget"],
     )

@@ -1,6 +1,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from session_model.batches import BatchPlan
 from session_model.item_sequences import ItemSequences
@@ -63,3 +64,19 @@ def test_target_counts_leave_first_items_out() -> None:
     """Only what follows something is a target."""
     plan = BatchPlan(sequences_of([1, 2, 2], [1, 3]), max_length=20, batch_targets=4)
     assert plan.target_counts(3).tolist() == [0, 0, 2, 1]
+
+
+def test_recent_sessions_are_drawn_more_often() -> None:
+    """With a recency decay an epoch draws as many sessions, later ones more often; the counts expect that."""
+    plan = BatchPlan(
+        sequences_of(*([i, 200 + i] for i in range(1, 101))), max_length=20, batch_targets=10, recency_decay=0.2
+    )
+    drawn = Counter[int]()
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        for batch in plan.epoch(rng):
+            drawn.update(batch.targets.tolist())
+    assert drawn.total() == 200 * 100
+    counts = plan.target_counts(300)
+    assert counts[300] > 3 * counts[270] > 0
+    assert drawn[300] / 200 == pytest.approx(counts[300], abs=0.7)

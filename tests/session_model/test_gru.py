@@ -100,3 +100,23 @@ def test_weights_go_out_and_in() -> None:
     assert not np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
     other.set_weights(one.weights())
     assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
+
+
+def test_attention_reads_every_item_up_to_a_position_and_none_behind_it() -> None:
+    """With attention an early item moves a later position's vector, and a later item no earlier position's."""
+    model = SessionGru(N_ITEMS, replace(SETTINGS, has_attention=True), seed=3)
+    weights = model.weights()
+    weights[-2][: SETTINGS.units + SETTINGS.dimension] = 0.0  # only what is attended speaks
+    model.set_weights(weights)
+    one, other = vectors(model, [[3, 1, 7]], [0, 2]), vectors(model, [[3, 2, 7]], [0, 2])
+    assert one[0] == pytest.approx(other[0], abs=1e-6)
+    assert not np.allclose(one[1], other[1], atol=1e-3)
+
+
+def test_the_first_item_attends_to_itself() -> None:
+    """At the first position the mean is the item, which the projection passes unchanged at first."""
+    model = SessionGru(N_ITEMS, replace(SETTINGS, has_attention=True), seed=3)
+    weights = model.weights()
+    weights[-2][: SETTINGS.units + SETTINGS.dimension] = 0.0
+    model.set_weights(weights)
+    assert vectors(model, [[5]], [0])[0] == pytest.approx(unit(weights[0][5]), abs=1e-5)

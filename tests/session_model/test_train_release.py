@@ -10,15 +10,20 @@ from schemas.records import SessionEvent
 from session_model.datasets import read_sessions
 from session_model.gru import GruSettings
 from session_model.item_sequences import ItemSequences
-from session_model.presets import Preset
+from session_model.presets import Preset, Recipe
 from session_model.release import load_release, newest_release
 from session_model.train_release import TrainRequest, popular_first, split_later, train_release
-from session_model.training import NoProgress, TrainingSettings
+from session_model.training import TrainingSettings
+from session_model.training_progress import NoProgress
 
 TINY = Preset(
-    GruSettings(units=8, dimension=8, max_length=4),
-    TrainingSettings(epochs=2, batch_targets=64, negatives=64),
+    (
+        Recipe(
+            GruSettings(units=8, dimension=8, max_length=4), TrainingSettings(epochs=2, batch_targets=64, negatives=64)
+        ),
+    ),
     tuning_examples=40,
+    knn_trials=4,
 )
 N_ITEMS = 10
 

@@ -3,7 +3,8 @@ import pytest
 
 from session_model.gru import GruSettings
 from session_model.item_sequences import ItemSequences
-from session_model.training import EpochReport, GruTask, NoProgress, TrainedGru, TrainingSettings, train_gru
+from session_model.training import GruTask, TrainedGru, TrainingSettings, train_gru
+from session_model.training_progress import EpochReport, NoProgress
 
 N_ITEMS = 12
 SHAPE = GruSettings(units=16, dimension=16, item_dropout=0.1, state_dropout=0.1, max_length=5)

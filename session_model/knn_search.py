@@ -1,0 +1,103 @@
+"""The search for kNN settings on a validation slice: random ones first, then steps around the best.
+
+The best settings differ tenfold between data sets, and a setting is tried in seconds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from session_model.blend import CUT_OFF
+from session_model.item_sequences import ItemSequences
+from session_model.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
+from session_model.prefixes import Prefix
+from session_model.ranking_metrics import target_rank
+from session_model.training_progress import TrainingProgress
+
+RANDOM_SHARE: Final = 0.5
+"""Of the trials; the others are steps."""
+RANDOM_TRIAL_PREFIXES: Final = 2_000
+"""A random trial is judged on so many targets, a step on all."""
+
+_RANGES: Final = {
+    "samples_per_item": (100.0, 5_000.0),
+    "neighbours": (50.0, 2_000.0),
+    "position_decay": (0.5, 20.0),
+    "match_decay": (0.5, 30.0),
+    "idf_power": (0.25, 4.0),
+    "length_power": (0.02, 1.0),
+    "age_decay": (0.1, 10.0),
+    "after_decay": (0.5, 30.0),
+    "before_weight": (0.05, 1.5),
+    "before_decay": (0.3, 20.0),
+    "repeat_weight": (0.02, 5.0),
+    "idf_weight": (0.02, 3.0),
+}
+"""Lowest and highest value; drawn and moved on a logarithmic scale."""
+_WHOLE: Final = ("samples_per_item", "neighbours")
+_AGELESS: Final = 10.0
+"""From this age decay on all ages count alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnnTrials:
+    """What trials are made on: kNN learns from `earlier` and ranks the targets of `prefixes`."""
+
+    earlier: ItemSequences
+    n_items: int
+    prefixes: Sequence[Prefix]
+
+    def gain(self, settings: KnnSettings, n_prefixes: int) -> float:
+        """Give Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
+        knn = SessionKnn.fit(self.earlier.starts, self.earlier.items, self.n_items, settings)
+        asked = self.prefixes[:: max(1, len(self.prefixes) // n_prefixes)]
+        ranks = [target_rank(knn.query(one.items, CUT_OFF), one.target) for one in asked]
+        return sum(1.0 + 1.0 / rank for rank in ranks if rank is not None) / max(1, len(ranks))
+
+
+def search_knn(trials: KnnTrials, n_trials: int, progress: TrainingProgress, *, seed: int = 0) -> KnnSettings:
+    """Try two known good settings and random ones, then steps from the best on; `n_trials` in all."""
+    rng = np.random.default_rng(seed)
+    n_random = round(RANDOM_SHARE * n_trials)
+    progress.started("choosing kNN settings", n_trials)
+    first = [SHORT_MEMORY, LONG_MEMORY, *(_random(rng) for _ in range(n_random - 2))]
+    gains = []
+    for settings in first:
+        gains.append(trials.gain(settings, RANDOM_TRIAL_PREFIXES))
+        progress.stepped()
+    best = first[int(np.argmax(gains))]
+    best_gain = trials.gain(best, len(trials.prefixes))
+    n_steps = n_trials - len(first)
+    for step in range(n_steps):
+        settings = _near(best, rng, width=0.5 - 0.4 * step / n_steps)
+        gain = trials.gain(settings, len(trials.prefixes))
+        progress.stepped()
+        if gain > best_gain:
+            best, best_gain = settings, gain
+    return best
+
+
+def _random(rng: np.random.Generator) -> KnnSettings:
+    return _settings(
+        {name: math.exp(rng.uniform(math.log(low), math.log(high))) for name, (low, high) in _RANGES.items()}
+    )
+
+
+def _near(settings: KnnSettings, rng: np.random.Generator, *, width: float) -> KnnSettings:
+    """Move about a third of the values by a factor of about exp(+-`width`)."""
+    values = {}
+    for name, (low, high) in _RANGES.items():
+        value = getattr(settings, name)
+        moved = (_AGELESS if value is None else value) * math.exp(rng.normal(0.0, width) * (rng.random() < 1 / 3))
+        values[name] = min(max(moved, low), high)
+    return _settings(values)
+
+
+def _settings(values: dict[str, float]) -> KnnSettings:
+    whole = {name: round(values[name]) for name in _WHOLE}
+    age_decay = None if values["age_decay"] >= _AGELESS else values["age_decay"]
+    return msgspec.convert({**values, **whole, "age_decay": age_decay}, KnnSettings)
