@@ -17,10 +17,10 @@ def collector_spans(settings: TracingSettings) -> "OpenTelemetrySpans | None":
     if settings.endpoint is None:
         return None
     try:
-        from agents import open_telemetry  # noqa: PLC0415 - an extra
+        from agents.open_telemetry import to_collector  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise UsageError(f"tracing.endpoint: {error}; pip install 'insession[tracing]'") from error
-    return open_telemetry.to_collector(settings.endpoint)
+    return to_collector(settings.endpoint)
 
 
 @asynccontextmanager

@@ -90,7 +90,9 @@ class _InputSpans:
         )
         name = f"process {position.topic}"
         self._recorder.record(
-            SpanRecord(name, context, self._parent_id, self._started_ns, ended_ns, attributes=attributes)
+            SpanRecord(
+                name, context, self._parent_id, self._started_ns, ended_ns, kind="CONSUMER", attributes=attributes
+            )
         )
         return records
 

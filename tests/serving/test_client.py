@@ -10,6 +10,7 @@ import pytest
 
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput
+from schemas.tracing import TraceContext
 from serving.client import GET_MODEL_STATUS, PREDICT, PredictClient
 from serving.errors import (
     BadRequestError,
@@ -57,11 +58,13 @@ class Server:
     states: Sequence[tuple[int, int]] = ((6, pb.ModelVersionStatus.END), (7, pb.ModelVersionStatus.AVAILABLE))
     requests: list[pb.PredictRequest] = field(default_factory=list)
     called: asyncio.Event = field(default_factory=asyncio.Event)
+    metadata: dict[str, str] = field(default_factory=dict)
     address: str = ""
 
     async def predict(self, request: pb.PredictRequest, context: Any) -> pb.PredictResponse:
         """Answer a Predict."""
         self.requests.append(request)
+        self.metadata = dict(context.invocation_metadata())
         self.called.set()
         await self._refuse_or_hang(context)
         return self.answer(request)
@@ -278,3 +281,13 @@ async def test_tls_trusts_the_given_root_only(tmp_path: Path) -> None:
             with pytest.raises(ModelUnavailableError):
                 await client.predict(V7, [row(1)], FAR)
     await running.stop(None)
+
+
+async def test_a_call_carries_the_trace_of_its_rows(client: PredictClient, server: Server) -> None:
+    """The metadata name the call's own span, in the first sampled trace of the batch; without a trace there is none."""
+    unsampled, sampled = TraceContext("12" * 16, "34" * 8, 0), TraceContext("ab" * 16, "cd" * 8, 1, "shop=1")
+    await client.predict(V7, [row(1)] * 3, FAR, [unsampled, sampled])
+    assert server.metadata["traceparent"] == sampled.child("predict").traceparent
+    assert server.metadata["tracestate"] == "shop=1"
+    await client.predict(V7, [row(1)], FAR)
+    assert "traceparent" not in server.metadata

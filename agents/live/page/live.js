@@ -4,6 +4,7 @@ const MAX_SESSIONS = 50;
 const MAX_EVENTS = 60;
 const SHOWN_ANSWERS = 10;
 const DRAW_EVERY_MS = 250;
+const QUIET_MS = 8000; // until somebody chooses, the page itself goes on to a livelier session
 const TIERS = ["model", "knn", "popular", "default"];
 const THEMES = { auto: ["◐ Auto", "automatic"], light: ["☀ Light", "light"], dark: ["☾ Dark", "dark"] };
 const SVG = "http://www.w3.org/2000/svg";
@@ -12,6 +13,7 @@ const byId = (id) => document.getElementById(id);
 const list = byId("sessions");
 const sessions = new Map(); // by session, newest activity last
 let chosen = null;
+let isByHand = false;
 let isPaused = false;
 let isStale = true;
 let figures = null;
@@ -35,6 +37,7 @@ const percent = (share) => (share === null ? "–" : `${(share * 100).toFixed(sh
 const milliseconds = (value) => (value === null ? "–" : value < 1000 ? `${Math.round(value)} ms` : `${(value / 1000).toFixed(1)} s`);
 const clock = (timeMs) => new Date(timeMs).toLocaleTimeString([], { hour12: false });
 const money = (price) => (price === undefined ? "" : price.toFixed(2));
+const events = (count) => (count === 1 ? "1 event" : `${count} events`);
 const say = (text) => { byId("status").textContent = text; };
 
 function chip(text, className = "") {
@@ -59,6 +62,7 @@ function take(answer) {
   }
   session.events.push(answer);
   if (session.events.length > MAX_EVENTS) session.events.shift();
+  session.seenMs = performance.now();
   session.probability = answer.probability ?? session.probability;
   session.pattern = answer.pattern ?? session.pattern;
   sessions.delete(session.id);
@@ -123,7 +127,7 @@ function fill(row, session) {
   what.lastChild.textContent = last.item?.title ?? "";
   trend.firstChild.setAttribute("points", trendOf(session));
   odds.textContent = percent(session.probability);
-  about.textContent = `${session.visitor} · ${session.events.length} events${session.pattern ? ` · ${session.pattern}` : ""}`;
+  about.textContent = `${session.visitor} · ${events(session.events.length)}${session.pattern ? ` · ${session.pattern}` : ""}`;
   tier.textContent = last.tier ?? "–";
   tier.className = last.tier === null ? "sub by" : `sub by t-${last.tier}`;
   row.setAttribute("aria-selected", String(session.id === chosen));
@@ -155,8 +159,9 @@ function drawList() {
 
 function choose(id) {
   chosen = id;
+  isByHand = true;
   const session = sessions.get(id);
-  say(`Session ${session.visitor}: ${session.events.length} events, purchase ${percent(session.probability)}.`);
+  say(`Session ${session.visitor}: ${events(session.events.length)}, purchase ${percent(session.probability)}.`);
   drawAll();
   byId(`s-${id}`)?.scrollIntoView({ block: "nearest" });
 }
@@ -234,7 +239,7 @@ function drawDetail() {
   byId("detail").hidden = session === undefined;
   if (session === undefined) return;
   byId("session-title").textContent = `Session of ${session.visitor}`;
-  const chips = [chip(`${session.events.length} events`)];
+  const chips = [chip(events(session.events.length))];
   if (session.pattern !== null) chips.unshift(chip(session.pattern));
   byId("chips").replaceChildren(...chips);
   byId("chance").textContent = percent(session.probability);
@@ -258,9 +263,17 @@ function drawFigures() {
   byId("tiers").replaceChildren(...counts.map(([tier, count]) => make("span", `t-${tier}`, `${tier} ${percent(count / total)}`)));
 }
 
+function liveliest() {
+  const nowMs = performance.now();
+  const isLively = (session) => session !== undefined && nowMs - session.seenMs < QUIET_MS;
+  if (isLively(sessions.get(chosen)) && sessions.get(chosen).events.length > 2) return chosen;
+  const lively = [...sessions.values()].filter(isLively);
+  return lively.sort((one, other) => other.events.length - one.events.length)[0]?.id ?? chosen;
+}
+
 function drawAll() {
   isStale = false;
-  if (chosen === null && sessions.size) chosen = [...sessions.keys()].at(-1);
+  if (!isByHand && list !== document.activeElement) chosen = liveliest();
   drawFigures();
   drawList();
   drawDetail();
@@ -298,7 +311,7 @@ list.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 document.addEventListener("keydown", (event) => {
-  const isTyping = event.target.closest("select, input") || event.ctrlKey || event.metaKey || event.altKey;
+  const isTyping = event.target.closest("select") || event.ctrlKey || event.metaKey || event.altKey;
   if (event.key.toLowerCase() === "p" && !isTyping) pause();
 });
 byId("pause").addEventListener("click", pause);
