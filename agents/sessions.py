@@ -20,7 +20,7 @@ from streams.dead_letters import InputRecord
 from streams.standstill import Standstill
 from streams.strict import StateTable
 from streams.topics import Topic, TopicSettings
-from streams.window import InOrderWindow, OutputRecord, Windows, Work, ready
+from streams.window import OutputRecord, Windows, Work, ready
 
 log = structlog.get_logger(__name__)
 
@@ -128,9 +128,16 @@ class SessionActor:
 
     def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
         """Write the tombstone, always: the local table may have lost the key before the changelog did."""
-        tombstone = self._states.drop(position.partition, erase.visitor_id.encode())
-        log.info("visitor_erased", partition=position.partition, offset=position.offset)
-        return _after(self._windows.of(self._clickstream, position.partition), tombstone)
+        partition, key = position.partition, erase.visitor_id.encode()
+        tombstone = self._states.drop(partition, key)
+        log.info("visitor_erased", partition=partition, offset=position.offset)
+        return self._erased(partition, key, tombstone)
+
+    async def _erased(self, partition: int, key: bytes, tombstone: Awaitable[Any]) -> None:
+        """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no replay may undo it."""
+        await self._windows.of(self._clickstream, partition).drained()
+        self._states.shown.take(partition, key)  # the answer to such a click
+        await tombstone
 
 
 async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
@@ -149,9 +156,3 @@ def _input_record(message: Any) -> InputRecord:
         time_ms=round(message.timestamp * 1000),
         headers=list(headers.items() if isinstance(headers, dict) else headers),
     )
-
-
-async def _after(window: InOrderWindow, tombstone: Awaitable[Any]) -> None:
-    """Hold the ack of an erasure back until the visitor's earlier clicks are acknowledged: no replay may undo it."""
-    await window.drained()
-    await tombstone

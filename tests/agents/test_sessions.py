@@ -219,6 +219,7 @@ async def test_an_erasure_is_acknowledged_after_the_visitors_clicks(acting: Acti
     assert (first.is_acked, erase.is_acked) == (False, False)
     await acting.settle(is_acknowledged=True)
     assert (first.is_acked, erase.is_acked) == (True, True)
+    assert acting.actor._states.shown.take(0, b"v1") is None
 
 
 @pytest.mark.parametrize("value", [None, b"", b"no json", b'{"kind": "\xff"}', b'{"kind": "dance"}', b"[" * 100_000])
