@@ -10,10 +10,12 @@ from typing import Any, NoReturn
 
 import faust
 import structlog
+from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
+from streams.security import SecuritySettings
 from streams.settings import StreamSettings
 from streams.start_guard import Progress, StartGuard, client_error, progress_of
 from streams.strict import StateTable, StrictTransport
@@ -93,6 +95,8 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
     app = InsessionApp(
         app_id(settings, topics),
         broker=brokers,
+        broker_credentials=broker_credentials(settings.security),
+        broker_client_id=app_id(settings, topics),
         store="rocksdb://",
         datadir=settings.datadir,
         Table=StateTable,
@@ -127,6 +131,20 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
     if settings.is_mock_broker:
         app.transport_class = MockTransport
     return app
+
+
+def broker_credentials(security: SecuritySettings) -> CredentialsT | None:
+    """Turn TLS and SASL into Faust's form, which consumer, producer and the changelogs' clients all read."""
+    context = security.ssl_context()
+    if not security.uses_sasl:
+        return None if context is None else faust.SSLCredentials(context)
+    assert security.password is not None
+    return faust.SASLCredentials(
+        username=security.username,
+        password=security.password.reveal(),
+        mechanism=security.mechanism,
+        ssl_context=context,
+    )
 
 
 class KafkaSink:

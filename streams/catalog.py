@@ -86,7 +86,7 @@ class CatalogFollower:
         self._topic = topic
         self._config = {
             **client_config,
-            "group.id": "insession-catalog-view",
+            "group.id": f"{topic}-view",  # never joined; yet librdkafka asks for its coordinator, and an ACL may say no
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",

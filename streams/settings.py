@@ -1,11 +1,12 @@
 """How the stream side is set: brokers, group, state, delivery; checked when made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import UsageError
+from streams.security import SecuritySettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class StreamSettings:
     web_port: int = 6066
     rocksdb_cache_bytes: int = 16 << 20
     is_mock_broker: bool = False
+    security: SecuritySettings = field(default_factory=SecuritySettings)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work together."""
@@ -71,5 +73,8 @@ class StreamSettings:
             raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")
 
     def client_config(self) -> dict[str, Any]:
-        """Return what every librdkafka client of ours (admin, producer, consumer) needs to reach the brokers."""
-        return {"bootstrap.servers": self.brokers}
+        """Return what every librdkafka client of ours (admin, producer, consumer) needs to reach the brokers.
+
+        The password is in it: never log it.
+        """
+        return {"bootstrap.servers": self.brokers, **self.security.librdkafka()}

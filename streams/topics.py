@@ -12,6 +12,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from schemas.errors import InsessionError, UsageError
+from streams.cluster_admin import ClusterAdmin, explained
 
 COMPACTION_LAG: Final = timedelta(days=7)
 """Recommendations and intent signals are a full log for this long; after that only the latest of each visitor stays."""
@@ -181,7 +182,7 @@ def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:
 
 def admin_client(config: Mapping[str, Any]) -> AdminClient:
     """Return an admin client for librdkafka's `config`: `bootstrap.servers`, and TLS or SASL where asked for."""
-    return AdminClient({"log_level": 2, **config})  # failures are raised here; librdkafka would also print them
+    return ClusterAdmin(config)
 
 
 def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
@@ -190,6 +191,9 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
     or does not answer.
     """
+    _listed(
+        admin
+    )  # fails within seconds where the cluster does not let us in; creating would try again until it is late
     wanted = [
         NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=spec.replication, config=spec.configs)
         for spec in specs
@@ -252,15 +256,15 @@ def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]
 
 
 def _describe(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicState]:
+    listed = _listed(admin)
     try:
-        listed = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
         present = [name for name in names if name in listed and listed[name].error is None]
         resources = [ConfigResource(ResourceType.TOPIC, name) for name in present]
         # An empty request is an error of librdkafka's, not an empty answer.
         futures = admin.describe_configs(resources, request_timeout=_TIMEOUT_SECONDS) if resources else {}
         configs = {resource.name: future.result() for resource, future in futures.items()}
     except KafkaException as error:
-        raise TopicsError(_no_answer(error)) from error
+        raise TopicsError(explained(error)) from error
     return {
         name: TopicState(
             partitions=len(listed[name].partitions),
@@ -276,10 +280,7 @@ def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     missing = set(names)
     while missing:
-        try:
-            listed = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
-        except KafkaException as error:
-            raise TopicsError(_no_answer(error)) from error
+        listed = _listed(admin)
         missing -= {name for name in missing if name in listed and listed[name].partitions}
         if missing and time.monotonic() > deadline:
             raise TopicsError(
@@ -289,8 +290,12 @@ def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def _no_answer(error: KafkaException) -> str:
-    return f"The brokers did not answer: {error.args[0].str()}. Check the address, and TLS or SASL settings."
+def _listed(admin: AdminClient) -> dict[str, Any]:
+    try:
+        topics: dict[str, Any] = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
+    except KafkaException as error:
+        raise TopicsError(explained(error)) from error
+    return topics
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -1,0 +1,144 @@
+"""How the brokers are reached safely: TLS and SASL, checked once and turned into what librdkafka and aiokafka take."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from schemas.errors import UsageError
+from schemas.secret import Secret
+
+Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+
+_TLS_KEYS: Final = ("ca_file", "certificate_file", "key_file", "key_password")
+_SASL_KEYS: Final = ("mechanism", "username", "password")
+_FILES: Final = ("ca_file", "certificate_file", "key_file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecuritySettings:
+    """TLS and SASL of every connection to the brokers; files are PEM.
+
+    protocol: As the brokers' listener has it.
+    mechanism: Of SASL. PLAIN sends the password as it is, so only over sasl_ssl.
+    username: Of SASL.
+    password: Of SASL.
+    ca_file: Certificates that vouch for the brokers; without one, those of the system.
+    certificate_file: The client's own certificate and chain, where brokers ask for one.
+    key_file: Private key of certificate_file; may be the same file.
+    key_password: Of key_file, where that is encrypted.
+    verify_hostname: Whether a broker's certificate must be for the name under which it is reached.
+    """
+
+    protocol: Protocol = "plaintext"
+    mechanism: Mechanism | None = None
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    key_password: Secret | None = None
+    verify_hostname: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what contradicts itself, and certificates and keys that cannot be used."""
+        self._check_tls_keys()
+        self._check_sasl_keys()
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise UsageError(
+                "kafka.security.certificate_file and kafka.security.key_file go together: give both, or one file twice"
+            )
+        if self.key_password is not None and self.key_file is None:
+            raise UsageError("kafka.security.key_password is set without kafka.security.key_file")
+        self.ssl_context()
+
+    @property
+    def uses_tls(self) -> bool:
+        """Tell whether the connection is encrypted."""
+        return self.protocol in {"ssl", "sasl_ssl"}
+
+    @property
+    def uses_sasl(self) -> bool:
+        """Tell whether the client names itself by user and password."""
+        return self.protocol in {"sasl_plaintext", "sasl_ssl"}
+
+    def librdkafka(self) -> dict[str, Any]:
+        """Return these settings as librdkafka's; the secrets are in it, so never log it."""
+        config = {
+            "security.protocol": self.protocol,
+            "sasl.mechanism": self.mechanism,
+            "sasl.username": self.username,
+            "sasl.password": _revealed(self.password),
+            "ssl.ca.location": _text(self.ca_file),
+            "ssl.certificate.location": _text(self.certificate_file),
+            "ssl.key.location": _text(self.key_file),
+            "ssl.key.password": _revealed(self.key_password),
+            "ssl.endpoint.identification.algorithm": None if self.verify_hostname else "none",
+        }
+        return {name: value for name, value in config.items() if value is not None}
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Make the context of a TLS connection; None where the protocol has no TLS.
+
+        Raises UsageError that names the file that cannot be used.
+        """
+        if not self.uses_tls:
+            return None
+        for key in _FILES:
+            file = getattr(self, key)
+            if file is not None and not file.is_file():
+                raise UsageError(f"kafka.security.{key}: there is no file {file}")
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"kafka.security.ca_file: {self.ca_file} holds no PEM certificate: {error}") from error
+        if self.certificate_file is not None:
+            self._load_certificate(context)
+        context.check_hostname = self.verify_hostname
+        return context
+
+    def _load_certificate(self, context: ssl.SSLContext) -> None:
+        assert self.certificate_file is not None
+        try:
+            # An empty password fails on an encrypted key; None would make OpenSSL ask at the terminal.
+            context.load_cert_chain(self.certificate_file, self.key_file, _revealed(self.key_password) or "")
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"kafka.security.certificate_file {self.certificate_file} cannot be used with kafka.security.key_file "
+                f"{self.key_file}: they must be a PEM certificate and its key, and kafka.security.key_password that of "
+                f"the key where it is encrypted ({error})"
+            ) from error
+
+    def _check_tls_keys(self) -> None:
+        if self.uses_tls:
+            return
+        unused = [key for key in _TLS_KEYS if getattr(self, key) is not None]
+        unused += ["verify_hostname"] * (not self.verify_hostname)
+        if unused:
+            raise UsageError(
+                f"kafka.security.{unused[0]} is set, but kafka.security.protocol {self.protocol!r} encrypts nothing: "
+                "make it ssl or sasl_ssl, or take the key away"
+            )
+
+    def _check_sasl_keys(self) -> None:
+        given = [key for key in _SASL_KEYS if getattr(self, key)]
+        if given and not self.uses_sasl:
+            raise UsageError(
+                f"kafka.security.{given[0]} is set, but kafka.security.protocol {self.protocol!r} names no user: make "
+                "it sasl_ssl or sasl_plaintext, or take the key away"
+            )
+        missing = [key for key in _SASL_KEYS if key not in given]
+        if missing and self.uses_sasl:
+            raise UsageError(
+                f"kafka.security.{missing[0]} is missing: kafka.security.protocol {self.protocol!r} needs "
+                f"{', '.join(_SASL_KEYS)}"
+            )
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

@@ -1,0 +1,117 @@
+"""A Kafka node that also listens with TLS and SASL, as clusters do that are not on loopback."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trustme
+from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from agents.demo.processes import free_port
+from streams.kafka_node import KafkaNode
+from streams.topics import admin_client
+
+USER: Final = "insession"
+PASSWORD: Final = "scram-geheim-4711"  # noqa: S105 - of a node that lives for one test; looked for in logs
+KEY_PASSWORD: Final = "key-geheim-0815"  # noqa: S105 - as above
+
+_PROPERTIES: Final = """
+listeners={plain},CONTROLLER://127.0.0.1:{controller_port},SECURE://127.0.0.1:{secure_port}
+advertised.listeners={plain},SECURE://127.0.0.1:{secure_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
+sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.secure.scram-sha-512.sasl.jaas.config=\
+org.apache.kafka.common.security.scram.ScramLoginModule required;
+ssl.keystore.type=PEM
+ssl.keystore.location={keystore}
+ssl.truststore.type=PEM
+ssl.truststore.location={truststore}
+listener.name.secure.ssl.client.auth=required
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """A certificate authority, what it signed for broker and client, and another that nobody trusts."""
+
+    ca_file: Path
+    other_ca_file: Path
+    keystore: Path
+    certificate_file: Path
+    key_file: Path
+
+
+def make_certificates(folder: Path) -> Certificates:
+    """Write the PEM files; the client's key is encrypted with KEY_PASSWORD."""
+    made = Certificates(*(folder / f"{name}.pem" for name in ("ca", "other-ca", "keystore", "client", "client-key")))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(made.ca_file)
+    trustme.CA().cert_pem.write_to_path(made.other_ca_file)
+    broker, client = authority.issue_cert("127.0.0.1"), authority.issue_cert("worker@insession")
+    made.keystore.write_bytes(_pkcs8(broker, None) + b"".join(blob.bytes() for blob in broker.cert_chain_pems))
+    made.certificate_file.write_bytes(b"".join(blob.bytes() for blob in client.cert_chain_pems))
+    made.key_file.write_bytes(_pkcs8(client, KEY_PASSWORD))
+    return made
+
+
+class SecureNode(KafkaNode):
+    """One node with a SASL_SSL listener beside the plain one; it asks for a client certificate and knows one user."""
+
+    def __init__(self, certificates: Certificates) -> None:
+        super().__init__()
+        self.certificates = certificates
+        self._secure_port = free_port()
+
+    @property
+    def secure_address(self) -> str:
+        """`host:port` of the listener with TLS and SASL."""
+        return f"127.0.0.1:{self._secure_port}"
+
+    def start(self) -> None:
+        """Start the broker and make the user."""
+        super().start()
+        credential = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        upsertion = UserScramCredentialUpsertion(USER, credential, PASSWORD.encode())
+        admin = admin_client({"bootstrap.servers": self.address})
+        admin.alter_user_scram_credentials([upsertion])[USER].result()
+
+    def environment(self, **changed: str | Path) -> Mapping[str, str]:
+        """Give the variables of a worker that may come in, some of them changed."""
+        right = {
+            "protocol": "sasl_ssl",
+            "mechanism": "SCRAM-SHA-512",
+            "username": USER,
+            "password": PASSWORD,
+            "ca_file": self.certificates.ca_file,
+            "certificate_file": self.certificates.certificate_file,
+            "key_file": self.certificates.key_file,
+            "key_password": KEY_PASSWORD,
+        }
+        return {f"INSESSION_KAFKA__SECURITY__{key.upper()}": str(value) for key, value in {**right, **changed}.items()}
+
+    def _write_properties(self) -> Path:
+        path = super()._write_properties()
+        added = _PROPERTIES.format(
+            plain=f"PLAINTEXT://{self.address}",
+            controller_port=self._controller_port,
+            secure_port=self._secure_port,
+            keystore=self.certificates.keystore,
+            truststore=self.certificates.ca_file,
+        )
+        path.write_text(path.read_text(encoding="utf-8") + added, encoding="utf-8")  # the last of equal keys holds
+        return path
+
+
+def _pkcs8(certificate: trustme.LeafCert, password: str | None) -> bytes:
+    """Write a private key in the one form that Kafka's PEM keystore reads."""
+    encryption = NoEncryption() if password is None else BestAvailableEncryption(password.encode())
+    key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)

@@ -1,0 +1,128 @@
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from agents.cli import insession
+from schemas import wire
+from streams.kafka_jars import KafkaUnavailableError
+from streams.topics import Topic, TopicsError
+from tests.conftest import require_kafka
+from tests.kafka.deployment import Deploy, Deployment, NewRecord
+from tests.kafka.secure_node import KEY_PASSWORD, PASSWORD, SecureNode, make_certificates
+from tests.kafka.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+SECONDS_TO_GIVE_UP = 60.0
+"""Far more than it takes on an idle machine, and far less than for ever."""
+
+
+@pytest.fixture(scope="module")
+def secure_node(kafka_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureNode]:  # noqa: ARG001
+    """Run one node with a SASL_SSL listener for the tests of this module."""
+    try:
+        with SecureNode(make_certificates(tmp_path_factory.mktemp("certificates"))) as node:
+            yield node
+    except KafkaUnavailableError as error:
+        require_kafka(error)
+
+
+@pytest.fixture(scope="module")
+def kafka_brokers(secure_node: SecureNode) -> str:
+    """Let topics and books of these tests be on the secure node, by its plain listener."""
+    return secure_node.address
+
+
+def click(visitor: str) -> NewRecord:
+    """Make a view of an item, now."""
+    event = {"visitor_id": visitor, "event_type": "view", "event_time": time.time_ns() // 1_000_000, "item_id": "i1"}
+    return NewRecord(visitor.encode(), json.dumps(event).encode())
+
+
+def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | Path) -> WorkerProcess:
+    """Start a worker that comes in by the secure listener, with some of its security settings changed."""
+    topics = deployment.settings.topics
+    options = {
+        "brokers": node.secure_address,
+        "prefix": topics.prefix,
+        "partitions": f"{topics.partitions}",
+        "replication": "1",
+    }
+    environment = {**node.environment(**changed), "INSESSION_KAFKA__SESSION_TIMEOUT": "8"}
+    return WorkerProcess(options, environment, deployment.folder / name)
+
+
+def test_a_worker_answers_and_recovers_over_tls_and_sasl(deploy: Deploy, secure_node: SecureNode) -> None:
+    """Consumer, producer, admin client, catalog view and recovery all come in, with certificate and password."""
+    deployment = deploy(partitions=2)
+    deployment.write(Topic.CATALOG, [NewRecord(b"i1", b'{"item_id": "i1"}')])
+    deployment.write(Topic.CLICKSTREAM, [click("v"), click("v")])
+    with closing(start(secure_node, deployment, "first")) as worker:
+        deployment.wait_until_committed(worker)
+        assert worker.end(signal.SIGTERM) == 0
+        said = worker.log_text()
+    deployment.write(Topic.CLICKSTREAM, [click("v")])
+    with closing(start(secure_node, deployment, "nothing-local")) as worker:
+        deployment.wait_until_committed(worker)
+        assert worker.end(signal.SIGTERM) == 0
+        said += worker.log_text()
+    signals = [
+        wire.decode_intent_signal(record.value or b"") for record in deployment.ledger().records(Topic.INTENT_SIGNALS)
+    ]
+    assert [one.prefix_length for one in signals] == [1, 2, 3]
+    assert '"items": 1, "event": "catalog_complete"' in said
+    assert PASSWORD not in said
+    assert KEY_PASSWORD not in said
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"password": "wrong-geheim"}, "The brokers refused the user: "),
+        ({"ca_file": "other-ca.pem"}, "TLS to the brokers failed: "),
+    ],
+    ids=["wrong-password", "untrusted-certificate"],
+)
+def test_a_worker_that_may_not_come_in_says_so_and_ends(
+    deploy: Deploy, secure_node: SecureNode, changed: dict[str, str], message: str
+) -> None:
+    """One line that names the setting to look at and exit code 1, within seconds; the password stays out of it."""
+    deployment = deploy(partitions=1)
+    if "ca_file" in changed:
+        changed = {"ca_file": str(secure_node.certificates.other_ca_file)}
+    with closing(start(secure_node, deployment, "refused", **changed)) as worker:
+        assert worker.wait(SECONDS_TO_GIVE_UP) == 1
+        said = worker.log_text()
+    (line,) = [line for line in said.splitlines() if line.startswith("insession: ")]
+    assert message in line
+    assert f"Check kafka.security.{'ca_file' if 'ca_file' in changed else 'username'}" in line
+    assert "Traceback" not in said
+    assert "geheim" not in said
+
+
+def test_the_commands_come_in_with_the_same_settings(secure_node: SecureNode) -> None:
+    """`topics create` and `check` read TLS and SASL as a worker does, and refuse as plainly."""
+    options = [
+        "--brokers",
+        secure_node.secure_address,
+        "--prefix",
+        "secure-",
+        "--replication",
+        "1",
+        "--partitions",
+        "1",
+    ]
+    runner = CliRunner()
+    assert runner.invoke(insession, ["topics", "create", *options], env=secure_node.environment()).exit_code == 0
+    assert runner.invoke(insession, ["topics", "check", *options], env=secure_node.environment()).exit_code == 0
+    wrong = secure_node.environment(username="nobody")
+    for command in ("create", "check"):
+        refused = runner.invoke(insession, ["topics", command, *options], env=wrong)
+        assert isinstance(refused.exception, TopicsError)
+        assert "The brokers refused the user" in str(refused.exception)
