@@ -11,12 +11,15 @@ from itertools import islice
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates, ModelInput
 from schemas.records import SessionEvent
+from session_model.bootstrap import Interval
 from session_model.exported_model import NextItemModel
+from session_model.model_comparison import Slice, TargetFacts, compare, slices
 from session_model.ranking_metrics import RankingMetrics
 from session_model.release import Release
 from session_model.session_events import session_events
@@ -54,20 +57,35 @@ class HeldOut:
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """The result: RankingMetrics.result() by model, in the order of `MODELS`."""
+    """The result, by model in the order of `MODELS`.
+
+    models: RankingMetrics.result(). intervals: 95 % intervals of recall_at_20 and mrr_at_20. differences: the same of
+    the blend minus each other model, paired. slices: by what the targets are parted, then by part.
+    """
 
     dataset: str
     targets: int
     unseen: Unseen
     models: dict[str, dict[str, float]]
+    sessions: int
+    intervals: dict[str, dict[str, Interval]]
+    differences: dict[str, dict[str, Interval]]
+    slices: dict[str, dict[str, Slice]]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One item to predict. item_index: 0 where training has not seen it. prefix: what the models may see."""
+    """One item to predict.
+
+    item_index: 0 where training has not seen it. prefix: what the models may see. session: its number in the file.
+    position, session_length: in items of the input events, the first position is 1.
+    """
 
     prefix: ModelInput
     item_index: ItemIndex
+    session: int
+    position: int
+    session_length: int
 
 
 def evaluate(
@@ -81,19 +99,31 @@ def evaluate(
 
     progress: called with the number of test sessions that are done. Raises InsessionError where there is no target.
     """
-    percentiles = release.parts.popularity.percentiles()
-    metrics = {name: RankingMetrics(percentiles) for name in MODELS}
-    n_targets = 0
+    popularity = release.parts.popularity
+    percentiles = popularity.percentiles()
+    metrics = {name: RankingMetrics(popularity.counts, percentiles) for name in MODELS}
+    asked = list[tuple[int, int, int, int]]()
     for batch in _batches(targets(release, test.sessions, protocol, progress)):
         model_rankings = model.rank([target.prefix for target in batch])
         for target, ranking in zip(batch, model_rankings, strict=True):
             for name, candidates in _rankings(release, ranking, target.prefix).items():
                 metrics[name].add(candidates, target.item_index)
-        n_targets += len(batch)
-    if not n_targets:
+            asked.append((target.session, target.position, target.session_length, target.item_index))
+    if not asked:
         raise InsessionError(f"{test.name} has no target: no session has an event at position {protocol.first_target}")
-    models = {name: model_metrics.result() for name, model_metrics in metrics.items()}
-    return Evaluation(test.name, n_targets, protocol.unseen, models)
+    facts = TargetFacts(*np.array(asked, np.int64).T)
+    ranks = {name: model_metrics.ranks for name, model_metrics in metrics.items()}
+    intervals, differences = compare(facts, ranks)
+    return Evaluation(
+        dataset=test.name,
+        targets=len(asked),
+        unseen=protocol.unseen,
+        models={name: model_metrics.result() for name, model_metrics in metrics.items()},
+        sessions=len(np.unique(facts.session)),
+        intervals=intervals,
+        differences=differences,
+        slices=slices(facts, ranks, percentiles),
+    )
 
 
 def targets(
@@ -101,12 +131,12 @@ def targets(
 ) -> Iterator[Target]:
     """Give the targets, session by session, with what the release reads of the events before each."""
     for number in range(len(sessions)):
-        yield from _session_targets(release, session_events(sessions, number), protocol)
+        yield from _session_targets(release, number, session_events(sessions, number), protocol)
         if progress is not None:
             progress(number + 1)
 
 
-def _session_targets(release: Release, events: list[SessionEvent], protocol: Protocol) -> Iterator[Target]:
+def _session_targets(release: Release, number: int, events: list[SessionEvent], protocol: Protocol) -> Iterator[Target]:
     index_of = release.parts.vocabulary.index_of
     if protocol.unseen == "drop":
         events = [event for event in events if event.item_id is None or index_of(event.item_id) is not None]
@@ -115,8 +145,10 @@ def _session_targets(release: Release, events: list[SessionEvent], protocol: Pro
         for place, event in enumerate(events)
         if event.item_id is not None and event.event_type in release.manifest.input_event_types
     ]
-    for place, item_id in clicks[max(protocol.first_target, FIRST_TARGET) - 1 :]:
-        yield Target(release.encode(events[:place]), index_of(item_id) or _NEVER_SEEN)
+    first = max(protocol.first_target, FIRST_TARGET)
+    for position, (place, item_id) in enumerate(clicks[first - 1 :], start=first):
+        index = index_of(item_id) or _NEVER_SEEN
+        yield Target(release.encode(events[:place]), index, number, position, len(clicks))
 
 
 def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:

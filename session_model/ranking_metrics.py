@@ -1,4 +1,6 @@
-"""How good rankings are: recall, reciprocal rank, coverage and popularity bias, one mean over all targets."""
+"""How good rankings are: recall, reciprocal rank, gain, and what the lists look like; one mean over all targets."""
+
+from array import array
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +9,8 @@ from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 
 CUT_OFFS = (1, 5, 10, 20)
-COVERAGE_CUT_OFF = 20
+LIST_CUT_OFF = 20
+NO_RANK = 0
 
 
 def target_rank(ranking: Candidates, target: ItemIndex) -> int | None:
@@ -21,42 +24,86 @@ def target_rank(ranking: Candidates, target: ItemIndex) -> int | None:
     return int(np.count_nonzero(ranking.scores >= ranking.scores[places[0]]))
 
 
-class RankingMetrics:
-    """Running totals of one model's rankings.
+def recall(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
+    """Give 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list."""
+    return np.asarray((ranks != NO_RANK) & (ranks <= k), np.float64)
 
-    popularity_percentiles: (n_items + 1,) float, share of the catalogue that is clicked less; row 0 is padding.
+
+def reciprocal_rank(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
+    """Give 1 / rank for each target among the first `k`, else 0; its mean is MRR@k."""
+    return recall(ranks, k) / np.maximum(ranks, 1)
+
+
+def discounted_gain(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
+    """Give 1 / log2(1 + rank) for each target among the first `k`, else 0; with one target this is NDCG@k.
+
+    Jarvelin & Kekalainen, TOIS 2002.
+    """
+    return recall(ranks, k) / np.log2(1.0 + np.maximum(ranks, 1))
+
+
+def gini(shown: NDArray[np.int64]) -> float:
+    """Give the Gini coefficient of how often each item is shown, (n_items,): 0 = all alike, 1 = one item only."""
+    total = int(shown.sum())
+    if not total:
+        return 0.0
+    n_items = len(shown)
+    weighted = float((np.arange(1, n_items + 1) * np.sort(shown)).sum())
+    return (2 * weighted / total - (n_items + 1)) / n_items
+
+
+def novelty(shown: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
+    """Give the mean self-information of what is shown, -log2 of an item's share of the training clicks, in bits.
+
+    Both (n_items,). Zhou et al., PNAS 2010.
+    """
+    total = int(shown.sum())
+    if not total:
+        return 0.0
+    shares = np.maximum(counts, 1) / max(int(counts.sum()), 1)
+    return float(-(shown * np.log2(shares)).sum() / total)
+
+
+class RankingMetrics:
+    """One model's rankings of the targets, one after the other.
+
+    counts: (n_items + 1,) int64, training clicks of each item; row 0 is padding.
+    percentiles: (n_items + 1,) float, share of the catalogue that is clicked less; row 0 is padding.
     """
 
-    def __init__(self, popularity_percentiles: NDArray[np.float64]) -> None:
-        self._percentiles = popularity_percentiles
-        self._shown = np.zeros(len(popularity_percentiles), np.bool_)
-        self._percentile_sum = 0.0
-        self._shown_count = 0
-        self._targets = 0
-        self._hits = dict.fromkeys(CUT_OFFS, 0)
-        self._reciprocal_ranks = dict.fromkeys(CUT_OFFS, 0.0)
+    def __init__(self, counts: NDArray[np.int64], percentiles: NDArray[np.float64]) -> None:
+        self._counts = counts[1:]
+        self._percentiles = percentiles[1:]
+        self._shown = np.zeros(len(counts), np.int64)
+        self._ranks = array("i")
 
     def add(self, ranking: Candidates, target: ItemIndex) -> None:
-        """Count one target; index 0 stands for an unseen item and is a miss."""
-        self._targets += 1
-        top = ranking.item_indices[:COVERAGE_CUT_OFF]
-        self._shown[top] = True
-        self._percentile_sum += float(self._percentiles[top].sum())
-        self._shown_count += len(top)
-        rank = target_rank(ranking, target)
-        for cut_off in CUT_OFFS:
-            if rank is not None and rank <= cut_off:
-                self._hits[cut_off] += 1
-                self._reciprocal_ranks[cut_off] += 1 / rank
+        """Take one target; index 0 stands for an unseen item and is a miss."""
+        self._shown[ranking.item_indices[:LIST_CUT_OFF]] += 1
+        self._ranks.append(target_rank(ranking, target) or NO_RANK)
+
+    @property
+    def ranks(self) -> NDArray[np.int32]:
+        """The ranks so far, (n_targets,), from 1; 0 = not in the list."""
+        return np.array(self._ranks, np.int32)
 
     def result(self) -> dict[str, float]:
-        """Give recall_at_k and mrr_at_k, coverage_at_20 (share of the catalogue shown) and popularity_bias_at_20.
+        """Give recall_at_k, mrr_at_k and ndcg_at_k, and what the first 20 places look like.
 
+        coverage_at_20: share of the catalogue shown. gini_at_20, novelty_at_20: see the functions.
         popularity_bias_at_20: mean popularity percentile of what was shown; .5 is an even-handed list.
         """
-        targets = max(self._targets, 1)
-        result = {f"recall_at_{k}": hits / targets for k, hits in self._hits.items()}
-        result |= {f"mrr_at_{k}": total / targets for k, total in self._reciprocal_ranks.items()}
-        result[f"coverage_at_{COVERAGE_CUT_OFF}"] = int(self._shown[1:].sum()) / max(len(self._shown) - 1, 1)
-        result[f"popularity_bias_at_{COVERAGE_CUT_OFF}"] = self._percentile_sum / max(self._shown_count, 1)
-        return result
+        ranks, shown = self.ranks, self._shown[1:]
+        means = {"recall": recall, "mrr": reciprocal_rank, "ndcg": discounted_gain}
+        result = {
+            f"{name}_at_{k}": float(measure(ranks, k).mean()) if len(ranks) else 0.0
+            for name, measure in means.items()
+            for k in CUT_OFFS
+        }
+        looks = {
+            "coverage": float((shown > 0).mean()) if len(shown) else 0.0,
+            "popularity_bias": float((shown * self._percentiles).sum()) / max(int(shown.sum()), 1),
+            "gini": gini(shown),
+            "novelty": novelty(shown, self._counts),
+        }
+        return result | {f"{name}_at_{LIST_CUT_OFF}": value for name, value in looks.items()}

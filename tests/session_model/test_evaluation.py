@@ -133,10 +133,22 @@ def test_an_unknown_prefix_is_answered_by_what_is_popular(release: Release) -> N
 def test_the_json_has_exactly_the_published_fields(release: Release) -> None:
     """Dashboards and gates read these names."""
     result = msgspec.json.decode(msgspec.json.encode(evaluate(release, NextIndex(), held_out("1 2"))))
-    assert set(result) == {"dataset", "targets", "unseen", "models"}
+    assert list(result)[:4] == ["dataset", "targets", "unseen", "models"]
     assert set(result["models"]) == {"blend", "gru", "knn", "transitions", "popular"}
-    expected = {f"{metric}_at_{k}" for metric in ("recall", "mrr") for k in (1, 5, 10, 20)}
-    assert set(result["models"]["knn"]) == expected | {"coverage_at_20", "popularity_bias_at_20"}
+    expected = {f"{metric}_at_{k}" for metric in ("recall", "mrr", "ndcg") for k in (1, 5, 10, 20)}
+    looks = {f"{look}_at_20" for look in ("coverage", "popularity_bias", "gini", "novelty")}
+    assert set(result["models"]["knn"]) == expected | looks
+
+
+def test_targets_are_parted_by_position_length_and_popularity(release: Release) -> None:
+    """Each slice names its targets; one that has none is not there; the parts of one kind add up."""
+    result = evaluate(release, NextIndex(), held_out("1 2 4", "2 new", "1 5"))
+    counts = {kind: {part: one.targets for part, one in parts.items()} for kind, parts in result.slices.items()}
+    assert counts["position"] == {"2": 3, "3": 1}
+    assert counts["session length"] == {"2": 2, "3": 2}
+    assert counts["popularity"]["unseen"] == 1
+    assert sum(counts["popularity"].values()) == result.targets == 4
+    assert result.slices["position"]["3"].models["gru"] == {"recall_at_20": 1.0, "mrr_at_20": 0.5}
 
 
 def test_a_test_file_without_target_is_an_error(release: Release) -> None:

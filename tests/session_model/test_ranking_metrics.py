@@ -5,12 +5,17 @@ import pytest
 
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
-from session_model.ranking_metrics import RankingMetrics, target_rank
+from session_model.ranking_metrics import RankingMetrics, discounted_gain, gini, novelty, target_rank
 
 
 def ranking(*scores: float) -> Candidates:
     """Rank the items 1, 2, ... with `scores`."""
     return Candidates(np.arange(1, len(scores) + 1, dtype=np.int32), np.array(scores, np.float32))
+
+
+def metrics_over(n_items: int) -> RankingMetrics:
+    """Collect rankings of items that are all alike."""
+    return RankingMetrics(np.ones(n_items + 1, np.int64), np.full(n_items + 1, 0.5))
 
 
 def test_ties_rank_conservatively() -> None:
@@ -26,7 +31,7 @@ def test_an_item_outside_the_list_has_no_rank() -> None:
 
 def test_recall_and_reciprocal_rank_are_means_over_all_targets() -> None:
     """Ranks 1, 3 and a miss: Recall@1 is 1/3, Recall@5 2/3, MRR@5 (1 + 1/3) / 3."""
-    metrics = RankingMetrics(np.array([np.nan, 0.75, 0.5, 0.25]))
+    metrics = metrics_over(3)
     for target in (1, 3, 0):
         metrics.add(ranking(0.9, 0.5, 0.1), ItemIndex(target))
     result = metrics.result()
@@ -38,7 +43,7 @@ def test_recall_and_reciprocal_rank_are_means_over_all_targets() -> None:
 
 def test_a_rank_behind_the_cut_off_is_a_miss_there() -> None:
     """Rank 6 counts at 10, not at 5."""
-    metrics = RankingMetrics(np.full(9, 0.5))
+    metrics = metrics_over(8)
     metrics.add(ranking(*np.linspace(1, 0.1, 8).tolist()), ItemIndex(6))
     result = metrics.result()
     assert (result["recall_at_5"], result["recall_at_10"]) == (0.0, 1.0)
@@ -48,7 +53,7 @@ def test_a_rank_behind_the_cut_off_is_a_miss_there() -> None:
 def test_coverage_and_popularity_bias_look_at_the_first_twenty() -> None:
     """Twenty of forty items are shown, whatever the list's length; the bias is the mean percentile of those."""
     percentiles = np.concatenate([[np.nan], np.full(20, 0.9), np.full(20, 0.1)])
-    metrics = RankingMetrics(percentiles)
+    metrics = RankingMetrics(np.ones(41, np.int64), percentiles)
     metrics.add(ranking(*np.linspace(1, 0.1, 30).tolist()), ItemIndex(1))
     result = metrics.result()
     assert result["coverage_at_20"] == pytest.approx(0.5)
@@ -57,6 +62,23 @@ def test_coverage_and_popularity_bias_look_at_the_first_twenty() -> None:
 
 def test_no_recommendation_is_a_miss_and_shows_nothing() -> None:
     """An empty list counts as a target and covers nothing."""
-    metrics = RankingMetrics(np.full(3, 0.5))
+    metrics = metrics_over(2)
     metrics.add(Candidates.none(), ItemIndex(1))
     assert set(metrics.result().values()) == {0.0}
+
+
+def test_gain_falls_with_the_logarithm_of_the_rank() -> None:
+    """Rank 1 gains 1, rank 3 a half (1 / log2 4), a miss and a rank behind the cut-off nothing."""
+    ranks = np.array([1, 3, 0, 6], np.int32)
+    assert discounted_gain(ranks, 5) == pytest.approx([1.0, 0.5, 0.0, 0.0])
+
+
+def test_gini_is_zero_for_equals_and_nearly_one_for_a_single_item() -> None:
+    """Four items shown alike: 0. One of four shown: 3/4, the most that four items can have."""
+    assert gini(np.array([5, 5, 5, 5])) == pytest.approx(0.0)
+    assert gini(np.array([0, 0, 9, 0])) == pytest.approx(0.75)
+
+
+def test_novelty_is_the_mean_surprise_of_what_is_shown() -> None:
+    """An item with half of the clicks tells 1 bit, one with a quarter 2; shown once and twice: 5/3 bits."""
+    assert novelty(np.array([1, 2, 0]), np.array([2, 1, 1])) == pytest.approx(5 / 3)
