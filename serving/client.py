@@ -23,13 +23,13 @@ from serving.errors import (
     ServerBusyError,
 )
 from serving.protos import insession_predict_pb2 as pb
-from serving.settings import ServingSettings
+from serving.settings import ServingSettings, ServingTls
 from serving.tensors import SIGNATURE_NAME, FixedShape, decode_outputs, encode_inputs
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 
-_CHANNEL_OPTIONS: tuple[tuple[str, int], ...] = (
+_CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),  # gRPC's own 4 MiB is little for a large batch
     ("grpc.max_send_message_length", 64 * 1024 * 1024),
     ("grpc.enable_retries", 0),  # the deadline is too short for retries that nobody counts
@@ -108,11 +108,13 @@ class PredictClient:
 
     @cached_property
     def _channel(self) -> grpc.aio.Channel:
-        roots = self._settings.tls_root_certificates
-        if roots is None:
+        tls = self._settings.tls
+        if tls.ca_file is None:
             return grpc.aio.insecure_channel(self._settings.address, options=_CHANNEL_OPTIONS)
-        credentials = grpc.ssl_channel_credentials(root_certificates=roots.read_bytes())
-        return grpc.aio.secure_channel(self._settings.address, credentials, options=_CHANNEL_OPTIONS)
+        options = [*_CHANNEL_OPTIONS]
+        if tls.server_name is not None:
+            options.append(("grpc.ssl_target_name_override", tls.server_name))
+        return grpc.aio.secure_channel(self._settings.address, _credentials(tls), options=options)
 
     @cached_property
     def _predict(self) -> Any:
@@ -157,3 +159,9 @@ class PredictClient:
                 raise
             # Closing the channel cancels its calls; nobody cancelled the task that waits for one.
             raise ModelUnavailableError(f"{self._where}: the client was closed during {subject}") from error
+
+
+def _credentials(tls: ServingTls) -> grpc.ChannelCredentials:
+    files = (tls.ca_file, tls.key_file, tls.certificate_file)
+    root, key, chain = (None if file is None else file.read_bytes() for file in files)
+    return grpc.ssl_channel_credentials(root_certificates=root, private_key=key, certificate_chain=chain)

@@ -1,12 +1,43 @@
 """Settings of the serving tier, checked when they are made; a message names the key that is wrong."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.certificates import CertificateFiles
 from schemas.errors import UsageError
 from schemas.ids import ItemId
 
 MAX_BATCH_ROWS = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingTls:
+    """TLS of the connection to the model server, without which there is none; files are PEM.
+
+    ca_file: Certificates that vouch for the server; turns TLS on.
+    certificate_file: The client's own certificate and chain, where the server asks for one.
+    key_file: Private key of certificate_file, not encrypted; may be the same file.
+    server_name: Name that the server's certificate is for, where that is not the address's.
+    """
+
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse certificates and keys that cannot be used, and those that would stay without effect."""
+        if self.ca_file is not None:
+            CertificateFiles(
+                section="serving.tls",
+                ca_file=self.ca_file,
+                certificate_file=self.certificate_file,
+                key_file=self.key_file,
+            ).ssl_context()
+            return
+        for key in ("certificate_file", "key_file", "server_name"):
+            if getattr(self, key) is not None:
+                raise UsageError(f"serving.tls.{key} is set, but without serving.tls.ca_file there is no TLS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +47,6 @@ class ServingSettings:
     address: `host:port` of the model server's gRPC endpoint.
     model_name: Name of the model on the server, and of its folder below models_directory.
     models_directory: As the model server sees it; versions lie in `models_directory/model_name/<version>`.
-    tls_root_certificates: PEM file that vouches for the server; without one the connection has no TLS.
     status_timeout_seconds: Patience for the server's answer to which versions it has.
     release_poll_seconds: How often the worker looks for a newer release, on disk and on the server.
     min_budget_seconds: A row with less time left is not sent; so a late row is no failure of the server.
@@ -38,7 +68,6 @@ class ServingSettings:
     address: str = "127.0.0.1:8500"
     model_name: str = "session_gru"
     models_directory: Path = Path("models")
-    tls_root_certificates: Path | None = None
     status_timeout_seconds: float = 2.0
     release_poll_seconds: float = 2.0
     min_budget_seconds: float = 0.002
@@ -55,6 +84,7 @@ class ServingSettings:
     default_items: tuple[ItemId, ...] = ()
     default_list_interval_seconds: float = 60.0
     excluded_items: frozenset[ItemId] = frozenset()
+    tls: ServingTls = field(default_factory=ServingTls)
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
@@ -63,8 +93,6 @@ class ServingSettings:
             raise UsageError(f"serving.address: {self.address!r} is no host:port, like 127.0.0.1:8500")
         if not self.model_name or "/" in self.model_name:
             raise UsageError(f"serving.model_name: {self.model_name!r} is no name of a model")
-        if self.tls_root_certificates is not None and not self.tls_root_certificates.is_file():
-            raise UsageError(f"serving.tls_root_certificates: there is no file {self.tls_root_certificates}")
         for key in _ABOVE_ZERO:
             if not getattr(self, key) > 0:
                 raise UsageError(f"serving.{key} must be above 0, found {getattr(self, key)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from schemas.certificates import CertificateFiles
 from schemas.errors import UsageError
 from schemas.secret import Secret
 
@@ -13,7 +14,6 @@ Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 _TLS_KEYS: Final = ("ca_file", "certificate_file", "key_file", "key_password")
 _SASL_KEYS: Final = ("mechanism", "username", "password")
-_FILES: Final = ("ca_file", "certificate_file", "key_file")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,6 @@ class SecuritySettings:
         """Refuse what contradicts itself, and certificates and keys that cannot be used."""
         self._check_tls_keys()
         self._check_sasl_keys()
-        if (self.certificate_file is None) != (self.key_file is None):
-            raise UsageError(
-                "kafka.security.certificate_file and kafka.security.key_file go together: give both, or one file twice"
-            )
-        if self.key_password is not None and self.key_file is None:
-            raise UsageError("kafka.security.key_password is set without kafka.security.key_file")
         self.ssl_context()
 
     @property
@@ -85,30 +79,16 @@ class SecuritySettings:
         """
         if not self.uses_tls:
             return None
-        for key in _FILES:
-            file = getattr(self, key)
-            if file is not None and not file.is_file():
-                raise UsageError(f"kafka.security.{key}: there is no file {file}")
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"kafka.security.ca_file: {self.ca_file} holds no PEM certificate: {error}") from error
-        if self.certificate_file is not None:
-            self._load_certificate(context)
+        files = CertificateFiles(
+            section="kafka.security",
+            ca_file=self.ca_file,
+            certificate_file=self.certificate_file,
+            key_file=self.key_file,
+            key_password=self.key_password,
+        )
+        context = files.ssl_context()
         context.check_hostname = self.verify_hostname
         return context
-
-    def _load_certificate(self, context: ssl.SSLContext) -> None:
-        assert self.certificate_file is not None
-        try:
-            # An empty password fails on an encrypted key; None would make OpenSSL ask at the terminal.
-            context.load_cert_chain(self.certificate_file, self.key_file, _revealed(self.key_password) or "")
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                f"kafka.security.certificate_file {self.certificate_file} cannot be used with kafka.security.key_file "
-                f"{self.key_file}: they must be a PEM certificate and its key, and kafka.security.key_password that of "
-                f"the key where it is encrypted ({error})"
-            ) from error
 
     def _check_tls_keys(self) -> None:
         if self.uses_tls:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import trustme
 
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput
@@ -22,7 +24,7 @@ from serving.errors import (
     ServerBusyError,
 )
 from serving.protos import insession_predict_pb2 as pb
-from serving.settings import ServingSettings
+from serving.settings import ServingSettings, ServingTls
 from serving.tensors import FixedShape, to_array, to_proto
 
 V7 = ModelVersion(7)
@@ -252,35 +254,75 @@ async def test_cancelling_a_call_is_a_cancellation(client: PredictClient, server
         await call
 
 
-async def self_signed(directory: Path, name: str) -> tuple[Path, Path]:
-    """Make a key and a self-signed certificate for localhost."""
-    key, certificate = directory / f"{name}.key.pem", directory / f"{name}.certificate.pem"
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost "
-        f"-addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
+@dataclass(frozen=True)
+class Pki:
+    """A certificate authority in a folder: ca.pem, client.pem, and other-ca.pem that signed nothing."""
+
+    folder: Path
+    authority: trustme.CA
+
+    def tls(self, **changed: Any) -> ServingTls:
+        """Give the settings of a client that may come in, some of them changed."""
+        own = {"ca_file": "ca.pem", "certificate_file": "client.pem", "key_file": "client.pem"}
+        files = {key: self.folder / name for key, name in own.items()}
+        return ServingTls(**{**files, **changed})
+
+    def server_credentials(self, name: str) -> grpc.ServerCredentials:
+        """Make those of a server that is called `name` and asks for a client certificate."""
+        certificate = self.authority.issue_cert(name)
+        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        pair = (certificate.private_key_pem.bytes(), chain)
+        return grpc.ssl_server_credentials([pair], self.authority.cert_pem.bytes(), require_client_auth=True)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Make the authority and its files."""
+    made = Pki(tmp_path_factory.mktemp("pki"), trustme.CA())
+    made.authority.cert_pem.write_to_path(made.folder / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(made.folder / "other-ca.pem")
+    made.authority.issue_cert("worker@insession").private_key_and_cert_chain_pem.write_to_path(
+        made.folder / "client.pem"
     )
-    try:
-        process = await asyncio.create_subprocess_exec(*command.split(), stderr=asyncio.subprocess.DEVNULL)
-    except FileNotFoundError:
-        pytest.skip("needs openssl")
-    assert await process.wait() == 0
-    return key, certificate
+    return made
 
 
-async def test_tls_trusts_the_given_root_only(tmp_path: Path) -> None:
-    """With the server's root the call works; with another root, or without TLS, it does not."""
-    key, root = await self_signed(tmp_path, "server")
-    _, other_root = await self_signed(tmp_path, "other")
-    credentials = grpc.ssl_server_credentials([(key.read_bytes(), root.read_bytes())])
+@asynccontextmanager
+async def tls_server(pki: Pki, name: str) -> AsyncIterator[str]:
+    """Run a server whose certificate is for `name`, and give its address."""
     served = Server()
-    running = await served.start(lambda server: server.add_secure_port("127.0.0.1:0", credentials))
-    async with PredictClient(ServingSettings(address=served.address, tls_root_certificates=root)) as client:
-        assert len(await client.predict(V7, [row(1)], FAR)) == 1
-    for wrong in (other_root, None):
-        async with PredictClient(ServingSettings(address=served.address, tls_root_certificates=wrong)) as client:
-            with pytest.raises(ModelUnavailableError):
-                await client.predict(V7, [row(1)], FAR)
+    running = await served.start(lambda server: server.add_secure_port("127.0.0.1:0", pki.server_credentials(name)))
+    yield served.address
     await running.stop(None)
+
+
+@pytest.mark.parametrize(("server", "server_name"), [("localhost", None), ("models.internal", "models.internal")])
+async def test_tls_carries_predict_and_status(pki: Pki, server: str, server_name: str | None) -> None:
+    """With root and client certificate both calls work, under another name too where the settings give it."""
+    async with tls_server(pki, server) as address:
+        settings = ServingSettings(address=address, tls=pki.tls(server_name=server_name))
+        async with PredictClient(settings) as client:
+            assert len(await client.predict(V7, [row(1)], FAR)) == 1
+            assert await client.loaded_versions() == {V7}
+
+
+@pytest.mark.parametrize("wrong", ["root", "no-client-certificate", "name", "no-tls"])
+async def test_tls_lets_nothing_else_through(pki: Pki, wrong: str) -> None:
+    """Another root, no certificate of the client's own, another name, or no TLS: the server is not to be had."""
+    tls = {
+        "root": pki.tls(ca_file=pki.folder / "other-ca.pem"),
+        "no-client-certificate": pki.tls(certificate_file=None, key_file=None),
+        "name": pki.tls(server_name="models.internal"),
+        "no-tls": ServingTls(),
+    }[wrong]
+    async with (
+        tls_server(pki, "localhost") as address,
+        PredictClient(ServingSettings(address=address, tls=tls)) as client,
+    ):
+        with pytest.raises(ModelUnavailableError):
+            await client.predict(V7, [row(1)], FAR)
+        with pytest.raises(ModelUnavailableError):
+            await client.loaded_versions()
 
 
 async def test_a_call_carries_the_trace_of_its_rows(client: PredictClient, server: Server) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import UsageError
-from serving.settings import ServingSettings
+from serving.settings import ServingSettings, ServingTls
 
 
 def test_the_defaults_are_valid_and_loopback() -> None:
@@ -22,7 +22,6 @@ def test_the_defaults_are_valid_and_loopback() -> None:
         ("address", "localhost:65536"),
         ("model_name", ""),
         ("model_name", "a/b"),
-        ("tls_root_certificates", Path("does/not/exist.pem")),
         ("status_timeout_seconds", 0.0),
         ("status_timeout_seconds", float("nan")),
         ("release_poll_seconds", -1.0),
@@ -44,3 +43,17 @@ def test_a_wrong_value_is_refused_by_its_key(key: str, value: Any) -> None:
     """The message names the key that is wrong."""
     with pytest.raises(UsageError, match=rf"^serving\.{key}\b"):
         ServingSettings(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"ca_file": Path("none.pem")}, "ca_file: there is no file none.pem"),
+        ({"server_name": "models"}, "server_name is set, but without serving.tls.ca_file there is no TLS"),
+        ({"key_file": Path("k.pem")}, "key_file is set, but without"),
+    ],
+)
+def test_tls_that_cannot_work_is_refused_by_its_key(settings: dict[str, Any], message: str) -> None:
+    """Nothing that is set stays without effect in silence."""
+    with pytest.raises(UsageError, match=rf"^serving\.tls\.{message}"):
+        ServingTls(**settings)

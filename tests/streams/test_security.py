@@ -24,7 +24,6 @@ def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
     client = authority.issue_cert("client@insession")
     authority.cert_pem.write_to_path(folder / "ca.pem")
     client.private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
-    authority.issue_cert("other@insession").private_key_pem.write_to_path(folder / "other-key.pem")
     return folder
 
 
@@ -109,20 +108,6 @@ def test_a_contradiction_names_the_key(settings: dict[str, Any], message: str) -
     with pytest.raises(UsageError, match=rf"^kafka\.security\.{message}") as caught:
         SecuritySettings(**settings)
     assert PASSWORD not in str(caught.value)
-
-
-def test_a_file_without_a_certificate_is_named(tmp_path: Path) -> None:
-    """What is no PEM is found before anything connects."""
-    file = tmp_path / "ca.pem"
-    file.write_text("no certificate")
-    with pytest.raises(UsageError, match=r"kafka\.security\.ca_file: .*ca\.pem holds no PEM certificate"):
-        SecuritySettings(protocol="ssl", ca_file=file)
-
-
-def test_a_key_of_another_certificate_is_named(pem: Path) -> None:
-    """Certificate and key are held against each other before anything connects."""
-    with pytest.raises(UsageError, match=r"client\.pem cannot be used with kafka\.security\.key_file .*other-key\.pem"):
-        SecuritySettings(protocol="ssl", certificate_file=pem / "client.pem", key_file=pem / "other-key.pem")
 
 
 def test_no_secret_is_in_the_representation() -> None:
