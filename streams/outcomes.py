@@ -67,20 +67,22 @@ class Outcomes:
         """
         if advance.state is None or advance.is_replay:
             return advance
-        state = structs.replace(advance.state, last_answer=_latest_answer(advance.state, shown), last_outcome=None)
-        action = ACTIONS.get(event.event_type)
-        if advance.status != "answered" or action is None or event.item_id is None:
-            return replace(advance, state=state)
-        outcome = self._outcome(state, event.item_id, action, event_time_ms(state, event))
-        if outcome is not None and outcome.position is not None and action == "click":
-            through = ClickThrough(outcome.answer, event.item_id, outcome.position)
-            state = structs.replace(state, click_throughs=self._with(state.click_throughs, through))
-        return replace(advance, state=structs.replace(state, last_outcome=outcome), outcome=outcome)
+        state, throughs, outcome = advance.state, advance.state.click_throughs, None
+        last = _latest_answer(state, shown)
+        if advance.status == "answered" and event.item_id is not None:
+            outcome = self._outcome(state, last, event, event.item_id)
+            if outcome is not None and outcome.position is not None and event.event_type == "view":
+                throughs = self._with(throughs, ClickThrough(outcome.answer, event.item_id, outcome.position))
+        state = structs.replace(state, last_answer=last, click_throughs=throughs, last_outcome=outcome)
+        return replace(advance, state=state, outcome=outcome)
 
-    def _outcome(self, state: VisitorState, item_id: ItemId, action: Action, time_ms: int) -> Outcome | None:
-        assert state.session is not None
-        session_id, last = state.session.session_id, state.last_answer
-        if action != "click":
+    def _outcome(
+        self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, item_id: ItemId
+    ) -> Outcome | None:
+        if event.event_type not in ACTIONS or state.session is None:
+            return None
+        session_id, time_ms = state.session.session_id, event_time_ms(state, event)
+        if event.event_type != "view":
             for through in state.click_throughs:
                 if through.item_id == item_id and self._is_open(through.answer, time_ms):
                     return Outcome(through.answer, session_id, through.position, time_ms - through.answer.time_ms)
