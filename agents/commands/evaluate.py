@@ -8,31 +8,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agents.evaluation_report import headline, markdown, page, terminal_tables
 from schemas.errors import InsessionError
 from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
-from session_model.evaluation import FIRST_TARGET, Evaluation, HeldOut, Protocol, Unseen, evaluate
+from session_model.evaluation import FIRST_TARGET, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import evaluate_intent
 from session_model.intent_metrics import IntentQuality
 from session_model.release import load_release, newest_release
 
-_COLUMNS = {
-    "R@1": "recall_at_1",
-    "R@5": "recall_at_5",
-    "R@10": "recall_at_10",
-    "R@20": "recall_at_20",
-    "MRR@20": "mrr_at_20",
-    "cover@20": "coverage_at_20",
-    "pop@20": "popularity_bias_at_20",
-}
-_LEGEND = "R recall, MRR mean reciprocal rank, cover share of the catalogue shown, pop mean popularity percentile"
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
     epilog="""\b
 Example:
-  insession evaluate models test.tsv --format session-rec --json evaluation.json
+  insession evaluate models test.tsv --format session-rec --json evaluation.json --html evaluation.html
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -53,9 +45,19 @@ Example:
     metavar="N",
     help="Position in the session of the first item to predict.",
 )
-@click.option("--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result here too.")
-def command(
-    directory: Path, test: Path, data_format: DataFormat, unseen: Unseen, first_target: int, json_path: Path | None
+@click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
+@click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
+@click.option("--html", "html_path", type=_FILE, help="Write a page with tables and plots there.")
+def command(  # noqa: PLR0913 - one parameter an option
+    *,
+    directory: Path,
+    test: Path,
+    data_format: DataFormat,
+    unseen: Unseen,
+    first_target: int,
+    json_path: Path | None,
+    markdown_path: Path | None,
+    html_path: Path | None,
 ) -> None:
     """Score a release on the sessions of TEST: blend, GRU, kNN and two baselines side by side.
 
@@ -73,10 +75,15 @@ def command(
             )
         if json_path is not None:
             json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+        if markdown_path is not None:
+            markdown_path.write_text(markdown(result))
+        if html_path is not None:
+            html_path.write_text(page(result))
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
-    click.echo(f"{release.directory} on {result.dataset}: {result.targets} targets, unseen: {result.unseen}")
-    Console().print(_table(result))
+    click.echo(f"{release.directory} on {headline(result)}")
+    for table in terminal_tables(result):
+        Console().print(table)
     if release.parts.intent is not None:
         Console().print(_intent_table(evaluate_intent(release.parts.intent, held_out.sessions)))
 
@@ -89,15 +96,6 @@ def _progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-
-
-def _table(result: Evaluation) -> Table:
-    table = Table("model", caption=_LEGEND)
-    for heading in _COLUMNS:
-        table.add_column(heading, justify="right")
-    for name, metrics in result.models.items():
-        table.add_row(name, *(f"{metrics[metric]:.4f}" for metric in _COLUMNS.values()))
-    return table
 
 
 def _intent_table(qualities: dict[str, IntentQuality]) -> Table | str:

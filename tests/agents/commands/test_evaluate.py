@@ -84,17 +84,27 @@ def test_the_table_and_the_json_agree(models: Path, test_file: Path, tmp_path: P
     result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
     written = json.loads(output.read_text())
     assert result.exit_code == 0
-    assert "2 targets, unseen: miss" in result.output
+    assert "2 targets in 2 sessions, unseen items count as misses" in result.output
     assert (written["dataset"], written["targets"], written["unseen"]) == ("test.txt", 2, "miss")
     assert written["models"]["gru"]["recall_at_20"] == 0.5
     assert [name in result.output for name in written["models"]] == [True] * 5
+
+
+def test_the_same_goes_into_markdown_and_a_page(models: Path, test_file: Path, tmp_path: Path) -> None:
+    """Both files hold every model and the slices."""
+    outputs = [tmp_path / "evaluation.md", tmp_path / "evaluation.html"]
+    arguments = [str(models), str(test_file), "--format", "sequences"]
+    arguments += ["--markdown", str(outputs[0]), "--html", str(outputs[1])]
+    CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+    for text in (output.read_text() for output in outputs):
+        assert all(name in text for name in ("transitions", "popularity", "session length", "unseen"))
 
 
 def test_unseen_targets_can_be_dropped(models: Path, test_file: Path) -> None:
     """Then one target is left."""
     arguments = [str(models), str(test_file), "--format", "sequences", "--unseen", "drop"]
     result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
-    assert "1 targets, unseen: drop" in result.output
+    assert "1 targets in 1 sessions, clicks of unseen items dropped" in result.output
 
 
 def test_a_directory_without_release_says_how_to_make_one(tmp_path: Path, test_file: Path) -> None:
