@@ -111,7 +111,8 @@ def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
         "for": burn.wait,
         "labels": {"severity": burn.severity, "window": burn.long},
         "annotations": {
-            "summary": f"The error budget of {objective.name} is spent more than {burn.factor:g} times as fast as allowed.",
+            "summary": f"The error budget of {objective.name} is spent more than {burn.factor:g} times as fast as "
+            "allowed.",
             "description": f"Objective: {objective.promise}. Over {burn.long}, {{{{ $value | humanizePercentage }}}} "
             "were not.",
             "runbook_url": f"{RUNBOOK}#{objective.alert.lower()}",

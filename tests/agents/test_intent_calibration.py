@@ -31,15 +31,24 @@ def books() -> Books:
     return Books()
 
 
-def test_a_purchase_settles_the_signals_before_it(books: Books) -> None:
-    """Every signal before the purchase was right; the one after it waits for the next."""
+def test_a_purchase_counts_for_the_signals_before_it(books: Books) -> None:
+    """Every signal before the purchase was right, the one after it was not; all are counted at the session's end."""
     for probability in (0.3, 0.35):
         books.calibration.told(ANN, SESSION, probability)
     books.calibration.purchased(ANN, SESSION)
     books.calibration.told(ANN, SESSION, 0.25)
-    assert books.counted("0.4") == (2, pytest.approx(0.65), 2)
+    assert books.counted("0.4") == (0, 0, 0)
     books.calibration.ended(ANN, SESSION)
     assert books.counted("0.4") == (3, pytest.approx(0.9), 2)
+
+
+def test_a_purchase_of_another_session_is_none_of_this_one(books: Books) -> None:
+    """A purchase counts for its own session only, and may come before any signal."""
+    books.calibration.purchased(ANN, SESSION)
+    books.calibration.told(ANN, SESSION, 0.3)
+    books.calibration.purchased(ANN, SessionId("s2"))
+    books.calibration.ended(ANN, SESSION)
+    assert books.counted("0.4") == (1, pytest.approx(0.3), 0)
 
 
 def test_the_end_of_another_session_settles_nothing(books: Books) -> None:

@@ -52,6 +52,11 @@ class WorkerProcess:
             )
         self._watchdog = watchdog.kill_with_parent(self._process.pid)
 
+    @property
+    def address(self) -> str:
+        """Where its pages are, as host:port."""
+        return f"127.0.0.1:{self._port}"
+
     def page(self, path: str) -> Page:
         """Ask for a page."""
         try:

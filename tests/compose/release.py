@@ -1,0 +1,54 @@
+"""A release that nobody trained: as good as any where only the way of an answer counts."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from schemas.ids import ItemId, ModelVersion
+from session_model.blend import BlendWeights
+from session_model.intent import IntentModel
+from session_model.knn import SessionKnn
+from session_model.popularity import Popularity
+from session_model.prefix_features import FEATURE_NAMES
+from session_model.release import MODEL_NAME, Parts, ReleaseFacts, write_parts
+from session_model.transitions import Transitions
+from session_model.vocabulary import Vocabulary
+
+SESSION_LENGTH = 4
+CANDIDATES = 50
+
+
+def write_untrained(models: Path, item_ids: Sequence[ItemId]) -> None:
+    """Write version 1 of a release of `item_ids`, fitted on random sessions of them."""
+    from session_model.export import ServableParts, export_servable
+    from session_model.gru import GruSettings, SessionGru
+
+    n_items, n_features = len(item_ids), len(FEATURE_NAMES)
+    items = np.random.default_rng(1).integers(1, n_items + 1, 50 * SESSION_LENGTH, dtype=np.int32)
+    starts = np.arange(0, len(items) + 1, SESSION_LENGTH)
+    intent = IntentModel(FEATURE_NAMES, (0.0,) * n_features, (1.0,) * n_features, (0.0,) * n_features, -2.0)
+    parts = Parts(
+        vocabulary=Vocabulary(list(item_ids)),
+        knn=SessionKnn.fit(starts, items, n_items),
+        transitions=Transitions.fit(starts, items, n_items),
+        popularity=Popularity.fit(items, n_items),
+        blend_weights=BlendWeights(0.4, 0.1),
+        intent=intent,
+    )
+    settings = GruSettings(units=8, dimension=6, max_length=10)
+    facts = ReleaseFacts(
+        version=ModelVersion(1),
+        created_at=datetime.now(UTC),
+        code_version="0",
+        training_data_sha256="0" * 64,
+        max_length=settings.max_length,
+        candidate_count=CANDIDATES,
+        input_event_types=("view", "cart", "purchase"),
+        metrics={},
+    )
+    release = models / MODEL_NAME / "1"
+    release.mkdir(parents=True)
+    export_servable(ServableParts(SessionGru(n_items, settings, seed=1), intent, n_features, CANDIDATES), release)
+    write_parts(release, parts, facts)

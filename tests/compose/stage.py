@@ -1,0 +1,92 @@
+"""A worker that answers the generated shop's clicks, and a Prometheus that watches it."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from agents.demo.feeder import Backlog, Feeder, embedded_producer
+from agents.demo.processes import free_port
+from agents.demo.source import Source
+from schemas import wire
+from schemas.events import ClickEvent
+from schemas.ids import VisitorId
+from serving.embedded.options import ServerOptions
+from serving.embedded_process import EmbeddedServer
+from streams.embedded_broker import PARTITIONS, EmbeddedBrokerProcess
+from streams.topics import Topic
+from tests.compose.prometheus import Prometheus
+from tests.kafka.worker_process import WorkerProcess
+
+SETTINGS: Final = {
+    "INSESSION_KAFKA__IS_MOCK_BROKER": "true",
+    "INSESSION_KAFKA__SESSION_TIMEOUT": "6",  # a join waits one on the mock broker
+    "INSESSION_KAFKA__REBALANCE_TIMEOUT": "6",
+    "INSESSION_KAFKA__SEND_TIMEOUT": "5",
+}
+UNUSABLE: Final = ((b"v1", b"no JSON"), (b"v1", b"{}"), (b"v1", b'{"visitor_id": "v2", "event_type": "view"}'))
+"""Keys and values of records that are dead-lettered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is played: a release, the shop's clicks at `speed` times its own clock, the worker's further settings."""
+
+    models: Path
+    source: Source
+    speed: float
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs, and since when (Unix seconds)."""
+
+    prometheus: Prometheus
+    worker: WorkerProcess
+    began: float
+
+
+@contextmanager
+def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
+    """Run everything until the end of the block; program: the Prometheus."""
+    with ExitStack() as stack:
+        broker = stack.enter_context(EmbeddedBrokerProcess())
+        _prepare(broker.address, plan.source)
+        options = ServerOptions(models=plan.models, port=0, poll_seconds=0.5)
+        server = stack.enter_context(EmbeddedServer(options, log_path=folder / "server.log"))
+        given = {"brokers": broker.address, "serving": server.address, "models": str(plan.models)}
+        given |= {"partitions": str(PARTITIONS), "replication": "1"}
+        worker = WorkerProcess(given, {**SETTINGS, **plan.settings}, folder / "state")
+        stack.callback(worker.close)
+        targets = {"insession": worker.address, "tensorflow-serving": f"127.0.0.1:{free_port()}"}
+        prometheus = stack.enter_context(Prometheus(program, folder / "prometheus", targets))
+        worker.wait_until_ready()
+        feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=plan.speed, seconds=math.inf)
+        stack.callback(feeder.stop)
+        feeder.start(plan.source.events(), lambda: Backlog(feeder.n_sent, None))
+        yield Stage(prometheus, worker, time.time())
+
+
+def _prepare(brokers: str, source: Source) -> None:
+    """Let every topic exist, describe the items, write what cannot be used, and let one shopper buy and leave."""
+    producer = embedded_producer(brokers)
+    for topic in Topic:
+        producer.list_topics(topic, timeout=10)
+    for item in source.catalog:
+        producer.produce(Topic.CATALOG, key=item.item_id.encode(), value=wire.encode(item))
+    for key, value in UNUSABLE:
+        producer.produce(Topic.CLICKSTREAM, key=key, value=value)
+    for event_type in ("view", "view", "purchase", "session_end"):
+        click = ClickEvent(
+            visitor_id=VisitorId("buyer"),
+            event_type=event_type,
+            event_time=datetime.now(UTC),
+            item_id=None if event_type == "session_end" else source.catalog[0].item_id,
+        )
+        producer.produce(Topic.CLICKSTREAM, key=b"buyer", value=wire.encode(click))
+    assert producer.flush(10) == 0

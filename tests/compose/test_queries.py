@@ -1,0 +1,73 @@
+"""Every expression of every panel and rule, asked of a Prometheus that watches a worker under load."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from agents.demo.source import ShopOptions, shop_source
+from compose.grafana.build import DASHBOARDS
+from session_model.generated_shop.settings import ShopSettings
+from tests.compose.prometheus import Prometheus, require_tool
+from tests.compose.release import write_untrained
+from tests.compose.rules import Rule, rules
+from tests.compose.stage import UNUSABLE, Plan, staged
+
+pytestmark = pytest.mark.slow
+
+SPEED = 20.0
+VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "10s"}
+INDEPENDENT_OF_SPEED = {
+    "WorkerDown",
+    "NoInput",
+    "RebalanceStorm",
+    "ReleaseRejected",
+    "ReleaseTooOld",
+    "CatalogIncomplete",
+    "CatalogStale",
+    "HitRateFell",
+    "IntentMiscalibrated",
+}
+PANEL_QUERIES = [
+    pytest.param(query.expr, id=f"{page.uid}: {panel.title}: {query.legend}")
+    for page in DASHBOARDS
+    for panel in page.panels
+    for query in panel.queries
+]
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
+    """Let a Prometheus watch a worker that answers the generated shop's clicks."""
+    program = require_tool("prometheus")
+    folder = tmp_path_factory.mktemp("stage")
+    source = shop_source(ShopOptions(settings=ShopSettings(n_items=200)), with_training=False)
+    write_untrained(folder / "models", [item.item_id for item in source.catalog])
+    with staged(program, folder, Plan(models=folder / "models", source=source, speed=SPEED)) as stage:
+        yield stage.prometheus
+
+
+@pytest.mark.parametrize("expr", PANEL_QUERIES)
+def test_every_panel_shows_something(prometheus: Prometheus, expr: str) -> None:
+    """Each query soon gives at least one series with a number."""
+    for variable, value in VARIABLES.items():
+        expr = expr.replace(variable, value)
+    prometheus.wait_for(expr)
+
+
+@pytest.mark.parametrize("rule", [pytest.param(rule, id=f"{rule.name}: {rule.expr[:40]}") for rule in rules()])
+def test_every_rule_looks_at_series_that_exist(prometheus: Prometheus, rule: Rule) -> None:
+    """With its comparisons as 0 or 1, each rule gives a number: what it waits for is counted before it happens."""
+    prometheus.wait_for(rule.always)
+
+
+def test_a_healthy_worker_alerts_nobody(prometheus: Prometheus) -> None:
+    """None of the alerts that a slow machine cannot cause is on its way; that of a server without metrics is."""
+    names = {series.labels["alertname"] for series in prometheus.query("ALERTS")}
+    assert not names & INDEPENDENT_OF_SPEED
+    assert "ModelServerDown" in names
+
+
+def test_what_cannot_be_used_is_counted(prometheus: Prometheus) -> None:
+    """The scraped numbers are the worker's: as many dead letters as unusable records were written."""
+    (letters,) = prometheus.query("sum(insession_dead_letters_total)")
+    assert letters.values[0][1] == len(UNUSABLE)
