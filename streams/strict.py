@@ -203,25 +203,37 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
             self._delivery.resyncs.labels(where="actor").inc()
             await self._fetch_again(tp, lost, found=None)
 
-    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit what is acknowledged, let Faust wait for the rest, then forget what was expected.
+    async def commit(self, *args: Any, **kwargs: Any) -> bool:
+        """Commit all that is acknowledged now; Faust's own leaves out what came after a commit that is under way."""
+        await self.maybe_wait_for_commit_to_finish()
+        return await super().commit(*args, **kwargs)  # type: ignore[no-any-return]
 
-        Faust forgets its books before it waits and commits for the last time; ours outlive that, so that the next owner
-        replays less.
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Let Faust wait for what is in flight and commit for the last time, then forget what was expected.
+
+        Faust forgets its books before that; ours outlive it, so that the next owner replays nothing that was
+        acknowledged.
         """
-        await self.commit()
+        for tp in revoked & self._partitions.keys():
+            self._book(tp)
         await super().on_partitions_revoked(revoked)
         for tp in revoked:
             self._partitions.pop(tp, None)
 
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        return (tp for tp in self._partitions if topics is None or tp in topics or tp.topic in topics)
+
     def _new_offset(self, tp: TP) -> int | None:
+        partition = self._book(tp)
+        return None if partition is None else partition.committable()
+
+    def _book(self, tp: TP) -> PartitionOffsets | None:
         partition = self._partitions.get(tp)
-        if partition is None:
-            return None
-        partition.book(self._committed_offset[tp], self._acked_index[tp])
-        self._acked_index[tp] = set(partition.acked)
-        self._acked[tp] = sorted(partition.acked)
-        return partition.committable()
+        if partition is not None:
+            partition.book(self._committed_offset[tp], self._acked_index[tp])
+            self._acked_index[tp] = set(partition.acked)
+            self._acked[tp] = sorted(partition.acked)
+        return partition
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Book no gap on a jump, as Faust does: `fetched` books it when a fresh fetch has confirmed it."""

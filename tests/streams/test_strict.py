@@ -287,6 +287,9 @@ class FakeConsumer:
         self._acked: dict[TP, list[int]] = defaultdict(list)
         self._acked_index: dict[TP, set[int]] = defaultdict(set)
         self._gap: dict[TP, set[int]] = defaultdict(set)
+        self._commit_fut: asyncio.Future[None] | None = None
+        self.flushed = asyncio.Event()
+        self.flushed.set()
 
     def assignment(self) -> set[TP]:
         """Name the partitions that have an entry in `commits`."""
@@ -315,12 +318,28 @@ class FakeConsumer:
         """Give the ends."""
         return {tp: self.ends[tp] for tp in partitions}
 
-    async def commit(self) -> None:
-        """Commit what may be committed of the partitions with pending acks."""
-        for tp in list(self._acked):
-            offset = self._new_offset(tp)  # type: ignore[attr-defined]
-            if offset is not None:
-                self.commits[tp] = self._committed_offset[tp] = offset
+    async def commit(self) -> bool:
+        """Commit what is pending, once all that was sent is flushed; where a commit is under way, only wait for it."""
+        if await self.maybe_wait_for_commit_to_finish():
+            return False
+        self._commit_fut = asyncio.get_running_loop().create_future()
+        pending = {tp: self._new_offset(tp) for tp in list(self._filter_tps_with_pending_acks())}  # type: ignore[attr-defined]
+        await self.flushed.wait()
+        self.commits.update({tp: offset for tp, offset in pending.items() if offset is not None})
+        self._committed_offset.update(self.commits)
+        self._commit_fut.set_result(None)
+        self._commit_fut = None
+        return True
+
+    async def maybe_wait_for_commit_to_finish(self) -> bool:
+        """Wait for a commit that is under way; True where there was one."""
+        if self._commit_fut is None:
+            return False
+        await self._commit_fut
+        return True
+
+    def _filter_tps_with_pending_acks(self) -> list[TP]:
+        return list(self._acked)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget the books, wait for what is in flight, and commit for the last time, as Faust does."""
@@ -530,6 +549,48 @@ async def test_revocation_commits_what_is_acknowledged_until_the_last_moment(con
     await consumer.on_partitions_revoked({CLICKS})
     assert consumer.commits[CLICKS] == 43
     assert consumer.next_offset(CLICKS) is None
+
+
+async def test_revocation_commits_what_was_acknowledged_during_a_commit(consumer: Consumer) -> None:
+    """A commit that the timer has begun does not stand for the last one, which nothing acknowledged may miss."""
+    consumer.commits[CLICKS] = 40
+    await consumer.perform_seek()
+    await consumer.offsets(40, 41, 42, 43)
+    consumer.ack(CLICKS, 40)
+    consumer.flushed.clear()
+    timer = asyncio.ensure_future(consumer.commit())
+    await asyncio.sleep(0)
+    consumer.ack(CLICKS, 41, 42)
+    revocation = asyncio.ensure_future(consumer.on_partitions_revoked({CLICKS}))
+    await asyncio.sleep(0)
+    consumer.flushed.set()
+    await asyncio.gather(timer, revocation)
+    assert consumer.commits[CLICKS] == 43
+
+
+async def test_a_commit_takes_in_what_came_after_one_that_is_under_way(consumer: Consumer) -> None:
+    """So the last one of a stop misses nothing."""
+    consumer.commits[CLICKS] = 40
+    await consumer.perform_seek()
+    await consumer.offsets(40, 41)
+    consumer.ack(CLICKS, 40)
+    consumer.flushed.clear()
+    timer = asyncio.ensure_future(consumer.commit())
+    await asyncio.sleep(0)
+    consumer.ack(CLICKS, 41)
+    last = asyncio.ensure_future(consumer.commit())
+    await asyncio.sleep(0)
+    consumer.flushed.set()
+    await asyncio.gather(timer, last)
+    assert consumer.commits[CLICKS] == 42
+
+
+async def test_only_the_partitions_of_a_topic_are_committed_where_it_is_named(consumer: Consumer) -> None:
+    """Topics and partitions may be named, as Faust allows; without, all are meant."""
+    await consumer.perform_seek()
+    for named in (None, {"clicks"}, {CLICKS}):
+        assert list(consumer._filter_tps_with_pending_acks(named)) == [CLICKS]
+    assert list(consumer._filter_tps_with_pending_acks({"other"})) == []
 
 
 async def test_last_record_lost_on_the_way_is_fetched_again(consumer: Consumer) -> None:
