@@ -186,4 +186,9 @@ def warnings_of(settings: Settings) -> list[str]:
             "clickstream.pseudonym_secret is the published default, so pseudonyms can be guessed: set it alike on all "
             "workers (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET, or ..._SECRET_FILE)"
         )
+    security = settings.kafka.security
+    if security.mechanism == "PLAIN" and not security.uses_tls:
+        found.append(
+            "kafka.security.mechanism PLAIN sends the password as it is: make kafka.security.protocol sasl_ssl"
+        )
     return found

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import structlog
 
-from agents.settings import DEMO_SECRET, Settings, load_settings, report_settings
+from agents.settings import DEMO_SECRET, Settings, load_settings, report_settings, warnings_of
 from schemas.errors import UsageError
+from schemas.secret import MASK
 
 
 def settings_of(
@@ -198,3 +199,30 @@ def test_waiting_for_the_catalog_is_no_stall() -> None:
         load_settings(overrides, environment={})
     overrides["kafka"]["stall_timeout"] = "151s"
     assert load_settings(overrides, environment={}).catalog.start_timeout == timedelta(seconds=150)
+
+
+def test_no_secret_is_in_report_representation_or_text() -> None:
+    """Whatever is printed of the settings, every secret in them is a mask."""
+    secret = "geheim-4711-geheim"  # noqa: S105 - looked for where it must not be
+    environment = {
+        "INSESSION_KAFKA__SECURITY__PROTOCOL": "sasl_plaintext",
+        "INSESSION_KAFKA__SECURITY__MECHANISM": "SCRAM-SHA-256",
+        "INSESSION_KAFKA__SECURITY__USERNAME": "u",
+        "INSESSION_KAFKA__SECURITY__PASSWORD": secret,
+        "INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": secret,
+        "INSESSION_LIVE__TOKEN": secret,
+    }
+    settings = load_settings(environment=environment)
+    with structlog.testing.capture_logs() as logged:
+        report_settings(settings)
+    assert secret not in f"{logged} {settings} {settings!r}"
+    sections = {entry["section"]: entry["values"] for entry in logged if entry["event"] == "settings"}
+    assert sections["kafka.security"]["password"] == sections["live"]["token"] == MASK
+
+
+@pytest.mark.parametrize(("protocol", "is_warned"), [("sasl_plaintext", True), ("sasl_ssl", False)])
+def test_a_password_in_the_clear_is_warned_of(protocol: str, *, is_warned: bool) -> None:
+    """It is allowed, for a network that is trusted."""
+    security = {"protocol": protocol, "mechanism": "PLAIN", "username": "u", "password": "p"}
+    warned = warnings_of(load_settings({"kafka": {"security": security}}, environment={}))
+    assert any("sends the password as it is" in warning for warning in warned) is is_warned
