@@ -19,7 +19,7 @@ from streams.dead_letters import HEADER_PREFIX
 from streams.embedded_broker import PARTITIONS
 from streams.topics import Topic
 
-OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.DEAD_LETTERS)
+OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES, Topic.DEAD_LETTERS)
 SNAPSHOT_SECONDS: Final = 0.25
 _BATCH: Final = 500
 _WAIT_SECONDS: Final = 0.005
@@ -124,6 +124,9 @@ class Reader:
             if known := board.knows(place):
                 board.dead_lettered(place)
             return known
+        if message.topic() == Topic.OUTCOMES:
+            board.followed(wire.decode_recommendation_outcome(message.value()))
+            return True
         if message.topic() == Topic.INTENT_SIGNALS:
             signal = wire.decode_intent_signal(message.value())
             if known := board.knows(Place.of(signal.id)):

@@ -10,9 +10,10 @@ import numpy as np
 from agents.demo.hit_rate import HitRates, NextClickScore, PopularItems
 from agents.demo.intent_score import IntentReport, IntentScore
 from agents.demo.ledger import Ledger
+from agents.demo.outcome_score import LiveRates, OutcomeScore
 from agents.demo.spotlight import ShownSession, Spotlight
 from schemas.events import ClickEvent
-from schemas.records import IntentSignal, RecommendationSet
+from schemas.records import IntentSignal, RecommendationOutcome, RecommendationSet
 from session_model.generated_shop.truth import Truth
 
 
@@ -55,6 +56,7 @@ class Report:
     records: records on the recommendations topic, by status, repeated ones left out.
     lost: inputs without a record; before the end, those in flight.
     fallback_reasons: why answers came from a lower tier than the model.
+    live: as the outcomes topic tells it, whatever the tier.
     latency_seconds: from the input record's timestamp until this process has the answer.
     intent: None without truth or without calibrated signals.
     """
@@ -67,6 +69,7 @@ class Report:
     answers_by_tier: dict[str, int]
     fallback_reasons: dict[str, int]
     hit_rate_at_20: HitRates
+    live: LiveRates
     latency_seconds: Percentiles
     events_per_second: float
     intent: IntentReport | None
@@ -79,6 +82,7 @@ class Scoreboard:
         self.ledger = Ledger()
         self._next_click = NextClickScore(popular, scored_from_ms)
         self._intent = IntentScore()
+        self._live = OutcomeScore()
         self._spotlight = Spotlight()
         self._waiting: dict[Place, SentInput] = {}
         self._outcomes: dict[Place, bool] = {}
@@ -134,6 +138,10 @@ class Scoreboard:
         if outcome is not None and signal.purchase_probability is not None:
             self._intent.add(signal.purchase_probability, purchase_followed=outcome)
 
+    def followed(self, outcome: RecommendationOutcome) -> None:
+        """Take in what a shopper did after an answer."""
+        self._live.add(outcome)
+
     def dead_lettered(self, place: Place) -> None:
         """Take in a dead letter of the input at `place`."""
         if self.ledger.recorded(*place):
@@ -157,6 +165,7 @@ class Scoreboard:
             answers_by_tier=dict(self._tiers),
             fallback_reasons=dict(self._reasons),
             hit_rate_at_20=self._next_click.rates(),
+            live=self._live.rates(),
             latency_seconds=_percentiles(self._latencies_ms),
             events_per_second=self.ledger.with_record / seconds if seconds else 0.0,
             intent=self._intent.report(),

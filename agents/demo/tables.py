@@ -13,7 +13,7 @@ def report_table(report: Report, title: str) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, expand=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    latency, rates = report.latency_seconds, report.hit_rate_at_20
+    latency, rates, live = report.latency_seconds, report.hit_rate_at_20, report.live
     table.add_row("events in", f"{report.events_in:,} ({report.events_per_second:,.0f} a second)")
     table.add_row("records", _counts(report.records) + f", dead letters {report.dead_lettered:,}")
     table.add_row("without a record, ids twice", f"{report.lost:,}, {report.duplicate_ids:,}")
@@ -26,6 +26,10 @@ def report_table(report: Report, title: str) -> Table:
     table.add_row(
         "next click in the 20",
         f"{percent(rates.model)}, most popular {percent(rates.popular)} ({rates.targets:,} answers with a next click)",
+    )
+    mrr = "-" if live.mrr is None else f"{live.mrr:.3f}"
+    table.add_row(
+        "as the outcomes tell", f"{percent(live.hit_rate)}, MRR {mrr} ({live.clicks:,} clicks after an answer)"
     )
     table.add_row("purchase later?", _intent(report.intent))
     return table

@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 from agents.demo.scoreboard import Place, SentInput
 from schemas.events import ClickEvent, EventType
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
-from schemas.records import IntentSignal, RecommendationSet, RecommendedItem, Status, Tier
+from schemas.records import (
+    Action,
+    IntentSignal,
+    RecommendationOutcome,
+    RecommendationSet,
+    RecommendedItem,
+    Status,
+    Tier,
+)
 from session_model.generated_shop.truth import Truth
 
 FIRST = Place(0, 0)
@@ -58,6 +66,23 @@ def signal(probability: float | None, place: Place = FIRST) -> IntentSignal:
         purchase_status="unavailable" if probability is None else "calibrated",
         purchase_probability=probability,
         pattern="browsing",
+    )
+
+
+def outcome(record_id: str, position: int | None, action: Action = "click") -> RecommendationOutcome:
+    """Make an outcome."""
+    return RecommendationOutcome(
+        id=record_id,
+        recommendation_id="clickstream-0-0",
+        visitor_id=VisitorId("v"),
+        session_id=SessionId("s"),
+        event_id=EventId("e"),
+        event_time=_TIME,
+        action=action,
+        item_id=ItemId("a"),
+        position=position,
+        tier="model",
+        delay_ms=1,
     )
 
 

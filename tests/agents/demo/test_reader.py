@@ -18,7 +18,7 @@ from schemas.validation import Rejection
 from streams.dead_letters import InputRecord, dead_letter
 from streams.embedded_broker import EmbeddedBroker
 from streams.topics import Topic
-from tests.agents.demo.builders import answer, sent, signal
+from tests.agents.demo.builders import answer, outcome, sent, signal
 
 PATIENCE_SECONDS = 20
 
@@ -52,6 +52,7 @@ def test_answers_signals_and_dead_letters_find_their_inputs(producer: tuple[Prod
     value = wire.encode(answer("x"))
     client.produce(Topic.RECOMMENDATIONS, value=value, partition=0)
     client.produce(Topic.INTENT_SIGNALS, value=wire.encode(signal(0.5)), partition=0)
+    client.produce(Topic.OUTCOMES, value=wire.encode(outcome("clickstream-0-0", position=2)), partition=0)
     client.produce(Topic.DEAD_LETTERS, value=letter.value, headers=list(letter.headers), partition=1)
     assert client.flush(PATIENCE_SECONDS) == 0
     inputs.put(sent(place=Place(0, 0), purchase_follows=True))
@@ -60,6 +61,7 @@ def test_answers_signals_and_dead_letters_find_their_inputs(producer: tuple[Prod
     report = reader.stop()
     assert (report.records, report.dead_lettered, report.lost) == ({"answered": 1}, 1, 0)
     assert report.intent is not None
+    assert (report.live.hit_rate, report.live.mrr, report.live.clicks) == (1.0, 0.5, 1)
     assert (tmp_path / "copy.jsonl").read_bytes() == value + b"\n"
 
 
