@@ -48,6 +48,11 @@ class ClickstreamSettings:
     freshness_budget: timedelta = timedelta(milliseconds=500)
     pseudonym_secret: Secret = DEMO_SECRET
 
+    def __post_init__(self) -> None:
+        """Refuse an empty secret, with which anybody could make the pseudonyms."""
+        if not self.pseudonym_secret.reveal():
+            raise UsageError("clickstream.pseudonym_secret must not be empty: openssl rand -hex 32")
+
 
 @dataclass(frozen=True, slots=True)
 class CatalogSettings:

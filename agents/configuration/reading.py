@@ -81,7 +81,7 @@ class _Reader:
         for key in section.keys:
             if key in self.given:
                 self._read(key, values)
-        if len(self.problems) > problems_before or None in (values[inner.path[-1]] for inner in section.sections):
+        if len(self.problems) > problems_before:
             return None
         try:
             return section.type(**values)
@@ -118,13 +118,7 @@ class _Reader:
         if key in self.given:
             other = next(iter(self.given[key].values())).origin
             raise UsageError(f"{key.name} is given too, by {other}: give one of the two")
-        try:
-            with file.open("rb") as content:
-                return Secret(content.read(_MAX_SECRET_BYTES).decode().rstrip("\r\n"))
-        except OSError as error:
-            raise UsageError(f"{file}: {error.strerror}") from error
-        except UnicodeDecodeError:
-            raise UsageError(f"{file} is no UTF-8 text") from None  # the cause would carry the content
+        return _read_secret(file)
 
     def _blame(self, message: str) -> str:
         """Say who gave the keys that a section's message names, as it must: `section.key`."""
@@ -134,6 +128,20 @@ class _Reader:
             if re.search(rf"(?<![\w.]){re.escape(name)}\b", message)
         ]
         return f" (set: {', '.join(blamed)})" if blamed else ""
+
+
+def _read_secret(file: Path) -> Secret:
+    try:
+        with file.open("rb") as content:
+            encoded = content.read(_MAX_SECRET_BYTES + 1)
+        text = encoded.decode().rstrip("\r\n")
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} is no UTF-8 text") from None  # the cause would carry the content
+    if not text or len(encoded) > _MAX_SECRET_BYTES:
+        raise UsageError(f"{file} is empty, or larger than {_MAX_SECRET_BYTES} bytes: it must hold the secret alone")
+    return Secret(text)
 
 
 def _nested(parts: Mapping[tuple[str, ...], Given]) -> Any:

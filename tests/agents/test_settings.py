@@ -226,3 +226,9 @@ def test_a_password_in_the_clear_is_warned_of(protocol: str, *, is_warned: bool)
     security = {"protocol": protocol, "mechanism": "PLAIN", "username": "u", "password": "p"}
     warned = warnings_of(load_settings({"kafka": {"security": security}}, environment={}))
     assert any("sends the password as it is" in warning for warning in warned) is is_warned
+
+
+def test_pseudonyms_need_a_secret() -> None:
+    """A variable that was passed on empty must not key the hash."""
+    with pytest.raises(UsageError, match=r"^clickstream\.pseudonym_secret must not be empty"):
+        load_settings(environment={"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": ""})

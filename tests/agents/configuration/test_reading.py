@@ -89,7 +89,15 @@ def test_a_secret_has_one_source(tmp_path: Path) -> None:
     assert SECRET not in problem
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "No such file"), (b"\xff" + SECRET.encode(), "no UTF-8 text")])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file"),
+        (b"\xff" + SECRET.encode(), "no UTF-8 text"),
+        (b"\n", "is empty"),
+        (SECRET.encode() * 8192, "larger than 65536 bytes"),
+    ],
+)
 def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     """The message has key, path and reason, and nothing of what is in the file."""
     file = tmp_path / "secret"
