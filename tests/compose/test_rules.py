@@ -1,12 +1,13 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from compose.prometheus.slos import OBJECTIVES, RULES, rules_yaml
+from schemas.validation import RejectReason
 from tests.compose.prometheus import CONFIG, require_tool
 from tests.compose.rules import PROMETHEUS, RULE_FILES, Rule, rules
 
@@ -76,3 +77,9 @@ def test_no_rule_file_is_left_out() -> None:
     """What Prometheus loads is every file that is tested here."""
     patterns: list[Any] = yaml.safe_load(CONFIG.read_text())["rule_files"]
     assert sorted(path for pattern in patterns for path in PROMETHEUS.glob(pattern)) == list(RULE_FILES)
+
+
+def test_every_reason_of_a_dead_letter_has_its_remedy() -> None:
+    """The table under DeadLetters has each reason that a record can be refused for, and no other."""
+    section = RUNBOOK.read_text().split("\n### DeadLetters\n")[1].split("\n### ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE) == list(get_args(RejectReason))

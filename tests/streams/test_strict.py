@@ -3,6 +3,7 @@ import bisect
 import weakref
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from faust.types import TP, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
+from rocksdict import Options, Rdict
 
 from streams.metrics import DeliveryMetrics
 from streams.strict import ContiguousConsumer, PartitionOffsets, StateTable, TopicChangedError
@@ -528,6 +530,20 @@ async def test_put_hands_out_the_changelog_record(table: StateTable) -> None:
     message: Any = future.message
     assert message.channel is table.changelog_topic
     assert (message.partition, message.key, message.value) == (3, b"v", b"state")
+
+
+def test_the_local_size_is_that_of_all_databases(tmp_path: Path) -> None:
+    """Keys and bytes are RocksDB's estimates, summed over the partitions; without any they are 0."""
+    databases = {partition: Rdict(str(tmp_path / str(partition)), Options(raw_mode=True)) for partition in range(2)}
+    for database in databases.values():
+        for number in range(100):
+            database[b"%d" % number] = b"state" * 200
+    table: Any = SimpleNamespace(data=SimpleNamespace(_dbs=databases))
+    keys, size_bytes = StateTable.local_size(table)
+    assert keys == 200
+    assert 200 * 1000 <= size_bytes < 100 * 200 * 1000
+    table.data._dbs = {}
+    assert StateTable.local_size(table) == (0, 0)
 
 
 async def test_drop_sends_a_tombstone(table: StateTable) -> None:

@@ -1,0 +1,68 @@
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from agents.process_metrics import add_process_metrics, observe_state
+from streams.metrics import DeliveryMetrics, StateMetrics
+
+
+class Worker:
+    """What the gauges look at, as the test decides; `assigned` and `recovered` are what was connected."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.size = (0, 0)
+        self.is_ready = False
+        self.assigned: Callable[..., Awaitable[None]]
+        self.recovered: Callable[[], Awaitable[None]]
+        self.app: Any = SimpleNamespace(
+            in_recovery=True,
+            delivery_metrics=DeliveryMetrics(self.registry),
+            on_partitions_assigned=SimpleNamespace(connect=lambda handler: setattr(self, "assigned", handler)),
+        )
+        table: Any = SimpleNamespace(
+            local_size=lambda: self.size, on_recover=lambda handler: setattr(self, "recovered", handler)
+        )
+        health: Any = SimpleNamespace(ready=lambda: (self.is_ready, "why"))
+        observe_state(StateMetrics(self.registry), self.app, table, health)
+
+    def metric(self, name: str) -> float | None:
+        """Read a metric without labels."""
+        return self.registry.get_sample_value(f"insession_{name}")
+
+
+@pytest.fixture
+def worker() -> Worker:
+    """Make a worker that recovers."""
+    return Worker()
+
+
+def test_gauges_say_what_is_true_at_the_scrape(worker: Worker) -> None:
+    """Nothing has to run for them: a worker that is stuck in its start tells it, too."""
+    assert (worker.metric("ready"), worker.metric("recovering"), worker.metric("table_keys")) == (0, 1, 0)
+    worker.is_ready, worker.app.in_recovery, worker.size = True, False, (12, 3400)
+    assert (worker.metric("ready"), worker.metric("recovering")) == (1, 0)
+    assert (worker.metric("table_keys"), worker.metric("table_bytes")) == (12, 3400)
+
+
+async def test_every_assignment_and_recovery_counts(worker: Worker) -> None:
+    """A rebalance is an assignment; the recovery after it is one observation of its time."""
+    for _ in range(2):
+        await worker.assigned(worker.app, set())
+    await worker.recovered()
+    assert worker.metric("rebalances_total") == 2
+    assert worker.metric("recovery_seconds_count") == 1
+    assert 0 <= (worker.metric("recovery_seconds_sum") or 0.0) < 60
+
+
+def test_the_version_that_runs_is_told() -> None:
+    """The build is a series of its own, beside CPU and memory of the process."""
+    registry = CollectorRegistry()
+    add_process_metrics(registry)
+    (build,) = [family for family in registry.collect() if family.name == "insession_build"]
+    assert [sample.labels["version"] for sample in build.samples] == [version("insession")]
+    assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 0
