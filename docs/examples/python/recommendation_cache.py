@@ -143,6 +143,8 @@ class Follower:
 
     def _partitions(self, topic: str, offset: int) -> Iterator[TopicPartition]:
         partitions = self._consumer.list_topics(topic, timeout=15).topics[topic].partitions
+        if not partitions:
+            raise SystemExit(f"There is no topic {topic}: check --brokers and --prefix.")
         return (TopicPartition(topic, partition, offset) for partition in partitions)
 
 

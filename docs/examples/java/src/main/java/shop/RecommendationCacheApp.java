@@ -17,6 +17,7 @@ import org.apache.kafka.clients.consumer.ConsumerConfig;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
+import org.apache.kafka.common.PartitionInfo;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.errors.WakeupException;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -114,7 +115,11 @@ public final class RecommendationCacheApp {
   }
 
   private List<TopicPartition> partitions(String topic) {
-    return consumer.partitionsFor(topic).stream().map(info -> new TopicPartition(topic, info.partition())).toList();
+    List<PartitionInfo> partitions = consumer.partitionsFor(topic);
+    if (partitions.isEmpty()) {
+      throw new IllegalStateException("There is no topic " + topic + ": check --brokers and --prefix.");
+    }
+    return partitions.stream().map(info -> new TopicPartition(topic, info.partition())).toList();
   }
 
   private void take(ConsumerRecord<String, byte[]> record) {
