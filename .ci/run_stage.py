@@ -7,6 +7,7 @@ The base image is this machine: `python` is that of PATH. Absolute paths in RUN,
 that another one builds on, or copies from, runs first. This is for stages that install; one that changes users is not.
 """
 
+import fnmatch
 import os
 import re
 import shlex
@@ -70,13 +71,15 @@ class Stages:
 
 
 def _ignored_by_docker(context: Path) -> Callable[[str, list[str]], list[str]]:
-    """Ignore what .dockerignore keeps out; it names the few top-level paths that are let in."""
+    """Ignore what .dockerignore keeps out; it names the top-level paths that are let in, and patterns that are not."""
     lines = (context / ".dockerignore").read_text().splitlines()
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
 
     def ignored(folder: str, names: list[str]) -> list[str]:
         is_top = Path(folder).resolve() == context
-        return [name for name in names if name == "__pycache__" or (is_top and name not in allowed)]
+        kept_out = {name for pattern in everywhere for name in fnmatch.filter(names, pattern)}
+        return [name for name in names if name in kept_out or (is_top and name not in allowed)]
 
     return ignored
 
