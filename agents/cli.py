@@ -16,6 +16,7 @@ COMMANDS = {
     "dlq": "agents.commands.dlq",
     "doctor": "agents.commands.doctor",
     "evaluate": "agents.commands.evaluate",
+    "rekey": "agents.commands.rekey",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
     "topics": "agents.commands.topics",

@@ -78,6 +78,10 @@ class FieldMapping(Struct, frozen=True, kw_only=True):
             fields["event_time"] = self._time(fields["event_time"])
         return fields
 
+    def visitor_id(self, shop_event: dict[str, Any]) -> Any:
+        """Give the visitor of a shop's decoded JSON object, as `apply` does; None where there is none."""
+        return self._renamed("visitor_id", _look_up(shop_event, self.paths.get("visitor_id", "visitor_id")))
+
     def _renamed(self, name: str, value: Any) -> Any:
         if name in _ID_FIELDS and isinstance(value, int) and not isinstance(value, bool):
             value = str(value)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any, Final
 
 from agents.doctor.json_facts import PathFacts
@@ -82,7 +83,7 @@ def time_format(found: PathFacts) -> TimeFormat | None:
     """Name the format in which most values at a path are times of our days; None where they are none."""
     values = list(found.values)
     for unit, per_second in _EPOCH_UNITS.items():
-        if _share(values, lambda value, scale=per_second: _is_epoch(value, scale)) >= _MOST:
+        if _share(values, partial(_is_epoch, per_second=per_second)) >= _MOST:
             return unit
     return "rfc3339" if _share(values, _is_rfc3339) >= _MOST else None
 

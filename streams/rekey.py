@@ -1,0 +1,142 @@
+"""Moves a stream that is keyed by something else to the clickstream, keyed by visitor: at least once, in order.
+
+A record's offset is committed when the brokers have acknowledged its copy, so a crash moves records twice and never
+loses one. Records of one source partition and visitor keep their order. Value, headers and timestamp stay.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from schemas.errors import InsessionError
+from schemas.validation import Rejection
+from streams.dead_letters import InputRecord, dead_letter
+from streams.sender import Sender
+from streams.topic_reader import input_record
+from streams.window import OutputRecord
+
+_BATCH: Final = 500
+_POLL_SECONDS: Final = 0.2
+_COMMIT_SECONDS: Final = 1.0
+_SESSION_MS: Final = 10_000  # how long a member that was killed keeps its partitions from the others
+_NOT_OURS_ANY_MORE: Final = frozenset(
+    {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """From where to where, by full topic names; group: the consumer group that shares the source's partitions."""
+
+    source: str
+    target: str
+    dead_letters: str
+    group: str
+
+
+@dataclass(slots=True)
+class Moved:
+    """What was done with the records that were read."""
+
+    read: int = 0
+    moved: int = 0
+    dead_lettered: int = 0
+
+
+class Rekey:
+    """One member of the group that moves records; close it by leaving the `with` block.
+
+    key_of: gives the new key of a value, or why there is none; such a record is dead-lettered.
+    """
+
+    def __init__(
+        self, client_config: Mapping[str, Any], route: Route, key_of: Callable[[bytes | None], bytes | Rejection]
+    ) -> None:
+        self._route = route
+        self._key_of = key_of
+        self._sender = Sender(client_config, client_id="insession-rekey")
+        self._next_offsets: dict[int, int] = {}
+        self._is_broken = False
+        self.moved = Moved()
+        self._consumer = Consumer(
+            {
+                "log_level": 2,
+                **client_config,
+                "group.id": route.group,
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "auto.offset.reset": "earliest",
+                "session.timeout.ms": _SESSION_MS,
+            }
+        )
+
+    def __enter__(self) -> Self:
+        self._consumer.subscribe([self._route.source], on_revoke=self._revoked, on_lost=self._lost)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._is_broken = error is not None
+        self._consumer.close()  # gives the partitions back, which commits what was acknowledged
+
+    def run(self, until: Callable[[], bool], advance: Callable[[Moved], None]) -> Moved:
+        """Move records until `until` says so; it is asked after every commit, about once a second."""
+        due = time.monotonic() + _COMMIT_SECONDS
+        while True:
+            for message in self._consumer.consume(_BATCH, timeout=_POLL_SECONDS):
+                self._take(message)
+            self._sender.poll(0)
+            if time.monotonic() >= due:
+                self._commit()
+                advance(self.moved)
+                if until():
+                    return self.moved
+                due = time.monotonic() + _COMMIT_SECONDS
+
+    def _take(self, message: Any) -> None:
+        error = message.error()
+        if error is None:
+            self._move(input_record(message))
+            self._next_offsets[message.partition()] = message.offset() + 1
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
+            self._next_offsets[message.partition()] = message.offset()  # behind a transaction's marker, too
+        else:
+            raise InsessionError(f"topic {self._route.source} cannot be read: {error.str()}")
+
+    def _move(self, record: InputRecord) -> None:
+        self.moved.read += 1
+        key = self._key_of(record.value)
+        if isinstance(key, Rejection):
+            self._sender.send(dead_letter(record, key, self._route.dead_letters))
+            self.moved.dead_lettered += 1
+            return
+        copy = OutputRecord(self._route.target, key, record.value, record.headers)
+        self._sender.send(copy, time_ms=record.time_ms if record.time_ms >= 0 else None)
+        self.moved.moved += 1
+
+    def _commit(self) -> None:
+        """Wait until every copy is acknowledged, then commit; SendError comes before any commit."""
+        self._sender.flush()
+        offsets = [TopicPartition(self._route.source, part, offset) for part, offset in self._next_offsets.items()]
+        self._next_offsets.clear()
+        if not offsets:
+            return
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OURS_ANY_MORE:
+                why = error.args[0].str()
+                raise InsessionError(f"the brokers take no commit of group {self._route.group}: {why}") from error
+            # Another member reads these records again: they are moved twice.
+
+    def _revoked(self, _consumer: Any, _partitions: Any) -> None:
+        if not self._is_broken:
+            self._commit()
+
+    def _lost(self, _consumer: Any, _partitions: Any) -> None:
+        self._next_offsets.clear()
