@@ -115,6 +115,14 @@ KAFKA_STATE = DashboardPage(
             runbook="rebalancestorm",
         ),
         Panel(
+            title="Default lists",
+            description="Lists on default-recommendations in ten minutes, by what became of them; consumers fall back "
+            "on them.",
+            queries=[Query(increase("insession_default_lists_total", by="result", over="10m"), "{{result}}")],
+            unit="short",
+            runbook="defaultlistsfail",
+        ),
+        Panel(
             title="Session ends",
             description="Sessions closed a second, by why.",
             queries=[Query(rate("insession_session_ends_total", by="reason"), "{{reason}}")],
