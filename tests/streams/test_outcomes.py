@@ -3,6 +3,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
 
 from schemas.errors import UsageError
 from schemas.events import ClickEvent
@@ -292,6 +295,38 @@ def test_a_clock_that_runs_ahead_counts_as_far_as_the_session_lets_it() -> None:
     state = shopper.sessionizer.advance(None, event, arrival).state
     assert state is not None
     assert event_time_ms(state, event) == START_MS + 60_000
+
+
+STEPS = st.tuples(
+    st.integers(-GRACE_MS, GAP_MS + 1),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["view", "cart", "purchase", "session_end", "search"]),
+    st.sampled_from([None, "A", "B"]),
+    st.booleans(),
+)
+
+
+@given(steps=st.lists(STEPS, max_size=20))
+def test_an_outcome_never_reaches_beyond_its_session_or_window(steps: list[tuple[int, str, str, Any, bool]]) -> None:
+    """Whatever happens: an earlier offset, within the window, in the same session; all else in the state is as ever."""
+    shopper, plain, clock_ms = Shopper(), Shopper(), 0
+    sessions: dict[int, str] = {}
+    for step_ms, item, event_type, session_id, is_answered_in_time in steps:
+        clock_ms = max(0, clock_ms + step_ms)
+        advance = shopper.does(clock_ms, item, event_type, session_id=session_id)
+        plain.does(clock_ms, item, event_type, session_id=session_id)
+        assert shopper.state is not None
+        if (outcome := advance.outcome) is not None:
+            assert outcome.answer.offset < shopper.offset
+            assert 0 <= outcome.delay_ms <= WINDOW_MS
+            assert sessions[outcome.answer.offset] == outcome.session_id
+        unlike = {"last_answer": None, "click_throughs": (), "last_outcome": None}
+        assert structs.replace(shopper.state, **unlike) == plain.state
+        assert len(shopper.state.click_throughs) <= RULES.max_click_throughs
+        if advance.status == "answered" and shopper.state.session is not None:
+            sessions[shopper.offset] = shopper.state.session.session_id
+            if is_answered_in_time:
+                shopper.sees("a", "b", time_ms=min(clock_ms, shopper.state.latest_ms - START_MS))
 
 
 @pytest.mark.parametrize(
