@@ -164,7 +164,7 @@ class StateMetrics:
     """The state that a worker holds, and how it comes by it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.table_keys = Gauge("insession_table_keys", "Visitors in the local table, as estimated.", registry=registry)
+        self.table_keys = Gauge("insession_table_keys", "Entries of the local table, as estimated.", registry=registry)
         self.table_bytes = Gauge("insession_table_bytes", "Bytes of the local table, as estimated.", registry=registry)
         self.ready = Gauge("insession_ready", "1 while clicks are answered, as /readyz says.", registry=registry)
         self.recovering = Gauge("insession_recovering", "1 while state is read from the changelog.", registry=registry)

@@ -304,7 +304,10 @@ class StateTable(faust.Table):  # type: ignore[misc]
         return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
 
     def local_size(self) -> tuple[int, int]:
-        """Estimate the keys and the bytes that the local partitions hold, standbys included."""
+        """Estimate the entries and the bytes that the local partitions hold, standbys included.
+
+        A key that was written again counts again until RocksDB has compacted it.
+        """
         databases = list(self.data._dbs.values())  # noqa: SLF001 - Faust has no public way to its databases
         keys, *sizes = (
             sum(database.property_int_value(name) or 0 for database in databases)

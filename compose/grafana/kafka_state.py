@@ -40,9 +40,10 @@ KAFKA_STATE = DashboardPage(
             alarm_at=20,
         ),
         Panel(
-            title="Visitors in the tables",
-            description="States in the local tables of all workers, standbys included, as RocksDB estimates.",
-            queries=[Query(f"sum({of('insession_table_keys')})", "visitors")],
+            title="Entries in the tables",
+            description="In the local tables of all workers, standbys included. RocksDB's estimate: a state that was "
+            "written again counts again until it is compacted.",
+            queries=[Query(f"sum({of('insession_table_keys')})", "entries")],
             unit="short",
             runbook="sizing",
             kind="stat",
