@@ -36,14 +36,6 @@ from streams.window import InOrderWindow, RecordSink, Windows
 
 log = structlog.get_logger(__name__)
 
-_OUTPUTS = (
-    Topic.RECOMMENDATIONS,
-    Topic.INTENT_SIGNALS,
-    Topic.OUTCOMES,
-    Topic.SESSION_ENDS,
-    Topic.DEAD_LETTERS,
-)
-
 
 def build_worker(settings: Settings) -> InsessionApp:
     """Wire a worker: Faust app, catalog view, serving tier, pipeline, actor, health pages."""
@@ -150,7 +142,7 @@ def _keep_default_lists(
     """Let the owner of the first partition write the lists for visitors of whom nothing is known."""
     topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
     first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
-    writer = DefaultListWriter(recommender, topic, KafkaSink(app, [topic]), _output_headers(settings), metrics)
+    writer = DefaultListWriter(recommender, topic, KafkaSink(app), _output_headers(settings), metrics)
 
     @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:
@@ -167,7 +159,7 @@ def _show_live(app: InsessionApp, settings: Settings, feed: LiveFeed) -> None:
 
 
 def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | None) -> Windows:
-    sink: RecordSink = KafkaSink(app, [settings.topics.name(topic) for topic in _OUTPUTS])
+    sink: RecordSink = KafkaSink(app)
     if recorder is not None:
         sink = TracedSink(sink, recorder)
     control = settings.topics.name(Topic.SESSION_CONTROL)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 from mode import CrashingSupervisor
@@ -106,16 +107,11 @@ async def test_the_state_table_is_bounded_in_memory(app_of: Callable[..., Insess
 
 async def test_the_sink_sends_as_told(app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch) -> None:
     """Topic, key, value, partition and headers reach the producer, and its acknowledgement is handed out."""
-    sink = KafkaSink(app_of(), ["out"])
-    sent: list[dict[str, Any]] = []
-
-    async def send(**given: Any) -> str:
-        sent.append(given)
-        return "acknowledgement"
-
-    monkeypatch.setattr(sink._topics["out"], "send", send)
-    assert await sink.send(OutputRecord("out", b"k", b"v", (("h", b"1"),), 3)) == "acknowledgement"
-    assert sent == [{"key": b"k", "value": b"v", "partition": 3, "headers": [("h", b"1")]}]
+    app = app_of()
+    send = create_autospec(app.producer.send, return_value="acknowledgement")
+    monkeypatch.setattr(app.producer, "send", send)
+    assert await KafkaSink(app).send(OutputRecord("out", b"k", b"v", (("h", b"1"),), 3)) == "acknowledgement"
+    send.assert_awaited_once_with("out", b"k", b"v", 3, timestamp=None, headers=[("h", b"1")])
 
 
 async def test_abort_ends_the_process_with_the_message(
