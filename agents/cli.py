@@ -19,6 +19,7 @@ COMMANDS = {
     "rekey": "agents.commands.rekey",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
+    "simulate": "agents.commands.simulate",
     "topics": "agents.commands.topics",
     "train": "agents.commands.train",
     "worker": "agents.commands.worker",

@@ -1,0 +1,80 @@
+"""`insession simulate`: simulated shoppers on your own brokers."""
+
+import json
+
+import click
+
+from agents.commands.connection import Connection, connection_options
+from agents.commands.progress import counted_progress
+from agents.demo.interruption import Interruption
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  insession simulate --brokers 127.0.0.1:9092 --prefix load- --rate 200 --duration 60
+  insession simulate --config staging.toml --rate 50 --json
+"""
+)
+@connection_options
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True, max=100_000),
+    default=20.0,
+    show_default=True,
+    help="Events a second.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop after so long.  [default: at SIGTERM or Ctrl-C]",
+)
+@click.option(
+    "--items", type=click.IntRange(120, 200_000), default=1_000, show_default=True, help="Items of the simulated shop."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Another seed, another shop.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
+def command(
+    connection: Connection, rate: float, duration: float | None, items: int, seed: int, *, as_json: bool
+) -> None:
+    """Write a generated shop's catalog and the clicks of its shoppers, event_time now, at a steady rate.
+
+    For load and for trying out: give it a --prefix of its own, since its items and visitors would mix with real ones.
+    The topics must be there (`insession topics create`). One process sends a few thousand events a second; start
+    several with another --seed for more.
+    """
+    from agents.simulation import Simulated, Simulation, shop_for  # noqa: PLC0415 - --help must not pay for NumPy
+    from streams.sender import Sender  # noqa: PLC0415
+    from streams.topic_reader import TopicReader  # noqa: PLC0415
+    from streams.topics import Topic  # noqa: PLC0415
+
+    settings = connection.settings()
+    config = settings.kafka.client_config()
+    with TopicReader(config) as reader:
+        for topic in (Topic.CLICKSTREAM, Topic.CATALOG):
+            reader.bounds(settings.topics.name(topic))
+    simulation = Simulation(
+        shop_for(rate, seed, items), settings.topics, Sender(config, client_id="insession-simulate")
+    )
+    with Interruption() as interruption, interruption.deferred(), counted_progress() as bar:
+        task = bar.add_task("clicks", total=None if duration is None else round(rate * duration))
+
+        def is_over(seconds: float) -> bool:
+            return interruption.came or (duration is not None and seconds >= duration)
+
+        def advance(sent: Simulated) -> None:
+            bar.update(task, completed=sent.events)
+
+        simulation.describe_items()
+        simulation.run(rate, is_over, advance)
+    sent = simulation.sent
+    if not as_json:
+        click.echo(
+            f"{sent.events:,} events in {sent.seconds:,.1f} s ({sent.events_per_second:,.0f} a second), "
+            f"{sent.catalog_items:,} catalog records"
+        )
+        return
+    counts = {"events": sent.events, "by_type": dict(sent.by_type), "catalog_items": sent.catalog_items}
+    speed = {"seconds": sent.seconds, "events_per_second": sent.events_per_second}
+    click.echo(json.dumps(counts | speed | {"was_interrupted": interruption.came}))
