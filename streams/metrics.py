@@ -95,28 +95,27 @@ class OutcomeMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._outcomes = Counter(
+        outcomes = Counter(
             "insession_outcomes",
             "Clicks, carts and purchases after an answer, by the place of the item in it.",
             ["action", "tier", "position"],
             registry=registry,
         )
-        self._reciprocal_ranks = Counter(
+        reciprocal_ranks = Counter(
             "insession_outcome_reciprocal_rank",
             "Sum of 1 / place of the item in the answer; 0 where it was not in it.",
             ["action", "tier"],
             registry=registry,
         )
-        for action, tier in product(get_args(Action), get_args(Tier)):
-            self._reciprocal_ranks.labels(action=action, tier=tier)
-            for position in (*POSITION_BANDS.values(), NOT_SHOWN):
-                self._outcomes.labels(action=action, tier=tier, position=position)
+        actions, tiers, bands = get_args(Action), get_args(Tier), (*POSITION_BANDS.values(), NOT_SHOWN)
+        self._outcomes = {labels: outcomes.labels(*labels) for labels in product(actions, tiers, bands)}
+        self._reciprocal_ranks = {labels: reciprocal_ranks.labels(*labels) for labels in product(actions, tiers)}
 
     def observe(self, action: Action, tier: Tier, position: int | None) -> None:
         """Count an outcome; `position` from 1, None = not in the answer."""
-        self._outcomes.labels(action=action, tier=tier, position=_band(position)).inc()
+        self._outcomes[action, tier, _band(position)].inc()
         if position is not None:
-            self._reciprocal_ranks.labels(action=action, tier=tier).inc(1 / position)
+            self._reciprocal_ranks[action, tier].inc(1 / position)
 
 
 def _band(position: int | None) -> str:
