@@ -1,0 +1,20 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from agents.settings import read_settings
+
+EXAMPLES = re.findall(
+    r"```toml\n(.*?)```", (Path(__file__).parents[2] / "docs" / "security.md").read_text(), flags=re.DOTALL
+)
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_is_wrong_in_nothing_but_its_files(tmp_path: Path, example: str) -> None:
+    """Every key is a setting and every value one that it takes; the files are the reader's own."""
+    file = tmp_path / "insession.toml"
+    (tmp_path / "password").write_text("p")
+    file.write_text(example.replace("/run/secrets/kafka-password", str(tmp_path / "password")))
+    problems = read_settings(file=file, environment={}).problems
+    assert [problem for problem in problems if "there is no file /etc/insession/" not in problem] == []
