@@ -28,12 +28,12 @@ _ANSWERS = (
     ),
     Panel(
         title="Live hit rate of the next click",
-        description="Share of clicks whose item was among the items of the answer shown before, by that answer's tier.",
+        description="Over fifteen minutes: share of clicks whose item was among the items of the answer shown before, by that answer's tier.",
         queries=[
             Query(
                 share(
-                    rate("insession_outcomes_total", 'action="click"', 'position!="none"', by="tier"),
-                    rate("insession_outcomes_total", 'action="click"', by="tier"),
+                    increase("insession_outcomes_total", 'action="click"', 'position!="none"', by="tier", over="15m"),
+                    increase("insession_outcomes_total", 'action="click"', by="tier", over="15m"),
                 ),
                 "{{tier}}",
             ),
@@ -43,12 +43,12 @@ _ANSWERS = (
     ),
     Panel(
         title="Live MRR of the next click",
-        description="Mean of 1 / position of the clicked item, 0 where it was not shown, by the answer's tier.",
+        description="Over fifteen minutes: mean of 1 / position of the clicked item, 0 where it was not shown, by the answer's tier.",
         queries=[
             Query(
                 share(
-                    rate("insession_outcome_reciprocal_rank_total", 'action="click"', by="tier"),
-                    rate("insession_outcomes_total", 'action="click"', by="tier"),
+                    increase("insession_outcome_reciprocal_rank_total", 'action="click"', by="tier", over="15m"),
+                    increase("insession_outcomes_total", 'action="click"', by="tier", over="15m"),
                 ),
                 "{{tier}}",
             )
@@ -66,12 +66,12 @@ _ANSWERS = (
     ),
     Panel(
         title="Hit rate by action",
-        description="Share of clicks, carts and purchases whose item had been recommended.",
+        description="Over fifteen minutes: share of clicks, carts and purchases whose item had been recommended.",
         queries=[
             Query(
                 share(
-                    rate("insession_outcomes_total", 'position!="none"', by="action"),
-                    rate("insession_outcomes_total", by="action"),
+                    increase("insession_outcomes_total", 'position!="none"', by="action", over="15m"),
+                    increase("insession_outcomes_total", by="action", over="15m"),
                 ),
                 "{{action}}",
             )
@@ -84,8 +84,8 @@ _ANSWERS = (
 _INTENT = (
     Panel(
         title="Purchases, observed over expected",
-        description="Over six hours: purchases that followed the intent signals, divided by the sum of their "
-        "probabilities. 1 is calibrated, above 1 the model tells too little.",
+        description="Over six hours: purchases that followed the intent signals of ended sessions, divided by the sum of "
+        "their probabilities. 1 is calibrated, above 1 the model tells too little.",
         queries=[
             Query(
                 share(
@@ -99,32 +99,24 @@ _INTENT = (
         runbook="intentmiscalibrated",
     ),
     Panel(
-        title="Intent calibration by band",
-        description="Over six hours, by band of predicted probability (its upper end): mean probability told, and the "
-        "share that a purchase followed. The two lines of a band should lie on each other.",
+        title="Observed over expected by band",
+        description="The same by band of predicted probability, named by its upper end. A good model is near 1 in every "
+        "band that has enough signals.",
         queries=[
             Query(
                 share(
-                    increase("insession_intent_expected_purchases_total", by="up_to", over="6h"),
-                    increase("insession_intent_signals_total", by="up_to", over="6h"),
-                ),
-                "told, up to {{up_to}}",
-            ),
-            Query(
-                share(
                     increase("insession_intent_purchases_total", by="up_to", over="6h"),
-                    increase("insession_intent_signals_total", by="up_to", over="6h"),
+                    increase("insession_intent_expected_purchases_total", by="up_to", over="6h"),
                 ),
-                "purchased, up to {{up_to}}",
+                "up to {{up_to}}",
             ),
         ],
-        unit="percentunit",
+        unit="short",
         runbook="intentmiscalibrated",
-        maximum=1,
     ),
     Panel(
-        title="Signals settled by band",
-        description="Intent signals a second whose outcome became known, by band of predicted probability.",
+        title="Signals counted by band",
+        description="Intent signals a second whose session has ended, by band of predicted probability.",
         queries=[Query(rate("insession_intent_signals_total", by="up_to"), "up to {{up_to}}")],
         unit="reqps",
         runbook="intentmiscalibrated",
