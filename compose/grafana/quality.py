@@ -28,7 +28,8 @@ _ANSWERS = (
     ),
     Panel(
         title="Live hit rate of the next click",
-        description="Over fifteen minutes: share of clicks whose item was among the items of the answer shown before, by that answer's tier.",
+        description="Over fifteen minutes: share of clicks whose item was among the items of the answer shown before, "
+        "by that answer's tier.",
         queries=[
             Query(
                 share(
@@ -43,7 +44,8 @@ _ANSWERS = (
     ),
     Panel(
         title="Live MRR of the next click",
-        description="Over fifteen minutes: mean of 1 / position of the clicked item, 0 where it was not shown, by the answer's tier.",
+        description="Over fifteen minutes: mean of 1 / position of the clicked item, 0 where it was not shown, by the "
+        "answer's tier.",
         queries=[
             Query(
                 share(
@@ -84,8 +86,8 @@ _ANSWERS = (
 _INTENT = (
     Panel(
         title="Purchases, observed over expected",
-        description="Over six hours: purchases that followed the intent signals of ended sessions, divided by the sum of "
-        "their probabilities. 1 is calibrated, above 1 the model tells too little.",
+        description="Over six hours: purchases that followed the intent signals of ended sessions, divided by the sum "
+        "of their probabilities. 1 is calibrated, above 1 the model tells too little.",
         queries=[
             Query(
                 share(
@@ -100,8 +102,8 @@ _INTENT = (
     ),
     Panel(
         title="Observed over expected by band",
-        description="The same by band of predicted probability, named by its upper end. A good model is near 1 in every "
-        "band that has enough signals.",
+        description="The same by band of predicted probability, named by its upper end. A good model is near 1 in "
+        "every band that has enough signals.",
         queries=[
             Query(
                 share(
