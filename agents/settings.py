@@ -24,7 +24,7 @@ from schemas.mapping import FieldMapping
 from schemas.secret import Secret
 from serving.settings import ServingSettings
 from streams.outcomes import OutcomeRules
-from streams.sessionizer import SessionRules
+from streams.session_rules import SessionRules
 from streams.settings import StreamSettings
 from streams.topics import TopicSettings
 

@@ -18,7 +18,8 @@ from session_model.patterns import pattern_of
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.metrics import DeliveryMetrics
-from streams.sessionizer import InputTopics, Sessionizer, SessionRules
+from streams.session_rules import SessionRules
+from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import TopicSettings
 from streams.window import OutputRecord
 

@@ -12,7 +12,8 @@ from schemas.events import ClickEvent
 from schemas.ids import ItemId, ModelVersion
 from schemas.state import AnswerRef, InputPosition, ShownAnswer, VisitorState
 from streams.outcomes import OutcomeRules, Outcomes, event_time_ms
-from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer, SessionRules
+from streams.session_rules import SessionRules
+from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer
 
 GAP_MS = 30 * 60_000
 GRACE_MS = 60_000

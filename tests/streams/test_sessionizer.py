@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import UsageError
 from schemas.events import ClickEvent
 from schemas.state import InputPosition, VisitorState
-from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer, SessionRules, summarise
+from streams.session_rules import SessionRules
+from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer, summarise
 
 GAP_MS = 30 * 60_000
 GRACE_MS = 60_000
@@ -347,22 +347,6 @@ def test_summary_names_the_visitor_by_key_only() -> None:
     (closed,) = visitor.click(GAP_MS + 1).closings
     summary = summarise(closed, "k3y")
     assert (summary.id, summary.visitor_key, summary.event_count) == ("clicks-0-1-k3y", "k3y", 1)
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"grace_period": timedelta(minutes=30)},
-        {"inactivity_gap": timedelta(hours=13)},
-        {"grace_period": timedelta(seconds=-1)},
-        {"visitor_retention": timedelta(hours=1)},
-        {"max_kept_events": 0},
-    ],
-)
-def test_contradictory_rules_are_refused(fields: dict[str, Any]) -> None:
-    """Rules that cannot hold together stop the start, with their names in the message."""
-    with pytest.raises(UsageError, match="sessions"):
-        SessionRules(**fields)
 
 
 @given(

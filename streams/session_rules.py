@@ -1,0 +1,50 @@
+"""What a deployment can set about sessions; `streams.sessionizer` applies it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from schemas.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """When a session begins, ends, and what is kept of it.
+
+    inactivity_gap: Event time without a click, inclusive, after which the next one opens another session.
+    grace_period: How far behind the visitor's latest event another may come and still join the session; older is late.
+    max_session_duration: A session of this length ends, however busy it is.
+    allowed_skew: How far an event's time may lie ahead of its record's; what is beyond counts as that far.
+    visitor_retention: A visitor who has not clicked for this long is forgotten.
+    max_kept_events: Latest events of a session that are kept; older ones are only counted.
+    max_seen_event_ids: Latest event ids of a session among which duplicates are found.
+    max_purchased_items: Latest items a visitor bought, which are not recommended again.
+    bot_events_per_minute: Lasting rate at which a visitor counts as a bot.
+    bot_burst_events: Events that a visitor may send at once before the rate counts.
+    """
+
+    inactivity_gap: timedelta = timedelta(minutes=30)
+    grace_period: timedelta = timedelta(seconds=60)
+    max_session_duration: timedelta = timedelta(hours=12)
+    allowed_skew: timedelta = timedelta(seconds=60)
+    visitor_retention: timedelta = timedelta(days=30)
+    max_kept_events: int = 50
+    max_seen_event_ids: int = 200
+    max_purchased_items: int = 200
+    bot_events_per_minute: float = 120.0
+    bot_burst_events: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse rules that contradict each other."""
+        if not timedelta(0) <= self.grace_period < self.inactivity_gap <= self.max_session_duration:
+            raise UsageError(
+                "0 <= sessions.grace_period < sessions.inactivity_gap <= sessions.max_session_duration must hold, "
+                f"found {self.grace_period}, {self.inactivity_gap}, {self.max_session_duration}"
+            )
+        if self.visitor_retention < self.max_session_duration or self.allowed_skew < timedelta(0):
+            raise UsageError(
+                "sessions.visitor_retention must be at least sessions.max_session_duration, and sessions.allowed_skew "
+                f"at least 0; found {self.visitor_retention}, {self.max_session_duration} and {self.allowed_skew}"
+            )
+        for name in ("max_kept_events", "max_seen_event_ids", "bot_events_per_minute", "bot_burst_events"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"sessions.{name} must be above 0, found {getattr(self, name)}")
