@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -105,19 +105,7 @@ def list_letters(connection: Connection, asked: LettersAsked, *, as_json: bool) 
     if not summaries:
         click.echo(f"no dead letters in {settings.topics.name(Topic.DEAD_LETTERS)} by this choice")
         return
-    table = Table("reason", "letters", "first (UTC)", "last (UTC)", "partition:offsets", "latest", "it says")
-    for summary in summaries:
-        latest = summary.latest
-        table.add_row(
-            Text(shown(summary.reason)),
-            f"{summary.count:,}",
-            shown_time(summary.first_ms),
-            shown_time(summary.last_ms),
-            ", ".join(f"{number}:{low}-{high}" for number, (low, high) in sorted(summary.offsets.items())),
-            f"{latest.position.partition}:{latest.position.offset}",
-            Text(shown(latest.detail)),
-        )
-    Console().print(table)
+    Console().print(_summary_table(summaries))
     click.echo("`insession dlq show PARTITION:OFFSET` shows one of them")
 
 
@@ -213,6 +201,25 @@ def _report_replay(plan: ReplayPlan, sent: int, *, is_carried_out: bool, as_json
         click.echo(f"left  {count:,}  {OBSTACLES[found]}")
     if not is_carried_out:
         click.echo("nothing was sent; add --yes to send" if plan.letters else "there is nothing to send")
+
+
+def _summary_table(summaries: Sequence[ReasonSummary]) -> Table:
+    table = Table()
+    for heading in ("reason", "letters", "first, last (UTC)"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("offsets", "latest", "it says"):
+        table.add_column(heading, overflow="fold")
+    for summary in summaries:
+        latest = summary.latest
+        table.add_row(
+            Text(shown(summary.reason)),
+            f"{summary.count:,}",
+            f"{shown_time(summary.first_ms)}\n{shown_time(summary.last_ms)}",
+            "\n".join(f"{number}:{low}-{high}" for number, (low, high) in sorted(summary.offsets.items())),
+            f"{latest.position.partition}:{latest.position.offset}",
+            Text(shown(latest.detail)),
+        )
+    return table
 
 
 def _summary_as_json(summary: ReasonSummary) -> dict[str, object]:

@@ -41,8 +41,8 @@ def command(
     """Write a generated shop's catalog and the clicks of its shoppers, event_time now, at a steady rate.
 
     For load and for trying out: give it a --prefix of its own, since its items and visitors would mix with real ones.
-    The topics must be there (`insession topics create`). One process sends a few thousand events a second; start
-    several with another --seed for more.
+    The topics must be there (`insession topics create`). What one process reaches is told at the end; where that is
+    below --rate, start several, each with another --seed.
     """
     from agents.simulation import Simulated, Simulation, shop_for  # noqa: PLC0415 - --help must not pay for NumPy
     from streams.sender import Sender  # noqa: PLC0415

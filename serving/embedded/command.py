@@ -20,7 +20,7 @@ GRACE_SECONDS = 1.0
 MODEL_EXTRA = {"tensorflow", "tensorflow_serving", "grpc_health"}
 
 
-@click.command("serve")
+@click.command("serve", epilog="Example: insession serve --models models --port 8500")
 @click.option(
     "--models", type=click.Path(path_type=Path), required=True, help="Folder above the model's: MODELS/NAME/<version>/."
 )

@@ -1,0 +1,36 @@
+"""The command line as a whole; each command has its own test."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+
+from agents.cli import COMMANDS, insession
+
+
+def _leaves(command: click.Command, context: click.Context, path: str) -> Iterator[tuple[str, str]]:
+    """Give every command that does something, with its help."""
+    if not isinstance(command, click.Group):
+        yield path, command.get_help(context)
+        return
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from _leaves(below, click.Context(below, parent=context, info_name=name), f"{path} {name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_shows_an_example(name: str) -> None:
+    """One that can be copied: it names the command as it is called."""
+    root = click.Context(insession, info_name="insession")
+    command = insession.get_command(root, name)
+    assert command is not None
+    context = click.Context(command, parent=root, info_name=name)
+    for path, text in _leaves(command, context, f"insession {name}"):
+        _, _, examples = text.partition("Example")
+        assert path in " ".join(examples.split()), path
+
+
+def test_an_unknown_command_is_none() -> None:
+    """Click then says so, with exit code 2."""
+    assert insession.get_command(click.Context(insession), "nonsense") is None
