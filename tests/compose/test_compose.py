@@ -17,9 +17,13 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
+from agents.demo.source import ShopOptions
 from agents.settings import DEMO_SECRET, Settings, load_settings
+from agents.simulation import shop_for
 from serving.embedded.options import ServerOptions
 from serving.embedded.policies import LatestVersions
+from session_model.generated_shop.catalog import catalog
+from session_model.generated_shop.settings import ShopSettings
 from streams.kafka_jars import POM
 from tests import command_lines
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
@@ -225,6 +229,14 @@ def test_grafana_finds_its_dashboards_and_prometheus() -> None:
     assert {source["url"] for source in sources} == {"http://prometheus:9090"}
 
 
+def test_what_the_demo_has_trained_on_is_what_is_simulated() -> None:
+    """A release from the demo's training data knows the items of the simulated shoppers."""
+    told = command_lines.parse(STACK.services["simulate"].command).params
+    simulated = shop_for(told["rate"], told["seed"], told["items"])
+    trained = ShopOptions().settings
+    assert items_of(simulated) == items_of(trained)
+
+
 def test_kafka_is_the_version_of_the_tests() -> None:
     """The image is the release whose jars the tests run."""
     version = ET.parse(POM).getroot().findtext(".//{*}kafka.version")  # noqa: S314 - our own file
@@ -250,6 +262,11 @@ def test_interpolation_is_composes() -> None:
 def listeners(variable: str) -> dict[str, str]:
     """Split a list of listeners into address by name."""
     return dict(listener.split("://") for listener in STACK.services["kafka"].environment[variable].split(","))
+
+
+def items_of(shop: ShopSettings) -> dict[str, str | None]:
+    """Give the titles of a shop's items."""
+    return {item.item_id: item.title for item in catalog(shop, shop.start)}
 
 
 def flag(name: str) -> str:
