@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Final
 
 import trustme
-from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -35,6 +44,8 @@ ssl.keystore.location={keystore}
 ssl.truststore.type=PEM
 ssl.truststore.location={truststore}
 listener.name.secure.ssl.client.auth=required
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
 """
 
 
@@ -82,6 +93,26 @@ class SecureNode(KafkaNode):
         upsertion = UserScramCredentialUpsertion(USER, credential, PASSWORD.encode())
         admin = admin_client({"bootstrap.servers": self.address})
         admin.alter_user_scram_credentials([upsertion])[USER].result()
+
+    def allow(self, prefix: str) -> None:
+        """Let the user do what a worker and `insession topics` do, on nothing but what is under `prefix`."""
+        topics = ("READ", "WRITE", "DESCRIBE", "DESCRIBE_CONFIGS", "CREATE")
+        rights = [(ResourceType.TOPIC, operation) for operation in topics] + [(ResourceType.GROUP, "READ")]
+        bindings = [
+            AclBinding(
+                kind,
+                prefix,
+                ResourcePatternType.PREFIXED,
+                f"User:{USER}",
+                "*",
+                AclOperation[operation],
+                AclPermissionType.ALLOW,
+            )
+            for kind, operation in rights
+        ]
+        admin = admin_client({"bootstrap.servers": self.address})
+        for done in admin.create_acls(bindings).values():
+            done.result()
 
     def environment(self, **changed: str | Path) -> Mapping[str, str]:
         """Give the variables of a worker that may come in, some of them changed."""

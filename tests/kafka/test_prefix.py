@@ -33,6 +33,7 @@ def test_two_deployments_share_a_cluster(deploy: Deploy) -> None:
         (test, workers["test"], "tester"),
         (production, workers["production"], "customer"),
     ):
+        worker.wait_until_ready()
         deployment.write(Topic.CLICKSTREAM, [view(visitor), view(visitor)])
         deployment.wait_until_committed(worker)
     assert [worker.end(signal.SIGTERM) for worker in workers.values()] == [0, 0]

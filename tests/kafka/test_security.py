@@ -48,6 +48,7 @@ def click(visitor: str) -> NewRecord:
 def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | Path) -> WorkerProcess:
     """Start a worker that comes in by the secure listener, with some of its security settings changed."""
     topics = deployment.settings.topics
+    node.allow(topics.prefix)
     options = {
         "brokers": node.secure_address,
         "prefix": topics.prefix,
@@ -59,16 +60,21 @@ def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | 
 
 
 def test_a_worker_answers_and_recovers_over_tls_and_sasl(deploy: Deploy, secure_node: SecureNode) -> None:
-    """Consumer, producer, admin client, catalog view and recovery all come in, with certificate and password."""
+    """Consumer, producer, admin client, catalog view and recovery all come in, with certificate and password.
+
+    The broker lets this user touch nothing but what is under the deployment's prefix.
+    """
     deployment = deploy(partitions=2)
     deployment.write(Topic.CATALOG, [NewRecord(b"i1", b'{"item_id": "i1"}')])
     deployment.write(Topic.CLICKSTREAM, [click("v"), click("v")])
     with closing(start(secure_node, deployment, "first")) as worker:
+        worker.wait_until_ready()
         deployment.wait_until_committed(worker)
         assert worker.end(signal.SIGTERM) == 0
         said = worker.log_text()
     deployment.write(Topic.CLICKSTREAM, [click("v")])
     with closing(start(secure_node, deployment, "nothing-local")) as worker:
+        worker.wait_until_ready()
         deployment.wait_until_committed(worker)
         assert worker.end(signal.SIGTERM) == 0
         said += worker.log_text()
@@ -106,7 +112,7 @@ def test_a_worker_that_may_not_come_in_says_so_and_ends(
 
 
 def test_the_commands_come_in_with_the_same_settings(secure_node: SecureNode) -> None:
-    """`topics create` and `check` read TLS and SASL as a worker does, and refuse as plainly."""
+    """`topics create` and `check` read TLS and SASL as a worker does; who may not is refused in plain words."""
     options = [
         "--brokers",
         secure_node.secure_address,
@@ -118,6 +124,9 @@ def test_the_commands_come_in_with_the_same_settings(secure_node: SecureNode) ->
         "1",
     ]
     runner = CliRunner()
+    elsewhere = runner.invoke(insession, ["topics", "create", *options], env=secure_node.environment())
+    assert "Could not create topic secure-clickstream: Authorization failed" in str(elsewhere.exception)
+    secure_node.allow("secure-")
     assert runner.invoke(insession, ["topics", "create", *options], env=secure_node.environment()).exit_code == 0
     assert runner.invoke(insession, ["topics", "check", *options], env=secure_node.environment()).exit_code == 0
     wrong = secure_node.environment(username="nobody")
