@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from agents.settings import Settings, load_settings
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "compose"
 COMPOSE_FILE = FOLDER / "compose.yaml"
@@ -58,6 +60,11 @@ class Service:
         """What the process finds in its environment, of what the file says."""
         return dict(self.spec.get("environment", {}))
 
+    @cached_property
+    def settings(self) -> Settings:
+        """What the service is told, read by the code that it runs."""
+        return load_settings(environment=self.environment)
+
     @property
     def command(self) -> list[str]:
         """The arguments; empty = those of the image."""
@@ -106,3 +113,12 @@ class Stack:
     def workers(self) -> list[Service]:
         """The services that run a worker: the image's own command."""
         return [service for service in self.ours if not service.command]
+
+    def file_at(self, service: str, path: str) -> Path:
+        """Find the file or folder of the repository that a service sees at `path`."""
+        target = Path(path)
+        for folder in (target, *target.parents):
+            for mount in self.services[service].mounts:
+                if mount.target == str(folder):
+                    return FOLDER / mount.source / target.relative_to(folder)
+        raise FileNotFoundError(f"{service} sees nothing of ours at {path}")

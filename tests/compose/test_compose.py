@@ -6,22 +6,18 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
 from agents.demo.source import ShopOptions
-from agents.settings import DEMO_SECRET, Settings, load_settings
+from agents.settings import DEMO_SECRET, Settings
 from agents.simulation import shop_for
 from serving.embedded.options import ServerOptions
-from serving.embedded.policies import LatestVersions
 from session_model.generated_shop.catalog import catalog
 from session_model.generated_shop.settings import ShopSettings
 from streams.kafka_jars import POM
@@ -38,12 +34,6 @@ WORKERS = STACK.workers
 def named(service: Service) -> str:
     """Name a service in the test's id."""
     return service.name
-
-
-@cache
-def settings_of(name: str) -> Settings:
-    """Load what a service of ours is told, by the code that it runs."""
-    return load_settings(environment=STACK.services[name].environment)
 
 
 @pytest.fixture(scope="module")
@@ -120,14 +110,14 @@ def test_mounted_paths_exist(service: Service) -> None:
 @pytest.mark.parametrize("service", OURS, ids=named)
 def test_our_services_get_settings_that_the_code_accepts(service: Service) -> None:
     """Every INSESSION_ variable is a setting with a value that converts, and points at the services of the stack."""
-    settings = settings_of(service.name)
+    settings = service.settings
     internal = listeners("KAFKA_ADVERTISED_LISTENERS")["INTERNAL"]
     assert settings.kafka.brokers == internal
     host, _, port = settings.serving.address.partition(":")
     assert (host, int(port)) == ("serving", ServerOptions(models=Path()).port)
     assert settings.clickstream.pseudonym_secret != DEMO_SECRET
     assert settings.topics.replication == 1
-    assert settings.topics == settings_of("topics").topics, "a worker refuses topics of another layout"
+    assert settings.topics == STACK.services["topics"].settings.topics, "a worker refuses topics of another layout"
 
 
 @pytest.mark.parametrize("service", OURS, ids=named)
@@ -148,7 +138,7 @@ def test_our_commands_exist(service: Service) -> None:
 def test_there_are_two_workers_that_share_nothing() -> None:
     """Two workers by default, each with a name and a state of its own, each a standby of the other."""
     assert len(WORKERS) == 2
-    told = [settings_of(worker.name).kafka for worker in WORKERS]
+    told = [worker.settings.kafka for worker in WORKERS]
     assert [kafka.instance_id for kafka in told] == [worker.name for worker in WORKERS]
     assert {kafka.standby_replicas for kafka in told} == {len(WORKERS) - 1}
     states = [worker.mount_at(str(kafka.datadir)) for worker, kafka in zip(WORKERS, told, strict=True)]
@@ -159,7 +149,7 @@ def test_there_are_two_workers_that_share_nothing() -> None:
 @pytest.mark.parametrize("worker", WORKERS, ids=named)
 def test_a_worker_is_reachable_inside_and_on_loopback(worker: Service) -> None:
     """The web port of the settings is the one that is published, and the server listens where that can reach it."""
-    settings = settings_of(worker.name)
+    settings = worker.settings
     assert [inside for _, _, inside in worker.ports] == [settings.kafka.web_port]
     assert settings.kafka.web_host == "0.0.0.0"  # noqa: S104 - of the container
 
@@ -167,7 +157,7 @@ def test_a_worker_is_reachable_inside_and_on_loopback(worker: Service) -> None:
 @pytest.mark.parametrize("worker", WORKERS, ids=named)
 def test_a_worker_has_the_time_to_stop_in_order(worker: Service) -> None:
     """An engine waits longer before it kills than the answers and acknowledgements under way may take."""
-    settings = settings_of(worker.name)
+    settings = worker.settings
     patience = timedelta(seconds=int(worker.spec["stop_grace_period"].removesuffix("s")))
     assert patience > settings.kafka.send_timeout + settings.clickstream.freshness_budget
 
@@ -176,57 +166,12 @@ def test_the_models_are_where_worker_and_server_look() -> None:
     """Both mount one folder read-only at one path; the trainer writes to it."""
     serving = STACK.services["serving"]
     for worker in WORKERS:
-        models = worker.mount_at(str(settings_of(worker.name).serving.models_directory))
+        models = worker.mount_at(str(worker.settings.serving.models_directory))
         assert models.read_only
         assert models == serving.mount_at(models.target)
     trainer = STACK.services["train"]
     into = trainer.mount_at(trainer.command[trainer.command.index("--out") + 1])
     assert (into.source, into.read_only) == (models.source, False)
-
-
-def test_the_model_server_serves_what_the_workers_ask_for() -> None:
-    """models.config is a ModelServerConfig: the name and path of the settings, two versions as the embedded server."""
-    from tensorflow_serving.config import model_server_config_pb2
-
-    config = model_server_config_pb2.ModelServerConfig()
-    text_format.Parse((mounted_at("serving", flag("--model_config_file"))).read_text(), config)
-    (model,) = config.model_config_list.config
-    serving = settings_of(WORKERS[0].name).serving
-    assert model.name == serving.model_name
-    assert model.base_path == str(serving.models_directory / serving.model_name)
-    embedded = ServerOptions(models=Path()).policy
-    assert isinstance(embedded, LatestVersions)
-    assert model.model_version_policy.latest.num_versions == embedded.num_versions == 2
-    assert f"/v1/models/{serving.model_name} " in " ".join(STACK.services["serving"].spec["healthcheck"]["test"])
-
-
-def test_the_model_server_shows_its_metrics() -> None:
-    """monitoring.config is a MonitoringConfig that turns Prometheus on, at the path that Prometheus scrapes."""
-    config = monitoring_config()
-    text_format.Parse((mounted_at("serving", flag("--monitoring_config_file"))).read_text(), config)
-    assert config.prometheus_config.enable
-    paths = {job.get("metrics_path", "/metrics") for job in scrapes() if is_scraped(job, "serving")}
-    assert paths == {config.prometheus_config.path}
-
-
-def test_prometheus_scrapes_the_services_of_the_stack() -> None:
-    """Every target is a service and a port on which it listens, and no worker is left out."""
-    targets = {target for job in scrapes() for config in job["static_configs"] for target in config["targets"]}
-    inside = {f"{service.name}:{port}" for service in SERVICES for _, _, port in service.ports}
-    assert targets <= inside | {"localhost:9090"}
-    assert targets >= {f"{worker.name}:{settings_of(worker.name).kafka.web_port}" for worker in WORKERS}
-
-
-def test_grafana_finds_its_dashboards_and_prometheus() -> None:
-    """The provisioning names the folder where the dashboards are mounted, and the service that has the data."""
-    grafana = STACK.services["grafana"]
-    provisioning = FOLDER / grafana.mount_at("/etc/grafana/provisioning").source
-    providers = documents(provisioning / "dashboards", "providers")
-    for provider in providers:
-        assert (FOLDER / grafana.mount_at(provider["options"]["path"]).source).is_dir()
-    sources = documents(provisioning / "datasources", "datasources")
-    assert providers
-    assert {source["url"] for source in sources} == {"http://prometheus:9090"}
 
 
 def test_what_the_demo_has_trained_on_is_what_is_simulated() -> None:
@@ -267,54 +212,3 @@ def listeners(variable: str) -> dict[str, str]:
 def items_of(shop: ShopSettings) -> dict[str, str | None]:
     """Give the titles of a shop's items."""
     return {item.item_id: item.title for item in catalog(shop, shop.start)}
-
-
-def flag(name: str) -> str:
-    """Find the value of a flag of the model server."""
-    return next(word.removeprefix(f"{name}=") for word in STACK.services["serving"].command if word.startswith(name))
-
-
-def mounted_at(service: str, path: str) -> Path:
-    """Find the file of the repository that a service sees at `path`."""
-    target = Path(path)
-    return FOLDER / STACK.services[service].mount_at(str(target.parent)).source / target.name
-
-
-def scrapes() -> list[dict[str, Any]]:
-    """Read what Prometheus scrapes."""
-    config = mounted_at("prometheus", "/etc/prometheus/prometheus.yml")
-    return list(yaml.safe_load(config.read_text())["scrape_configs"])
-
-
-def is_scraped(job: dict[str, Any], service: str) -> bool:
-    """Tell whether a job has a target on that service."""
-    return any(target.startswith(f"{service}:") for config in job["static_configs"] for target in config["targets"])
-
-
-def documents(folder: Path, key: str) -> list[dict[str, Any]]:
-    """Read the entries under `key` of all YAML files in `folder`."""
-
-    def entries() -> Iterator[dict[str, Any]]:
-        for file in sorted(folder.glob("*.y*ml")):
-            yield from yaml.safe_load(file.read_text())[key]
-
-    return list(entries())
-
-
-def monitoring_config() -> Any:
-    """Make an empty MonitoringConfig; its proto (config/monitoring_config.proto) is in no package, so here it is."""
-    field = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="monitoring_config.proto", syntax="proto3")
-    prometheus = file.message_type.add(name="PrometheusConfig")
-    prometheus.field.add(name="enable", number=1, type=field.TYPE_BOOL, label=field.LABEL_OPTIONAL)
-    prometheus.field.add(name="path", number=2, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
-    file.message_type.add(name="MonitoringConfig").field.add(
-        name="prometheus_config",
-        number=1,
-        type=field.TYPE_MESSAGE,
-        type_name="PrometheusConfig",
-        label=field.LABEL_OPTIONAL,
-    )
-    pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("MonitoringConfig"))()
