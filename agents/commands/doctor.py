@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Final
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import shown
-from agents.doctor.findings import Finding, Level, error, ok
+from agents.doctor.findings import Finding, Level, error
 from schemas.errors import InsessionError, UsageError
 from streams.topic_reader import TopicReader, latest
 
@@ -55,9 +55,10 @@ def command(
     if sample_topic is not None:
         _propose(connection, sample_topic, records, as_json=as_json)
         return
-    own = {"serving": {"address": serving}}
+    if serving is not None:
+        connection = replace(connection, options={**connection.options, "serving": {"address": serving}})
     with Console(stderr=True).status("examining"):
-        findings = _findings(connection, own, records)
+        findings = _findings(connection, records)
     if as_json:
         click.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
@@ -66,17 +67,16 @@ def command(
         sys.exit(1)
 
 
-def _findings(connection: Connection, own: dict[str, dict[str, str | None]], records: int) -> list[Finding]:
+def _findings(connection: Connection, records: int) -> list[Finding]:
     from agents.doctor.examination import examine  # noqa: PLC0415 - --help must not pay for gRPC, NumPy and Faust
+    from agents.doctor.settings_check import settings_findings  # noqa: PLC0415
 
     try:
-        settings = connection.settings(own)
+        reading = connection.reading()
     except UsageError as failure:
-        first, *each = str(failure).splitlines()  # of several wrong settings each has a line behind the first
-        remedy = "mend it where it is given; `insession config template` shows every setting"
-        return [error("settings", line.strip(), remedy) for line in each or [first]]
-    source = "without a file" if connection.file is None else f"with {connection.file}"
-    return [ok("settings", f"valid, {source}"), *examine(settings, records)]
+        return [error("settings", str(failure), "give a settings file that can be read, with --config")]
+    examined = [] if reading.settings is None else list(examine(reading.settings, records))
+    return [*settings_findings(reading), *examined]
 
 
 def _propose(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:

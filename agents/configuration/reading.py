@@ -164,4 +164,4 @@ def _nested(parts: Mapping[tuple[str, ...], Given]) -> Any:
 def _known(section: Section, name: str) -> str:
     names = section.names()
     close = get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]}? " * bool(close) + f"Known here: {', '.join(names)}"
+    return "".join(f"did you mean {one}? " for one in close) + f"Known here: {', '.join(names)}"

@@ -31,8 +31,9 @@ def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
     else:
         checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock")
         yield from (unchecked(check, "the brokers do not answer") for check in checks)
-    served = ask_server(settings.serving)
-    yield from _guarded("model", lambda: model_findings(settings.serving, served, datetime.now(UTC)))
+    yield from _guarded(
+        "model", lambda: model_findings(settings.serving, ask_server(settings.serving), datetime.now(UTC))
+    )
 
 
 def _clickstream(brokers: Brokers, settings: Settings, sample_size: int) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""What a worker needs of the machine it runs on: a data folder of its own, disk, a port, a secret."""
+"""What a worker needs of the machine it runs on: a data folder of its own, disk, a port."""
 
 import fcntl
 import os
@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, warning
-from agents.settings import DEMO_SECRET, Settings
-from schemas.secret import Secret
+from agents.settings import Settings
 
 _LITTLE_BYTES: Final = 2 << 30
 _TOO_LITTLE_BYTES: Final = 256 << 20
@@ -21,7 +20,6 @@ def machine_findings(settings: Settings) -> Iterator[Finding]:
     yield _datadir(settings.kafka.datadir)
     yield _disk(settings.kafka.datadir)
     yield _web_port(settings.kafka.web_host, settings.kafka.web_port)
-    yield _secret(settings.clickstream.pseudonym_secret)
 
 
 def _datadir(datadir: Path) -> Finding:
@@ -72,16 +70,6 @@ def _web_port(host: str, port: int) -> Finding:
             "where that is not this deployment's running worker, set kafka.web_port to a free one",
         )
     return ok("web port", f"{host}:{port} is free")
-
-
-def _secret(secret: Secret) -> Finding:
-    if secret != DEMO_SECRET:
-        return ok("pseudonym secret", "is not the demo's")
-    return warning(
-        "pseudonym secret",
-        "is the demo's, known to everybody: visitors of session ends can be found out",
-        "set clickstream.pseudonym_secret (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET), the same on all workers",
-    )
 
 
 def _existing(path: Path) -> Path:

@@ -15,9 +15,9 @@ from agents.doctor.machine import machine_findings
 from agents.settings import load_settings
 
 
-def examined(datadir: Path, port: int, **clickstream: str) -> dict[str, Finding]:
+def examined(datadir: Path, port: int) -> dict[str, Finding]:
     """Give the findings by their check."""
-    given = {"kafka": {"datadir": str(datadir), "web_port": port}, "clickstream": clickstream}
+    given = {"kafka": {"datadir": str(datadir), "web_port": port}}
     settings = load_settings(given, environment={})
     return {one.check: one for one in machine_findings(settings)}
 
@@ -33,7 +33,7 @@ def taken_port() -> Iterator[int]:
 
 def test_a_machine_that_is_ready_is_all_well(tmp_path: Path) -> None:
     """A data folder that is not there yet is no fault, and none is made."""
-    found = examined(tmp_path / "data" / "a", free_port(), pseudonym_secret="long and random")  # noqa: S106 - a test's
+    found = examined(tmp_path / "data" / "a", free_port())
     assert {one.level for one in found.values()} == {Level.OK}
     assert list(tmp_path.iterdir()) == []
 
@@ -75,10 +75,3 @@ def test_a_taken_port_is_told(tmp_path: Path, taken_port: int) -> None:
     found = examined(tmp_path, taken_port)["web port"]
     assert found.level is Level.WARNING
     assert str(taken_port) in found.message
-
-
-def test_the_demos_secret_is_told(tmp_path: Path) -> None:
-    """With the variable that sets another."""
-    found = examined(tmp_path, free_port())["pseudonym secret"]
-    assert found.level is Level.WARNING
-    assert "INSESSION_CLICKSTREAM__PSEUDONYM_SECRET" in found.remedy
