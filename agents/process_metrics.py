@@ -35,7 +35,7 @@ def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable, h
         app.delivery_metrics.rebalances.inc()
 
     async def recovered() -> None:
-        metrics.recovery.observe(time.monotonic() - assigned_seconds)
+        metrics.last_recovery.set(time.monotonic() - assigned_seconds)
 
     app.on_partitions_assigned.connect(assigned)
     table.on_recover(recovered)

@@ -167,11 +167,11 @@ class StateMetrics:
         self.table_bytes = Gauge("insession_table_bytes", "Bytes of the local table, as estimated.", registry=registry)
         self.ready = Gauge("insession_ready", "1 while clicks are answered, as /readyz says.", registry=registry)
         self.recovering = Gauge("insession_recovering", "1 while state is read from the changelog.", registry=registry)
-        self.recovery = Histogram(
-            "insession_recovery_seconds",
-            "From an assignment to the end of the recovery of its state.",
+        # No histogram: its first observation is mostly there before the first scrape, and no rate would show it.
+        self.last_recovery = Gauge(
+            "insession_last_recovery_seconds",
+            "From the latest assignment to the end of the recovery of its state.",
             registry=registry,
-            buckets=(0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0),
         )
 
 

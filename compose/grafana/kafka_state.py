@@ -87,11 +87,9 @@ KAFKA_STATE = DashboardPage(
             maximum=1,
         ),
         Panel(
-            title="Recovery time, p95 of an hour",
-            description="From an assignment to the end of the recovery of its state.",
-            queries=[
-                Query(f"histogram_quantile(0.95, {increase('insession_recovery_seconds_bucket', by='le')})", "p95")
-            ],
+            title="Latest recovery",
+            description="From the latest assignment to the end of the recovery of its state.",
+            queries=[Query(f"max by (instance) ({of('insession_last_recovery_seconds')})", "{{instance}}")],
             unit="s",
             runbook="recoverytakeslong",
             warn_at=60,

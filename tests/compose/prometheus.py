@@ -46,14 +46,14 @@ def require_tool(name: str) -> str:
 
 
 class Prometheus:
-    """A Prometheus with the shipped rules, which scrapes `targets` (host:port by job) every second.
+    """A Prometheus with the shipped rules, which scrapes `targets` (host:port by job) every two seconds.
 
     Entered, it answers; it dies with this process.
     """
 
     def __init__(self, program: str, folder: Path, targets: Mapping[str, str]) -> None:
         config = yaml.safe_load(CONFIG.read_text())
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["global"] = {"scrape_interval": "2s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(CONFIG.parent / rules) for rules in config["rule_files"]]
         for job in config["scrape_configs"]:
             job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from agents.demo.feeder import Backlog, Feeder, embedded_producer
-from agents.demo.processes import free_port
+from agents.demo.processes import LOOPBACK, free_port
 from agents.demo.source import Source
 from schemas import wire
 from schemas.events import ClickEvent
@@ -57,13 +57,14 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
     with ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBrokerProcess())
         _prepare(broker.address, plan.source)
-        options = ServerOptions(models=plan.models, port=0, poll_seconds=0.5)
-        server = stack.enter_context(EmbeddedServer(options, log_path=folder / "server.log"))
-        given = {"brokers": broker.address, "serving": server.address, "models": str(plan.models)}
+        # The worker starts while TensorFlow loads: it looks for the server until it is there.
+        options = ServerOptions(models=plan.models, port=free_port(), poll_seconds=0.5)
+        given = {"brokers": broker.address, "serving": f"{LOOPBACK}:{options.port}", "models": str(plan.models)}
         given |= {"partitions": str(PARTITIONS), "replication": "1"}
         worker = WorkerProcess(given, {**SETTINGS, **plan.settings}, folder / "state")
         stack.callback(worker.close)
-        targets = {"insession": worker.address, "tensorflow-serving": f"127.0.0.1:{free_port()}"}
+        stack.enter_context(EmbeddedServer(options, log_path=folder / "server.log"))
+        targets = {"insession": worker.address, "tensorflow-serving": f"{LOOPBACK}:{free_port()}"}
         prometheus = stack.enter_context(Prometheus(program, folder / "prometheus", targets))
         worker.wait_until_ready()
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=plan.speed, seconds=math.inf)

@@ -15,7 +15,7 @@ from tests.compose.stage import UNUSABLE, Plan, staged
 pytestmark = pytest.mark.slow
 
 SPEED = 20.0
-VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "10s"}
+VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "20s"}
 INDEPENDENT_OF_SPEED = {
     "WorkerDown",
     "NoInput",
