@@ -102,8 +102,9 @@ dashboards: $(STAMP)  ## Generate the Grafana dashboards and the rules of the ob
 	$(BIN)/python -m compose.grafana.build
 	$(BIN)/python -m compose.prometheus.slos
 
-pictures: $(STAMP)  ## Run worker and Prometheus under load and draw the dashboards into docs/pictures; takes minutes
+pictures: $(STAMP)  ## Run worker and Prometheus under load and draw the dashboards and the live page into docs/pictures; takes minutes
 	$(BIN)/python -m tests.compose.pictures
+	$(BIN)/python -m tests.agents.live.pictures
 
 # --- clean ------------------------------------------------------------------------------------------------------------
 

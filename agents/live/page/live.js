@@ -222,7 +222,7 @@ function drawEvents(session) {
     time.dateTime = new Date(event.event_time_ms).toISOString();
     const name = make("span", "name", event.item?.title ?? "");
     const note = make("small");
-    if (event.place > 0) note.append(make("b", "", `✓ was number ${event.place} of the answer before`));
+    if (event.place > 0) note.append(make("b", "", `✓ foreseen: number ${event.place}`));
     else if (event.status !== "answered") note.textContent = event.status.replaceAll("_", " ");
     else note.textContent = [event.item?.category, `${event.tier ?? "no answer"}, ${milliseconds(event.latency_ms)}`].filter(Boolean).join(" · ");
     name.append(note);

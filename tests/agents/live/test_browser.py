@@ -162,7 +162,7 @@ def test_sessions_appear_as_they_happen(page: Page) -> None:
     assert page.texts("#answers .name") == ["Oak chairhome", "i3"]
     assert page.texts("#answers .price") == ["120.00", ""]
     assert "model" in page.texts("#answer-chips .chip")
-    assert page.texts("#events .name b") == ["✓ was number 1 of the answer before"]
+    assert page.texts("#events .name b") == ["✓ foreseen: number 1"]
     assert page.texts("#hits .chip") == ["1 of 1 next views foreseen"]
     assert page.one("#chart").get_attribute("aria-label") == "Purchase probability over 2 events, now 50 %"
     assert len(page.browser.find_elements(By.CSS_SELECTOR, "#chart circle")) == 2
