@@ -2,6 +2,7 @@
 
 import math
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 import structlog
 from rich.console import Console
 
+from agents.durations import DurationType
 from schemas.errors import InsessionError, UsageError
 from session_model.datasets import DATA_FORMATS, DataFormat
 
@@ -58,9 +60,9 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help=f"Feed at most that long.  [default: {SHOP_SECONDS:g}; with --events: to its end]",
+    type=DurationType(),
+    metavar="DURATION",
+    help=f"Feed at most that long, like 90s.  [default: {SHOP_SECONDS:g}s; with --events: to its end]",
 )
 @click.option("--models", type=click.Path(path_type=Path), help="Take the newest release there instead of training.")
 @click.option(
@@ -80,7 +82,7 @@ def command(
     run_dir: Path,
     models: Path | None,
     speed: float | None,
-    duration: float | None,
+    duration: timedelta | None,
     **log: Any,
 ) -> None:
     """Run everything on this machine: broker, model server, worker, and shoppers that click while you watch.
@@ -101,7 +103,7 @@ def command(
             options = DemoOptions(
                 source=source,
                 speed=speed or (SHOP_SPEED if is_shop else math.inf),
-                seconds=duration or (SHOP_SECONDS if is_shop else math.inf),
+                seconds=duration.total_seconds() if duration else SHOP_SECONDS if is_shop else math.inf,
                 run_dir=run_dir,
                 models=models,
             )

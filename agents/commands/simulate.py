@@ -1,18 +1,20 @@
 """`insession simulate`: simulated shoppers on your own brokers."""
 
 import json
+from datetime import timedelta
 
 import click
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
 from agents.demo.interruption import Interruption
+from agents.durations import DurationType
 
 
 @click.command(
     epilog="""\b
 Examples:
-  insession simulate --brokers 127.0.0.1:9092 --prefix load- --rate 200 --duration 60
+  insession simulate --brokers 127.0.0.1:9092 --prefix load- --rate 200 --duration 10m
   insession simulate --config staging.toml --rate 50 --json
 """
 )
@@ -26,9 +28,9 @@ Examples:
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Stop after so long.  [default: at SIGTERM or Ctrl-C]",
+    type=DurationType(),
+    metavar="DURATION",
+    help="Stop after so long, like 10m.  [default: at SIGTERM or Ctrl-C]",
 )
 @click.option(
     "--items", type=click.IntRange(120, 200_000), default=1_000, show_default=True, help="Items of the simulated shop."
@@ -36,7 +38,7 @@ Examples:
 @click.option("--seed", type=click.IntRange(min=0), default=7, show_default=True, help="Another seed, another shop.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 def command(
-    connection: Connection, rate: float, duration: float | None, items: int, seed: int, *, as_json: bool
+    connection: Connection, rate: float, duration: timedelta | None, items: int, seed: int, *, as_json: bool
 ) -> None:
     """Write a generated shop's catalog and the clicks of its shoppers, event_time now, at a steady rate.
 
@@ -58,10 +60,10 @@ def command(
         shop_for(rate, seed, items), settings.topics, Sender(config, client_id="insession-simulate")
     )
     with Interruption() as interruption, interruption.deferred(), counted_progress() as bar:
-        task = bar.add_task("clicks", total=None if duration is None else round(rate * duration))
+        task = bar.add_task("clicks", total=None if duration is None else round(rate * duration.total_seconds()))
 
         def is_over(seconds: float) -> bool:
-            return interruption.came or (duration is not None and seconds >= duration)
+            return interruption.came or (duration is not None and seconds >= duration.total_seconds())
 
         def advance(sent: Simulated) -> None:
             bar.update(task, completed=sent.events)

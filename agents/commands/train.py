@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from agents.durations import DurationType
 from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
@@ -44,7 +45,7 @@ Examples:
     show_default=True,
     help="Event type whose items the model reads and predicts; repeat for more.",
 )
-@click.option("--time-budget", type=click.FloatRange(min=1), help="Seconds; begin no epoch beyond them.")
+@click.option("--time-budget", type=DurationType(), metavar="DURATION", help="Like 40m; begin no epoch beyond it.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
 )
@@ -79,7 +80,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         models_dir=options["models_dir"],
         preset=replace(PRESETS[preset], recipes=recipes),
         input_event_types=options["input_events"],
-        time_budget_seconds=options["time_budget"],
+        time_budget_seconds=None if options["time_budget"] is None else options["time_budget"].total_seconds(),
     )
 
 

@@ -1,7 +1,6 @@
 """The values of settings: read from what a file or the environment has, and written back as TOML."""
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import reduce
@@ -11,18 +10,10 @@ from typing import Any, Final, Literal, get_args, get_origin
 import msgspec
 
 from agents.configuration.keys import SettingKey
+from agents.durations import duration_text, read_duration
 from schemas.errors import UsageError
 from schemas.secret import MASK, Secret
 
-_UNITS: Final = {
-    "d": timedelta(days=1),
-    "h": timedelta(hours=1),
-    "m": timedelta(minutes=1),
-    "s": timedelta(seconds=1),
-    "ms": timedelta(milliseconds=1),
-}
-_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
-_DURATION: Final = re.compile(rf"(?:{_AMOUNT.pattern})+")
 _TYPE_NAMES: Final[Mapping[Any, str]] = {
     bool: "true or false",
     float: "number",
@@ -91,18 +82,11 @@ def toml_text(value: Any) -> str:
     return json.dumps("" if value is None else value, ensure_ascii=False)
 
 
-def duration_text(duration: timedelta) -> str:
-    """Write a duration in the largest unit that needs no fraction: 90s, 30m, 12h."""
-    for unit, length in _UNITS.items():
-        if duration and duration % length == timedelta(0):
-            return f"{duration // length}{unit}"
-    return f"{duration / _UNITS['ms']:g}ms" if duration else "0s"
-
-
 def _prepared(key: SettingKey, given: Any) -> Any:
     if isinstance(given, str):
-        if key.type is timedelta and _DURATION.fullmatch(given):
-            return sum((float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(given)), timedelta(0))
+        if key.type is timedelta:
+            duration = read_duration(given)
+            return given if duration is None else duration
         if get_origin(key.type) in {tuple, frozenset}:  # the environment has no lists
             return [part.strip() for part in given.split(",") if part.strip()]
     return given

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agents.configuration.keys import SettingKey
-from agents.configuration.values import duration_text, plain, read_value, toml_text
+from agents.configuration.values import plain, read_value, toml_text
+from agents.durations import duration_text
 from schemas.errors import UsageError
 from schemas.ids import ItemId
 from schemas.secret import MASK, Secret
