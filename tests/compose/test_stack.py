@@ -92,6 +92,7 @@ def machine(kafka_topics: Callable[..., Any], tmp_path: Path) -> Iterator[Machin
     note_topics(topics)
 
 
+@pytest.mark.slow
 def test_the_services_answer_every_click(machine: Machine) -> None:
     """Topics are made, two workers share them, are healthy by the image's own check, answer, and stop in order."""
     topics = STACK.services["topics"]
