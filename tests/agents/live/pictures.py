@@ -14,7 +14,13 @@ from tests.browser import chromium, prefer, resize
 PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
 DEMO = [sys.executable, "-m", "agents", "demo", "--duration", "300"]
 ANNOUNCED = "watch it live: "
-WATCH_SECONDS = 30.0
+WATCH_SECONDS = 40.0
+CHOOSE_LIVELIEST = """
+const length = (row) => parseInt(row.textContent.split(" · ")[1]);
+const rows = [...document.querySelectorAll("[role=option]")].filter((row) => length(row) > 4);
+const odds = (row) => parseFloat(row.querySelector(".odds").textContent) || 0;
+rows.sort((one, other) => odds(other) - odds(one))[0]?.click();
+"""
 WIDTH, HEIGHT = 1280, 860
 
 
@@ -29,6 +35,7 @@ def picture(address: str) -> None:
             lambda page: len(page.find_elements(By.CSS_SELECTOR, "#chart circle")) > 5
         )
         browser.find_element(By.ID, "pause").click()
+        browser.execute_script(CHOOSE_LIVELIEST)
         for scheme in ("light", "dark"):
             prefer(browser, scheme, reduced_motion=True)  # type: ignore[arg-type]
             browser.save_screenshot(str(PICTURES / f"live-{scheme}.png"))
