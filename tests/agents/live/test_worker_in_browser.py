@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
@@ -14,12 +15,14 @@ from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import ItemId, VisitorId
 from schemas.records import CatalogItem
+from schemas.tracing import TraceContext, read_trace
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.topics import Topic
 from tests.browser import chromium, require_chromium
 
 PATIENCE_SECONDS = 60
 END_SECONDS = 20
+CALLER = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1)
 TITLES = {"i1": "Linen shirt", "i2": "Oak chair"}
 
 
@@ -46,13 +49,27 @@ def click(brokers: str, visitor: str, item_id: str) -> None:
         item_id=ItemId(item_id),
     )
     producer = embedded_producer(brokers)
-    producer.produce(Topic.CLICKSTREAM, key=visitor.encode(), value=wire.encode(event))
+    producer.produce(Topic.CLICKSTREAM, key=visitor.encode(), value=wire.encode(event), headers=CALLER.headers())
     assert producer.flush(10) == 0
+
+
+def traces(brokers: str, topic: Topic, count: int) -> set[str]:
+    """Read the trace ids of the first records of an output topic."""
+    config = {"bootstrap.servers": brokers, "group.id": "traces", "auto.offset.reset": "earliest"}
+    consumer = Consumer(config)
+    try:
+        consumer.subscribe([topic])
+        records = consumer.consume(count, PATIENCE_SECONDS)
+        assert len(records) == count
+        contexts = [read_trace(record.headers() or ())[0] for record in records]
+    finally:
+        consumer.close()
+    return {context.trace_id for context in contexts if context is not None}
 
 
 @pytest.mark.slow
 def test_clicks_on_the_topic_are_sessions_on_the_page(broker: str, tmp_path: Path) -> None:
-    """With titles and tiers, without an error in the console; and an open page does not hold up the worker's end."""
+    """With titles and tiers; outputs are in the clicks' trace; and an open page does not hold up the worker's end."""
     require_chromium()
     place = WorkerPlace(
         brokers=broker,
@@ -72,6 +89,8 @@ def test_clicks_on_the_topic_are_sessions_on_the_page(broker: str, tmp_path: Pat
         assert "popular" in browser.find_element(By.ID, "answer-chips").text
         assert "anna" not in browser.page_source
         assert browser.get_log("browser") == []
+        for topic in (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS):
+            assert traces(broker, topic, 3) == {CALLER.trace_id}
         process = worker._child._process
         process.terminate()
         assert process.wait(END_SECONDS) == 0
