@@ -24,7 +24,7 @@ from tests.compose.stage import Plan, staged
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "pictures"
 CACHE = ROOT / ".bench"
-SPEED = 8.0
+SPEED = 6.0
 VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "15s"}
 SETTINGS = {"INSESSION_SESSIONS__INACTIVITY_GAP": "120"}
 """Sessions end by ticks, at the wall clock's pace: so that some do while this runs."""

@@ -1,5 +1,6 @@
 """The Prometheus and promtool that Debian packages, run for a test."""
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -92,19 +94,23 @@ class Prometheus:
     def wait_for(self, expr: str) -> None:
         """Wait until an expression gives a number."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            try:
-                if any(not math.isnan(value) for series in self.query(expr) for _, value in series.values):
-                    return
-            except urllib.error.HTTPError:
-                raise
-            except OSError:  # it does not listen yet
-                assert self._process.poll() is None, (self._folder / "log").read_text()
+        while not self._gives_number(expr):
             assert time.monotonic() < deadline, f"no number for {expr} in {PATIENCE_SECONDS} s"
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+                raise AssertionError((self._folder / "log").read_text())
+
+    def _gives_number(self, expr: str) -> bool:
+        try:
+            answer = self.query(expr)
+        except urllib.error.HTTPError as error:
+            with error:
+                if error.code == HTTPStatus.SERVICE_UNAVAILABLE:  # it starts
+                    return False
+                raise AssertionError(error.read().decode()) from None
+        except OSError:  # it does not listen yet
+            return False
+        return any(not math.isnan(value) for series in answer for _, value in series.values)
 
     def _ask(self, what: str, **parameters: object) -> list[Series]:
         with urllib.request.urlopen(
