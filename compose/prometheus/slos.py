@@ -82,10 +82,10 @@ WINDOWS: Final = ("5m", "30m", "1h", "6h", "3d")
 
 def rules_yaml() -> str:
     """Spell all rules in Prometheus' YAML."""
-    groups = [
-        {"name": "slo-recording", "rules": [rule for objective in OBJECTIVES for rule in _recordings(objective)]},
-        {"name": "slo-alerts", "rules": [_alert(objective, burn) for objective in OBJECTIVES for burn in BURNS]},
-    ]
+    recordings = [rule for objective in OBJECTIVES for rule in _recordings(objective)]
+    alerts = [_alert(objective, burn) for objective in OBJECTIVES for burn in BURNS]
+    # One group: its rules are evaluated in order, so the alerts see what was recorded for the same moment.
+    groups = [{"name": "slos", "rules": recordings + alerts}]
     return _HEADER + yaml.safe_dump({"groups": groups}, sort_keys=False, width=1000)
 
 
