@@ -141,7 +141,13 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         self._delivery: DeliveryMetrics = self.app.delivery_metrics
 
     async def perform_seek(self) -> None:
-        """Seek to the commits and expect these next; a partition without one starts at its beginning."""
+        """Seek to the commits and expect these next; a partition without one starts at its beginning.
+
+        `getmany` asks for it, too, where it finds the flow stopped. That is in a rebalance, whose end seeks anyway; one
+        that comes to its end after that would bring back all that was answered since.
+        """
+        if not self.flow_active:
+            return
         await super().perform_seek()
         sources = [tp for tp in self.assignment() if self._is_source(tp)]
         uncommitted = [tp for tp in sources if self._read_offset[tp] is None]
@@ -157,15 +163,18 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         await self._check_ends(starts)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Fetch, and yield only records that are the next of their partition."""
+        """Fetch, and yield only records that are the next of their partition; none before it is known which that is.
+
+        Faust resumes partitions before it seeks: what it read in between was answered, and again after the seek.
+        """
         resynced: set[TP] = set()
         async for tp, message in super().getmany(timeout):
-            partition = self._partitions.get(tp) if self._is_source(tp) else None
-            if partition is None:
+            if not self._is_source(tp):
                 yield tp, message
                 continue
-            if tp in resynced:
-                continue
+            partition = self._partitions.get(tp)
+            if partition is None or tp in resynced:
+                continue  # what is read before a seek comes again after it
             verdict = partition.fetched(message.offset)
             if verdict in {"pass", "skip"}:
                 if verdict == "skip":

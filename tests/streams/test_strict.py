@@ -292,6 +292,7 @@ class FakeConsumer:
         self._commit_fut: asyncio.Future[None] | None = None
         self.flushed = asyncio.Event()
         self.flushed.set()
+        self.flow_active = True
 
     def assignment(self) -> set[TP]:
         """Name the partitions that have an entry in `commits`."""
@@ -398,6 +399,26 @@ async def test_a_seek_expects_the_commit_and_clears_the_books(consumer: Consumer
     assert (consumer._acked[CLICKS], consumer._acked_index[CLICKS], consumer._gap[CLICKS]) == ([], set(), set())
     assert consumer.committed_offsets() == {CLICKS: 5}
     assert consumer.app.aborted == []
+
+
+async def test_nothing_passes_before_the_seek(consumer: Consumer) -> None:
+    """What is fetched between assignment and seek is left to the seek: it would be answered twice; changelogs pass."""
+    assert await consumer.offsets(5, 6) == []
+    assert await consumer.offsets(1, 2, tp=CHANGELOG) == [1, 2]
+    await consumer.perform_seek()
+    assert await consumer.offsets(5, 6) == [5, 6]
+
+
+async def test_a_fetch_in_a_rebalance_does_not_seek(consumer: Consumer) -> None:
+    """Where the flow is stopped, the seek at the end of the rebalance counts: no late one brings back what is done."""
+    await consumer.perform_seek()
+    await consumer.offsets(5, 6)
+    consumer.flow_active = False
+    consumer.commits[CLICKS] = 0
+    await consumer.perform_seek()
+    assert consumer.committed_offsets() == {CLICKS: 5}
+    assert await consumer.offsets(7) == [7]
+    assert consumer.sought == []
 
 
 async def test_a_stale_fetch_after_the_seek_does_not_pass(consumer: Consumer) -> None:
