@@ -49,7 +49,7 @@ def lines(prometheus: Prometheus, query: Query, begin: float, end: float) -> Seq
 
 
 @click.command()
-@click.option("--seconds", default=480.0, show_default=True, help="How long to watch.")
+@click.option("--seconds", default=400.0, show_default=True, help="How long to watch.")
 def main(seconds: float) -> None:
     """Run worker, model server and Prometheus under load, and draw every dashboard."""
     program = shutil.which("prometheus")
