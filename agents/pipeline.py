@@ -22,7 +22,7 @@ from schemas.events import ClickEvent, Control
 from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
-from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
+from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection, parse_click
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import InputRecord, dead_letter
@@ -130,6 +130,9 @@ class Pipeline:
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
             return self.rejected(record, Rejection("internal_error", repr(error)))
+        if write is not None and write.value is not None and len(write.value) > MAX_STATE_BYTES:
+            detail = f"the visitor's state would have {len(write.value)} bytes, at most {MAX_STATE_BYTES} are kept"
+            return self.rejected(record, Rejection("too_large", detail))
         return Step(write, lambda: self._records_or_dead_letter(record, event, advance, visitors.shown))
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:

@@ -149,10 +149,11 @@ async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
 def _input_record(message: Any) -> InputRecord:
     position = InputPosition(message.topic, message.partition, message.offset)
     headers = message.headers or ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
     return InputRecord(
         position=position,
         key=message.key,
         value=message.value,
         time_ms=round(message.timestamp * 1000),
-        headers=list(headers.items() if isinstance(headers, dict) else headers),
+        headers=[(name, content or b"") for name, content in pairs],  # Kafka allows null
     )

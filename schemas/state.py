@@ -17,6 +17,8 @@ from schemas.records import EndReason, SessionEvent, Status, Tier
 STATE_VERSION = 1
 """A new last field with a default needs no new version: older values lack it, and older readers pass over it."""
 NEVER_MS = 2**63 - 1
+MAX_STATE_BYTES = 900_000
+"""A changelog record must fit into one request of the producer (1,000,000 bytes): what is larger ends the worker."""
 _HEADER = struct.Struct(">Bxqq")
 
 

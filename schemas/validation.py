@@ -22,6 +22,8 @@ RejectReason = Literal[
 MAX_VALUE_BYTES = 64 * 1024
 EARLIEST_TIME_MS = 788_918_400_000
 """1995-01-01: no shop's clickstream is older; earlier times are unit mistakes (seconds read as milliseconds)."""
+LATEST_TIME_MS = 253_402_300_799_999
+"""The end of the year 9999, the last moment that RFC 3339 can spell; producers set record timestamps, too."""
 MAX_FUTURE_MS = 366 * 24 * 3600 * 1000
 """Further ahead of the record's timestamp than this is a unit mistake, not a skewed clock."""
 
@@ -74,6 +76,6 @@ def _check(event: ClickEvent, key: bytes | None, record_time_ms: int) -> ClickEv
         )
     if event.event_type in ITEM_EVENT_TYPES and event.item_id is None:
         return Rejection("missing_item", f"a {event.event_type} event needs an item_id")
-    if not EARLIEST_TIME_MS <= event.event_time_ms <= record_time_ms + MAX_FUTURE_MS:
+    if not EARLIEST_TIME_MS <= event.event_time_ms <= min(record_time_ms + MAX_FUTURE_MS, LATEST_TIME_MS):
         return Rejection("absurd_time", f"event_time {event.event_time_ms} ms is no time of a click; check its unit")
     return event

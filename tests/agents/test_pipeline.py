@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from schemas import wire
-from schemas.state import InputPosition
+from schemas.state import MAX_STATE_BYTES, InputPosition
 from schemas.validation import Rejection
 from streams.dead_letters import HEADER_PREFIX, InputRecord
 
@@ -144,6 +144,22 @@ async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pyte
     assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"internal_error"
     assert not worker.store.states
     answer, _ = await worker.click("v1")
+    assert wire.decode_recommendation_set(answer.value).status == "answered"
+
+
+async def test_a_state_that_no_changelog_record_can_hold_is_not_written(worker_of: Callable[..., Any]) -> None:
+    """Its click is dead-lettered; the visitor's next one, when the closings are safe on the broker, is answered."""
+    worker = worker_of(bot_burst_events=1000)
+    wide = "\U0001f600" * 250
+    outcomes = [
+        await worker.click("v1", n, item_id=f"{wide}{n}", session_id=f"{wide}{n}", location=wide, device=wide)
+        for n in range(256)
+    ]
+    (letter,) = outcomes[-1]
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"too_large"
+    assert 0 < len(worker.store.states[b"v1"]) <= MAX_STATE_BYTES
+    worker.offset = 1000
+    answer, *_ = await worker.click("v1", 300)
     assert wire.decode_recommendation_set(answer.value).status == "answered"
 
 

@@ -195,6 +195,15 @@ async def test_a_click_is_acknowledged_when_its_records_are(acting: Acting) -> N
     assert event.is_acked
 
 
+async def test_a_header_without_a_value_is_an_empty_one(acting: Acting) -> None:
+    """Kafka allows null there; such a record, bad as it may be, must not end the worker, which would read it again."""
+    event = FakeEvent(CLICKS, 0, b"v1", b"\xff")
+    event.message.headers = [("traceparent", None), ("h", b"1")]
+    await acting.run(event)
+    (letter,) = acting.sink.records
+    assert list(letter.headers[:2]) == [("traceparent", b""), ("h", b"1")]
+
+
 async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -> None:
     """A record behind a lost one changes nothing; it comes again."""
     acting.app.consumer.refused = {0}

@@ -6,7 +6,14 @@ import pytest
 from schemas.errors import UsageError
 from schemas.events import ClickEvent, from_unix_ms, unix_ms
 from schemas.mapping import FieldMapping
-from schemas.validation import EARLIEST_TIME_MS, MAX_FUTURE_MS, MAX_VALUE_BYTES, Rejection, parse_click
+from schemas.validation import (
+    EARLIEST_TIME_MS,
+    LATEST_TIME_MS,
+    MAX_FUTURE_MS,
+    MAX_VALUE_BYTES,
+    Rejection,
+    parse_click,
+)
 
 RECORD_TIME_MS = 1_700_000_000_000
 IDENTITY = FieldMapping()
@@ -55,6 +62,23 @@ def _reason(value: bytes | None, key: bytes | None = b"v1") -> str | None:
 def test_bad_input_gets_its_reason_code(value: bytes | None, expected: str | None) -> None:
     """Each way to be wrong has one reason; what is right passes."""
     assert _reason(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("event_time", "expected"),
+    [
+        (LATEST_TIME_MS, None),
+        (LATEST_TIME_MS + 1, "absurd_time"),
+        ("9999-12-31T23:59:59.999Z", None),
+        ("9999-12-31T23:59:59.999-00:01", "absurd_time"),
+    ],
+)
+def test_a_time_that_no_output_can_spell_is_refused(event_time: object, expected: str | None) -> None:
+    """Not even where the record's timestamp, which the producer sets, is as absurd (microseconds for milliseconds)."""
+    parsed = parse_click(b"v1", _click(event_time=event_time), RECORD_TIME_MS * 1000, IDENTITY)
+    assert (parsed.reason if isinstance(parsed, Rejection) else None) == expected
+    if isinstance(parsed, ClickEvent):
+        assert unix_ms(from_unix_ms(parsed.event_time_ms)) == LATEST_TIME_MS
 
 
 def test_giant_values_are_refused_before_decoding() -> None:
