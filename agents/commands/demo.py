@@ -89,10 +89,10 @@ def command(
 
     A small model is trained first where there is none for the same data.
     """
-    from agents.demo.interruption import Interruption  # noqa: PLC0415 - --help must not pay for these
     from agents.demo.run import DemoOptions, run_demo  # noqa: PLC0415
     from agents.demo.source import ShopOptions  # noqa: PLC0415
     from agents.demo.tables import report_table  # noqa: PLC0415
+    from agents.interruption import Interruption  # noqa: PLC0415 - --help must not pay for these
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
     console = Console(stderr=json_path == STDOUT)

@@ -9,7 +9,7 @@ import click
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
-from agents.demo.interruption import Interruption
+from agents.interruption import Interruption
 from agents.settings import Settings
 from schemas.errors import UsageError
 from schemas.visitor_key import visitor_key

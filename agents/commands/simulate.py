@@ -7,8 +7,8 @@ import click
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
-from agents.demo.interruption import Interruption
 from agents.durations import DurationType
+from agents.interruption import Interruption
 
 
 @click.command(

@@ -16,13 +16,13 @@ from rich.console import Console
 
 from agents.demo.feeder import Feeder, embedded_producer
 from agents.demo.hit_rate import PopularItems
-from agents.demo.interruption import Interruption
 from agents.demo.processes import DemoWorker, WorkerPlace
 from agents.demo.reader import SNAPSHOT_SECONDS, Reader
 from agents.demo.scoreboard import Report, Scoreboard
 from agents.demo.screen import screen_for
 from agents.demo.source import LogOptions, ShopOptions, Source, log_source, shop_source
 from agents.demo.training import model_for, require_model_extra
+from agents.interruption import Interruption
 from schemas import wire
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions

@@ -17,9 +17,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from agents.demo.interruption import Interruption
 from agents.demo.run import DemoOptions, run_demo
 from agents.demo.source import LogOptions, ShopOptions
+from agents.interruption import Interruption
 from agents.replay import replay_log
 from agents.settings import Settings
 from schemas import wire

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from agents.demo.interruption import Interruption
+from agents.interruption import Interruption
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, heard once: at first they end the demo, once there is something to show they end the feeding."""
+"""Ctrl-C and SIGTERM, heard once: at first they end a command, once there is something to show they end its work."""
 
 import signal
 from collections.abc import Iterator
