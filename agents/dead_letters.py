@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from agents.settings import Settings
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from schemas.state import InputPosition
 from streams.dead_letter_log import DeadLetter, Obstacle, by_partition, obstacle, read_dead_letter, replay_record
 from streams.replay_ledger import ReplayLedger
@@ -41,12 +41,33 @@ class ReplayPlan:
     left: Counter[Obstacle] = field(default_factory=Counter)
 
 
-def read_letters(settings: Settings, asked: LettersAsked) -> Iterator[DeadLetter]:
-    """Read the letters that are asked for, in offset order of each partition."""
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did. forgotten: letters that the ledger could not keep; a second replay sends them again."""
+
+    sent: int
+    forgotten: int
+
+
+def _ignore(_count: int) -> None:
+    """Take a count that nobody asked for."""
+
+
+def read_letters(
+    settings: Settings, asked: LettersAsked, passed_over: Callable[[int], None] = _ignore
+) -> Iterator[DeadLetter]:
+    """Read the letters that are asked for, in offset order of each partition.
+
+    passed_over: hears how many older ones are beyond the limit, where there are some.
+    Raises UsageError for a partition that the topic does not have.
+    """
     topic = settings.topics.name(Topic.DEAD_LETTERS)
     with TopicReader(settings.kafka.client_config()) as reader:
         held = reader.bounds(topic) if asked.since_ms is None else reader.offsets_since(topic, asked.since_ms)
-        wanted = held if asked.offsets is None else _common(held, asked.offsets)
+        wanted = held if asked.offsets is None else _common(topic, held, asked.offsets)
+        beyond = sum(map(len, wanted.values())) - asked.limit
+        if beyond > 0:
+            passed_over(beyond)
         for record in reader.read(topic, latest(wanted, asked.limit)):
             letter = read_dead_letter(record)
             if not asked.reasons or letter.reason in asked.reasons:
@@ -93,24 +114,33 @@ def plan_replay(
 
 
 def replay(
-    settings: Settings, letters: Iterable[DeadLetter], ledger: ReplayLedger, advance: Callable[[int], None]
-) -> int:
-    """Send letters to where they came from and take note of each chunk that is acknowledged; give their number."""
-    sender = Sender(settings.kafka.client_config(), client_id="insession-dlq")
+    sender: Sender,
+    letters: Iterable[DeadLetter],
+    ledger: ReplayLedger,
+    advance: Callable[[int], None],
+    is_over: Callable[[], bool],
+) -> Replayed:
+    """Send letters to where they came from and take note of each chunk that is acknowledged.
+
+    is_over: asked before each chunk, of which nothing may be sent and not noted.
+    """
     unsent = iter(letters)
-    while chunk := list(islice(unsent, _CHUNK)):
+    forgotten = 0
+    while not is_over() and (chunk := list(islice(unsent, _CHUNK))):
         for letter in chunk:
             sender.send(replay_record(letter))
         sender.flush(advance)
         offsets = dict(by_partition(chunk))
         before = ledger.replayed(offsets)
-        ledger.note({partition: before[partition] | new for partition, new in offsets.items()})
-    return sender.acknowledged
+        forgotten += ledger.note({partition: before[partition] | new for partition, new in offsets.items()})
+    return Replayed(sender.acknowledged, forgotten)
 
 
-def _common(held: Mapping[int, range], asked: Mapping[int, range]) -> dict[int, range]:
+def _common(topic: str, held: Mapping[int, range], asked: Mapping[int, range]) -> dict[int, range]:
+    unknown = sorted(asked.keys() - held.keys())
+    if unknown:
+        raise UsageError(f"{topic} has no partition {unknown[0]}: they are 0 to {max(held)}")
     return {
         partition: range(max(held[partition].start, wanted.start), min(held[partition].stop, wanted.stop))
         for partition, wanted in asked.items()
-        if partition in held
     }

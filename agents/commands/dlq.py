@@ -17,6 +17,7 @@ from agents.commands.progress import counted_progress
 from agents.dead_letters import (
     DEFAULT_LIMIT,
     LettersAsked,
+    Replayed,
     ReplayPlan,
     find_letter,
     plan_replay,
@@ -24,8 +25,12 @@ from agents.dead_letters import (
     replay,
     replay_ledger,
 )
-from schemas.errors import UsageError
+from agents.interruption import Interruption
+from agents.settings import Settings
+from schemas.errors import InsessionError, UsageError
 from streams.dead_letter_log import OBSTACLES, DeadLetter, ReasonSummary, parse_position, summarize
+from streams.replay_ledger import ReplayLedger
+from streams.sender import Sender
 from streams.topics import Topic
 
 _MAX_BYTES: Final = 2_000
@@ -41,10 +46,10 @@ class OffsetRange(click.ParamType):
         """Read the range."""
         partition, _, offsets = str(value).partition(":")
         first, _, last = offsets.partition("-")
-        try:
-            return int(partition), range(int(first), int(last or first) + 1)
-        except ValueError:
+        numbers = [partition, first, last or first]
+        if not all(number.isascii() and number.isdecimal() for number in numbers) or int(first) > int(last or first):
             self.fail(f"{value!r} is no range of offsets; give PARTITION:FIRST-LAST, like 3:120-140", param, ctx)
+        return int(partition), range(int(first), int(last or first) + 1)
 
 
 @click.group()
@@ -76,6 +81,8 @@ def _choice_options(function: Callable[..., None]) -> Callable[..., None]:
         limit: int,
         **options: Any,
     ) -> None:
+        if len(dict(offsets)) < len(offsets):
+            raise UsageError("--offsets takes one range of each partition: run the command once for each range")
         asked = LettersAsked(
             reasons=frozenset(reasons), since_ms=since, offsets=dict(offsets) if offsets else None, limit=limit
         )
@@ -98,7 +105,7 @@ Examples:
 def list_letters(connection: Connection, asked: LettersAsked, *, as_json: bool) -> None:
     """Count the dead letters by reason: when, where, and what the latest says."""
     settings = connection.settings()
-    summaries = summarize(read_letters(settings, asked))
+    summaries = summarize(read_letters(settings, asked, _tell_passed_over))
     if as_json:
         click.echo(json.dumps({"reasons": [_summary_as_json(summary) for summary in summaries]}, indent=2))
         return
@@ -179,21 +186,46 @@ def replay_letters(connection: Connection, asked: LettersAsked, *, yes: bool, ag
         raise UsageError("say which letters: --reason, --since or --offsets; `insession dlq list` shows what there is")
     settings = connection.settings()
     with replay_ledger(settings) as ledger:
-        letters = list(read_letters(settings, asked))
+        letters = list(read_letters(settings, asked, _tell_passed_over))
         replayed = ledger.replayed({letter.position.partition for letter in letters})
         plan = plan_replay(letters, settings.topics.name(Topic.SESSION_CONTROL), replayed, again=again)
-        sent = 0
-        if yes and plan.letters:
-            with counted_progress() as bar:
-                task = bar.add_task("sending", total=len(plan.letters))
-                sent = replay(settings, plan.letters, ledger, lambda done: bar.update(task, completed=done))
-    _report_replay(plan, sent, is_carried_out=yes, as_json=as_json)
+        done = _carry_out(settings, plan, ledger) if yes and plan.letters else Replayed(0, 0)
+    _report_replay(plan, done, is_carried_out=yes, as_json=as_json)
+    if yes and done.sent < len(plan.letters):
+        raise InsessionError(
+            f"interrupted: {done.sent:,} of {len(plan.letters):,} letters were sent; the same command sends the rest"
+        )
 
 
-def _report_replay(plan: ReplayPlan, sent: int, *, is_carried_out: bool, as_json: bool) -> None:
+def _carry_out(settings: Settings, plan: ReplayPlan, ledger: ReplayLedger) -> Replayed:
+    sender = Sender(settings.kafka.client_config(), client_id="insession-dlq")
+    with Interruption() as interruption, interruption.deferred(), counted_progress() as bar:
+        task = bar.add_task("sending", total=len(plan.letters))
+        return replay(
+            sender,
+            plan.letters,
+            ledger,
+            advance=lambda done: bar.update(task, completed=done),
+            is_over=lambda: interruption.came,
+        )
+
+
+def _tell_passed_over(count: int) -> None:
+    click.echo(f"{count:,} older letters were not looked at: raise --limit, or choose with --offsets", err=True)
+
+
+def _report_replay(plan: ReplayPlan, done: Replayed, *, is_carried_out: bool, as_json: bool) -> None:
+    if done.forgotten:
+        click.echo(
+            f"{done.forgotten:,} replayed letters could not be taken note of: another replay sends them again, so do "
+            "not choose them any more",
+            err=True,
+        )
     if as_json:
-        counts = {"planned": len(plan.letters), "sent": sent, "left": dict(plan.left)}
+        counts = {"planned": len(plan.letters), "sent": done.sent, "left": dict(plan.left)}
         click.echo(json.dumps(counts | {"is_carried_out": is_carried_out}))
+        return
+    if is_carried_out and done.sent < len(plan.letters):
         return
     for summary in summarize(plan.letters):
         click.echo(f"{'sent' if is_carried_out else 'would send'}  {summary.count:,}  {shown(summary.reason)}")

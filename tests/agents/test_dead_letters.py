@@ -1,12 +1,16 @@
-"""Planning a replay; reading and sending: tests/kafka/test_dlq.py."""
+"""Planning a replay, and its end before time; reading and sending: tests/kafka/test_dlq.py."""
 
 import pytest
+from confluent_kafka import Producer
 
-from agents.dead_letters import plan_replay
+from agents.dead_letters import Replayed, plan_replay, replay
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.dead_letter_log import REPLAY_HEADER, DeadLetter, read_dead_letter
 from streams.dead_letters import InputRecord, dead_letter
+from streams.embedded_broker import EmbeddedBroker
+from streams.replay_ledger import ReplayLedger
+from streams.sender import Sender
 
 
 def letter(offset: int, *headers: tuple[str, bytes]) -> DeadLetter:
@@ -25,3 +29,19 @@ def test_again_lifts_only_what_was_replayed(*, again: bool, offsets: list[int], 
     assert [one.position.offset for one in plan.letters] == offsets
     assert plan.left.total() == left
     assert plan.left["foreign"] == 1
+
+
+def test_an_interrupted_replay_has_taken_note_of_all_that_it_sent() -> None:
+    """The signal is heard between chunks, so the next replay sends the rest and nothing twice."""
+    letters = [letter(offset) for offset in range(1_200)]
+    with EmbeddedBroker() as broker:
+        config = {"bootstrap.servers": broker.address}
+        for topic in ("clickstream", "dlq"):
+            Producer(config).list_topics(topic, timeout=10)  # the embedded broker makes a topic when it is asked for
+        sender = Sender(config, client_id="test")
+        with ReplayLedger(config, group="g", topic="dlq") as ledger:
+            done = replay(sender, letters, ledger, lambda _: None, is_over=lambda: sender.acknowledged > 0)
+            assert done == Replayed(sent=500, forgotten=0)
+            assert ledger.replayed([0]) == {0: set(range(500))}
+            rest = plan_replay(letters, "session-control", ledger.replayed([0]), again=False)
+            assert len(rest.letters) == 700

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agents.cli import insession
+from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.dead_letter_log import REPLAY_HEADER
@@ -68,7 +69,9 @@ def test_letters_are_counted_and_shown(desk: Desk) -> None:
     reasons = {one["reason"]: one for one in desk.json("list")["reasons"]}
     assert {reason: one["count"] for reason, one in reasons.items()} == {"missing_item": 6, "undecodable": 1}
     assert [one["count"] for one in desk.json("list", "--reason", "undecodable")["reasons"]] == [1]
-    assert sum(one["count"] for one in desk.json("list", "--limit", "3", "--since", "1h")["reasons"]) == 3
+    cut = desk.run("list", "--limit", "3", "--since", "1h", "--json")
+    assert sum(one["count"] for one in json.loads(cut.stdout)["reasons"]) == 3
+    assert "4 older letters were not looked at" in cut.stderr
     by_place = desk.json("show", reasons["undecodable"]["latest"])
     assert by_place == desk.json("show", f"{desk.clickstream}-0-0")
     assert (by_place["key"], by_place["headers"]) == ("v0", [{"name": "trace", "value": "0"}])
@@ -107,3 +110,10 @@ def test_a_replay_needs_a_choice(desk: Desk) -> None:
 def test_a_letter_that_is_not_there_is_one_line(desk: Desk) -> None:
     """The message says how to find those that are."""
     assert "insession dlq list" in str(desk.run("show", "0:99").exception)
+
+
+def test_a_partition_that_is_not_there_is_one_line(desk: Desk) -> None:
+    """A wrong number is told, not taken for a partition without letters."""
+    refused = desk.run("replay", "--offsets", "2:0-5", "--yes")
+    assert isinstance(refused.exception, UsageError)
+    assert "has no partition 2: they are 0 to 1" in str(refused.exception)
