@@ -1,6 +1,5 @@
 """Is the worker alive, progressing, ready: the pages and the metrics behind them."""
 
-import time
 from typing import Any
 
 from faust.exceptions import ConsumerNotStarted
@@ -12,27 +11,24 @@ from streams.standstill import Standstill
 from streams.window import Windows
 
 STUCK_AFTER_SECONDS = 60.0
-START_WITHIN_SECONDS = 900.0
-"""For joining the group and recovering the state; the timer that observes runs only after that."""
 
 
 class Health:
-    """Watches the worker from a timer, so that a page only reads."""
+    """Watches the worker from a timer, so that a page only reads.
 
-    def __init__(
-        self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows, *, created_seconds: float
-    ) -> None:
+    The timer runs from the end of the first recovery on; until then the worker is alive, since a recovery may take
+    hours, and a start that does not move is ended by the `StartGuard`.
+    """
+
+    def __init__(self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows) -> None:
         self._app = app
         self._metrics = metrics
         self._windows = windows
         self._commit_age = Standstill()
         self._oldest_seconds = 0.0
-        self._created_seconds = created_seconds
-        self._has_started = False
 
     def observe(self, now_seconds: float) -> None:
         """Look at every partition once."""
-        self._has_started = True
         committed = self._app.consumer.committed_offsets()
         self._commit_age.keep(set(committed))
         ages = {}
@@ -51,10 +47,8 @@ class Health:
         self._metrics.in_flight.set(len(self._windows))
         self._metrics.window_full.set(self._windows.full_ratio())
 
-    def alive(self, now_seconds: float) -> tuple[bool, str]:
+    def alive(self) -> tuple[bool, str]:
         """Tell whether the worker makes progress; restart it when it does not."""
-        if not self._has_started and now_seconds - self._created_seconds > START_WITHIN_SECONDS:
-            return False, f"not started within {START_WITHIN_SECONDS:.0f} s"
         if self._oldest_seconds > STUCK_AFTER_SECONDS:
             return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events to answer"
         return True, "progressing"
@@ -81,7 +75,7 @@ def add_pages(app: InsessionApp, registry: CollectorRegistry, health: Health) ->
 
     @app.page("/healthz")  # type: ignore[untyped-decorator]
     async def healthz(web: Any, _request: Any) -> Any:
-        good, why = health.alive(time.monotonic())
+        good, why = health.alive()
         return web.text(why, status=200 if good else 503)
 
     @app.page("/readyz")  # type: ignore[untyped-decorator]

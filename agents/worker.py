@@ -52,7 +52,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     pipeline = _live_pipeline(settings, tier.recommender, metrics, feed, spans)
     table = state_table(app, settings.kafka, topics.partitions)
     actor = SessionActor(app, table, topics, pipeline, windows)
-    health = Health(app, metrics, windows, created_seconds=time.monotonic())
+    health = Health(app, metrics, windows)
     add_process_metrics(registry)
     observe_state(StateMetrics(registry), app, table, health)
     view = _catalog_view(settings, catalog, CatalogMetrics(registry))
