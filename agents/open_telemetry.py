@@ -1,5 +1,6 @@
 """Spans to an OpenTelemetry collector. Needs the extra `tracing`: only whoever sets a collector imports this module."""
 
+import threading
 from typing import Final
 
 from opentelemetry.context import Context
@@ -66,8 +67,10 @@ class OpenTelemetrySpans:
         told.end(span.end_ns)
 
     def close(self) -> None:
-        """Send what is left; blocks, at most for one export's time."""
-        self._provider.shutdown()
+        """Send what is left; blocks for `_EXPORT_SECONDS` at most, as a full queue may be several exports."""
+        closing = threading.Thread(target=self._provider.shutdown, name="last-spans", daemon=True)
+        closing.start()
+        closing.join(_EXPORT_SECONDS)
 
 
 class _GivenIds(IdGenerator):

@@ -1,7 +1,10 @@
 import sys
+import threading
+from collections.abc import Sequence
 
 import pytest
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agents.open_telemetry import OpenTelemetrySpans
@@ -47,6 +50,30 @@ def test_a_span_is_told_under_the_ids_of_the_headers() -> None:
     assert [f"{link.context.span_id:016x}" for link in below.links] == [OTHER.span_id]
     assert top.context is not None
     assert (top.parent, f"{top.context.trace_id:032x}") == (None, root.trace_id)
+
+
+class SilentExporter(InMemorySpanExporter):
+    """An exporter whose collector does not answer before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Wait for the answer."""
+        self.answers.wait()
+        return super().export(spans)
+
+
+def test_a_collector_that_is_silent_holds_up_no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last spans have their time, then the worker ends without them."""
+    monkeypatch.setattr("agents.open_telemetry._EXPORT_SECONDS", 0.05)
+    exporter = SilentExporter()
+    spans = OpenTelemetrySpans(BatchSpanProcessor(exporter))
+    spans.record(SpanRecord("process clickstream", OTHER, None, 30, 40))
+    spans.close()
+    assert not exporter.get_finished_spans()
+    exporter.answers.set()
 
 
 def test_without_a_collector_there_is_nothing() -> None:
