@@ -10,7 +10,6 @@ from aiohttp import web
 from schemas.secret import Secret
 
 COOKIE: Final = "insession_live"
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 HOW_TO_OPEN: Final = (
     "The live page is open on a loopback kafka.web_host only. Set live.token (INSESSION_LIVE__TOKEN) to a long random "
     "text, and give it once as /live?token=...\n"
@@ -35,7 +34,7 @@ class Access:
         if self.token is None:
             if not is_loopback(self.web_host):
                 raise web.HTTPForbidden(text=HOW_TO_OPEN)
-            if request.url.host not in _LOCAL_NAMES:
+            if not _names_loopback(request):
                 raise web.HTTPForbidden(text=NOT_LOCAL)
         elif not (
             self.opens(_bearer(request)) or _equal(request.cookies.get(COOKIE, ""), self.cookie_value(self.token))
@@ -57,6 +56,13 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _names_loopback(request: web.BaseRequest) -> bool:
+    try:
+        return is_loopback(request.url.host or "")
+    except ValueError:  # a Host header that is none
+        return False
 
 
 def _bearer(request: web.BaseRequest) -> str:

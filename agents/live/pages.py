@@ -44,7 +44,7 @@ class LivePages:
         """Register the routes; before the server starts."""
         for path, (name, content_type) in _FILES.items():
             server.router.add_get(PATH + path, self._file(name, content_type))
-        server.router.add_get(f"{PATH}/events", self._events)
+        server.router.add_get(f"{PATH}/events", self._events, allow_head=False)
         server.on_shutdown.append(self._end_streams)
 
     def _file(self, name: str, content_type: str) -> Handler:

@@ -121,6 +121,26 @@ async def test_without_a_token_only_this_machine_may_look(
         assert (code, "loopback" in text) == (403, True)
 
 
+@pytest.mark.parametrize("host", ["localhost:6066", "127.0.0.2", "[::1]:6066"])
+async def test_every_loopback_name_is_this_machine(client: aiohttp.ClientSession, feed: LiveFeed, host: str) -> None:
+    """Whatever loopback address the worker listens on, nobody else can make a browser send such a name."""
+    async with served(feed, OPEN) as (address, _):
+        assert (await status(client, f"{address}/live", headers={"Host": host}))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:x", "a b", ""])
+async def test_a_name_that_is_none_is_refused(client: aiohttp.ClientSession, feed: LiveFeed, host: str) -> None:
+    """And no traceback is logged for it."""
+    async with served(feed, OPEN) as (address, _):
+        assert (await status(client, f"{address}/live", headers={"Host": host}))[0] in {400, 403}
+
+
+async def test_a_look_at_the_head_takes_no_place(client: aiohttp.ClientSession, feed: LiveFeed) -> None:
+    """A stream has no end, so there is nothing to answer with."""
+    async with served(feed, OPEN) as (address, _), client.head(f"{address}/live/events") as answer:
+        assert (answer.status, feed.is_watching) == (405, False)
+
+
 @pytest.mark.parametrize("path", PATHS[:4])
 @pytest.mark.parametrize("way", [{}, {"params": {"token": "wrong"}}, {"headers": {"Authorization": "Bearer wrong"}}])
 async def test_a_wrong_token_opens_nothing(
