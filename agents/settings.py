@@ -49,7 +49,9 @@ class ClickstreamSettings:
     pseudonym_secret: Secret = DEMO_SECRET
 
     def __post_init__(self) -> None:
-        """Refuse an empty secret, with which anybody could make the pseudonyms."""
+        """Refuse a budget that nothing meets, and an empty secret, with which anybody could make the pseudonyms."""
+        if self.freshness_budget <= timedelta(0):
+            raise UsageError(f"clickstream.freshness_budget must be above 0, found {self.freshness_budget}")
         if not self.pseudonym_secret.reveal():
             raise UsageError("clickstream.pseudonym_secret must not be empty: openssl rand -hex 32")
 
@@ -64,6 +66,11 @@ class CatalogSettings:
 
     require_catalog: bool = False
     start_timeout: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        """Refuse a time that was over before it began."""
+        if self.start_timeout < timedelta(0):
+            raise UsageError(f"catalog.start_timeout must be at least 0, found {self.start_timeout}")
 
 
 @dataclass(frozen=True, slots=True)

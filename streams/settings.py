@@ -1,12 +1,17 @@
 """How the stream side is set: brokers, group, state, delivery; checked when made."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from schemas.errors import UsageError
 from streams.security import SecuritySettings
+
+_GROUP: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+_ABOVE_ZERO: Final = ("send_timeout", "commit_interval", "session_timeout", "tick_interval")
+_AT_LEAST: Final = {"window_span": 1, "control_window_span": 1, "standby_replicas": 0, "rocksdb_cache_bytes": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class StreamSettings:
     security: SecuritySettings = field(default_factory=SecuritySettings)
 
     def __post_init__(self) -> None:
-        """Refuse settings that cannot work together."""
+        """Refuse settings that cannot work, alone or together."""
+        self._check_each()
         if self.send_timeout >= self.rebalance_timeout:
             raise UsageError(
                 f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
@@ -66,11 +72,6 @@ class StreamSettings:
                 f"({self.session_timeout}) plus kafka.rebalance_timeout ({self.rebalance_timeout}): for so long a join "
                 "may wait for a member that is gone and then for one that hands over"
             )
-        for name in ("window_span", "control_window_span"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"kafka.{name} must be at least 1, found {getattr(self, name)}")
-        if not 1 <= self.web_port <= 65535:
-            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")
 
     def client_config(self) -> dict[str, Any]:
         """Return what every librdkafka client of ours (admin, producer, consumer) needs to reach the brokers.
@@ -78,3 +79,22 @@ class StreamSettings:
         The password is in it: never log it.
         """
         return {"bootstrap.servers": self.brokers, **self.security.librdkafka()}
+
+    def _check_each(self) -> None:
+        for name in ("brokers", "web_host"):  # an empty web_host would listen on every address
+            if not getattr(self, name).strip():
+                raise UsageError(f"kafka.{name} must not be empty")
+        if not _GROUP.fullmatch(self.group):
+            raise UsageError(
+                f"kafka.group {self.group!r} begins the changelog's name: give letters, digits, '.', '_' and '-'"
+            )
+        for name in _ABOVE_ZERO:
+            if getattr(self, name) <= timedelta(0):
+                raise UsageError(f"kafka.{name} must be above 0, found {getattr(self, name)}")
+        if self.linger < timedelta(0):
+            raise UsageError(f"kafka.linger must be at least 0, found {self.linger}")
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"kafka.{name} must be at least {least}, found {getattr(self, name)}")
+        if not 1 <= self.web_port <= 65535:
+            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")

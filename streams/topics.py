@@ -78,6 +78,9 @@ class TopicSettings:
                 f"topics.min_insync_replicas {self.min_insync_replicas}: give 1 to {self.replication} "
                 "(topics.replication); with more nothing could be written."
             )
+        for name in ("session_ends_retention", "outcomes_retention"):  # Kafka takes -1 ms for ever
+            if getattr(self, name) <= timedelta(0):
+                raise UsageError(f"topics.{name} {getattr(self, name)}: give a time above 0.")
         if self.output_retention <= COMPACTION_LAG:
             raise UsageError(
                 f"topics.output_retention {self.output_retention}: give more than {COMPACTION_LAG}, else the latest "

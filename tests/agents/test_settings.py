@@ -232,3 +232,11 @@ def test_pseudonyms_need_a_secret() -> None:
     """A variable that was passed on empty must not key the hash."""
     with pytest.raises(UsageError, match=r"^clickstream\.pseudonym_secret must not be empty"):
         load_settings(environment={"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": ""})
+
+
+@pytest.mark.parametrize("key", ["clickstream.freshness_budget", "catalog.start_timeout", "topics.outcomes_retention"])
+def test_no_time_is_negative(key: str) -> None:
+    """A budget below 0 would leave every click to the lowest tier in silence."""
+    section, name = key.split(".")
+    with pytest.raises(UsageError, match=rf"^{key}.*\(set: {key} by the command line\)"):
+        load_settings({section: {name: -1}}, environment={})

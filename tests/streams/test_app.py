@@ -80,11 +80,21 @@ async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None
         ({"window_span": 0}, "window_span"),
         ({"control_window_span": 0}, "control_window_span"),
         ({"web_port": 0}, "web_port"),
+        ({"web_host": ""}, "web_host"),
+        ({"brokers": " "}, "brokers"),
+        ({"group": "a b"}, "group"),
+        ({"group": ""}, "group"),
+        ({"commit_interval": timedelta(0)}, "commit_interval"),
+        ({"tick_interval": timedelta(seconds=-1)}, "tick_interval"),
+        ({"session_timeout": timedelta(seconds=-5)}, "session_timeout"),
+        ({"linger": timedelta(seconds=-1)}, "linger"),
+        ({"standby_replicas": -1}, "standby_replicas"),
+        ({"rocksdb_cache_bytes": 0}, "rocksdb_cache_bytes"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], names: str) -> None:
-    """A send times out before a revocation does, a join before a stall is called one; a window holds at least one."""
-    with pytest.raises(UsageError, match=names):
+    """A send times out before a revocation does, a join before a stall is called one; no size is below 0."""
+    with pytest.raises(UsageError, match=rf"^kafka\.{names}"):
         StreamSettings(**wrong)
 
 
