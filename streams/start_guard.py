@@ -93,7 +93,8 @@ def progress_of(app: Any) -> Progress | None:
     if client is None:
         return Progress("connecting to the brokers")
     if _IS_JOINING(client):
-        return Progress("joining the consumer group", (app.rebalancing_count, len(app.consumer.unacked)))
+        generation = _COORDINATOR(client).generation  # new with every join, while others keep the group from an end
+        return Progress("joining the consumer group", (app.rebalancing_count, generation, len(app.consumer.unacked)))
     step = "recovering the state" if app.in_recovery else "seeking to the committed offsets"
     return Progress(step, (app.consumer_generation_id, dict(app.tables.recovery.active_offsets)))
 

@@ -47,7 +47,7 @@ async def client() -> Any:
     endless = asyncio.get_running_loop().create_future()
     return SimpleNamespace(
         _subscription=SimpleNamespace(reassignment_in_progress=False),
-        _coordinator=SimpleNamespace(_coordination_task=endless, _pending_exception=None),
+        _coordinator=SimpleNamespace(_coordination_task=endless, _pending_exception=None, generation=1),
         _fetcher=SimpleNamespace(_fetch_task=endless),
         _client=SimpleNamespace(_sync_task=endless),
     )
@@ -126,6 +126,11 @@ def acknowledge(app: Any) -> None:
     app.consumer.unacked.pop()
 
 
+def join_again(app: Any) -> None:
+    """Let another member's coming make everybody join once more before this join has come to its end."""
+    app._consumer._thread._consumer._coordinator.generation += 1
+
+
 def restore(app: Any) -> None:
     """Let a recovery apply a record of the changelog."""
     app.tables.recovery.active_offsets["changelog"] = 8
@@ -140,7 +145,7 @@ def rejoin(app: Any) -> None:
 @pytest.mark.parametrize(
     ("joining", "recovering", "step", "moves"),
     [
-        (True, False, "joining the consumer group", [acknowledge, rejoin]),
+        (True, False, "joining the consumer group", [acknowledge, join_again, rejoin]),
         (False, True, "recovering the state", [restore, rejoin]),
         (False, False, "seeking to the committed offsets", [rejoin]),
     ],
