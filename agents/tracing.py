@@ -1,5 +1,6 @@
 """One input through the worker as a trace: the caller's goes on, and a sampled one is told as spans where asked for."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -116,10 +117,14 @@ class TracedSink:
         context, _ = read_trace(record.headers)
         if context is None or not context.is_sampled:
             return sent
-        return self._acknowledged(sent, record.topic, context, started_ns)
+        acknowledged = asyncio.ensure_future(sent)
+        acknowledged.add_done_callback(partial(self._tell, record.topic, context, started_ns))
+        return acknowledged
 
-    async def _acknowledged(self, sent: Awaitable[Any], topic: str, context: TraceContext, started_ns: int) -> Any:
-        acknowledged = await sent
+    def _tell(self, topic: str, context: TraceContext, started_ns: int, acknowledged: asyncio.Future[Any]) -> None:
+        """Record the way of one record; one that did not arrive ends the worker, which tells more than a span."""
+        if acknowledged.cancelled() or acknowledged.exception() is not None:
+            return
         attributes = (
             ("messaging.system", "kafka"),
             ("messaging.operation.type", "send"),
@@ -136,4 +141,3 @@ class TracedSink:
             attributes=attributes,
         )
         self._recorder.record(span)
-        return acknowledged

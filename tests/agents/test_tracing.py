@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
@@ -196,3 +197,13 @@ async def test_the_way_to_the_broker_is_a_span_of_a_sampled_record(
     assert [(span.name, span.kind, span.parent_id) for span in spans.spans] == [
         ("send recommendations", "PRODUCER", SPAN_ID)
     ] * count
+
+
+async def test_the_span_ends_with_the_acknowledgement_not_with_the_look_at_it(spans: SpanList) -> None:
+    """The in-order window looks at a record when it has seen those before it."""
+    acknowledged: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    sink = TracedSink(SlowSink(acknowledged), spans)
+    await sink.send(OutputRecord("recommendations", b"v", b"{}", CALLER.headers()))
+    acknowledged.set_result("offset 1")
+    await asyncio.sleep(0)
+    assert [span.name for span in spans.spans] == ["send recommendations"]
