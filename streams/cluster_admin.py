@@ -1,7 +1,7 @@
-"""The admin client, which says why the brokers do not let it in as soon as that is known."""
+"""Clients that say why the brokers do not let them in, as soon as that is known."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
@@ -13,29 +13,32 @@ _NO_TLS: Final = KafkaError._SSL  # noqa: SLF001
 _ALL_DOWN: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 
 
-class ClusterAdmin(AdminClient):  # type: ignore[misc]
-    """An admin client whose `list_topics` fails at once where trying again is no use.
+class Complaints:
+    """Keeps what librdkafka says of its connections, which tells more than that a call's time is over.
 
     librdkafka tries a wrong password or an untrusted certificate again until the time is over, and tells only that.
     """
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        """Take librdkafka's config: `bootstrap.servers`, and TLS or SASL where asked for."""
-        self._complaints: list[KafkaError] = []
-        # The errors are raised here; librdkafka would also print them.
-        super().__init__({"log_level": 2, "error_cb": self._complaints.append, **config})
+    def __init__(self) -> None:
+        self._errors: list[KafkaError] = []
 
-    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
-        """Return what the cluster has, within `timeout` seconds; raises KafkaException with the reason if known."""
-        arguments = () if topic is None else (topic,)
+    def config(self) -> dict[str, Any]:
+        """Give what a client needs in its config to be heard; the errors are raised, so it shall not print them."""
+        return {"log_level": 2, "error_cb": self._errors.append}
+
+    def metadata(self, client: Any, ask: Callable[[float], ClusterMetadata], timeout: float) -> ClusterMetadata:
+        """Call `ask` with shares of `timeout`, seconds, until it answers; fails at once where that is of no use.
+
+        Raises KafkaException with the reason if known.
+        """
         deadline = time.monotonic() + timeout if timeout >= 0 else float("inf")
         while True:
             left_seconds = deadline - time.monotonic()
-            self._complaints.clear()
+            self._errors.clear()
             try:
-                return super().list_topics(*arguments, timeout=max(0.001, min(_STEP_SECONDS, left_seconds)))
+                return ask(max(0.001, min(_STEP_SECONDS, left_seconds)))
             except KafkaException as error:
-                self.poll(0)
+                client.poll(0)
                 reason = self._reason()
                 if reason is not None and reason.code() in {_REFUSED, _NO_TLS}:
                     raise KafkaException(reason) from error
@@ -44,8 +47,23 @@ class ClusterAdmin(AdminClient):  # type: ignore[misc]
 
     def _reason(self) -> KafkaError | None:
         """Give the complaint that says most."""
-        found = [error for error in self._complaints if error.code() != _ALL_DOWN]
+        found = [error for error in self._errors if error.code() != _ALL_DOWN]
         return next((error for error in found if error.code() in {_REFUSED, _NO_TLS}), found[0] if found else None)
+
+
+class ClusterAdmin(AdminClient):  # type: ignore[misc]
+    """An admin client whose `list_topics` fails at once where trying again is no use."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        """Take librdkafka's config: `bootstrap.servers`, and TLS or SASL where asked for."""
+        self._complaints = Complaints()
+        super().__init__({**self._complaints.config(), **config})
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+        """Return what the cluster has, within `timeout` seconds; raises KafkaException with the reason if known."""
+        arguments = () if topic is None else (topic,)
+        ask = super().list_topics
+        return self._complaints.metadata(self, lambda seconds: ask(*arguments, timeout=seconds), timeout)
 
 
 def explained(error: KafkaException) -> str:

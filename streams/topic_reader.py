@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.state import InputPosition
+from streams.cluster_admin import Complaints, explained
 from streams.dead_letters import InputRecord
 from streams.topics import TopicsError
 
@@ -24,9 +25,10 @@ class TopicReader:
 
     def __init__(self, client_config: Mapping[str, Any], *, timeout_seconds: float = 10.0) -> None:
         self._timeout_seconds = timeout_seconds
+        self._complaints = Complaints()
         self._consumer = Consumer(
             {
-                "log_level": 2,
+                **self._complaints.config(),
                 **client_config,
                 "group.id": "insession-reader",  # librdkafka wants one; without subscribe and commit it is never used
                 "enable.auto.commit": False,
@@ -46,14 +48,16 @@ class TopicReader:
     def bounds(self, topic: str) -> dict[int, range]:
         """Give the offsets that each partition holds now, the end exclusive."""
         try:
-            listed = self._consumer.list_topics(topic, timeout=self._timeout_seconds).topics[topic]
+            listed = self._listed(topic)
+            if listed.error is not None and listed.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+                raise TopicsError(
+                    f"the brokers hide topic {topic}: let the user describe and read it, or check the prefix"
+                )
             if listed.error is not None or not listed.partitions:
                 raise TopicsError(f"there is no topic {topic}: check its name and the prefix")
             return {number: range(*self._watermarks(topic, number)) for number in sorted(listed.partitions)}
         except KafkaException as error:
-            raise TopicsError(
-                f"the brokers do not tell of topic {topic}: {error.args[0].str()}; check the address, TLS and SASL"
-            ) from error
+            raise TopicsError(f"topic {topic} cannot be looked at. {explained(error)}") from error
 
     def offsets_since(self, topic: str, since_ms: int) -> dict[int, range]:
         """Give the offsets whose records have a timestamp of `since_ms` or later, Unix milliseconds."""
@@ -97,6 +101,12 @@ class TopicReader:
         if message.offset() + 1 >= end:
             ends.pop(partition, None)
         return input_record(message) if message.offset() < end else None
+
+    def _listed(self, topic: str) -> Any:
+        metadata = self._complaints.metadata(
+            self._consumer, lambda seconds: self._consumer.list_topics(topic, timeout=seconds), self._timeout_seconds
+        )
+        return metadata.topics[topic]
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         low, high = self._consumer.get_watermark_offsets(

@@ -112,25 +112,27 @@ def test_a_worker_that_may_not_come_in_says_so_and_ends(
 
 
 def test_the_commands_come_in_with_the_same_settings(secure_node: SecureNode) -> None:
-    """`topics create` and `check` read TLS and SASL as a worker does; who may not is refused in plain words."""
-    options = [
-        "--brokers",
-        secure_node.secure_address,
-        "--prefix",
-        "secure-",
-        "--replication",
-        "1",
-        "--partitions",
-        "1",
-    ]
+    """All commands on a cluster read TLS and SASL as a worker does; who may not is refused in plain words."""
+    connection = ["--brokers", secure_node.secure_address, "--prefix", "secure-"]
+    options = [*connection, "--replication", "1", "--partitions", "1"]
     runner = CliRunner()
     elsewhere = runner.invoke(insession, ["topics", "create", *options], env=secure_node.environment())
     assert "Could not create topic secure-clickstream: Authorization failed" in str(elsewhere.exception)
     secure_node.allow("secure-")
     assert runner.invoke(insession, ["topics", "create", *options], env=secure_node.environment()).exit_code == 0
     assert runner.invoke(insession, ["topics", "check", *options], env=secure_node.environment()).exit_code == 0
+    assert runner.invoke(insession, ["dlq", "list", *connection], env=secure_node.environment()).exit_code == 0
+    hidden = ["dlq", "list", *connection[:2], "--prefix", "foreign-"]
+    assert "hide topic foreign-" in str(runner.invoke(insession, hidden, env=secure_node.environment()).exception)
     wrong = secure_node.environment(username="nobody")
-    for command in ("create", "check"):
-        refused = runner.invoke(insession, ["topics", command, *options], env=wrong)
+    for command in (
+        ["topics", "create", *options],
+        ["topics", "check", *options],
+        ["dlq", "list", *connection],
+        ["rekey", "shop", *connection],
+        ["simulate", *connection],
+        ["doctor", "--sample", "shop", *connection],
+    ):
+        refused = runner.invoke(insession, command, env=wrong)
         assert isinstance(refused.exception, TopicsError)
         assert "The brokers refused the user" in str(refused.exception)
