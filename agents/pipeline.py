@@ -25,7 +25,7 @@ from schemas.records import IntentSignal, Pattern, RecommendationOutcome, Recomm
 from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection, parse_click
 from serving.chain import Answer, AnswerRequest, Recommender
-from streams.dead_letters import InputRecord, dead_letter
+from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
 from streams.outcomes import OutcomeRules, Outcomes
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
@@ -161,7 +161,8 @@ class Pipeline:
     def reject(self, record: InputRecord, rejection: Rejection) -> OutputRecord:
         """Count, log and dead-letter a record that cannot be used."""
         self._metrics.dead_letters.labels(reason=rejection.reason).inc()
-        log.warning("dead_letter", reason=rejection.reason, detail=rejection.detail, **_where(record.position))
+        detail = rejection.detail[:MAX_DETAIL_LENGTH]
+        log.warning("dead_letter", reason=rejection.reason, detail=detail, **_where(record.position))
         return dead_letter(record, rejection, self._settings.topics.name(Topic.DEAD_LETTERS))
 
     def _write(self, key: bytes, state: VisitorState) -> StateWrite:

@@ -100,12 +100,13 @@ class CatalogFollower:
         self._thread.start()
 
     def wait_until_caught_up(self, timeout_seconds: float) -> bool:
-        """Wait until the end offsets seen at start are reached; False after the timeout."""
-        return self._caught_up.wait(timeout_seconds)
+        """Wait until the end offsets seen at start are reached; False after the timeout, or at a stop."""
+        return self._caught_up.wait(timeout_seconds) and not self._stopping.is_set()
 
     def stop(self) -> None:
         """Stop reading and wait for the thread."""
         self._stopping.set()
+        self._caught_up.set()  # a thread that waits would keep the process until its timeout
         if self._thread.ident is not None:
             self._thread.join()
 

@@ -13,7 +13,7 @@ MAX_VALUE_BYTES = 800_000
 MAX_KEY_BYTES = 50_000
 MAX_HEADER_BYTES = 50_000
 """Together under the broker's default record limit of 1 MiB; a larger original is cut and marked as cut."""
-_MAX_DETAIL = 500
+MAX_DETAIL_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> Output
     errors = {
         "id": position.record_id,
         "reason": rejection.reason,
-        "message": rejection.detail[:_MAX_DETAIL],
+        "message": rejection.detail[:MAX_DETAIL_LENGTH],
         "topic": position.topic,
         "partition": str(position.partition),
         "offset": str(position.offset),

@@ -8,7 +8,7 @@ import structlog
 from schemas import wire
 from schemas.state import MAX_STATE_BYTES, InputPosition
 from schemas.validation import Rejection
-from streams.dead_letters import HEADER_PREFIX, InputRecord
+from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH, InputRecord
 
 GAP_MS = 30 * 60_000
 START_MS = 1_700_000_000_000
@@ -135,6 +135,13 @@ async def test_unusable_record_is_dead_lettered_with_its_bytes(
     assert worker.count("insession_dead_letters_total", reason=reason) == 1
     assert [entry["reason"] for entry in logged if entry["event"] == "dead_letter"] == [reason]
     assert not worker.store.states
+
+
+async def test_an_endless_reason_is_cut_in_the_log(worker: Any, logged: list[dict[str, Any]]) -> None:
+    """What a record holds can be in the reason, and a broken producer would fill the disk with it."""
+    await worker.click("v1", event_type="x" * 10_000)
+    (entry,) = [entry for entry in logged if entry["event"] == "dead_letter"]
+    assert len(entry["detail"]) == MAX_DETAIL_LENGTH
 
 
 async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,6 +205,15 @@ def test_the_follower_survives_brokers_that_do_not_answer(logged: list[dict[str,
     assert {entry["event"] for entry in logged} == {"catalog_brokers_do_not_answer"}
 
 
+def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the whole catalog hears at once that it will not come."""
+    monkeypatch.setattr("streams.catalog.Consumer", TopiclessConsumer)
+    follower = CatalogFollower(Catalog(), TOPIC, {}, METRICS)
+    follower.start()
+    follower.stop()
+    assert not follower.wait_until_caught_up(3600)
+
+
 def test_the_follower_waits_for_a_topic_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
 ) -> None:
