@@ -1,5 +1,8 @@
 """The command line as a whole; each command has its own test."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -34,3 +37,13 @@ def test_every_help_shows_an_example(name: str) -> None:
 def test_an_unknown_command_is_none() -> None:
     """Click then says so, with exit code 2."""
     assert insession.get_command(click.Context(insession), "nonsense") is None
+
+
+def test_an_output_without_unicode_gets_escapes() -> None:
+    """What the encoding of standard output does not have is escaped, and no error."""
+    command = [sys.executable, "-m", "agents", "config", "show", "--changed", "--brokers", "k\u00e4fka:9092", "--json"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": "."}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    table = subprocess.run(command[:-1], env=environment, capture_output=True, text=True, check=False)
+    assert (told.returncode, table.returncode, told.stderr, table.stderr) == (0, 0, "", "")
+    assert "k\\xe4fka" in table.stdout
