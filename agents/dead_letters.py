@@ -40,6 +40,10 @@ class ReplayPlan:
     letters: list[DeadLetter] = field(default_factory=list)
     left: Counter[Obstacle] = field(default_factory=Counter)
 
+    def by_topic(self) -> dict[str, int]:
+        """Count the letters that would be sent to each topic: it is what their headers say, so it must be seen."""
+        return dict(Counter(letter.origin.topic for letter in self.letters if letter.origin is not None))
+
 
 @dataclass(frozen=True, slots=True)
 class Replayed:

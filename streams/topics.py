@@ -236,7 +236,7 @@ def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]
         yield TopicProblem(
             name,
             ProblemKind.PARTITIONS,
-            f"{name} has {found.partitions} partitions and should have {spec.partitions}: set partitions to "
+            f"{name} has {found.partitions} partitions and should have {spec.partitions}: set topics.partitions to "
             f"{found.partitions} where every topic has that many, else create the topics under a new prefix. Adding "
             "partitions would part visitors from their state.",
         )
@@ -245,7 +245,7 @@ def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]
             name,
             ProblemKind.REPLICATION,
             f"{name} has {found.replication} replicas and should have {spec.replication}: move it with "
-            "kafka-reassign-partitions, or set replication to what the cluster can hold.",
+            "kafka-reassign-partitions, or set topics.replication to what the cluster can hold.",
         )
     for key, value in spec.configs.items():
         is_value = found.configs.get(key, "unset")

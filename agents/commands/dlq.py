@@ -222,11 +222,13 @@ def _report_replay(plan: ReplayPlan, done: Replayed, *, is_carried_out: bool, as
             err=True,
         )
     if as_json:
-        counts = {"planned": len(plan.letters), "sent": done.sent, "left": dict(plan.left)}
+        counts = {"planned": len(plan.letters), "by_topic": plan.by_topic(), "sent": done.sent, "left": dict(plan.left)}
         click.echo(json.dumps(counts | {"is_carried_out": is_carried_out}))
         return
     if is_carried_out and done.sent < len(plan.letters):
         return
+    for topic, count in plan.by_topic().items():
+        click.echo(f"to {shown(topic)}  {count:,}")
     for summary in summarize(plan.letters):
         click.echo(f"{'sent' if is_carried_out else 'would send'}  {summary.count:,}  {shown(summary.reason)}")
     for found, count in plan.left.items():

@@ -63,10 +63,10 @@ def _web_port(host: str, port: int) -> Finding:
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as failure:
+    except (OSError, UnicodeError) as failure:  # a name that no resolver can be asked for is a UnicodeError
         return warning(
             "web port",
-            f"{host}:{port} cannot be had: {failure.strerror}",
+            f"{host}:{port} cannot be had: {getattr(failure, 'strerror', failure)}",
             "where that is not this deployment's running worker, set kafka.web_port to a free one",
         )
     return ok("web port", f"{host}:{port} is free")

@@ -84,7 +84,9 @@ def test_letters_are_counted_and_shown(desk: Desk) -> None:
 def test_a_replay_sends_what_it_told_and_only_once(desk: Desk) -> None:
     """Without --yes nothing moves; with it each input is as it was, under a header; the next run leaves them alone."""
     choice = ("replay", "--reason", "missing_item")
-    assert desk.json(*choice) == {"planned": 6, "sent": 0, "left": {}, "is_carried_out": False}
+    plan = {"planned": 6, "by_topic": {desk.clickstream: 6}, "sent": 0, "left": {}, "is_carried_out": False}
+    assert desk.json(*choice) == plan
+    assert f"to {desk.clickstream}  6" in desk.run(*choice).stdout
     assert desk.clicks() == []
     assert desk.json(*choice, "--yes")["sent"] == 6
     clicks = desk.clicks()
@@ -92,6 +94,7 @@ def test_a_replay_sends_what_it_told_and_only_once(desk: Desk) -> None:
     assert all([name for name, _ in click.headers] == ["trace", REPLAY_HEADER] for click in clicks)
     assert desk.json(*choice, "--yes") == {
         "planned": 0,
+        "by_topic": {},
         "sent": 0,
         "left": {"replayed_before": 6},
         "is_carried_out": True,

@@ -75,3 +75,12 @@ def test_a_taken_port_is_told(tmp_path: Path, taken_port: int) -> None:
     found = examined(tmp_path, taken_port)["web port"]
     assert found.level is Level.WARNING
     assert str(taken_port) in found.message
+
+
+@pytest.mark.parametrize("host", [".shop", "a" * 70])
+def test_a_host_that_is_no_name_is_told(host: str) -> None:
+    """Such a name fails before anybody is asked for it."""
+    settings = load_settings({"kafka": {"web_host": host}}, environment={})
+    found = {one.check: one for one in machine_findings(settings)}["web port"]
+    assert found.level is Level.WARNING
+    assert "cannot be had: " in found.message
