@@ -149,6 +149,10 @@ class PredictClient:
             kind = _ERRORS.get(error.code(), ModelUnavailableError)
             details = " ".join((error.details() or "").split())[:_MAX_DETAIL_LENGTH]
             raise kind(f"{self._where}: {subject} failed: {error.code().name}: {details}") from error
+        except OSError as error:
+            raise ModelUnavailableError(
+                f"{self._where}: a file of serving.tls cannot be read any more: {error}"
+            ) from error
         except grpc.aio.UsageError as error:
             raise ModelUnavailableError(
                 f"{self._where}: {subject} was asked for after the client was closed"

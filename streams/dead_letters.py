@@ -1,6 +1,6 @@
 """Dead letters: the original bytes and headers of an input that cannot be used, plus headers that say why."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from schemas.state import InputPosition
@@ -47,8 +47,13 @@ def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> Output
     if (key, value) != (record.key, record.value):
         errors["truncated_from_bytes"] = str(len(record.key or b"") + len(record.value or b""))
     headers = [(name, content) for name, content in record.headers if not name.startswith(HEADER_PREFIX)]
-    if sum(len(name) + len(content) for name, content in headers) > MAX_HEADER_BYTES:
+    if header_bytes(headers) > MAX_HEADER_BYTES:
         headers = []
         errors["headers_dropped"] = "too large"
     headers += [(HEADER_PREFIX + name, content.encode()) for name, content in errors.items()]
     return OutputRecord(topic, key, value, headers)
+
+
+def header_bytes(headers: Iterable[tuple[str, bytes]]) -> int:
+    """Count the bytes of names and contents."""
+    return sum(len(name.encode()) + len(content) for name, content in headers)

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import InsessionError
 from schemas.validation import Rejection
-from streams.dead_letters import InputRecord, dead_letter
+from streams.dead_letters import MAX_HEADER_BYTES, InputRecord, dead_letter, header_bytes
 from streams.sender import Sender
 from streams.topic_reader import input_record
 from streams.window import OutputRecord
@@ -110,7 +110,7 @@ class Rekey:
 
     def _move(self, record: InputRecord) -> None:
         self.moved.read += 1
-        key = self._key_of(record.value)
+        key = _too_large(record) or self._key_of(record.value)
         if isinstance(key, Rejection):
             self._sender.send(dead_letter(record, key, self._route.dead_letters))
             self.moved.dead_lettered += 1
@@ -140,3 +140,11 @@ class Rekey:
 
     def _lost(self, _consumer: Any, _partitions: Any) -> None:
         self._next_offsets.clear()
+
+
+def _too_large(record: InputRecord) -> Rejection | None:
+    """Find a record that the target may refuse for its headers: that would end every run at the same place."""
+    size = header_bytes(record.headers)
+    if size <= MAX_HEADER_BYTES:
+        return None
+    return Rejection("too_large", f"the headers have {size} bytes, at most {MAX_HEADER_BYTES} are moved")

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -304,6 +305,22 @@ async def test_tls_carries_predict_and_status(pki: Pki, server: str, server_name
         async with PredictClient(settings) as client:
             assert len(await client.predict(V7, [row(1)], FAR)) == 1
             assert await client.loaded_versions() == {V7}
+
+
+@pytest.fixture
+def tls_without_its_file(pki: Pki, tmp_path: Path) -> ServingTls:
+    """Make settings whose certificate is deleted after they were checked."""
+    ca_file = Path(shutil.copy(pki.folder / "ca.pem", tmp_path))
+    tls = ServingTls(ca_file=ca_file)
+    ca_file.unlink()
+    return tls
+
+
+async def test_a_certificate_that_went_away_is_a_model_that_is(tls_without_its_file: ServingTls) -> None:
+    """The files are read at the first call; one that is gone by then leaves the answer to a lower tier."""
+    async with PredictClient(ServingSettings(tls=tls_without_its_file)) as client:
+        with pytest.raises(ModelUnavailableError, match=r"serving\.tls .*ca"):
+            await client.loaded_versions()
 
 
 @pytest.mark.parametrize("wrong", ["root", "no-client-certificate", "name", "no-tls"])

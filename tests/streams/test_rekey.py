@@ -87,3 +87,15 @@ def test_what_was_not_acknowledged_is_not_committed(config: dict[str, str]) -> N
     finally:
         consumer.close()
     assert {part.offset for part in committed} == {OFFSET_INVALID}
+
+
+def test_headers_that_are_too_large_are_a_dead_letter(config: dict[str, str]) -> None:
+    """A topic that takes larger records than the clickstream cannot bring every run to an end at the same record."""
+    sender = Sender(config, client_id="test")
+    sender.send(OutputRecord("wide", b"page", b'{"visitor_id": "v"}', (("h", bytes(60_000)),)))
+    sender.flush()
+    route = Route(source="wide", target="clicks", dead_letters="dlq", group="w")
+    with Rekey(config, route, KEY_OF) as rekey:
+        moved = rekey.run(lambda: rekey.moved.read > 0, lambda _: None)
+    assert moved == Moved(read=1, moved=0, dead_lettered=1)
+    assert (HEADER_PREFIX + "reason", b"too_large") in _read(config, "dlq")[-1].headers
