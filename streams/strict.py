@@ -200,6 +200,16 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         partition = self._partitions.get(tp)
         return None if partition is None else partition.at_actor
 
+    def highwater(self, tp: TP) -> int | None:
+        """Give the end of a partition; where all up to it is read, the end of its records.
+
+        A transaction's marker behind the last record has an offset, too, and would be owed until the next record.
+        """
+        end: int | None = super().highwater(tp)
+        partition, read_to = self._partitions.get(tp), self._read_to(tp)
+        is_read = partition is not None and end is not None and read_to is not None and read_to >= end
+        return partition.expected if partition is not None and is_read else end
+
     def committed_offsets(self) -> dict[TP, int]:
         """Give the committed offset of each of our source partitions; where none was committed, where we began."""
         return {tp: self._committed_offset[tp] or partition.committed for tp, partition in self._partitions.items()}
@@ -273,6 +283,13 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
 
 class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
     """The aiokafka driver's consumer with contiguous offsets."""
+
+    def _read_to(self, tp: TP) -> int | None:
+        """Give aiokafka's own position, which passes over markers; it runs in another thread."""
+        subscription = self._thread._consumer._subscription.subscription  # noqa: SLF001 - its `position()` may wait
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        return None if state is None or not state.has_valid_position else state.position
 
 
 class StrictTransport(driver.Transport):  # type: ignore[misc]

@@ -60,10 +60,14 @@ class Deployment:
         """Prepare to write clicks to the clickstream."""
         return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), clicks)
 
-    def write(self, topic: Topic, records: Iterable[NewRecord]) -> None:
-        """Write records and wait until the broker has them."""
+    def write(self, topic: Topic, records: Iterable[NewRecord], *, transaction: str | None = None) -> None:
+        """Write records, in a transaction of that id if one is given, and wait until the broker has them."""
         broker = {"bootstrap.servers": self.settings.kafka.brokers, "log_level": 2}
-        producer = Producer({**producer_config(broker, client_id="test"), "message.max.bytes": 2 << 20})
+        config = {**producer_config(broker, client_id="test"), "message.max.bytes": 2 << 20}
+        producer = Producer(config if transaction is None else {**config, "transactional.id": transaction})
+        if transaction is not None:
+            producer.init_transactions()
+            producer.begin_transaction()
         failed: list[Any] = []
         for record in records:
             producer.produce(
@@ -76,6 +80,8 @@ class Deployment:
             )
         assert producer.flush(30) == 0
         assert failed == []
+        if transaction is not None:
+            producer.commit_transaction()
 
     def delete(self, topic: Topic) -> str:
         """Delete a topic, wait until the cluster no longer shows it, and return its name."""

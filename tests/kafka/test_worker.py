@@ -185,6 +185,19 @@ def test_ticks_end_the_sessions_of_visitors_who_left(deploy: Deploy) -> None:
     assert {record.status for record in ledger.recommendations} == {"answered"}
 
 
+def test_a_shop_that_writes_in_transactions_owes_nothing_behind_the_last_marker(deploy: Deploy) -> None:
+    """The marker at the end of a partition is no record: the worker has read all, and ticks end the sessions."""
+    deployment = deploy(partitions=1, **SHORT_SESSIONS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    for number in range(3):
+        deployment.write(Topic.CLICKSTREAM, [click(f"v{number}"), click(f"v{number}")], transaction="shop")
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) >= 3, "the sessions ended")
+    worker.wait_until(lambda: worker.metric("insession_consumer_lag_records") == 0, "nothing is owed")
+    assert worker.end(signal.SIGTERM) == 0
+    assert [record.status for record in deployment.ledger().recommendations] == ["answered"] * 6
+
+
 def test_a_ten_year_old_log_has_no_late_event_and_is_not_cut_by_ticks(deploy: Deploy) -> None:
     """Ticks wait until the log is read: a session of steady clicks ends once, whole, however slowly it was read."""
     deployment = deploy(**SHORT_SESSIONS)

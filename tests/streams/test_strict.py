@@ -293,6 +293,7 @@ class FakeConsumer:
         self.flushed = asyncio.Event()
         self.flushed.set()
         self.flow_active = True
+        self.read_to: int | None = None
 
     def assignment(self) -> set[TP]:
         """Name the partitions that have an entry in `commits`."""
@@ -320,6 +321,13 @@ class FakeConsumer:
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
         """Give the ends."""
         return {tp: self.ends[tp] for tp in partitions}
+
+    def highwater(self, tp: TP) -> int:
+        """Give the end."""
+        return self.ends[tp]
+
+    def _read_to(self, _tp: TP) -> int | None:
+        return self.read_to
 
     async def commit(self) -> bool:
         """Commit what is pending, once all that was sent is flushed; where a commit is under way, only wait for it."""
@@ -516,6 +524,16 @@ async def test_a_jump_books_no_gap(consumer: Consumer) -> None:
     await consumer._add_gap(CLICKS, 5, 9)
     assert consumer._gap[CLICKS] == set()
     assert consumer._new_offset(CLICKS) is None
+
+
+@pytest.mark.parametrize(("read_to", "end"), [(None, 8), (7, 8), (8, 7)])
+async def test_a_marker_behind_the_last_record_is_not_owed(consumer: Consumer, read_to: int | None, end: int) -> None:
+    """When all up to the end is read, the end is where the records end; before that nobody knows what comes."""
+    consumer.ends[CLICKS], consumer.read_to = 8, read_to
+    assert consumer.highwater(CLICKS) == 8
+    await consumer.perform_seek()
+    await consumer.offsets(5, 6)
+    assert consumer.highwater(CLICKS) == end
 
 
 async def test_a_revoked_partition_is_forgotten(consumer: Consumer) -> None:
