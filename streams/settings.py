@@ -9,6 +9,7 @@ from typing import Any, Final
 from schemas.errors import UsageError
 from streams.security import SecuritySettings
 
+_BROKER: Final = re.compile(r"(?:[^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _GROUP: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
 _ABOVE_ZERO: Final = ("send_timeout", "commit_interval", "session_timeout", "tick_interval")
 _AT_LEAST: Final = {"window_span": 1, "control_window_span": 1, "standby_replicas": 0, "rocksdb_cache_bytes": 1}
@@ -60,7 +61,8 @@ class StreamSettings:
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work, alone or together."""
-        self._check_each()
+        self._check_addresses()
+        self._check_amounts()
         if self.send_timeout >= self.rebalance_timeout:
             raise UsageError(
                 f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
@@ -80,14 +82,21 @@ class StreamSettings:
         """
         return {"bootstrap.servers": self.brokers, **self.security.librdkafka()}
 
-    def _check_each(self) -> None:
-        for name in ("brokers", "web_host"):  # an empty web_host would listen on every address
-            if not getattr(self, name).strip():
-                raise UsageError(f"kafka.{name} must not be empty")
+    def _check_addresses(self) -> None:
+        for broker in self.brokers.split(","):
+            found = _BROKER.fullmatch(broker.strip())
+            if found is None or not 1 <= int(found["port"] or 9092) <= 65535:
+                raise UsageError(f"kafka.brokers: {broker.strip()!r} is no host:port, like kafka-1:9092")
+        if not self.web_host.strip():  # it would listen on every address
+            raise UsageError("kafka.web_host must not be empty; 0.0.0.0 is every address")
         if not _GROUP.fullmatch(self.group):
             raise UsageError(
                 f"kafka.group {self.group!r} begins the changelog's name: give letters, digits, '.', '_' and '-'"
             )
+        if not 1 <= self.web_port <= 65535:
+            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")
+
+    def _check_amounts(self) -> None:
         for name in _ABOVE_ZERO:
             if getattr(self, name) <= timedelta(0):
                 raise UsageError(f"kafka.{name} must be above 0, found {getattr(self, name)}")
@@ -96,5 +105,3 @@ class StreamSettings:
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"kafka.{name} must be at least {least}, found {getattr(self, name)}")
-        if not 1 <= self.web_port <= 65535:
-            raise UsageError(f"kafka.web_port must be from 1 to 65535, found {self.web_port}")

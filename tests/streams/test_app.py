@@ -81,7 +81,12 @@ async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None
         ({"control_window_span": 0}, "control_window_span"),
         ({"web_port": 0}, "web_port"),
         ({"web_host": ""}, "web_host"),
-        ({"brokers": " "}, "brokers"),
+        ({"brokers": " "}, "brokers: '' is no host:port"),
+        ({"brokers": "a:1,,b:2"}, "brokers: '' is no host:port"),
+        ({"brokers": "a:1,http://b:2"}, "brokers: 'http://b:2' is no host:port"),
+        ({"brokers": "a:99999"}, "brokers"),
+        ({"brokers": "a:b"}, "brokers"),
+        ({"brokers": "::1"}, "brokers"),
         ({"group": "a b"}, "group"),
         ({"group": ""}, "group"),
         ({"commit_interval": timedelta(0)}, "commit_interval"),
@@ -96,6 +101,12 @@ def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any], names: str
     """A send times out before a revocation does, a join before a stall is called one; no size is below 0."""
     with pytest.raises(UsageError, match=rf"^kafka\.{names}"):
         StreamSettings(**wrong)
+
+
+@pytest.mark.parametrize("brokers", ["kafka", "k-1:9092,k-2.shop:65535", "127.0.0.1:1, 10.0.0.2:2", "[::1]:9092"])
+def test_brokers_may_be_names_and_addresses(brokers: str) -> None:
+    """Several are comma separated; without a port it is Kafka's own, 9092."""
+    assert StreamSettings(brokers=brokers).client_config()["bootstrap.servers"] == brokers
 
 
 async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
