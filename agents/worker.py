@@ -55,34 +55,42 @@ def build_worker(settings: Settings) -> InsessionApp:
     health = Health(app, metrics, windows)
     add_process_metrics(registry)
     observe_state(StateMetrics(registry), app, table, health)
-    view = _catalog_view(settings, catalog, CatalogMetrics(registry))
     app.resources = (
         exporting(spans),
         checked_inputs(app, settings),
-        view,
+        _catalog_view(settings, catalog, CatalogMetrics(registry)),
         tier.running(),
         _closing(windows),
     )
-
-    inputs = (topics.name(Topic.CLICKSTREAM), topics.name(Topic.SESSION_CONTROL))
-    app.agent(raw_topic(app, *inputs), name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
-    app.on_partitions_assigned.connect(actor.assigned)
+    _consume(app, settings, actor)
     table.on_recover(actor.recovered)
-    control_topic = raw_topic(app, inputs[1])
+    _observe(app, actor, health)
+    _keep_default_lists(app, settings, tier.recommender, metrics)
+    add_pages(app, registry, health)
+    _show_live(app, settings, feed)
+    return app
+
+
+def _consume(app: InsessionApp, settings: Settings, actor: SessionActor) -> None:
+    """Hand both inputs to the actor, and the ticks of its partitions to one of them."""
+    clickstream, control = (settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL))
+    inputs = raw_topic(app, clickstream, control)
+    app.agent(inputs, name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
+    app.on_partitions_assigned.connect(actor.assigned)
+    control_topic = raw_topic(app, control)
 
     @app.timer(settings.kafka.tick_interval.total_seconds())  # type: ignore[untyped-decorator]
     async def tick() -> None:
         await send_ticks(actor, control_topic)
 
+
+def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
+    """Look every second at what should move."""
+
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def observe_health() -> None:
         health.observe(time.monotonic())
         await actor.refetch_lost(time.monotonic())
-
-    _keep_default_lists(app, settings, tier.recommender, metrics)
-    add_pages(app, registry, health)
-    _show_live(app, settings, feed)
-    return app
 
 
 def _live_pipeline(
