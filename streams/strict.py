@@ -143,6 +143,9 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Seek to the commits and expect these next; a partition without one starts at its beginning.
 
+        Faust fetches meanwhile, in another thread: what comes after its own seek and before it is known what to expect
+        would be dropped, and nothing would bring it back until the next record. So the last seek is ours.
+
         `getmany` asks for it, too, where it finds the flow stopped. That is in a rebalance, whose end seeks anyway; one
         that comes to its end after that would bring back all that was answered since.
         """
@@ -155,11 +158,11 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         if uncommitted:
             beginnings = await self.earliest_offsets(*uncommitted)
             starts |= {tp: beginnings[tp] for tp in uncommitted}
-            await self.seek_wait({tp: starts[tp] for tp in uncommitted})
         for tp, offset in starts.items():
             self._partitions[tp] = PartitionOffsets.starting_at(offset)
             for booked in (self._acked[tp], self._acked_index[tp], self._gap[tp]):
                 booked.clear()
+        await self.seek_wait(starts)
         await self._check_ends(starts)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature

@@ -426,14 +426,47 @@ async def test_a_fetch_in_a_rebalance_does_not_seek(consumer: Consumer) -> None:
     await consumer.perform_seek()
     assert consumer.committed_offsets() == {CLICKS: 5}
     assert await consumer.offsets(7) == [7]
-    assert consumer.sought == []
+    assert consumer.sought == [{CLICKS: 5}]
+
+
+async def test_what_is_fetched_during_the_seek_is_sought_again(consumer: Consumer) -> None:
+    """Nothing passes before it is known what to expect, so the last seek comes after that."""
+    other = TP("clicks", 1)
+    consumer.commits = {CLICKS: 5, other: None}
+    log = {CLICKS: [5, 6, 7], other: [40, 41]}
+    begun, beginnings = consumer.perform_seek(), consumer.earliest_offsets
+
+    async def fetch_meanwhile(*partitions: TP) -> Mapping[TP, int]:
+        assert await consumer.offsets(*log[CLICKS]) == []
+        return await beginnings(*partitions)
+
+    consumer.earliest_offsets = fetch_meanwhile  # type: ignore[method-assign]
+    await begun
+    assert consumer.sought == [{CLICKS: 5, other: 40}]
+    for tp, offset in consumer.sought[-1].items():
+        assert await consumer.offsets(*(one for one in log[tp] if one >= offset), tp=tp) == log[tp]
+
+
+async def test_what_a_kept_partition_passed_during_the_seek_passes_again(consumer: Consumer) -> None:
+    """What was dropped as old by the expectation of before the rebalance comes after the last seek."""
+    await consumer.perform_seek()
+    await consumer.offsets(5, 6, 7)
+    ends = consumer.highwaters
+
+    async def fetch_meanwhile(*partitions: TP) -> Mapping[TP, int]:
+        assert await consumer.offsets(5, 6, 7, 8) == [5, 6, 7, 8]
+        return await ends(*partitions)
+
+    consumer.highwaters = fetch_meanwhile  # type: ignore[method-assign]
+    await consumer.perform_seek()
+    assert consumer.sought == [{CLICKS: 5}] * 2
 
 
 async def test_a_stale_fetch_after_the_seek_does_not_pass(consumer: Consumer) -> None:
     """A stale batch passes nothing, seeks back once and is counted; the fresh one passes."""
     await consumer.perform_seek()
     assert await consumer.offsets(20, 21, 22) == []
-    assert consumer.sought == [{CLICKS: 5}]
+    assert consumer.sought == [{CLICKS: 5}] * 2
     assert consumer._read_offset[CLICKS] == 5
     assert await consumer.offsets(4, 5, 6) == [5, 6]
     assert counted(consumer, "consumer") == 1
@@ -470,10 +503,10 @@ async def test_a_partition_without_a_commit_starts_at_its_beginning(consumer: Co
 
 
 async def test_a_commit_at_zero_is_a_commit(consumer: Consumer) -> None:
-    """Offset 0 is sought by Faust itself and expected."""
+    """Offset 0 is sought and expected, not the beginning."""
     consumer.commits = {CLICKS: 0}
     await consumer.perform_seek()
-    assert (consumer.sought, consumer.next_offset(CLICKS)) == ([], 0)
+    assert (consumer.sought, consumer.next_offset(CLICKS)) == ([{CLICKS: 0}], 0)
 
 
 @pytest.mark.parametrize(("end", "is_aborted"), [(4, True), (5, False), (6, False)])
@@ -501,7 +534,7 @@ async def test_the_actor_confirms_what_reached_it(consumer: Consumer) -> None:
     messages = {offset: SimpleNamespace(tp=CLICKS, offset=offset) for offset in range(5, 8)}
     await consumer.offsets(5, 6, 7)
     assert [await consumer.arrived(messages[offset]) for offset in (5, 7)] == [True, False]
-    assert consumer.sought == [{CLICKS: 6}]
+    assert consumer.sought[-1] == {CLICKS: 6}
     assert counted(consumer, "actor") == 1
     assert await consumer.offsets(6, 7) == [6, 7]
     assert [await consumer.arrived(messages[offset]) for offset in (6, 7, 5)] == [True, True, True]
