@@ -12,7 +12,7 @@ from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.csr import sums_by_group
 from session_model.ranking import top_k
-from session_model.ranking_metrics import target_rank
+from session_model.ranking_metrics import gain, target_rank
 
 REMINDER_DECAY = 2.0
 """Clicks: the reminder's weight of an item is exp(-clicks since it was last seen / this)."""
@@ -90,8 +90,7 @@ def choose_weights(examples: Sequence[BlendExample], grid: Sequence[BlendWeights
 
 def _gain(example: BlendExample, weights: BlendWeights) -> float:
     ranking = blend(example.model, example.neighbours, example.items, weights, CUT_OFF)
-    rank = target_rank(ranking, example.target)
-    return 0.0 if rank is None or rank > CUT_OFF else 1.0 + 1.0 / rank
+    return gain(target_rank(ranking, example.target), CUT_OFF)
 
 
 def _scaled(scores: NDArray[np.float32], total: float) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from session_model.blend import CUT_OFF
 from session_model.item_sequences import ItemSequences
 from session_model.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
 from session_model.prefixes import Prefix
-from session_model.ranking_metrics import target_rank
+from session_model.ranking_metrics import gain, target_rank
 from session_model.training_progress import TrainingProgress
 
 RANDOM_SHARE: Final = 0.5
@@ -55,8 +55,8 @@ class KnnTrials:
         """Give Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
         knn = SessionKnn.fit(self.earlier.starts, self.earlier.items, self.n_items, settings)
         asked = self.prefixes[:: max(1, len(self.prefixes) // n_prefixes)]
-        ranks = [target_rank(knn.query(one.items, CUT_OFF), one.target) for one in asked]
-        return sum(1.0 + 1.0 / rank for rank in ranks if rank is not None) / max(1, len(ranks))
+        gains = [gain(target_rank(knn.query(one.items, CUT_OFF), one.target), CUT_OFF) for one in asked]
+        return sum(gains) / max(1, len(gains))
 
 
 def search_knn(trials: KnnTrials, n_trials: int, progress: TrainingProgress, *, seed: int = 0) -> KnnSettings:

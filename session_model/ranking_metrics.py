@@ -24,6 +24,11 @@ def target_rank(ranking: Candidates, target: ItemIndex) -> int | None:
     return int(np.count_nonzero(ranking.scores >= ranking.scores[places[0]]))
 
 
+def gain(rank: int | None, k: int) -> float:
+    """Give what one target adds to Recall@k + MRR@k, by which settings are chosen; None = not in the list."""
+    return 0.0 if rank is None or rank > k else 1.0 + 1.0 / rank
+
+
 def recall(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
     """Give 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list."""
     return np.asarray((ranks != NO_RANK) & (ranks <= k), np.float64)

@@ -5,9 +5,9 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
 from schemas.errors import InsessionError
 from schemas.release import MANIFEST_PATH
@@ -68,7 +68,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         release = load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
         held_out = HeldOut(test.name, read_sessions(test, data_format))
         model = ExportedModel(release.directory, release.manifest.max_length)
-        with _progress_bar() as bar:
+        with counted_progress() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))
             result = evaluate(
                 release, model, held_out, Protocol(unseen, first_target), lambda done: bar.update(task, completed=done)
@@ -86,16 +86,6 @@ def command(  # noqa: PLR0913 - one parameter an option
         Console().print(table)
     if release.parts.intent is not None:
         Console().print(_intent_table(evaluate_intent(release.parts.intent, held_out.sessions)))
-
-
-def _progress_bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
 
 
 def _intent_table(qualities: dict[str, IntentQuality]) -> Table | str:

@@ -102,7 +102,7 @@ def _summary(result: "TrainResult") -> dict[str, Any]:
 
 
 class _ProgressBar:
-    """Shows training as one bar a phase; implements session_model.training.TrainingProgress."""
+    """Shows training as one bar a phase; implements session_model.training_progress.TrainingProgress."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
