@@ -61,7 +61,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         settings = parts.gru.settings
         vectors = unit_rows(parts.gru.item_table).numpy()
         vectors[0] = 0.0
-        self._gru, self._readout = parts.gru.gru, parts.gru.readout
+        self._layers = [parts.gru.gru, parts.gru.readout, parts.gru.query]
         self._session_vectors = parts.gru.session_vectors
         self._item_vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
         self._item_matrix = tf.Variable(settings.scale * vectors[1:].T, trainable=False, name="item_matrix")

@@ -18,9 +18,10 @@ N_FEATURES = 3
 FEATURES = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]], np.float32)
 INTENT = IntentModel(("a", "b", "c"), (0.0, 0.5, 1.0), (1.0, 2.0, 3.0), (0.4, -0.3, 0.2), 0.1)
 ALLOWED_OPS = """
-    AddV2 AssignVariableOp BiasAdd ConcatV2 Const DisableCopyOnRead Exp Fill GatherV2 Identity Less LogicalAnd MatMul
-    Max Maximum MergeV2Checkpoints Minimum Mul NoOp Pack Pad Placeholder Range ReadVariableOp RealDiv Reshape
-    ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid Split Square Squeeze
+    AddV2 AssignVariableOp BatchMatMulV2 BiasAdd ConcatV2 Const DisableCopyOnRead Exp Fill GatherV2 Greater Identity
+    Less LogicalAnd MatMul MatrixBandPart Max Maximum MergeV2Checkpoints Minimum Mul NoOp OnesLike Pack Pad Placeholder
+    Prod Range ReadVariableOp RealDiv Reshape ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape
+    ShardedFilename Sigmoid Softmax Split Square Squeeze
     StatefulPartitionedCall StaticRegexFullMatch StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor
     TensorListGetItem TensorListReserve TensorListSetItem TensorListStack TopKV2 Transpose VarHandleOp
     VarIsInitializedOp While
@@ -29,10 +30,11 @@ Answer = dict[str, np.ndarray]
 Recommend = Callable[[list[list[int]], list[int]], Answer]
 
 
-@pytest.fixture(scope="module")
-def model() -> SessionGru:
-    """Give an untrained model: its scores are as good as any."""
-    return SessionGru(N_ITEMS, GruSettings(units=8, dimension=6, max_length=5), seed=1)
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "attention"])
+def model(request: pytest.FixtureRequest) -> SessionGru:
+    """Give an untrained model of each shape: its scores are as good as any."""
+    settings = GruSettings(units=8, dimension=6, max_length=5, has_attention=request.param)
+    return SessionGru(N_ITEMS, settings, seed=1)
 
 
 @pytest.fixture(scope="module")
