@@ -8,11 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from rich.console import Console
@@ -23,12 +25,17 @@ from agents.interruption import Interruption
 from agents.replay import replay_log
 from agents.settings import Settings
 from schemas import wire
+from schemas.ids import EventId, ItemIndex
 from schemas.records import RecommendationSet
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from session_model.datasets import read_events
+from serving.settings import ServingSettings
+from session_model.datasets import DataFormat, read_events, read_sessions
+from session_model.evaluation import PUBLISHED, HeldOut, evaluate, targets
+from session_model.exported_model import ExportedModel
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
+from session_model.release import load_release, newest_release
 
 pytestmark = pytest.mark.slow
 
@@ -60,6 +67,14 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     with Interruption() as interruption:
         result = run_demo(options, Console(file=printed, width=200), interruption)
     return Ran(json.loads(result.encoded()), run_dir, printed.getvalue())
+
+
+@pytest.fixture(scope="module")
+def served(ran: Ran, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingSettings]:
+    """Serve the demo's model in a process of its own."""
+    options = ServerOptions(models=ran.models, port=0, op_threads=1)
+    with EmbeddedServer(options, log_path=tmp_path_factory.mktemp("server") / "server.log") as server:
+        yield replace(Settings().serving, address=server.address, models_directory=ran.models)
 
 
 def test_every_event_has_exactly_one_record(ran: Ran) -> None:
@@ -131,7 +146,15 @@ def _model_answers(path: Path) -> dict[str, RecommendationSet]:
     return {r.event_id: r for r in records if r.status == "answered" and r.tier == "model"}
 
 
-def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, tmp_path: Path) -> None:
+def _replayed(log: Path, data_format: DataFormat, serving: ServingSettings, out: Path) -> Path:
+    """Replay `log`; gives the file of the answers."""
+    out.mkdir()
+    settings = replace(Settings(), serving=serving)
+    asyncio.run(replay_log(read_events(log, data_format), settings, out, lambda _: None))
+    return out / "recommendations.jsonl"
+
+
+def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, served: ServingSettings, tmp_path: Path) -> None:
     """Over one log and one release, worker and replay give the same items, with scores within 1e-4."""
     traffic = generate_events(ShopSettings(n_items=240, seed=3), timedelta(minutes=2))
     clicks = {event.click.event_id: event.click for event in traffic if not event.truth.is_late}
@@ -144,19 +167,35 @@ def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, tmp_path: Path)
     )
     with Interruption() as interruption:
         run_demo(live_options, Console(file=io.StringIO()), interruption)
-    settings = Settings()
-    server_options = ServerOptions(models=ran.models, port=0, op_threads=1)
-    with EmbeddedServer(server_options, log_path=tmp_path / "server.log") as server:
-        serving = replace(settings.serving, address=server.address, models_directory=ran.models)
-        events = read_events(log, "jsonl")
-        (tmp_path / "replay").mkdir()
-        asyncio.run(replay_log(events, replace(settings, serving=serving), tmp_path / "replay", lambda _: None))
-
     live = _model_answers(tmp_path / "live" / "recommendations.jsonl")
-    replayed = _model_answers(tmp_path / "replay" / "recommendations.jsonl")
+    replayed = _model_answers(_replayed(log, "jsonl", served, tmp_path / "replay"))
     compared = live.keys() & replayed.keys()
     assert len(compared) > len(clicks) / 2
     for event_id in compared:
         ours, theirs = live[event_id].items, replayed[event_id].items
         assert [item.item_id for item in ours] == [item.item_id for item in theirs]
         assert [item.score for item in ours] == pytest.approx([item.score for item in theirs], abs=1e-4)
+
+
+def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettings, tmp_path: Path) -> None:
+    """For each prefix the blend that `evaluate` ranks is the list on the topic, so both count the same hits."""
+    release = load_release(newest_release(ran.models))
+    items, rng = release.parts.vocabulary.item_ids, np.random.default_rng(1)
+    log = tmp_path / "sessions.txt"
+    log.write_text("".join(" ".join(rng.choice(items, size)) + "\n" for size in rng.integers(1, 25, 40)))
+    answers = _model_answers(_replayed(log, "sequences", served, tmp_path / "replay"))
+
+    sessions = read_sessions(log, "sequences")
+    model = ExportedModel(release.directory, release.manifest.max_length)
+    asked = list(targets(release, sessions, PUBLISHED))
+    hits = 0
+    for target, ranking in zip(asked, model.rank([target.prefix for target in asked]), strict=True):
+        prefix = target.prefix.items
+        blend = release.blend(ranking, release.neighbours(prefix), prefix)
+        emitted = answers[EventId(f"{sessions.session_ids[target.session]}-{target.position - 1}")].items
+        names = [release.item_id(ItemIndex(index)) for index in blend.item_indices[: len(emitted)].tolist()]
+        assert [item.item_id for item in emitted] == names
+        assert [item.score for item in emitted] == pytest.approx(blend.scores[: len(emitted)].tolist(), abs=1e-4)
+        hits += release.item_id(target.item_index) in names[:20]
+    result = evaluate(release, model, HeldOut(log.name, sessions))
+    assert result.models["blend"]["recall_at_20"] == pytest.approx(hits / len(asked))
