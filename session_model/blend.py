@@ -34,7 +34,7 @@ class BlendWeights(msgspec.Struct, frozen=True):
 MODEL_ONLY = BlendWeights(0.0, 0.0)
 WEIGHT_GRID = tuple(
     BlendWeights(neighbours, reminder)
-    for neighbours, reminder in product((0.0, 0.15, 0.25, 0.35, 0.5, 0.65), (0.0, 0.05, 0.1))
+    for neighbours, reminder in product((0.0, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8), (0.0, 0.05, 0.1))
 )
 
 

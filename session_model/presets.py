@@ -19,13 +19,14 @@ class Preset:
     """What training tries.
 
     recipes: the best of them on the validation slice is trained on everything.
-    tuning_examples: validation targets on which kNN settings and blend weights are chosen.
-    knn_trials: kNN settings that are tried.
+    knn_trials, knn_examples: kNN settings that are tried, and on how many validation targets.
+    blend_examples: validation targets on which the blend is chosen.
     """
 
     recipes: tuple[Recipe, ...]
-    tuning_examples: int
     knn_trials: int
+    knn_examples: int
+    blend_examples: int
 
 
 SHORT_SESSIONS = Recipe(GruSettings(units=256), TrainingSettings(epochs=7))
@@ -44,8 +45,9 @@ PRESETS = {
                 TrainingSettings(epochs=5, learning_rate=0.015, batch_targets=2048, negatives=512),
             ),
         ),
-        tuning_examples=500,
         knn_trials=20,
+        knn_examples=500,
+        blend_examples=1_000,
     ),
-    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), tuning_examples=6_000, knn_trials=150),
+    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), knn_trials=150, knn_examples=6_000, blend_examples=12_000),
 }

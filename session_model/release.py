@@ -25,6 +25,8 @@ from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
+from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
+from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 
@@ -36,6 +38,7 @@ TRANSITIONS_FILE = "transitions.npz"
 POPULARITY_FILE = "popularity.npy"
 BLEND_FILE = "blend.json"
 INTENT_FILE = "intent.json"
+RERANKER_FILE = "reranker.json"
 
 _Part = TypeVar("_Part")
 
@@ -46,7 +49,10 @@ class ReleaseError(InsessionError):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All of a release but the SavedModel. intent: None where the training data had no purchases."""
+    """All of a release but the SavedModel.
+
+    intent: None where the training data had no purchases. reranker: None where the blend alone ranks better.
+    """
 
     vocabulary: Vocabulary
     knn: SessionKnn
@@ -54,6 +60,7 @@ class Parts:
     popularity: Popularity
     blend_weights: BlendWeights
     intent: IntentModel | None
+    reranker: Reranker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +114,11 @@ class Release:
         return self.parts.knn.query(items, self.manifest.candidate_count)
 
     def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
-        """Join both rankings and the reminder of the prefix `items` (length,) int32 with the release's weights."""
-        return blend(model, neighbours, items, self.parts.blend_weights, self.manifest.candidate_count)
+        """Join both rankings and the reminder of the prefix `items` (length,) int32, as was best in training."""
+        parts, k = self.parts, self.manifest.candidate_count
+        if parts.reranker is None:
+            return blend(model, neighbours, items, parts.blend_weights, k)
+        return rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity.counts), k)
 
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""
@@ -137,6 +147,8 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
     (folder / BLEND_FILE).write_bytes(msgspec.json.encode(parts.blend_weights))
     if parts.intent is not None:
         parts.intent.save(folder / INTENT_FILE)
+    if parts.reranker is not None:
+        (folder / RERANKER_FILE).write_bytes(msgspec.json.encode(parts.reranker))
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (directory / MANIFEST_PATH).write_bytes(content)
@@ -157,6 +169,7 @@ def load_release(directory: Path) -> Release:
         popularity=_read(folder / POPULARITY_FILE, Popularity.load),
         blend_weights=_read(folder / BLEND_FILE, _read_blend_weights),
         intent=_read(folder / INTENT_FILE, IntentModel.load) if manifest.has_intent else None,
+        reranker=_read(folder / RERANKER_FILE, _read_reranker) if _is_part(manifest, RERANKER_FILE) else None,
     )
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
         raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
@@ -249,6 +262,17 @@ def _read_vocabulary(path: Path) -> Vocabulary:
 
 def _read_blend_weights(path: Path) -> BlendWeights:
     return msgspec.json.decode(path.read_bytes(), type=BlendWeights)
+
+
+def _read_reranker(path: Path) -> Reranker:
+    reranker = msgspec.json.decode(path.read_bytes(), type=Reranker)
+    if reranker.feature_names != RERANKER_FEATURES or len(reranker.weights) != len(RERANKER_FEATURES):
+        raise ValueError("it weighs other features than this insession makes")
+    return reranker
+
+
+def _is_part(manifest: ReleaseManifest, name: str) -> bool:
+    return f"{PARTS_DIRECTORY}/{name}" in manifest.files
 
 
 def _sha256(path: Path) -> str:

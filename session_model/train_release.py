@@ -25,6 +25,7 @@ from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.presets import Preset, Recipe
 from session_model.release import Parts, ReleaseFacts, write_parts
+from session_model.reranker import Reranker
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.training import GruTask, TrainedGru, train_gru
 from session_model.training_progress import EpochReport, TrainingProgress
@@ -74,6 +75,7 @@ class _Learned:
     knn_settings: KnnSettings
     blend_weights: BlendWeights
     metrics: dict[str, float]
+    reranker: Reranker | None = None
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
@@ -94,6 +96,7 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
         transitions=Transitions.fit(sequences.starts, sequences.items, len(vocabulary)),
         popularity=Popularity.fit(sequences.items, len(vocabulary)),
         blend_weights=learned.blend_weights,
+        reranker=learned.reranker,
         intent=fit_intent(sessions),
     )
     metrics = learned.metrics | {"training_seconds": round(time.monotonic() - started, 1)}
@@ -148,7 +151,8 @@ def _learn(
         final = GruTask(sequences, n_items, stop_after=trained.best_epoch)
         trained = train_gru(final, recipe.gru, recipe.training, progress)
         reports += trained.reports
-    return _Learned(replace(trained, reports=reports), tuning.knn_settings, tuning.blend_weights, metrics)
+    trained = replace(trained, reports=reports)
+    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker)
 
 
 class _Tried(NamedTuple):

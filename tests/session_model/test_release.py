@@ -19,28 +19,34 @@ from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
 from session_model.release import Parts, ReleaseError, ReleaseFacts, load_release, newest_release, write_parts
+from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
+from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 
 STARTS = np.array([0, 3, 5])
 ITEMS = np.array([1, 2, 3, 2, 4], np.int32)
 N_FEATURES = len(FEATURE_NAMES)
+SHARES = BlendWeights(0.4, 0.1)
 INTENT = IntentModel(FEATURE_NAMES, (0.0,) * N_FEATURES, (1.0,) * N_FEATURES, (0.0,) * N_FEATURES, -2.0)
 
 
-def parts(intent: IntentModel | None = INTENT) -> Parts:
+def parts(intent: IntentModel | None = INTENT, reranker: Reranker | None = None) -> Parts:
     """Fit on two sessions of the items a, b, c and b, d."""
     return Parts(
         vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c"), ItemId("d\n")]),
         knn=SessionKnn.fit(STARTS, ITEMS, 4),
         transitions=Transitions.fit(STARTS, ITEMS, 4),
         popularity=Popularity.fit(ITEMS, 4),
-        blend_weights=BlendWeights(0.4, 0.1),
+        blend_weights=SHARES,
         intent=intent,
+        reranker=reranker,
     )
 
 
-def write(directory: Path, version: int = 3, intent: IntentModel | None = INTENT) -> Path:
+def write(
+    directory: Path, version: int = 3, intent: IntentModel | None = INTENT, reranker: Reranker | None = None
+) -> Path:
     """Write a release with a stand-in for the SavedModel."""
     release = directory / "session_gru" / str(version)
     release.mkdir(parents=True)
@@ -55,7 +61,7 @@ def write(directory: Path, version: int = 3, intent: IntentModel | None = INTENT
         input_event_types=("view",),
         metrics={"recall_at_20": 0.5},
     )
-    write_parts(release, parts(intent), facts)
+    write_parts(release, parts(intent, reranker), facts)
     return release
 
 
@@ -202,3 +208,19 @@ def test_no_release_is_one_line(tmp_path: Path) -> None:
     """The error says how to make one."""
     with pytest.raises(ReleaseError, match="make one with `insession train"):
         newest_release(tmp_path)
+
+
+def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
+    """It is one more part; where it is missing the shares decide."""
+    by_popularity = Reranker(RERANKER_FEATURES, tuple(float(n == "log_popularity") for n in RERANKER_FEATURES), SHARES)
+    release = load_release(write(tmp_path, reranker=by_popularity))
+    model, neighbours, items = Candidates(np.array([1], np.int32), np.ones(1, np.float32)), Candidates.none(), ITEMS[:1]
+    expected = rerank(by_popularity, Voices(model, neighbours, items, release.parts.popularity.counts), 3)
+    assert release.blend(model, neighbours, items).scores.tolist() == expected.scores.tolist()
+
+
+def test_a_reranker_of_other_features_is_refused(tmp_path: Path) -> None:
+    """Weights without their features are noise."""
+    foreign = Reranker(("a",), (1.0,), SHARES)
+    with pytest.raises(ReleaseError, match="other features"):
+        load_release(write(tmp_path, reranker=foreign))

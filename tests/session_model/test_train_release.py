@@ -22,7 +22,8 @@ TINY = Preset(
             GruSettings(units=8, dimension=8, max_length=4), TrainingSettings(epochs=2, batch_targets=64, negatives=64)
         ),
     ),
-    tuning_examples=40,
+    knn_examples=40,
+    blend_examples=40,
     knn_trials=4,
 )
 N_ITEMS = 10
