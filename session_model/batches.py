@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from session_model.csr import flat_positions
 from session_model.item_sequences import ItemSequences
 
 
@@ -21,6 +22,11 @@ class Batch:
     inputs: NDArray[np.int32]
     positions: NDArray[np.int32]
     targets: NDArray[np.int32]
+
+    @property
+    def clicks(self) -> NDArray[np.int32]:
+        """All items that are read or asked for, each click once, (n_sessions + n_targets,)."""
+        return np.concatenate([self.inputs[:, 0], self.targets])
 
 
 class BatchPlan:
@@ -52,14 +58,14 @@ class BatchPlan:
         """Count the targets of an epoch."""
         return int(self._n_targets.sum())
 
-    def target_counts(self, n_items: int) -> NDArray[np.int64]:
-        """Count how often each item is a target of an epoch, (n_items + 1,)."""
-        parts = np.array_split(np.arange(len(self._first)), 64)
-        targets = np.concatenate([self._batch(rows).targets for rows in parts])
+    def click_counts(self, n_items: int) -> NDArray[np.int64]:
+        """Count how often each item is among the clicks of an epoch, (n_items + 1,)."""
+        n_clicks = self._n_targets + 1
+        clicks = self._items[flat_positions(self._first, n_clicks)]
         if self._draw is None:
-            return np.bincount(targets, minlength=n_items + 1)
-        expected = np.repeat(self._draw * len(self._draw), self._n_targets)
-        return np.rint(np.bincount(targets, expected, minlength=n_items + 1)).astype(np.int64)
+            return np.bincount(clicks, minlength=n_items + 1)
+        expected = np.repeat(self._draw * len(self._draw), n_clicks)
+        return np.rint(np.bincount(clicks, expected, minlength=n_items + 1)).astype(np.int64)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Give every target once, or as often as its session is drawn."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from session_model.calibration import Calibration
-from session_model.gru import SessionGru, unit_rows
+from session_model.gru import SessionGru, unit_rows, with_returns
 from session_model.intent import IntentModel
 from session_model.release import MODEL_NAME
 
@@ -61,8 +61,8 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         settings = parts.gru.settings
         vectors = unit_rows(parts.gru.item_table).numpy()
         vectors[0] = 0.0
-        self._layers = [parts.gru.gru, parts.gru.readout, parts.gru.query]
-        self._session_vectors = parts.gru.session_vectors
+        self._layers = [parts.gru.gru, parts.gru.readout, parts.gru.query, parts.gru.returns]
+        self._read = parts.gru.read
         self._item_vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
         self._item_matrix = tf.Variable(settings.scale * vectors[1:].T, trainable=False, name="item_matrix")
         self._candidate_count = min(parts.candidate_count, parts.gru.n_items)
@@ -78,26 +78,26 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         )
 
     def _graph(self, items: tf.Tensor, length: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores = tf.matmul(self._sessions(items, length), self._item_matrix)
-        best, places = tf.math.top_k(scores, self._candidate_count)
-        # Scores are at most `scale`, so the plain sum of exponentials cannot overflow.
-        total = tf.reduce_sum(tf.exp(scores), axis=1, keepdims=True)
+        logits = self._logits(items, length)
+        best, places = tf.math.top_k(logits, self._candidate_count)
+        total = tf.reduce_sum(tf.exp(logits - best[:, :1]), axis=1, keepdims=True)
         no_intent = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
         return {
             "items": places + 1,
-            "scores": tf.exp(best) / total,
+            "scores": tf.exp(best - best[:, :1]) / total,
             "intent": no_intent if self._intent is None else self._intent.probabilities(features),
         }
 
-    def _sessions(self, items: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Give the session vector at each row's last item; what lies behind `length` is never looked at."""
+    def _logits(self, items: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Score the catalogue after each row's last item; what lies behind `length` is never looked at."""
         padded = tf.shape(items)[1]
         length = tf.clip_by_value(length, 0, padded)
         steps = tf.maximum(tf.reduce_max(length), 1)
         items = tf.pad(items, [[0, 0], [0, tf.maximum(1 - padded, 0)]])[:, :steps]
         items = tf.where(tf.range(steps) < length[:, tf.newaxis], items, 0)
         last = tf.range(tf.shape(items)[0]) * steps + tf.maximum(length - 1, 0)
-        return self._session_vectors(tf.gather(self._item_vectors, items), last)
+        reading = self._read(tf.gather(self._item_vectors, items), last)
+        return with_returns(tf.matmul(reading.vectors, self._item_matrix), reading.returns, items - 1)
 
 
 class _IntentHead:

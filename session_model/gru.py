@@ -5,6 +5,7 @@ Hidasi et al., ICLR 2016 and CIKM 2018 (GRU4Rec); normalised vectors with a temp
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -32,8 +33,28 @@ class GruSettings:
     has_attention: bool = False
 
 
+RETURN_DECAY = 2.0
+"""Clicks: how fast the pull of an item of the session fades."""
+_N_RETURN_TERMS = 3
+
+
+class Reading(NamedTuple):
+    """What the model makes of some positions.
+
+    vectors: (n_positions, dimension) float32, unit length. returns: (n_positions, length) float32, to be added to the
+    logit of the item at each place of the position's row: how much likelier than its cosine says a shopper comes back
+    to it, negative for less; 0 at later places.
+    """
+
+    vectors: tf.Tensor
+    returns: tf.Tensor
+
+
 class SessionGru:
     """Shared item table, GRU, and the projection of [state; last item vector; attended items] to a session vector.
+
+    The same inputs also say how likely a return to an item of the session is: a cosine cannot tell that a shopper comes
+    back to what was seen from that it is alike (a copy gate as in RepeatNet: Ren et al., AAAI 2019, in one softmax).
 
     item_table: (n_items + 1, dimension) float32; row 0 is padding. It is input embedding and output weights in one, and
     its rows are used at unit length only.
@@ -57,8 +78,11 @@ class SessionGru:
         self.query = keras.layers.Dense(
             settings.dimension, use_bias=False, kernel_initializer=keras.initializers.GlorotUniform(seed + 3)
         )
+        self.returns = keras.layers.Dense(_N_RETURN_TERMS, kernel_initializer="zeros")
         self.gru.build((None, None, settings.dimension))
-        self.readout.build((None, settings.units + (2 if settings.has_attention else 1) * settings.dimension))
+        n_read = settings.units + (2 if settings.has_attention else 1) * settings.dimension
+        self.readout.build((None, n_read))
+        self.returns.build((None, n_read))
         if settings.has_attention:
             self.query.build((None, None, settings.units))
             self._start_readout_at_attention()
@@ -66,7 +90,7 @@ class SessionGru:
     @property
     def dense_variables(self) -> list[tf.Variable]:
         """All weights but the item table, in a fixed order."""
-        layers = (self.gru, self.readout, self.query)
+        layers = (self.gru, self.readout, self.query, self.returns)
         return [weight.value for layer in layers for weight in layer.trainable_weights]
 
     @property
@@ -74,10 +98,8 @@ class SessionGru:
         """Count the items, padding not included."""
         return int(self.item_table.shape[0]) - 1
 
-    def session_vectors(
-        self, item_vectors: tf.Tensor, positions: tf.Tensor, *, dropout_seed: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Give one unit vector a position, (n_positions, dimension) float32.
+    def read(self, item_vectors: tf.Tensor, positions: tf.Tensor, *, dropout_seed: tf.Tensor | None = None) -> Reading:
+        """Read sessions up to some positions.
 
         item_vectors: (batch, length, dimension), unit vectors padded at the end; no position sees what follows it.
         positions: (n_positions,) int32 into the flattened (batch * length).
@@ -93,7 +115,20 @@ class SessionGru:
             states = tf.nn.experimental.stateless_dropout(states, self.settings.state_dropout, dropout_seed + 1)
         seen = [inputs, self._attended(all_states, inputs)] if self.settings.has_attention else [inputs]
         items = [tf.gather(tf.reshape(one, (-1, width)), positions) for one in seen]
-        return tf.math.l2_normalize(self.readout(tf.concat([states, *items], axis=1)), axis=1)
+        read = tf.concat([states, *items], axis=1)
+        return Reading(
+            tf.math.l2_normalize(self.readout(read), axis=1), self._returns(read, positions, tf.shape(item_vectors)[1])
+        )
+
+    def _returns(self, read: tf.Tensor, positions: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+        """Weigh three things of each place: that it was seen, how lately, and that it is the latest."""
+        clicks_since = (positions % length)[:, tf.newaxis] - tf.range(length)
+        since = tf.cast(tf.maximum(clicks_since, 0), tf.float32)
+        terms = tf.stack(
+            [tf.ones_like(since), tf.exp(since * (-1 / RETURN_DECAY)), tf.cast(clicks_since == 0, tf.float32)], 2
+        )
+        pull = tf.linalg.matvec(terms, self.returns(read))
+        return tf.where(clicks_since >= 0, pull, 0.0)
 
     def _attended(self, states: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
         """Give the weighted mean of the items up to each position, (batch, length, dimension)."""
@@ -115,6 +150,17 @@ class SessionGru:
         """Take weights that `weights` gave."""
         for variable, weight in zip((self.item_table, *self.dense_variables), weights, strict=True):
             variable.assign(weight)
+
+
+def with_returns(logits: tf.Tensor, returns: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """Add `returns` (n_positions, length) to `logits` (n_positions, n_columns) at `columns` (n_positions, length) int32.
+
+    Columns below 0 are left out; an item that stands at several places gets the sum.
+    """
+    shape = tf.shape(columns)
+    rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
+    places = tf.stack([rows, tf.maximum(columns, 0)], axis=2)
+    return tf.tensor_scatter_nd_add(logits, places, tf.where(columns >= 0, returns, 0.0))
 
 
 def unit_rows(table: tf.Tensor) -> tf.Tensor:

@@ -19,42 +19,42 @@ class CandidateSet:
 
 
 class NegativeSampler:
-    """Adds shared negatives, drawn from popularity^power, to the targets of a batch.
+    """Adds shared negatives, drawn from popularity^power, to the clicks of a batch.
 
-    target_counts: (n_items + 1,) int64, how often each item is a target; entry 0 is padding and must be 0.
+    click_counts: (n_items + 1,) int64, how often each item is clicked; entry 0 is padding and must be 0.
     A catalogue that `n_negatives` would cover anyway is scored in full: then nothing is drawn or corrected.
     """
 
-    def __init__(self, target_counts: NDArray[np.int64], *, n_negatives: int, power: float) -> None:
-        self._n_items = len(target_counts) - 1
+    def __init__(self, click_counts: NDArray[np.int64], *, n_negatives: int, power: float) -> None:
+        self._n_items = len(click_counts) - 1
         self._n_negatives = n_negatives
-        draw = np.power(target_counts[1:] + 1.0, power)
+        draw = np.power(click_counts[1:] + 1.0, power)
         draw /= draw.sum()
         self._cumulative = np.cumsum(draw)
         self._log_not_drawn = np.log1p(-draw)
-        share = target_counts[1:] / max(1, target_counts.sum())
-        self._log_not_target = np.log1p(-np.minimum(share, 1 - 1e-7))
+        share = click_counts[1:] / max(1, click_counts.sum())
+        self._log_not_clicked = np.log1p(-np.minimum(share, 1 - 1e-7))
 
     @property
     def is_full(self) -> bool:
         """True where every batch is scored against the whole catalogue."""
         return self._n_items <= self._n_negatives
 
-    def candidates(self, targets: NDArray[np.int32], rng: np.random.Generator) -> CandidateSet:
-        """Join `targets` (n_targets,) int32 with fresh negatives."""
+    def candidates(self, clicks: NDArray[np.int32], rng: np.random.Generator) -> CandidateSet:
+        """Join `clicks` (n_clicks,) int32 with fresh negatives."""
         if self.is_full:
             return CandidateSet(np.arange(1, self._n_items + 1, dtype=np.int32), np.zeros(self._n_items, np.float32))
         places = np.searchsorted(self._cumulative, rng.random(self._n_negatives))
         drawn = np.minimum(places, self._n_items - 1).astype(np.int32) + 1
-        items = np.unique(np.concatenate([targets, drawn]))
-        return CandidateSet(items, self.log_inclusion(items, len(targets)))
+        items = np.unique(np.concatenate([clicks, drawn]))
+        return CandidateSet(items, self.log_inclusion(items, len(clicks)))
 
-    def log_inclusion(self, items: NDArray[np.int32], n_targets: int) -> NDArray[np.float32]:
-        """Give log(1 - (1 - draw)^n_negatives (1 - share)^n_targets) of each item.
+    def log_inclusion(self, items: NDArray[np.int32], n_clicks: int) -> NDArray[np.float32]:
+        """Give log(1 - (1 - draw)^n_negatives (1 - share)^n_clicks) of each item.
 
         Subtracted from the logits it makes the sampled softmax an estimate of the full one (Bengio & Senecal 2008),
-        here for the union of drawn negatives and targets, each item once.
+        here for the union of drawn negatives and clicks, each item once.
         """
         rows = items - 1
-        log_absent = self._n_negatives * self._log_not_drawn[rows] + n_targets * self._log_not_target[rows]
+        log_absent = self._n_negatives * self._log_not_drawn[rows] + n_clicks * self._log_not_clicked[rows]
         return np.asarray(np.log(-np.expm1(log_absent)), np.float32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from session_model.batches import Batch, BatchPlan
-from session_model.gru import GruSettings, SessionGru, unit_rows
+from session_model.gru import GruSettings, SessionGru, unit_rows, with_returns
 from session_model.item_sequences import ItemSequences
 from session_model.losses import sampled_cross_entropy
 from session_model.optimizer import RowSparseAdam, cosine_rate
@@ -96,7 +96,7 @@ class _TrainingRun:
         self.model = SessionGru(task.n_items, shape, seed=settings.seed)
         self.plan = _plan(task.sequences, shape.max_length, settings)
         self._sampler = NegativeSampler(
-            self.plan.target_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
+            self.plan.click_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
         )
         self._optimizer = RowSparseAdam(self.model.item_table, self.model.dense_variables)
         vector, matrix = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
@@ -104,7 +104,7 @@ class _TrainingRun:
         self._train_step = tf.function(
             self._train_step_graph,
             autograph=False,
-            input_signature=[vector, matrix, vector, vector, vector, floats, scalar, seed],
+            input_signature=[vector, matrix, vector, vector, floats, scalar, seed],
         )
         self._ranks = tf.function(self._ranks_graph, autograph=False, input_signature=[matrix, vector, vector])
 
@@ -121,16 +121,15 @@ class _TrainingRun:
         return EpochReport(epoch + 1, float(np.mean(losses)), float(found.mean()), float((found / ranks).mean()))
 
     def _train(self, batch: Batch) -> float:
-        candidates = self._sampler.candidates(batch.targets, self._rng)
-        rows = np.union1d(batch.inputs, candidates.items).astype(np.int32)
+        candidates = self._sampler.candidates(batch.clicks, self._rng)
+        rows = np.concatenate([np.zeros(1, np.int32), candidates.items])
         rate = cosine_rate(self._step, self._settings.epochs * self.plan.n_batches, peak=self._settings.learning_rate)
         self._step += 1
         loss = self._train_step(
             rows,
             np.searchsorted(rows, batch.inputs).astype(np.int32),
             batch.positions,
-            np.searchsorted(rows, candidates.items).astype(np.int32),
-            np.searchsorted(candidates.items, batch.targets).astype(np.int32),
+            np.searchsorted(rows, batch.targets).astype(np.int32),
             candidates.log_inclusion,
             np.float32(rate),
             np.array([self._settings.seed, 2 * self._step], np.int32),
@@ -142,34 +141,65 @@ class _TrainingRun:
         rows: tf.Tensor,
         inputs: tf.Tensor,
         positions: tf.Tensor,
-        candidates: tf.Tensor,
-        labels: tf.Tensor,
+        targets: tf.Tensor,
         log_inclusion: tf.Tensor,
         learning_rate: tf.Tensor,
         dropout_seed: tf.Tensor,
     ) -> tf.Tensor:
-        """Move the weights one step and give the loss; all items are positions in `rows`."""
+        """Move the weights one step and give the loss.
+
+        rows: padding, then the candidates; inputs and targets are positions in it.
+        """
         model = self.model
         table_rows = tf.gather(model.item_table, rows)
         watched = [table_rows, *model.dense_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(watched)
             vectors = unit_rows(table_rows)
-            session = model.session_vectors(tf.gather(vectors, inputs), positions, dropout_seed=dropout_seed)
-            cosines = tf.matmul(session, tf.gather(vectors, candidates), transpose_b=True)
-            loss = sampled_cross_entropy(model.settings.scale * cosines, labels, log_inclusion)
+            logits = _logits(model, vectors, inputs, positions, dropout_seed)
+            log_inclusion = _certain_for_own_items(log_inclusion, inputs, positions)
+            loss = sampled_cross_entropy(logits, targets - 1, log_inclusion)
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, watched)]
         self._optimizer.apply(rows, gradients, learning_rate)
         return loss
 
     def _ranks_graph(self, inputs: tf.Tensor, positions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
         """Rank each target in the whole catalogue, ties against it; a padding target has no rank and counts as last."""
-        vectors = unit_rows(self.model.item_table)
-        session = self.model.session_vectors(tf.gather(vectors, inputs), positions)
-        scores = tf.matmul(session, vectors[1:], transpose_b=True)
-        of_target = tf.reduce_sum(session * tf.gather(vectors, targets), axis=1, keepdims=True)
-        at_least = tf.reduce_sum(tf.cast(scores >= of_target - 1e-6, tf.int32), axis=1)
-        return tf.where(targets > 0, tf.maximum(at_least, 1), self.model.n_items + 1)
+        logits = _logits(self.model, unit_rows(self.model.item_table), inputs, positions)
+        of_target = tf.gather(logits, tf.maximum(targets - 1, 0), batch_dims=1)[:, tf.newaxis]
+        at_least = tf.reduce_sum(tf.cast(logits >= of_target, tf.int32), axis=1)
+        return tf.where(targets > 0, at_least, self.model.n_items + 1)
+
+
+def _logits(
+    model: SessionGru,
+    vectors: tf.Tensor,
+    inputs: tf.Tensor,
+    positions: tf.Tensor,
+    dropout_seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Score the items of `vectors` (n + 1, dimension), whose first row is padding, after each position: (n_positions, n).
+
+    inputs: (batch, length) int32, rows of `vectors`.
+    """
+    reading = model.read(tf.gather(vectors, inputs), positions, dropout_seed=dropout_seed)
+    logits = model.settings.scale * tf.matmul(reading.vectors, vectors[1:], transpose_b=True)
+    return with_returns(logits, reading.returns, tf.gather(inputs, positions // tf.shape(inputs)[1]) - 1)
+
+
+def _certain_for_own_items(log_inclusion: tf.Tensor, inputs: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Set to 0 what each position has already seen: a session's own items are never missing among its candidates.
+
+    Without it returns would be learned too rare or too frequent, as an item is popular or not. Gives (n_positions,
+    n_candidates); inputs: (batch, length) int32, candidates counted from 1.
+    """
+    length = tf.shape(inputs)[1]
+    place = (positions % length)[:, tf.newaxis]
+    seen = tf.minimum(tf.range(length)[tf.newaxis, :], place)
+    columns = tf.gather(tf.gather(inputs, positions // length), seen, batch_dims=1) - 1
+    rows = tf.broadcast_to(tf.range(tf.shape(positions)[0])[:, tf.newaxis], tf.shape(columns))
+    every = tf.broadcast_to(log_inclusion, (tf.shape(positions)[0], tf.shape(log_inclusion)[0]))
+    return tf.tensor_scatter_nd_update(every, tf.stack([rows, columns], axis=2), tf.zeros_like(columns, tf.float32))
 
 
 def _plan(sequences: ItemSequences, max_length: int, settings: TrainingSettings) -> BatchPlan:

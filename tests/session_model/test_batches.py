@@ -60,10 +60,12 @@ def test_an_epoch_depends_on_the_generator_only() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_target_counts_leave_first_items_out() -> None:
-    """Only what follows something is a target."""
-    plan = BatchPlan(sequences_of([1, 2, 2], [1, 3]), max_length=20, batch_targets=4)
-    assert plan.target_counts(3).tolist() == [0, 0, 2, 1]
+def test_clicks_are_counted_as_batches_have_them() -> None:
+    """Every click that is read or asked for counts once; what is too old and what stands alone never."""
+    plan = BatchPlan(sequences_of([1, 2, 2], [3], [3, 1, 3, 1]), max_length=2, batch_targets=99)
+    (batch,) = plan.epoch(np.random.default_rng(0))
+    assert plan.click_counts(3).tolist() == [0, 3, 2, 1]
+    assert np.bincount(batch.clicks, minlength=4).tolist() == [0, 3, 2, 1]
 
 
 def test_recent_sessions_are_drawn_more_often() -> None:
@@ -77,6 +79,6 @@ def test_recent_sessions_are_drawn_more_often() -> None:
         for batch in plan.epoch(rng):
             drawn.update(batch.targets.tolist())
     assert drawn.total() == 200 * 100
-    counts = plan.target_counts(300)
+    counts = plan.click_counts(300)
     assert counts[300] > 3 * counts[270] > 0
     assert drawn[300] / 200 == pytest.approx(counts[300], abs=0.7)

@@ -18,10 +18,10 @@ N_FEATURES = 3
 FEATURES = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]], np.float32)
 INTENT = IntentModel(("a", "b", "c"), (0.0, 0.5, 1.0), (1.0, 2.0, 3.0), (0.4, -0.3, 0.2), 0.1)
 ALLOWED_OPS = """
-    AddV2 AssignVariableOp BatchMatMulV2 BiasAdd ConcatV2 Const DisableCopyOnRead Exp Fill GatherV2 Greater Identity
-    Less LogicalAnd MatMul MatrixBandPart Max Maximum MergeV2Checkpoints Minimum Mul NoOp OnesLike Pack Pad Placeholder
+    AddV2 AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp ExpandDims
+    Fill FloorMod GatherV2 Greater GreaterEqual Identity Less LogicalAnd MatMul MatrixBandPart Max Maximum MergeV2Checkpoints Minimum Mul NoOp OnesLike Pack Pad Placeholder
     Prod Range ReadVariableOp RealDiv Reshape ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape
-    ShardedFilename Sigmoid Softmax Split Square Squeeze
+    ShardedFilename Sigmoid Softmax Split Square Squeeze TensorScatterAdd
     StatefulPartitionedCall StaticRegexFullMatch StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor
     TensorListGetItem TensorListReserve TensorListSetItem TensorListStack TopKV2 Transpose VarHandleOp
     VarIsInitializedOp While
@@ -34,7 +34,9 @@ Recommend = Callable[[list[list[int]], list[int]], Answer]
 def model(request: pytest.FixtureRequest) -> SessionGru:
     """Give an untrained model of each shape: its scores are as good as any."""
     settings = GruSettings(units=8, dimension=6, max_length=5, has_attention=request.param)
-    return SessionGru(N_ITEMS, settings, seed=1)
+    untrained = SessionGru(N_ITEMS, settings, seed=1)
+    untrained.returns.bias.assign([1.0, 2.0, -3.0])  # at first it is zero and would test nothing
+    return untrained
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +70,11 @@ def test_the_served_scores_are_those_of_the_model(model: SessionGru, recommend: 
     """Items and scores equal a full softmax over the catalogue, computed from the Keras layers."""
     answer = recommend([[3, 9, 4], [7, 0, 0]], [3, 1])
     vectors = unit_rows(model.item_table)
-    session = model.session_vectors(tf.gather(vectors, [[3, 9, 4], [7, 0, 0]]), tf.constant([2, 3]))
-    logits = 16.0 * (session.numpy() @ vectors.numpy()[1:].T)
+    items = np.array([[3, 9, 4], [7, 0, 0]])
+    session, returns = (tensor.numpy() for tensor in model.read(tf.gather(vectors, items), tf.constant([2, 3])))
+    logits = 16.0 * (session @ vectors.numpy()[1:].T)
+    for row, place in ((0, 0), (0, 1), (0, 2), (1, 0)):
+        logits[row, items[row, place] - 1] += returns[row, place]
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
     best = np.argsort(-logits, axis=1, kind="stable")[:, :K]
