@@ -153,7 +153,7 @@ class SessionGru:
 
 
 def with_returns(logits: tf.Tensor, returns: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Add `returns` (n_positions, length) to `logits` (n_positions, n_columns) at `columns` (n_positions, length) int32.
+    """Add `returns` (n_positions, length) to `logits` (n_positions, n_columns) at `columns` (n_positions, length).
 
     Columns below 0 are left out; an item that stands at several places gets the sum.
     """

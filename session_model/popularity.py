@@ -8,19 +8,31 @@ from numpy.typing import NDArray
 from schemas.ranking import Candidates
 from session_model.ranking import top_k
 
+TREND_SHARES = (0.2, 0.03)
+"""Of the clicks, the latest: what they say beyond all of them is a trend."""
+
 
 class Popularity:
-    """Click counts of the training data. counts: (n_items + 1,) int64, row 0 is padding."""
+    """Click counts of the training data.
 
-    def __init__(self, counts: NDArray[np.int64]) -> None:
+    counts: (n_items + 1,) int64, row 0 is padding. recent_counts: (len(TREND_SHARES), n_items + 1) int64, the same of
+    the latest shares of the clicks.
+    """
+
+    def __init__(self, counts: NDArray[np.int64], recent_counts: NDArray[np.int64]) -> None:
         self.counts = counts
+        self._recent_counts = recent_counts
+        self.log_counts: NDArray[np.float64] = np.log1p(counts)
+        shares = np.array(TREND_SHARES)[:, np.newaxis]
+        self.trends: NDArray[np.float64] = np.log1p(recent_counts / shares) - self.log_counts
 
     @classmethod
     def fit(cls, items: NDArray[np.int32], n_items: int) -> "Popularity":
-        """Count `items`, (n_events,) int32 `ItemIndex`; 0 is left out."""
-        counts = np.bincount(items, minlength=n_items + 1).astype(np.int64)
-        counts[0] = 0
-        return cls(counts)
+        """Count `items`, (n_events,) int32 `ItemIndex`, sessions in order of their end; 0 is left out."""
+        known = items[items > 0]
+        latest = [known[len(known) - int(share * len(known)) :] for share in TREND_SHARES]
+        counts, *recent = (np.bincount(part, minlength=n_items + 1).astype(np.int64) for part in (known, *latest))
+        return cls(counts, np.stack(recent))
 
     def candidates(self, k: int) -> Candidates:
         """Rank the `k` most clicked items; the scores are shares of all clicks."""
@@ -37,10 +49,13 @@ class Popularity:
         return percentiles
 
     def save(self, path: Path) -> None:
-        """Write the counts as .npy."""
-        np.save(path, self.counts, allow_pickle=False)
+        """Write the counts as one .npy, all of them in the first row."""
+        np.save(path, np.concatenate([self.counts[np.newaxis], self._recent_counts]), allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> "Popularity":
         """Read what `save` wrote; raises ValueError on another file."""
-        return cls(np.load(path, allow_pickle=False))
+        rows = np.load(path, allow_pickle=False)
+        if rows.ndim != 2 or len(rows) != 1 + len(TREND_SHARES):
+            raise ValueError(f"it holds an array of shape {rows.shape}, not {1 + len(TREND_SHARES)} rows of counts")
+        return cls(rows[0], rows[1:])

@@ -49,5 +49,5 @@ PRESETS = {
         knn_examples=500,
         blend_examples=1_000,
     ),
-    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), knn_trials=150, knn_examples=6_000, blend_examples=12_000),
+    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), knn_trials=150, knn_examples=6_000, blend_examples=30_000),
 }

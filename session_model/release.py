@@ -118,7 +118,7 @@ class Release:
         parts, k = self.parts, self.manifest.candidate_count
         if parts.reranker is None:
             return blend(model, neighbours, items, parts.blend_weights, k)
-        return rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity.counts), k)
+        return rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
 
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""
@@ -266,8 +266,9 @@ def _read_blend_weights(path: Path) -> BlendWeights:
 
 def _read_reranker(path: Path) -> Reranker:
     reranker = msgspec.json.decode(path.read_bytes(), type=Reranker)
-    if reranker.feature_names != RERANKER_FEATURES or len(reranker.weights) != len(RERANKER_FEATURES):
+    if reranker.feature_names != RERANKER_FEATURES:
         raise ValueError("it weighs other features than this insession makes")
+    reranker.scores(np.zeros((1, len(RERANKER_FEATURES))))  # raises ValueError where the weights do not fit together
     return reranker
 
 

@@ -165,8 +165,7 @@ class _Tried(NamedTuple):
     @property
     def gain(self) -> float:
         """Recall@20 + MRR@20 on the validation slice."""
-        best = self.trained.reports[self.trained.best_epoch - 1]
-        return (best.recall_at_20 or 0.0) + (best.mrr_at_20 or 0.0)
+        return self.trained.reports[self.trained.best_epoch - 1].gain
 
 
 def _try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[_Tried]:

@@ -27,7 +27,7 @@ class TrainingSettings:
     epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
     batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.
     negatives: further items a step, drawn from popularity^sampling_power.
-    patience: epochs without a better validation MRR before stopping.
+    patience: epochs without a better Recall@20 + MRR@20 on the validation slice before stopping.
     recency_decay: see `BatchPlan`.
     """
 
@@ -36,7 +36,7 @@ class TrainingSettings:
     batch_targets: int = 512
     negatives: int = 4096
     sampling_power: float = 0.5
-    patience: int = 1
+    patience: int = 2
     recency_decay: float | None = None
     seed: int = 1
 
@@ -67,7 +67,7 @@ class TrainedGru:
 
 
 def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress) -> TrainedGru:
-    """Train a new model; with a validation slice, give the weights of its best epoch by MRR@20."""
+    """Train a new model; with a validation slice, give the weights of its best epoch by Recall@20 + MRR@20."""
     run = _TrainingRun(task, shape, settings)
     reports: list[EpochReport] = []
     best, best_weights = 0, None
@@ -76,7 +76,7 @@ def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, pro
     for epoch in range(n_epochs):
         reports.append(run.epoch(epoch, progress))
         progress.epoch_ended(reports[-1])
-        if (reports[-1].mrr_at_20 or 0.0) >= (reports[best].mrr_at_20 or 0.0):
+        if reports[-1].gain >= reports[best].gain:
             best, best_weights = epoch, run.model.weights()
         if epoch - best >= settings.patience or time.monotonic() >= task.deadline:
             break
@@ -178,7 +178,7 @@ def _logits(
     positions: tf.Tensor,
     dropout_seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Score the items of `vectors` (n + 1, dimension), whose first row is padding, after each position: (n_positions, n).
+    """Score the items of `vectors` (n + 1, dimension), the first row padding, after each position: (n_positions, n).
 
     inputs: (batch, length) int32, rows of `vectors`.
     """

@@ -13,6 +13,11 @@ class EpochReport:
     recall_at_20: float | None
     mrr_at_20: float | None
 
+    @property
+    def gain(self) -> float:
+        """Recall@20 + MRR@20 on the validation slice, by which epochs and recipes are chosen; 0 without one."""
+        return (self.recall_at_20 or 0.0) + (self.mrr_at_20 or 0.0)
+
 
 class TrainingProgress(Protocol):
     """Hears how training goes; called from the training thread."""

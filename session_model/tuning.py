@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,18 +17,26 @@ from session_model.popularity import Popularity
 from session_model.prefixes import Prefix, draw_prefixes
 from session_model.presets import Preset
 from session_model.ranking_metrics import gain, target_rank
-from session_model.reranker import Reranker, Voices, fit_reranker, rerank
+from session_model.reranker import Reranker, Voices, rerank
+from session_model.reranker_training import fit_reranker
 from session_model.training_progress import TrainingProgress
 
 NEIGHBOURS_ONLY = BlendWeights(1.0, 0.0)
 MIN_RERANK_EXAMPLES = 500
 """Fewer do not tell whether a reranker is better than the plain blend."""
+RERANK_FIT_SHARE = 2 / 3
+"""Of the examples, oldest first; the later rest judges."""
+MAX_SHARES_EXAMPLES = 12_000
+"""Two shares need no more."""
 _BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The choices, and what they reach on the examples they were made on (the GRU has not seen those)."""
+    """The choices, and what each voice and the blend reach on validation targets that they were not made on.
+
+    Where there are too few to spare any, it is the targets they were made on; the GRU has not seen either.
+    """
 
     knn_settings: KnnSettings
     blend_weights: BlendWeights
@@ -49,11 +58,12 @@ def tune(
         neighbours = knn.query(prefix.items, DEFAULT_CANDIDATES)
         examples.append(BlendExample(candidates, neighbours, prefix.items, prefix.target))
         progress.stepped()
-    blender = _choose_blender(examples, Popularity.fit(earlier.items[: earlier.starts[-1]], model.n_items))
-    metrics: dict[str, float] = {"validation_targets": len(examples)}
-    plain = {"gru": _Blender(MODEL_ONLY), "knn": _Blender(NEIGHBOURS_ONLY), "blend": blender}
-    for name, one in plain.items():
-        recall, mrr = _recall_and_mrr(one.ranks(examples))
+    popularity = Popularity.fit(earlier.items[: earlier.starts[-1]], model.n_items)
+    blender, judged, held_out = _choose_blender(examples, popularity)
+    metrics: dict[str, float] = {"validation_targets": len(held_out)}
+    voices = {"gru": _Blender(MODEL_ONLY), "knn": _Blender(NEIGHBOURS_ONLY), "blend": judged}
+    for name, one in voices.items():
+        recall, mrr = _recall_and_mrr(one.ranks(held_out))
         metrics |= {f"validation_{name}_recall_at_20": recall, f"validation_{name}_mrr_at_20": mrr}
     return Tuning(settings, blender.weights, blender.reranker, metrics)
 
@@ -76,16 +86,27 @@ class _Blender:
         return rerank(self.reranker, _voices(example, self.popularity), CUT_OFF)
 
 
-def _choose_blender(examples: Sequence[BlendExample], popularity: Popularity) -> _Blender:
-    """Choose on all examples; a reranker only where one of the earlier half is better than shares on the later half."""
-    plain = _Blender(choose_weights(examples))
+class _Choice(NamedTuple):
+    """The blender made from all examples, one made the same way from fewer, and the examples that one has not seen."""
+
+    blender: _Blender
+    judged: _Blender
+    held_out: Sequence[BlendExample]
+
+
+def _choose_blender(examples: Sequence[BlendExample], popularity: Popularity) -> _Choice:
+    """Choose on all examples; a reranker only where one of the earlier ones is better than shares on the later ones."""
+    plain = _Blender(choose_weights(examples[:: max(1, len(examples) // MAX_SHARES_EXAMPLES)]))
     if len(examples) < MIN_RERANK_EXAMPLES:
-        return plain
-    half = len(examples) // 2
-    by_shares = _Blender(choose_weights(examples[:half]))
-    reranked = _with_reranker(by_shares, examples[:half], popularity)
-    gains = [sum(gain(rank, CUT_OFF) for rank in one.ranks(examples[half:])) for one in (by_shares, reranked)]
-    return _with_reranker(plain, examples, popularity) if gains[1] > gains[0] else plain
+        return _Choice(plain, plain, examples)
+    cut = round(RERANK_FIT_SHARE * len(examples))
+    earlier, later = examples[:cut], examples[cut:]
+    by_shares = _Blender(choose_weights(earlier[:: max(1, cut // MAX_SHARES_EXAMPLES)]))
+    reranked = _with_reranker(by_shares, earlier, popularity)
+    gains = [sum(gain(rank, CUT_OFF) for rank in one.ranks(later)) for one in (by_shares, reranked)]
+    if gains[1] > gains[0]:
+        return _Choice(_with_reranker(plain, examples, popularity), reranked, later)
+    return _Choice(plain, by_shares, later)
 
 
 def _with_reranker(plain: _Blender, examples: Sequence[BlendExample], popularity: Popularity) -> _Blender:
@@ -94,7 +115,7 @@ def _with_reranker(plain: _Blender, examples: Sequence[BlendExample], popularity
 
 
 def _voices(example: BlendExample, popularity: Popularity) -> Voices:
-    return Voices(example.model, example.neighbours, example.items, popularity.counts)
+    return Voices(example.model, example.neighbours, example.items, popularity)
 
 
 def _model_candidates(model: SessionGru, prefixes: Sequence[Prefix]) -> list[Candidates]:

@@ -18,13 +18,13 @@ N_FEATURES = 3
 FEATURES = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]], np.float32)
 INTENT = IntentModel(("a", "b", "c"), (0.0, 0.5, 1.0), (1.0, 2.0, 3.0), (0.4, -0.3, 0.2), 0.1)
 ALLOWED_OPS = """
-    AddV2 AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp ExpandDims
-    Fill FloorMod GatherV2 Greater GreaterEqual Identity Less LogicalAnd MatMul MatrixBandPart Max Maximum MergeV2Checkpoints Minimum Mul NoOp OnesLike Pack Pad Placeholder
-    Prod Range ReadVariableOp RealDiv Reshape ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape
-    ShardedFilename Sigmoid Softmax Split Square Squeeze TensorScatterAdd
-    StatefulPartitionedCall StaticRegexFullMatch StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor
-    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack TopKV2 Transpose VarHandleOp
-    VarIsInitializedOp While
+    AddV2 AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp
+    ExpandDims Fill FloorMod GatherV2 Greater GreaterEqual Identity Less LogicalAnd MatMul MatrixBandPart Max
+    Maximum MergeV2Checkpoints Minimum Mul NoOp OnesLike Pack Pad Placeholder Prod Range ReadVariableOp RealDiv
+    Reshape ResourceGather RestoreV2 Rsqrt SaveV2 Select SelectV2 Shape ShardedFilename Sigmoid Softmax Split Square
+    Squeeze StatefulPartitionedCall StaticRegexFullMatch StridedSlice StringJoin Sub Sum Tanh TensorListFromTensor
+    TensorListGetItem TensorListReserve TensorListSetItem TensorListStack TensorScatterAdd TopKV2 Transpose
+    VarHandleOp VarIsInitializedOp While
 """
 Answer = dict[str, np.ndarray]
 Recommend = Callable[[list[list[int]], list[int]], Answer]

@@ -8,6 +8,11 @@ import pytest
 from session_model.popularity import Popularity
 
 
+def popularity(*counts: int) -> Popularity:
+    """Give counts without a trend."""
+    return Popularity(np.array(counts), np.zeros((2, len(counts)), np.int64))
+
+
 def test_most_clicked_first_and_never_the_padding() -> None:
     """Counts rank the items, ties by index; an item without a click is not popular."""
     ranking = Popularity.fit(np.array([0, 0, 3, 2, 3, 1], np.int32), 4).candidates(10)
@@ -17,12 +22,30 @@ def test_most_clicked_first_and_never_the_padding() -> None:
 
 def test_percentiles_place_equals_in_the_middle() -> None:
     """The least clicked of four is at 1/8, two equals share 1/2, the most clicked is at 7/8."""
-    percentiles = Popularity(np.array([0, 5, 1, 2, 2])).percentiles()
+    percentiles = popularity(0, 5, 1, 2, 2).percentiles()
     assert np.isnan(percentiles[0])
     assert percentiles[1:].tolist() == pytest.approx([7 / 8, 1 / 8, 1 / 2, 1 / 2])
 
 
 def test_saved_counts_are_loaded(tmp_path: Path) -> None:
-    """Loading gives the same counts."""
-    Popularity(np.array([0, 5, 1])).save(tmp_path / "popularity.npy")
-    assert Popularity.load(tmp_path / "popularity.npy").counts.tolist() == [0, 5, 1]
+    """Loading gives the same counts and trends."""
+    saved = Popularity.fit(np.array([1] * 90 + [2] * 10, np.int32), 2)
+    saved.save(tmp_path / "popularity.npy")
+    loaded = Popularity.load(tmp_path / "popularity.npy")
+    assert loaded.counts.tolist() == [0, 90, 10]
+    assert np.array_equal(loaded.trends, saved.trends)
+
+
+def test_counts_without_trends_are_refused(tmp_path: Path) -> None:
+    """A file of another layout is told by its shape."""
+    np.save(tmp_path / "popularity.npy", np.array([0, 5, 1]))
+    with pytest.raises(ValueError, match="shape"):
+        Popularity.load(tmp_path / "popularity.npy")
+
+
+def test_a_trend_is_what_the_latest_clicks_say_beyond_all_of_them() -> None:
+    """Item 2 has all of the latest fifth and of the latest three hundredths; padding is no click."""
+    fitted = Popularity.fit(np.array([1] * 80 + [0] * 50 + [2] * 20, np.int32), 2)
+    assert fitted.log_counts.tolist() == pytest.approx([0, np.log(81), np.log(21)])
+    assert fitted.trends[:, 1].tolist() == pytest.approx([-np.log(81)] * 2)
+    assert fitted.trends[:, 2].tolist() == pytest.approx([np.log(101) - np.log(21)] * 2)

@@ -212,15 +212,16 @@ def test_no_release_is_one_line(tmp_path: Path) -> None:
 
 def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
     """It is one more part; where it is missing the shares decide."""
-    by_popularity = Reranker(RERANKER_FEATURES, tuple(float(n == "log_popularity") for n in RERANKER_FEATURES), SHARES)
+    linear = tuple(float(name == "log_popularity") for name in RERANKER_FEATURES)
+    by_popularity = Reranker(RERANKER_FEATURES, linear, ((),) * len(linear), (), (), SHARES)
     release = load_release(write(tmp_path, reranker=by_popularity))
     model, neighbours, items = Candidates(np.array([1], np.int32), np.ones(1, np.float32)), Candidates.none(), ITEMS[:1]
-    expected = rerank(by_popularity, Voices(model, neighbours, items, release.parts.popularity.counts), 3)
+    expected = rerank(by_popularity, Voices(model, neighbours, items, release.parts.popularity), 3)
     assert release.blend(model, neighbours, items).scores.tolist() == expected.scores.tolist()
 
 
 def test_a_reranker_of_other_features_is_refused(tmp_path: Path) -> None:
     """Weights without their features are noise."""
-    foreign = Reranker(("a",), (1.0,), SHARES)
+    foreign = Reranker(("a",), (1.0,), ((),), (), (), SHARES)
     with pytest.raises(ReleaseError, match="other features"):
         load_release(write(tmp_path, reranker=foreign))
