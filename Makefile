@@ -66,7 +66,11 @@ wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environm
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench chaos-rebalance
+.PHONY: bench results chaos-rebalance
+DATA ?= ../shared/data
+results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
+	$(BIN)/python -m tests.bench.results $(DATA) $(ARGS)
+
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
 	$(BIN)/python -m tests.bench $(ARGS)
 
