@@ -29,13 +29,13 @@ class Preset:
     blend_examples: int
 
 
-SHORT_SESSIONS = Recipe(GruSettings(units=256), TrainingSettings(epochs=7))
-"""What was clicked last decides; sessions of all ages teach alike (as in RSC15)."""
-LONG_SESSIONS = Recipe(
-    GruSettings(has_attention=True, item_dropout=0.5, state_dropout=0.3),
-    TrainingSettings(epochs=5, recency_decay=1.0),
+EVEN_AGES = Recipe(GruSettings(units=256, has_attention=True), TrainingSettings(epochs=7))
+"""Sessions of all ages teach alike (as in RSC15)."""
+RECENT_FIRST = Recipe(
+    GruSettings(units=256, has_attention=True, item_dropout=0.5, state_dropout=0.3),
+    TrainingSettings(epochs=6, recency_decay=1.0),
 )
-"""The whole session decides, and fashions pass (as in Diginetica)."""
+"""Fashions pass, and there are many items for few clicks (as in Diginetica)."""
 
 PRESETS = {
     "small": Preset(
@@ -49,5 +49,5 @@ PRESETS = {
         knn_examples=500,
         blend_examples=1_000,
     ),
-    "default": Preset((SHORT_SESSIONS, LONG_SESSIONS), knn_trials=150, knn_examples=6_000, blend_examples=30_000),
+    "default": Preset((EVEN_AGES, RECENT_FIRST), knn_trials=150, knn_examples=6_000, blend_examples=30_000),
 }
