@@ -5,16 +5,17 @@ one mean over all targets. The ranking is the list that the release returns (`ca
 it is a miss. Earlier events of the session are the prefix; sessions of the test file are never learned from.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 import msgspec
 import numpy as np
 
 from schemas.errors import InsessionError
-from schemas.ids import ItemIndex
+from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates, ModelInput
 from schemas.records import SessionEvent
 from session_model.bootstrap import Interval
@@ -56,8 +57,19 @@ class HeldOut:
     sessions: Sessions
 
 
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Another release to compare with: its model alone, SavedModel and vocabulary its own."""
+
+    release: Release
+    model: NextItemModel
+
+
+NO_BASELINES: Final[Mapping[str, Baseline]] = MappingProxyType({})
+
+
 class Evaluation(msgspec.Struct, frozen=True):
-    """The result, by model in the order of `MODELS`.
+    """The result, by model in the order of `MODELS`, then the baselines.
 
     models: RankingMetrics.result(). intervals: 95 % intervals of recall_at_20 and mrr_at_20. differences: the same of
     the blend minus each other model, paired. slices: by what the targets are parted, then by part.
@@ -77,12 +89,14 @@ class Evaluation(msgspec.Struct, frozen=True):
 class Target:
     """One item to predict.
 
-    item_index: 0 where training has not seen it. prefix: what the models may see. session: its number in the file.
-    position, session_length: in items of the input events, the first position is 1.
+    item_index: 0 where training has not seen it. prefix: what the models may see of `events`, all that came before.
+    session: its number in the file. position, session_length: in items of the input events, the first position is 1.
     """
 
     prefix: ModelInput
     item_index: ItemIndex
+    item_id: ItemId
+    events: Sequence[SessionEvent]
     session: int
     position: int
     session_length: int
@@ -94,14 +108,17 @@ def evaluate(
     test: HeldOut,
     protocol: Protocol = PUBLISHED,
     progress: Callable[[int], None] | None = None,
+    baselines: Mapping[str, Baseline] = NO_BASELINES,
 ) -> Evaluation:
-    """Score every model of `release` on the targets of `test`, `model` being its SavedModel.
+    """Score every model of `release` on the targets of `test`, `model` being its SavedModel, and `baselines` by name.
 
+    Baselines are asked for the same items: one that a baseline's training has not seen is a miss of it.
     progress: called with the number of test sessions that are done. Raises InsessionError where there is no target.
     """
     popularity = release.parts.popularity
     percentiles = popularity.percentiles()
     metrics = {name: RankingMetrics(popularity.counts, percentiles) for name in MODELS}
+    metrics |= {name: _metrics_of(baseline.release) for name, baseline in baselines.items()}
     asked = list[tuple[int, int, int, int]]()
     for batch in _batches(targets(release, test.sessions, protocol, progress)):
         model_rankings = model.rank([target.prefix for target in batch])
@@ -109,6 +126,8 @@ def evaluate(
             for name, candidates in _rankings(release, ranking, target.prefix).items():
                 metrics[name].add(candidates, target.item_index)
             asked.append((target.session, target.position, target.session_length, target.item_index))
+        for name, baseline in baselines.items():
+            _ask(baseline, batch, metrics[name])
     if not asked:
         raise InsessionError(f"{test.name} has no target: no session has an event at position {protocol.first_target}")
     facts = TargetFacts(*np.array(asked, np.int64).T)
@@ -148,7 +167,8 @@ def _session_targets(release: Release, number: int, events: list[SessionEvent], 
     first = max(protocol.first_target, FIRST_TARGET)
     for position, (place, item_id) in enumerate(clicks[first - 1 :], start=first):
         index = index_of(item_id) or _NEVER_SEEN
-        yield Target(release.encode(events[:place]), index, number, position, len(clicks))
+        before = events[:place]
+        yield Target(release.encode(before), index, item_id, before, number, position, len(clicks))
 
 
 def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:
@@ -161,6 +181,18 @@ def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -
         "transitions": release.parts.transitions.query(prefix.items),
         "popular": popular,
     }
+
+
+def _metrics_of(release: Release) -> RankingMetrics:
+    popularity = release.parts.popularity
+    return RankingMetrics(popularity.counts, popularity.percentiles())
+
+
+def _ask(baseline: Baseline, batch: Sequence[Target], metrics: RankingMetrics) -> None:
+    """Rank `batch` by a baseline: by item id, since its indices are others."""
+    rankings = baseline.model.rank([baseline.release.encode(target.events) for target in batch])
+    for target, ranking in zip(batch, rankings, strict=True):
+        metrics.add(ranking, baseline.release.parts.vocabulary.index_of(target.item_id) or _NEVER_SEEN)
 
 
 def _batches(stream: Iterator[Target]) -> Iterator[list[Target]]:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from session_model.calibration import Calibration
-from session_model.gru import SessionGru, unit_rows, with_returns
+from session_model.gru import SessionGru, with_returns
+from session_model.gru4rec import Gru4Rec
 from session_model.intent import IntentModel
 from session_model.release import MODEL_NAME
 
@@ -31,7 +32,7 @@ WARMUP_BATCH_SIZES = (1, 2, 8, 32)
 class ServableParts:
     """What the servable is made of; `intent` None: the training data had no purchases."""
 
-    gru: SessionGru
+    gru: SessionGru | Gru4Rec
     intent: IntentModel | None
     n_features: int
     candidate_count: int = DEFAULT_CANDIDATES
@@ -58,13 +59,10 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
 
     def __init__(self, parts: ServableParts) -> None:
         super().__init__(name=MODEL_NAME)
-        settings = parts.gru.settings
-        vectors = unit_rows(parts.gru.item_table).numpy()
-        vectors[0] = 0.0
-        self._layers = [parts.gru.gru, parts.gru.readout, parts.gru.query, parts.gru.returns]
+        self._layers = parts.gru.layers
         self._read = parts.gru.read
-        self._item_vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
-        self._item_matrix = tf.Variable(settings.scale * vectors[1:].T, trainable=False, name="item_matrix")
+        self._item_vectors = tf.Variable(parts.gru.item_vectors(), trainable=False, name="item_vectors")
+        self._item_matrix = tf.Variable(parts.gru.item_matrix(), trainable=False, name="item_matrix")
         self._candidate_count = min(parts.candidate_count, parts.gru.n_items)
         self._intent = None if parts.intent is None else _IntentHead(parts.intent)
         self.recommend = tf.function(
@@ -80,6 +78,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     def _graph(self, items: tf.Tensor, length: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = self._logits(items, length)
         best, places = tf.math.top_k(logits, self._candidate_count)
+        # Below the best one, so that no exponential overflows: GRU4Rec's scores have no bound.
         total = tf.reduce_sum(tf.exp(logits - best[:, :1]), axis=1, keepdims=True)
         no_intent = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
         return {

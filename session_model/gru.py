@@ -88,15 +88,29 @@ class SessionGru:
             self._start_readout_at_attention()
 
     @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """The layers whose weights `read` reads."""
+        return [self.gru, self.readout, self.query, self.returns]
+
+    @property
     def dense_variables(self) -> list[tf.Variable]:
         """All weights but the item table, in a fixed order."""
-        layers = (self.gru, self.readout, self.query, self.returns)
-        return [weight.value for layer in layers for weight in layer.trainable_weights]
+        return [weight.value for layer in self.layers for weight in layer.trainable_weights]
 
     @property
     def n_items(self) -> int:
         """Count the items, padding not included."""
         return int(self.item_table.shape[0]) - 1
+
+    def item_vectors(self) -> NDArray[np.float32]:
+        """Give what `read` reads of each item, (n_items + 1, dimension); row 0, padding, is zero."""
+        vectors: NDArray[np.float32] = unit_rows(self.item_table).numpy()
+        vectors[0] = 0.0
+        return vectors
+
+    def item_matrix(self) -> NDArray[np.float32]:
+        """Give what a session vector is multiplied with for the logits, (dimension, n_items)."""
+        return np.asarray(self.settings.scale * self.item_vectors()[1:].T)
 
     def read(self, item_vectors: tf.Tensor, positions: tf.Tensor, *, dropout_seed: tf.Tensor | None = None) -> Reading:
         """Read sessions up to some positions.

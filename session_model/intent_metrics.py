@@ -32,7 +32,10 @@ def intent_quality(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]
 
 
 def pr_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
-    """Average precision, both (n,); equal probabilities count as one threshold. NaN without a positive."""
+    """Average precision, both (n,); equal probabilities count as one threshold. NaN without a positive.
+
+    Sum over falling thresholds t of (recall_t - recall_t-1) precision_t (Davis & Goadrich, ICML 2006).
+    """
     thresholds = _threshold_ends(probabilities)
     order = np.argsort(-probabilities, kind="stable")
     true_positives = np.cumsum(labels[order])[thresholds]
@@ -44,7 +47,11 @@ def pr_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> flo
 
 
 def roc_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
-    """P(a positive scores above a negative), ties half; both (n,). NaN where one of the classes is missing."""
+    """P(a positive scores above a negative), ties half; both (n,). NaN where one of the classes is missing.
+
+    (sum of the positives' mean ranks - p (p + 1) / 2) / (p n), with p positives and n negatives (Mann & Whitney 1947;
+    Hanley & McNeil, Radiology 1982).
+    """
     positives, negatives = int(labels.sum()), int((~labels).sum())
     if not positives or not negatives:
         return float("nan")
@@ -58,6 +65,7 @@ def roc_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> fl
 def expected_calibration_error(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
     """Mean |predicted - observed| over ten bins of equal mass, weighted by their size; both (n,).
 
+    Sum over bins b of n_b / n |mean probability_b - mean label_b| (Naeini et al., AAAI 2015).
     Equal mass, since bins of equal width would put nearly all sessions of a shop into the first.
     """
     if not len(labels):
@@ -69,7 +77,7 @@ def expected_calibration_error(labels: NDArray[np.bool_], probabilities: NDArray
 
 
 def log_loss(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
-    """Mean negative log likelihood, both (n,)."""
+    """Mean negative log likelihood, both (n,): mean of -log p where the label is true, else -log(1 - p)."""
     likelihood = np.where(labels, probabilities, 1 - probabilities)
     return float(-np.log(np.maximum(likelihood, _SMALLEST)).mean())
 

@@ -1,4 +1,4 @@
-"""Adam that touches only the item rows of a batch, and the learning-rate schedule."""
+"""Optimisers that touch only the item rows of a batch, and the learning-rate schedule."""
 
 import math
 
@@ -46,6 +46,41 @@ def _adam_step(gradient: tf.Tensor, moments: list[tf.Tensor]) -> tuple[tf.Tensor
     first = BETA_1 * moments[0] + (1 - BETA_1) * gradient
     second = BETA_2 * moments[1] + (1 - BETA_2) * tf.square(gradient)
     return first / (tf.sqrt(second) + EPSILON), [first, second]
+
+
+class RowSparseAdagrad:
+    """Adagrad (Duchi et al. 2011) with Nesterov momentum, as GRU4Rec is trained; rows as in `RowSparseAdam`.
+
+    A step g / sqrt(sum of g^2 so far) * learning_rate is smoothed, v <- momentum v - step, and the weight moves by
+    momentum v - step. The sum starts at 0: a larger start would make the first steps, which place the items, small.
+    """
+
+    def __init__(
+        self, table: tf.Variable, dense_variables: list[tf.Variable], *, learning_rate: float, momentum: float
+    ) -> None:
+        self._table = table
+        self._dense = dense_variables
+        self._learning_rate = learning_rate
+        self._momentum = momentum
+        self._memory = [[tf.Variable(tf.zeros_like(one)) for _ in range(2)] for one in (table, *dense_variables)]
+
+    def apply(self, rows: tf.Tensor, gradients: list[tf.Tensor]) -> None:
+        """Move the weights one step; arguments as those of `RowSparseAdam.apply`."""
+        move, updated = self._step(gradients[0], [tf.gather(one, rows) for one in self._memory[0]])
+        for memory, value in zip(self._memory[0], updated, strict=True):
+            memory.scatter_update(tf.IndexedSlices(value, rows))
+        self._table.scatter_add(tf.IndexedSlices(move, rows))
+        for variable, memories, gradient in zip(self._dense, self._memory[1:], gradients[1:], strict=True):
+            move, updated = self._step(gradient, memories)
+            for memory, value in zip(memories, updated, strict=True):
+                memory.assign(value)
+            variable.assign_add(move)
+
+    def _step(self, gradient: tf.Tensor, memory: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        squares = memory[0] + tf.square(gradient)
+        step = self._learning_rate * gradient * tf.math.rsqrt(squares + EPSILON)
+        velocity = self._momentum * memory[1] - step
+        return self._momentum * velocity - step, [squares, velocity]
 
 
 def cosine_rate(step: int, total_steps: int, *, peak: float, warmup_share: float = 0.05) -> float:

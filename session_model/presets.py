@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from session_model.gru import GruSettings
+from session_model.gru4rec import GRU4REC, Gru4RecSettings
 from session_model.training import TrainingSettings
 
 
@@ -21,12 +22,14 @@ class Preset:
     recipes: the best of them on the validation slice is trained on everything.
     knn_trials, knn_examples: kNN settings that are tried, and on how many validation targets.
     blend_examples: validation targets on which the blend is chosen.
+    gru4rec: train this, as published, instead of all that: a baseline to compare with.
     """
 
     recipes: tuple[Recipe, ...]
     knn_trials: int
     knn_examples: int
     blend_examples: int
+    gru4rec: Gru4RecSettings | None = None
 
 
 EVEN_AGES = Recipe(GruSettings(units=256, has_attention=True), TrainingSettings(epochs=7))
@@ -50,4 +53,7 @@ PRESETS = {
         blend_examples=1_000,
     ),
     "default": Preset((EVEN_AGES, RECENT_FIRST), knn_trials=150, knn_examples=6_000, blend_examples=30_000),
+} | {
+    name: Preset((), knn_trials=0, knn_examples=0, blend_examples=0, gru4rec=settings)
+    for name, settings in GRU4REC.items()
 }

@@ -30,25 +30,34 @@ def gain(rank: int | None, k: int) -> float:
 
 
 def recall(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list."""
+    """Give 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list.
+
+    The mean is Recall@k, also called hit rate: #(1 <= rank <= k) / n, as each question has one right answer
+    (Hidasi et al., ICLR 2016).
+    """
     return np.asarray((ranks != NO_RANK) & (ranks <= k), np.float64)
 
 
 def reciprocal_rank(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 / rank for each target among the first `k`, else 0; its mean is MRR@k."""
+    """Give 1 / rank for each target among the first `k`, else 0; its mean is MRR@k (Voorhees, TREC-8, 1999)."""
     return recall(ranks, k) / np.maximum(ranks, 1)
 
 
 def discounted_gain(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 / log2(1 + rank) for each target among the first `k`, else 0; with one target this is NDCG@k.
+    """Give 1 / log2(1 + rank) for each target among the first `k`, else 0; its mean is NDCG@k.
 
-    Jarvelin & Kekalainen, TOIS 2002.
+    The ideal list has the one right answer first and gains 1, so nothing is left to divide by (Jarvelin & Kekalainen,
+    TOIS 2002).
     """
     return recall(ranks, k) / np.log2(1.0 + np.maximum(ranks, 1))
 
 
 def gini(shown: NDArray[np.int64]) -> float:
-    """Give the Gini coefficient of how often each item is shown, (n_items,): 0 = all alike, 1 = one item only."""
+    """Give the Gini coefficient of how often each item is shown, (n_items,): 0 = all alike, 1 = one item only.
+
+    With x ascending and i from 1: (2 sum_i i x_i / sum_i x_i - (n + 1)) / n, which is half the mean difference of two
+    items over the mean (Gini 1912; of recommendations: Fleder & Hosanagar, Management Science 2009).
+    """
     total = int(shown.sum())
     if not total:
         return 0.0
@@ -58,9 +67,9 @@ def gini(shown: NDArray[np.int64]) -> float:
 
 
 def novelty(shown: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
-    """Give the mean self-information of what is shown, -log2 of an item's share of the training clicks, in bits.
+    """Give the mean self-information of what is shown, sum_i shown_i -log2(counts_i / sum counts) / sum shown, in bits.
 
-    Both (n_items,). Zhou et al., PNAS 2010.
+    Both (n_items,); an item without clicks counts as clicked once. Zhou et al., PNAS 2010.
     """
     total = int(shown.sum())
     if not total:
@@ -95,8 +104,9 @@ class RankingMetrics:
     def result(self) -> dict[str, float]:
         """Give recall_at_k, mrr_at_k and ndcg_at_k, and what the first 20 places look like.
 
-        coverage_at_20: share of the catalogue shown. gini_at_20, novelty_at_20: see the functions.
-        popularity_bias_at_20: mean popularity percentile of what was shown; .5 is an even-handed list.
+        coverage_at_20: #(items shown at all) / n_items (Ge et al., RecSys 2010). gini_at_20, novelty_at_20: see the
+        functions. popularity_bias_at_20: sum_i shown_i percentile_i / sum shown, the mean popularity percentile of what
+        was shown; .5 is an even-handed list (after Abdollahpouri et al., RecSys 2017, who take plain popularity).
         """
         ranks, shown = self.ranks, self._shown[1:]
         means = {"recall": recall, "mrr": reciprocal_rank, "ndcg": discounted_gain}

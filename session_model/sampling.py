@@ -21,18 +21,18 @@ class CandidateSet:
 class NegativeSampler:
     """Adds shared negatives, drawn from popularity^power, to the clicks of a batch.
 
-    click_counts: (n_items + 1,) int64, how often each item is clicked; entry 0 is padding and must be 0.
+    counts: (n_items + 1,) int64, how often each item is among what batches hold; entry 0 is padding and must be 0.
     A catalogue that `n_negatives` would cover anyway is scored in full: then nothing is drawn or corrected.
     """
 
-    def __init__(self, click_counts: NDArray[np.int64], *, n_negatives: int, power: float) -> None:
-        self._n_items = len(click_counts) - 1
+    def __init__(self, counts: NDArray[np.int64], *, n_negatives: int, power: float) -> None:
+        self._n_items = len(counts) - 1
         self._n_negatives = n_negatives
-        draw = np.power(click_counts[1:] + 1.0, power)
+        draw = np.power(counts[1:] + 1.0, power)
         draw /= draw.sum()
         self._cumulative = np.cumsum(draw)
         self._log_not_drawn = np.log1p(-draw)
-        share = click_counts[1:] / max(1, click_counts.sum())
+        share = counts[1:] / max(1, counts.sum())
         self._log_not_clicked = np.log1p(-np.minimum(share, 1 - 1e-7))
 
     @property

@@ -18,6 +18,7 @@ from schemas.ids import ModelVersion
 from session_model.blend import MODEL_ONLY, BlendWeights
 from session_model.datasets import DataFormat, read_sessions
 from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
+from session_model.gru4rec_training import TrainedGru4Rec, train_gru4rec
 from session_model.intent import fit_intent
 from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.knn import SHORT_MEMORY, KnnSettings, SessionKnn
@@ -71,7 +72,7 @@ class TrainResult:
 class _Learned:
     """What the choice on the validation slice came to, and the model that is released."""
 
-    trained: TrainedGru
+    trained: TrainedGru | TrainedGru4Rec
     knn_settings: KnnSettings
     blend_weights: BlendWeights
     metrics: dict[str, float]
@@ -134,13 +135,17 @@ def _learn(
     request: TrainRequest, sequences: ItemSequences, n_items: int, started: float, progress: TrainingProgress
 ) -> _Learned:
     preset = request.preset
+    budget = float("inf") if request.time_budget_seconds is None else request.time_budget_seconds
+    if preset.gru4rec is not None:
+        task = GruTask(sequences, n_items, deadline=started + budget)
+        published = train_gru4rec(task, preset.gru4rec, progress)
+        return _Learned(published, SHORT_MEMORY, MODEL_ONLY, {"epochs": published.best_epoch})
     n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
     if n_later < MIN_VALIDATION_SESSIONS:
         recipe = preset.recipes[0]
         trained = train_gru(GruTask(sequences, n_items), recipe.gru, recipe.training, progress)
         return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     earlier, later = split_later(sequences, n_later)
-    budget = float("inf") if request.time_budget_seconds is None else request.time_budget_seconds
     choice = GruTask(earlier, n_items, validation=later, deadline=started + budget / 2)
     tried = _try_recipes(choice, preset.recipes, progress)
     recipe, trained, seconds = max(tried, key=lambda one: one.gain)

@@ -1,5 +1,6 @@
 """`insession evaluate`: how good is a release on sessions it has not seen."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -9,22 +10,23 @@ from rich.table import Table
 
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
-from session_model.evaluation import FIRST_TARGET, HeldOut, Protocol, Unseen, evaluate
+from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import evaluate_intent
 from session_model.intent_metrics import IntentQuality
-from session_model.release import load_release, newest_release
+from session_model.release import Release, load_release, newest_release
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   insession evaluate models test.tsv --format session-rec --json evaluation.json --html evaluation.html
+  insession evaluate models test.tsv --format session-rec --baseline gru4rec=published
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -45,6 +47,13 @@ Example:
     metavar="N",
     help="Position in the session of the first item to predict.",
 )
+@click.option(
+    "--baseline",
+    "baselines",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="Compare with the model of another release, or of the newest in a models directory; repeat for more.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
 @click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
 @click.option("--html", "html_path", type=_FILE, help="Write a page with tables and plots there.")
@@ -55,6 +64,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     data_format: DataFormat,
     unseen: Unseen,
     first_target: int,
+    baselines: Sequence[str],
     json_path: Path | None,
     markdown_path: Path | None,
     html_path: Path | None,
@@ -65,13 +75,19 @@ def command(  # noqa: PLR0913 - one parameter an option
     SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue.
     """
     try:
-        release = load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
+        release = _release(directory)
+        compared = _baselines(baselines)
         held_out = HeldOut(test.name, read_sessions(test, data_format))
         model = ExportedModel(release.directory, release.manifest.max_length)
         with counted_progress() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))
             result = evaluate(
-                release, model, held_out, Protocol(unseen, first_target), lambda done: bar.update(task, completed=done)
+                release,
+                model,
+                held_out,
+                Protocol(unseen, first_target),
+                lambda done: bar.update(task, completed=done),
+                compared,
             )
         if json_path is not None:
             json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
@@ -86,6 +102,24 @@ def command(  # noqa: PLR0913 - one parameter an option
         Console().print(table)
     if release.parts.intent is not None:
         Console().print(_intent_table(evaluate_intent(release.parts.intent, held_out.sessions)))
+
+
+def _release(directory: Path) -> Release:
+    return load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
+
+
+def _baselines(given: Sequence[str]) -> dict[str, Baseline]:
+    """Load what `--baseline` names; raises UsageError on a name that is missing or taken."""
+    found = dict[str, Baseline]()
+    for text in given:
+        name, separator, directory = text.partition("=")
+        if not name or not separator:
+            raise UsageError(f"--baseline {text}: write NAME=DIR, such as gru4rec={text.strip('=') or 'published'}")
+        if name in found or name in MODELS:
+            raise UsageError(f"--baseline {text}: the name {name} is taken; choose another one")
+        release = _release(Path(directory))
+        found[name] = Baseline(release, ExportedModel(release.directory, release.manifest.max_length))
+    return found
 
 
 def _intent_table(qualities: dict[str, IntentQuality]) -> Table | str:

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from session_model.training_progress import EpochReport
 
 console = Console(stderr=True)
+PRESET_NAMES = (
+    "default",
+    "small",
+    "gru4rec-diginetica",
+    "gru4rec-retailrocket",
+    "gru4rec-rsc15",
+    "gru4rec-yoochoose",
+)
 
 
 @click.command(
@@ -28,12 +36,19 @@ console = Console(stderr=True)
 Examples:
   insession train clicks.jsonl.gz --format jsonl --out models --preset small
   insession train sessions.txt --format sequences --out models --seed 7 --json training.json
+  insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
 """
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
-@click.option("--preset", type=click.Choice(["small", "default"]), default="default", show_default=True, help="Sizes.")
+@click.option(
+    "--preset",
+    type=click.Choice(PRESET_NAMES),
+    default="default",
+    show_default=True,
+    help="What is tried; gru4rec-*: GRU4Rec as published, by the data set it was tuned on, to compare with.",
+)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Planned epochs; early stopping may end before.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
 @click.option(
@@ -70,15 +85,17 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
+    chosen = PRESETS[preset]
     recipes = tuple(
         replace(recipe, training=replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs))
-        for recipe in PRESETS[preset].recipes
+        for recipe in chosen.recipes
     )
+    published = chosen.gru4rec and replace(chosen.gru4rec, seed=seed, epochs=epochs or chosen.gru4rec.epochs)
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
         models_dir=options["models_dir"],
-        preset=replace(PRESETS[preset], recipes=recipes),
+        preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],
         time_budget_seconds=None if options["time_budget"] is None else options["time_budget"].total_seconds(),
     )

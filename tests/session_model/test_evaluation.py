@@ -12,7 +12,7 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion, SessionId
 from schemas.ranking import Candidates, ModelInput
 from session_model.blend import MODEL_ONLY
-from session_model.evaluation import MODELS, HeldOut, Protocol, evaluate, targets
+from session_model.evaluation import MODELS, Baseline, HeldOut, Protocol, evaluate, targets
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.release import Parts, Release, ReleaseFacts, load_release, write_parts
@@ -40,12 +40,16 @@ class NextIndex:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Release the items 1 to 5 of two training sessions; the model alone decides the blend."""
-    directory: Path = tmp_path_factory.mktemp("release")
+    return write_release(tmp_path_factory.mktemp("release"), [str(n) for n in range(1, N_ITEMS + 1)])
+
+
+def write_release(directory: Path, item_ids: list[str]) -> Release:
+    """Write a release that calls the items of the two training sessions by `item_ids`."""
     parts = Parts(
-        vocabulary=Vocabulary(ItemId(str(n)) for n in range(1, N_ITEMS + 1)),
-        knn=SessionKnn.fit(STARTS, ITEMS, N_ITEMS),
-        transitions=Transitions.fit(STARTS, ITEMS, N_ITEMS),
-        popularity=Popularity.fit(ITEMS, N_ITEMS),
+        vocabulary=Vocabulary(map(ItemId, item_ids)),
+        knn=SessionKnn.fit(STARTS, ITEMS, len(item_ids)),
+        transitions=Transitions.fit(STARTS, ITEMS, len(item_ids)),
+        popularity=Popularity.fit(ITEMS, len(item_ids)),
         blend_weights=MODEL_ONLY,
         intent=None,
     )
@@ -155,3 +159,28 @@ def test_a_test_file_without_target_is_an_error(release: Release) -> None:
     """Sessions of one click measure nothing."""
     with pytest.raises(InsessionError, match="no target"):
         evaluate(release, NextIndex(), held_out("1", "2"))
+
+
+def test_a_baseline_answers_the_same_questions_in_its_own_vocabulary(release: Release, tmp_path: Path) -> None:
+    """Its item 2 is the 3 of the release, and so on: it is right where last + 1 in ITS numbers is the target."""
+    other = write_release(tmp_path, ["1", "3", "2", "4"])
+    test = held_out("1 3", "3 2", "1 5", "new 3")
+    result = evaluate(release, NextIndex(), test, baselines={"published": Baseline(other, NextIndex())})
+    assert list(result.models) == [*MODELS, "published"]
+    assert result.models["published"]["recall_at_1"] == pytest.approx(2 / 4)
+    assert result.models["gru"]["recall_at_1"] == 0
+    paired = result.differences["published"]["recall_at_20"]
+    assert paired.value == pytest.approx(
+        result.models["blend"]["recall_at_20"] - result.models["published"]["recall_at_20"]
+    )
+    assert result.intervals["published"]["mrr_at_20"].value == pytest.approx(2 / 4)
+    assert result.slices["position"]["2"].models["published"]["recall_at_20"] == pytest.approx(2 / 4)
+
+
+def test_an_item_that_a_baseline_has_not_seen_is_its_miss(release: Release, tmp_path: Path) -> None:
+    """The release knows item 5, the baseline does not; nobody is asked less for it, dropped or not."""
+    other = write_release(tmp_path, ["1", "2", "3", "4", "6"])
+    for protocol in (Protocol("miss"), Protocol("drop")):
+        result = evaluate(release, NextIndex(), held_out("3 5"), protocol, None, {"old": Baseline(other, NextIndex())})
+        assert result.targets == 1
+        assert [result.models[name]["recall_at_20"] for name in ("gru", "old")] == [1, 0]

@@ -10,6 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from session_model.calibration import Calibration
 from session_model.export import WARMUP_BATCH_SIZES, WARMUP_PATH, Servable, ServableParts, export_servable
 from session_model.gru import GruSettings, SessionGru, unit_rows
+from session_model.gru4rec import Gru4Rec, Gru4RecSettings
 from session_model.intent import IntentModel
 
 N_ITEMS = 30
@@ -187,3 +188,20 @@ def test_warm_up_requests_are_answered(directory: Path, recommend: Recommend) ->
         inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         assert inputs["features"].shape == (len(inputs["length"]), N_FEATURES)
         assert len(recommend(inputs["items"].tolist(), inputs["length"].tolist())["items"]) == len(inputs["length"])
+
+
+def test_gru4rec_is_served_by_the_same_signature(tmp_path: Path) -> None:
+    """Its scores have a bias and no bound, and still come back as a softmax over the catalogue."""
+    gru = Gru4Rec(N_ITEMS, Gru4RecSettings("cross-entropy", 8, 4, 0.1, 0.0, 0.5, max_length=5))
+    gru.item_table[1:, -1].assign(np.linspace(150.0, 200.0, N_ITEMS, dtype=np.float32))
+    export_servable(ServableParts(gru, None, N_FEATURES, K), tmp_path)
+    saved = tf.saved_model.load(str(tmp_path))
+    items, length = tf.constant([[3, 9, 4], [7, 0, 0]]), tf.constant([3, 1])
+    answer = saved.signatures["recommend"](items=items, length=length, features=tf.constant(FEATURES))
+    sessions = gru.read(tf.gather(gru.item_vectors(), items), tf.constant([2, 3])).vectors
+    scores = sessions.numpy().astype(np.float64) @ gru.item_matrix()
+    exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+    assert np.array_equal(answer["items"].numpy(), best + 1)
+    assert answer["scores"].numpy() == pytest.approx(np.take_along_axis(probabilities, best, axis=1), rel=1e-3)

@@ -55,3 +55,23 @@ def test_log_loss_is_finite_for_a_certain_mistake() -> None:
     """The mean negative log likelihood; a zero is taken as very small."""
     assert log_loss(np.array([True, False]), np.array([0.5, 0.5])) == pytest.approx(log(2))
     assert log_loss(np.array([True]), np.array([0.0])) < 20
+
+
+def test_values_equal_loops_over_pairs_thresholds_and_bins() -> None:
+    """With ties among 300 examples: ROC-AUC by all pairs, PR-AUC threshold by threshold, ECE bin by bin."""
+    rng = np.random.default_rng(0)
+    labels = rng.random(300) < 0.3
+    probabilities = np.round(0.3 * rng.random(300) + 0.2 * labels, 2)
+    pairs = [(p > n) + (p == n) / 2 for p in probabilities[labels] for n in probabilities[~labels]]
+    assert roc_auc(labels, probabilities) == pytest.approx(sum(pairs) / len(pairs))
+    area, recall_before = 0.0, 0.0
+    for threshold in sorted(set(probabilities.tolist()), reverse=True):
+        chosen = labels[probabilities >= threshold]
+        recall = chosen.sum() / labels.sum()
+        area += (recall - recall_before) * chosen.mean()
+        recall_before = recall
+    assert pr_auc(labels, probabilities) == pytest.approx(area)
+    in_order = sorted(range(300), key=lambda row: probabilities[row])
+    bins = [in_order[first : first + 30] for first in range(0, 300, 30)]
+    gaps = [abs(np.mean(probabilities[rows]) - np.mean(labels[rows])) for rows in bins]
+    assert expected_calibration_error(labels, probabilities) == pytest.approx(sum(gaps) / 10)

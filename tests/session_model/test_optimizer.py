@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from session_model.optimizer import RowSparseAdam, cosine_rate
+from session_model.optimizer import RowSparseAdagrad, RowSparseAdam, cosine_rate
 
 
 def test_it_is_adam_where_every_row_is_touched() -> None:
@@ -40,3 +40,37 @@ def test_the_rate_warms_up_and_falls_as_a_cosine() -> None:
     assert rates[50 + 475] == pytest.approx(1.0)
     assert rates[-1] < 1e-4
     assert cosine_rate(5_000, 1_000, peak=2.0) == pytest.approx(0.0)
+
+
+def adagrad_by_hand(start: np.ndarray, gradients: list[np.ndarray], rate: float, momentum: float) -> np.ndarray:
+    """Write the update out in float64."""
+    weights, squares, velocity = start.astype(np.float64), 0.0, 0.0
+    for slope in gradients:
+        squares = squares + slope.astype(np.float64) ** 2
+        step = rate * slope / np.sqrt(squares)
+        velocity = momentum * velocity - step
+        weights = weights + momentum * velocity - step
+    return weights
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.4])
+def test_adagrad_is_the_formula(momentum: float) -> None:
+    """Five steps of table and dense weights equal NumPy by hand, with and without Nesterov's momentum."""
+    rng = np.random.default_rng(0)
+    start = [rng.normal(size=shape).astype(np.float32) for shape in ((4, 3), (2,))]
+    steps = [[rng.normal(size=array.shape).astype(np.float32) for array in start] for _ in range(5)]
+    table, dense = (tf.Variable(array) for array in start)
+    adagrad = RowSparseAdagrad(table, [dense], learning_rate=0.1, momentum=momentum)
+    for gradients in steps:
+        adagrad.apply(tf.range(4), [tf.constant(gradient) for gradient in gradients])
+    for ours, array, slopes in zip((table, dense), start, zip(*steps, strict=True), strict=True):
+        assert ours.numpy() == pytest.approx(adagrad_by_hand(array, list(slopes), 0.1, momentum), abs=1e-4)
+
+
+def test_adagrad_leaves_other_rows_alone() -> None:
+    """Only the named rows move; a row that comes a second time moves less than one that is new."""
+    table = tf.Variable(tf.zeros((4, 2)))
+    adagrad = RowSparseAdagrad(table, [], learning_rate=0.1, momentum=0.0)
+    for rows in ([3], [1, 3]):
+        adagrad.apply(tf.constant(rows), [tf.ones((len(rows), 2))])
+    assert table.numpy()[:, 0] == pytest.approx([0.0, -0.1, 0.0, -0.1 - 0.1 / np.sqrt(2)], abs=1e-6)

@@ -82,3 +82,33 @@ def test_gini_is_zero_for_equals_and_nearly_one_for_a_single_item() -> None:
 def test_novelty_is_the_mean_surprise_of_what_is_shown() -> None:
     """An item with half of the clicks tells 1 bit, one with a quarter 2; shown once and twice: 5/3 bits."""
     assert novelty(np.array([1, 2, 0]), np.array([2, 1, 1])) == pytest.approx(5 / 3)
+
+
+def test_novelty_takes_an_unclicked_item_for_one_that_was_clicked_once() -> None:
+    """Of four clicks, an item without any is as surprising as one with a quarter: 2 bits, not infinitely many."""
+    assert novelty(np.array([0, 3]), np.array([4, 0])) == pytest.approx(2.0)
+
+
+def test_means_equal_a_loop_over_the_targets() -> None:
+    """Recall, MRR and NDCG at every cut-off are what counting target by target gives."""
+    rng = np.random.default_rng(0)
+    metrics = metrics_over(30)
+    wanted: dict[str, list[float]] = {}
+    for _ in range(200):
+        scores, target = np.sort(rng.random(30))[::-1], int(rng.integers(0, 31))
+        metrics.add(ranking(*scores.tolist()), ItemIndex(target))
+        for k in (1, 5, 10, 20):
+            found = 1 <= target <= k
+            wanted.setdefault(f"recall_at_{k}", []).append(float(found))
+            wanted.setdefault(f"mrr_at_{k}", []).append(1 / target if found else 0.0)
+            wanted.setdefault(f"ndcg_at_{k}", []).append(np.log(2) / np.log(1 + target) if found else 0.0)
+    result = metrics.result()
+    for name, values in wanted.items():
+        assert result[name] == pytest.approx(sum(values) / 200)
+
+
+def test_gini_is_half_the_mean_difference_over_the_mean() -> None:
+    """The other definition, by all pairs of items, gives the same value."""
+    shown = np.random.default_rng(1).integers(0, 50, 40)
+    differences = np.abs(shown[:, np.newaxis] - shown[np.newaxis, :])
+    assert gini(shown) == pytest.approx(differences.mean() / (2 * shown.mean()))

@@ -7,8 +7,10 @@ import pytest
 from schemas.errors import InsessionError
 from schemas.ids import ItemIndex
 from schemas.records import SessionEvent
+from session_model.blend import MODEL_ONLY
 from session_model.datasets import read_sessions
 from session_model.gru import GruSettings
+from session_model.gru4rec import Gru4RecSettings
 from session_model.item_sequences import ItemSequences
 from session_model.presets import Preset, Recipe
 from session_model.release import load_release, newest_release
@@ -101,3 +103,14 @@ def test_the_later_sessions_are_held_out() -> None:
     earlier, later = split_later(sequences, 1)
     assert (earlier.starts.tolist(), earlier.items.tolist()) == ([0, 2, 3], [1, 2, 3])
     assert (later.starts.tolist(), later.items.tolist()) == ([0, 3], [4, 5, 6])
+
+
+def test_gru4rec_becomes_a_release_of_its_model_alone(request_: TrainRequest, tmp_path: Path) -> None:
+    """As published: a fixed number of epochs on all sessions, nothing is held out, and nothing is blended in."""
+    published = Gru4RecSettings("cross-entropy", 8, 4, 0.1, 0.0, 0.5, negatives=4, epochs=2)
+    request = replace(request_, models_dir=tmp_path, preset=replace(TINY, gru4rec=published))
+    result = train_release(request, NoProgress())
+    release = load_release(result.directory)
+    assert [report.mrr_at_20 for report in result.reports] == [None, None]
+    assert (release.parts.blend_weights, release.parts.reranker) == (MODEL_ONLY, None)
+    assert (release.manifest.metrics["epochs"], release.manifest.max_length) == (2, published.max_length)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from agents.commands import evaluate as evaluate_command
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
 from session_model.blend import MODEL_ONLY
@@ -141,3 +141,33 @@ def test_help_shows_an_example() -> None:
         "insession evaluate models test.tsv --format session-rec"
         in CliRunner().invoke(evaluate_command.command, ["--help"]).output
     )
+
+
+def test_a_baseline_stands_beside_the_models(models: Path, test_file: Path, tmp_path: Path) -> None:
+    """It has its figures, its interval and its paired difference, under the name that was given."""
+    output = tmp_path / "evaluation.json"
+    arguments = [str(models), str(test_file), "--format", "sequences", "--json", str(output)]
+    arguments += ["--baseline", f"published={models}"]
+    result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+    written = json.loads(output.read_text())
+    assert "published" in result.output
+    assert written["models"]["published"] == written["models"]["gru"]
+    assert written["differences"]["published"]["recall_at_20"]["value"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["models"], "write NAME=DIR, such as gru4rec=models"),
+        (["=models"], "write NAME=DIR, such as gru4rec=models"),
+        (["gru=models"], "the name gru is taken"),
+        (["a={models}", "a={models}"], "the name a is taken"),
+    ],
+)
+def test_a_baseline_needs_a_name_of_its_own(models: Path, test_file: Path, given: list[str], told: str) -> None:
+    """A missing or taken name is wrong usage, and the message shows the form."""
+    arguments = [str(models), str(test_file), "--format", "sequences"]
+    for text in given:
+        arguments += ["--baseline", text.format(models=models)]
+    with pytest.raises(UsageError, match=told):
+        CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)

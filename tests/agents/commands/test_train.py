@@ -1,12 +1,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from agents.commands.train import command
+from agents.commands.train import _request, command
+from session_model.gru4rec import GRU4REC
 from session_model.presets import PRESETS
 from session_model.release import load_release
 
@@ -40,6 +42,15 @@ def test_every_preset_can_be_chosen() -> None:
     """The names are spelled out in the command, since reading the presets loads TensorFlow."""
     (choice,) = (parameter.type for parameter in command.params if parameter.name == "preset")
     assert set(choice.choices) == set(PRESETS)  # type: ignore[attr-defined]
+
+
+def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
+    """What is not given stays as published."""
+    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "time_budget": None}
+    given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, input_events=("view",), **options)
+    plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, input_events=("view",), **options)
+    assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)
+    assert plain.preset.gru4rec == GRU4REC["gru4rec-rsc15"]
 
 
 def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
