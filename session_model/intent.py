@@ -20,17 +20,20 @@ from session_model.sessions import Sessions
 class IntentModel(msgspec.Struct, frozen=True):
     """One head a probability, named as in `IntentProbabilities`; None where the training data could not teach it.
 
-    feature_names: what the heads read, in this order.
+    feature_names: what the heads read, in this order. whole_session: P(a purchase) of the last prefix before it, or of
+    the whole session where there is none: another question than any that a stream asks, since nothing else follows. It
+    is not served, and is there to be held against figures on whole sessions.
     """
 
     feature_names: tuple[str, ...]
     purchase: IntentHead | None = None
     leave: IntentHead | None = None
     cart_abandonment: IntentHead | None = None
+    whole_session: IntentHead | None = None
 
     @property
     def heads(self) -> dict[str, IntentHead]:
-        """Give the heads that are there by name, in the order of `IntentProbabilities`."""
+        """Give the served heads that are there by name, in the order of `IntentProbabilities`."""
         named = {name: getattr(self, name) for name in IntentProbabilities._fields}
         return {name: head for name, head in named.items() if head is not None}
 
@@ -71,6 +74,7 @@ def fit_intent(sessions: Sessions) -> IntentModel | None:
         _fit(examples, examples.purchase),
         _fit(examples, examples.leave),
         _fit(examples, examples.cart_abandonment, examples.has_cart),
+        _fit(examples, examples.purchase, examples.is_end),
     )
     return model if model.heads else None
 

@@ -2,8 +2,8 @@
 
 Each head by prefix length, held against the base rate and against the logistic regression on the same features that
 was fitted on the same sessions and ships with the release. `end` is the last prefix before the first purchase, or the
-whole session where there is none: it knows that nothing else follows, so it is not online. A group whose labels are all
-alike has no PR-AUC or ROC-AUC and is left out.
+whole session where there is none: it knows that nothing else follows, so it is not online, and a head of its own
+answers it. A group whose labels are all alike has no PR-AUC or ROC-AUC and is left out.
 """
 
 from typing import Final
@@ -65,9 +65,10 @@ def evaluate_intent(model: IntentModel, sessions: Sessions) -> IntentEvaluation:
     results = dict[str, dict[str, PrefixIntent]]()
     for name, head in model.heads.items():
         groups = {str(length): asked[name] & (by_length.lengths == length) for length in PREFIX_LENGTHS}
-        if name == "purchase":
-            groups[END] = by_length.is_end
         results[name] = _groups(head, by_length, _labels(by_length, name), groups)
+    if model.whole_session is not None:
+        at_end = _groups(model.whole_session, by_length, by_length.purchase, {END: by_length.is_end})
+        results["purchase"] = results.get("purchase", {}) | at_end
     return IntentEvaluation(
         intent=results.get("purchase", {}),
         intent_leave=results.get("leave", {}),

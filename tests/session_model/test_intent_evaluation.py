@@ -1,6 +1,7 @@
 """Intent by prefix."""
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.ranking import IntentProbabilities
 from session_model.intent import IntentModel
@@ -12,7 +13,8 @@ from tests.session_model.test_intent import CART, END, PURCHASE, VIEW, columns, 
 
 def test_groups_follow_the_prefix() -> None:
     """Of two sessions, one buys at its second event: its later prefixes count nowhere; `end` takes each once."""
-    evaluation = evaluate_intent(purchase_only(0.0), columns([[VIEW, PURCHASE, VIEW, VIEW], [VIEW] * 5 + [END]]))
+    model = replace(purchase_only(0.0), whole_session=head(constant(0.0)))
+    evaluation = evaluate_intent(model, columns([[VIEW, PURCHASE, VIEW, VIEW], [VIEW] * 5 + [END]]))
     assert {name: one.n for name, one in evaluation.intent.items()} == {"1": 2, "end": 2}
     assert {one.base_rate for one in evaluation.intent.values()} == {0.5}
     assert evaluation.intent_overall["purchase"].n == 6

@@ -134,10 +134,10 @@ def test_intent_is_measured_by_prefix_where_it_is_asked_for(models: Path, test_f
     shown = run(evaluate_command.command, [*arguments, "--intent"], catch_exceptions=False).output
     written = json.loads(output.read_text())
     assert written["targets"] == 2
-    assert list(written["intent"]) == ["1", "2", "end"]
+    assert list(written["intent"]) == ["1", "2"]
     figures = {name: written["intent"]["2"][name] for name in ("pr_auc", "roc_auc", "ece", "base_rate", "n")}
     assert figures == {"pr_auc": 0.5, "roc_auc": 0.5, "ece": 0.5, "base_rate": 0.5, "n": 2}
-    assert "P(purchase) after 3, 5, 10: not measured" in shown
+    assert "P(purchase) after 3, 5, 10, end: not measured" in shown
     assert "2 thin" in shown
     sequences = [str(models), str(test_file), "--format", "sequences", "--intent"]
     with pytest.raises(InsessionError, match="has no times"):
