@@ -9,9 +9,9 @@ from session_model.bootstrap import Interval
 from session_model.intent_evaluation import END, PREFIX_LENGTHS, IntentEvaluation, PrefixIntent
 
 _LENGTHS: Final = tuple(map(str, PREFIX_LENGTHS))
-_LEGEND: Final = (
+LEGEND: Final = (
     "95 % intervals, bootstrap over sessions; - logistic: PR-AUC minus that of the logistic regression on the same "
-    "features, paired; thin: PR-AUC is not above the base rate, significantly"
+    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly"
 )
 
 
@@ -21,6 +21,7 @@ def intent_tables(evaluation: IntentEvaluation) -> Iterable[Table | str]:
     yield from _tables("P(leave) after", evaluation.intent_leave, _LENGTHS)
     yield from _tables("P(cart left) after", evaluation.intent_cart, _LENGTHS)
     yield from _tables("over all prefixes", evaluation.intent_overall, tuple(evaluation.intent_overall))
+    yield LEGEND
 
 
 def _tables(title: str, by_prefix: dict[str, PrefixIntent], expected: tuple[str, ...]) -> Iterable[Table | str]:
@@ -28,11 +29,11 @@ def _tables(title: str, by_prefix: dict[str, PrefixIntent], expected: tuple[str,
     if by_prefix:
         yield _table(title, by_prefix)
     if missing:
-        yield f"{title} {', '.join(missing)}: not measured; TEST has one outcome there, or the release no such model"
+        yield f"{title} {', '.join(missing)}: not measured, as TEST has one outcome there or the release no such model"
 
 
 def _table(title: str, by_prefix: dict[str, PrefixIntent]) -> Table:
-    table = Table(title, caption=_LEGEND)
+    table = Table(title)
     for heading in ("prefixes", "base", "PR-AUC", "- logistic", "ROC-AUC", "ECE"):
         table.add_column(heading, justify="right")
     for name, one in by_prefix.items():

@@ -23,6 +23,7 @@ from session_model.sessions import Sessions
 PREFIX_LENGTHS: Final = (1, 2, 3, 5, 10)
 MAX_TEST_PREFIXES: Final = 500_000
 END: Final = "end"
+_CHANCE: Final = 0.5
 _MEASURES: Final = ("pr_auc", "roc_auc", "ece")
 
 
@@ -30,7 +31,7 @@ class PrefixIntent(msgspec.Struct, frozen=True):
     """One head on one group of prefixes.
 
     n: prefixes. intervals, minus_logistic: 95 %, by measure; `pr_auc_minus_base_rate` among the former. logistic: what
-    the logistic regression reached. is_thin: PR-AUC is not above the base rate, significantly.
+    the logistic regression reached. is_thin: not above the base rate (PR-AUC) or chance (ROC-AUC), significantly.
     """
 
     pr_auc: float
@@ -125,7 +126,7 @@ def _measured(
         **reached,
         base_rate=own.base_rate,
         n=own.examples,
-        is_thin=above.low <= 0,
+        is_thin=above.low <= 0 or intervals["roc_auc"].low <= _CHANCE,
         intervals=intervals | {"pr_auc_minus_base_rate": above},
         logistic=to_reach,
         minus_logistic={

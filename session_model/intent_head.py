@@ -18,6 +18,11 @@ FIT_SHARE: Final = 0.8
 """Of the sessions, oldest first; the later rest calibrates."""
 MIN_GAIN: Final = 0.003
 """Of the log loss: a network that gains less is not worth its weights, and what little it gains may not last."""
+MIN_SESSIONS_OF_EACH: Final = 30
+"""With a positive, and with a negative row, that a calibration curve is fitted on; fewer would be followed as noise."""
+_EARLY_ROWS: Final = 5
+_MOST_LOST: Final = 0.01
+"""Of ROC-AUC at each of the first rows of a session: what is gained later must not be paid for there."""
 _TRIAL_SHARE: Final = 0.45
 _STOPPING_SHARE: Final = 0.55
 """The network is tried on the sessions up to `_TRIAL_SHARE`, stopped by those up to this share, judged by the next."""
@@ -79,8 +84,8 @@ def fit_head(data: LabelledRows) -> IntentHead | None:
     """Fit, choose and calibrate by time order; None where the labels are all alike.
 
     The network is served where on later sessions its log loss is lower by `MIN_GAIN` at least, significantly at 95 % by
-    the bootstrap over sessions, and it ranks no worse; then it is trained again on all that is not kept for the
-    calibration.
+    the bootstrap over sessions, and it ranks no worse, early in the sessions neither; then it is trained again on all
+    that is not kept for the calibration.
     """
     if not data.has_both:
         return None
@@ -98,14 +103,15 @@ def calibrated(model: FeatureModel, later: LabelledRows) -> CalibratedModel:
     """Calibrate on rows in time order: each kind is fitted on the earlier half, judged on the later half.
 
     Kinds: none, Platt, isotonic; a later one is taken where its log loss is lower, significantly at 95 %. Only none is
-    left where the earlier half has one class. The kind is fitted again on both halves, but `held_out` is what it
-    reached on the later one.
+    left where the earlier half has too few sessions (`MIN_SESSIONS_OF_EACH`). The kind is fitted again on both halves,
+    but `held_out` is what it reached on the later one.
     """
     logits, labels = model.logits(later.features), later.labels
     half = len(labels) // 2
     best: CalibrationFit = uncalibrated
     reached = uncalibrated(logits, labels).probabilities(logits[half:])
-    if labels[:half].any() and not labels[:half].all():
+    earlier, has_it = later.sessions[:half], labels[:half]
+    if min(len(np.unique(earlier[rows])) for rows in (has_it, ~has_it)) >= MIN_SESSIONS_OF_EACH:
         for kind in (fit_platt, fit_isotonic):
             trial = kind(logits[:half], labels[:half]).probabilities(logits[half:])
             if _is_better(labels[half:], later.sessions[half:], trial, reached):
@@ -127,9 +133,21 @@ def _better_epochs(data: LabelledRows) -> tuple[int, ...]:
         log_loss(labels, said) < (1 - MIN_GAIN) * log_loss(labels, bar)
         and pr_auc(labels, said) >= pr_auc(labels, bar)
         and roc_auc(labels, said) >= roc_auc(labels, bar)
+        and _ranks_early_rows(judging, said, bar)
         and _is_better(labels, judging.sessions, said, bar)
     )
     return network.best if is_worth_it else ()
+
+
+def _ranks_early_rows(data: LabelledRows, said: NDArray[np.float64], bar: NDArray[np.float64]) -> bool:
+    """Hold two sets of probabilities against each other at the first, second, ... row of the sessions."""
+    places = np.arange(len(data.sessions)) - np.searchsorted(data.sessions, data.sessions)
+    for place in range(_EARLY_ROWS):
+        rows = places == place
+        # Without both classes ROC-AUC is NaN, and nothing is lost.
+        if roc_auc(data.labels[rows], said[rows]) < roc_auc(data.labels[rows], bar[rows]) - _MOST_LOST:
+            return False
+    return True
 
 
 def _is_better(

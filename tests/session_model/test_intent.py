@@ -84,7 +84,7 @@ def test_leaving_and_the_cart_mean_what_they_say() -> None:
 
 def test_calibration_follows_the_later_sessions() -> None:
     """Where buyers get rarer over time, the probabilities are those of the later slice, not of the long past."""
-    past, later = shop(2_400, seed=3, buyers_with_cart=0.9), shop(600, seed=4, buyers_with_cart=0.2)
+    past, later = shop(4_800, seed=3, buyers_with_cart=0.9), shop(1_200, seed=4, buyers_with_cart=0.2)
     rows = [_codes(sessions, number) for sessions in (past, later) for number in range(len(sessions))]
     drifted = fit_intent(columns(rows))
     assert drifted is not None
