@@ -57,7 +57,7 @@ class AnsweredEvent:
         session = self.session
         if session is None:
             return None
-        probability = self.answer.purchase_probability
+        intent = self.answer.intent
         return IntentSignal(
             id=self.record.position.record_id,
             visitor_id=self.event.visitor_id,
@@ -65,9 +65,11 @@ class AnsweredEvent:
             event_id=self.event_id,
             event_time=from_unix_ms(self.event.event_time_ms),
             prefix_length=session.event_count,
-            purchase_status="unavailable" if probability is None else "calibrated",
-            purchase_probability=probability,
-            purchase_source=self.answer.purchase_source,
+            purchase_status="unavailable" if intent.purchase is None else "calibrated",
+            purchase_probability=intent.purchase,
+            purchase_source=self.answer.intent_source,
+            leave_probability=intent.leave,
+            cart_abandonment_probability=intent.cart_abandonment,
             pattern=pattern(session.events),
             model_version=self.answer.model_version,
             experiment=self.event.experiment,

@@ -1,6 +1,7 @@
 """Scored items on their way from a model to an answer."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,12 +40,29 @@ class ModelInput:
     features: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class ModelOutput:
-    """One row of a Predict response.
+class IntentProbabilities(NamedTuple):
+    """Calibrated probabilities of what a shopper is about to do; its order is that of a release's `intent` columns.
 
-    purchase_probability is None where the release has no purchase labels.
+    purchase: of a purchase later in the session. leave: of no further event in it. cart_abandonment: that it ends with
+    something in the cart, asked while something is. None: not asked, or not learned (NaN in a tensor).
     """
 
+    purchase: float | None = None
+    leave: float | None = None
+    cart_abandonment: float | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """True where at least one is there."""
+        return any(probability is not None for probability in self)
+
+
+NO_INTENT = IntentProbabilities()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutput:
+    """One row of a Predict response."""
+
     candidates: Candidates
-    purchase_probability: float | None
+    intent: IntentProbabilities

@@ -83,7 +83,19 @@ class IntentSignal(Struct, frozen=True, kw_only=True):
         Meta(description="P(a purchase later in this session), calibrated on held-out sessions."),
     ] = None
     purchase_source: Annotated[
-        IntentSource | None, Meta(description="`model`: the served model; `features`: the logistic fallback.")
+        IntentSource | None,
+        Meta(description="Who gave the probabilities. `model`: the served model; `features`: the same in the worker."),
+    ] = None
+    leave_probability: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="P(no further event in this session), calibrated; null where it is not known."),
+    ] = None
+    cart_abandonment_probability: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(
+            description="P(the session ends with something in the cart), calibrated; null while the cart is empty, or "
+            "where the training data had no carts."
+        ),
     ] = None
     pattern: Annotated[Pattern, Meta(description="Shopping pattern by rule; docs/glossary.md has the rule.")]
     model_version: ModelVersion | None = None

@@ -26,6 +26,6 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
         list[str], Meta(description="Prefix features, in the order in which the model reads them.")
     ]
     input_event_types: Annotated[list[str], Meta(description="Event types whose items the model reads.")]
-    has_intent: Annotated[bool, Meta(description="False where the training data had no purchases.")]
+    has_intent: Annotated[bool, Meta(description="False where the training data had no times: no intent is told.")]
     metrics: dict[str, float]
     files: Annotated[dict[str, str], Meta(description="SHA-256, hex, by path relative to the version directory.")]

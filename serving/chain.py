@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from schemas.ids import ItemId, ModelVersion
-from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, PredictError, Reason
@@ -49,7 +49,8 @@ class Answer:
 
     tier is None where `items` is empty; reason is None where the model answered.
     age_ms: from the event in question back to the latest event that a popular answer counted; 0 for the other tiers.
-    model_version: of the release that gave the items, or else the probability.
+    model_version: of the release that gave the items, or else the probabilities.
+    intent_source: None where no probability is known.
     """
 
     items: list[RecommendedItem]
@@ -57,8 +58,8 @@ class Answer:
     reason: Reason | None = None
     age_ms: int = 0
     model_version: ModelVersion | None = None
-    purchase_probability: float | None = None
-    purchase_source: IntentSource | None = None
+    intent: IntentProbabilities = NO_INTENT
+    intent_source: IntentSource | None = None
 
 
 class Model(Protocol):
@@ -184,12 +185,12 @@ class Recommender:
         return _Asked(release, None, row, neighbours, output), False
 
     def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
-        probability, source = _purchase(asked)
+        intent, source = _intent(asked)
         answer = self._first_with_items(request, self._rankings(request, asked), asked.reason)
         version = answer.model_version
         if source is not None and asked.release is not None:
             version = asked.release.version
-        return Answer(answer.items, answer.tier, answer.reason, answer.age_ms, version, probability, source)
+        return Answer(answer.items, answer.tier, answer.reason, answer.age_ms, version, intent, source)
 
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
@@ -242,11 +243,11 @@ def _unscored(item_ids: Sequence[ItemId]) -> Iterator[RecommendedItem]:
     return (RecommendedItem(item_id, 0.0) for item_id in item_ids)
 
 
-def _purchase(asked: _Asked) -> tuple[float | None, IntentSource | None]:
-    """Give the purchase probability: the model's, else the release's own from the prefix features."""
-    if asked.output is not None and asked.output.purchase_probability is not None:
-        return asked.output.purchase_probability, "model"
+def _intent(asked: _Asked) -> tuple[IntentProbabilities, IntentSource | None]:
+    """Give the probabilities: the model's, else the release's own from the prefix features."""
+    if asked.output is not None and asked.output.intent.is_known:
+        return asked.output.intent, "model"
     if asked.release is None or asked.row is None:
-        return None, None
-    probability = asked.release.purchase_probability(asked.row.features)
-    return probability, None if probability is None else "features"
+        return NO_INTENT, None
+    intent = asked.release.intent(asked.row.features)
+    return intent, "features" if intent.is_known else None

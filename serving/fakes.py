@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.records import SessionEvent
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
@@ -95,7 +95,8 @@ def fake_output(row: ModelInput) -> ModelOutput:
     """Give what `FakePredictor` answers to `row`."""
     last = int(row.items[-1])
     items = np.arange(last + 1, last + 4, dtype=np.int32)
-    return ModelOutput(Candidates(items, np.array([0.9, 0.8, 0.7], np.float32)), purchase_probability=0.25)
+    intent = IntentProbabilities(purchase=0.25, leave=0.125)
+    return ModelOutput(Candidates(items, np.array([0.9, 0.8, 0.7], np.float32)), intent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,9 +137,10 @@ class FakeRelease:
         indices = np.array([1, 2, 3], np.int32) + np.int32(self.shift)
         return Candidates(indices, np.array([3.0, 2.0, 1.0], np.float32))
 
-    def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
-        """Give a probability that grows with the number of events."""
-        return float(features[0] / (features[0] + 9)) if self.has_labels else None
+    def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
+        """Give probabilities that grow with the number of events."""
+        grown = float(features[0] / (features[0] + 9))
+        return IntentProbabilities(purchase=grown, leave=grown / 2) if self.has_labels else NO_INTENT
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item."""

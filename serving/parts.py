@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import Candidates, ModelInput
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput
 from schemas.records import SessionEvent
 
 
@@ -35,8 +35,8 @@ class ReleaseParts(Protocol):
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""
 
-    def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
-        """Calibrated P(purchase) from the prefix features alone; None where the release has no purchase labels."""
+    def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
+        """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item at `index`."""

@@ -2,7 +2,8 @@
 
 Signature `recommend` of a release:
     items (batch, length) int32, 0 = padding at the end; length (batch,) int32; features (batch, n_features) float32
-    -> items (batch, K) int32, scores (batch, K) float32 descending, intent (batch, 1) float32, NaN = no labels
+    -> items (batch, K) int32, scores (batch, K) float32 descending, intent (batch, 3) float32, its columns those of
+       `IntentProbabilities`, NaN = not asked or not learned
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput, ModelOutput
 from serving.errors import BadRequestError, BadResponseError
 from serving.protos import insession_predict_pb2 as pb
 
@@ -67,10 +68,14 @@ def decode_outputs(outputs: Any, *, rows: int, answered_rows: int) -> list[Model
             f"the answer has items {items.dtype}{items.shape} and scores {scores.dtype}{scores.shape}; "
             "int32 and float32 of one shape are expected"
         )
-    if intent.shape[1] != 1:
-        raise BadResponseError(f"the answer has intent of shape {intent.shape}, expected ({answered_rows}, 1)")
+    if intent.shape[1] != len(IntentProbabilities._fields):
+        raise BadResponseError(
+            f"the answer has intent of shape {intent.shape}, expected {len(IntentProbabilities._fields)} columns; the "
+            "release was made by another insession: train it again"
+        )
     return [
-        ModelOutput(_candidates(items[row], scores[row]), _probability(float(intent[row, 0]))) for row in range(rows)
+        ModelOutput(_candidates(items[row], scores[row]), IntentProbabilities(*map(_probability, intent[row].tolist())))
+        for row in range(rows)
     ]
 
 

@@ -3,8 +3,9 @@
 Inputs: `items` (batch, length) int32 `ItemIndex`, oldest first; `length` (batch,) int32, how many of them count, what
 lies behind is never looked at; `features` (batch, n_features) float32.
 Outputs, k the candidate count: `items` (batch, k) int32 `ItemIndex`, best first, ties by index; `scores` (batch, k)
-float32, softmax probabilities over the whole catalogue; `intent` (batch, 1) float32, calibrated P(a purchase later in
-the session), NaN in a release without purchase labels.
+float32, softmax probabilities over the whole catalogue; `intent` (batch, 3) float32, calibrated probabilities in the
+order of schemas.ranking.IntentProbabilities: purchase, leave, cart_abandonment; NaN where the training data could not
+teach one, and in the last where nothing lies in the cart.
 """
 
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
+from schemas.ranking import IntentProbabilities
 from session_model.calibration import Calibration
 from session_model.gru import SessionGru, with_returns
 from session_model.gru4rec import Gru4Rec
 from session_model.intent import IntentModel
+from session_model.intent_head import CalibratedModel
+from session_model.prefix_features import CART_PRESENT
 from session_model.release import MODEL_NAME
 
 SIGNATURE = "recommend"
@@ -30,7 +34,7 @@ WARMUP_BATCH_SIZES = (1, 2, 8, 32)
 
 @dataclass(frozen=True, slots=True)
 class ServableParts:
-    """What the servable is made of; `intent` None: the training data had no purchases."""
+    """What the servable is made of; `intent` None: the training data had no times."""
 
     gru: SessionGru | Gru4Rec
     intent: IntentModel | None
@@ -64,7 +68,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         self._item_vectors = tf.Variable(parts.gru.item_vectors(), trainable=False, name="item_vectors")
         self._item_matrix = tf.Variable(parts.gru.item_matrix(), trainable=False, name="item_matrix")
         self._candidate_count = min(parts.candidate_count, parts.gru.n_items)
-        self._intent = None if parts.intent is None else _IntentHead(parts.intent)
+        self._intent = None if parts.intent is None else _IntentHeads(parts.intent)
         self.recommend = tf.function(
             self._graph,
             autograph=False,
@@ -80,7 +84,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         best, places = tf.math.top_k(logits, self._candidate_count)
         # Below the best one, so that no exponential overflows: GRU4Rec's scores have no bound.
         total = tf.reduce_sum(tf.exp(logits - best[:, :1]), axis=1, keepdims=True)
-        no_intent = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
+        no_intent = tf.fill([tf.shape(features)[0], len(IntentProbabilities._fields)], np.float32("nan"))
         return {
             "items": places + 1,
             "scores": tf.exp(best - best[:, :1]) / total,
@@ -99,18 +103,41 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         return with_returns(tf.matmul(reading.vectors, self._item_matrix), reading.returns, items - 1)
 
 
-class _IntentHead:
-    """The calibrated logistic regression of session_model.intent as graph operations, (n, n_features) -> (n, 1)."""
+class _IntentHeads:
+    """The heads of session_model.intent as graph operations, (n, n_features) -> (n, 3)."""
 
     def __init__(self, model: IntentModel) -> None:
-        weights, bias = model.linear()
-        self._weights = weights.astype(np.float32)[:, np.newaxis]
-        self._bias = np.float32(bias)
-        self._calibration = model.calibration
+        self._heads = {name: _IntentHead(head.served) for name, head in model.heads.items()}
 
     def probabilities(self, features: tf.Tensor) -> tf.Tensor:
-        """Give P(purchase) of each row."""
+        """Give the columns of `IntentProbabilities`."""
+        unknown = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
+        columns = {name: head.probabilities(features) for name, head in self._heads.items()}
+        if "cart_abandonment" in columns:
+            has_cart = features[:, CART_PRESENT : CART_PRESENT + 1] > 0
+            columns["cart_abandonment"] = tf.where(has_cart, columns["cart_abandonment"], unknown)
+        return tf.concat([columns.get(name, unknown) for name in IntentProbabilities._fields], axis=1)
+
+
+class _IntentHead:
+    """One calibrated model as graph operations, (n, n_features) -> (n, 1)."""
+
+    def __init__(self, calibrated: CalibratedModel) -> None:
+        layers = calibrated.model.layers
+        self._weights = layers.weights.astype(np.float32)[:, np.newaxis]
+        self._bias = np.float32(layers.bias)
+        self._hidden_weights, self._hidden_biases, self._outputs = (
+            array.astype(np.float32)
+            for array in (layers.hidden_weights, layers.hidden_biases, layers.outputs[:, np.newaxis])
+        )
+        self._calibration = calibrated.calibration
+
+    def probabilities(self, features: tf.Tensor) -> tf.Tensor:
+        """Give the probability of each row."""
         logits = tf.matmul(features, self._weights) + self._bias
+        if len(self._outputs):
+            hidden = tf.tanh(tf.matmul(features, self._hidden_weights) + self._hidden_biases)
+            logits += tf.matmul(hidden, self._outputs)
         if self._calibration.knots:
             return _interpolate(logits, self._calibration)
         return tf.sigmoid(self._calibration.slope * logits + self._calibration.intercept)

@@ -1,28 +1,140 @@
-"""How good a release's intent is on sessions it has not seen, by what was known when it was asked."""
+"""How good a release's intent is on sessions it has not seen, by what was known when it was asked.
 
+Each head by prefix length, held against the base rate and against the logistic regression on the same features that
+was fitted on the same sessions and ships with the release. `end` is the last prefix before the first purchase, or the
+whole session where there is none: it knows that nothing else follows, so it is not online, and a head of its own
+answers it. A group whose labels are all alike has no PR-AUC or ROC-AUC and is left out.
+"""
+
+from typing import Final
+
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.intent import IntentModel, intent_examples
+from session_model.bootstrap import Interval
+from session_model.intent import IntentModel
+from session_model.intent_bootstrap import interval, resampled
+from session_model.intent_examples import IntentExamples, intent_examples
+from session_model.intent_head import IntentHead
 from session_model.intent_metrics import IntentQuality, intent_quality
 from session_model.sessions import Sessions
 
-PREFIX_LENGTHS = (1, 2, 3, 5, 10)
+PREFIX_LENGTHS: Final = (1, 2, 3, 5, 10)
+MAX_TEST_PREFIXES: Final = 500_000
+END: Final = "end"
+_CHANCE: Final = 0.5
+_MEASURES: Final = ("pr_auc", "roc_auc", "ece")
 
 
-def evaluate_intent(model: IntentModel, sessions: Sessions) -> dict[str, IntentQuality]:
-    """Measure on every prefix, on those before the session's first purchase, and of these by length.
+class PrefixIntent(msgspec.Struct, frozen=True):
+    """One head on one group of prefixes.
 
-    The published figures are by length and before the first purchase; a stream signals at every prefix. A group whose
-    labels are all alike is left out.
+    n: prefixes. intervals, minus_logistic: 95 %, by measure; `pr_auc_minus_base_rate` among the former. logistic: what
+    the logistic regression reached. is_thin: not above the base rate (PR-AUC) or chance (ROC-AUC), significantly.
     """
-    examples = intent_examples(sessions)
-    probabilities = model.probabilities(examples.features)
-    groups: dict[str, NDArray[np.bool_]] = {
-        "every prefix": np.ones(len(examples.labels), np.bool_),
-        "before a purchase": examples.before_purchase,
+
+    pr_auc: float
+    roc_auc: float
+    ece: float
+    base_rate: float
+    n: int
+    is_thin: bool
+    intervals: dict[str, Interval]
+    logistic: dict[str, float]
+    minus_logistic: dict[str, Interval]
+
+
+class IntentEvaluation(msgspec.Struct, frozen=True):
+    """By prefix length, each head that the release has.
+
+    intent: P(purchase), before the session's first purchase, and at its "end". intent_leave: P(no further event), at
+    any prefix. intent_cart: P(the cart is left behind), where something lies in it. intent_overall: each head over the
+    prefixes of all lengths, by the head's name.
+    """
+
+    intent: dict[str, PrefixIntent]
+    intent_leave: dict[str, PrefixIntent]
+    intent_cart: dict[str, PrefixIntent]
+    intent_overall: dict[str, PrefixIntent]
+
+
+def evaluate_intent(model: IntentModel, sessions: Sessions) -> IntentEvaluation:
+    """Measure every head of `model`; by length on all sessions, overall on the latest ones."""
+    by_length = intent_examples(sessions, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS)
+    asked = _asked(by_length)
+    results = dict[str, dict[str, PrefixIntent]]()
+    for name, head in model.heads.items():
+        groups = {str(length): asked[name] & (by_length.lengths == length) for length in PREFIX_LENGTHS}
+        results[name] = _groups(head, by_length, _labels(by_length, name), groups)
+    if model.whole_session is not None:
+        at_end = _groups(model.whole_session, by_length, by_length.purchase, {END: by_length.is_end})
+        results["purchase"] = results.get("purchase", {}) | at_end
+    return IntentEvaluation(
+        intent=results.get("purchase", {}),
+        intent_leave=results.get("leave", {}),
+        intent_cart=results.get("cart_abandonment", {}),
+        intent_overall=_overall(model, intent_examples(sessions)),
+    )
+
+
+def _overall(model: IntentModel, examples: IntentExamples) -> dict[str, PrefixIntent]:
+    asked, overall = _asked(examples), dict[str, PrefixIntent]()
+    for name, head in model.heads.items():
+        overall |= _groups(head, examples, _labels(examples, name), {name: asked[name]})
+    return overall
+
+
+def _asked(examples: IntentExamples) -> dict[str, NDArray[np.bool_]]:
+    """Tell for each head which prefixes ask it."""
+    everywhere = np.ones(len(examples.lengths), np.bool_)
+    return {"purchase": examples.before_purchase, "leave": everywhere, "cart_abandonment": examples.has_cart}
+
+
+def _labels(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
+    labels: NDArray[np.bool_] = getattr(examples, name)
+    return labels
+
+
+def _groups(
+    head: IntentHead, examples: IntentExamples, labels: NDArray[np.bool_], groups: dict[str, NDArray[np.bool_]]
+) -> dict[str, PrefixIntent]:
+    served = head.served.probabilities(examples.features)
+    logistic = head.logistic.probabilities(examples.features)
+    found = {
+        key: _measured(examples.sessions[rows], labels[rows], served[rows], logistic[rows])
+        for key, rows in groups.items()
     }
-    for length in PREFIX_LENGTHS:
-        groups[f"after {length}"] = examples.before_purchase & (examples.lengths == length)
-    qualities = {name: intent_quality(examples.labels[rows], probabilities[rows]) for name, rows in groups.items()}
-    return {name: quality for name, quality in qualities.items() if quality is not None}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def _measured(
+    sessions: NDArray[np.int64],
+    labels: NDArray[np.bool_],
+    served: NDArray[np.float64],
+    logistic: NDArray[np.float64],
+) -> PrefixIntent | None:
+    own, bar = intent_quality(labels, served), intent_quality(labels, logistic)
+    if own is None or bar is None:
+        return None
+    draws = resampled(sessions, labels, {"served": served, "logistic": logistic})
+    own_draws, bar_draws = draws["served"], draws["logistic"]
+    reached, to_reach = _by_measure(own), _by_measure(bar)
+    intervals = {name: interval(reached[name], getattr(own_draws, name)) for name in _MEASURES}
+    above = interval(own.pr_auc - own.base_rate, own_draws.pr_auc - own_draws.base_rate)
+    return PrefixIntent(
+        **reached,
+        base_rate=own.base_rate,
+        n=own.examples,
+        is_thin=above.low <= 0 or intervals["roc_auc"].low <= _CHANCE,
+        intervals=intervals | {"pr_auc_minus_base_rate": above},
+        logistic=to_reach,
+        minus_logistic={
+            name: interval(reached[name] - to_reach[name], getattr(own_draws, name) - getattr(bar_draws, name))
+            for name in _MEASURES
+        },
+    )
+
+
+def _by_measure(quality: IntentQuality) -> dict[str, float]:
+    return {"pr_auc": quality.pr_auc, "roc_auc": quality.roc_auc, "ece": quality.calibration_error}

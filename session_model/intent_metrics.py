@@ -78,8 +78,13 @@ def expected_calibration_error(labels: NDArray[np.bool_], probabilities: NDArray
 
 def log_loss(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
     """Mean negative log likelihood, both (n,): mean of -log p where the label is true, else -log(1 - p)."""
+    return float(log_losses(labels, probabilities).mean())
+
+
+def log_losses(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Negative log likelihood of each row, all (n,)."""
     likelihood = np.where(labels, probabilities, 1 - probabilities)
-    return float(-np.log(np.maximum(likelihood, _SMALLEST)).mean())
+    return np.asarray(-np.log(np.maximum(likelihood, _SMALLEST)), np.float64)
 
 
 def _threshold_ends(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

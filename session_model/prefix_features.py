@@ -14,6 +14,9 @@ from session_model.cart import items_in_cart
 MAX_EVENTS = 50
 """Only the latest events are read: as many as the stream keeps of a session by default, so training reads no more."""
 MAX_DWELL_SECONDS = 1800.0
+RECENT_EVENTS = 12
+HALF_LIFE_EVENTS = 2.0
+"""Of the `recent_` features, over the latest `RECENT_EVENTS`: what lies that many events back counts half."""
 _MAX_LOG = 20.0
 
 FEATURE_NAMES: tuple[str, ...] = (
@@ -30,6 +33,8 @@ FEATURE_NAMES: tuple[str, ...] = (
     "last_is_cart",
     "last_is_search",
     "last_is_purchase",
+    "last_is_favorite",
+    "last_is_remove",
     "cart_present",
     "cart_after_purchase",
     "log_items_in_cart",
@@ -37,12 +42,26 @@ FEATURE_NAMES: tuple[str, ...] = (
     "log_events_since_cart",
     "log_mean_dwell_seconds",
     "log_last_dwell_seconds",
+    "log_previous_dwell_seconds",
     "log_duration_seconds",
+    "recent_log_dwell_seconds",
     "price_known",
     "log_mean_price",
     "log_price_range",
     "last_price_above_mean",
+    "log_last_price",
+    "recent_views",
+    "recent_carts",
+    "recent_purchases",
+    "recent_favorites",
+    "recent_searches",
+    "recent_repeats",
+    "recent_new_items",
 )
+CART_PRESENT = FEATURE_NAMES.index("cart_present")
+_RECENT_TYPES = ("view", "cart", "purchase", "favorite", "search")
+_LAST_TYPES = ("cart", "search", "purchase", "favorite", "remove")
+_WEIGHTS = tuple(0.5 ** (age / HALF_LIFE_EVENTS) for age in range(RECENT_EVENTS))
 
 
 def prefix_features(events: Sequence[SessionEvent]) -> NDArray[np.float32]:
@@ -54,7 +73,7 @@ def prefix_features(events: Sequence[SessionEvent]) -> NDArray[np.float32]:
     events = events[-MAX_EVENTS:]
     if not events:
         return np.zeros(len(FEATURE_NAMES), np.float32)
-    features = [*_counts(events), *_cart(events), *_times(events), *_prices(events)]
+    features = [*_counts(events), *_cart(events), *_times(events), *_prices(events), *_recent(events)]
     return np.minimum(np.array(features, np.float32), np.float32(_MAX_LOG))
 
 
@@ -68,9 +87,7 @@ def _counts(events: Sequence[SessionEvent]) -> list[float]:
         log1p(distinct),
         1 - distinct / len(items) if items else 0.0,
         log1p(items.count(items[-1]) - 1) if items else 0.0,
-        float(events[-1].event_type == "cart"),
-        float(events[-1].event_type == "search"),
-        float(events[-1].event_type == "purchase"),
+        *(float(events[-1].event_type == name) for name in _LAST_TYPES),
     ]
 
 
@@ -88,13 +105,33 @@ def _times(events: Sequence[SessionEvent]) -> list[float]:
     times = [event.time_ms / 1000 for event in events]
     dwells = [min(max(later - earlier, 0.0), MAX_DWELL_SECONDS) for earlier, later in pairwise(times)]
     if not dwells:
-        return [0.0, 0.0, 0.0]
-    return [log1p(sum(dwells) / len(dwells)), log1p(dwells[-1]), log1p(sum(dwells))]
+        return [0.0, 0.0, 0.0, 0.0, 0.0]
+    previous = log1p(dwells[-2]) if len(dwells) > 1 else 0.0
+    weighed = list(zip(_WEIGHTS, reversed(dwells), strict=False))
+    recent = sum(weight * log1p(dwell) for weight, dwell in weighed) / sum(weight for weight, _ in weighed)
+    return [log1p(sum(dwells) / len(dwells)), log1p(dwells[-1]), previous, log1p(sum(dwells)), recent]
 
 
 def _prices(events: Sequence[SessionEvent]) -> list[float]:
     prices = [event.price for event in events if event.price is not None]
     if not prices:
-        return [0.0, 0.0, 0.0, 0.0]
+        return [0.0, 0.0, 0.0, 0.0, 0.0]
     mean = sum(prices) / len(prices)
-    return [1.0, log1p(mean), log1p(max(prices) - min(prices)), float(prices[-1] > mean)]
+    return [1.0, log1p(mean), log1p(max(prices) - min(prices)), float(prices[-1] > mean), log1p(prices[-1])]
+
+
+def _recent(events: Sequence[SessionEvent]) -> list[float]:
+    """Count by type, and views of what was seen before and of what is new, recent ones more."""
+    counts = dict.fromkeys(_RECENT_TYPES, 0.0)
+    repeats = new_items = 0.0
+    recent = events[-RECENT_EVENTS:]
+    seen = {event.item_id for event in events[: -len(recent)]}
+    for weight, event in zip(reversed(_WEIGHTS[: len(recent)]), recent, strict=True):
+        if event.event_type in counts:
+            counts[event.event_type] += weight
+        if event.event_type == "view" and event.item_id in seen:
+            repeats += weight
+        elif event.event_type == "view":
+            new_items += weight
+        seen.add(event.item_id)
+    return [*counts.values(), repeats, new_items]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import Candidates, ModelInput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput
 from schemas.records import SessionEvent
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from session_model.blend import BlendWeights, blend
@@ -51,7 +51,7 @@ class ReleaseError(InsessionError):
 class Parts:
     """All of a release but the SavedModel.
 
-    intent: None where the training data had no purchases. reranker: None where the blend alone ranks better.
+    intent: None where the training data had no times. reranker: None where the blend alone ranks better.
     """
 
     vocabulary: Vocabulary
@@ -124,9 +124,9 @@ class Release:
         """Most popular items of the training data, best first."""
         return self._popular
 
-    def purchase_probability(self, features: NDArray[np.float32]) -> float | None:
-        """Calibrated P(purchase) from the prefix features alone; None where the release has no purchase labels."""
-        return None if self.parts.intent is None else self.parts.intent.probability(features)
+    def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
+        """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
+        return NO_INTENT if self.parts.intent is None else self.parts.intent.answer(features)
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item at `index`; raises IndexError where there is none."""

@@ -6,17 +6,16 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
+from agents.intent_report import intent_tables
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
-from session_model.intent_evaluation import evaluate_intent
-from session_model.intent_metrics import IntentQuality
+from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
 from session_model.release import Release, load_release, newest_release
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -27,6 +26,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 Examples:
   insession evaluate models test.tsv --format session-rec --json evaluation.json --html evaluation.html
   insession evaluate models test.tsv --format session-rec --baseline gru4rec=published
+  insession evaluate models clicks.jsonl --format jsonl --intent --json evaluation.json
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -54,6 +54,12 @@ Examples:
     metavar="NAME=DIR",
     help="Compare with the model of another release, or of the newest in a models directory; repeat for more.",
 )
+@click.option(
+    "--intent",
+    "with_intent",
+    is_flag=True,
+    help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE; TEST needs times.",
+)
 @click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
 @click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
 @click.option("--html", "html_path", type=_FILE, help="Write a page with tables and plots there.")
@@ -65,6 +71,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     unseen: Unseen,
     first_target: int,
     baselines: Sequence[str],
+    with_intent: bool,
     json_path: Path | None,
     markdown_path: Path | None,
     html_path: Path | None,
@@ -89,8 +96,10 @@ def command(  # noqa: PLR0913 - one parameter an option
                 lambda done: bar.update(task, completed=done),
                 compared,
             )
+        intent = _evaluate_intent(release, held_out) if with_intent else None
         if json_path is not None:
-            json_path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+            document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
+            json_path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         if markdown_path is not None:
             markdown_path.write_text(markdown(result))
         if html_path is not None:
@@ -100,8 +109,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     click.echo(f"{release.directory} on {headline(result)}")
     for table in terminal_tables(result):
         Console().print(table)
-    if release.parts.intent is not None:
-        Console().print(_intent_table(evaluate_intent(release.parts.intent, held_out.sessions)))
+    for block in () if intent is None else intent_tables(intent):
+        Console().print(block)
 
 
 def _release(directory: Path) -> Release:
@@ -122,13 +131,12 @@ def _baselines(given: Sequence[str]) -> dict[str, Baseline]:
     return found
 
 
-def _intent_table(qualities: dict[str, IntentQuality]) -> Table | str:
-    if not qualities:
-        return "intent: the test sessions have no purchase to predict"
-    table = Table("intent", caption="P(a purchase later in the session); calibration: mean |predicted - observed|")
-    for heading in ("prefixes", "base rate", "PR-AUC", "ROC-AUC", "calibration"):
-        table.add_column(heading, justify="right")
-    for name, quality in qualities.items():
-        figures = (quality.base_rate, quality.pr_auc, quality.roc_auc, quality.calibration_error)
-        table.add_row(name, f"{quality.examples}", *(f"{figure:.4f}" for figure in figures))
-    return table
+def _evaluate_intent(release: Release, test: HeldOut) -> IntentEvaluation:
+    if release.parts.intent is None:
+        click.echo("intent: the release has no intent model, since its training data had no times; nothing to measure")
+        return IntentEvaluation({}, {}, {}, {})
+    if test.sessions.times_ms is None:
+        raise UsageError(
+            f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
+        )
+    return evaluate_intent(release.parts.intent, test.sessions)

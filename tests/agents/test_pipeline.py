@@ -6,8 +6,10 @@ import pytest
 import structlog
 
 from schemas import wire
+from schemas.ranking import IntentProbabilities
 from schemas.state import MAX_STATE_BYTES, InputPosition
 from schemas.validation import Rejection
+from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH, InputRecord
 
 GAP_MS = 30 * 60_000
@@ -32,6 +34,25 @@ async def test_first_click_gives_an_answer_and_an_intent_signal(worker: Any) -> 
     assert recommendation.reason == "no_release"
     assert (signal.id, signal.prefix_length, signal.purchase_status) == ("clickstream-0-0", 1, "unavailable")
     assert signal.purchase_probability is None
+    assert (signal.leave_probability, signal.cart_abandonment_probability) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "status"),
+    [(IntentProbabilities(0.2, 0.3, 0.4), "calibrated"), (IntentProbabilities(None, 0.3), "unavailable")],
+)
+async def test_every_probability_that_is_known_is_told(
+    worker: Any, monkeypatch: pytest.MonkeyPatch, told: IntentProbabilities, status: str
+) -> None:
+    """The signal has each in its field, and null for what is not known; the status is that of the purchase."""
+
+    async def answer(_self: Recommender, _request: AnswerRequest) -> Answer:
+        return Answer([], intent=told, intent_source="features")
+
+    monkeypatch.setattr(Recommender, "answer", answer)
+    signal = wire.decode_intent_signal((await worker.click("v1", item_id="a"))[1].value)
+    assert (signal.purchase_status, signal.purchase_source) == (status, "features")
+    assert told == (signal.purchase_probability, signal.leave_probability, signal.cart_abandonment_probability)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import numpy as np
 
 from schemas.ids import ItemId, ModelVersion
 from session_model.blend import BlendWeights
-from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import MODEL_NAME, Parts, ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
+from tests.session_model.intents import purchase_only
 
 SESSION_LENGTH = 4
 CANDIDATES = 50
@@ -28,7 +28,7 @@ def write_untrained(models: Path, item_ids: Sequence[ItemId]) -> None:
     n_items, n_features = len(item_ids), len(FEATURE_NAMES)
     items = np.random.default_rng(1).integers(1, n_items + 1, 50 * SESSION_LENGTH, dtype=np.int32)
     starts = np.arange(0, len(items) + 1, SESSION_LENGTH)
-    intent = IntentModel(FEATURE_NAMES, (0.0,) * n_features, (1.0,) * n_features, (0.0,) * n_features, -2.0)
+    intent = purchase_only(-2.0)
     parts = Parts(
         vocabulary=Vocabulary(list(item_ids)),
         knn=SessionKnn.fit(starts, items, n_items),

@@ -37,6 +37,8 @@ EXAMPLES = {
         purchase_status="calibrated",
         purchase_probability=0.25,
         purchase_source="model",
+        leave_probability=0.5,
+        cart_abandonment_probability=0.75,
         pattern="browsing",
     ),
     "recommendation-outcome": RecommendationOutcome(

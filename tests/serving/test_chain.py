@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from schemas.ids import ItemId, ModelVersion
+from schemas.ranking import IntentProbabilities
 from schemas.records import SessionEvent
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
@@ -119,7 +120,7 @@ async def test_the_model_answers_blended_with_the_neighbours(tier: Tier) -> None
     answer = await tier.answer("i10", "i20")
     assert names(answer) == "i21 i22 i23 i19"
     assert (answer.tier, answer.reason, answer.age_ms, answer.model_version) == ("model", None, 0, V1)
-    assert (answer.purchase_probability, answer.purchase_source) == (0.25, "model")
+    assert (answer.intent, answer.intent_source) == (IntentProbabilities(0.25, 0.125), "model")
     assert [item.score for item in answer.items] == sorted((item.score for item in answer.items), reverse=True)
     assert tier.counted("model", "ok") == 1
 
@@ -141,7 +142,7 @@ async def test_without_the_model_the_neighbours_answer(tier: Tier, error: Predic
     answer = await tier.answer("i20")
     assert names(answer) == "i19 i18 i17"
     assert (answer.tier, answer.reason, answer.model_version) == ("knn", error.reason, V1)
-    assert (answer.purchase_probability, answer.purchase_source) == (pytest.approx(0.1), "features")
+    assert (answer.intent.purchase, answer.intent_source) == (pytest.approx(0.1), "features")
     assert tier.counted("knn", error.reason) == 1
 
 
@@ -208,7 +209,7 @@ async def test_unseen_items_get_popular_ones_and_intent_from_features(tier: Tier
     """A session of items that the release does not know asks no model."""
     answer = await tier.answer("new", "newer")
     assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "unseen_items")
-    assert (answer.purchase_probability, answer.purchase_source) == (pytest.approx(2 / 11), "features")
+    assert (answer.intent.purchase, answer.intent_source) == (pytest.approx(2 / 11), "features")
     assert tier.server.calls == []
 
 
@@ -216,7 +217,7 @@ async def test_the_version_names_who_gave_the_probability(tier: Tier) -> None:
     """Items from the default list beside a probability from the release carry the release's version."""
     tier.catalog.unavailable = {"i1", "i2", "i3"}
     answer = await tier.answer("new")
-    assert (names(answer), answer.tier, answer.purchase_source) == ("d1", "default", "features")
+    assert (names(answer), answer.tier, answer.intent_source) == ("d1", "default", "features")
     assert answer.model_version == V1
 
 
@@ -228,7 +229,7 @@ async def test_without_a_release_the_stream_answers(tier: Tier) -> None:
     answer = await tier.answer("a", "a", location="north")
     assert names(answer) == "a c"
     assert (answer.tier, answer.reason, answer.age_ms, answer.model_version) == ("popular", "no_release", 1000, None)
-    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+    assert (answer.intent, answer.intent_source) == (IntentProbabilities(), None)
 
 
 async def test_an_unknown_location_gets_what_is_popular_over_all(tier: Tier) -> None:
@@ -267,7 +268,7 @@ async def test_cheap_requests_ask_nothing_personal(tier: Tier) -> None:
     """Late events, bots and shoppers without consent get the popular items and no intent."""
     answer = await tier.answer("i20", personal=False)
     assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "cheap")
-    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+    assert (answer.intent, answer.intent_source) == (IntentProbabilities(), None)
     assert tier.server.calls == []
 
 
@@ -308,7 +309,7 @@ async def test_a_tier_filtered_to_nothing_gives_way(tier: Tier) -> None:
     tier.catalog.unavailable = {f"i{index}" for index in range(15, 25)}
     answer = await tier.answer("i20")
     assert (names(answer), answer.tier, answer.reason) == ("i1 i2 i3", "popular", "filtered_out")
-    assert (answer.purchase_probability, answer.purchase_source) == (0.25, "model")
+    assert (answer.intent, answer.intent_source) == (IntentProbabilities(0.25, 0.125), "model")
 
 
 async def test_no_labels_means_no_probability(tier: Tier) -> None:
@@ -316,7 +317,7 @@ async def test_no_labels_means_no_probability(tier: Tier) -> None:
     tier.releases.current = FakeRelease(has_labels=False)
     tier.server.fail_next(ModelUnavailableError("away"))
     answer = await tier.answer("i20")
-    assert (answer.purchase_probability, answer.purchase_source) == (None, None)
+    assert (answer.intent, answer.intent_source) == (IntentProbabilities(), None)
 
 
 async def test_a_version_that_is_gone_is_resolved_again_once(tier: Tier) -> None:

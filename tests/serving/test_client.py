@@ -47,7 +47,7 @@ def echo(request: pb.PredictRequest, candidates: int = 2) -> pb.PredictResponse:
     response = pb.PredictResponse(model_spec=request.model_spec)
     response.outputs["items"].CopyFrom(to_proto(answered.astype(np.int32)))
     response.outputs["scores"].CopyFrom(to_proto(scores))
-    response.outputs["intent"].CopyFrom(to_proto(np.full((len(items), 1), 0.5, np.float32)))
+    response.outputs["intent"].CopyFrom(to_proto(np.full((len(items), 3), 0.5, np.float32)))
     return response
 
 
@@ -127,7 +127,7 @@ async def test_rows_come_back_in_order(client: PredictClient, server: Server) ->
     """Each row gets its own answer; the request names model, version and signature."""
     outputs = await client.predict(V7, [row(1, 2, 3), row(9)], FAR)
     assert [output.candidates.item_indices.tolist() for output in outputs] == [[3, 4], [9, 10]]
-    assert [output.purchase_probability for output in outputs] == [0.5, 0.5]
+    assert [output.intent.purchase for output in outputs] == [0.5, 0.5]
     spec = server.requests[0].model_spec
     assert (spec.name, spec.version.value, spec.signature_name) == ("session_gru", 7, "recommend")
 

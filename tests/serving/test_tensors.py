@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas.ranking import ModelInput
+from schemas.ranking import IntentProbabilities, ModelInput
 from serving.errors import BadRequestError, BadResponseError
 from serving.protos import insession_predict_pb2 as pb
 from serving.tensors import MAX_CANDIDATES, FixedShape, decode_outputs, encode_inputs, to_array, to_proto
@@ -72,25 +72,25 @@ def test_rows_of_different_features_are_refused() -> None:
 
 
 def test_an_answer_is_split_into_rows() -> None:
-    """Each row has its candidates; intent NaN means that there are no labels."""
-    answer = outputs([[7, 8], [9, 3]], [[0.75, 0.5], [2, 1]], [[0.25], [np.nan]])
+    """Each row has its candidates and its three probabilities; NaN means that one is not known."""
+    answer = outputs([[7, 8], [9, 3]], [[0.75, 0.5], [2, 1]], [[0.25, 0.5, 0.75], [np.nan, 0.125, np.nan]])
     first, second = decode_outputs(answer, rows=2, answered_rows=2)
     assert first.candidates.item_indices.tolist() == [7, 8]
     assert first.candidates.scores.tolist() == [0.75, 0.5]
-    assert first.purchase_probability == 0.25
+    assert first.intent == IntentProbabilities(purchase=0.25, leave=0.5, cart_abandonment=0.75)
     assert second.candidates.item_indices.tolist() == [9, 3]
-    assert second.purchase_probability is None
+    assert second.intent == IntentProbabilities(purchase=None, leave=0.125, cart_abandonment=None)
 
 
 def test_padding_rows_are_dropped() -> None:
     """Of a fixed batch only the rows asked for come back."""
-    answer = outputs([[7], [7], [7]], [[1], [1], [1]], [[0], [0], [0]])
+    answer = outputs([[7], [7], [7]], [[1], [1], [1]], [[0, 0, 0]] * 3)
     assert len(decode_outputs(answer, rows=1, answered_rows=3)) == 1
 
 
 def test_candidates_are_clean_and_ties_go_by_index() -> None:
     """Index 0 and scores that cannot be ranked are dropped; equal scores are ordered by ItemIndex."""
-    answer = outputs([[9, 4, 0, 6, 2]], [[0.5, 0.5, 0.4, np.nan, 0.9]], [[0.5]])
+    answer = outputs([[9, 4, 0, 6, 2]], [[0.5, 0.5, 0.4, np.nan, 0.9]], [[0.5, 0, 0]])
     (output,) = decode_outputs(answer, rows=1, answered_rows=1)
     assert output.candidates.item_indices.tolist() == [2, 4, 9]
 
@@ -98,13 +98,13 @@ def test_candidates_are_clean_and_ties_go_by_index() -> None:
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (outputs([[1]], [[1]], [[0.5]]) | {"items": to_proto(np.array([[1], [2]], np.int32))}, "expected 1 rows"),
-        (outputs([[1, 2]], [[1]], [[0.5]]), "of one shape"),
-        (outputs([[1]], [[1]], [[0.5]]) | {"items": to_proto(np.array([[1]], np.float32))}, "int32 and float32"),
-        (outputs([[1]], [[1]], [[0.5, 0.5]]), "intent of shape"),
+        (outputs([[1]], [[1]], [[0.5, 0, 0]]) | {"items": to_proto(np.array([[1], [2]], np.int32))}, "expected 1 rows"),
+        (outputs([[1, 2]], [[1]], [[0.5, 0, 0]]), "of one shape"),
+        (outputs([[1]], [[1]], [[0.5, 0, 0]]) | {"items": to_proto(np.array([[1]], np.float32))}, "int32 and float32"),
+        (outputs([[1]], [[1]], [[0.5]]), "made by another insession: train it again"),
         (outputs([[1]], [[1]], [0.5]), "expected 1 rows"),
-        (outputs([[1]], [[1]], [[1.5]]), "no probability"),
-        (outputs([[1]], [[1]], [[np.inf]]), "no probability"),
+        (outputs([[1]], [[1]], [[0, 0, 1.5]]), "no probability"),
+        (outputs([[1]], [[1]], [[np.inf, 0, 0]]), "no probability"),
         ({"items": to_proto(np.array([[1]], np.int32))}, "no output 'scores'"),
         ({}, "no output 'items'"),
     ],

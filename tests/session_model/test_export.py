@@ -12,12 +12,14 @@ from session_model.export import WARMUP_BATCH_SIZES, WARMUP_PATH, Servable, Serv
 from session_model.gru import GruSettings, SessionGru, unit_rows
 from session_model.gru4rec import Gru4Rec, Gru4RecSettings
 from session_model.intent import IntentModel
+from session_model.intent_head import CalibratedModel, IntentHead
+from session_model.prefix_features import CART_PRESENT, FEATURE_NAMES
+from tests.session_model.intents import N_FEATURES, constant, head, purchase_only, random_network
 
 N_ITEMS = 30
 K = 7
-N_FEATURES = 3
-FEATURES = np.array([[1.0, 2.0, 3.0], [0.0, -1.0, 0.5]], np.float32)
-INTENT = IntentModel(("a", "b", "c"), (0.0, 0.5, 1.0), (1.0, 2.0, 3.0), (0.4, -0.3, 0.2), 0.1)
+FEATURES = np.random.default_rng(0).normal(0, 3, (2, N_FEATURES)).astype(np.float32)
+INTENT = IntentModel(FEATURE_NAMES, *(head(random_network(seed)) for seed in (1, 2, 3)))
 ALLOWED_OPS = """
     AddV2 AssignVariableOp BatchMatMulV2 BiasAdd BroadcastTo Cast ConcatV2 Const DisableCopyOnRead Equal Exp
     ExpandDims Fill FloorMod GatherV2 Greater GreaterEqual Identity Less LogicalAnd MatMul MatrixBandPart Max
@@ -87,7 +89,7 @@ def test_types_and_shapes_are_the_contract(recommend: Recommend) -> None:
     """Int32 items, float32 scores and intent, whatever the batch."""
     answer = recommend([[1], [2], [3]], [1, 1, 1])
     kinds = {name: (array.dtype, array.shape) for name, array in answer.items()}
-    assert kinds == {"items": (np.int32, (3, K)), "scores": (np.float32, (3, K)), "intent": (np.float32, (3, 1))}
+    assert kinds == {"items": (np.int32, (3, K)), "scores": (np.float32, (3, K)), "intent": (np.float32, (3, 3))}
     assert answer["items"].min() >= 1
 
 
@@ -151,14 +153,28 @@ KNOTS = ((-1.0, 0.1), (0.0, 0.3), (1.0, 0.9))
 
 @pytest.mark.parametrize("calibration", [Calibration(), Calibration(1.5, -0.4), Calibration(knots=KNOTS)])
 def test_intent_in_the_graph_is_intent_in_numpy(model: SessionGru, calibration: Calibration) -> None:
-    """Served and fallback probabilities agree for each kind of calibration, beyond the outer knots too."""
-    intent = IntentModel(
-        INTENT.feature_names, INTENT.means, INTENT.scales, INTENT.weights, INTENT.bias, calibration=calibration
-    )
-    features = np.random.default_rng(0).normal(0, 6, (50, N_FEATURES)).astype(np.float32)
+    """Served and fallback probabilities agree for networks, a regression and each kind of calibration, NaN alike.
+
+    Beyond the outer knots, too; the cart is asked in some of the rows.
+    """
+    heads = [
+        IntentHead(CalibratedModel(one, calibration), CalibratedModel(one))
+        for one in (random_network(1), constant(-1.0), random_network(2))
+    ]
+    intent = IntentModel(FEATURE_NAMES, *heads)
+    features = np.random.default_rng(0).normal(0, 3, (50, N_FEATURES)).astype(np.float32)
+    features[:, CART_PRESENT] = np.arange(50) % 2
     servable = Servable(ServableParts(model, intent, N_FEATURES, K))
     answer = servable.recommend(np.ones((50, 1), np.int32), np.ones(50, np.int32), features)
-    assert answer["intent"].numpy()[:, 0] == pytest.approx(intent.probabilities(features), abs=1e-5)
+    assert answer["intent"].numpy() == pytest.approx(intent.probabilities(features), abs=1e-5, nan_ok=True)
+    assert np.isnan(answer["intent"].numpy()).sum(axis=0).tolist() == [0, 0, 25]
+
+
+def test_what_was_not_learned_is_nan_in_its_column(model: SessionGru) -> None:
+    """The columns keep their order: purchase, leave, cart_abandonment."""
+    servable = Servable(ServableParts(model, purchase_only(0.0), N_FEATURES, K))
+    answer = servable.recommend(np.array([[5]], np.int32), np.array([1], np.int32), FEATURES[:1])
+    assert answer["intent"].numpy()[0].tolist() == pytest.approx([0.5, np.nan, np.nan], nan_ok=True)
 
 
 def test_without_labels_intent_is_nan(model: SessionGru) -> None:

@@ -106,3 +106,27 @@ def test_only_the_latest_events_are_read() -> None:
     """What lies further back than the stream keeps changes nothing."""
     latest = [event("view", n, item=f"i{n}") for n in range(MAX_EVENTS)]
     assert prefix_features([event("cart"), *latest]).tolist() == prefix_features(latest).tolist()
+
+
+def test_recent_events_count_more() -> None:
+    """A cart two events back counts half, a return is told from a new item, and dwells are weighed alike."""
+    features = named(
+        event("view", 0), event("cart", 10), event("view", 40, item="b"), event("view", 100), event("favorite", 100)
+    )
+    assert features["recent_carts"] == pytest.approx(0.5**1.5)
+    assert features["recent_views"] == pytest.approx(0.5**2 + 0.5 + 0.5**0.5)
+    assert features["recent_repeats"] == pytest.approx(0.5**0.5)
+    assert features["recent_new_items"] == pytest.approx(0.5**2 + 0.5)
+    assert features["last_is_favorite"] == features["recent_favorites"] == 1
+    weights = np.array([1, 0.5**0.5, 0.5, 0.5**1.5])
+    dwells = np.log1p([0, 60, 30, 10])
+    assert features["recent_log_dwell_seconds"] == pytest.approx(float(weights @ dwells / weights.sum()))
+    assert features["log_previous_dwell_seconds"] == pytest.approx(log1p(60))
+
+
+def test_a_return_is_known_beyond_the_recent_events() -> None:
+    """What was seen before the latest twelve events still makes a view a return; it counts for nothing else."""
+    others = [event("view", n, item=f"i{n}") for n in range(12)]
+    features = named(event("cart", item="old"), *others, event("view", item="old"))
+    assert features["recent_carts"] == 0
+    assert features["recent_repeats"] == 1

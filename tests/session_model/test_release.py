@@ -23,12 +23,13 @@ from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
+from tests.session_model.intents import purchase_only
 
 STARTS = np.array([0, 3, 5])
 ITEMS = np.array([1, 2, 3, 2, 4], np.int32)
 N_FEATURES = len(FEATURE_NAMES)
 SHARES = BlendWeights(0.4, 0.1)
-INTENT = IntentModel(FEATURE_NAMES, (0.0,) * N_FEATURES, (1.0,) * N_FEATURES, (0.0,) * N_FEATURES, -2.0)
+INTENT = purchase_only(-2.0)
 
 
 def parts(intent: IntentModel | None = INTENT, reranker: Reranker | None = None) -> Parts:
@@ -82,7 +83,7 @@ def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
     assert release.popular().item_indices.tolist() == [2, 1, 3]
     model = Candidates(np.array([4], np.int32), np.array([0.9], np.float32))
     assert release.blend(model, Candidates.none(), prefix).item_indices.tolist() == [4, 2, 1]
-    assert release.purchase_probability(np.zeros(N_FEATURES, np.float32)) == pytest.approx(1 / (1 + np.exp(2.0)))
+    assert release.intent(np.zeros(N_FEATURES, np.float32)).purchase == pytest.approx(1 / (1 + np.exp(2.0)))
 
 
 def test_encode_takes_the_latest_known_items_of_the_input_types(tmp_path: Path) -> None:
@@ -103,7 +104,7 @@ def test_encode_takes_the_latest_known_items_of_the_input_types(tmp_path: Path) 
 def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:
     """A release without an intent model says None and has no such file."""
     directory = write(tmp_path, intent=None)
-    assert load_release(directory).purchase_probability(np.zeros(N_FEATURES, np.float32)) is None
+    assert not load_release(directory).intent(np.zeros(N_FEATURES, np.float32)).is_known
     assert not (directory / "assets.extra/intent.json").exists()
 
 

@@ -17,10 +17,10 @@ from session_model.blend import MODEL_ONLY
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
-from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import Parts, ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
+from tests.session_model.intents import purchase_only
 
 STARTS, ITEMS = np.array([0, 3, 5]), np.array([1, 2, 3, 2, 3], np.int32)
 
@@ -115,11 +115,9 @@ def test_a_directory_without_release_says_how_to_make_one(tmp_path: Path, test_f
         )
 
 
-def test_intent_is_measured_where_the_sessions_have_purchases(models: Path, test_file: Path, tmp_path: Path) -> None:
-    """A release with an intent model is scored on it too; without a purchase in the file it says so."""
-    n_features = len(FEATURE_NAMES)
-    zeros = (0.0,) * n_features
-    write_release(models / "session_gru" / "2", IntentModel(FEATURE_NAMES, zeros, (1.0,) * n_features, zeros, 0.0))
+def test_intent_is_measured_by_prefix_where_it_is_asked_for(models: Path, test_file: Path, tmp_path: Path) -> None:
+    """`--intent` adds it to the JSON and the tables, which have none without it; a file without times is refused."""
+    write_release(models / "session_gru" / "2", purchase_only(0.0))
     clicks = tmp_path / "clicks.jsonl"
     steps = [("v1", "view", 0), ("v1", "view", 9), ("v1", "purchase", 20), ("v2", "view", 5), ("v2", "view", 30)]
     rows = [
@@ -128,11 +126,31 @@ def test_intent_is_measured_where_the_sessions_have_purchases(models: Path, test
     ]
     clicks.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = CliRunner().invoke
-    bought = run(evaluate_command.command, [str(models), str(clicks), "--format", "jsonl"], catch_exceptions=False)
-    line = next(line for line in bought.output.splitlines() if "every prefix" in line)
-    assert [word for word in line.split() if word[0].isdecimal()] == ["5", "0.4000", "0.4000", "0.5000", "0.5000"]
-    sequences = [str(models), str(test_file), "--format", "sequences"]
-    assert "no purchase to predict" in run(evaluate_command.command, sequences, catch_exceptions=False).output
+    output = tmp_path / "evaluation.json"
+    arguments = [str(models), str(clicks), "--format", "jsonl", "--json", str(output)]
+    plain = run(evaluate_command.command, arguments, catch_exceptions=False)
+    assert "intent" not in json.loads(output.read_text())
+    assert "P(purchase)" not in plain.output
+    shown = run(evaluate_command.command, [*arguments, "--intent"], catch_exceptions=False).output
+    written = json.loads(output.read_text())
+    assert written["targets"] == 2
+    assert list(written["intent"]) == ["1", "2"]
+    figures = {name: written["intent"]["2"][name] for name in ("pr_auc", "roc_auc", "ece", "base_rate", "n")}
+    assert figures == {"pr_auc": 0.5, "roc_auc": 0.5, "ece": 0.5, "base_rate": 0.5, "n": 2}
+    assert "P(purchase) after 3, 5, 10, end: not measured" in shown
+    assert "2 thin" in shown
+    sequences = [str(models), str(test_file), "--format", "sequences", "--intent"]
+    with pytest.raises(InsessionError, match="has no times"):
+        run(evaluate_command.command, sequences, catch_exceptions=False)
+
+
+def test_a_release_without_intent_says_so(models: Path, test_file: Path, tmp_path: Path) -> None:
+    """The rest is scored, and the JSON has no figure of intent."""
+    output = tmp_path / "evaluation.json"
+    arguments = [str(models), str(test_file), "--format", "sequences", "--intent", "--json", str(output)]
+    shown = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False).output
+    assert "no intent model" in shown
+    assert json.loads(output.read_text())["intent"] == {}
 
 
 def test_help_shows_an_example() -> None:
