@@ -1,0 +1,39 @@
+"""The choice among recipes: each is trained without the validation slice and judged on it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from session_model.presets import Recipe
+from session_model.training import GruTask, TrainedGru, train_gru
+from session_model.training_progress import TrainingProgress
+
+
+class Tried(NamedTuple):
+    """A recipe, and the model it gave without the validation slice."""
+
+    recipe: Recipe
+    trained: TrainedGru
+
+    @property
+    def seconds(self) -> float:
+        """What its best epochs took."""
+        return sum(report.seconds for report in self.trained.reports[: self.trained.best_epoch])
+
+    @property
+    def gain(self) -> float:
+        """Recall@20 + MRR@20 on the validation slice."""
+        best = self.trained.reports[self.trained.best_epoch - 1]
+        return (best.recall_at_20 or 0.0) + (best.mrr_at_20 or 0.0)
+
+
+def try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[Tried]:
+    """Train by each recipe, as long as there is time for another one."""
+    tried = list[Tried]()
+    for place, recipe in enumerate(recipes, 1):
+        if tried and time.monotonic() + tried[-1].seconds > choice.deadline:
+            break
+        task = replace(choice, phase=f"recipe {place} of {len(recipes)}")
+        tried.append(Tried(recipe, train_gru(task, recipe.gru, recipe.training, progress)))
+    return tried
