@@ -92,7 +92,7 @@ class RunFolder:
     def spent(self, name: str, seconds: float) -> None:
         """Add to the time of a phase."""
         self.phase_seconds[name] = self.phase_seconds.get(name, 0.0) + seconds
-        self._write(f"{_UNFINISHED}/{_SECONDS}", _json(self.phase_seconds))
+        self.write_json(f"{_UNFINISHED}/{_SECONDS}", self.phase_seconds)
 
     def drew(self, points: list[CurvePoint]) -> None:
         """Add epochs to the curve."""
@@ -111,8 +111,12 @@ class RunFolder:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result; from now on nothing goes on from this run."""
         self.draw()
-        self._write(RESULT_FILE, _json(result))
+        self.write_json(RESULT_FILE, result)
         shutil.rmtree(self.checkpoints)
+
+    def write_json(self, name: str, content: object) -> None:
+        """Write a file of the folder."""
+        self._write(name, _json(content))
 
     def draw(self) -> None:
         """Draw the curve, as far as it goes."""

@@ -99,14 +99,25 @@ class _Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A request with what was read for it."""
+class TrainingData:
+    """What is read of a file or folder; `digest` is its SHA-256, hex."""
 
-    request: TrainRequest
     digest: str
     sessions: Sessions
     vocabulary: Vocabulary
     sequences: ItemSequences
+
+
+def read_training_data(path: Path, data_format: DataFormat, input_event_types: Collection[str]) -> TrainingData:
+    """Read and number the items; raises InsessionError where there is nothing to learn from."""
+    sessions = read_sessions(path, data_format)
+    vocabulary = popular_first(sessions, input_event_types)
+    sequences = item_sequences(sessions, vocabulary, input_event_types)
+    if not np.any(np.diff(sequences.starts) > 1):
+        raise InsessionError(
+            f"{path}: no session has two {' or '.join(input_event_types)} events; nothing to learn from"
+        )
+    return TrainingData(_sha256(path), sessions, vocabulary, sequences)
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
@@ -115,42 +126,38 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
     A run that was interrupted goes on where it stopped, and gives what it would have given undisturbed.
     """
     began = time.monotonic()
-    sessions = read_sessions(request.data, request.data_format)
-    vocabulary = popular_first(sessions, request.input_event_types)
-    sequences = item_sequences(sessions, vocabulary, request.input_event_types)
-    if not np.any(np.diff(sequences.starts) > 1):
-        raise InsessionError(
-            f"{request.data}: no session has two {' or '.join(request.input_event_types)} events; nothing to learn from"
-        )
-    job = _Job(request, _sha256(request.data), sessions, vocabulary, sequences)
-    with open_run(request.models_dir / RUNS, _config(job), is_fresh=request.is_fresh) as run:
-        _tell(run, progress)
+    data = read_training_data(request.data, request.data_format, request.input_event_types)
+    with open_run(request.models_dir / RUNS, _config(request, data), is_fresh=request.is_fresh) as run:
+        if run.is_resumed:
+            progress.noted(
+                f"goes on with run {run.number}, which was interrupted after {run.seconds:.0f} s; --fresh begins anew"
+            )
         run.spent("loading", request.loading_seconds)
         run.spent("reading", time.monotonic() - began)
         try:
-            return _in_run(job, run, CurveRecorder(progress, run.drew))
+            return _in_run(request, data, run, CurveRecorder(progress, run.drew))
         finally:
             run.draw()
 
 
-def _in_run(job: _Job, run: RunFolder, progress: TrainingProgress) -> TrainResult:
-    sequences, n_items = job.sequences, len(job.vocabulary)
-    learned = _learn(job, run, progress)
+def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> TrainResult:
+    sequences, n_items = data.sequences, len(data.vocabulary)
+    learned = _learn(request, data, run, progress)
     with run.phase("publishing"):
         parts = Parts(
-            vocabulary=job.vocabulary,
+            vocabulary=data.vocabulary,
             knn=SessionKnn.fit(sequences.starts, sequences.items, n_items, learned.knn_settings),
             transitions=Transitions.fit(sequences.starts, sequences.items, n_items),
             popularity=Popularity.fit(sequences.items, n_items),
             blend_weights=learned.blend_weights,
             reranker=learned.reranker,
-            intent=fit_intent(job.sessions),
+            intent=fit_intent(data.sessions),
         )
         speed = {
             "training_seconds": round(run.seconds, 1),
             "clicks_per_second": round(clicks_per_second(learned.trained.reports), 1),
         }
-        version, directory = _publish(job, replace(learned, metrics=learned.metrics | speed), parts)
+        version, directory = _publish(request, data.digest, replace(learned, metrics=learned.metrics | speed), parts)
     result = TrainResult(
         version=version,
         directory=directory,
@@ -173,39 +180,35 @@ def _in_run(job: _Job, run: RunFolder, progress: TrainingProgress) -> TrainResul
     return result
 
 
-def _config(job: _Job) -> RunConfig:
-    request = job.request
-    versions = {name: metadata.version(name) for name in ("insession", "tensorflow", "keras", "numpy")}
+def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
     essence = {
-        "data_sha256": job.digest,
+        "data_sha256": data.digest,
         "data_format": request.data_format,
         "input_event_types": request.input_event_types,
         "preset": msgspec.to_builtins(request.preset),
-        "versions": versions | {"python": platform.python_version()},
+        "versions": code_versions(),
     }
-    notes = {"data": str(request.data), "time_budget_seconds": request.time_budget_seconds}
-    return RunConfig(essence, notes)
+    return RunConfig(essence, {"data": str(request.data), "time_budget_seconds": request.time_budget_seconds})
 
 
-def _tell(run: RunFolder, progress: TrainingProgress) -> None:
-    if run.is_resumed:
-        progress.noted(
-            f"goes on with run {run.number}, which was interrupted after {run.seconds:.0f} s; --fresh begins anew"
-        )
+def code_versions() -> dict[str, str]:
+    """Name the versions of everything that weights depend on."""
+    versions = {name: metadata.version(name) for name in ("insession", "tensorflow", "keras", "numpy")}
+    return versions | {"python": platform.python_version()}
 
 
-def _publish(job: _Job, learned: _Learned, parts: Parts) -> tuple[ModelVersion, Path]:
+def _publish(request: TrainRequest, digest: str, learned: _Learned, parts: Parts) -> tuple[ModelVersion, Path]:
     gru = learned.trained.model
-    with draft_version(job.request.models_dir) as draft:
+    with draft_version(request.models_dir) as draft:
         export_servable(ServableParts(gru, parts.intent, len(FEATURE_NAMES)), draft.directory)
         facts = ReleaseFacts(
             version=draft.version,
             created_at=datetime.now(UTC),
             code_version=metadata.version("insession"),
-            training_data_sha256=job.digest,
+            training_data_sha256=digest,
             max_length=gru.settings.max_length,
             candidate_count=min(DEFAULT_CANDIDATES, gru.n_items),
-            input_event_types=job.request.input_event_types,
+            input_event_types=request.input_event_types,
             metrics=learned.metrics,
         )
         write_parts(draft.directory, parts, facts)
@@ -221,17 +224,16 @@ def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Voc
     return Vocabulary(sessions.item_ids[item] for item in ranked)
 
 
-def _learn(job: _Job, run: RunFolder, progress: TrainingProgress) -> _Learned:
-    sequences, n_items, preset = job.sequences, len(job.vocabulary), job.request.preset
-    n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
+def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> _Learned:
+    sequences, n_items, preset = data.sequences, len(data.vocabulary), request.preset
     everything = GruTask(sequences, n_items, phase="training on all sessions", checkpoints=run.checkpoints)
-    if n_later < MIN_VALIDATION_SESSIONS:
+    earlier, later = hold_out(sequences)
+    if later is None:
         recipe = preset.recipes[0]
         with run.phase("final training"):
             trained = train_gru(everything, recipe.gru, recipe.training, progress)
         return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
-    earlier, later = split_later(sequences, n_later)
-    bound = job.request.time_budget_seconds
+    bound = request.time_budget_seconds
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     with run.phase("choosing"):
         choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
@@ -254,6 +256,12 @@ def _learn(job: _Job, run: RunFolder, progress: TrainingProgress) -> _Learned:
         left_out.append("the final training on all sessions")
     trained = replace(trained, reports=reports)
     return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker, tuple(left_out))
+
+
+def hold_out(sequences: ItemSequences) -> tuple[ItemSequences, ItemSequences | None]:
+    """Part the validation slice, the latest sessions, from the earlier ones; None where there are too few for one."""
+    n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
+    return (sequences, None) if n_later < MIN_VALIDATION_SESSIONS else split_later(sequences, n_later)
 
 
 def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, ItemSequences]:

@@ -28,12 +28,27 @@ console = Console(stderr=True)
 Examples:
   insession train clicks.jsonl.gz --format jsonl --out models --preset small
   insession train sessions.txt --format sequences --out models --seed 7 --json training.json
+  insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
 """
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
-@click.option("--preset", type=click.Choice(["small", "default"]), default="default", show_default=True, help="Sizes.")
+@click.option(
+    "--preset",
+    type=click.Choice(["small", "default"]),
+    default="default",
+    show_default=True,
+    help="default: tries a recipe for short sessions and one for long sessions with fashions, and keeps the better. "
+    "small: one small GRU and few kNN trials, minutes on a laptop.",
+)
+@click.option(
+    "--recipe",
+    "recipe_paths",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Recipe that `insession tune` wrote, instead of those of the preset; repeat to let several compete.",
+)
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Planned epochs; early stopping may end before.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
 @click.option(
@@ -94,11 +109,12 @@ def _seconds(result: "TrainResult") -> float:
 
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
+    from session_model.recipe_files import read_recipe  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
     recipes = tuple(
         replace(recipe, training=replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs))
-        for recipe in PRESETS[preset].recipes
+        for recipe in [read_recipe(path) for path in options["recipe_paths"]] or PRESETS[preset].recipes
     )
     return TrainRequest(
         data=options["data"],
