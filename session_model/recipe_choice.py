@@ -29,11 +29,13 @@ class Tried(NamedTuple):
 
 
 def try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[Tried]:
-    """Train by each recipe, as long as there is time for another one."""
+    """Train by each recipe, in equal shares of the time until the deadline; what one leaves is the next one's."""
     tried = list[Tried]()
-    for place, recipe in enumerate(recipes, 1):
-        if tried and time.monotonic() + tried[-1].seconds > choice.deadline:
+    for place, recipe in enumerate(recipes):
+        now = time.monotonic()
+        if tried and now >= choice.deadline:
             break
-        task = replace(choice, phase=f"recipe {place} of {len(recipes)}")
+        share = (choice.deadline - now) / (len(recipes) - place)
+        task = replace(choice, deadline=now + share, phase=f"recipe {place + 1} of {len(recipes)}")
         tried.append(Tried(recipe, train_gru(task, recipe.gru, recipe.training, progress)))
     return tried

@@ -249,7 +249,8 @@ def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: 
     left_out = [f"recipe {place}" for place in range(len(tried) + 1, len(preset.recipes) + 1)]
     if time.monotonic() + seconds <= budget.end:
         with run.phase("final training"):
-            final = replace(everything, stop_after=best.trained.best_epoch)
+            planned = best.trained.planned_epochs
+            final = replace(everything, planned_epochs=planned, stop_after=best.trained.best_epoch)
             trained = train_gru(final, best.recipe.gru, best.recipe.training, progress)
         reports += trained.reports
     else:

@@ -1,5 +1,6 @@
 """Training the GRU: epochs over length-sorted batches, validation by full ranking, early stopping."""
 
+import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,11 @@ from session_model.training_progress import EpochReport, TrainingProgress
 VALIDATION_TARGETS = 10_000
 RANK_CUTOFF = 20
 MIN_STEPS = 40
+WARM_UP_STEPS = 5
+"""The first ones trace the graph; they tell nothing of the speed."""
+PROBED_STEPS = 20
+TRAINING_SHARE = 0.9
+"""Of the time until a deadline; the rest is for the validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,9 @@ class GruTask:
     """What one training run works on.
 
     validation: later sessions; None trains the planned epochs without looking.
-    deadline: `time.monotonic()` seconds after which no further epoch is begun.
+    deadline: `time.monotonic()` seconds at which training should end: the planned epochs, and with them the
+    learning-rate schedule, are shortened to what fits, and no further epoch is begun after it.
+    planned_epochs: instead of those of the settings; need not be whole.
     stop_after: epochs to run of the planned ones.
     phase: what progress calls it.
     checkpoints: folder in which each epoch leaves what the same training goes on from; None: nothing is left.
@@ -60,6 +68,7 @@ class GruTask:
     n_items: int
     validation: ItemSequences | None = None
     deadline: float = float("inf")
+    planned_epochs: float | None = None
     stop_after: int | None = None
     phase: str = "training"
     checkpoints: Path | None = None
@@ -70,17 +79,17 @@ class GruTask:
             return None
         slices = (self.sequences,) if self.validation is None else (self.sequences, self.validation)
         arrays = [array for one in slices for array in (one.starts, one.items)]
-        return CheckpointFile(
-            self.checkpoints, fingerprint([shape, settings, self.n_items, self.stop_after, len(slices)], arrays)
-        )
+        plan = [self.n_items, self.planned_epochs, self.stop_after, len(slices)]
+        return CheckpointFile(self.checkpoints, fingerprint([shape, settings, *plan], arrays))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedGru:
-    """A trained model and how it came about; `best_epoch` counts from 1."""
+    """A trained model and how it came about; `best_epoch` counts from 1, `planned_epochs` set the schedule."""
 
     model: SessionGru
     best_epoch: int
+    planned_epochs: float
     reports: list[EpochReport]
 
 
@@ -108,20 +117,20 @@ def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, pro
     run = TrainingRun(task, shape, settings)
     file = task.checkpoint_file(shape, settings)
     course = _Course() if file is None else _resumed(file, run, progress)
-    n_epochs = min(settings.epochs, task.stop_after or settings.epochs)
-    progress.started(task.phase, n_epochs * run.plan.n_batches)
+    n_epochs = min(math.ceil(run.planned_epochs), task.stop_after or settings.epochs)
+    progress.started(task.phase, min(n_epochs * run.plan.n_batches, run.total_steps))
     if course.reports:
         progress.resumed(course.reports, len(course.reports) * run.plan.n_batches)
     while not course.is_finished:
         epoch = len(course.reports)
         course.add(run.epoch(epoch, progress), run.model)
-        is_last = epoch + 1 == n_epochs or epoch - course.best >= settings.patience
+        is_last = epoch + 1 >= n_epochs or run.is_over or epoch - course.best >= settings.patience
         course.is_finished = is_last or time.monotonic() >= task.deadline
         if file is not None:
             file.save(_checkpoint(run, course))
         progress.epoch_ended(course.reports[-1])
     run.model.set_weights(course.best_weights)
-    return TrainedGru(run.model, course.best + 1, course.reports)
+    return TrainedGru(run.model, course.best + 1, run.planned_epochs, course.reports)
 
 
 def _resumed(file: CheckpointFile, run: "TrainingRun", progress: TrainingProgress) -> _Course:
@@ -133,8 +142,10 @@ def _resumed(file: CheckpointFile, run: "TrainingRun", progress: TrainingProgres
         return _Course()
     state, arrays = checkpoint.state, checkpoint.arrays
     reports = msgspec.convert(state["reports"], list[EpochReport])
+    run.restore(state["run"])
     if not state["is_finished"]:
-        run.restore(state["run"], list(arrays["weights"]), list(arrays["optimizer"]))
+        run.model.set_weights(list(arrays["weights"]))
+        run.optimizer.set_state(list(arrays["optimizer"]))
     return _Course(reports, state["best"], list(arrays["best"]), state["is_finished"])
 
 
@@ -158,6 +169,8 @@ class TrainingRun:
         self._step = 0
         self.model = SessionGru(task.n_items, shape, seed=settings.seed)
         self.plan = _plan(task.sequences, shape.max_length, settings)
+        self.total_steps = max(1, round((task.planned_epochs or settings.epochs) * self.plan.n_batches))
+        self._deadline = task.deadline
         self._sampler = NegativeSampler(
             self.plan.target_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
         )
@@ -171,29 +184,52 @@ class TrainingRun:
         )
         self._ranks = tf.function(self._ranks_graph, autograph=False, input_signature=[matrix, vector, vector])
 
+    @property
+    def planned_epochs(self) -> float:
+        """Epochs that the learning-rate schedule spans."""
+        return self.total_steps / self.plan.n_batches
+
+    @property
+    def is_over(self) -> bool:
+        """True at the end of a shortened schedule; else the epochs end it, which may have some steps more or less."""
+        return self._step >= self.total_steps < self._settings.epochs * self.plan.n_batches
+
     def state(self) -> dict[str, Any]:
         """Say where the run is, between two epochs: all but the weights and the optimizer; JSON can hold it."""
-        return {"step": self._step, "rng": self._rng.bit_generator.state}
+        return {"step": self._step, "total_steps": self.total_steps, "rng": self._rng.bit_generator.state}
 
-    def restore(
-        self, state: dict[str, Any], weights: list[NDArray[np.float32]], optimizer: list[NDArray[np.float32]]
-    ) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go to where another run was."""
         self._step = state["step"]
+        self.total_steps = state["total_steps"]
         self._rng.bit_generator.state = state["rng"]
-        self.model.set_weights(weights)
-        self.optimizer.set_state(optimizer)
 
     def epoch(self, epoch: int, progress: TrainingProgress) -> EpochReport:
-        """Go once over the training sessions, then rank the validation targets."""
+        """Go once over the training sessions, or to the end of the schedule, then rank the validation targets."""
         losses, clicks, begun = list[float](), 0, time.monotonic()
+        probed_at = begun
         for batch in self.plan.epoch(self._rng):
             losses.append(self.train(batch))
             clicks += len(batch.targets)
             progress.stepped(len(batch.targets))
+            if self._step == WARM_UP_STEPS:
+                probed_at = time.monotonic()
+            elif self._step == WARM_UP_STEPS + PROBED_STEPS:
+                self._fit((time.monotonic() - probed_at) / PROBED_STEPS, progress)
+            if self.is_over:
+                break
         seconds = time.monotonic() - begun
         recall, mrr = (None, None) if self._validation is None else self._recall_and_mrr(self._validation)
         return EpochReport(epoch + 1, float(np.mean(losses)), recall, mrr, clicks, seconds)
+
+    def _fit(self, step_seconds: float, progress: TrainingProgress) -> None:
+        """Shorten the schedule to what can be done before the deadline."""
+        left = (self._deadline - time.monotonic()) * TRAINING_SHARE / max(step_seconds, 1e-9)
+        if self._step + left >= self.total_steps:
+            return
+        before = self.planned_epochs
+        self.total_steps = max(MIN_STEPS, self._step + int(left))
+        progress.noted(f"{self.planned_epochs:.1f} epochs instead of {before:.1f}, for the time there is")
 
     def _recall_and_mrr(self, validation: list[Batch]) -> tuple[float, float]:
         ranks = np.concatenate([self._ranks(b.inputs, b.positions, b.targets).numpy() for b in validation])
@@ -204,7 +240,7 @@ class TrainingRun:
         """Move the weights one step; the loss before it."""
         candidates = self._sampler.candidates(batch.targets, self._rng)
         rows = np.union1d(batch.inputs, candidates.items).astype(np.int32)
-        rate = cosine_rate(self._step, self._settings.epochs * self.plan.n_batches, peak=self._settings.learning_rate)
+        rate = cosine_rate(self._step, self.total_steps, peak=self._settings.learning_rate)
         self._step += 1
         loss = self._train_step(
             rows,

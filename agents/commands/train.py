@@ -60,7 +60,9 @@ Examples:
     show_default=True,
     help="Event type whose items the model reads and predicts; repeat for more.",
 )
-@click.option("--time-budget", type=DurationType(), metavar="DURATION", help="Like 40m; see above.")
+@click.option(
+    "--time-budget", type=DurationType(), metavar="DURATION", default="55m", show_default=True, help="See above."
+)
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same training was interrupted.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
@@ -72,8 +74,8 @@ def command(json_path: Path | None, **options: Any) -> None:
     learned. OUT/runs/<n>/ keeps settings, curve and result. After an interruption, a kill included, the same command
     goes on where it stopped.
 
-    With --time-budget the whole command takes about that long. Where it is short, later recipes are left out, then
-    epochs and kNN trials, then the final training on all sessions; it says which.
+    The whole command takes about --time-budget at most. Where that is short, epochs are left out, then later recipes
+    and kNN trials, then the final training on all sessions; it says which.
     """
     began = time.monotonic()
     with console.status("loading TensorFlow"):
@@ -122,7 +124,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         models_dir=options["models_dir"],
         preset=replace(PRESETS[preset], recipes=recipes),
         input_event_types=options["input_events"],
-        time_budget_seconds=None if options["time_budget"] is None else options["time_budget"].total_seconds(),
+        time_budget_seconds=options["time_budget"].total_seconds(),
         is_fresh=options["is_fresh"],
         loading_seconds=options["loading_seconds"],
     )

@@ -137,6 +137,16 @@ def test_no_epoch_begins_after_the_deadline() -> None:
     task = GruTask(cycles(50, 0), N_ITEMS, deadline=0.0)
     trained = train_gru(task, SHAPE, SETTINGS, NoProgress())
     assert [(report.epoch, report.mrr_at_20) for report in trained.reports] == [(1, None)]
+    assert trained.planned_epochs < SETTINGS.epochs
+
+
+def test_a_shortened_schedule_ends_within_an_epoch() -> None:
+    """One and a half planned epochs are that many steps, and the learning rate is down at their end."""
+    sequences = cycles(400, 0)
+    n_targets = int(np.diff(sequences.starts).sum()) - 400
+    trained = train_gru(GruTask(sequences, N_ITEMS, planned_epochs=1.5), SHAPE, SETTINGS, NoProgress())
+    assert [report.clicks for report in trained.reports] == [n_targets, pytest.approx(n_targets / 2, rel=0.1)]
+    assert trained.planned_epochs == pytest.approx(1.5, rel=0.02)
 
 
 def test_speed_is_that_of_targets(run: tuple[TrainedGru, Recorder]) -> None:
