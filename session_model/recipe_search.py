@@ -127,6 +127,8 @@ def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: 
     }
     config = RunConfig(essence, {"data": str(request.data)})
     with open_run(request.directory / RUNS, config, is_fresh=request.is_fresh) as run:
+        if run.is_resumed:
+            progress.noted(f"goes on with run {run.number} after {len(run.journal)} trials; --fresh begins anew")
         task = GruTask(earlier, len(data.vocabulary), validation=later, checkpoints=run.checkpoints)
         search = _Search(task, run, train_by, deadline=deadline, seed=request.seed)
         trials = search.trials(request.n_trials, CurveRecorder(progress, run.drew))

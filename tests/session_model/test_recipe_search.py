@@ -81,8 +81,9 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(request_: SearchRe
     undisturbed = search_recipe(replace(request_, directory=tmp_path / "other"), NoProgress(), FakeTrainer())
     with pytest.raises(KeyboardInterrupt):
         search_recipe(request_, NoProgress(), FakeTrainer(interrupt_at=13))
-    trainer = FakeTrainer()
-    result = search_recipe(request_, NoProgress(), trainer)
+    trainer, notes = FakeTrainer(), Notes()
+    result = search_recipe(request_, notes, trainer)
+    assert notes.texts[0] == "goes on with run 1 after 12 trials; --fresh begins anew"
     assert len(trainer.trained) == 20 - 12
     assert result.trials == undisturbed.trials
     longer = search_recipe(replace(request_, n_trials=22), NoProgress(), trainer := FakeTrainer())
