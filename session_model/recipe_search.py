@@ -131,13 +131,16 @@ def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: 
             progress.noted(f"goes on with run {run.number} after {len(run.journal)} trials; --fresh begins anew")
         task = GruTask(earlier, len(data.vocabulary), validation=later, checkpoints=run.checkpoints)
         search = _Search(task, run, train_by, deadline=deadline, seed=request.seed)
-        trials = search.trials(request.n_trials, CurveRecorder(progress, run.drew))
-        if not trials:
+        try:
+            search.make(request.n_trials, CurveRecorder(progress, run.drew))
+        finally:
+            result = _written(request, run, search.done) if search.done else None
+        if result is None:
             raise InsessionError(
                 f"no trial ended within {request.time_budget_seconds:.0f} s; the same command goes on where this one "
                 "stopped, or give it a longer --time-budget"
             )
-        return _written(request, run, trials)
+        return result
 
 
 def _written(request: SearchRequest, run: RunFolder, trials: list[Trial]) -> SearchResult:
@@ -151,9 +154,10 @@ def _written(request: SearchRequest, run: RunFolder, trials: list[Trial]) -> Sea
 
 
 class _Search:
-    """The loop of trials."""
+    """The loop of trials; those that are done are in `done`."""
 
     def __init__(self, task: GruTask, run: RunFolder, train_by: Trainer, *, deadline: float, seed: int) -> None:
+        self.done: list[Trial] = []
         self._task = task
         self._run = run
         self._train_by = train_by
@@ -167,19 +171,17 @@ class _Search:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS),
         )
 
-    def trials(self, n_trials: int, progress: TrainingProgress) -> list[Trial]:
+    def make(self, n_trials: int, progress: TrainingProgress) -> None:
         """Make so many trials, fewer where the time is over."""
         self._progress = progress
-        done = list[Trial]()
         try:
             for recipe in PRESETS["default"].recipes[:n_trials]:
                 training = replace(recipe.training, seed=self._seed)
-                done.append(self._known(replace(recipe, training=training), len(done) + 1))
-            while len(done) < n_trials:
-                done.append(self._proposed(len(done) + 1))
+                self.done.append(self._known(replace(recipe, training=training), len(self.done) + 1))
+            while len(self.done) < n_trials:
+                self.done.append(self._proposed(len(self.done) + 1))
         except _OutOfTimeError:
-            self._progress.noted(f"the time is over after {len(done)} trials; the same command goes on")
-        return done
+            progress.noted(f"the time is over after {len(self.done)} trials; the same command goes on")
 
     def _known(self, recipe: Recipe, number: int) -> Trial:
         """Let a recipe of the preset compete, and the sampler learn of it where it lies in the space."""

@@ -67,7 +67,7 @@ class RunFolder:
         self.journal = Journal(self.checkpoints / "journal.jsonl")
         self.phase_seconds: dict[str, float] = self._seconds_before()
         self._open: tuple[str, float] | None = None
-        self._curve: list[CurvePoint] = []
+        self._curve = {(point.training, point.epoch): point for point in self._curve_before()}
 
     @property
     def number(self) -> int:
@@ -95,9 +95,9 @@ class RunFolder:
         self.write_json(f"{_UNFINISHED}/{_SECONDS}", self.phase_seconds)
 
     def drew(self, points: list[CurvePoint]) -> None:
-        """Add epochs to the curve."""
-        self._curve += points
-        self._write(CURVE_FILE, b"".join(msgspec.json.encode(point) + b"\n" for point in self._curve))
+        """Add epochs to the curve; one that an earlier process drew is not drawn twice."""
+        self._curve |= {(point.training, point.epoch): point for point in points}
+        self._write(CURVE_FILE, b"".join(msgspec.json.encode(point) + b"\n" for point in self._curve.values()))
         self._note_time()
 
     def _note_time(self) -> None:
@@ -110,7 +110,6 @@ class RunFolder:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the result; from now on nothing goes on from this run."""
-        self.draw()
         self.write_json(RESULT_FILE, result)
         shutil.rmtree(self.checkpoints)
 
@@ -121,7 +120,14 @@ class RunFolder:
     def draw(self) -> None:
         """Draw the curve, as far as it goes."""
         if self._curve:
-            self._write(PICTURE_FILE, draw_curve(self._curve))
+            self._write(PICTURE_FILE, draw_curve(list(self._curve.values())))
+
+    def _curve_before(self) -> list[CurvePoint]:
+        try:
+            lines = (self.directory / CURVE_FILE).read_bytes().splitlines()
+            return [msgspec.json.decode(line, type=CurvePoint) for line in lines]
+        except (FileNotFoundError, msgspec.DecodeError):
+            return []
 
     def _seconds_before(self) -> dict[str, float]:
         try:

@@ -73,11 +73,12 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
 
     figure = Figure(figsize=(11, 3.4), layout="constrained", facecolor="white")
     for axes, (title, name) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for training in dict.fromkeys(point.training for point in points):
+        for place, training in enumerate(dict.fromkeys(point.training for point in points)):
             line = [point for point in points if point.training == training and getattr(point, name) is not None]
             if line:
                 heights = [getattr(point, name) for point in line]
-                axes.plot([point.epoch for point in line], heights, marker="o", markersize=4, label=training)
+                epochs = [point.epoch for point in line]
+                axes.plot(epochs, heights, color=f"C{place}", marker="o", markersize=4, label=training)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

@@ -81,6 +81,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(request_: SearchRe
     undisturbed = search_recipe(replace(request_, directory=tmp_path / "other"), NoProgress(), FakeTrainer())
     with pytest.raises(KeyboardInterrupt):
         search_recipe(request_, NoProgress(), FakeTrainer(interrupt_at=13))
+    assert "Best of 12 trials" in (request_.directory / "recipe.toml").read_text()
     trainer, notes = FakeTrainer(), Notes()
     result = search_recipe(request_, notes, trainer)
     assert notes.texts[0] == "goes on with run 1 after 12 trials; --fresh begins anew"

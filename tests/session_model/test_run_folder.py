@@ -1,6 +1,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_a_finished_run_tells_everything(tmp_path: Path) -> None:
     """Configuration, curve, picture and result are there, and nothing to go on from."""
     with opened(tmp_path) as run:
         run.drew([POINT])
+        run.draw()
         run.finish({"version": 1})
     assert run.directory == tmp_path / "runs" / "1"
     config = json.loads((run.directory / "config.json").read_text())
@@ -52,10 +54,13 @@ def test_an_unfinished_run_goes_on_with_its_journal_and_its_time(tmp_path: Path)
         run.journal.once("a", int, lambda: 1)
         run.spent("reading", 2.0)
         run.spent("reading", 1.0)
+        run.drew([POINT])
     with opened(tmp_path, RunConfig(CONFIG.essence, {"data": "moved.jsonl"})) as run:
         assert (run.number, run.is_resumed, len(run.journal)) == (1, True, 1)
         assert run.seconds == 3.0
         assert run.phase_seconds == {"reading": 3.0}
+        run.drew([POINT, replace(POINT, epoch=2)])
+        assert len((run.directory / "curve.jsonl").read_text().splitlines()) == 2
 
 
 def test_time_counts_where_the_phase_is_interrupted(tmp_path: Path) -> None:
