@@ -22,6 +22,11 @@ class Tried(NamedTuple):
         return sum(report.seconds for report in self.trained.reports[: self.trained.best_epoch])
 
     @property
+    def is_shortened(self) -> bool:
+        """True where there was no time for all epochs of the recipe."""
+        return self.trained.planned_epochs < self.recipe.training.epochs
+
+    @property
     def gain(self) -> float:
         """Recall@20 + MRR@20 on the validation slice."""
         best = self.trained.reports[self.trained.best_epoch - 1]

@@ -246,7 +246,8 @@ def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: 
         tuning = run.journal.once(f"tuning of recipe {chosen}", Tuning, make)
     metrics = tuning.metrics | {"epochs": best.trained.best_epoch, "recipe": chosen}
     reports, trained = [report for one in tried for report in one.trained.reports], best.trained
-    left_out = [f"recipe {place}" for place in range(len(tried) + 1, len(preset.recipes) + 1)]
+    left_out = [f"epochs of recipe {place}" for place, one in enumerate(tried, 1) if one.is_shortened]
+    left_out += [f"recipe {place}" for place in range(len(tried) + 1, len(preset.recipes) + 1)]
     if time.monotonic() + seconds <= budget.end:
         with run.phase("final training"):
             planned = best.trained.planned_epochs

@@ -33,8 +33,16 @@ Example:
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
-@click.option("--out", "directory", type=click.Path(file_okay=False, path_type=Path), required=True)
-@click.option("--time-budget", type=DurationType(), metavar="DURATION", default="30m", show_default=True)
+@click.option(
+    "--out",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of the recipe and the trials.",
+)
+@click.option(
+    "--time-budget", type=DurationType(), metavar="DURATION", default="30m", show_default=True, help="Of this command."
+)
 @click.option(
     "--trials", "n_trials", type=click.IntRange(min=1), default=100, show_default=True, help="At most, in all."
 )

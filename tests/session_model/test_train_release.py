@@ -77,7 +77,7 @@ def test_a_spent_budget_leaves_the_final_training_out(request_: TrainRequest, tm
     result = train_release(request, NoProgress())
     assert [report.epoch for report in result.reports] == [1]
     assert result.reports[0].mrr_at_20 is not None
-    assert result.left_out == ["the final training on all sessions"]
+    assert result.left_out == ["epochs of recipe 1", "the final training on all sessions"]
     assert load_release(result.directory).version == 1
 
 

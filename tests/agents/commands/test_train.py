@@ -43,6 +43,7 @@ def test_a_file_becomes_a_release_without_further_flags(tmp_path: Path, data_for
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_after_a_kill_the_same_command_goes_on(tmp_path: Path) -> None:
     """A process that SIGKILL ended after its first epoch leaves what gives the undisturbed run's figures to the bit."""
     (tmp_path / "data").write_text("a b c d\nb c a e\nc a b\n" * 100)
