@@ -23,6 +23,7 @@ COMMANDS = {
     "simulate": "agents.commands.simulate",
     "topics": "agents.commands.topics",
     "train": "agents.commands.train",
+    "tune": "agents.commands.tune",
     "worker": "agents.commands.worker",
 }
 

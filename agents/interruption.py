@@ -4,7 +4,10 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
+
+INTERRUPTED: Final = 130
+"""Exit code, as shells give it after Ctrl-C."""
 
 
 class Interruption:

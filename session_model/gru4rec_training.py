@@ -33,7 +33,9 @@ def train_gru4rec(task: GruTask, settings: Gru4RecSettings, progress: TrainingPr
     reports: list[EpochReport] = []
     progress.started("training GRU4Rec", settings.epochs * run.batches.n_steps)
     for epoch in range(settings.epochs):
-        reports.append(EpochReport(epoch + 1, run.epoch(progress), None, None))
+        begun = time.monotonic()
+        loss = run.epoch(progress)
+        reports.append(EpochReport(epoch + 1, loss, None, None, run.batches.n_targets, time.monotonic() - begun))
         progress.epoch_ended(reports[-1])
         if time.monotonic() >= task.deadline:
             break
@@ -72,7 +74,7 @@ class _TrainingRun:
         total = 0.0
         for step in self.batches.epoch():
             total += self._train(step) * len(step.targets)
-            progress.stepped()
+            progress.stepped(len(step.targets))
         return total / self.batches.n_targets
 
     def _train(self, step: ParallelStep) -> float:

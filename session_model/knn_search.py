@@ -4,8 +4,9 @@ The best settings differ tenfold between data sets, and a setting is tried in se
 """
 
 import math
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 
 from session_model.blend import CUT_OFF
 from session_model.item_sequences import ItemSequences
+from session_model.journal import Journal
 from session_model.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
 from session_model.prefixes import Prefix
 from session_model.ranking_metrics import gain, target_rank
@@ -22,6 +24,8 @@ RANDOM_SHARE: Final = 0.5
 """Of the trials; the others are steps."""
 RANDOM_TRIAL_PREFIXES: Final = 2_000
 """A random trial is judged on so many targets, a step on all."""
+N_KNOWN: Final = 2
+"""Known good settings, which are tried first."""
 
 _RANGES: Final = {
     "samples_per_item": (100.0, 5_000.0),
@@ -45,39 +49,59 @@ _AGELESS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class KnnTrials:
-    """What trials are made on: kNN learns from `earlier` and ranks the targets of `prefixes`."""
+    """What trials are made on: kNN learns from `earlier` and ranks the targets of `prefixes`.
+
+    journal: where trials are noted, and trials of before are found.
+    """
 
     earlier: ItemSequences
     n_items: int
     prefixes: Sequence[Prefix]
+    journal: Journal = field(default_factory=Journal)
 
     def gain(self, settings: KnnSettings, n_prefixes: int) -> float:
         """Give Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
+        key = f"kNN {n_prefixes} {msgspec.json.encode(settings).decode()}"
+        return self.journal.once(key, float, lambda: self._gain(settings, n_prefixes))
+
+    def _gain(self, settings: KnnSettings, n_prefixes: int) -> float:
         knn = SessionKnn.fit(self.earlier.starts, self.earlier.items, self.n_items, settings)
         asked = self.prefixes[:: max(1, len(self.prefixes) // n_prefixes)]
         gains = [gain(target_rank(knn.query(one.items, CUT_OFF), one.target), CUT_OFF) for one in asked]
         return sum(gains) / max(1, len(gains))
 
 
-def search_knn(trials: KnnTrials, n_trials: int, progress: TrainingProgress, *, seed: int = 0) -> KnnSettings:
-    """Try two known good settings and random ones, then steps from the best on; `n_trials` in all."""
+def search_knn(
+    trials: KnnTrials, n_trials: int, progress: TrainingProgress, *, seed: int = 0, deadline: float = math.inf
+) -> KnnSettings:
+    """Try two known good settings and random ones, then steps from the best on; `n_trials` in all.
+
+    deadline: `time.monotonic()` seconds after which no further trial but the two is begun.
+    """
     rng = np.random.default_rng(seed)
     n_random = round(RANDOM_SHARE * n_trials)
     progress.started("choosing kNN settings", n_trials)
     first = [SHORT_MEMORY, LONG_MEMORY, *(_random(rng) for _ in range(n_random - 2))]
-    gains = []
+    gains = list[float]()
     for settings in first:
+        if len(gains) >= N_KNOWN and time.monotonic() >= deadline:
+            break
         gains.append(trials.gain(settings, RANDOM_TRIAL_PREFIXES))
         progress.stepped()
     best = first[int(np.argmax(gains))]
     best_gain = trials.gain(best, len(trials.prefixes))
-    n_steps = n_trials - len(first)
+    n_steps, n_made = n_trials - len(first), len(gains)
     for step in range(n_steps):
+        if time.monotonic() >= deadline:
+            break
         settings = _near(best, rng, width=0.5 - 0.4 * step / n_steps)
         gain = trials.gain(settings, len(trials.prefixes))
         progress.stepped()
+        n_made += 1
         if gain > best_gain:
             best, best_gain = settings, gain
+    if n_made < n_trials:
+        progress.noted(f"kNN settings: {n_made} of {n_trials} tried in the time there is")
     return best
 
 

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 BETA_1 = 0.9
 BETA_2 = 0.999
@@ -21,6 +23,18 @@ class RowSparseAdam:
         self._step = tf.Variable(0.0)
         self._table_moments = [tf.Variable(tf.zeros_like(table)) for _ in range(2)]
         self._dense_moments = [[tf.Variable(tf.zeros_like(variable)) for _ in range(2)] for variable in dense_variables]
+
+    def state(self) -> list[NDArray[np.float32]]:
+        """Copy the step count and the moments."""
+        return [variable.numpy() for variable in self._variables()]
+
+    def set_state(self, state: list[NDArray[np.float32]]) -> None:
+        """Take what `state` gave."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[tf.Variable]:
+        return [self._step, *self._table_moments, *(moment for moments in self._dense_moments for moment in moments)]
 
     def apply(self, rows: tf.Tensor, gradients: list[tf.Tensor], learning_rate: tf.Tensor) -> None:
         """Move the weights one step.

@@ -1,15 +1,18 @@
 """From a file of clicks to a published release: the one place that knows the order of the steps."""
 
 import hashlib
+import math
+import platform
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from schemas.errors import InsessionError
@@ -24,18 +27,24 @@ from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.knn import SHORT_MEMORY, KnnSettings, SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
-from session_model.presets import Preset, Recipe
+from session_model.presets import Preset
+from session_model.recipe_choice import try_recipes
 from session_model.release import Parts, ReleaseFacts, write_parts
 from session_model.reranker import Reranker
+from session_model.run_folder import RunConfig, RunFolder, open_run
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
+from session_model.time_budget import TimeBudget
 from session_model.training import GruTask, TrainedGru, train_gru
-from session_model.training_progress import EpochReport, TrainingProgress
+from session_model.training_curve import CurveRecorder
+from session_model.training_progress import EpochReport, TrainingProgress, clicks_per_second
 from session_model.transitions import Transitions
-from session_model.tuning import Tuning, tune
+from session_model.tuning import SearchBounds, Tuning, tune
 from session_model.versions import draft_version
 from session_model.vocabulary import Vocabulary
 
 DEFAULT_INPUT_EVENT_TYPES: tuple[EventType, ...] = ("view",)
+RUNS = "runs"
+"""Folder of the runs in the models directory; no model server looks into it."""
 VALIDATION_SHARE = 0.1
 MAX_VALIDATION_SESSIONS = 13_000
 MIN_VALIDATION_SESSIONS = 20
@@ -46,8 +55,9 @@ class TrainRequest:
     """What to train from and where to put it.
 
     input_event_types: events whose items the GRU and kNN read and predict.
-    time_budget_seconds: half of it bounds the choice of epochs, and the final training on all sessions is left out
-    where it would not fit; looked at between epochs, so an epoch can overrun it. None: no bound.
+    time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
+    is_fresh: begin anew, even where the same training was interrupted.
+    loading_seconds: what was spent before; counts against the budget.
     """
 
     data: Path
@@ -56,16 +66,25 @@ class TrainRequest:
     preset: Preset
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
+    is_fresh: bool = False
+    loading_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainResult:
-    """The release that was published; `metrics` are those of its manifest."""
+    """The release that was published; `metrics` are those of its manifest.
+
+    phase_seconds: by phase, those of earlier processes that worked on the run included.
+    left_out: what there was no time for.
+    """
 
     version: ModelVersion
     directory: Path
+    run_directory: Path
     metrics: dict[str, float]
     reports: list[EpochReport]
+    phase_seconds: dict[str, float]
+    left_out: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,34 +96,109 @@ class _Learned:
     blend_weights: BlendWeights
     metrics: dict[str, float]
     reranker: Reranker | None = None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What is read of a file or folder; `digest` is its SHA-256, hex."""
+
+    digest: str
+    sessions: Sessions
+    vocabulary: Vocabulary
+    sequences: ItemSequences
+
+
+def read_training_data(path: Path, data_format: DataFormat, input_event_types: Collection[str]) -> TrainingData:
+    """Read and number the items; raises InsessionError where there is nothing to learn from."""
+    sessions = read_sessions(path, data_format)
+    vocabulary = popular_first(sessions, input_event_types)
+    sequences = item_sequences(sessions, vocabulary, input_event_types)
+    if not np.any(np.diff(sequences.starts) > 1):
+        raise InsessionError(
+            f"{path}: no session has two {' or '.join(input_event_types)} events; nothing to learn from"
+        )
+    return TrainingData(_sha256(path), sessions, vocabulary, sequences)
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
-    """Read, choose on the latest sessions, train on all, publish; raises InsessionError where the data do not do."""
-    started = time.monotonic()
-    sessions = read_sessions(request.data, request.data_format)
-    digest = _sha256(request.data)
-    vocabulary = popular_first(sessions, request.input_event_types)
-    sequences = item_sequences(sessions, vocabulary, request.input_event_types)
-    if not np.any(np.diff(sequences.starts) > 1):
-        raise InsessionError(
-            f"{request.data}: no session has two {' or '.join(request.input_event_types)} events; nothing to learn from"
+    """Read, choose on the latest sessions, train on all, publish; raises InsessionError where the data do not do.
+
+    A run that was interrupted goes on where it stopped, and gives what it would have given undisturbed.
+    """
+    began = time.monotonic()
+    data = read_training_data(request.data, request.data_format, request.input_event_types)
+    with open_run(request.models_dir / RUNS, _config(request, data), is_fresh=request.is_fresh) as run:
+        if run.is_resumed:
+            progress.noted(
+                f"goes on with run {run.number}, which was interrupted after {run.seconds:.0f} s; --fresh begins anew"
+            )
+        run.spent("loading", request.loading_seconds)
+        run.spent("reading", time.monotonic() - began)
+        try:
+            return _in_run(request, data, run, CurveRecorder(progress, run.drew))
+        finally:
+            run.draw()
+
+
+def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> TrainResult:
+    sequences, n_items = data.sequences, len(data.vocabulary)
+    learned = _learn(request, data, run, progress)
+    with run.phase("publishing"):
+        parts = Parts(
+            vocabulary=data.vocabulary,
+            knn=SessionKnn.fit(sequences.starts, sequences.items, n_items, learned.knn_settings),
+            transitions=Transitions.fit(sequences.starts, sequences.items, n_items),
+            popularity=Popularity.fit(sequences.items, n_items),
+            blend_weights=learned.blend_weights,
+            reranker=learned.reranker,
+            intent=fit_intent(data.sessions),
         )
-    learned = _learn(request, sequences, len(vocabulary), started, progress)
-    parts = Parts(
-        vocabulary=vocabulary,
-        knn=SessionKnn.fit(sequences.starts, sequences.items, len(vocabulary), learned.knn_settings),
-        transitions=Transitions.fit(sequences.starts, sequences.items, len(vocabulary)),
-        popularity=Popularity.fit(sequences.items, len(vocabulary)),
-        blend_weights=learned.blend_weights,
-        reranker=learned.reranker,
-        intent=fit_intent(sessions),
+        speed = {
+            "training_seconds": round(run.seconds, 1),
+            "clicks_per_second": round(clicks_per_second(learned.trained.reports), 1),
+        }
+        version, directory = _publish(request, data.digest, replace(learned, metrics=learned.metrics | speed), parts)
+    result = TrainResult(
+        version=version,
+        directory=directory,
+        run_directory=run.directory,
+        metrics=learned.metrics | speed,
+        reports=learned.trained.reports,
+        phase_seconds=dict(run.phase_seconds),
+        left_out=list(learned.left_out),
     )
-    metrics = learned.metrics | {"training_seconds": round(time.monotonic() - started, 1)}
-    return _publish(request, replace(learned, metrics=metrics), parts, digest)
+    run.finish(
+        {
+            "version": version,
+            "directory": str(directory),
+            "seconds": round(run.seconds, 1),
+            "phase_seconds": {name: round(seconds, 1) for name, seconds in run.phase_seconds.items()},
+            "left_out": result.left_out,
+            "metrics": result.metrics,
+        }
+    )
+    return result
 
 
-def _publish(request: TrainRequest, learned: _Learned, parts: Parts, digest: str) -> TrainResult:
+def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
+    essence = {
+        "data_sha256": data.digest,
+        "data_format": request.data_format,
+        "input_event_types": request.input_event_types,
+        "preset": msgspec.to_builtins(request.preset),
+        "versions": code_versions(),
+    }
+    return RunConfig(essence, {"data": str(request.data), "time_budget_seconds": request.time_budget_seconds})
+
+
+def code_versions() -> dict[str, str]:
+    """Name the versions of everything that weights depend on."""
+    versions = {name: metadata.version(name) for name in ("insession", "tensorflow", "keras", "numpy")}
+    return versions | {"python": platform.python_version()}
+
+
+def _publish(request: TrainRequest, digest: str, learned: _Learned, parts: Parts) -> tuple[ModelVersion, Path]:
     gru = learned.trained.model
     with draft_version(request.models_dir) as draft:
         export_servable(ServableParts(gru, parts.intent, len(FEATURE_NAMES)), draft.directory)
@@ -119,7 +213,7 @@ def _publish(request: TrainRequest, learned: _Learned, parts: Parts, digest: str
             metrics=learned.metrics,
         )
         write_parts(draft.directory, parts, facts)
-    return TrainResult(draft.version, draft.published, learned.metrics, learned.trained.reports)
+    return draft.version, draft.published
 
 
 def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Vocabulary:
@@ -131,59 +225,51 @@ def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Voc
     return Vocabulary(sessions.item_ids[item] for item in ranked)
 
 
-def _learn(
-    request: TrainRequest, sequences: ItemSequences, n_items: int, started: float, progress: TrainingProgress
-) -> _Learned:
-    preset = request.preset
-    budget = float("inf") if request.time_budget_seconds is None else request.time_budget_seconds
+def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> _Learned:
+    sequences, n_items, preset = data.sequences, len(data.vocabulary), request.preset
+    bound = request.time_budget_seconds
+    budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     if preset.gru4rec is not None:
-        task = GruTask(sequences, n_items, deadline=started + budget)
-        published = train_gru4rec(task, preset.gru4rec, progress)
+        with run.phase("final training"):
+            task = GruTask(sequences, n_items, deadline=budget.end)
+            published = train_gru4rec(task, preset.gru4rec, progress)
         return _Learned(published, SHORT_MEMORY, MODEL_ONLY, {"epochs": published.best_epoch})
-    n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
-    if n_later < MIN_VALIDATION_SESSIONS:
+    everything = GruTask(sequences, n_items, phase="training on all sessions", checkpoints=run.checkpoints)
+    earlier, later = hold_out(sequences)
+    if later is None:
         recipe = preset.recipes[0]
-        trained = train_gru(GruTask(sequences, n_items), recipe.gru, recipe.training, progress)
+        with run.phase("final training"):
+            trained = train_gru(everything, recipe.gru, recipe.training, progress)
         return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
-    earlier, later = split_later(sequences, n_later)
-    choice = GruTask(earlier, n_items, validation=later, deadline=started + budget / 2)
-    tried = _try_recipes(choice, preset.recipes, progress)
-    recipe, trained, seconds = max(tried, key=lambda one: one.gain)
-    tuning: Tuning = tune(trained.model, earlier, later, preset, progress)
-    metrics = tuning.metrics | {"epochs": trained.best_epoch, "recipe": preset.recipes.index(recipe)}
-    reports = [report for one in tried for report in one.trained.reports]
-    if time.monotonic() + seconds <= started + budget:
-        final = GruTask(sequences, n_items, stop_after=trained.best_epoch)
-        trained = train_gru(final, recipe.gru, recipe.training, progress)
+    with run.phase("choosing"):
+        choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
+        tried = try_recipes(choice, preset.recipes, progress)
+    best = max(tried, key=lambda one: one.gain)
+    chosen, seconds = preset.recipes.index(best.recipe), best.seconds * len(sequences) / len(earlier)
+    with run.phase("tuning"):
+        bounds = SearchBounds(run.journal, budget.search_deadline(time.monotonic(), seconds))
+        make = partial(tune, best.trained.model, earlier, later, preset, progress, bounds)
+        tuning = run.journal.once(f"tuning of recipe {chosen}", Tuning, make)
+    metrics = tuning.metrics | {"epochs": best.trained.best_epoch, "recipe": chosen}
+    reports, trained = [report for one in tried for report in one.trained.reports], best.trained
+    left_out = [f"epochs of recipe {place}" for place, one in enumerate(tried, 1) if one.is_shortened]
+    left_out += [f"recipe {place}" for place in range(len(tried) + 1, len(preset.recipes) + 1)]
+    if time.monotonic() + seconds <= budget.end:
+        with run.phase("final training"):
+            planned = best.trained.planned_epochs
+            final = replace(everything, planned_epochs=planned, stop_after=best.trained.best_epoch)
+            trained = train_gru(final, best.recipe.gru, best.recipe.training, progress)
         reports += trained.reports
+    else:
+        left_out.append("the final training on all sessions")
     trained = replace(trained, reports=reports)
-    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker)
+    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker, tuple(left_out))
 
 
-class _Tried(NamedTuple):
-    """A recipe, the model it gave without the validation slice, and the seconds that its best epochs took."""
-
-    recipe: Recipe
-    trained: TrainedGru
-    seconds: float
-
-    @property
-    def gain(self) -> float:
-        """Recall@20 + MRR@20 on the validation slice."""
-        return self.trained.reports[self.trained.best_epoch - 1].gain
-
-
-def _try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[_Tried]:
-    """Train by each recipe, as long as there is time for another one."""
-    tried = list[_Tried]()
-    for recipe in recipes:
-        begun = time.monotonic()
-        if tried and begun + tried[-1].seconds > choice.deadline:
-            break
-        trained = train_gru(choice, recipe.gru, recipe.training, progress)
-        seconds = (time.monotonic() - begun) * trained.best_epoch / len(trained.reports)
-        tried.append(_Tried(recipe, trained, seconds))
-    return tried
+def hold_out(sequences: ItemSequences) -> tuple[ItemSequences, ItemSequences | None]:
+    """Part the validation slice, the latest sessions, from the earlier ones; None where there are too few for one."""
+    n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
+    return (sequences, None) if n_later < MIN_VALIDATION_SESSIONS else split_later(sequences, n_later)
 
 
 def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, ItemSequences]:

@@ -1,7 +1,8 @@
 """Choices made on the validation slice: which kNN settings, how much each voice weighs, and whether to rerank."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from session_model.blend import CUT_OFF, MODEL_ONLY, BlendExample, BlendWeights,
 from session_model.export import DEFAULT_CANDIDATES, Servable, ServableParts
 from session_model.gru import SessionGru
 from session_model.item_sequences import ItemSequences
+from session_model.journal import Journal
 from session_model.knn import KnnSettings, SessionKnn
 from session_model.knn_search import KnnTrials, search_knn
 from session_model.popularity import Popularity
@@ -44,13 +46,27 @@ class Tuning:
     metrics: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class SearchBounds:
+    """Where the search for kNN settings goes on from, and the `time.monotonic()` seconds at which it ends."""
+
+    journal: Journal = field(default_factory=Journal)
+    deadline: float = math.inf
+
+
 def tune(
-    model: SessionGru, earlier: ItemSequences, later: ItemSequences, preset: Preset, progress: TrainingProgress
+    model: SessionGru,
+    earlier: ItemSequences,
+    later: ItemSequences,
+    preset: Preset,
+    progress: TrainingProgress,
+    bounds: SearchBounds,
 ) -> Tuning:
     """Choose on targets of the `later` sessions, with kNN fitted on the `earlier` ones."""
     prefixes = draw_prefixes(later, model.settings.max_length, preset.blend_examples)
     knn_prefixes = prefixes[:: max(1, len(prefixes) // preset.knn_examples)]
-    settings = search_knn(KnnTrials(earlier, model.n_items, knn_prefixes), preset.knn_trials, progress)
+    trials = KnnTrials(earlier, model.n_items, knn_prefixes, bounds.journal)
+    settings = search_knn(trials, preset.knn_trials, progress, deadline=bounds.deadline)
     knn = SessionKnn.fit(earlier.starts, earlier.items, model.n_items, settings)
     progress.started("choosing the blend", len(prefixes))
     examples = []

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 SHOP_SPEED = 30.0
 SHOP_SECONDS = 60.0
-INTERRUPTED = 130
 STDOUT = Path("-")
 
 
@@ -92,7 +91,7 @@ def command(
     from agents.demo.run import DemoOptions, run_demo  # noqa: PLC0415
     from agents.demo.source import ShopOptions  # noqa: PLC0415
     from agents.demo.tables import report_table  # noqa: PLC0415
-    from agents.interruption import Interruption  # noqa: PLC0415 - --help must not pay for these
+    from agents.interruption import INTERRUPTED, Interruption  # noqa: PLC0415 - --help must not pay for these
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
     console = Console(stderr=json_path == STDOUT)

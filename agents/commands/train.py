@@ -1,24 +1,24 @@
 """`insession train`: learn from past sessions and publish a model release."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from agents.durations import DurationType
+from agents.interruption import INTERRUPTED, Interruption
+from agents.training_bar import training_bar
 from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
     from session_model.train_release import TrainRequest, TrainResult
-    from session_model.training_progress import EpochReport
 
 console = Console(stderr=True)
 PRESET_NAMES = (
@@ -37,6 +37,7 @@ Examples:
   insession train clicks.jsonl.gz --format jsonl --out models --preset small
   insession train sessions.txt --format sequences --out models --seed 7 --json training.json
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
+  insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
 """
 )
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
@@ -47,7 +48,16 @@ Examples:
     type=click.Choice(PRESET_NAMES),
     default="default",
     show_default=True,
-    help="What is tried; gru4rec-*: GRU4Rec as published, by the data set it was tuned on, to compare with.",
+    help="default: tries a recipe where sessions of all ages teach alike and one where fashions pass, and keeps the "
+    "better. small: one small GRU and few kNN trials, minutes on a laptop. gru4rec-*: GRU4Rec as published, named "
+    "by the data set it was tuned on, to compare with.",
+)
+@click.option(
+    "--recipe",
+    "recipe_paths",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Recipe that `insession tune` wrote, instead of those of the preset; repeat to let several compete.",
 )
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Planned epochs; early stopping may end before.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
@@ -60,7 +70,10 @@ Examples:
     show_default=True,
     help="Event type whose items the model reads and predicts; repeat for more.",
 )
-@click.option("--time-budget", type=DurationType(), metavar="DURATION", help="Like 40m; begin no epoch beyond it.")
+@click.option(
+    "--time-budget", type=DurationType(), metavar="DURATION", default="55m", show_default=True, help="See above."
+)
+@click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same training was interrupted.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
 )
@@ -68,27 +81,53 @@ def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
 
     The latest tenth of the sessions chooses the recipe, the epochs, the kNN settings and the blend; then all of DATA is
-    learned.
+    learned. OUT/runs/<n>/ keeps settings, curve and result. After an interruption, a kill included, the same command
+    goes on where it stopped.
+
+    The whole command takes about --time-budget at most. Where that is short, epochs are left out, then later recipes
+    and kNN trials, then the final training on all sessions; it says which.
     """
+    began = time.monotonic()
     with console.status("loading TensorFlow"):
         import_tensorflow()
         from session_model.train_release import train_release  # noqa: PLC0415 - --help must not pay for TensorFlow
 
-    with _bar() as progress:
-        result = train_release(_request(**options), progress)
-    console.print(f"version {result.version} is in {result.directory}")
+    loading_seconds = time.monotonic() - began
+    with Interruption():
+        try:
+            with training_bar(console) as progress:
+                result = train_release(_request(loading_seconds=loading_seconds, **options), progress)
+        except KeyboardInterrupt:
+            click.echo("insession: interrupted; the same command goes on from the last epoch that is done", err=True)
+            sys.exit(INTERRUPTED)
+    _tell(result)
     if json_path is not None:
         json_path.write_text(json.dumps(_summary(result), indent=2) + "\n")
 
 
+def _tell(result: "TrainResult") -> None:
+    if result.left_out:
+        console.print(f"no time for: {', '.join(result.left_out)}")
+    phases = ", ".join(f"{name} {seconds:.0f}" for name, seconds in result.phase_seconds.items())
+    speed = result.metrics["clicks_per_second"]
+    console.print(f"{_seconds(result):.0f} s ({phases}); {speed:,.0f} clicks/s", highlight=False)
+    console.print(f"run {result.run_directory}: settings, curve and result", highlight=False, soft_wrap=True)
+    console.print(f"version {result.version} is in {result.directory}", soft_wrap=True)
+
+
+def _seconds(result: "TrainResult") -> float:
+    return round(sum(result.phase_seconds.values()), 1)
+
+
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
+    from session_model.recipe_files import read_recipe  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
     chosen = PRESETS[preset]
     recipes = tuple(
         replace(recipe, training=replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs))
-        for recipe in chosen.recipes
+        for recipe in [read_recipe(path) for path in options["recipe_paths"]] or chosen.recipes
     )
     published = chosen.gru4rec and replace(chosen.gru4rec, seed=seed, epochs=epochs or chosen.gru4rec.epochs)
     return TrainRequest(
@@ -97,7 +136,9 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         models_dir=options["models_dir"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],
-        time_budget_seconds=None if options["time_budget"] is None else options["time_budget"].total_seconds(),
+        time_budget_seconds=options["time_budget"].total_seconds(),
+        is_fresh=options["is_fresh"],
+        loading_seconds=options["loading_seconds"],
     )
 
 
@@ -105,6 +146,11 @@ def _summary(result: "TrainResult") -> dict[str, Any]:
     return {
         "version": result.version,
         "directory": str(result.directory),
+        "run_directory": str(result.run_directory),
+        "seconds": _seconds(result),
+        "phase_seconds": {name: round(seconds, 1) for name, seconds in result.phase_seconds.items()},
+        "clicks_per_second": result.metrics["clicks_per_second"],
+        "left_out": result.left_out,
         "metrics": result.metrics,
         "epochs": [
             {
@@ -112,40 +158,9 @@ def _summary(result: "TrainResult") -> dict[str, Any]:
                 "loss": report.loss,
                 "recall_at_20": report.recall_at_20,
                 "mrr_at_20": report.mrr_at_20,
+                "seconds": round(report.seconds, 3),
+                "clicks_per_second": round(report.clicks_per_second, 1),
             }
             for report in result.reports
         ],
     }
-
-
-class _ProgressBar:
-    """Shows training as one bar a phase; implements session_model.training_progress.TrainingProgress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._phase: TaskID | None = None
-
-    def started(self, phase: str, n_steps: int) -> None:
-        """Open the bar of `phase`; that before is done, maybe early."""
-        if self._phase is not None:
-            self._progress.update(self._phase, total=self._progress.tasks[self._phase].completed)
-        self._phase = self._progress.add_task(phase, total=n_steps)
-
-    def stepped(self) -> None:
-        """Move the bar."""
-        if self._phase is not None:
-            self._progress.advance(self._phase)
-
-    def epoch_ended(self, report: "EpochReport") -> None:
-        """Print a line above the bar."""
-        line = f"epoch {report.epoch}: loss {report.loss:.3f}"
-        if report.recall_at_20 is not None:
-            line += f", validation Recall@20 {report.recall_at_20:.4f}, MRR@20 {report.mrr_at_20:.4f}"
-        self._progress.console.print(line)
-
-
-@contextmanager
-def _bar() -> Iterator[_ProgressBar]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        yield _ProgressBar(progress)

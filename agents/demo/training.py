@@ -12,7 +12,7 @@ from agents.demo.source import TrainingPart
 from schemas.errors import InsessionError
 from session_model.release import Release, ReleaseError, load_release, newest_release
 
-TIME_BUDGET_SECONDS: Final = 45
+TIME_BUDGET_SECONDS: Final = 90
 _NEEDED: Final = ("tensorflow", "tensorflow_serving")
 
 

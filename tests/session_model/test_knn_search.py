@@ -11,16 +11,21 @@ N_ITEMS = 40
 
 
 class Counting(NoProgress):
-    """Counts the steps."""
+    """Counts the steps, and remembers what it is told."""
 
     def __init__(self) -> None:
         self.announced = self.steps = 0
+        self.notes: list[str] = []
+
+    def noted(self, text: str) -> None:
+        """Remember it."""
+        self.notes.append(text)
 
     def started(self, phase: str, n_steps: int) -> None:  # noqa: ARG002 - the protocol's signature
         """Keep what was announced."""
         self.announced = n_steps
 
-    def stepped(self) -> None:
+    def stepped(self, clicks: int = 0) -> None:  # noqa: ARG002 - the protocol's
         """Count a step."""
         self.steps += 1
 
@@ -50,3 +55,20 @@ def test_a_seed_decides_what_is_tried() -> None:
     """The same seed chooses the same settings."""
     trials = trials_where_only_the_first_click_tells()
     assert search_knn(trials, 10, NoProgress(), seed=1) == search_knn(trials, 10, NoProgress(), seed=1)
+
+
+def test_a_deadline_ends_the_search_after_the_known_settings() -> None:
+    """One of the two is the best then, and it is told how many were tried."""
+    trials, progress = trials_where_only_the_first_click_tells(), Counting()
+    assert search_knn(trials, 40, progress, deadline=0.0) in {SHORT_MEMORY, LONG_MEMORY}
+    assert progress.steps == 2
+    assert progress.notes == ["kNN settings: 2 of 40 tried in the time there is"]
+
+
+def test_trials_that_are_noted_are_not_made_again() -> None:
+    """A search that goes on finds the same settings as one that was never interrupted."""
+    trials = trials_where_only_the_first_click_tells()
+    found = search_knn(trials, 10, NoProgress(), seed=1)
+    n_noted = len(trials.journal)
+    assert search_knn(trials, 10, NoProgress(), seed=1) == found
+    assert len(trials.journal) == n_noted >= 10

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemIndex
@@ -14,9 +16,9 @@ from session_model.gru4rec import Gru4RecSettings
 from session_model.item_sequences import ItemSequences
 from session_model.presets import Preset, Recipe
 from session_model.release import load_release, newest_release
-from session_model.train_release import TrainRequest, popular_first, split_later, train_release
+from session_model.train_release import TrainRequest, TrainResult, popular_first, split_later, train_release
 from session_model.training import TrainingSettings
-from session_model.training_progress import NoProgress
+from session_model.training_progress import EpochReport, NoProgress
 
 TINY = Preset(
     (
@@ -46,9 +48,15 @@ def request_(tmp_path_factory: pytest.TempPathFactory) -> TrainRequest:
     return TrainRequest(write_sequences(folder / "data.txt", 300), "sequences", folder / "models", TINY)
 
 
-def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequest) -> None:
+@pytest.fixture(scope="module")
+def result_(request_: TrainRequest) -> TrainResult:
+    """Train it once."""
+    return train_release(request_, NoProgress())
+
+
+def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequest, result_: TrainResult) -> None:
     """It loads, verifies, encodes events with its own vocabulary, and says what it was trained on and how well."""
-    result = train_release(request_, NoProgress())
+    result = result_
     assert newest_release(request_.models_dir) == result.directory
     release = load_release(result.directory)
     assert (release.version, release.manifest.candidate_count, release.manifest.max_length) == (1, N_ITEMS, 4)
@@ -59,6 +67,8 @@ def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequ
     assert not release.manifest.has_intent
     events = [SessionEvent("view", 0, item_id) for item_id in ("item-3", "unknown", "item-4")]  # type: ignore[arg-type]
     assert [release.item_id(ItemIndex(int(index))) for index in release.encode(events).items] == ["item-3", "item-4"]
+    assert result.metrics["clicks_per_second"] > 0
+    assert set(result.phase_seconds) == {"loading", "reading", "choosing", "tuning", "final training", "publishing"}
     assert any(name.endswith("saved_model.pb") for name in release.manifest.files)
     assert any(name.endswith("tf_serving_warmup_requests") for name in release.manifest.files)
 
@@ -69,7 +79,90 @@ def test_a_spent_budget_leaves_the_final_training_out(request_: TrainRequest, tm
     result = train_release(request, NoProgress())
     assert [report.epoch for report in result.reports] == [1]
     assert result.reports[0].mrr_at_20 is not None
+    assert result.left_out == ["epochs of recipe 1", "the final training on all sessions"]
     assert load_release(result.directory).version == 1
+
+
+class Interrupting(NoProgress):
+    """Interrupts in the middle of a phase, and remembers what was told."""
+
+    def __init__(self, phase: str | None = None) -> None:
+        self.phase = phase
+        self.steps: dict[str, int] = {}
+        self.notes: list[str] = []
+        self._now = ""
+
+    def started(self, phase: str, n_steps: int) -> None:
+        """Note the phase; an epoch of it is done before the interruption, where it has epochs."""
+        assert n_steps > 0
+        self._now = phase
+        self.steps[phase] = 0
+
+    def stepped(self, clicks: int = 0) -> None:
+        """Interrupt in the second step of a phase without epochs."""
+        self.steps[self._now] += 1
+        if self._now == self.phase and not clicks and self.steps[self._now] == 2:
+            raise KeyboardInterrupt
+
+    def epoch_ended(self, report: EpochReport) -> None:
+        """Interrupt after the first epoch."""
+        if self._now == self.phase and report.epoch == 1:
+            raise KeyboardInterrupt
+
+    def noted(self, text: str) -> None:
+        """Remember it."""
+        self.notes.append(text)
+
+
+PHASES = ("recipe 1 of 1", "choosing kNN settings", "choosing the blend", "training on all sessions")
+
+
+def test_a_run_that_is_interrupted_in_every_phase_gives_the_same_release(
+    request_: TrainRequest, result_: TrainResult, tmp_path: Path
+) -> None:
+    """Each time the same request goes on; in the end parts and weights are those of an undisturbed run, to the bit."""
+    undisturbed = load_release(result_.directory)
+    request = replace(request_, models_dir=tmp_path / "interrupted")
+    for phase in PHASES:
+        with pytest.raises(KeyboardInterrupt):
+            train_release(request, Interrupting(phase))
+    last = Interrupting()
+    result = train_release(request, last)
+    assert result.run_directory == request.models_dir / "runs" / "1"
+    assert "goes on with run 1" in last.notes[0]
+    assert last.steps.get("recipe 1 of 1") == 0
+    assert set(PHASES[1:3]).isdisjoint(last.steps)
+    release = load_release(result.directory)
+    files = undisturbed.manifest.files
+    same = {name for name, digest in release.manifest.files.items() if files[name] == digest}
+    assert all(name.startswith(("saved_model", "fingerprint", "variables/")) for name in set(files) - same)
+    weights, expected = _weights(release.directory), _weights(undisturbed.directory)
+    assert len(weights) >= 5
+    assert all(np.array_equal(weights[name], expected[name]) for name in expected)
+    timed = {"training_seconds", "clicks_per_second"}
+    assert {name: figure for name, figure in result.metrics.items() if name not in timed} == {
+        name: figure for name, figure in undisturbed.manifest.metrics.items() if name not in timed
+    }
+
+
+def _weights(directory: Path) -> dict[str, NDArray[np.float32]]:
+    """Read the variables; their files differ in names that Keras counts up."""
+    reader = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VARIABLE_VALUE")]
+    return {name: reader.get_tensor(name) for name in names}
+
+
+def test_a_fresh_run_leaves_the_interrupted_one(request_: TrainRequest, tmp_path: Path) -> None:
+    """Nothing is taken over from it."""
+    request = replace(request_, models_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_release(request, Interrupting("recipe 1 of 1"))
+    progress = Interrupting("recipe 1 of 1")
+    with pytest.raises(KeyboardInterrupt):
+        train_release(replace(request, is_fresh=True), progress)
+    assert progress.notes == []
+    assert progress.steps["recipe 1 of 1"] > 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["1", "2"]
 
 
 def test_too_few_sessions_for_a_choice_are_all_learned(request_: TrainRequest, tmp_path: Path) -> None:

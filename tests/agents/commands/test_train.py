@@ -1,7 +1,9 @@
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,53 @@ def test_a_file_becomes_a_release_without_further_flags(tmp_path: Path, data_for
     summary = json.loads((tmp_path / "o.json").read_text())
     assert load_release(Path(summary["directory"])).version == summary["version"] == 1
     assert [epoch["epoch"] for epoch in summary["epochs"]] == [1]
+    assert summary["epochs"][0]["clicks_per_second"] > 0
+    assert summary["seconds"] >= sum(summary["phase_seconds"].values()) - 1
+    assert summary["clicks_per_second"] > 0
+    assert f"version 1 is in {tmp_path / 'models' / 'session_gru' / '1'}" in result.output
+    assert "clicks/s" in result.output
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_after_a_kill_the_same_command_goes_on(tmp_path: Path) -> None:
+    """A process that SIGKILL ended after its first epoch leaves what gives the undisturbed run's figures to the bit."""
+    (tmp_path / "data").write_text("a b c d\nb c a e\nc a b\n" * 100)
+    command_line = ["train", str(tmp_path / "data"), "--format", "sequences", "--preset", "small", "--epochs", "3"]
+    killed = [*command_line, "--out", str(tmp_path / "killed")]
+    with subprocess.Popen([sys.executable, "-m", "agents", *killed], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any(line.startswith("epoch 1:") for line in process.stderr)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    figures = {}
+    for name in ("killed", "undisturbed"):
+        json_path = tmp_path / f"{name}.json"
+        arguments = [*command_line[1:], "--out", str(tmp_path / name), "--json", str(json_path)]
+        result = CliRunner().invoke(command, arguments)
+        assert result.exit_code == 0, result.output
+        assert ("goes on with run 1" in result.output) == (name == "killed")
+        summary = json.loads(json_path.read_text())
+        assert [path.name for path in (tmp_path / name / "runs").iterdir()] == ["1"]
+        figures[name] = (
+            [(epoch["loss"], epoch["recall_at_20"], epoch["mrr_at_20"]) for epoch in summary["epochs"]],
+            {name: value for name, value in summary["metrics"].items() if "second" not in name},
+        )
+    assert figures["killed"] == figures["undisturbed"]
+
+
+def test_an_interruption_tells_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends the command with one line and the exit code of shells."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("session_model.train_release.train_release", interrupted)
+    (tmp_path / "data").write_text("a b c\n")
+    arguments = [str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.output
 
 
 def test_every_preset_can_be_chosen() -> None:
@@ -46,7 +95,8 @@ def test_every_preset_can_be_chosen() -> None:
 
 def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     """What is not given stays as published."""
-    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "time_budget": None}
+    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
+    options |= {"time_budget": timedelta(minutes=55), "is_fresh": False, "loading_seconds": 0.0}
     given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, input_events=("view",), **options)
     plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, input_events=("view",), **options)
     assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)

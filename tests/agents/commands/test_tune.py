@@ -1,0 +1,36 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from agents.commands.train import command as train
+from agents.commands.tune import command
+from session_model.recipe_files import read_recipe
+
+
+def test_a_recipe_is_found_and_train_takes_it(tmp_path: Path) -> None:
+    """One trial writes the recipe, its figures as JSON, and the training by it names its values in the run."""
+    (tmp_path / "data").write_text("a b c\nb c a\nc a b\n" * 80)
+    common = [str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path)]
+    result = CliRunner().invoke(command, [*common, "--trials", "1", "--json", str(tmp_path / "o.json")])
+    assert result.exit_code == 0, result.output
+    summary = json.loads((tmp_path / "o.json").read_text())
+    assert summary["best_trial"] == 1
+    recipe = read_recipe(Path(summary["recipe"]))
+    result = CliRunner().invoke(train, [*common, "--preset", "small", "--epochs", "1", "--recipe", summary["recipe"]])
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "runs" / "2" / "config.json").read_text())
+    assert config["preset"]["recipes"][0]["gru"]["units"] == recipe.gru.units
+
+
+def test_help_shows_an_example_and_loads_neither_tensorflow_nor_optuna() -> None:
+    """Help comes at once."""
+    code = (
+        "import sys; from click.testing import CliRunner; from agents.commands.tune import command\n"
+        "print(CliRunner().invoke(command, ['--help']).output)\n"
+        "assert not {'tensorflow', 'optuna'} & set(sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "insession tune clicks.jsonl.gz" in shown.stdout
