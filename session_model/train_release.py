@@ -15,7 +15,11 @@ import numpy as np
 from schemas.errors import InsessionError
 from schemas.events import EventType
 from schemas.ids import ModelVersion
+from schemas.records import CatalogItem
 from session_model.blend import MODEL_ONLY, BlendWeights
+from session_model.catalogs import published_catalog, read_catalog
+from session_model.cold_items import Discounts
+from session_model.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.datasets import DataFormat, read_sessions
 from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
 from session_model.intent import fit_intent
@@ -45,6 +49,7 @@ class TrainRequest:
     """What to train from and where to put it.
 
     input_event_types: events whose items the GRU and kNN read and predict.
+    catalog: what the shop says of its items; None: what is published beside `data`, if anything.
     time_budget_seconds: half of it bounds the choice of epochs, and the final training on all sessions is left out
     where it would not fit; looked at between epochs, so an epoch can overrun it. None: no bound.
     """
@@ -55,6 +60,7 @@ class TrainRequest:
     preset: Preset
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
+    catalog: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,7 @@ class _Learned:
     blend_weights: BlendWeights
     metrics: dict[str, float]
     reranker: Reranker | None = None
+    discounts: Discounts = DEFAULT_DISCOUNTS
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
@@ -89,18 +96,27 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
         raise InsessionError(
             f"{request.data}: no session has two {' or '.join(request.input_event_types)} events; nothing to learn from"
         )
-    learned = _learn(request, sequences, len(vocabulary), started, progress)
+    catalog = Described(_catalog(request), vocabulary)
+    learned = _learn(request, sequences, catalog, started, progress)
+    popularity = Popularity.fit(sequences.items, len(vocabulary))
     parts = Parts(
         vocabulary=vocabulary,
         knn=SessionKnn.fit(sequences.starts, sequences.items, len(vocabulary), learned.knn_settings),
         transitions=Transitions.fit(sequences.starts, sequences.items, len(vocabulary)),
-        popularity=Popularity.fit(sequences.items, len(vocabulary)),
+        popularity=popularity,
         blend_weights=learned.blend_weights,
         reranker=learned.reranker,
         intent=fit_intent(sessions),
+        cold_start=catalog.cold_start(popularity.counts, learned.discounts),
     )
     metrics = learned.metrics | {"training_seconds": round(time.monotonic() - started, 1)}
     return _publish(request, replace(learned, metrics=metrics), parts, digest)
+
+
+def _catalog(request: TrainRequest) -> list[CatalogItem]:
+    if request.catalog is not None:
+        return read_catalog(request.catalog)
+    return published_catalog(request.data, request.data_format)
 
 
 def _publish(request: TrainRequest, learned: _Learned, parts: Parts, digest: str) -> TrainResult:
@@ -131,9 +147,9 @@ def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Voc
 
 
 def _learn(
-    request: TrainRequest, sequences: ItemSequences, n_items: int, started: float, progress: TrainingProgress
+    request: TrainRequest, sequences: ItemSequences, catalog: Described, started: float, progress: TrainingProgress
 ) -> _Learned:
-    preset = request.preset
+    preset, n_items = request.preset, len(catalog.vocabulary)
     n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
     if n_later < MIN_VALIDATION_SESSIONS:
         recipe = preset.recipes[0]
@@ -152,7 +168,11 @@ def _learn(
         trained = train_gru(final, recipe.gru, recipe.training, progress)
         reports += trained.reports
     trained = replace(trained, reports=reports)
-    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker)
+    discounts = DEFAULT_DISCOUNTS
+    if catalog.records:
+        earlier_counts = Popularity.fit(earlier.items[: earlier.starts[-1]], n_items).counts
+        discounts = catalog.choose_discounts(earlier_counts, tuning.ranked())
+    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker, discounts)
 
 
 class _Tried(NamedTuple):

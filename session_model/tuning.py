@@ -1,10 +1,11 @@
 """Choices made on the validation slice: which kNN settings, how much each voice weighs, and whether to rerank."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.blend import CUT_OFF, MODEL_ONLY, BlendExample, BlendWeights, blend, choose_weights
 from session_model.export import DEFAULT_CANDIDATES, Servable, ServableParts
@@ -27,12 +28,16 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The choices, and what they reach on the examples they were made on (the GRU has not seen those)."""
+    """The choices, and what they reach on the examples they were made on (the GRU has not seen those).
+
+    ranked: gives the chosen blend's list for each example, with its target.
+    """
 
     knn_settings: KnnSettings
     blend_weights: BlendWeights
     reranker: Reranker | None
     metrics: dict[str, float]
+    ranked: Callable[[], list[tuple[Candidates, ItemIndex]]]
 
 
 def tune(
@@ -55,7 +60,7 @@ def tune(
     for name, one in plain.items():
         recall, mrr = _recall_and_mrr(one.ranks(examples))
         metrics |= {f"validation_{name}_recall_at_20": recall, f"validation_{name}_mrr_at_20": mrr}
-    return Tuning(settings, blender.weights, blender.reranker, metrics)
+    return Tuning(settings, blender.weights, blender.reranker, metrics, lambda: blender.rankings(examples))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,16 @@ class _Blender:
 
     def ranks(self, examples: Sequence[BlendExample]) -> list[int | None]:
         """Rank each example's target."""
-        return [target_rank(self._ranking(example), example.target) for example in examples]
+        return [target_rank(self._ranking(example, CUT_OFF), example.target) for example in examples]
 
-    def _ranking(self, example: BlendExample) -> Candidates:
+    def rankings(self, examples: Sequence[BlendExample]) -> list[tuple[Candidates, ItemIndex]]:
+        """Give each example's list as long as a release does, with the target."""
+        return [(self._ranking(example, DEFAULT_CANDIDATES), example.target) for example in examples]
+
+    def _ranking(self, example: BlendExample, k: int) -> Candidates:
         if self.reranker is None or self.popularity is None:
-            return blend(example.model, example.neighbours, example.items, self.weights, CUT_OFF)
-        return rerank(self.reranker, _voices(example, self.popularity), CUT_OFF)
+            return blend(example.model, example.neighbours, example.items, self.weights, k)
+        return rerank(self.reranker, _voices(example, self.popularity), k)
 
 
 def _choose_blender(examples: Sequence[BlendExample], popularity: Popularity) -> _Blender:

@@ -33,6 +33,11 @@ Examples:
 @click.argument("data", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
+@click.option(
+    "--catalog",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Catalog records, one JSON a line, maybe gzipped: so items with no or few clicks are listed, too.",
+)
 @click.option("--preset", type=click.Choice(["small", "default"]), default="default", show_default=True, help="Sizes.")
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Planned epochs; early stopping may end before.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
@@ -78,6 +83,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         data=options["data"],
         data_format=options["data_format"],
         models_dir=options["models_dir"],
+        catalog=options["catalog"],
         preset=replace(PRESETS[preset], recipes=recipes),
         input_event_types=options["input_events"],
         time_budget_seconds=None if options["time_budget"] is None else options["time_budget"].total_seconds(),
