@@ -1,7 +1,7 @@
 """Items with no or few clicks, each standing on the well-known items most like it by content.
 
 An item that training never saw is read as the nearest of them. In a list, a cold item scores a discount times the mean
-score that its nearest have in that very list (docs/adr/0007).
+score that its nearest have in that very list (docs/adr/0006).
 """
 
 from collections.abc import Callable, Iterable, Sequence
