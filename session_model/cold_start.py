@@ -14,6 +14,7 @@ from schemas.records import CatalogItem
 from session_model.cold_items import NOT_LISTED, ColdItems, Discounts
 from session_model.content import WELL_KNOWN_CLICKS, ContentIndex
 from session_model.ranking_metrics import LIST_CUT_OFF, gain, target_rank
+from session_model.training_progress import TrainingProgress
 from session_model.vocabulary import Vocabulary
 
 GRID: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -49,7 +50,7 @@ class Described:
         items = ColdItems.fit(content, self.records, self.vocabulary.index_of, counts)
         return ColdStart(content, items.with_discounts(discounts))
 
-    def choose_discounts(self, counts: NDArray[np.int64], ranked: Ranked) -> Discounts:
+    def choose_discounts(self, counts: NDArray[np.int64], ranked: Ranked, progress: TrainingProgress) -> Discounts:
         """Choose on the lists `ranked` of models that learned from `counts`, (n_items + 1,) int64 clicks.
 
         For the items that the catalog has in training: the largest discount that costs no more than noise, since
@@ -59,10 +60,11 @@ class Described:
         cold = self.cold_start(counts)
         if cold is None or not ranked:
             return DEFAULT_DISCOUNTS
+        progress.started("placing cold items", 3 * len(GRID))
         chosen = NOT_LISTED
         for name in ("unclicked", "few_clicks"):
             tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
-            chosen = tried[_largest_within_noise(np.array([_gains(cold.items, one, ranked) for one in tried]))]
+            chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
         masked = np.flatnonzero(counts >= WELL_KNOWN_CLICKS)
         masked = np.sort(np.random.default_rng(0).permutation(masked)[: int(MASKED_SHARE * len(masked))])
         as_new = counts.copy()
@@ -71,7 +73,7 @@ class Described:
         assert cold is not None
         without = [(_without(ranking, masked), target) for ranking, target in ranked]
         tried = [msgspec.structs.replace(chosen, new=discount) for discount in GRID]
-        return max(tried, key=lambda one: float(np.mean(_gains(cold.items, one, without))))
+        return tried[int(np.argmax(_gains(cold.items, tried, without, progress).mean(axis=1)))]
 
 
 def _largest_within_noise(gains: NDArray[np.float64]) -> int:
@@ -84,10 +86,17 @@ def _largest_within_noise(gains: NDArray[np.float64]) -> int:
     return int(np.flatnonzero(below.mean(axis=1) <= errors).max())
 
 
-def _gains(cold: ColdItems, discounts: Discounts, ranked: Ranked) -> list[float]:
-    """Give Recall@20 + MRR@20 of each list with the cold items in it."""
-    listed = cold.with_discounts(discounts).listed
-    return [gain(target_rank(listed(ranking, LIST_CUT_OFF), target), LIST_CUT_OFF) for ranking, target in ranked]
+def _gains(
+    cold: ColdItems, tried: Sequence[Discounts], ranked: Ranked, progress: TrainingProgress
+) -> NDArray[np.float64]:
+    """Give Recall@20 + MRR@20 of each list with the cold items in it, (n_tried, n_targets)."""
+    gains = np.zeros((len(tried), len(ranked)))
+    for row, discounts in zip(gains, tried, strict=True):
+        listed = cold.with_discounts(discounts).listed
+        ranks = (target_rank(listed(ranking, LIST_CUT_OFF), target) for ranking, target in ranked)
+        row[:] = [gain(rank, LIST_CUT_OFF) for rank in ranks]
+        progress.stepped()
+    return gains
 
 
 def _without(ranking: Candidates, masked: NDArray[np.int64]) -> Candidates:

@@ -10,6 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from schemas.errors import InsessionError
@@ -171,7 +172,8 @@ def _learn(
     discounts = DEFAULT_DISCOUNTS
     if catalog.records:
         earlier_counts = Popularity.fit(earlier.items[: earlier.starts[-1]], n_items).counts
-        discounts = catalog.choose_discounts(earlier_counts, tuning.ranked())
+        discounts = catalog.choose_discounts(earlier_counts, tuning.ranked(), progress)
+        metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
     return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker, discounts)
 
 

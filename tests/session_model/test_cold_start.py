@@ -6,6 +6,7 @@ from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem
 from session_model.cold_start import DEFAULT_DISCOUNTS, GRID, Described, Ranked
+from session_model.training_progress import NoProgress
 from session_model.vocabulary import Vocabulary
 
 N_WARM = 30
@@ -25,13 +26,13 @@ def ranked(target: int, n_lists: int = 50) -> Ranked:
 
 def test_where_unclicked_items_are_clicked_they_are_listed_boldly() -> None:
     """Every target of the slice is the unclicked item: nothing is better than to list it high."""
-    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, ranked(N_WARM + 1))
+    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, ranked(N_WARM + 1), NoProgress())
     assert chosen.unclicked == max(GRID)
 
 
 def test_where_they_only_take_places_they_are_not() -> None:
     """Every target is a well-known item at the end of the list: a bold unclicked item would push it down."""
-    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, ranked(28))
+    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, ranked(28), NoProgress())
     assert chosen.unclicked < max(GRID)
 
 
@@ -40,18 +41,19 @@ def test_new_items_are_judged_by_masked_ones() -> None:
     alike = [CatalogItem(item_id=item_id, title="word") for item_id in VOCABULARY.item_ids]
     ranking = Candidates(np.arange(1, 21, dtype=np.int32), np.linspace(0.2, 0.1, 20, dtype=np.float32))
     lists = [(ranking, ItemIndex(target)) for target in range(1, N_WARM + 1)]
-    assert Described(alike, VOCABULARY).choose_discounts(COUNTS, lists).new > 0
+    assert Described(alike, VOCABULARY).choose_discounts(COUNTS, lists, NoProgress()).new > 0
 
 
 def test_the_choice_is_the_same_every_time() -> None:
     """Masking is seeded."""
     lists = [one for target in range(1, N_WARM + 1) for one in ranked(target, 2)]
     described = Described(RECORDS, VOCABULARY)
-    assert described.choose_discounts(COUNTS, lists) == described.choose_discounts(COUNTS, lists)
+    first, second = (described.choose_discounts(COUNTS, lists, NoProgress()) for _ in range(2))
+    assert first == second
 
 
 def test_without_a_catalog_there_is_no_such_part() -> None:
     """Nothing is learned, and the defaults are those of too few sessions."""
     nothing = Described([], VOCABULARY)
     assert nothing.cold_start(COUNTS) is None
-    assert nothing.choose_discounts(COUNTS, ranked(1)) == DEFAULT_DISCOUNTS
+    assert nothing.choose_discounts(COUNTS, ranked(1), NoProgress()) == DEFAULT_DISCOUNTS

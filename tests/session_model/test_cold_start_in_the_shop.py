@@ -28,6 +28,7 @@ from session_model.prefixes import draw_prefixes
 from session_model.release import Parts, Release
 from session_model.sessions import Sessions
 from session_model.train_release import popular_first, split_later
+from session_model.training_progress import NoProgress
 from session_model.transitions import Transitions
 
 SHOP = ShopSettings(n_items=400)
@@ -79,7 +80,7 @@ def release_of(split: Split) -> Release:
     ranked = [(knn.query(prefix.items, CANDIDATES), prefix.target) for prefix in prefixes]
     described = Described(split.catalog, vocabulary)
     counts = Popularity.fit(earlier.items[: earlier.starts[-1]], n_items).counts
-    discounts = described.choose_discounts(counts, ranked)
+    discounts = described.choose_discounts(counts, ranked, NoProgress())
     popularity = Popularity.fit(sequences.items, n_items)
     parts = Parts(
         vocabulary=vocabulary,
