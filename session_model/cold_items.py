@@ -23,7 +23,7 @@ from session_model.ranking import top_k
 NEAREST: Final = 10
 """Well-known items that a cold one stands on."""
 COLD_PER_ITEM: Final = 50
-"""Cold items that may be listed for the one they stand on, the most alike first: so a list is made in bounded time."""
+"""Cold items that may be listed for the one they stand on, the best first: so a list is made in bounded time."""
 SHARPNESS: Final = 4.0
 """Exponent of the similarities by which the nearest are averaged."""
 _ITEMS_FILE, _ARRAYS_FILE = "items.json", "nearest.npz"
@@ -80,8 +80,8 @@ class ColdItems:
         self._stand_ins = {
             item_id: ItemIndex(int(rows.nearest[row_of[index], 0])) for item_id, index in self._indices.items()
         }
-        self._scale = np.array(msgspec.structs.astuple(discounts))[rows.kinds]
-        self._starts, self._cold, self._shares = _postings(rows, np.flatnonzero(self._scale > 0), n_known)
+        discount = np.array(msgspec.structs.astuple(discounts))[rows.kinds]
+        self._starts, self._cold, self._shares = _postings(rows, discount, n_known)
 
     @classmethod
     def fit(
@@ -149,7 +149,7 @@ class ColdItems:
             return ranking
         rows, which = np.unique(self._cold[places], return_inverse=True)
         said = np.repeat(ranking.scores.astype(np.float64), lengths) * self._shares[places]
-        scores = sums_by_group(which, said, len(rows)) * self._scale[rows]
+        scores = sums_by_group(which, said, len(rows))
         items, which = np.unique(np.concatenate([ranking.item_indices, self._rows.indices[rows]]), return_inverse=True)
         best = np.zeros(len(items))
         np.maximum.at(best, which, np.concatenate([ranking.scores, scores]))
@@ -213,13 +213,16 @@ def _rows(taken: Sequence[tuple[int, int, Candidates]]) -> _Rows:
 
 
 def _postings(
-    rows: _Rows, listed: NDArray[np.int64], n_known: int
+    rows: _Rows, discount: NDArray[np.float64], n_known: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Turn the `listed` rows round: by well-known item, the rows that stand on it and by how much."""
-    anchors, shares = rows.nearest[listed].ravel(), rows.weights[listed].astype(np.float64).ravel()
-    cold = np.repeat(listed, NEAREST)
+    """Turn the rows round: by well-known item, the rows that stand on it and what share of its score they get.
+
+    Of more than `COLD_PER_ITEM` with the same share the latest described stay.
+    """
+    anchors, shares = rows.nearest.ravel(), (rows.weights * discount[:, np.newaxis]).ravel()
+    cold = np.repeat(np.arange(len(rows.indices)), NEAREST)
     anchors, shares, cold = anchors[shares > 0], shares[shares > 0], cold[shares > 0]
-    order = np.lexsort((cold, -shares, anchors))
+    order = np.lexsort((-cold, -shares, anchors))
     lengths = np.bincount(anchors, minlength=n_known + 1).astype(np.int64)
     kept = np.minimum(lengths, COLD_PER_ITEM)
     best = order[flat_positions(starts_of(lengths)[:-1], kept)]

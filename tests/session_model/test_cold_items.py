@@ -112,11 +112,15 @@ def test_items_counted_as_new_are_new() -> None:
 
 
 def test_a_list_is_made_in_bounded_time() -> None:
-    """Of the many that stand on one item only the nearest may be listed."""
+    """Of the many that stand on one item only the best may be listed; unwanted stock keeps no new item out."""
     records = [described("1", "boot"), *(described(f"boot {n}", "boot") for n in range(COLD_PER_ITEM + 30))]
     content = ContentIndex.fit(records, index_of, COUNTS)
     cold = ColdItems.fit(content, records, index_of, COUNTS).with_discounts(Discounts(0, 1, 0))
     assert len(cold.listed(LIST, 1000)) == len(LIST) + COLD_PER_ITEM
+    fresh = ColdItems.fit(content, [described("fresh", "boot")], index_of, COUNTS)
+    both = cold.joined_by_new(fresh).with_discounts(Discounts(new=1, unclicked=0.9, few_clicks=0))
+    assert len(both.listed(LIST, 1000)) == len(LIST) + COLD_PER_ITEM
+    assert both.index_of(ItemId("fresh")) in both.listed(LIST, 1000).item_indices
 
 
 def test_what_is_loaded_is_what_was_saved(tmp_path: Path) -> None:
