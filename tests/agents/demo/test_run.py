@@ -180,7 +180,7 @@ def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, served: Serving
 def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettings, tmp_path: Path) -> None:
     """For each prefix the blend that `evaluate` ranks is the list on the topic, so both count the same hits.
 
-    Items that nobody clicked in training are in the prefixes, some of them alone, and in the lists.
+    Items that nobody clicked in training are in the prefixes, some of them alone.
     """
     release = load_release(newest_release(ran.models))
     assert release.parts.cold_start is not None
@@ -206,6 +206,5 @@ def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettin
         assert [item.score for item in emitted] == pytest.approx(blend.scores[: len(emitted)].tolist(), abs=1e-4)
         hits += release.item_id(target.item_index) in names[:20]
     assert any(target.prefix.is_by_content for target in asked)
-    assert any(set(cold) & {item.item_id for item in answer.items} for answer in answers.values())
     result = evaluate(release, model, HeldOut(log.name, sessions))
     assert result.models["blend"]["recall_at_20"] == pytest.approx(hits / len(asked))
