@@ -24,7 +24,7 @@ from agents.worker import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import ItemId, SessionId, VisitorId
-from schemas.records import RecommendationOutcome, RecommendationSet
+from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
 from session_model.release import newest_release, verify_release
@@ -242,12 +242,23 @@ def _chunks(events: Iterable[ClickEvent], most: int) -> Iterator[list[ClickEvent
 
 
 async def replay_log(
-    events: Iterable[ClickEvent], settings: Settings, out: Path, advance: Callable[[int], None]
+    events: Iterable[ClickEvent],
+    settings: Settings,
+    out: Path,
+    advance: Callable[[int], None],
+    described: Iterable[CatalogItem] = (),
 ) -> ReplayReport:
-    """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`."""
+    """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`.
+
+    described: the catalog, the same from beginning to end; without it every item is allowed.
+    """
     release = verify_release(newest_release(settings.serving.models_directory))
     shape = FixedShape(BATCH_ROWS, release.max_length)
-    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), fixed_shape=shape)
+    records = list(described)
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))
+    for item in records:
+        catalog.apply(item.item_id.encode(), wire.encode(item))
+    tier = serving_tier(settings.serving, catalog, CollectorRegistry(), fixed_shape=shape)
     await tier.releases.refresh()
     with ExitStack() as stack:
         files = {

@@ -67,7 +67,7 @@ def serving_tier(
     batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
     metrics.waiting_rows.set_function(lambda: len(batcher))
     metrics.waiting_rows_limit.set(settings.max_waiting)
-    releases = ReleaseWatcher(settings.models_directory / settings.model_name, load_release, client, metrics)
+    releases = ReleaseWatcher(settings.models_directory / settings.model_name, load_release, client, metrics, catalog)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life_seconds,
         max_items=settings.popular_max_items,

@@ -32,12 +32,15 @@ class Candidates:
 class ModelInput:
     """One row of a Predict request.
 
-    items: (length,) int32 `ItemIndex`, oldest first, unseen items left out, at most the release's `max_length` latest.
+    items: (length,) int32 `ItemIndex`, oldest first, at most the release's `max_length` latest; an unseen item is read
+    as the known one most like it, or left out where nothing is known of its content.
     features: (n_features,) float32, the prefix features in the release's order.
+    is_by_content: True = not one item is read as itself.
     """
 
     items: NDArray[np.int32]
     features: NDArray[np.float32]
+    is_by_content: bool = False
 
 
 class IntentProbabilities(NamedTuple):

@@ -42,7 +42,13 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     session_id: SessionId | None = None
     items: Annotated[list[RecommendedItem], Meta(description="Best first; empty for duplicate, replayed and ended.")]
     tier: Annotated[Tier | None, Meta(description="Who answered: model > knn > popular > default.")] = None
-    reason: Annotated[str | None, Meta(description="Why no higher tier answered; null for the model tier.")] = None
+    reason: Annotated[
+        str | None,
+        Meta(
+            description="Why no higher tier answered; null for the model tier, or `unseen_items` where it was asked "
+            "for items that are like the shopper's, since it knows none of those."
+        ),
+    ] = None
     age_ms: Annotated[
         int, Meta(ge=0, description="Age of what the answer rests on, milliseconds; 0 = computed now.")
     ] = 0

@@ -47,7 +47,8 @@ class AnswerRequest:
 class Answer:
     """What is recommended, and where it comes from.
 
-    tier is None where `items` is empty; reason is None where the model answered.
+    tier is None where `items` is empty; reason is None where the model answered, but for `unseen_items`: it was asked
+    for items that are like the shopper's.
     age_ms: from the event in question back to the latest event that a popular answer counted; 0 for the other tiers.
     model_version: of the release that gave the items, or else the probabilities.
     intent_source: None where no probability is known.
@@ -182,7 +183,7 @@ class Recommender:
             output = await self.model.predict(release.version, row, request.deadline, request.trace)
         except PredictError as error:
             return _Asked(release, error.reason, row, neighbours), isinstance(error, ModelNotFoundError)
-        return _Asked(release, None, row, neighbours, output), False
+        return _Asked(release, "unseen_items" if row.is_by_content else None, row, neighbours, output), False
 
     def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
         intent, source = _intent(asked)

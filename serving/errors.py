@@ -23,7 +23,8 @@ Reason = Literal[
 
 deadline, breaker_open, unavailable, busy, bad_request, bad_response: how asking the model ended.
 version_gone: the server has unloaded the release's version and offers none that the worker holds.
-no_release: no verified release yet. unseen_items: the release knows no item of the session.
+no_release: no verified release yet. unseen_items: the release knows no item of the session;
+with tier model or knn these were asked for items like them.
 filtered_out: the higher tiers had items, and the filters removed them all.
 cheap: nothing personal was asked for (late event, bot, no consent).
 nothing_known: the answer is empty. internal_error: a bug, logged with its traceback.

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 
@@ -110,13 +110,20 @@ class FakeRelease:
     item_count: int = 100
     shift: int = 0
     has_labels: bool = True
+    like_i1: frozenset[ItemId] = frozenset()
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Give the known items; the only feature is the number of events."""
         names = {f"i{number}": self.shift + number for number in range(1, self.item_count + 1)}
         known = [names[event.item_id] for event in events if event.item_id in names]
-        return ModelInput(np.array(known, np.int32), np.array([len(events)], np.float32))
+        alike = [names["i1"] for event in events if event.item_id in self.like_i1]
+        items = np.array(known or alike, np.int32)
+        return ModelInput(items, np.array([len(events)], np.float32), bool(alike) and not known)
+
+    def with_catalog(self, records: Iterable[CatalogItem]) -> "FakeRelease":
+        """Give a release that reads every item of the catalog that it does not know like i1."""
+        return replace(self, like_i1=frozenset(record.item_id for record in records))
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank the three indices before the last item."""
@@ -155,6 +162,7 @@ class FakeCatalog:
     only_at: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     known: Sequence[ItemId] = ()
+    described: Sequence[CatalogItem] = ()
 
     def allowed(self, item_id: ItemId, location: str | None) -> bool:
         """See `CatalogView`."""
@@ -167,3 +175,12 @@ class FakeCatalog:
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """See `CatalogView`."""
         return self.known[:at_most]
+
+    @property
+    def revision(self) -> int:
+        """See `CatalogView`."""
+        return len(self.described)
+
+    def records(self) -> Sequence[CatalogItem]:
+        """See `CatalogView`."""
+        return self.described

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
-from schemas.records import RecommendedItem
+from schemas.records import CatalogItem, RecommendedItem
 
 
 class CatalogView(Protocol):
@@ -21,6 +21,13 @@ class CatalogView(Protocol):
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """Name some available items, always in the same order."""
+
+    @property
+    def revision(self) -> int:
+        """Give another number after every change."""
+
+    def records(self) -> Sequence[CatalogItem]:
+        """Give what is said of each item; may take milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)

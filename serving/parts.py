@@ -1,6 +1,6 @@
 """What the serving tier needs of a release's parts, so that it need not know the room that makes them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates, IntentProbabilities, ModelInput
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 
 
 class ReleaseParts(Protocol):
@@ -25,6 +25,9 @@ class ReleaseParts(Protocol):
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
+
+    def with_catalog(self, records: Iterable[CatalogItem]) -> "ReleaseParts":
+        """Give a release that also knows items that the catalog has described since training; itself if none."""
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""

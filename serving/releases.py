@@ -8,6 +8,7 @@ import structlog
 
 from schemas.ids import ModelVersion
 from serving.errors import PredictError
+from serving.filters import CatalogView
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.predictor import Predictor
@@ -24,15 +25,23 @@ class ReleaseWatcher:
     be read (OSError) is tried again at the next refresh. Whatever happens, the release in use stays.
 
     load: reads and verifies the release in a version directory; runs in a thread.
+    catalog: the release in use is told at every refresh what it has described since.
     """
 
     def __init__(
-        self, directory: Path, load: Callable[[Path], ReleaseParts], predictor: Predictor, metrics: ServingMetrics
+        self,
+        directory: Path,
+        load: Callable[[Path], ReleaseParts],
+        predictor: Predictor,
+        metrics: ServingMetrics,
+        catalog: CatalogView | None = None,
     ) -> None:
         self._directory = directory
         self._load = load
         self._predictor = predictor
         self._metrics = metrics
+        self._catalog = catalog
+        self._told: tuple[ModelVersion, int] | None = None
         self._current: ReleaseParts | None = None
         self._held: dict[ModelVersion, ReleaseParts] = {}
         self._broken: set[ModelVersion] = set()
@@ -50,6 +59,7 @@ class ReleaseWatcher:
         async with self._refreshing:
             self._unresolved = None
             await self._refresh()
+            await self._tell()
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Give a release other than `gone`, which the server no longer has; None if there is none.
@@ -94,6 +104,19 @@ class ReleaseWatcher:
         if in_use is not None and not self._is_current(in_use.version):
             self._take_up(in_use)
 
+    async def _tell(self) -> None:
+        """Let the release in use know the items that the catalog has described since its training."""
+        if self._current is None or self._catalog is None:
+            return
+        to_tell = (self._current.version, self._catalog.revision)
+        if to_tell == self._told:
+            return
+        self._told = to_tell
+        try:
+            self._current = await asyncio.to_thread(_with_catalog, self._current, self._catalog)
+        except Exception:
+            log.exception("catalog_not_taken_in", version=to_tell[0])
+
     def _take_up(self, release: ReleaseParts) -> None:
         before = None if self._current is None else self._current.version
         self._current = release
@@ -132,6 +155,10 @@ class ReleaseWatcher:
             self._complained.add(version)
             self._metrics.releases_rejected.inc()
             log.error("release_rejected", version=version, path=str(path), error=f"{type(error).__name__}: {error}")
+
+
+def _with_catalog(release: ReleaseParts, catalog: CatalogView) -> ReleaseParts:
+    return release.with_catalog(catalog.records())
 
 
 def _version_directories(directory: Path) -> dict[ModelVersion, Path]:

@@ -20,7 +20,7 @@ from schemas.ranking import Candidates, ModelInput
 from schemas.records import SessionEvent
 from session_model.bootstrap import Interval
 from session_model.exported_model import NextItemModel
-from session_model.model_comparison import Slice, TargetFacts, compare, slices
+from session_model.model_comparison import BY_CONTENT, KNOWN, NOTHING_KNOWN, Slice, TargetFacts, compare, slices
 from session_model.ranking_metrics import RankingMetrics
 from session_model.release import Release
 from session_model.session_events import session_events
@@ -89,8 +89,9 @@ class Evaluation(msgspec.Struct, frozen=True):
 class Target:
     """One item to predict.
 
-    item_index: 0 where training has not seen it. prefix: what the models may see of `events`, all that came before.
-    session: its number in the file. position, session_length: in items of the input events, the first position is 1.
+    item_index: 0 where the release knows neither clicks nor content of it. prefix: what the models may see of `events`,
+    all that came before. session: its number in the file. position, session_length: in items of the input events, the
+    first position is 1.
     """
 
     prefix: ModelInput
@@ -115,17 +116,17 @@ def evaluate(
     Baselines are asked for the same items: one that a baseline's training has not seen is a miss of it.
     progress: called with the number of test sessions that are done. Raises InsessionError where there is no target.
     """
-    popularity = release.parts.popularity
+    popularity = release.popularity()
     percentiles = popularity.percentiles()
     metrics = {name: RankingMetrics(popularity.counts, percentiles) for name in MODELS}
     metrics |= {name: _metrics_of(baseline.release) for name, baseline in baselines.items()}
-    asked = list[tuple[int, int, int, int]]()
+    asked = list[tuple[int, ...]]()
     for batch in _batches(targets(release, test.sessions, protocol, progress)):
         model_rankings = model.rank([target.prefix for target in batch])
         for target, ranking in zip(batch, model_rankings, strict=True):
             for name, candidates in _rankings(release, ranking, target.prefix).items():
                 metrics[name].add(candidates, target.item_index)
-            asked.append((target.session, target.position, target.session_length, target.item_index))
+            asked.append(_facts(target))
         for name, baseline in baselines.items():
             _ask(baseline, batch, metrics[name])
     if not asked:
@@ -141,7 +142,7 @@ def evaluate(
         sessions=len(np.unique(facts.session)),
         intervals=intervals,
         differences=differences,
-        slices=slices(facts, ranks, percentiles),
+        slices=slices(facts, ranks, popularity),
     )
 
 
@@ -166,9 +167,15 @@ def _session_targets(release: Release, number: int, events: list[SessionEvent], 
     ]
     first = max(protocol.first_target, FIRST_TARGET)
     for position, (place, item_id) in enumerate(clicks[first - 1 :], start=first):
-        index = index_of(item_id) or _NEVER_SEEN
-        before = events[:place]
+        index, before = release.index_of(item_id) or _NEVER_SEEN, events[:place]
         yield Target(release.encode(before), index, item_id, before, number, position, len(clicks))
+
+
+def _facts(target: Target) -> tuple[int, ...]:
+    """Give the fields of TargetFacts."""
+    prefix = target.prefix
+    kind = NOTHING_KNOWN if not len(prefix.items) else BY_CONTENT if prefix.is_by_content else KNOWN
+    return target.session, target.position, target.session_length, target.item_index, kind
 
 
 def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:

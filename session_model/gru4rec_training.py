@@ -73,11 +73,12 @@ class _TrainingRun:
         """Go once over the training sessions; gives the mean loss of a target."""
         total = 0.0
         for step in self.batches.epoch():
-            total += self._train(step) * len(step.targets)
+            total += self.train(step) * len(step.targets)
             progress.stepped(len(step.targets))
         return total / self.batches.n_targets
 
-    def _train(self, step: ParallelStep) -> float:
+    def train(self, step: ParallelStep) -> float:
+        """Move the weights one step; the loss before it."""
         candidates = self._sampler.candidates(step.targets, self._rng)
         rows = np.union1d(step.inputs, candidates.items).astype(np.int32)
         self._step += 1

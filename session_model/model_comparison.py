@@ -3,7 +3,7 @@
 Ranks are (n_targets,) int32 by model, from 1; 0 = not in the list.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from session_model.bootstrap import Interval, session_intervals
+from session_model.popularity import Popularity
 from session_model.ranking_metrics import LIST_CUT_OFF, recall, reciprocal_rank
 
 REFERENCE = "blend"
@@ -18,6 +19,8 @@ REFERENCE = "blend"
 POPULARITY_DECILES = 10
 _MEASURES = {f"recall_at_{LIST_CUT_OFF}": recall, f"mrr_at_{LIST_CUT_OFF}": reciprocal_rank}
 _LENGTH_PARTS = ((2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (21, None))
+_CLICK_PARTS = ((1, 4), (5, 19), (20, 99), (100, None))
+KNOWN, BY_CONTENT, NOTHING_KNOWN = range(3)
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -31,13 +34,16 @@ class Slice(msgspec.Struct, frozen=True):
 class TargetFacts:
     """What is known of each target, (n_targets,) int64 each.
 
-    session: its number. position: in its session, from 1. session_length: all of it. item: `ItemIndex`, 0 = unseen.
+    session: its number. position: in its session, from 1. session_length: all of it. item: `ItemIndex`, 0 = nothing is
+    known of it. prefix: `KNOWN` where an item before it is read as itself, `BY_CONTENT` where all are read as what is
+    like them, else `NOTHING_KNOWN`.
     """
 
     session: NDArray[np.int64]
     position: NDArray[np.int64]
     session_length: NDArray[np.int64]
     item: NDArray[np.int64]
+    prefix: NDArray[np.int64]
 
 
 def compare(
@@ -53,28 +59,36 @@ def compare(
 
 
 def slices(
-    facts: TargetFacts, ranks: Mapping[str, NDArray[np.int32]], percentiles: NDArray[np.float64]
+    facts: TargetFacts, ranks: Mapping[str, NDArray[np.int32]], popularity: Popularity
 ) -> dict[str, dict[str, Slice]]:
-    """Part the targets by position, by session length and by popularity of the item; empty parts are left out.
+    """Part the targets by position, session length, popularity and age of the item, and by what is known of the prefix.
 
-    percentiles: (n_items + 1,) share of the catalogue that is clicked less; decile 10 has the most popular tenth.
+    Empty parts are left out. Decile 10 has the most clicked tenth of the catalogue. An item's age is in clicks.
     """
-    unseen = facts.item == 0
-    deciles = np.minimum(np.floor(percentiles[facts.item] * POPULARITY_DECILES), POPULARITY_DECILES - 1) + 1
-    popularity = {f"decile {n}": ~unseen & (deciles == n) for n in range(1, POPULARITY_DECILES + 1)}
+    clicks = np.where(facts.item == 0, 0, popularity.counts[facts.item])
+    percentiles = popularity.percentiles()[facts.item]
+    deciles = np.minimum(np.floor(percentiles * POPULARITY_DECILES), POPULARITY_DECILES - 1) + 1
+    by_decile = {f"decile {n}": (clicks > 0) & (deciles == n) for n in range(1, POPULARITY_DECILES + 1)}
+    unseen = {"0, unknown": facts.item == 0, "0, by content": (facts.item > 0) & (clicks == 0)}
     by = {
-        "position": _by_length(facts.position),
-        "session length": _by_length(facts.session_length),
-        "popularity": popularity | {"unseen": unseen},
+        "position": _by_range(facts.position, _LENGTH_PARTS),
+        "session length": _by_range(facts.session_length, _LENGTH_PARTS),
+        "popularity": by_decile | {"unseen": clicks == 0},
+        "item clicks in training": unseen | _by_range(clicks, _CLICK_PARTS),
+        "prefix": {
+            "known": facts.prefix == KNOWN,
+            "by content": facts.prefix == BY_CONTENT,
+            "nothing known": facts.prefix == NOTHING_KNOWN,
+        },
     }
     return {
         name: {part: _slice(ranks, rows) for part, rows in parts.items() if rows.any()} for name, parts in by.items()
     }
 
 
-def _by_length(values: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+def _by_range(values: NDArray[np.int64], ranges: Sequence[tuple[int, int | None]]) -> dict[str, NDArray[np.bool_]]:
     parts = {}
-    for low, high in _LENGTH_PARTS:
+    for low, high in ranges:
         name = f"{low}+" if high is None else f"{low}" if low == high else f"{low}-{high}"
         parts[name] = (values >= low) & (values <= (np.inf if high is None else high))
     return parts

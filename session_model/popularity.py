@@ -34,6 +34,10 @@ class Popularity:
         counts, *recent = (np.bincount(part, minlength=n_items + 1).astype(np.int64) for part in (known, *latest))
         return cls(counts, np.stack(recent))
 
+    def with_unclicked(self, n_more: int) -> "Popularity":
+        """Give the same with `n_more` further items that nobody clicked."""
+        return Popularity(np.pad(self.counts, (0, n_more)), np.pad(self._recent_counts, ((0, 0), (0, n_more))))
+
     def candidates(self, k: int) -> Candidates:
         """Rank the `k` most clicked items; the scores are shares of all clicks."""
         clicked = np.flatnonzero(self.counts).astype(np.int32)

@@ -4,8 +4,8 @@
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from session_model.blend import BlendWeights, blend
+from session_model.cold_items import ColdItems
+from session_model.cold_start import ColdStart
+from session_model.content import ContentIndex
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
@@ -39,6 +42,8 @@ POPULARITY_FILE = "popularity.npy"
 BLEND_FILE = "blend.json"
 INTENT_FILE = "intent.json"
 RERANKER_FILE = "reranker.json"
+CONTENT_FILE = "content.npz"
+COLD_ITEMS_FOLDER = "cold_items"
 
 _Part = TypeVar("_Part")
 
@@ -52,6 +57,7 @@ class Parts:
     """All of a release but the SavedModel.
 
     intent: None where the training data had no times. reranker: None where the blend alone ranks better.
+    cold_start: None where training saw no catalog.
     """
 
     vocabulary: Vocabulary
@@ -61,6 +67,7 @@ class Parts:
     blend_weights: BlendWeights
     intent: IntentModel | None
     reranker: Reranker | None = None
+    cold_start: ColdStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,27 +105,70 @@ class Release:
         return self.manifest.created_at
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
-        """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
-        index_of = self.parts.vocabulary.index_of
-        indices = [
-            index
+        """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known.
+
+        An item that training has not seen is read as the one most like it, if its content is known.
+        """
+        names = [
+            event.item_id
             for event in events
-            if event.event_type in self._input_event_types
-            and event.item_id is not None
-            and (index := index_of(event.item_id)) is not None
+            if event.item_id is not None and event.event_type in self._input_event_types
         ]
-        return ModelInput(np.array(indices[-self.manifest.max_length :], np.int32), prefix_features(events))
+        read = [(index, is_known) for name in names for index, is_known in self._read(name)]
+        read = read[-self.manifest.max_length :]
+        is_by_content = bool(read) and not any(is_known for _, is_known in read)
+        return ModelInput(np.array([index for index, _ in read], np.int32), prefix_features(events), is_by_content)
+
+    def with_catalog(self, records: Iterable[CatalogItem]) -> "Release":
+        """Give a release that also knows those `records` of which training knew neither clicks nor content.
+
+        Itself where there is none. The records are read once and not kept.
+        """
+        cold, index_of = self.parts.cold_start, self.index_of
+        new = [] if cold is None else [record for record in records if index_of(record.item_id) is None]
+        if cold is None or not new:
+            return self
+        found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
+        if not found.item_ids:
+            return self
+        parts = replace(self.parts, cold_start=replace(cold, items=cold.items.joined_by_new(found)))
+        return Release(self.directory, self.manifest, parts)
+
+    def index_of(self, item_id: ItemId) -> ItemIndex | None:
+        """Give the index under which an item is ranked; None for one of which neither clicks nor content are known."""
+        index = self.parts.vocabulary.index_of(item_id)
+        if index is None and self.parts.cold_start is not None:
+            return self.parts.cold_start.items.index_of(item_id)
+        return index
+
+    def popularity(self) -> Popularity:
+        """Give the clicks in training of all that may be ranked."""
+        cold = self.parts.cold_start
+        return self.parts.popularity.with_unclicked(0 if cold is None else len(cold.items.item_ids))
+
+    def _read(self, item_id: ItemId) -> Iterator[tuple[ItemIndex, bool]]:
+        """Give the index by which an item of the prefix is read, if any, and whether it is the item's own."""
+        index, cold = self.parts.vocabulary.index_of(item_id), self.parts.cold_start
+        if index is not None:
+            yield index, True
+        elif cold is not None and (stand_in := cold.items.stand_in(item_id)) is not None:
+            yield stand_in, False
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
         return self.parts.knn.query(items, self.manifest.candidate_count)
 
     def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
-        """Join both rankings and the reminder of the prefix `items` (length,) int32, as was best in training."""
+        """Join both rankings and the reminder of the prefix `items` (length,) int32, as was best in training.
+
+        Items with no or few clicks are listed beside those that they are like.
+        """
         parts, k = self.parts, self.manifest.candidate_count
         if parts.reranker is None:
-            return blend(model, neighbours, items, parts.blend_weights, k)
-        return rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
+            ranking = blend(model, neighbours, items, parts.blend_weights, k)
+        else:
+            ranking = rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
+        return ranking if parts.cold_start is None else parts.cold_start.items.listed(ranking, k)
 
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""
@@ -130,6 +180,8 @@ class Release:
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item at `index`; raises IndexError where there is none."""
+        if self.parts.cold_start is not None and index > len(self.parts.vocabulary):
+            return self.parts.cold_start.items.item_id(index)
         return self.parts.vocabulary.item_id(index)
 
 
@@ -149,6 +201,9 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
         parts.intent.save(folder / INTENT_FILE)
     if parts.reranker is not None:
         (folder / RERANKER_FILE).write_bytes(msgspec.json.encode(parts.reranker))
+    if parts.cold_start is not None:
+        parts.cold_start.content.save(folder / CONTENT_FILE)
+        parts.cold_start.items.save(folder / COLD_ITEMS_FOLDER)
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (directory / MANIFEST_PATH).write_bytes(content)
@@ -171,6 +226,8 @@ def load_release(directory: Path) -> Release:
         intent=_read(folder / INTENT_FILE, IntentModel.load) if manifest.has_intent else None,
         reranker=_read(folder / RERANKER_FILE, _read_reranker) if _is_part(manifest, RERANKER_FILE) else None,
     )
+    if _is_part(manifest, CONTENT_FILE):
+        parts = replace(parts, cold_start=_read_cold_start(folder, len(parts.vocabulary)))
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
         raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
     return Release(directory, manifest, parts)
@@ -270,6 +327,13 @@ def _read_reranker(path: Path) -> Reranker:
         raise ValueError("it weighs other features than this insession makes")
     reranker.scores(np.zeros((1, len(RERANKER_FEATURES))))  # raises ValueError where the weights do not fit together
     return reranker
+
+
+def _read_cold_start(folder: Path, n_known: int) -> ColdStart:
+    return ColdStart(
+        _read(folder / CONTENT_FILE, ContentIndex.load),
+        _read(folder / COLD_ITEMS_FOLDER, lambda path: ColdItems.load(path, n_known)),
+    )
 
 
 def _is_part(manifest: ReleaseManifest, name: str) -> bool:

@@ -18,7 +18,11 @@ import numpy as np
 from schemas.errors import InsessionError
 from schemas.events import EventType
 from schemas.ids import ModelVersion
+from schemas.records import CatalogItem
 from session_model.blend import MODEL_ONLY, BlendWeights
+from session_model.catalogs import published_catalog, read_catalog
+from session_model.cold_items import Discounts
+from session_model.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.datasets import DataFormat, read_sessions
 from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
 from session_model.gru4rec_training import TrainedGru4Rec, train_gru4rec
@@ -38,7 +42,7 @@ from session_model.training import GruTask, TrainedGru, train_gru
 from session_model.training_curve import CurveRecorder
 from session_model.training_progress import EpochReport, TrainingProgress, clicks_per_second
 from session_model.transitions import Transitions
-from session_model.tuning import SearchBounds, Tuning, tune
+from session_model.tuning import SearchBounds, Tuning, TuningTask, tune
 from session_model.versions import draft_version
 from session_model.vocabulary import Vocabulary
 
@@ -55,6 +59,7 @@ class TrainRequest:
     """What to train from and where to put it.
 
     input_event_types: events whose items the GRU and kNN read and predict.
+    catalog: what the shop says of its items; None: what is published beside `data`, if anything.
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
     is_fresh: begin anew, even where the same training was interrupted.
     loading_seconds: what was spent before; counts against the budget.
@@ -66,6 +71,7 @@ class TrainRequest:
     preset: Preset
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
+    catalog: Path | None = None
     is_fresh: bool = False
     loading_seconds: float = 0.0
 
@@ -96,6 +102,7 @@ class _Learned:
     blend_weights: BlendWeights
     metrics: dict[str, float]
     reranker: Reranker | None = None
+    discounts: Discounts = DEFAULT_DISCOUNTS
     left_out: tuple[str, ...] = ()
 
 
@@ -143,16 +150,19 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
 
 def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> TrainResult:
     sequences, n_items = data.sequences, len(data.vocabulary)
-    learned = _learn(request, data, run, progress)
+    catalog = Described(_catalog(request), data.vocabulary)
+    learned = _learn(request, data, catalog, run, progress)
+    popularity = Popularity.fit(sequences.items, n_items)
     with run.phase("publishing"):
         parts = Parts(
             vocabulary=data.vocabulary,
             knn=SessionKnn.fit(sequences.starts, sequences.items, n_items, learned.knn_settings),
             transitions=Transitions.fit(sequences.starts, sequences.items, n_items),
-            popularity=Popularity.fit(sequences.items, n_items),
+            popularity=popularity,
             blend_weights=learned.blend_weights,
             reranker=learned.reranker,
             intent=fit_intent(data.sessions),
+            cold_start=catalog.cold_start(popularity.counts, learned.discounts),
         )
         speed = {
             "training_seconds": round(run.seconds, 1),
@@ -181,11 +191,18 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
     return result
 
 
+def _catalog(request: TrainRequest) -> list[CatalogItem]:
+    if request.catalog is not None:
+        return read_catalog(request.catalog)
+    return published_catalog(request.data, request.data_format)
+
+
 def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
     essence = {
         "data_sha256": data.digest,
         "data_format": request.data_format,
         "input_event_types": request.input_event_types,
+        "catalog_sha256": None if request.catalog is None else _sha256(request.catalog),
         "preset": msgspec.to_builtins(request.preset),
         "versions": code_versions(),
     }
@@ -225,7 +242,9 @@ def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Voc
     return Vocabulary(sessions.item_ids[item] for item in ranked)
 
 
-def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> _Learned:
+def _learn(
+    request: TrainRequest, data: TrainingData, catalog: Described, run: RunFolder, progress: TrainingProgress
+) -> _Learned:
     sequences, n_items, preset = data.sequences, len(data.vocabulary), request.preset
     bound = request.time_budget_seconds
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
@@ -248,7 +267,7 @@ def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: 
     chosen, seconds = preset.recipes.index(best.recipe), best.seconds * len(sequences) / len(earlier)
     with run.phase("tuning"):
         bounds = SearchBounds(run.journal, budget.search_deadline(time.monotonic(), seconds))
-        make = partial(tune, best.trained.model, earlier, later, preset, progress, bounds)
+        make = partial(tune, TuningTask(best.trained.model, earlier, later, preset, catalog), progress, bounds)
         tuning = run.journal.once(f"tuning of recipe {chosen}", Tuning, make)
     metrics = tuning.metrics | {"epochs": best.trained.best_epoch, "recipe": chosen}
     reports, trained = [report for one in tried for report in one.trained.reports], best.trained
@@ -263,7 +282,15 @@ def _learn(request: TrainRequest, data: TrainingData, run: RunFolder, progress: 
     else:
         left_out.append("the final training on all sessions")
     trained = replace(trained, reports=reports)
-    return _Learned(trained, tuning.knn_settings, tuning.blend_weights, metrics, tuning.reranker, tuple(left_out))
+    return _Learned(
+        trained=trained,
+        knn_settings=tuning.knn_settings,
+        blend_weights=tuning.blend_weights,
+        metrics=metrics,
+        reranker=tuning.reranker,
+        discounts=tuning.discounts,
+        left_out=tuple(left_out),
+    )
 
 
 def hold_out(sequences: ItemSequences) -> tuple[ItemSequences, ItemSequences | None]:

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
+from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.blend import CUT_OFF, MODEL_ONLY, BlendExample, BlendWeights, blend, choose_weights
+from session_model.cold_items import Discounts
+from session_model.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.export import DEFAULT_CANDIDATES, Servable, ServableParts
 from session_model.gru import SessionGru
 from session_model.item_sequences import ItemSequences
@@ -44,6 +48,18 @@ class Tuning:
     blend_weights: BlendWeights
     reranker: Reranker | None
     metrics: dict[str, float]
+    discounts: Discounts = DEFAULT_DISCOUNTS
+
+
+@dataclass(frozen=True, slots=True)
+class TuningTask:
+    """What is tuned on: a GRU that has learned from the `earlier` sessions, and the `later` ones."""
+
+    model: SessionGru
+    earlier: ItemSequences
+    later: ItemSequences
+    preset: Preset
+    catalog: Described
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +70,10 @@ class SearchBounds:
     deadline: float = math.inf
 
 
-def tune(
-    model: SessionGru,
-    earlier: ItemSequences,
-    later: ItemSequences,
-    preset: Preset,
-    progress: TrainingProgress,
-    bounds: SearchBounds,
-) -> Tuning:
+def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> Tuning:
     """Choose on targets of the `later` sessions, with kNN fitted on the `earlier` ones."""
-    prefixes = draw_prefixes(later, model.settings.max_length, preset.blend_examples)
+    model, earlier, preset = task.model, task.earlier, task.preset
+    prefixes = draw_prefixes(task.later, model.settings.max_length, preset.blend_examples)
     knn_prefixes = prefixes[:: max(1, len(prefixes) // preset.knn_examples)]
     trials = KnnTrials(earlier, model.n_items, knn_prefixes, bounds.journal)
     settings = search_knn(trials, preset.knn_trials, progress, deadline=bounds.deadline)
@@ -81,7 +91,12 @@ def tune(
     for name, one in voices.items():
         recall, mrr = _recall_and_mrr(one.ranks(held_out))
         metrics |= {f"validation_{name}_recall_at_20": recall, f"validation_{name}_mrr_at_20": mrr}
-    return Tuning(settings, blender.weights, blender.reranker, metrics)
+    discounts = DEFAULT_DISCOUNTS
+    if task.catalog.records:
+        lists = judged.rankings(held_out[:: max(1, len(held_out) // preset.knn_examples)])
+        discounts = task.catalog.choose_discounts(popularity.counts, lists, progress)
+        metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
+    return Tuning(settings, blender.weights, blender.reranker, metrics, discounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +109,16 @@ class _Blender:
 
     def ranks(self, examples: Sequence[BlendExample]) -> list[int | None]:
         """Rank each example's target."""
-        return [target_rank(self._ranking(example), example.target) for example in examples]
+        return [target_rank(self._ranking(example, CUT_OFF), example.target) for example in examples]
 
-    def _ranking(self, example: BlendExample) -> Candidates:
+    def rankings(self, examples: Sequence[BlendExample]) -> list[tuple[Candidates, ItemIndex]]:
+        """Give each example's list as long as a release does, with the target."""
+        return [(self._ranking(example, DEFAULT_CANDIDATES), example.target) for example in examples]
+
+    def _ranking(self, example: BlendExample, k: int) -> Candidates:
         if self.reranker is None or self.popularity is None:
-            return blend(example.model, example.neighbours, example.items, self.weights, CUT_OFF)
-        return rerank(self.reranker, _voices(example, self.popularity), CUT_OFF)
+            return blend(example.model, example.neighbours, example.items, self.weights, k)
+        return rerank(self.reranker, _voices(example, self.popularity), k)
 
 
 class _Choice(NamedTuple):

@@ -29,6 +29,7 @@ class Catalog:
         self._items: dict[ItemId, CatalogItem] = {}
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
+        self._revision = 0
 
     def __len__(self) -> int:
         """Count the items."""
@@ -55,6 +56,16 @@ class Catalog:
         with self._lock:
             return list(islice((item_id for item_id, item in self._items.items() if item.available), at_most))
 
+    @property
+    def revision(self) -> int:
+        """Count the changes."""
+        return self._revision
+
+    def records(self) -> list[CatalogItem]:
+        """Give every item's record."""
+        with self._lock:
+            return list(self._items.values())
+
     def apply(self, key: bytes | None, value: bytes | None) -> None:
         """Take in one catalog record; a null value removes the item, an unreadable one changes nothing.
 
@@ -64,6 +75,7 @@ class Catalog:
         if value is None:
             with self._lock:
                 self._items.pop(item_id, None)
+                self._revision += 1
             return
         try:
             item = wire.decode_catalog_item(value)
@@ -75,6 +87,7 @@ class Catalog:
             return
         with self._lock:
             self._items[item_id] = item
+            self._revision += 1
 
 
 class CatalogFollower:

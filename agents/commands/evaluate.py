@@ -12,6 +12,7 @@ from agents.evaluation_report import headline, markdown, page, terminal_tables
 from agents.intent_report import intent_tables
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
+from session_model.catalogs import read_catalog
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
@@ -32,6 +33,11 @@ Examples:
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("test", type=click.Path(exists=True, path_type=Path))
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of TEST.")
+@click.option(
+    "--catalog",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Catalog records, one JSON a line, as on the topic: items in it that are new since training can be listed.",
+)
 @click.option(
     "--unseen",
     type=click.Choice(["miss", "drop"]),
@@ -68,6 +74,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     test: Path,
     data_format: DataFormat,
+    catalog: Path | None,
     unseen: Unseen,
     first_target: int,
     baselines: Sequence[str],
@@ -83,6 +90,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     try:
         release = _release(directory)
+        if catalog is not None:
+            release = release.with_catalog(read_catalog(catalog))
         compared = _baselines(baselines)
         held_out = HeldOut(test.name, read_sessions(test, data_format))
         model = ExportedModel(release.directory, release.manifest.max_length)

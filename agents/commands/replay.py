@@ -21,10 +21,22 @@ from session_model.datasets import DATA_FORMATS, DataFormat
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where records are written."
 )
+@click.option(
+    "--catalog",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Catalog records, one JSON a line, as on the topic.",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON; - prints it.")
-def command(
-    log: Path, data_format: DataFormat, models: Path, out: Path, config: Path | None, json_path: Path | None
+def command(  # noqa: PLR0913 - one parameter an option
+    *,
+    log: Path,
+    data_format: DataFormat,
+    models: Path,
+    out: Path,
+    catalog: Path | None,
+    config: Path | None,
+    json_path: Path | None,
 ) -> None:
     """Replay LOG in event-time order with the newest release in --models.
 
@@ -34,6 +46,7 @@ def command(
     from agents.replay import replay_log  # noqa: PLC0415 - gRPC is imported when it is needed
     from serving.embedded.options import ServerOptions  # noqa: PLC0415
     from serving.embedded_process import EmbeddedServer  # noqa: PLC0415
+    from session_model.catalogs import read_catalog  # noqa: PLC0415
     from session_model.datasets import read_events  # noqa: PLC0415
     from session_model.release import newest_release  # noqa: PLC0415
 
@@ -42,13 +55,14 @@ def command(
     console = Console(stderr=True)
     with console.status("reading the log"):
         events = list(read_events(log, data_format))
+        described = [] if catalog is None else read_catalog(catalog)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, _progress(console) as progress:
         bar = progress.add_task("replaying", total=len(events))
         serving = replace(settings.serving, address=server.address, models_directory=models)
         report = asyncio.run(
-            replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n))
+            replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n), described)
         )
     _print(report.as_json(), json_path, out)
 

@@ -44,6 +44,11 @@ Examples:
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option(
+    "--catalog",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Catalog records, one JSON a line, maybe gzipped: so items with no or few clicks are listed, too.",
+)
+@click.option(
     "--preset",
     type=click.Choice(PRESET_NAMES),
     default="default",
@@ -134,6 +139,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         data=options["data"],
         data_format=options["data_format"],
         models_dir=options["models_dir"],
+        catalog=options["catalog"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],
         time_budget_seconds=options["time_budget"].total_seconds(),

@@ -40,7 +40,7 @@ class TrainingPart:
     """What a model is trained on.
 
     key: names the data by what they are, so that a model is trained once for each.
-    write: writes them as JSON lines of ClickEvents, gzipped.
+    write: writes them as JSON lines of ClickEvents, gzipped. catalog: what the shop says of its items, if it does.
     is_fed_too: the same events are in the stream, so their counts must not be given to the popularity baseline.
     """
 
@@ -49,6 +49,7 @@ class TrainingPart:
     n_events: int
     write: Callable[[Path, CountEvents], None]
     is_fed_too: bool
+    catalog: Sequence[CatalogItem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +94,20 @@ def shop_source(shop: ShopOptions, *, with_training: bool) -> Source:
         write_training_data(shop.settings, path, shop.training_events, progress)
 
     opening = shop.settings.start + LIVE_BEGIN
+    described = catalog(shop.settings, opening)
     training = TrainingPart(
         key="shop-" + _key(repr(shop).encode()),
         description=f"the first {shop.training_events:,} events of the generated shop",
         n_events=shop.training_events,
         write=write,
         is_fed_too=False,
+        catalog=described,
     )
     return Source(
         description=f"simulated shoppers of the generated shop from {opening:%Y-%m-%d %H:%M} UTC on",
         events=live,
         training=training if with_training else None,
-        catalog=catalog(shop.settings, opening),
+        catalog=described,
     )
 
 

@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from agents.demo.processes import Child
 from agents.demo.source import TrainingPart
+from schemas import wire
 from schemas.errors import InsessionError
 from session_model.release import Release, ReleaseError, load_release, newest_release
 
@@ -31,7 +32,7 @@ def model_for(part: TrainingPart, run_dir: Path, console: Console) -> tuple[Path
         return models, load_release(newest_release(models))
     except ReleaseError:
         data = _write_data(part, run_dir / "training", console)
-        _train(data, models)
+        _train(data, models, _write_catalog(part, data))
     return models, load_release(newest_release(models))
 
 
@@ -45,8 +46,17 @@ def _write_data(part: TrainingPart, folder: Path, console: Console) -> Path:
     return data
 
 
-def _train(data: Path, models: Path) -> None:
-    arguments = ["train", str(data), "--format", "jsonl", "--out", str(models), "--preset", "small"]
+def _write_catalog(part: TrainingPart, data: Path) -> list[str]:
+    """Write the catalog beside `data`; gives the options of training that name it."""
+    if not part.catalog:
+        return []
+    path = data.with_name(f"{part.key}.catalog.jsonl")
+    path.write_bytes(b"".join(wire.encode(item) + b"\n" for item in part.catalog))
+    return ["--catalog", str(path)]
+
+
+def _train(data: Path, models: Path, catalog: list[str]) -> None:
+    arguments = ["train", str(data), "--format", "jsonl", "--out", str(models), "--preset", "small", *catalog]
     with Child([*arguments, "--time-budget", str(TIME_BUDGET_SECONDS)]) as child:
         exit_code = child.wait()
     if exit_code:

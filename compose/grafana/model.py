@@ -103,7 +103,7 @@ MODEL = DashboardPage(
             queries=[
                 Query(
                     share(
-                        rate("insession_answers_total", 'tier="model"'),
+                        rate("insession_answers_total", 'tier="model"', 'reason="ok"'),
                         rate("insession_answers_total", 'reason!~"cheap|unseen_items|filtered_out"'),
                     ),
                     "model",

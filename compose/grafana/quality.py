@@ -21,7 +21,7 @@ _ANSWERS = (
         title="Why not the model",
         description="Answers a second below the model tier, by reason. `cheap` (late, bot, no consent), "
         "`unseen_items` and `filtered_out` are no faults.",
-        queries=[Query(rate("insession_answers_total", 'reason!="ok"', by="reason"), "{{reason}}")],
+        queries=[Query(rate("insession_answers_total", 'tier!="model"', 'reason!="ok"', by="reason"), "{{reason}}")],
         unit="reqps",
         runbook="modelsharebudgetburn",
         stacked=True,

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import IntentProbabilities
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import Answer, AnswerRequest, Recommender
@@ -203,6 +203,18 @@ async def test_without_neighbours_the_popular_answer(tier: Tier) -> None:
     answer = await tier.answer("i1")
     assert names(answer) == "i1 i2 i3"
     assert (answer.tier, answer.reason, answer.model_version) == ("popular", "unavailable", V1)
+
+
+async def test_the_model_is_asked_for_items_that_are_like_the_unseen_ones(tier: Tier) -> None:
+    """The tier is model, and the reason says that the shopper's own items are not known."""
+    release = tier.releases.current
+    assert release is not None
+    tier.releases.current = release.with_catalog([CatalogItem(item_id=ItemId("new"))])
+    answer = await tier.answer("new")
+    assert (names(answer)[:5], answer.tier, answer.reason) == ("i2 i3", "model", "unseen_items")
+    assert tier.counted("model", "unseen_items") == 1
+    answer = await tier.answer("new", "i20")
+    assert (answer.tier, answer.reason) == ("model", None)
 
 
 async def test_unseen_items_get_popular_ones_and_intent_from_features(tier: Tier) -> None:

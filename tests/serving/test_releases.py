@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import AnswerRequest, Recommender
@@ -37,7 +37,9 @@ class Shelf:
         self.registry = CollectorRegistry()
         self.loaded: list[str] = []
         self.threads: set[threading.Thread] = set()
-        self.watcher = ReleaseWatcher(self.directory, self.load, self.server, ServingMetrics(self.registry))
+        self.catalog = FakeCatalog()
+        metrics = ServingMetrics(self.registry)
+        self.watcher = ReleaseWatcher(self.directory, self.load, self.server, metrics, self.catalog)
 
     def load(self, path: Path) -> ReleaseParts:
         """Read a release, as `ReleaseWatcher` asks for it."""
@@ -341,3 +343,41 @@ async def test_run_survives_whatever_a_refresh_raises(shelf: Shelf, monkeypatch:
         await asyncio.wait([running])
     assert logs[0]["event"] == "release_refresh_failed"
     assert shelf.watcher.current is not None
+
+
+def reads(shelf: Shelf, item_id: str) -> list[int]:
+    """Give what the release in use reads for a view of an item."""
+    assert shelf.watcher.current is not None
+    return shelf.watcher.current.encode([SessionEvent("view", 0, ItemId(item_id))]).items.tolist()
+
+
+async def test_the_release_is_told_what_the_catalog_describes(shelf: Shelf) -> None:
+    """An item that appears in the catalog is known from the next refresh on, and to a newer release, too."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    assert reads(shelf, "new") == []
+    shelf.catalog.described = [CatalogItem(item_id=ItemId("new"))]
+    assert await shelf.refresh(1) == 1
+    assert reads(shelf, "new") == [1001]
+    shelf.publish(2)
+    assert await shelf.refresh(1, 2) == 2
+    assert reads(shelf, "new") == [2001]
+
+
+async def test_a_catalog_that_did_not_change_is_not_read_again(shelf: Shelf) -> None:
+    """The release in use stays the very same object."""
+    shelf.publish(1)
+    shelf.catalog.described = [CatalogItem(item_id=ItemId("new"))]
+    await shelf.refresh(1)
+    told = shelf.watcher.current
+    await shelf.refresh(1)
+    assert shelf.watcher.current is told
+
+
+async def test_a_catalog_that_cannot_be_taken_in_costs_nothing_else(shelf: Shelf) -> None:
+    """The release serves as before, and the log says so."""
+    shelf.publish(1)
+    shelf.catalog.described = [None]  # type: ignore[list-item] # what no catalog gives
+    with capture_logs() as entries:
+        assert await shelf.refresh(1) == 1
+    assert [entry["event"] for entry in entries if entry["log_level"] == "error"] == ["catalog_not_taken_in"]

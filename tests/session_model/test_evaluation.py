@@ -144,13 +144,18 @@ def test_the_json_has_exactly_the_published_fields(release: Release) -> None:
     assert set(result["models"]["knn"]) == expected | looks
 
 
-def test_targets_are_parted_by_position_length_and_popularity(release: Release) -> None:
-    """Each slice names its targets; one that has none is not there; the parts of one kind add up."""
+def test_targets_are_parted_by_what_they_are(release: Release) -> None:
+    """Each slice names its targets; one that has none is not there; the parts of one kind add up.
+
+    Nobody clicked item 5 in training.
+    """
     result = evaluate(release, NextIndex(), held_out("1 2 4", "2 new", "1 5"))
     counts = {kind: {part: one.targets for part, one in parts.items()} for kind, parts in result.slices.items()}
     assert counts["position"] == {"2": 3, "3": 1}
     assert counts["session length"] == {"2": 2, "3": 2}
-    assert counts["popularity"]["unseen"] == 1
+    assert counts["popularity"]["unseen"] == 2
+    assert counts["item clicks in training"] == {"0, unknown": 1, "0, by content": 1, "1-4": 2}
+    assert counts["prefix"] == {"known": 4}
     assert sum(counts["popularity"].values()) == result.targets == 4
     assert result.slices["position"]["3"].models["gru"] == {"recall_at_20": 1.0, "mrr_at_20": 0.5}
 

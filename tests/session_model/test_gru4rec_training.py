@@ -39,8 +39,9 @@ class Counting(NoProgress):
         assert phase == "training GRU4Rec"
         self.announced = n_steps
 
-    def stepped(self) -> None:
-        """Count."""
+    def stepped(self, clicks: int = 0) -> None:
+        """Count the steps that have clicks."""
+        assert clicks
         self.made += 1
 
     def epoch_ended(self, report: EpochReport) -> None:

@@ -32,7 +32,7 @@ from session_model.session_parallel import SessionParallelBatches
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.train_release import split_later
 from session_model.training import GruTask, TrainingSettings
-from session_model.training import _TrainingRun as OwnRun
+from session_model.training import TrainingRun as OwnRun
 from session_model.training_progress import NoProgress
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
@@ -77,7 +77,7 @@ def test_bug_1_training_starts_each_session_at_zero_exactly_where_it_starts() ->
     run = frozen_run(BASELINE, *ROWS)
     begun = {0: list[int](), 1: list[int]()}
     for step in run.batches.epoch():
-        run._train(step)
+        run.train(step)
         for slot, item, is_first in zip(step.slots.tolist(), step.inputs.tolist(), step.is_first, strict=True):
             begun[slot] = [item] if is_first else [*begun[slot], item]
             assert begun[slot] in [row[: len(begun[slot])] for row in ROWS]
@@ -115,7 +115,7 @@ def test_bug_2_training_hands_over_scores_and_no_probabilities() -> None:
     loss = run.model.loss
     run.model.loss = lambda *given: (seen.append(given[0]), loss(*given))[1]  # type: ignore[method-assign]
     run._train_step = run._train_step_graph
-    run._train(next(run.batches.epoch()))
+    run.train(next(run.batches.epoch()))
     assert (seen[0].numpy() < -2).all()
 
 
@@ -173,7 +173,7 @@ def test_bug_5_both_trainings_ask_for_their_negatives() -> None:
         assert len(drawn.items) > len(np.unique(batch.targets))
         handed: list[tuple[np.ndarray, ...]] = []
         run._train_step = lambda *given, kept=handed: (kept.append(given), 0.0)[1]
-        run._train(batch)
+        run.train(batch)
         corrections = [given for given in handed[0] if np.ndim(given) == 1 and np.asarray(given).dtype == np.float32]
         assert len(corrections) == 1
         assert (corrections[0] < 0).all()
@@ -190,7 +190,7 @@ def test_bug_6_a_step_reads_and_moves_only_the_sampled_rows() -> None:
     handed: list[np.ndarray] = []
     inner = run._train_step
     run._train_step = lambda *given: (handed.extend(given), inner(*given))[1]
-    run._train(step)
+    run.train(step)
     touched = np.flatnonzero((run.model.item_table.numpy() != table).any(axis=1))
     assert set(step.targets) <= set(touched) <= set(handed[0])
     assert len(handed[0]) <= len(step.inputs) + len(step.targets) + BASELINE.negatives
@@ -217,7 +217,7 @@ def test_bug_7_the_first_step_is_the_whole_rate_and_momentum_looks_ahead() -> No
 def test_bug_7_the_baseline_is_trained_by_it() -> None:
     """Rate and momentum of the recipe are what the first step shows in the bias of a target."""
     run = BaselineRun(GruTask(sequences_of([1, 2]), N_ITEMS), replace(BASELINE, momentum=0.4))
-    run._train(next(run.batches.epoch()))
+    run.train(next(run.batches.epoch()))
     assert run.model.item_table.numpy()[2, -1] == pytest.approx(0.05 * 1.4, rel=1e-3)
 
 

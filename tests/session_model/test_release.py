@@ -10,10 +10,12 @@ import pytest
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from schemas.release import MANIFEST_PATH
 from serving.parts import ReleaseParts
 from session_model.blend import BlendWeights
+from session_model.cold_items import Discounts
+from session_model.cold_start import ColdStart, Described
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
@@ -32,9 +34,12 @@ SHARES = BlendWeights(0.4, 0.1)
 INTENT = purchase_only(-2.0)
 
 
-def parts(intent: IntentModel | None = INTENT, reranker: Reranker | None = None) -> Parts:
+def parts(
+    intent: IntentModel | None = INTENT, reranker: Reranker | None = None, cold_start: ColdStart | None = None
+) -> Parts:
     """Fit on two sessions of the items a, b, c and b, d."""
     return Parts(
+        cold_start=cold_start,
         vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c"), ItemId("d\n")]),
         knn=SessionKnn.fit(STARTS, ITEMS, 4),
         transitions=Transitions.fit(STARTS, ITEMS, 4),
@@ -46,7 +51,11 @@ def parts(intent: IntentModel | None = INTENT, reranker: Reranker | None = None)
 
 
 def write(
-    directory: Path, version: int = 3, intent: IntentModel | None = INTENT, reranker: Reranker | None = None
+    directory: Path,
+    version: int = 3,
+    intent: IntentModel | None = INTENT,
+    reranker: Reranker | None = None,
+    cold_start: ColdStart | None = None,
 ) -> Path:
     """Write a release with a stand-in for the SavedModel."""
     release = directory / "session_gru" / str(version)
@@ -62,7 +71,7 @@ def write(
         input_event_types=("view",),
         metrics={"recall_at_20": 0.5},
     )
-    write_parts(release, parts(intent, reranker), facts)
+    write_parts(release, parts(intent, reranker, cold_start), facts)
     return release
 
 
@@ -99,6 +108,63 @@ def test_encode_takes_the_latest_known_items_of_the_input_types(tmp_path: Path) 
     assert encoded.items.dtype == np.int32
     assert encoded.features.tolist() == prefix_features(events).tolist()
     assert release.encode([]).items.tolist() == []
+
+
+def cold_start() -> ColdStart:
+    """Describe a as a hat, b as a boot, c as both, and two items that nobody clicked; a to d are well known."""
+    described = {"a": "hat", "b": "boot", "c": "hat boot", "e": "hat", "f": "boot"}
+    records = [CatalogItem(item_id=ItemId(item), title=title) for item, title in described.items()]
+    found = Described(records, parts().vocabulary).cold_start(np.array([0, 9, 9, 9, 9]), Discounts(0.5, 0.25, 0.0))
+    assert found is not None
+    return found
+
+
+def view(item: str) -> SessionEvent:
+    """View an item."""
+    return SessionEvent("view", 0, ItemId(item))
+
+
+def test_an_unseen_item_is_read_as_the_one_most_like_it(tmp_path: Path) -> None:
+    """Where its content is known; and it is said where not one item is read as itself."""
+    release = load_release(write(tmp_path, cold_start=cold_start()))
+    encoded = release.encode([view("f"), view("who?"), view("e")])
+    assert (encoded.items.tolist(), encoded.is_by_content) == ([2, 1], True)
+    encoded = release.encode([view("f"), view("c")])
+    assert (encoded.items.tolist(), encoded.is_by_content) == ([2, 3], False)
+    assert not release.encode([view("who?")]).is_by_content
+
+
+def test_items_without_clicks_are_listed_beside_what_they_are_like(tmp_path: Path) -> None:
+    """They have names and indices of their own, and count as never clicked."""
+    release = load_release(write(tmp_path, cold_start=cold_start()))
+    model = Candidates(np.array([2], np.int32), np.array([1.0], np.float32))
+    ranking = release.blend(model, Candidates.none(), np.array([], np.int32))
+    assert [release.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["b", "f"]
+    assert ranking.scores[1] < 0.25 * ranking.scores[0]
+    assert release.index_of(ItemId("f")) == 6
+    assert release.popularity().counts.tolist() == [*parts().popularity.counts.tolist(), 0, 0]
+
+
+def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> None:
+    """A new item gets a place in lists and can be read; what is known or like nothing changes nothing."""
+    release = load_release(write(tmp_path, cold_start=cold_start()))
+    known = [CatalogItem(item_id=ItemId("a"), title="boot"), CatalogItem(item_id=ItemId("e"), title="boot")]
+    assert release.with_catalog([*known, CatalogItem(item_id=ItemId("car"), title="car")]) is release
+    told = release.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot"), *known])
+    assert told.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot")]) is told
+    assert told.encode([view("g"), view("e")]).items.tolist() == [2, 1]
+    model = Candidates(np.array([2], np.int32), np.array([1.0], np.float32))
+    ranking = told.blend(model, Candidates.none(), np.array([], np.int32))
+    assert [told.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["b", "g", "f"]
+    assert release.index_of(ItemId("g")) is None
+
+
+def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:
+    """Such a release has nothing to compare with, and has no such files."""
+    directory = write(tmp_path)
+    release = load_release(directory)
+    assert release.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot")]) is release
+    assert not (directory / "assets.extra/content.npz").exists()
 
 
 def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:

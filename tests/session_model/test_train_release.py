@@ -7,7 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from schemas.errors import InsessionError
-from schemas.ids import ItemIndex
+from schemas.ids import ItemId, ItemIndex
 from schemas.records import SessionEvent
 from session_model.blend import MODEL_ONLY
 from session_model.datasets import read_sessions
@@ -71,6 +71,20 @@ def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequ
     assert set(result.phase_seconds) == {"loading", "reading", "choosing", "tuning", "final training", "publishing"}
     assert any(name.endswith("saved_model.pb") for name in release.manifest.files)
     assert any(name.endswith("tf_serving_warmup_requests") for name in release.manifest.files)
+
+
+def test_a_catalog_makes_room_for_items_without_clicks(request_: TrainRequest, tmp_path: Path) -> None:
+    """An item of the catalog that nobody clicked can be read and ranked; how boldly is among the metrics."""
+    titles = {f"item-{item}": "left" if item < 5 else "right" for item in range(N_ITEMS)} | {"item-new": "left"}
+    catalog = tmp_path / "catalog.jsonl"
+    catalog.write_text("".join(f'{{"item_id":"{item}","title":"{title}"}}\n' for item, title in titles.items()))
+    result = train_release(replace(request_, catalog=catalog, models_dir=tmp_path / "models"), NoProgress())
+    release = load_release(result.directory)
+    encoded = release.encode([SessionEvent("view", 0, ItemId("item-new"))])
+    (like_it,) = (release.item_id(ItemIndex(int(index))) for index in encoded.items)
+    assert titles[like_it] == "left"
+    assert release.index_of(ItemId("item-new")) == N_ITEMS + 1
+    assert 0 <= result.metrics["discount_new"] <= 1
 
 
 def test_a_spent_budget_leaves_the_final_training_out(request_: TrainRequest, tmp_path: Path) -> None:

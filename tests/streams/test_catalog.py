@@ -48,6 +48,18 @@ def item(item_id: str, **fields: Any) -> CatalogItem:
     return CatalogItem(item_id=ItemId(item_id), **fields)
 
 
+def test_every_change_has_its_number() -> None:
+    """Who reads all records need not read them again while the number stays; what is unreadable changes nothing."""
+    catalog = catalog_of(item("a"), item("b", title="B"))
+    assert catalog.records() == [item("a"), item("b", title="B")]
+    before = catalog.revision
+    catalog.apply(b"a", b"nonsense")
+    assert catalog.revision == before
+    catalog.apply(b"a", None)
+    assert catalog.revision != before
+    assert catalog.records() == [item("b", title="B")]
+
+
 @pytest.mark.parametrize(
     ("fields", "location", "is_allowed"),
     [

@@ -178,11 +178,19 @@ def test_live_answers_equal_the_replay_of_the_same_log(ran: Ran, served: Serving
 
 
 def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettings, tmp_path: Path) -> None:
-    """For each prefix the blend that `evaluate` ranks is the list on the topic, so both count the same hits."""
+    """For each prefix the blend that `evaluate` ranks is the list on the topic, so both count the same hits.
+
+    Items that nobody clicked in training are in the prefixes, some of them alone.
+    """
     release = load_release(newest_release(ran.models))
-    items, rng = release.parts.vocabulary.item_ids, np.random.default_rng(1)
+    assert release.parts.cold_start is not None
+    cold, rng = release.parts.cold_start.items.item_ids, np.random.default_rng(1)
+    assert cold
+    items = [*release.parts.vocabulary.item_ids, *cold]
+    drawn = [rng.choice(items, size).tolist() for size in rng.integers(1, 25, 40)]
+    drawn += [[item, *rng.choice(items, 3)] for item in cold]
     log = tmp_path / "sessions.txt"
-    log.write_text("".join(" ".join(rng.choice(items, size)) + "\n" for size in rng.integers(1, 25, 40)))
+    log.write_text("".join(" ".join(row) + "\n" for row in drawn))
     answers = _model_answers(_replayed(log, "sequences", served, tmp_path / "replay"))
 
     sessions = read_sessions(log, "sequences")
@@ -197,5 +205,6 @@ def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettin
         assert [item.item_id for item in emitted] == names
         assert [item.score for item in emitted] == pytest.approx(blend.scores[: len(emitted)].tolist(), abs=1e-4)
         hits += release.item_id(target.item_index) in names[:20]
+    assert any(target.prefix.is_by_content for target in asked)
     result = evaluate(release, model, HeldOut(log.name, sessions))
     assert result.models["blend"]["recall_at_20"] == pytest.approx(hits / len(asked))

@@ -1,0 +1,131 @@
+"""What is said of the items in training: the product's catalog records from a file, or a public data set's item files.
+
+`read_catalog` reads CatalogItem (schemas/json/catalog-item.json), one JSON a line, maybe gzipped, the last of an item
+counts. `published_catalog` finds what lies beside the events of a public data set:
+`diginetica`: product-categories.csv, and price and name tokens of products.csv. `retailrocket`: categoryid of
+item_properties_part1.csv and _part2.csv, the latest. `rees46`: category_code
+(else category_id), brand and price of the events themselves.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from schemas import wire
+from schemas.events import MAX_ID_LENGTH, MAX_PRICE
+from schemas.ids import ItemId
+from schemas.records import CatalogItem
+from session_model.datasets import DataFormat
+from session_model.public_datasets import PUBLIC_DATASETS
+from session_model.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
+
+MAX_TITLE_LENGTH: Final = 1024
+
+log = structlog.get_logger(__name__)
+
+_Items = dict[ItemId, CatalogItem]
+_Take = Callable[[list[str], _Items], None]
+
+
+def read_catalog(path: Path, *, max_malformed_share: float = DEFAULT_MALFORMED_SHARE) -> list[CatalogItem]:
+    """Read catalog records; raises UsageError where the path is wrong and InsessionError where the content is."""
+    malformed, items = MalformedLines(path, max_malformed_share), dict[ItemId, CatalogItem]()
+    for number, line in read_lines(malformed):
+        try:
+            item = wire.decode_catalog_item(line.encode())
+        except (msgspec.DecodeError, RecursionError) as error:
+            malformed.add(number, str(error))
+            continue
+        items[item.item_id] = item
+    malformed.settle(len(items))
+    return list(items.values())
+
+
+def published_catalog(path: Path, data_format: DataFormat) -> list[CatalogItem]:
+    """Read the item files of a public data set, `path` being what `read_sessions` reads; empty where there are none."""
+    items = dict[ItemId, CatalogItem]()
+    if data_format == "diginetica" and path.is_dir():
+        _read_table(path / "product-categories.csv", ";", ("itemId", "categoryId"), _diginetica_category, items)
+        product_columns = ("itemId", "pricelog2", "product.name.tokens")
+        _read_table(path / "products.csv", ";", product_columns, _diginetica_product, items)
+    elif data_format == "retailrocket" and path.is_dir():
+        latest = dict[str, int]()
+        columns = ("timestamp", "itemid", "property", "value")
+        for part in (1, 2):
+            name = f"item_properties_part{part}.csv"
+            _read_table(path / name, ",", columns, lambda cells, into: _retailrocket(cells, into, latest), items)
+    elif data_format == "rees46":
+        file = path / PUBLIC_DATASETS["rees46"].files[0].name if path.is_dir() else path
+        _read_table(file, ",", ("product_id", "category_id", "category_code", "brand", "price"), _rees46, items)
+    return list(items.values())
+
+
+def _read_table(path: Path, delimiter: str, columns: tuple[str, ...], take: _Take, items: _Items) -> None:
+    """Let `take` put the named cells of each line into `items`; a file that is not there or lacks a column has none."""
+    found = next((one for one in (path, path.with_name(f"{path.name}.gz")) if one.is_file()), None)
+    if found is None:
+        return
+    malformed = MalformedLines(found)
+    lines = read_lines(malformed)
+    names = [name.strip().strip('"') for name in next(lines, (0, ""))[1].split(delimiter)]
+    missing = [name for name in columns if name not in names]
+    if missing:
+        log.warning("item_file_left_out", file=str(found), missing_columns=missing)
+        return
+    places = [names.index(name) for name in columns]
+    n_usable = 0
+    for number, line in lines:
+        cells = line.split(delimiter)
+        try:
+            take([cells[place].strip() for place in places], items)
+        except (ValueError, LookupError, OverflowError) as error:
+            malformed.add(number, "too few columns" if isinstance(error, IndexError) else str(error))
+            continue
+        n_usable += 1
+    malformed.settle(n_usable)
+
+
+def _diginetica_category(cells: list[str], items: _Items) -> None:
+    item_id, category = cells
+    _say(items, item_id, category=_id(category))
+
+
+def _diginetica_product(cells: list[str], items: _Items) -> None:
+    item_id, price_log2, tokens = cells
+    _say(items, item_id, price=_price(2.0 ** float(price_log2)), title=tokens.replace(",", " ")[:MAX_TITLE_LENGTH])
+
+
+def _retailrocket(cells: list[str], items: _Items, latest: dict[str, int]) -> None:
+    time, item_id, name, value = cells
+    if name == "categoryid" and int(time) >= latest.get(item_id, 0):
+        _say(items, item_id, category=_id(value))
+        latest[item_id] = int(time)
+
+
+def _rees46(cells: list[str], items: _Items) -> None:
+    item_id, category_id, category_code, brand, price = cells
+    category, title = category_code or category_id, brand[:MAX_TITLE_LENGTH]
+    known_price = _price(float(price)) if price else None
+    _say(items, item_id, category=_id(category) if category else None, title=title or None, price=known_price)
+
+
+def _say(items: _Items, item_id: str, **fields: str | float | None) -> None:
+    """Add to what is known of an item; a field that is None leaves it as it is."""
+    known = items.get(ItemId(item_id)) or CatalogItem(item_id=ItemId(_id(item_id)))
+    new = {name: value for name, value in fields.items() if value is not None}
+    items[known.item_id] = msgspec.structs.replace(known, **new)
+
+
+def _id(text: str) -> str:
+    if not 0 < len(text) <= MAX_ID_LENGTH:
+        raise ValueError(f"an id has {len(text)} characters, 1 to {MAX_ID_LENGTH} are allowed")
+    return text
+
+
+def _price(price: float) -> float:
+    if not 0 <= price <= MAX_PRICE:
+        raise ValueError(f"{price} is no price")
+    return price

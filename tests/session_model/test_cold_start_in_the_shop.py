@@ -1,0 +1,148 @@
+"""What content is worth, on the generated shop: some of its items are kept from training, clicks and records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas import wire
+from schemas.ids import ItemId, ModelVersion
+from schemas.ranking import Candidates, ModelInput
+from schemas.records import CatalogItem
+from schemas.release import ReleaseManifest
+from session_model.blend import BlendWeights
+from session_model.cold_start import Described
+from session_model.datasets import read_sessions
+from session_model.evaluation import Evaluation, HeldOut, evaluate
+from session_model.generated_shop.catalog import build_shelf
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
+from session_model.item_sequences import item_sequences
+from session_model.knn import SessionKnn
+from session_model.popularity import Popularity
+from session_model.prefixes import draw_prefixes
+from session_model.release import Parts, Release
+from session_model.sessions import Sessions
+from session_model.train_release import popular_first, split_later
+from session_model.training_progress import NoProgress
+from session_model.transitions import Transitions
+
+SHOP = ShopSettings(n_items=400)
+N_TRAINING, N_TEST = 16_000, 4_000
+NEW_SHARE = 0.05
+CANDIDATES = 100
+
+
+class Silent:
+    """A model that says nothing: kNN alone decides."""
+
+    def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
+        """Rank nothing."""
+        return [Candidates.none() for _ in inputs]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Clicks and catalog without the new items, later clicks of all, and the whole catalog."""
+
+    training: Sessions
+    catalog: list[CatalogItem]
+    later: HeldOut
+    full_catalog: list[CatalogItem]
+
+
+def split_shop(folder: Path) -> Split:
+    """Draw the new items, and write the logs."""
+    records = build_shelf(SHOP).records
+    is_new = np.random.default_rng(5).random(len(records)) < NEW_SHARE
+    new = {record.item_id for record, drawn in zip(records, is_new.tolist(), strict=True) if drawn}
+    clicks = [event.click for event in islice(generate_events(SHOP), N_TRAINING + N_TEST)]
+    old = [click for click in clicks[:N_TRAINING] if click.item_id not in new]
+    logs = []
+    for name, written in (("training", old), ("later", clicks[N_TRAINING:])):
+        (folder / name).write_bytes(b"".join(wire.encode(click) + b"\n" for click in written))
+        logs.append(read_sessions(folder / name, "jsonl"))
+    known = [record for record in records if record.item_id not in new]
+    return Split(logs[0], known, HeldOut("later", logs[1]), records)
+
+
+def release_of(split: Split) -> Release:
+    """Learn kNN and the discounts, as training does."""
+    vocabulary = popular_first(split.training, ("view",))
+    sequences, n_items = item_sequences(split.training, vocabulary, ("view",)), len(vocabulary)
+    earlier, later = split_later(sequences, len(sequences) // 5)
+    knn = SessionKnn.fit(earlier.starts, earlier.items, n_items)
+    prefixes = draw_prefixes(later, 20, 1_000)
+    ranked = [(knn.query(prefix.items, CANDIDATES), prefix.target) for prefix in prefixes]
+    described = Described(split.catalog, vocabulary)
+    counts = Popularity.fit(earlier.items[: earlier.starts[-1]], n_items).counts
+    discounts = described.choose_discounts(counts, ranked, NoProgress())
+    popularity = Popularity.fit(sequences.items, n_items)
+    parts = Parts(
+        vocabulary=vocabulary,
+        knn=SessionKnn.fit(sequences.starts, sequences.items, n_items),
+        transitions=Transitions.fit(sequences.starts, sequences.items, n_items),
+        popularity=popularity,
+        blend_weights=BlendWeights(1.0, 0.0),
+        intent=None,
+        cold_start=described.cold_start(popularity.counts, discounts),
+    )
+    return Release(Path(), MANIFEST, parts)
+
+
+MANIFEST = ReleaseManifest(
+    format=2,
+    model="session_gru",
+    version=ModelVersion(1),
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    code_version="0",
+    training_data_sha256="",
+    max_length=20,
+    candidate_count=CANDIDATES,
+    feature_names=[],
+    input_event_types=["view"],
+    has_intent=False,
+    metrics={},
+    files={},
+)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Evaluation]:
+    """Evaluate without a catalog, and with one that describes the new items after training."""
+    split = split_shop(tmp_path_factory.mktemp("shop"))
+    release = release_of(split)
+    bare = Release(release.directory, release.manifest, replace(release.parts, cold_start=None))
+    told = release.with_catalog(split.full_catalog)
+    assert told.index_of(ItemId("item-000000")) is not None
+    return evaluate(bare, Silent(), split.later), evaluate(told, Silent(), split.later)
+
+
+def recall(result: Evaluation, kind: str, part: str) -> float:
+    """Give the blend's Recall@20 in a slice."""
+    return result.slices[kind][part].models["blend"]["recall_at_20"]
+
+
+def test_new_items_are_found_by_their_content(results: tuple[Evaluation, Evaluation]) -> None:
+    """Of the clicks on items that training knew nothing of, none was foretold before, and now a tenth and more is."""
+    bare, told = results
+    assert recall(bare, "item clicks in training", "0, unknown") == 0
+    assert told.slices["item clicks in training"]["0, by content"].targets > 100
+    assert recall(told, "item clicks in training", "0, by content") > 0.1
+
+
+def test_a_first_click_on_a_new_item_is_understood(results: tuple[Evaluation, Evaluation]) -> None:
+    """What is like the item says more of the next click than what is popular."""
+    bare, told = results
+    assert recall(told, "prefix", "by content") > 1.5 * recall(bare, "prefix", "nothing known")
+
+
+@pytest.mark.parametrize("metric", ["recall_at_20", "mrr_at_20"])
+def test_all_in_all_nothing_is_lost(results: tuple[Evaluation, Evaluation], metric: str) -> None:
+    """Known items give places away, and no more than new ones gain."""
+    bare, told = (result.models["blend"][metric] for result in results)
+    assert told > bare - 0.002
