@@ -94,6 +94,10 @@ def command(  # noqa: PLR0913 - one parameter an option
             release = release.with_catalog(read_catalog(catalog))
         compared = _baselines(baselines)
         held_out = HeldOut(test.name, read_sessions(test, data_format))
+        if with_intent and held_out.sessions.times_ms is None:
+            raise UsageError(
+                f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
+            )
         model = ExportedModel(release.directory, release.manifest.max_length)
         with counted_progress() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))
@@ -144,8 +148,4 @@ def _evaluate_intent(release: Release, test: HeldOut) -> IntentEvaluation:
     if release.parts.intent is None:
         click.echo("intent: the release has no intent model, since its training data had no times; nothing to measure")
         return IntentEvaluation({}, {}, {}, {})
-    if test.sessions.times_ms is None:
-        raise UsageError(
-            f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
-        )
     return evaluate_intent(release.parts.intent, test.sessions)
