@@ -5,11 +5,12 @@ Hidasi et al., ICLR 2016 and CIKM 2018 (GRU4Rec); normalised vectors with a temp
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+from msgspec import Meta
 from numpy.typing import NDArray
 
 
@@ -24,12 +25,12 @@ class GruSettings:
     CIKM 2017).
     """
 
-    units: int = 128
-    dimension: int = 128
-    scale: float = 16.0
-    item_dropout: float = 0.4
-    state_dropout: float = 0.2
-    max_length: int = 20
+    units: Annotated[int, Meta(ge=1)] = 128
+    dimension: Annotated[int, Meta(ge=1)] = 128
+    scale: Annotated[float, Meta(gt=0)] = 16.0
+    item_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.4
+    state_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    max_length: Annotated[int, Meta(ge=1)] = 20
     has_attention: bool = False
 
 

@@ -39,13 +39,21 @@ class Journal:
             except msgspec.DecodeError:  # an older one of another shape: as good as none
                 pass
         result = make()
+        self.note(key, result)
+        return result
+
+    def __contains__(self, key: str) -> bool:
+        """Tell whether a result is noted under `key`."""
+        return key in self._results
+
+    def note(self, key: str, result: object) -> None:
+        """Note `result` under `key`, instead of what was noted before."""
         self._results[key] = msgspec.Raw(msgspec.json.encode(result))
         if self._path is not None:
             with self._path.open("ab") as file:
                 file.write(msgspec.json.encode(_Line(key, self._results[key])) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
-        return result
 
     def _read(self, path: Path) -> None:
         whole = 0

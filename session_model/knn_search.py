@@ -61,8 +61,11 @@ class KnnTrials:
 
     def gain(self, settings: KnnSettings, n_prefixes: int) -> float:
         """Give Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
-        key = f"kNN {n_prefixes} {msgspec.json.encode(settings).decode()}"
-        return self.journal.once(key, float, lambda: self._gain(settings, n_prefixes))
+        return self.journal.once(_key(settings, n_prefixes), float, lambda: self._gain(settings, n_prefixes))
+
+    def is_known(self, settings: KnnSettings, n_prefixes: int) -> bool:
+        """Tell whether the trial was made before, maybe by an earlier process: it costs nothing."""
+        return _key(settings, n_prefixes) in self.journal
 
     def _gain(self, settings: KnnSettings, n_prefixes: int) -> float:
         knn = SessionKnn.fit(self.earlier.starts, self.earlier.items, self.n_items, settings)
@@ -84,7 +87,8 @@ def search_knn(
     first = [SHORT_MEMORY, LONG_MEMORY, *(_random(rng) for _ in range(n_random - 2))]
     gains = list[float]()
     for settings in first:
-        if len(gains) >= N_KNOWN and time.monotonic() >= deadline:
+        is_known = len(gains) < N_KNOWN or trials.is_known(settings, RANDOM_TRIAL_PREFIXES)
+        if not is_known and time.monotonic() >= deadline:
             break
         gains.append(trials.gain(settings, RANDOM_TRIAL_PREFIXES))
         progress.stepped()
@@ -92,9 +96,9 @@ def search_knn(
     best_gain = trials.gain(best, len(trials.prefixes))
     n_steps, n_made = n_trials - len(first), len(gains)
     for step in range(n_steps):
-        if time.monotonic() >= deadline:
-            break
         settings = _near(best, rng, width=0.5 - 0.4 * step / n_steps)
+        if not trials.is_known(settings, len(trials.prefixes)) and time.monotonic() >= deadline:
+            break
         gain = trials.gain(settings, len(trials.prefixes))
         progress.stepped()
         n_made += 1
@@ -103,6 +107,10 @@ def search_knn(
     if n_made < n_trials:
         progress.noted(f"kNN settings: {n_made} of {n_trials} tried in the time there is")
     return best
+
+
+def _key(settings: KnnSettings, n_prefixes: int) -> str:
+    return f"kNN {n_prefixes} {msgspec.json.encode(settings).decode()}"
 
 
 def _random(rng: np.random.Generator) -> KnnSettings:

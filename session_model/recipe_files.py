@@ -14,6 +14,8 @@ from session_model.presets import Recipe
 from session_model.training import TrainingSettings
 
 _TABLES = {"gru": GruSettings, "training": TrainingSettings}
+_SEED = "seed"
+"""Left to the command line: a recipe says how to train, not by which chance."""
 _Settings = TypeVar("_Settings")
 
 
@@ -32,7 +34,7 @@ def read_recipe(path: Path) -> Recipe:
 
 def _settings(path: Path, table: str, tables: dict[str, Any], kind: type[_Settings]) -> _Settings:
     values = tables.get(table, {})
-    known = [field.name for field in fields(kind)]  # type: ignore[arg-type] # both are dataclasses
+    known = [field.name for field in fields(kind) if field.name != _SEED]  # type: ignore[arg-type] # both are dataclasses
     if not isinstance(values, dict) or set(values) - set(known):
         wrong = ", ".join(sorted(set(values) - set(known))) if isinstance(values, dict) else repr(values)
         raise UsageError(f"recipe {path}: [{table}] has {wrong}; there are {', '.join(known)}")
@@ -48,7 +50,7 @@ def write_recipe(path: Path, recipe: Recipe, comment: str) -> None:
     for table, settings in (("gru", recipe.gru), ("training", recipe.training)):
         lines += ["", f"[{table}]"]
         values = msgspec.to_builtins(settings)
-        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+        lines += [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None and name != _SEED]
     write_whole(path, lambda file: file.write(("\n".join(lines) + "\n").encode()))
 
 

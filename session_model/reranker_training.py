@@ -52,6 +52,7 @@ def fit_reranker(examples: Sequence[tuple[Voices, ItemIndex]], shares: BlendWeig
     rows = np.concatenate(lists.features)
     means, deviations = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
     scales = np.where(deviations > 0, deviations, 1.0)
+    del rows
     network = _Network(means.astype(np.float32), scales.astype(np.float32))
     rng = np.random.default_rng(_SEED)
     n_batches = -(-len(lists.features) // BATCH_LISTS)

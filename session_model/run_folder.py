@@ -141,7 +141,7 @@ class RunFolder:
 
 @contextmanager
 def open_run(runs: Path, config: RunConfig, *, is_fresh: bool) -> Iterator[RunFolder]:
-    """Go on with the newest unfinished run of the same essence, or begin one; `is_fresh`: begin one in any case.
+    """Go on with the newest run of the same essence if it is unfinished, or begin one; `is_fresh`: in any case.
 
     A run that another process works on is left to it. Raises InsessionError where the disk refuses.
     """
@@ -156,12 +156,12 @@ def open_run(runs: Path, config: RunConfig, *, is_fresh: bool) -> Iterator[RunFo
 @contextmanager
 def _locked_run(runs: Path, config: RunConfig, *, is_fresh: bool) -> Iterator[RunFolder]:
     numbers = sorted((int(path.name) for path in runs.iterdir() if path.name.isdecimal()), reverse=True)
-    for number in [] if is_fresh else numbers:
-        directory = runs / str(number)
-        if _is_unfinished(directory, config.identity) and (lock := _Lock.taken(directory)):
-            with lock:
-                yield RunFolder(directory, is_resumed=True)
-            return
+    same = [runs / str(number) for number in numbers if _has_identity(runs / str(number), config.identity)]
+    if same and not is_fresh and not _is_finished(same[0]) and (lock := _Lock.taken(same[0])):
+        with lock:
+            if not _is_finished(same[0]):  # not by the process that held the lock until now either
+                yield RunFolder(same[0], is_resumed=True)
+                return
     for number in count(max(numbers, default=0) + 1):
         directory = runs / str(number)
         try:
@@ -180,12 +180,16 @@ class _Identity(msgspec.Struct):
     identity: str
 
 
-def _is_unfinished(directory: Path, identity: str) -> bool:
+def _is_finished(directory: Path) -> bool:
+    return (directory / RESULT_FILE).exists()
+
+
+def _has_identity(directory: Path, identity: str) -> bool:
     try:
         found = msgspec.json.decode((directory / CONFIG_FILE).read_bytes(), type=_Identity).identity
     except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
         return False
-    return found == identity and not (directory / RESULT_FILE).exists()
+    return found == identity
 
 
 class _Lock:

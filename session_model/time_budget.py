@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 CHOICE_SHARE = 0.5
 """Of the time; recipes are tried so long."""
-ROUNDING_UP = 0.08
-"""Of the time, for the blend, the export and what no measurement foresees."""
+BLEND_SHARE = 0.06
+"""Of the time, for the choice of the blend, between search and final training."""
+CLOSING_SHARE = 0.08
+"""Of the time, for the export and what no measurement foresees."""
+MIN_SEARCH_SHARE = 0.08
+"""Of the time: a search that would be shorter is given what the final training leaves anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,13 @@ class TimeBudget:
     @property
     def end(self) -> float:
         """When the final training should be over."""
-        return self.started + (1 - ROUNDING_UP) * self.seconds
+        return self.started + (1 - CLOSING_SHARE) * self.seconds
 
     def search_deadline(self, now: float, final_seconds: float) -> float:
-        """When the search should end; the final training comes after it, unless even a short search rules it out."""
-        shortest = now + ROUNDING_UP * self.seconds
-        latest = self.end - final_seconds
-        return latest if latest >= shortest else self.end
+        """When the search should end; blend and final training come after it.
+
+        Where the final training does not fit behind even a short search, it is left out.
+        """
+        end = self.started + (1 - CLOSING_SHARE - BLEND_SHARE) * self.seconds
+        shortest = now + MIN_SEARCH_SHARE * self.seconds
+        return end - final_seconds if end - final_seconds >= shortest else end

@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,11 +28,12 @@ from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_serva
 from session_model.gru4rec_training import TrainedGru4Rec, train_gru4rec
 from session_model.intent import fit_intent
 from session_model.item_sequences import ItemSequences, item_sequences
+from session_model.journal import Journal
 from session_model.knn import SHORT_MEMORY, KnnSettings, SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
-from session_model.presets import Preset
-from session_model.recipe_choice import try_recipes
+from session_model.presets import Preset, Recipe
+from session_model.recipe_choice import Tried, try_recipes
 from session_model.release import Parts, ReleaseFacts, write_parts
 from session_model.reranker import Reranker
 from session_model.run_folder import RunConfig, RunFolder, open_run
@@ -250,9 +251,12 @@ def _learn(
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     if preset.gru4rec is not None:
         with run.phase("final training"):
-            task = GruTask(sequences, n_items, deadline=budget.end)
+            # It keeps no checkpoints: a run that goes on begins anew, with all of the time.
+            task = GruTask(sequences, n_items, deadline=time.monotonic() + budget.end - budget.started)
             published = train_gru4rec(task, preset.gru4rec, progress)
-        return _Learned(published, SHORT_MEMORY, MODEL_ONLY, {"epochs": published.best_epoch})
+        epochs = range(published.best_epoch + 1, preset.gru4rec.epochs + 1)
+        missing = tuple(f"epoch {epoch} of GRU4Rec" for epoch in epochs)
+        return _Learned(published, SHORT_MEMORY, MODEL_ONLY, {"epochs": published.best_epoch}, left_out=missing)
     everything = GruTask(sequences, n_items, phase="training on all sessions", checkpoints=run.checkpoints)
     earlier, later = hold_out(sequences)
     if later is None:
@@ -262,18 +266,21 @@ def _learn(
         return _Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     with run.phase("choosing"):
         choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
-        tried = try_recipes(choice, preset.recipes, progress)
+        tried = _tried(choice, preset.recipes, run.journal, progress)
     best = max(tried, key=lambda one: one.gain)
     chosen, seconds = preset.recipes.index(best.recipe), best.seconds * len(sequences) / len(earlier)
     with run.phase("tuning"):
-        bounds = SearchBounds(run.journal, budget.search_deadline(time.monotonic(), seconds))
+        until = run.journal.once(
+            "search until", float, lambda: budget.search_deadline(time.monotonic(), seconds) - budget.started
+        )
+        bounds = SearchBounds(run.journal, budget.started + until)
         make = partial(tune, TuningTask(best.trained.model, earlier, later, preset, catalog), progress, bounds)
         tuning = run.journal.once(f"tuning of recipe {chosen}", Tuning, make)
     metrics = tuning.metrics | {"epochs": best.trained.best_epoch, "recipe": chosen}
     reports, trained = [report for one in tried for report in one.trained.reports], best.trained
     left_out = [f"epochs of recipe {place}" for place, one in enumerate(tried, 1) if one.is_shortened]
     left_out += [f"recipe {place}" for place in range(len(tried) + 1, len(preset.recipes) + 1)]
-    if time.monotonic() + seconds <= budget.end:
+    if run.journal.once("final training fits", bool, lambda: time.monotonic() + seconds <= budget.end):
         with run.phase("final training"):
             planned = best.trained.planned_epochs
             final = replace(everything, planned_epochs=planned, stop_after=best.trained.best_epoch)
@@ -293,10 +300,26 @@ def _learn(
     )
 
 
+def _tried(choice: GruTask, recipes: Sequence[Recipe], journal: Journal, progress: TrainingProgress) -> Sequence[Tried]:
+    """Try recipes in the time there is; a run that goes on takes those that were tried, however late it has become."""
+    n_before = journal.once("recipes tried", int, lambda: 0)
+    if n_before:
+        return try_recipes(replace(choice, deadline=math.inf), recipes[:n_before], progress)
+    tried = try_recipes(choice, recipes, progress)
+    journal.note("recipes tried", len(tried))
+    return tried
+
+
 def hold_out(sequences: ItemSequences) -> tuple[ItemSequences, ItemSequences | None]:
-    """Part the validation slice, the latest sessions, from the earlier ones; None where there are too few for one."""
+    """Part the validation slice, the latest sessions, from the earlier ones.
+
+    None where there are too few for one, or where one of both parts has no session of two items.
+    """
     n_later = min(MAX_VALIDATION_SESSIONS, int(len(sequences) * VALIDATION_SHARE))
-    return (sequences, None) if n_later < MIN_VALIDATION_SESSIONS else split_later(sequences, n_later)
+    if n_later < MIN_VALIDATION_SESSIONS:
+        return sequences, None
+    parts = split_later(sequences, n_later)
+    return parts if all(np.any(np.diff(part.starts) > 1) for part in parts) else (sequences, None)
 
 
 def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, ItemSequences]:

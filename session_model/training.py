@@ -4,11 +4,12 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import tensorflow as tf
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from session_model.batches import Batch, BatchPlan
@@ -41,13 +42,13 @@ class TrainingSettings:
     recency_decay: see `BatchPlan`.
     """
 
-    epochs: int = 6
-    learning_rate: float = 0.003
-    batch_targets: int = 512
-    negatives: int = 4096
-    sampling_power: float = 0.5
-    patience: int = 2
-    recency_decay: float | None = None
+    epochs: Annotated[int, Meta(ge=1)] = 6
+    learning_rate: Annotated[float, Meta(gt=0)] = 0.003
+    batch_targets: Annotated[int, Meta(ge=1)] = 512
+    negatives: Annotated[int, Meta(ge=1)] = 4096
+    sampling_power: Annotated[float, Meta(ge=0)] = 0.5
+    patience: Annotated[int, Meta(ge=1)] = 2
+    recency_decay: Annotated[float, Meta(gt=0)] | None = None
     seed: int = 1
 
 
@@ -284,8 +285,9 @@ class TrainingRun:
         """Rank each target in the whole catalogue, ties against it; a padding target has no rank and counts as last."""
         logits = _logits(self.model, unit_rows(self.model.item_table), inputs, positions)
         of_target = tf.gather(logits, tf.maximum(targets - 1, 0), batch_dims=1)[:, tf.newaxis]
-        at_least = tf.reduce_sum(tf.cast(logits >= of_target, tf.int32), axis=1)
-        return tf.where(targets > 0, at_least, self.model.n_items + 1)
+        # Not the count of `>=`: a model that diverged to NaN is above nothing, and would rank every target first.
+        below = tf.reduce_sum(tf.cast(logits < of_target, tf.int32), axis=1)
+        return tf.where(targets > 0, self.model.n_items - below, self.model.n_items + 1)
 
 
 def _logits(

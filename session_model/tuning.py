@@ -39,9 +39,10 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The choices, and what each voice and the blend reach on validation targets that they were not made on.
+    """The choices, and what each voice and the blend reach on targets that neither shares nor reranker were fitted on.
 
-    Where there are too few to spare any, it is the targets they were made on; the GRU has not seen either.
+    Where there are too few to spare any, it is the targets they were fitted on. Epochs, kNN settings and whether to
+    rerank were chosen on the whole slice; no voice has learned from it.
     """
 
     knn_settings: KnnSettings

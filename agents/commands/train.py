@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
+from schemas.errors import UsageError
 from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
@@ -130,6 +131,8 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
     chosen = PRESETS[preset]
+    if chosen.gru4rec is not None and options["recipe_paths"]:
+        raise UsageError(f"--preset {preset} has no recipe to replace; leave out --recipe or the preset")
     recipes = tuple(
         replace(recipe, training=replace(recipe.training, seed=seed, epochs=epochs or recipe.training.epochs))
         for recipe in [read_recipe(path) for path in options["recipe_paths"]] or chosen.recipes

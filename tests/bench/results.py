@@ -86,7 +86,7 @@ def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], 
     test, result = data / data_set.test, folder / "evaluation.json"
     if data_set.order_column is not None:
         test = _as_sequences(test, data_set.order_column, folder / "test.txt")
-    train = ("train", data / data_set.train, "--format", data_set.train_format)
+    train = ("train", data / data_set.train, "--format", data_set.train_format, "--fresh")
     models, baselines = folder / "models", list[str | Path]()
     trained = _insession(*train, "--out", models, "--json", folder / "training.json")
     if data_set.published is not None:

@@ -72,3 +72,12 @@ def test_trials_that_are_noted_are_not_made_again() -> None:
     n_noted = len(trials.journal)
     assert search_knn(trials, 10, NoProgress(), seed=1) == found
     assert len(trials.journal) == n_noted >= 10
+
+
+def test_trials_that_are_noted_count_after_the_deadline_too() -> None:
+    """A search that goes on late finds what it had found: what was tried costs nothing."""
+    trials = trials_where_only_the_first_click_tells()
+    found = search_knn(trials, 10, NoProgress(), seed=1)
+    progress = Counting()
+    assert search_knn(trials, 10, progress, seed=1, deadline=0.0) == found
+    assert (progress.steps, progress.notes) == (10, [])

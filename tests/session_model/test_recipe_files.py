@@ -33,6 +33,9 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
         ("gru = 1\n", r"\[gru\] has 1"),
         ("[gru]\nunit = 96\n", r"\[gru\] has unit; there are units, "),
         ('[training]\nepochs = "six"\n', r"\[training\] Expected `int`, got `str` - at `\$.epochs`"),
+        ("[training]\nbatch_targets = 0\n", r"\[training\] Expected `int` >= 1 - at `\$.batch_targets`"),
+        ("[gru]\nitem_dropout = 1.5\n", r"\[gru\] Expected `float` < 1.0 - at `\$.item_dropout`"),
+        ("[training]\nseed = 7\n", r"\[training\] has seed; there are "),
     ],
 )
 def test_a_wrong_recipe_is_wrong_usage(tmp_path: Path, content: str, message: str) -> None:

@@ -159,6 +159,17 @@ def test_a_run_that_is_interrupted_in_every_phase_gives_the_same_release(
     }
 
 
+def test_a_run_that_goes_on_late_keeps_to_what_was_decided_in_time(request_: TrainRequest, tmp_path: Path) -> None:
+    """Recipes that were tried stay, and a final training that fitted is made, however late it has become."""
+    recipes = tuple(replace(TINY.recipes[0], gru=replace(TINY.recipes[0].gru, units=units)) for units in (4, 8))
+    request = replace(request_, models_dir=tmp_path, preset=replace(TINY, recipes=recipes), time_budget_seconds=3600.0)
+    with pytest.raises(KeyboardInterrupt):
+        train_release(request, Interrupting("training on all sessions"))
+    result = train_release(replace(request, loading_seconds=4000.0), Interrupting())
+    assert result.left_out == []
+    assert len(result.reports) == 3 * 2
+
+
 def _weights(directory: Path) -> dict[str, NDArray[np.float32]]:
     """Read the variables; their files differ in names that Keras counts up."""
     reader = tf.train.load_checkpoint(str(directory / "variables" / "variables"))
@@ -185,6 +196,14 @@ def test_too_few_sessions_for_a_choice_are_all_learned(request_: TrainRequest, t
     result = train_release(request, NoProgress())
     assert [report.mrr_at_20 for report in result.reports] == [None, None]
     assert "validation_targets" not in result.metrics
+
+
+def test_latest_sessions_of_one_click_are_no_validation_slice(request_: TrainRequest, tmp_path: Path) -> None:
+    """There is nothing to choose on, so the planned epochs are trained on all."""
+    path = write_sequences(tmp_path / "late.txt", 270)
+    path.write_text(path.read_text() + "item-1\n" * 30)
+    result = train_release(replace(request_, data=path, models_dir=tmp_path / "models"), NoProgress())
+    assert [report.mrr_at_20 for report in result.reports] == [None, None]
 
 
 def test_sessions_of_one_click_teach_nothing(request_: TrainRequest, tmp_path: Path) -> None:

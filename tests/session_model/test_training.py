@@ -7,7 +7,7 @@ import pytest
 
 from session_model.gru import GruSettings
 from session_model.item_sequences import ItemSequences
-from session_model.training import GruTask, TrainedGru, TrainingSettings, train_gru
+from session_model.training import GruTask, TrainedGru, TrainingRun, TrainingSettings, train_gru
 from session_model.training_progress import EpochReport, NoProgress, clicks_per_second
 
 N_ITEMS = 12
@@ -220,3 +220,12 @@ def test_a_damaged_checkpoint_is_told_and_left_alone(tmp_path: Path) -> None:
     assert recorder.steps > 0
     train_gru(task, SHAPE, SETTINGS, recorder)
     assert len(recorder.notes) == 1
+
+
+def test_a_model_that_diverged_ranks_every_target_last() -> None:
+    """NaN is above nothing and below nothing; taken for the best it would win every choice."""
+    task = GruTask(cycles(100, 0), N_ITEMS, validation=cycles(50, 1))
+    run = TrainingRun(task, SHAPE, SETTINGS)
+    run.model.set_weights([np.full_like(weight, np.nan) for weight in run.model.weights()])
+    report = run.epoch(0, NoProgress())
+    assert report.mrr_at_20 == pytest.approx(1 / N_ITEMS)
