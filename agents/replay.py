@@ -260,6 +260,7 @@ async def replay_log(
         catalog.apply(item.item_id.encode(), wire.encode(item))
     tier = serving_tier(settings.serving, catalog, CollectorRegistry(), fixed_shape=shape)
     await tier.releases.refresh()
+    await tier.releases.take_catalog_in()
     with ExitStack() as stack:
         files = {
             settings.topics.name(topic): stack.enter_context((out / name).open("wb")) for topic, name in _FILES.items()

@@ -210,7 +210,8 @@ class Recommender:
             items = top_k(allowed_items(ranking.items, rules, self.catalog), self.settings.answer_size)
             if items:
                 return Answer(items, ranking.tier, reason, ranking.age_ms, ranking.model_version)
-            reason = reason or "filtered_out"
+            if reason is None or ranking.tier == "model":
+                reason = "filtered_out"
         return Answer([], reason="nothing_known")
 
     def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:

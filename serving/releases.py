@@ -59,7 +59,25 @@ class ReleaseWatcher:
         async with self._refreshing:
             self._unresolved = None
             await self._refresh()
-            await self._tell()
+
+    async def take_catalog_in(self) -> None:
+        """Let the release in use know the items that the catalog has described since its training.
+
+        It takes a millisecond an item that is new, so nothing waits for it: neither a start nor a change of releases.
+        """
+        release, catalog = self._current, self._catalog
+        if release is None or catalog is None:
+            return
+        to_tell = (release.version, catalog.revision)
+        if to_tell == self._told:
+            return
+        try:
+            told = await asyncio.to_thread(_with_catalog, release, catalog)
+        except Exception:
+            log.exception("catalog_not_taken_in", version=release.version)
+            return
+        if self._current is release:
+            self._current, self._told = told, to_tell
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Give a release other than `gone`, which the server no longer has; None if there is none.
@@ -77,6 +95,7 @@ class ReleaseWatcher:
         while True:
             try:
                 await self.refresh()
+                await self.take_catalog_in()
             except Exception:
                 log.exception("release_refresh_failed", directory=str(self._directory))
             await asyncio.sleep(poll_seconds)
@@ -103,19 +122,6 @@ class ReleaseWatcher:
         self._held = {parts.version: parts for parts in (newest, in_use) if parts is not None}
         if in_use is not None and not self._is_current(in_use.version):
             self._take_up(in_use)
-
-    async def _tell(self) -> None:
-        """Let the release in use know the items that the catalog has described since its training."""
-        if self._current is None or self._catalog is None:
-            return
-        to_tell = (self._current.version, self._catalog.revision)
-        if to_tell == self._told:
-            return
-        self._told = to_tell
-        try:
-            self._current = await asyncio.to_thread(_with_catalog, self._current, self._catalog)
-        except Exception:
-            log.exception("catalog_not_taken_in", version=to_tell[0])
 
     def _take_up(self, release: ReleaseParts) -> None:
         before = None if self._current is None else self._current.version

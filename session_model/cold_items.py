@@ -22,7 +22,7 @@ from session_model.ranking import top_k
 
 NEAREST: Final = 10
 """Well-known items that a cold one stands on."""
-COLD_PER_ITEM: Final = 50
+COLD_PER_ITEM: Final = 10
 """Cold items that may be listed for the one they stand on, the best first: so a list is made in bounded time."""
 SHARPNESS: Final = 4.0
 """Exponent of the similarities by which the nearest are averaged."""
@@ -111,6 +111,11 @@ class ColdItems:
                 index = ItemIndex(n_known + len(item_ids))
             taken.append((index, _kind(int(counts[index]) if index <= n_known else 0), found))
         return cls(_rows(taken), item_ids, n_known, NOT_LISTED)
+
+    def n_of_kind(self, kind: str, items: NDArray[np.int64]) -> int:
+        """Count how many of `items` (n,) `ItemIndex` are cold ones of a kind, a name in `Discounts`."""
+        of_kind = self._rows.indices[self._rows.kinds == Discounts.__struct_fields__.index(kind)]
+        return int(np.isin(items, of_kind).sum())
 
     def with_discounts(self, discounts: Discounts) -> "ColdItems":
         """Give the same items, listed by `discounts`."""

@@ -20,7 +20,9 @@ from session_model.vocabulary import Vocabulary
 GRID: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
 """The discounts that are tried."""
 DEFAULT_DISCOUNTS: Final = Discounts(new=0.4, unclicked=0.1, few_clicks=0.4)
-"""Where there are too few sessions to choose on."""
+"""Where there is too little to choose on."""
+MIN_EVIDENCE: Final = 30
+"""Targets of a kind of cold items; fewer tell nothing of how boldly to list that kind."""
 MASKED_SHARE: Final = 0.1
 """Of the well-known items: they are made new to see how boldly new ones may be listed."""
 Ranked = Sequence[tuple[Candidates, ItemIndex]]
@@ -55,18 +57,25 @@ class Described:
 
         For the items that the catalog has in training: the largest discount that costs no more than noise, since
         clicks are the only way for them to show what they are worth. For new ones: the best where a tenth of the
-        well-known items is masked, as if they were new.
+        well-known items is masked, as if they were new. A kind that fewer than `MIN_EVIDENCE` targets tell of keeps its
+        default.
         """
         cold = self.cold_start(counts)
         if cold is None or not ranked:
             return DEFAULT_DISCOUNTS
         progress.started("placing cold items", 3 * len(GRID))
         chosen = NOT_LISTED
+        targets = np.array([target for _, target in ranked], np.int64)
         for name in ("unclicked", "few_clicks"):
+            if cold.items.n_of_kind(name, targets) < MIN_EVIDENCE:
+                chosen = msgspec.structs.replace(chosen, **{name: getattr(DEFAULT_DISCOUNTS, name)})
+                continue
             tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
             chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
         masked = np.flatnonzero(counts >= WELL_KNOWN_CLICKS)
         masked = np.sort(np.random.default_rng(0).permutation(masked)[: int(MASKED_SHARE * len(masked))])
+        if np.isin(targets, masked).sum() < MIN_EVIDENCE:
+            return msgspec.structs.replace(chosen, new=DEFAULT_DISCOUNTS.new)
         as_new = counts.copy()
         as_new[masked] = -1
         cold = self.cold_start(as_new)

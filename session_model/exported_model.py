@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from schemas.ranking import Candidates, ModelInput
+from session_model.ranking import top_k
 from session_model.release import ReleaseError
 from session_model.tensorflow_import import import_tensorflow
 
@@ -46,7 +47,7 @@ class ExportedModel:
         features = np.stack([model_input.features for model_input in inputs])
         outputs = self._recommend(**_tensors(items=items, length=length, features=features))
         rows = zip(outputs["items"].numpy(), outputs["scores"].numpy(), strict=True)
-        return [Candidates(row_items, row_scores) for row_items, row_scores in rows]
+        return [top_k(row_items, row_scores, len(row_items)) for row_items, row_scores in rows]  # ties as when served
 
 
 def _tensors(**arrays: Any) -> dict[str, Any]:

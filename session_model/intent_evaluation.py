@@ -60,7 +60,10 @@ class IntentEvaluation(msgspec.Struct, frozen=True):
 
 
 def evaluate_intent(model: IntentModel, sessions: Sessions) -> IntentEvaluation:
-    """Measure every head of `model`; by length on all sessions, overall on the latest ones."""
+    """Measure every head of `model`; by length on the latest `MAX_TEST_PREFIXES`, overall on the latest `MAX_EXAMPLES`.
+
+    A session with more than `MAX_PREFIXES_PER_SESSION` events has no `end`.
+    """
     by_length = intent_examples(sessions, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS)
     asked = _asked(by_length)
     results = dict[str, dict[str, PrefixIntent]]()

@@ -29,6 +29,7 @@ class Catalog:
         self._items: dict[ItemId, CatalogItem] = {}
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
+        self._removed = set[ItemId]()
         self._revision = 0
 
     def __len__(self) -> int:
@@ -43,7 +44,7 @@ class Catalog:
         """Tell whether the item may be recommended to someone at `location`."""
         item = self._items.get(item_id)
         if item is None:
-            return not self._require_catalog
+            return not self._require_catalog and item_id not in self._removed
         return item.available and (location is None or item.locations is None or location in item.locations)
 
     def variant_group(self, item_id: ItemId) -> str | None:
@@ -58,7 +59,7 @@ class Catalog:
 
     @property
     def revision(self) -> int:
-        """Count the changes."""
+        """Count the changes of what items are: of stock and places none, since they come by the second."""
         return self._revision
 
     def records(self) -> list[CatalogItem]:
@@ -75,7 +76,7 @@ class Catalog:
         if value is None:
             with self._lock:
                 self._items.pop(item_id, None)
-                self._revision += 1
+                self._removed.add(item_id)  # its record may be compacted away, and a release may know it all the same
             return
         try:
             item = wire.decode_catalog_item(value)
@@ -86,8 +87,14 @@ class Catalog:
             log.warning("catalog_key_mismatch", item_id=item.item_id, key=item_id)
             return
         with self._lock:
+            before = self._items.get(item_id)
             self._items[item_id] = item
-            self._revision += 1
+            self._removed.discard(item_id)
+            self._revision += before is None or _content(before) != _content(item)
+
+
+def _content(item: CatalogItem) -> tuple[object, ...]:
+    return item.title, item.category, item.price, item.variant_group
 
 
 class CatalogFollower:

@@ -64,7 +64,8 @@ Examples:
     "--intent",
     "with_intent",
     is_flag=True,
-    help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE; TEST needs times.",
+    help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE, in the terminal and in --json; "
+    "TEST needs times.",
 )
 @click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
 @click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
@@ -92,9 +93,13 @@ def command(  # noqa: PLR0913 - one parameter an option
         release = _release(directory)
         if catalog is not None:
             release = release.with_catalog(read_catalog(catalog))
+            if release.parts.cold_start is None:
+                click.echo(
+                    "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
+                )
         compared = _baselines(baselines)
         held_out = HeldOut(test.name, read_sessions(test, data_format))
-        if with_intent and held_out.sessions.times_ms is None:
+        if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
             raise UsageError(
                 f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
             )

@@ -67,6 +67,7 @@ class Shelf:
         """Let the server have these versions, refresh, and give the version in use."""
         self.server.versions = set(map(ModelVersion, available))
         await self.watcher.refresh()
+        await self.watcher.take_catalog_in()
         return None if self.watcher.current is None else self.watcher.current.version
 
     def recommender(self, batcher: MicroBatcher) -> Recommender:

@@ -5,7 +5,7 @@ import numpy as np
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem
-from session_model.cold_start import DEFAULT_DISCOUNTS, GRID, Described, Ranked
+from session_model.cold_start import DEFAULT_DISCOUNTS, GRID, MIN_EVIDENCE, Described, Ranked
 from session_model.training_progress import NoProgress
 from session_model.vocabulary import Vocabulary
 
@@ -31,17 +31,26 @@ def test_where_unclicked_items_are_clicked_they_are_listed_boldly() -> None:
 
 
 def test_where_they_only_take_places_they_are_not() -> None:
-    """Every target is a well-known item at the end of the list: a bold unclicked item would push it down."""
-    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, ranked(28), NoProgress())
+    """Most targets are a well-known item at the end of the list: a bold unclicked item would push it down."""
+    lists = [*ranked(28, 1_000), *ranked(N_WARM + 1, MIN_EVIDENCE)]
+    chosen = Described(RECORDS, VOCABULARY).choose_discounts(COUNTS, lists, NoProgress())
     assert chosen.unclicked < max(GRID)
+
+
+def test_what_nothing_tells_of_keeps_its_default() -> None:
+    """No target is cold, or masked: that is no evidence of harm, nor that nobody wants what is new."""
+    few = [*ranked(28), *ranked(N_WARM + 1, MIN_EVIDENCE - 1)]
+    chosen = Described(RECORDS[:9], VOCABULARY).choose_discounts(COUNTS, few, NoProgress())
+    assert chosen == DEFAULT_DISCOUNTS
 
 
 def test_new_items_are_judged_by_masked_ones() -> None:
     """Targets are well-known items; some of them are masked, and only as new ones can they be found."""
     alike = [CatalogItem(item_id=item_id, title="word") for item_id in VOCABULARY.item_ids]
     ranking = Candidates(np.arange(1, 21, dtype=np.int32), np.linspace(0.2, 0.1, 20, dtype=np.float32))
-    lists = [(ranking, ItemIndex(target)) for target in range(1, N_WARM + 1)]
-    assert Described(alike, VOCABULARY).choose_discounts(COUNTS, lists, NoProgress()).new > 0
+    lists = [(ranking, ItemIndex(target)) for target in range(1, N_WARM + 1)] * 12
+    chosen = Described(alike, VOCABULARY).choose_discounts(COUNTS, lists, NoProgress())
+    assert 0 < chosen.new != DEFAULT_DISCOUNTS.new
 
 
 def test_the_choice_is_the_same_every_time() -> None:

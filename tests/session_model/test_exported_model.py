@@ -37,12 +37,12 @@ def test_rows_of_different_length_go_in_one_call(directory: Path) -> None:
     """Each row keeps its own length and features, whatever the padding; an empty row is allowed."""
     inputs = [
         ModelInput(np.array(items, np.int32), np.array([feature, 0.0], np.float32))
-        for items, feature in (([5, 6, 7], 0.1), ([4], 0.2), ([], 0.3))
+        for items, feature in (([5, 6, 7], 0.1), ([4], 0.2), ([], -0.3))
     ]
     rankings = ExportedModel(directory, max_length=4).rank(inputs)
     assert [ranking.item_indices[0] for ranking in rankings] == [7, 4, 0]
     assert [ranking.scores.tolist() for ranking in rankings] == pytest.approx(
-        [pytest.approx([3.0, 0.1]), pytest.approx([1.0, 0.2]), pytest.approx([0.0, 0.3])]
+        [pytest.approx([3.0, 0.1]), pytest.approx([1.0, 0.2]), pytest.approx([0.0, -0.3])]
     )
 
 

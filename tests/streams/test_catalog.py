@@ -49,15 +49,27 @@ def item(item_id: str, **fields: Any) -> CatalogItem:
 
 
 def test_every_change_has_its_number() -> None:
-    """Who reads all records need not read them again while the number stays; what is unreadable changes nothing."""
+    """Who reads all records need not read them again while the number stays: what is unreadable, or stock, is none."""
     catalog = catalog_of(item("a"), item("b", title="B"))
     assert catalog.records() == [item("a"), item("b", title="B")]
     before = catalog.revision
     catalog.apply(b"a", b"nonsense")
-    assert catalog.revision == before
+    catalog.apply(b"b", wire.encode(item("b", title="B", available=False)))
     catalog.apply(b"a", None)
+    assert catalog.revision == before
+    assert catalog.records() == [item("b", title="B", available=False)]
+    catalog.apply(b"b", wire.encode(item("b", title="A better B")))
     assert catalog.revision != before
-    assert catalog.records() == [item("b", title="B")]
+
+
+def test_what_the_shop_removed_is_not_recommended() -> None:
+    """A tombstone is no absence of a record: a release may still know the item. Described anew it is back."""
+    catalog = catalog_of(item("a"))
+    catalog.apply(b"a", None)
+    catalog.apply(b"compacted", None)
+    assert [catalog.allowed(ItemId(name), None) for name in ("a", "compacted", "undescribed")] == [False, False, True]
+    catalog.apply(b"a", wire.encode(item("a")))
+    assert catalog.allowed(ItemId("a"), None)
 
 
 @pytest.mark.parametrize(
