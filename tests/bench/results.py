@@ -88,18 +88,19 @@ def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], 
         test = _as_sequences(test, data_set.order_column, folder / "test.txt")
     train = ("train", data / data_set.train, "--format", data_set.train_format, "--fresh")
     models, baselines = folder / "models", list[str | Path]()
-    trained = _insession(*train, "--out", models, "--json", folder / "training.json")
+    trained = insession(*train, "--out", models, "--json", folder / "training.json")
     if data_set.published is not None:
         baselines = ["--baseline", f"gru4rec={folder / 'gru4rec'}"]
-        _insession(*train, "--out", folder / "gru4rec", "--preset", data_set.published)
+        insession(*train, "--out", folder / "gru4rec", "--preset", data_set.published)
     page = folder / "page.html"
-    evaluated = _insession(
+    evaluated = insession(
         "evaluate", models, test, "--format", data_set.test_format, "--json", result, "--html", page, *baselines
     )
     return json.loads(result.read_text()), trained, evaluated
 
 
-def _insession(*arguments: str | Path) -> float:
+def insession(*arguments: str | Path) -> float:
+    """Run the command; gives its seconds."""
     click.echo(f"insession {' '.join(map(str, arguments))}", err=True)
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "agents", *map(str, arguments)], cwd=ROOT, check=True, stdout=sys.stderr)

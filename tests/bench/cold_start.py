@@ -1,0 +1,86 @@
+"""What a catalog is worth for items that are new since training: `python -m tests.bench.cold_start`."""
+
+import json
+from collections.abc import Collection
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from schemas import wire
+from schemas.ids import ItemId
+from session_model.generated_shop.catalog import build_shelf
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
+from tests.bench.results import ROOT, insession
+
+SHOP = ShopSettings(n_items=1_000)
+NEW_SHARE = 0.06
+
+
+@click.command()
+@click.option("--events", default=60_000, show_default=True, help="Of the training; a third of them is tested on.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "build" / "cold-start")
+def main(events: int, out: Path) -> None:
+    """Keep some items from training, clicks and records; train without and with a catalog; evaluate on later clicks."""
+    out.mkdir(parents=True, exist_ok=True)
+    records = build_shelf(SHOP).records
+    is_new = np.random.default_rng(5).random(len(records)) < NEW_SHARE
+    new = {record.item_id for record, drawn in zip(records, is_new.tolist(), strict=True) if drawn}
+    _write(out / "catalog.jsonl", records)
+    _write(out / "earlier-catalog.jsonl", [record for record in records if record.item_id not in new])
+    clicks = [event.click for event in islice(generate_events(SHOP), events + events // 3)]
+    _write(out / "train.jsonl", [one for one in clicks[:events] if one.item_id not in new])
+    _write(out / "test.jsonl", clicks[events:])
+    results = {
+        "without": _evaluated(out, "without", (), ()),
+        "with": _evaluated(
+            out, "with", ("--catalog", out / "earlier-catalog.jsonl"), ("--catalog", out / "catalog.jsonl")
+        ),
+    }
+    Console().print(_table(results, new))
+
+
+def _write(path: Path, records: Collection[Any]) -> None:
+    path.write_bytes(b"".join(wire.encode(record) + b"\n" for record in records))
+
+
+def _evaluated(
+    out: Path, name: str, trained_by: tuple[str | Path, ...], asked_by: tuple[str | Path, ...]
+) -> dict[str, Any]:
+    models, result = out / name, out / f"{name}.json"
+    data = ("--format", "jsonl")
+    insession("train", out / "train.jsonl", *data, "--out", models, "--preset", "small", "--fresh", *trained_by)
+    insession("evaluate", models, out / "test.jsonl", *data, "--json", result, *asked_by)
+    return dict(json.loads(result.read_text()))
+
+
+def _table(results: dict[str, dict[str, Any]], new: Collection[ItemId]) -> Table:
+    table = Table("Recall@20 / MRR@20 of the blend", "targets", *(f"{name} a catalog" for name in results))
+    table.title = f"{len(new)} of {SHOP.n_items} items are new since training"
+    parts: list[tuple[str, str | None, str | None]] = [("all", None, None)]
+    for kind in ("item clicks in training", "prefix"):
+        names = dict.fromkeys(part for result in results.values() for part in result["slices"][kind])
+        parts += [(f"{kind}: {part}", kind, part) for part in names]
+    for label, kind, part in parts:
+        found = [_figures(result, kind, part) for result in results.values()]
+        table.add_row(label, " / ".join(targets for targets, _ in found), *(figures for _, figures in found))
+    return table
+
+
+def _figures(result: dict[str, Any], kind: str | None, part: str | None) -> tuple[str, str]:
+    if kind is None:
+        targets, blend = result["targets"], result["models"]["blend"]
+    elif part in result["slices"][kind]:
+        targets, blend = result["slices"][kind][part]["targets"], result["slices"][kind][part]["models"]["blend"]
+    else:
+        return "-", "-"
+    return f"{targets:,}", f"{blend['recall_at_20']:.4f} / {blend['mrr_at_20']:.4f}"
+
+
+if __name__ == "__main__":
+    main()
