@@ -1,0 +1,37 @@
+"""How well intent is told, on the generated shop, whose purchases are known: `python -m tests.bench.intent`."""
+
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+from rich.console import Console
+
+from agents.intent_report import intent_tables
+from schemas import wire
+from session_model.datasets import read_sessions
+from session_model.generated_shop.settings import ShopSettings
+from session_model.generated_shop.traffic import generate_events
+from session_model.intent import fit_intent
+from session_model.intent_evaluation import evaluate_intent
+
+
+@click.command()
+@click.option("--events", default=300_000, show_default=True, help="To learn from; two thirds as many are tested on.")
+def main(events: int) -> None:
+    """Learn from a log of the shop as training does, and measure on the clicks after it."""
+    clicks = (event.click for event in generate_events(ShopSettings()))
+    with TemporaryDirectory() as folder:
+        logs = []
+        for name, n_events in (("earlier", events), ("later", 2 * events // 3)):
+            path = Path(folder, f"{name}.jsonl")
+            path.write_bytes(b"".join(wire.encode(one) + b"\n" for one in islice(clicks, n_events)))
+            logs.append(read_sessions(path, "jsonl"))
+    model = fit_intent(logs[0])
+    assert model is not None
+    for block in intent_tables(evaluate_intent(model, logs[1])):
+        Console(width=150).print(block)
+
+
+if __name__ == "__main__":
+    main()
