@@ -63,19 +63,19 @@ class Described:
         cold = self.cold_start(counts)
         if cold is None or not ranked:
             return DEFAULT_DISCOUNTS
-        progress.started("placing cold items", 3 * len(GRID))
-        chosen = NOT_LISTED
         targets = np.array([target for _, target in ranked], np.int64)
-        for name in ("unclicked", "few_clicks"):
-            if cold.items.n_of_kind(name, targets) < MIN_EVIDENCE:
-                chosen = msgspec.structs.replace(chosen, **{name: getattr(DEFAULT_DISCOUNTS, name)})
-                continue
-            tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
-            chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
+        told = [name for name in ("unclicked", "few_clicks") if cold.items.n_of_kind(name, targets) >= MIN_EVIDENCE]
         masked = np.flatnonzero(counts >= WELL_KNOWN_CLICKS)
         masked = np.sort(np.random.default_rng(0).permutation(masked)[: int(MASKED_SHARE * len(masked))])
-        if np.isin(targets, masked).sum() < MIN_EVIDENCE:
-            return msgspec.structs.replace(chosen, new=DEFAULT_DISCOUNTS.new)
+        is_told_of_new = bool(np.isin(targets, masked).sum() >= MIN_EVIDENCE)
+        if told or is_told_of_new:
+            progress.started("placing cold items", (len(told) + is_told_of_new) * len(GRID))
+        chosen = msgspec.structs.replace(DEFAULT_DISCOUNTS, **dict.fromkeys(told, 0.0))
+        for name in told:
+            tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
+            chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
+        if not is_told_of_new:
+            return chosen
         as_new = counts.copy()
         as_new[masked] = -1
         cold = self.cold_start(as_new)
