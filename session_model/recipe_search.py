@@ -259,7 +259,7 @@ class _Judge:
         self._progress.noted(text)
 
     def _judge(self, report: EpochReport) -> None:
-        self.gains.append((report.recall_at_20 or 0.0) + (report.mrr_at_20 or 0.0))
+        self.gains.append(report.gain)
         if self._asked is None:
             return
         self._asked.report(self.gains[-1], report.epoch)

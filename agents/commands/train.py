@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
 from schemas.errors import UsageError
-from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
 
@@ -66,16 +66,8 @@ Examples:
     help="Recipe that `insession tune` wrote, instead of those of the preset; repeat to let several compete.",
 )
 @click.option("--epochs", type=click.IntRange(1, 1000), help="Planned epochs; early stopping may end before.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
-@click.option(
-    "--input-event",
-    "input_events",
-    type=click.Choice(sorted(ITEM_EVENT_TYPES)),
-    multiple=True,
-    default=("view",),
-    show_default=True,
-    help="Event type whose items the model reads and predicts; repeat for more.",
-)
+@seed_option
+@input_event_option
 @click.option(
     "--time-budget", type=DurationType(), metavar="DURATION", default="55m", show_default=True, help="See above."
 )

@@ -10,10 +10,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
-from schemas.events import ITEM_EVENT_TYPES
 from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
 
@@ -46,16 +46,8 @@ Example:
 @click.option(
     "--trials", "n_trials", type=click.IntRange(min=1), default=100, show_default=True, help="At most, in all."
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 4), default=1, show_default=True, help="Of all randomness.")
-@click.option(
-    "--input-event",
-    "input_events",
-    type=click.Choice(sorted(ITEM_EVENT_TYPES)),
-    multiple=True,
-    default=("view",),
-    show_default=True,
-    help="Event type whose items the model reads and predicts; repeat for more.",
-)
+@seed_option
+@input_event_option
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same search was begun.")
 @click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
