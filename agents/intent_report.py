@@ -11,7 +11,8 @@ from session_model.intent_evaluation import END, PREFIX_LENGTHS, IntentEvaluatio
 _LENGTHS: Final = tuple(map(str, PREFIX_LENGTHS))
 LEGEND: Final = (
     "95 % intervals, bootstrap over sessions; - logistic: PR-AUC minus that of the logistic regression on the same "
-    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly"
+    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly; "
+    "ECE <=: what 95 % of perfectly calibrated models have on as many prefixes"
 )
 
 
@@ -44,7 +45,7 @@ def _table(title: str, by_prefix: dict[str, PrefixIntent]) -> Table:
             _range(one.intervals["pr_auc"]),
             _range(one.minus_logistic["pr_auc"], sign="+"),
             _range(one.intervals["roc_auc"]),
-            f"{one.ece:.3f}",
+            f"{one.ece:.3f}\n<= {one.ece_by_chance:.3f}",
         )
     return table
 

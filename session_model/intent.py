@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ranking import IntentProbabilities
+from session_model.categories import NO_CATEGORIES, CategoriesOf
 from session_model.intent_examples import IntentExamples, has_cart, intent_examples
 from session_model.intent_head import IntentHead, LabelledRows, fit_head
 from session_model.prefix_features import FEATURE_NAMES
@@ -64,11 +65,11 @@ class IntentModel(msgspec.Struct, frozen=True):
         return msgspec.json.decode(path.read_bytes(), type=cls)
 
 
-def fit_intent(sessions: Sessions) -> IntentModel | None:
+def fit_intent(sessions: Sessions, categories_of: CategoriesOf = lambda _number: NO_CATEGORIES) -> IntentModel | None:
     """Fit every head that the sessions can teach, on the latest of them; None where that is none, or without times."""
     if sessions.times_ms is None or not len(sessions):
         return None
-    examples = intent_examples(sessions)
+    examples = intent_examples(sessions, categories_of)
     model = IntentModel(
         FEATURE_NAMES,
         _fit(examples, examples.purchase),

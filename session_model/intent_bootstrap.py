@@ -17,6 +17,7 @@ _MOST_ROWS: Final = 20_000_000
 """Rows drawn in all, seconds of work: many prefixes are resampled less often."""
 _MOST_WEIGHTS: Final = 2_000_000
 _TAIL_PERCENT: Final = 2.5
+_CHANCE_PERCENT: Final = 95
 
 
 class Resampled(NamedTuple):
@@ -78,6 +79,21 @@ def resampled(
         for name, one in ranked.items():
             parts[name].append((*one.measure(counts[:, session[one.order]]), base_rates))
     return {name: Resampled(*map(np.concatenate, zip(*rows, strict=True))) for name, rows in parts.items()}
+
+
+def ece_by_chance(probabilities: NDArray[np.float64], seed: int = 0) -> float:
+    """Give the ECE that 95 % of models stay below whose probabilities (n,) are these, and true.
+
+    Few rows have an ECE above 0 whatever is said of them: labels are drawn from the probabilities, each row by itself
+    (consistency resampling: Bröcker & Smith, Weather and Forecasting 2007).
+    """
+    rng = np.random.default_rng(seed)
+    ascending = np.sort(probabilities)
+    bins = np.array_split(np.arange(len(ascending)), min(CALIBRATION_BINS, len(ascending)))
+    starts = [int(rows[0]) for rows in bins]
+    draws = [rng.random(len(ascending)) < ascending for _ in range(FEWEST_RESAMPLES)]
+    gaps = [np.abs(np.add.reduceat(drawn - ascending, starts)).sum() / len(ascending) for drawn in draws]
+    return float(np.percentile(gaps, _CHANCE_PERCENT))
 
 
 def interval(value: float, draws: NDArray[np.float64]) -> Interval:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from session_model.bootstrap import Interval
+from session_model.categories import NO_CATEGORIES, Categories
 from session_model.intent import IntentModel
-from session_model.intent_bootstrap import interval, resampled
+from session_model.intent_bootstrap import ece_by_chance, interval, resampled
 from session_model.intent_examples import IntentExamples, intent_examples
 from session_model.intent_head import IntentHead
 from session_model.intent_metrics import IntentQuality, intent_quality
@@ -30,13 +31,16 @@ _MEASURES: Final = ("pr_auc", "roc_auc", "ece")
 class PrefixIntent(msgspec.Struct, frozen=True):
     """One head on one group of prefixes.
 
-    n: prefixes. intervals, minus_logistic: 95 %, by measure; `pr_auc_minus_base_rate` among the former. logistic: what
-    the logistic regression reached. is_thin: not above the base rate (PR-AUC) or chance (ROC-AUC), significantly.
+    n: prefixes. ece_by_chance: what 95 % of models stay below that say the same and are calibrated perfectly, taking
+    prefixes as independent, which several of one session are not. intervals, minus_logistic: 95 %, by measure;
+    `pr_auc_minus_base_rate` among the former. logistic: what the logistic regression reached. is_thin: not above the
+    base rate (PR-AUC) or chance (ROC-AUC), significantly.
     """
 
     pr_auc: float
     roc_auc: float
     ece: float
+    ece_by_chance: float
     base_rate: float
     n: int
     is_thin: bool
@@ -59,12 +63,14 @@ class IntentEvaluation(msgspec.Struct, frozen=True):
     intent_overall: dict[str, PrefixIntent]
 
 
-def evaluate_intent(model: IntentModel, sessions: Sessions) -> IntentEvaluation:
+def evaluate_intent(model: IntentModel, sessions: Sessions, categories: Categories = NO_CATEGORIES) -> IntentEvaluation:
     """Measure every head of `model`; by length on the latest `MAX_TEST_PREFIXES`, overall on the latest `MAX_EXAMPLES`.
 
     A session with more than `MAX_PREFIXES_PER_SESSION` events has no `end`.
     """
-    by_length = intent_examples(sessions, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS)
+    by_length = intent_examples(
+        sessions, lambda _number: categories, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS
+    )
     asked = _asked(by_length)
     results = dict[str, dict[str, PrefixIntent]]()
     for name, head in model.heads.items():
@@ -77,7 +83,7 @@ def evaluate_intent(model: IntentModel, sessions: Sessions) -> IntentEvaluation:
         intent=results.get("purchase", {}),
         intent_leave=results.get("leave", {}),
         intent_cart=results.get("cart_abandonment", {}),
-        intent_overall=_overall(model, intent_examples(sessions)),
+        intent_overall=_overall(model, intent_examples(sessions, lambda _number: categories)),
     )
 
 
@@ -127,6 +133,7 @@ def _measured(
     above = interval(own.pr_auc - own.base_rate, own_draws.pr_auc - own_draws.base_rate)
     return PrefixIntent(
         **reached,
+        ece_by_chance=ece_by_chance(served),
         base_rate=own.base_rate,
         n=own.examples,
         is_thin=above.low <= 0 or intervals["roc_auc"].low <= _CHANCE,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.records import SessionEvent
 from session_model.cart import items_in_cart
+from session_model.categories import NO_CATEGORIES, CategoriesOf
 from session_model.prefix_features import CART_PRESENT, FEATURE_NAMES, prefix_features
 from session_model.session_events import session_events
 from session_model.sessions import Sessions
@@ -48,7 +49,11 @@ def has_cart(features: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def intent_examples(
-    sessions: Sessions, *, max_examples: int = MAX_EXAMPLES, lengths: Collection[int] | None = None
+    sessions: Sessions,
+    categories_of: CategoriesOf = lambda _number: NO_CATEGORIES,
+    *,
+    max_examples: int = MAX_EXAMPLES,
+    lengths: Collection[int] | None = None,
 ) -> IntentExamples:
     """Make one example of each prefix of the latest sessions, about `max_examples` at most.
 
@@ -61,9 +66,10 @@ def intent_examples(
     features, facts = list[NDArray[np.float32]](), list[tuple[int, ...]]()
     for number in np.flatnonzero(latest_first <= max_examples).tolist():
         events = [event for event in session_events(sessions, number) if event.event_type != "session_end"]
+        categories = categories_of(number)
         for length, *outcomes in _outcomes(events):
             if lengths is None or length in lengths or outcomes[-1]:
-                features.append(prefix_features(events[:length]))
+                features.append(prefix_features(events[:length], categories))
                 facts.append((number, length, *outcomes))
     columns = np.array(facts, np.int64).reshape(-1, 7).T
     return IntentExamples(

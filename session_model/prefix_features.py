@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from schemas.records import SessionEvent
 from session_model.cart import items_in_cart
+from session_model.categories import NO_CATEGORIES, Categories
 
 MAX_EVENTS = 50
 """Only the latest events are read: as many as the stream keeps of a session by default, so training reads no more."""
@@ -57,6 +58,12 @@ FEATURE_NAMES: tuple[str, ...] = (
     "recent_searches",
     "recent_repeats",
     "recent_new_items",
+    "category_known",
+    "log_distinct_categories",
+    "top_category_share",
+    "last_category_share",
+    "log_last_category_run",
+    "last_category_lift",
 )
 CART_PRESENT = FEATURE_NAMES.index("cart_present")
 _RECENT_TYPES = ("view", "cart", "purchase", "favorite", "search")
@@ -64,16 +71,17 @@ _LAST_TYPES = ("cart", "search", "purchase", "favorite", "remove")
 _WEIGHTS = tuple(0.5 ** (age / HALF_LIFE_EVENTS) for age in range(RECENT_EVENTS))
 
 
-def prefix_features(events: Sequence[SessionEvent]) -> NDArray[np.float32]:
+def prefix_features(events: Sequence[SessionEvent], categories: Categories = NO_CATEGORIES) -> NDArray[np.float32]:
     """Describe a session by its events so far, oldest first; (len(FEATURE_NAMES),) float32, finite and bounded.
 
     Pure and causal: later events never change an earlier prefix's features. Counts, seconds and money go through
-    log1p; a dwell is clipped to `MAX_DWELL_SECONDS`. Without events all is 0.
+    log1p; a dwell is clipped to `MAX_DWELL_SECONDS`. Without events all is 0, and so is what is not known.
     """
     events = events[-MAX_EVENTS:]
     if not events:
         return np.zeros(len(FEATURE_NAMES), np.float32)
     features = [*_counts(events), *_cart(events), *_times(events), *_prices(events), *_recent(events)]
+    features += _category_focus(events, categories)
     return np.minimum(np.array(features, np.float32), np.float32(_MAX_LOG))
 
 
@@ -135,3 +143,14 @@ def _recent(events: Sequence[SessionEvent]) -> list[float]:
             new_items += weight
         seen.add(event.item_id)
     return [*counts.values(), repeats, new_items]
+
+
+def _category_focus(events: Sequence[SessionEvent], categories: Categories) -> list[float]:
+    places = [categories.of_item.get(event.item_id) for event in events if event.item_id is not None]
+    known = [place for place in places if place is not None]
+    if not known:
+        return [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    counts, last = Counter(known), known[-1]
+    run = next((n for n, place in enumerate(reversed(known)) if place != last), len(known))
+    top_share, last_share = max(counts.values()) / len(known), counts[last] / len(known)
+    return [1.0, log1p(len(counts)), top_share, last_share, log1p(run), categories.lifts[last]]

@@ -21,6 +21,7 @@ from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInp
 from schemas.records import CatalogItem, SessionEvent
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from session_model.blend import BlendWeights, blend
+from session_model.categories import NO_CATEGORIES, Categories
 from session_model.cold_items import ColdItems
 from session_model.cold_start import ColdStart
 from session_model.content import ContentIndex
@@ -43,6 +44,7 @@ BLEND_FILE = "blend.json"
 INTENT_FILE = "intent.json"
 RERANKER_FILE = "reranker.json"
 CONTENT_FILE = "content.npz"
+CATEGORIES_FILE = "categories.json"
 COLD_ITEMS_FOLDER = "cold_items"
 
 _Part = TypeVar("_Part")
@@ -57,7 +59,7 @@ class Parts:
     """All of a release but the SavedModel.
 
     intent: None where the training data had no times. reranker: None where the blend alone ranks better.
-    cold_start: None where training saw no catalog.
+    cold_start: None where training saw no catalog. categories: none where it saw none of the items.
     """
 
     vocabulary: Vocabulary
@@ -68,6 +70,7 @@ class Parts:
     intent: IntentModel | None
     reranker: Reranker | None = None
     cold_start: ColdStart | None = None
+    categories: Categories = NO_CATEGORIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ class Release:
         read = [(index, is_known) for name in names for index, is_known in self._read(name)]
         read = read[-self.manifest.max_length :]
         is_by_content = bool(read) and not any(is_known for _, is_known in read)
-        return ModelInput(np.array([index for index, _ in read], np.int32), prefix_features(events), is_by_content)
+        features = prefix_features(events, self.parts.categories)
+        return ModelInput(np.array([index for index, _ in read], np.int32), features, is_by_content)
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "Release":
         """Give a release that also knows those `records` of which training knew neither clicks nor content.
@@ -129,9 +133,11 @@ class Release:
         if cold is None or not new:
             return self
         found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
-        if not found.item_ids:
+        categories = self.parts.categories.with_items(new)
+        if not found.item_ids and categories is self.parts.categories:
             return self
-        parts = replace(self.parts, cold_start=replace(cold, items=cold.items.joined_by_new(found)))
+        cold = replace(cold, items=cold.items.joined_by_new(found))
+        parts = replace(self.parts, cold_start=cold, categories=categories)
         return Release(self.directory, self.manifest, parts)
 
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
@@ -204,6 +210,8 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
     if parts.cold_start is not None:
         parts.cold_start.content.save(folder / CONTENT_FILE)
         parts.cold_start.items.save(folder / COLD_ITEMS_FOLDER)
+    if parts.categories.names:
+        parts.categories.save(folder / CATEGORIES_FILE)
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (directory / MANIFEST_PATH).write_bytes(content)
@@ -228,6 +236,8 @@ def load_release(directory: Path) -> Release:
     )
     if _is_part(manifest, CONTENT_FILE):
         parts = replace(parts, cold_start=_read_cold_start(folder, len(parts.vocabulary)))
+    if _is_part(manifest, CATEGORIES_FILE):
+        parts = replace(parts, categories=_read(folder / CATEGORIES_FILE, Categories.load))
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
         raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
     return Release(directory, manifest, parts)

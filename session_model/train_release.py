@@ -21,6 +21,7 @@ from schemas.ids import ModelVersion
 from schemas.records import CatalogItem
 from session_model.blend import MODEL_ONLY, BlendWeights
 from session_model.catalogs import published_catalog, read_catalog
+from session_model.categories import learn_categories
 from session_model.cold_items import Discounts
 from session_model.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.datasets import DataFormat, read_sessions
@@ -154,6 +155,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
     catalog = Described(_catalog(request), data.vocabulary)
     learned = _learn(request, data, catalog, run, progress)
     popularity = Popularity.fit(sequences.items, n_items)
+    categories = learn_categories(catalog.records, data.sessions)
     with run.phase("publishing"):
         parts = Parts(
             vocabulary=data.vocabulary,
@@ -162,8 +164,9 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             popularity=popularity,
             blend_weights=learned.blend_weights,
             reranker=learned.reranker,
-            intent=fit_intent(data.sessions),
+            intent=fit_intent(data.sessions, categories.of_session),
             cold_start=catalog.cold_start(popularity.counts, learned.discounts),
+            categories=categories.all,
         )
         speed = {
             "training_seconds": round(run.seconds, 1),

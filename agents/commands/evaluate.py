@@ -153,4 +153,4 @@ def _evaluate_intent(release: Release, test: HeldOut) -> IntentEvaluation:
     if release.parts.intent is None:
         click.echo("intent: the release has no intent model, since its training data had no times; nothing to measure")
         return IntentEvaluation({}, {}, {}, {})
-    return evaluate_intent(release.parts.intent, test.sessions)
+    return evaluate_intent(release.parts.intent, test.sessions, release.parts.categories)

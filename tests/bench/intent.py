@@ -9,7 +9,9 @@ from rich.console import Console
 
 from agents.intent_report import intent_tables
 from schemas import wire
+from session_model.categories import learn_categories
 from session_model.datasets import read_sessions
+from session_model.generated_shop.catalog import catalog
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
 from session_model.intent import fit_intent
@@ -27,9 +29,10 @@ def main(events: int) -> None:
             path = Path(folder, f"{name}.jsonl")
             path.write_bytes(b"".join(wire.encode(one) + b"\n" for one in islice(clicks, n_events)))
             logs.append(read_sessions(path, "jsonl"))
-    model = fit_intent(logs[0])
+    categories = learn_categories(catalog(ShopSettings()), logs[0])
+    model = fit_intent(logs[0], categories.of_session)
     assert model is not None
-    for block in intent_tables(evaluate_intent(model, logs[1])):
+    for block in intent_tables(evaluate_intent(model, logs[1], categories.all)):
         Console(width=150).print(block)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from session_model.intent_bootstrap import Ranked, interval, resampled
+from session_model.intent_bootstrap import Ranked, ece_by_chance, interval, resampled
 from session_model.intent_metrics import expected_calibration_error, pr_auc, roc_auc
 
 RNG = np.random.default_rng(1)
@@ -48,3 +48,13 @@ def test_many_rows_are_drawn_less_often() -> None:
     n = 200_000
     draws = resampled(np.arange(n) // 50, np.arange(n) % 2 > 0, {"a": np.full(n, 0.5)})
     assert len(draws["a"].pr_auc) == 200
+
+
+def test_few_prefixes_have_a_calibration_error_by_chance() -> None:
+    """Labels drawn from the probabilities stay below it 19 times of 20; it falls with the root of their number."""
+    few = ece_by_chance(PROBABILITIES)
+    drawn = (RNG.random(N) < PROBABILITIES for _ in range(500))
+    below = np.mean([expected_calibration_error(labels, PROBABILITIES) <= few for labels in drawn])
+    assert 0.9 < below < 0.99
+    assert ece_by_chance(np.repeat(PROBABILITIES, 16)) == pytest.approx(few / 4, rel=0.2)
+    assert ece_by_chance(np.array([1.0, 0.0])) == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from schemas.events import MAX_PRICE, EventType
 from schemas.ids import ItemId
 from schemas.records import SessionEvent
+from session_model.categories import NO_CATEGORIES, Categories
 from session_model.prefix_features import FEATURE_NAMES, MAX_DWELL_SECONDS, MAX_EVENTS, prefix_features
 
 EVENTS = st.builds(
@@ -28,9 +29,9 @@ def event(
     return SessionEvent(event_type, int(seconds * 1000), None if item is None else ItemId(item), price)
 
 
-def named(*events: SessionEvent) -> dict[str, float]:
+def named(*events: SessionEvent, categories: Categories = NO_CATEGORIES) -> dict[str, float]:
     """Give the features by name."""
-    return dict(zip(FEATURE_NAMES, prefix_features(events).tolist(), strict=True))
+    return dict(zip(FEATURE_NAMES, prefix_features(events, categories).tolist(), strict=True))
 
 
 @given(st.lists(EVENTS, max_size=60), EVENTS)
@@ -130,3 +131,29 @@ def test_a_return_is_known_beyond_the_recent_events() -> None:
     features = named(event("cart", item="old"), *others, event("view", item="old"))
     assert features["recent_carts"] == 0
     assert features["recent_repeats"] == 1
+
+
+def test_category_focus() -> None:
+    """Of the events whose category is known: how many there are, the most frequent and the latest, and how it buys."""
+    categories = Categories(["hats", "boots"], [0.5, -1.5], {ItemId("a"): 0, ItemId("b"): 1, ItemId("c"): 0})
+    items = ("a", "c", "b", "who?", "b", None)
+    features = named(*(event("view", item=item) for item in items), categories=categories)
+    assert features["category_known"] == 1
+    assert features["log_distinct_categories"] == pytest.approx(log1p(2))
+    assert features["top_category_share"] == features["last_category_share"] == 0.5
+    assert features["log_last_category_run"] == pytest.approx(log1p(2))
+    assert features["last_category_lift"] == -1.5
+    features = named(event("view", item="b"), event("view", item="a"), event("view", item="a"), categories=categories)
+    assert features["last_category_share"] == features["top_category_share"] == pytest.approx(2 / 3)
+    assert features["last_category_lift"] == 0.5
+    features = named(event("view", item="a"), event("view", item="b"), event("view", item="a"), categories=categories)
+    assert features["log_last_category_run"] == pytest.approx(log1p(1))
+
+
+def test_a_category_that_nobody_told_says_nothing() -> None:
+    """All of its features are 0 then."""
+    categories = Categories(["hats"], [0.5], {ItemId("a"): 0})
+    features = named(event("view", item="who?"), event("search", item=None), categories=categories)
+    names = [name for name in FEATURE_NAMES if "categor" in name]
+    assert len(names) == 6
+    assert not any(features[name] for name in names)

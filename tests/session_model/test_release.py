@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates
@@ -14,6 +15,7 @@ from schemas.records import CatalogItem, SessionEvent
 from schemas.release import MANIFEST_PATH
 from serving.parts import ReleaseParts
 from session_model.blend import BlendWeights
+from session_model.categories import NO_CATEGORIES, Categories
 from session_model.cold_items import Discounts
 from session_model.cold_start import ColdStart, Described
 from session_model.intent import IntentModel
@@ -34,12 +36,16 @@ SHARES = BlendWeights(0.4, 0.1)
 INTENT = purchase_only(-2.0)
 
 
+CATEGORIES = Categories(["hats", "boots"], [0.5, -0.25], {ItemId("a"): 0, ItemId("b"): 1})
+
+
 def parts(
     intent: IntentModel | None = INTENT, reranker: Reranker | None = None, cold_start: ColdStart | None = None
 ) -> Parts:
     """Fit on two sessions of the items a, b, c and b, d."""
     return Parts(
         cold_start=cold_start,
+        categories=NO_CATEGORIES if cold_start is None else CATEGORIES,
         vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c"), ItemId("d\n")]),
         knn=SessionKnn.fit(STARTS, ITEMS, 4),
         transitions=Transitions.fit(STARTS, ITEMS, 4),
@@ -159,12 +165,25 @@ def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> No
     assert release.index_of(ItemId("g")) is None
 
 
+def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tmp_path: Path) -> None:
+    """A new item of a known category is read by it, though it is like nothing that was clicked."""
+    release = load_release(write(tmp_path, cold_start=cold_start()))
+    assert release.parts.categories == CATEGORIES
+    events = [view("a"), view("g")]
+    assert release.encode(events).features.tolist() == prefix_features(events, CATEGORIES).tolist()
+    told = release.with_catalog([CatalogItem(item_id=ItemId("g"), category="boots", title="car")])
+    known = replace(CATEGORIES, of_item=CATEGORIES.of_item | {ItemId("g"): 1})
+    assert told.encode(events).features.tolist() == prefix_features(events, known).tolist()
+    assert told.with_catalog([CatalogItem(item_id=ItemId("g"), category="boots", title="car")]) is told
+
+
 def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:
     """Such a release has nothing to compare with, and has no such files."""
     directory = write(tmp_path)
     release = load_release(directory)
     assert release.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot")]) is release
     assert not (directory / "assets.extra/content.npz").exists()
+    assert not (directory / "assets.extra/categories.json").exists()
 
 
 def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:
