@@ -20,6 +20,8 @@ POPULARITY_DECILES = 10
 _MEASURES = {f"recall_at_{LIST_CUT_OFF}": recall, f"mrr_at_{LIST_CUT_OFF}": reciprocal_rank}
 _LENGTH_PARTS = ((2, 2), (3, 3), (4, 5), (6, 10), (11, 20), (21, None))
 _CLICK_PARTS = ((1, 4), (5, 19), (20, 99), (100, None))
+_AGE_PARTS = ((0, 1), (1, 5), (5, 20), (20, 50), (50, 100))
+"""In percent of the training's clicks."""
 KNOWN, BY_CONTENT, NOTHING_KNOWN = range(3)
 
 
@@ -63,18 +65,22 @@ def slices(
 ) -> dict[str, dict[str, Slice]]:
     """Part the targets by position, session length, popularity and age of the item, and by what is known of the prefix.
 
-    Empty parts are left out. Decile 10 has the most clicked tenth of the catalogue. An item's age is in clicks.
+    Empty parts are left out. Decile 10 has the most clicked tenth of the catalogue. An item's age is the share of the
+    training's clicks since the first one of it: not every format has times, all have an order.
     """
     clicks = np.where(facts.item == 0, 0, popularity.counts[facts.item])
     percentiles = popularity.percentiles()[facts.item]
     deciles = np.minimum(np.floor(percentiles * POPULARITY_DECILES), POPULARITY_DECILES - 1) + 1
     by_decile = {f"decile {n}": (clicks > 0) & (deciles == n) for n in range(1, POPULARITY_DECILES + 1)}
+    ages = np.where(facts.item == 0, 0, popularity.ages[facts.item]) * 100 / max(int(popularity.counts.sum()), 1)
+    by_age = {f"{low}-{high} %": (ages > low) & (ages <= high) for low, high in _AGE_PARTS}
     unseen = {"0, unknown": facts.item == 0, "0, by content": (facts.item > 0) & (clicks == 0)}
     by = {
         "position": _by_range(facts.position, _LENGTH_PARTS),
         "session length": _by_range(facts.session_length, _LENGTH_PARTS),
         "popularity": by_decile | {"unseen": clicks == 0},
         "item clicks in training": unseen | _by_range(clicks, _CLICK_PARTS),
+        "item age": {"never clicked": clicks == 0} | by_age,
         "prefix": {
             "known": facts.prefix == KNOWN,
             "by content": facts.prefix == BY_CONTENT,

@@ -1,4 +1,4 @@
-"""How often each item was clicked: the last resort of the fallback chain, and the yardstick of popularity bias."""
+"""How often each item was clicked, and for how long: the last resort of the fallback chain, and the yardstick of popularity bias."""
 
 from pathlib import Path
 
@@ -16,11 +16,13 @@ class Popularity:
     """Click counts of the training data.
 
     counts: (n_items + 1,) int64, row 0 is padding. recent_counts: (len(TREND_SHARES), n_items + 1) int64, the same of
-    the latest shares of the clicks.
+    the latest shares of the clicks. ages: (n_items + 1,) int64, clicks since the item's first one, itself among them;
+    0 = never clicked.
     """
 
-    def __init__(self, counts: NDArray[np.int64], recent_counts: NDArray[np.int64]) -> None:
+    def __init__(self, counts: NDArray[np.int64], recent_counts: NDArray[np.int64], ages: NDArray[np.int64]) -> None:
         self.counts = counts
+        self.ages = ages
         self._recent_counts = recent_counts
         self.log_counts: NDArray[np.float64] = np.log1p(counts)
         shares = np.array(TREND_SHARES)[:, np.newaxis]
@@ -32,11 +34,14 @@ class Popularity:
         known = items[items > 0]
         latest = [known[len(known) - int(share * len(known)) :] for share in TREND_SHARES]
         counts, *recent = (np.bincount(part, minlength=n_items + 1).astype(np.int64) for part in (known, *latest))
-        return cls(counts, np.stack(recent))
+        ages = np.zeros(n_items + 1, np.int64)
+        ages[known[::-1]] = np.arange(1, len(known) + 1)
+        return cls(counts, np.stack(recent), ages)
 
     def with_unclicked(self, n_more: int) -> "Popularity":
         """Give the same with `n_more` further items that nobody clicked."""
-        return Popularity(np.pad(self.counts, (0, n_more)), np.pad(self._recent_counts, ((0, 0), (0, n_more))))
+        rows = ((0, 0), (0, n_more))
+        return Popularity(*(np.pad(one, rows[-one.ndim :]) for one in (self.counts, self._recent_counts, self.ages)))
 
     def candidates(self, k: int) -> Candidates:
         """Rank the `k` most clicked items; the scores are shares of all clicks."""
@@ -53,13 +58,14 @@ class Popularity:
         return percentiles
 
     def save(self, path: Path) -> None:
-        """Write the counts as one .npy, all of them in the first row."""
-        np.save(path, np.concatenate([self.counts[np.newaxis], self._recent_counts]), allow_pickle=False)
+        """Write one .npy: all counts in the first row, ages in the last."""
+        rows = [self.counts[np.newaxis], self._recent_counts, self.ages[np.newaxis]]
+        np.save(path, np.concatenate(rows), allow_pickle=False)
 
     @classmethod
     def load(cls, path: Path) -> "Popularity":
         """Read what `save` wrote; raises ValueError on another file."""
         rows = np.load(path, allow_pickle=False)
-        if rows.ndim != 2 or len(rows) != 1 + len(TREND_SHARES):
-            raise ValueError(f"it holds an array of shape {rows.shape}, not {1 + len(TREND_SHARES)} rows of counts")
-        return cls(rows[0], rows[1:])
+        if rows.ndim != 2 or len(rows) != len(TREND_SHARES) + 2:
+            raise ValueError(f"it holds an array of shape {rows.shape}, not {len(TREND_SHARES) + 2} rows")
+        return cls(rows[0], rows[1:-1], rows[-1])

@@ -155,6 +155,7 @@ def test_targets_are_parted_by_what_they_are(release: Release) -> None:
     assert counts["session length"] == {"2": 2, "3": 2}
     assert counts["popularity"]["unseen"] == 2
     assert counts["item clicks in training"] == {"0, unknown": 1, "0, by content": 1, "1-4": 2}
+    assert counts["item age"] == {"never clicked": 2, "5-20 %": 1, "50-100 %": 1}
     assert counts["prefix"] == {"known": 4}
     assert sum(counts["popularity"].values()) == result.targets == 4
     assert result.slices["position"]["3"].models["gru"] == {"recall_at_20": 1.0, "mrr_at_20": 0.5}

@@ -13,7 +13,8 @@ from session_model.popularity import Popularity
 from session_model.reranker import FEATURE_NAMES, Reranker, Voices, candidate_features, rerank
 
 SHARES = BlendWeights(0.4, 0.1)
-POPULARITY = Popularity(np.array([0, 9, 4, 1, 0, 0]), np.array([[0, 2, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0]]))
+COUNTS = np.array([0, 9, 4, 1, 0, 0])
+POPULARITY = Popularity(COUNTS, np.array([[0, 2, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0]]), COUNTS)
 N_FEATURES = len(FEATURE_NAMES)
 SILENT = Reranker(FEATURE_NAMES, (0.0,) * N_FEATURES, ((),) * N_FEATURES, (), (), SHARES)
 

@@ -11,7 +11,7 @@ from session_model.reranker import Reranker, Voices, candidate_features, rerank
 from session_model.reranker_training import fit_reranker
 
 SHARES = BlendWeights(0.4, 0.1)
-POPULARITY = Popularity(np.array([0, 9, 4, 1, 0, 0]), np.zeros((2, 6), np.int64))
+POPULARITY = Popularity(np.array([0, 9, 4, 1, 0, 0]), np.zeros((2, 6), np.int64), np.zeros(6, np.int64))
 N_EXAMPLES = 3_000
 
 
