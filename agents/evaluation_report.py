@@ -3,13 +3,19 @@
 import html
 import io
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from rich.table import Table
 
+from agents.intent_report import LEGEND as INTENT_LEGEND
+from agents.intent_report import IntentSection, intent_sections
 from session_model.bootstrap import Interval
 from session_model.evaluation import Evaluation
+from session_model.intent_evaluation import IntentEvaluation
 from session_model.model_comparison import REFERENCE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS: Final = {
     "R@1": "recall_at_1",
@@ -83,16 +89,19 @@ def terminal_tables(result: Evaluation) -> Iterable[Table]:
     yield _terminal(interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired")
 
 
-def markdown(result: Evaluation) -> str:
+def markdown(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     """Write everything as Markdown."""
     parts = [f"# {headline(result)}", _markdown_table(metric_rows(result)), LEGEND + "."]
     parts += ["## 95 % intervals, bootstrap over sessions", _markdown_table(interval_rows(result))]
     for kind in result.slices:
         parts += [f"## Recall@20 / MRR@20 by {kind}", _markdown_table(slice_rows(result, kind))]
-    return "\n\n".join(parts) + "\n"
+    if intent is not None:
+        parts += ["## Intent", f"{INTENT_LEGEND}."]
+        parts += [text for section in intent_sections(intent) for text in (_markdown_table(section.rows), section.gap)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def page(result: Evaluation) -> str:
+def page(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     """Write everything as one HTML page with plots; imports matplotlib."""
     parts = [f"<h1>{html.escape(headline(result))}</h1>", _html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
     parts += ["<h2>95 % intervals, bootstrap over sessions</h2>", _html_table(interval_rows(result))]
@@ -102,6 +111,11 @@ def page(result: Evaluation) -> str:
             f"<figure>{_plot(result, kind)}</figure>",
             _html_table(slice_rows(result, kind)),
         ]
+    if intent is not None:
+        parts += ["<h2>Intent</h2>", f"<p>{html.escape(INTENT_LEGEND)}.</p>"]
+        for section in intent_sections(intent):
+            figure = f"<figure>{_intent_plot(section)}</figure>" if section.by_prefix else ""
+            parts += [figure, _html_table(section.rows), f"<p>{section.gap}</p>"]
     title = f"<title>{html.escape(result.dataset)}</title>"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
     return head + "\n".join(parts) + "</html>\n"
@@ -121,6 +135,32 @@ def _plot(result: Evaluation, kind: str) -> str:
         axes.set_xticks(range(len(parts)), list(parts), rotation=30)
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
+    return _svg(figure)
+
+
+def _intent_plot(section: IntentSection) -> str:
+    """Draw PR-AUC with its interval above the base rate, and ROC-AUC, by prefix, as SVG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only the page needs it
+
+    figure, places = Figure(figsize=(10, 3.4), layout="constrained"), range(len(section.by_prefix))
+    known = list(section.by_prefix.values())
+    bars = {"pr_auc": "base rate", "roc_auc": "chance"}
+    for axes, (measure, nothing) in zip(figure.subplots(1, 2), bars.items(), strict=True):
+        intervals = [one.intervals[measure] for one in known]
+        values = [one.value for one in intervals]
+        ends = [[one.value - one.low for one in intervals], [one.high - one.value for one in intervals]]
+        axes.errorbar(places, values, ends, marker="o", markersize=3, capsize=3, label="served")
+        axes.plot(places, [one.logistic[measure] for one in known], "_", markersize=14, label="logistic")
+        bar = [one.base_rate for one in known] if measure == "pr_auc" else [0.5] * len(known)
+        axes.plot(places, bar, linestyle="--", color="grey", label=nothing)
+        axes.set(title=f"{measure.replace('_', '-').upper()}, {section.title}", ylim=(0, 1))
+        axes.set_xticks(places, list(section.by_prefix))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return _svg(figure)
+
+
+def _svg(figure: "Figure") -> str:
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})
     return drawn.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]

@@ -1,7 +1,7 @@
-"""The evaluation of intent as tables for the terminal."""
+"""The evaluation of intent as tables, for the terminal and for the written reports."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.table import Table
 
@@ -9,47 +9,75 @@ from session_model.bootstrap import Interval
 from session_model.intent_evaluation import END, PREFIX_LENGTHS, IntentEvaluation, PrefixIntent
 
 _LENGTHS: Final = tuple(map(str, PREFIX_LENGTHS))
+_HEADINGS: Final = ("prefixes", "base", "PR-AUC", "- logistic", "ROC-AUC", "ECE")
 LEGEND: Final = (
     "95 % intervals, bootstrap over sessions; - logistic: PR-AUC minus that of the logistic regression on the same "
-    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly; "
-    "ECE <=: what 95 % of perfectly calibrated models have on as many prefixes"
+    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly; at ECE: what "
+    "95 % of perfectly calibrated models have on as many prefixes"
 )
 
 
+class IntentSection(NamedTuple):
+    """One probability: by_prefix as measured, and the names of what could not be."""
+
+    title: str
+    by_prefix: dict[str, PrefixIntent]
+    missing: list[str]
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """Give a row a prefix length, with a header."""
+        return [[self.title, *_HEADINGS], *(_row(name, one) for name, one in self.by_prefix.items())]
+
+    @property
+    def gap(self) -> str:
+        """Say what was not measured, and why; empty where all was."""
+        if not self.missing:
+            return ""
+        names = ", ".join(self.missing)
+        return f"{self.title} {names}: not measured, as TEST has one outcome there or the release no such model"
+
+
+def intent_sections(evaluation: IntentEvaluation) -> Iterable[IntentSection]:
+    """Give each probability by prefix length, then all of them over all prefixes."""
+    yield _section("P(purchase) after", evaluation.intent, (*_LENGTHS, END))
+    yield _section("P(leave) after", evaluation.intent_leave, _LENGTHS)
+    yield _section("P(cart left) after", evaluation.intent_cart, _LENGTHS)
+    yield _section("over all prefixes", evaluation.intent_overall, tuple(evaluation.intent_overall))
+
+
 def intent_tables(evaluation: IntentEvaluation) -> Iterable[Table | str]:
-    """Give a table a probability; a sentence where there is nothing to measure."""
-    yield from _tables("P(purchase) after", evaluation.intent, (*_LENGTHS, END))
-    yield from _tables("P(leave) after", evaluation.intent_leave, _LENGTHS)
-    yield from _tables("P(cart left) after", evaluation.intent_cart, _LENGTHS)
-    yield from _tables("over all prefixes", evaluation.intent_overall, tuple(evaluation.intent_overall))
+    """Give a table a probability for the terminal; a sentence where there is nothing to measure."""
+    for section in intent_sections(evaluation):
+        if section.by_prefix:
+            header, *rows = section.rows
+            table = Table(header[0])
+            for heading in header[1:]:
+                table.add_column(heading, justify="right")
+            for row in rows:
+                table.add_row(*(cell.replace(" [", "\n[") for cell in row))
+            yield table
+        if section.gap:
+            yield section.gap
     yield LEGEND
 
 
-def _tables(title: str, by_prefix: dict[str, PrefixIntent], expected: tuple[str, ...]) -> Iterable[Table | str]:
-    missing = [name for name in expected if name not in by_prefix]
-    if by_prefix:
-        yield _table(title, by_prefix)
-    if missing:
-        yield f"{title} {', '.join(missing)}: not measured, as TEST has one outcome there or the release no such model"
+def _section(title: str, by_prefix: dict[str, PrefixIntent], expected: tuple[str, ...]) -> IntentSection:
+    return IntentSection(title, by_prefix, [name for name in expected if name not in by_prefix])
 
 
-def _table(title: str, by_prefix: dict[str, PrefixIntent]) -> Table:
-    table = Table(title)
-    for heading in ("prefixes", "base", "PR-AUC", "- logistic", "ROC-AUC", "ECE"):
-        table.add_column(heading, justify="right")
-    for name, one in by_prefix.items():
-        table.add_row(
-            f"{name} thin" if one.is_thin else name,
-            f"{one.n:,}",
-            f"{one.base_rate:.3f}",
-            _range(one.intervals["pr_auc"]),
-            _range(one.minus_logistic["pr_auc"], sign="+"),
-            _range(one.intervals["roc_auc"]),
-            f"{one.ece:.3f}\n<= {one.ece_by_chance:.3f}",
-        )
-    return table
+def _row(name: str, one: PrefixIntent) -> list[str]:
+    return [
+        f"{name} thin" if one.is_thin else name,
+        f"{one.n:,}",
+        f"{one.base_rate:.3f}",
+        _range(one.intervals["pr_auc"]),
+        _range(one.minus_logistic["pr_auc"], sign="+"),
+        _range(one.intervals["roc_auc"]),
+        f"{one.ece:.3f} [0, {one.ece_by_chance:.3f}]",
+    ]
 
 
 def _range(interval: Interval, sign: str = "") -> str:
     value, low, high = (f"{number:{sign}.3f}" for number in (interval.value, interval.low, interval.high))
-    return f"{value}\n[{low}, {high}]"
+    return f"{value} [{low}, {high}]"

@@ -6,6 +6,8 @@ whole session where there is none: it knows that nothing else follows, so it is 
 answers it. A group whose labels are all alike has no PR-AUC or ROC-AUC and is left out.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -63,41 +65,61 @@ class IntentEvaluation(msgspec.Struct, frozen=True):
     intent_overall: dict[str, PrefixIntent]
 
 
-def evaluate_intent(model: IntentModel, sessions: Sessions, categories: Categories = NO_CATEGORIES) -> IntentEvaluation:
+def evaluate_intent(
+    model: IntentModel,
+    sessions: Sessions,
+    categories: Categories = NO_CATEGORIES,
+    progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> IntentEvaluation:
     """Measure every head of `model`; by length on the latest `MAX_TEST_PREFIXES`, overall on the latest `MAX_EXAMPLES`.
 
-    A session with more than `MAX_PREFIXES_PER_SESSION` events has no `end`.
+    A session with more than `MAX_PREFIXES_PER_SESSION` events has no `end`. progress: called with the groups of
+    prefixes that are measured, and with how many there are.
     """
-    by_length = intent_examples(
-        sessions, lambda _number: categories, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS
-    )
-    asked = _asked(by_length)
-    results = dict[str, dict[str, PrefixIntent]]()
+    by_length = intent_examples(sessions, lambda _: categories, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS)
+    groups = [*_by_length(model, by_length), *_overall(model, intent_examples(sessions, lambda _: categories))]
+    results: dict[str, dict[str, PrefixIntent]] = {name: {} for name in IntentEvaluation.__struct_fields__}
+    for number, group in enumerate(groups):
+        progress(number, len(groups))
+        if (measured := _measured(group)) is not None:
+            results[group.result][group.key] = measured
+    progress(len(groups), len(groups))
+    return IntentEvaluation(**results)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What is measured together: result, key: where it goes, a field of IntentEvaluation. rows: (n,) bool."""
+
+    result: str
+    key: str
+    head: IntentHead
+    examples: IntentExamples
+    labels: NDArray[np.bool_]
+    rows: NDArray[np.bool_]
+
+
+_RESULTS: Final = {"purchase": "intent", "leave": "intent_leave", "cart_abandonment": "intent_cart"}
+
+
+def _by_length(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]:
     for name, head in model.heads.items():
-        groups = {str(length): asked[name] & (by_length.lengths == length) for length in PREFIX_LENGTHS}
-        results[name] = _groups(head, by_length, _labels(by_length, name), groups)
+        for length in PREFIX_LENGTHS:
+            rows = _asked(examples, name) & (examples.lengths == length)
+            yield _Group(_RESULTS[name], str(length), head, examples, _labels(examples, name), rows)
     if model.whole_session is not None:
-        at_end = _groups(model.whole_session, by_length, by_length.purchase, {END: by_length.is_end})
-        results["purchase"] = results.get("purchase", {}) | at_end
-    return IntentEvaluation(
-        intent=results.get("purchase", {}),
-        intent_leave=results.get("leave", {}),
-        intent_cart=results.get("cart_abandonment", {}),
-        intent_overall=_overall(model, intent_examples(sessions, lambda _number: categories)),
-    )
+        yield _Group("intent", END, model.whole_session, examples, examples.purchase, examples.is_end)
 
 
-def _overall(model: IntentModel, examples: IntentExamples) -> dict[str, PrefixIntent]:
-    asked, overall = _asked(examples), dict[str, PrefixIntent]()
+def _overall(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]:
     for name, head in model.heads.items():
-        overall |= _groups(head, examples, _labels(examples, name), {name: asked[name]})
-    return overall
+        yield _Group("intent_overall", name, head, examples, _labels(examples, name), _asked(examples, name))
 
 
-def _asked(examples: IntentExamples) -> dict[str, NDArray[np.bool_]]:
-    """Tell for each head which prefixes ask it."""
+def _asked(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
+    """Tell which prefixes ask a head."""
     everywhere = np.ones(len(examples.lengths), np.bool_)
-    return {"purchase": examples.before_purchase, "leave": everywhere, "cart_abandonment": examples.has_cart}
+    return {"purchase": examples.before_purchase, "cart_abandonment": examples.has_cart}.get(name, everywhere)
 
 
 def _labels(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
@@ -105,24 +127,10 @@ def _labels(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
     return labels
 
 
-def _groups(
-    head: IntentHead, examples: IntentExamples, labels: NDArray[np.bool_], groups: dict[str, NDArray[np.bool_]]
-) -> dict[str, PrefixIntent]:
-    served = head.served.probabilities(examples.features)
-    logistic = head.logistic.probabilities(examples.features)
-    found = {
-        key: _measured(examples.sessions[rows], labels[rows], served[rows], logistic[rows])
-        for key, rows in groups.items()
-    }
-    return {key: one for key, one in found.items() if one is not None}
-
-
-def _measured(
-    sessions: NDArray[np.int64],
-    labels: NDArray[np.bool_],
-    served: NDArray[np.float64],
-    logistic: NDArray[np.float64],
-) -> PrefixIntent | None:
+def _measured(group: _Group) -> PrefixIntent | None:
+    sessions, labels = group.examples.sessions[group.rows], group.labels[group.rows]
+    features = group.examples.features[group.rows]
+    served, logistic = (one.probabilities(features) for one in (group.head.served, group.head.logistic))
     own, bar = intent_quality(labels, served), intent_quality(labels, logistic)
     if own is None or bar is None:
         return None

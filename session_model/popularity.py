@@ -1,4 +1,4 @@
-"""How often each item was clicked, and for how long: the last resort of the fallback chain, and the yardstick of popularity bias."""
+"""How often each item was clicked and since when: the fallback chain's last resort, and the yardstick of popularity."""
 
 from pathlib import Path
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import msgspec
 from rich.console import Console
+from rich.progress import Progress
 
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
@@ -64,8 +65,8 @@ Examples:
     "--intent",
     "with_intent",
     is_flag=True,
-    help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE, in the terminal and in --json; "
-    "TEST needs times.",
+    help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE, in the terminal and in every "
+    "file; TEST needs times.",
 )
 @click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
 @click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
@@ -114,14 +115,14 @@ def command(  # noqa: PLR0913 - one parameter an option
                 lambda done: bar.update(task, completed=done),
                 compared,
             )
-        intent = _evaluate_intent(release, held_out) if with_intent else None
+            intent = _evaluate_intent(release, held_out, bar) if with_intent else None
         if json_path is not None:
             document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
             json_path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         if markdown_path is not None:
-            markdown_path.write_text(markdown(result))
+            markdown_path.write_text(markdown(result, intent))
         if html_path is not None:
-            html_path.write_text(page(result))
+            html_path.write_text(page(result, intent))
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
     click.echo(f"{release.directory} on {headline(result)}")
@@ -149,8 +150,14 @@ def _baselines(given: Sequence[str]) -> dict[str, Baseline]:
     return found
 
 
-def _evaluate_intent(release: Release, test: HeldOut) -> IntentEvaluation:
+def _evaluate_intent(release: Release, test: HeldOut, bar: Progress) -> IntentEvaluation:
     if release.parts.intent is None:
         click.echo("intent: the release has no intent model, since its training data had no times; nothing to measure")
         return IntentEvaluation({}, {}, {}, {})
-    return evaluate_intent(release.parts.intent, test.sessions, release.parts.categories)
+    task = bar.add_task("intent, groups of prefixes", total=None)
+    return evaluate_intent(
+        release.parts.intent,
+        test.sessions,
+        release.parts.categories,
+        lambda done, total: bar.update(task, completed=done, total=total),
+    )

@@ -127,18 +127,23 @@ def test_intent_is_measured_by_prefix_where_it_is_asked_for(models: Path, test_f
     clicks.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = CliRunner().invoke
     output = tmp_path / "evaluation.json"
+    written_too = [tmp_path / "evaluation.md", tmp_path / "evaluation.html"]
     arguments = [str(models), str(clicks), "--format", "jsonl", "--json", str(output)]
+    arguments += ["--markdown", str(written_too[0]), "--html", str(written_too[1])]
     plain = run(evaluate_command.command, arguments, catch_exceptions=False)
     assert "intent" not in json.loads(output.read_text())
-    assert "P(purchase)" not in plain.output
+    assert not any("P(purchase)" in text for text in (plain.output, *(path.read_text() for path in written_too)))
     shown = run(evaluate_command.command, [*arguments, "--intent"], catch_exceptions=False).output
     written = json.loads(output.read_text())
+    texts = [path.read_text() for path in written_too]
     assert written["targets"] == 2
     assert list(written["intent"]) == ["1", "2"]
     figures = {name: written["intent"]["2"][name] for name in ("pr_auc", "roc_auc", "ece", "base_rate", "n")}
     assert figures == {"pr_auc": 0.5, "roc_auc": 0.5, "ece": 0.5, "base_rate": 0.5, "n": 2}
     assert "P(purchase) after 3, 5, 10, end: not measured" in shown
     assert "2 thin" in shown
+    assert all("| 2 thin | 2 |" in text.replace("</td><td>", " | ").replace("<td>", "| ") for text in texts)
+    assert "PR-AUC, P(purchase) after" in texts[1]
     sequences = [str(models), str(test_file), "--format", "sequences", "--intent"]
     with pytest.raises(InsessionError, match="has no times"):
         run(evaluate_command.command, sequences, catch_exceptions=False)
