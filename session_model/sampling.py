@@ -31,9 +31,9 @@ class NegativeSampler:
         draw = np.power(counts[1:] + 1.0, power)
         draw /= draw.sum()
         self._cumulative = np.cumsum(draw)
-        self._log_not_drawn = np.log1p(-draw)
         share = counts[1:] / max(1, counts.sum())
-        self._log_not_clicked = np.log1p(-np.minimum(share, 1 - 1e-7))
+        # The only item of a catalogue is always there.
+        self._log_not_drawn, self._log_not_clicked = (np.log1p(-np.minimum(p, 1 - 1e-7)) for p in (draw, share))
 
     @property
     def is_full(self) -> bool:

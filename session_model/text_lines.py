@@ -47,7 +47,7 @@ class MalformedLines:
                 "check the file and its --format"
             )
         if usable == 0:
-            raise InsessionError(f"{self.path} holds no usable event{f' ({self._first})' if self._first else ''}")
+            raise InsessionError(f"{self.path} holds no usable line{f' ({self._first})' if self._first else ''}")
         if self.count:
             log.warning("malformed_lines", file=str(self.path), malformed=self.count, lines=self.last_line)
 

@@ -1,8 +1,10 @@
 """The curve of a training run: a point an epoch, heard from the trainings, and its picture."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from session_model.training_progress import EpochReport, TrainingProgress
 
@@ -63,6 +65,8 @@ class CurveRecorder:
         )
 
 
+MOST_NAMED: Final = 8
+"""Trainings that the legend names; of more, as of a search, it names the best, and the others are grey."""
 _PANELS = {"loss": "loss", "Recall@20": "recall_at_20", "MRR@20": "mrr_at_20"}
 
 
@@ -71,14 +75,18 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
     from matplotlib.figure import Figure  # noqa: PLC0415 - a second that only the picture needs
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - as above
 
+    trainings = list(dict.fromkeys(point.training for point in points))
+    named = trainings if len(trainings) <= MOST_NAMED else [max(points, key=_gain).training]
     figure = Figure(figsize=(11, 3.4), layout="constrained", facecolor="white")
     for axes, (title, name) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for place, training in enumerate(dict.fromkeys(point.training for point in points)):
+        for place, training in enumerate(trainings):
             line = [point for point in points if point.training == training and getattr(point, name) is not None]
             if line:
                 heights = [getattr(point, name) for point in line]
                 epochs = [point.epoch for point in line]
-                axes.plot(epochs, heights, color=f"C{place}", marker="o", markersize=4, label=training)
+                is_named = training in named
+                style: dict[str, Any] = {"color": f"C{place}", "label": training} if is_named else {"color": "0.8"}
+                axes.plot(epochs, heights, marker="o", markersize=4, zorder=2 + is_named, **style)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
@@ -89,3 +97,7 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
     drawn = io.BytesIO()
     figure.savefig(drawn, format="svg", metadata={"Date": None})
     return drawn.getvalue()
+
+
+def _gain(point: CurvePoint) -> float:
+    return -math.inf if point.recall_at_20 is None or point.mrr_at_20 is None else point.recall_at_20 + point.mrr_at_20

@@ -10,6 +10,7 @@ import click
 import structlog
 from rich.console import Console
 
+from agents.commands.output_file import OutputFile
 from agents.durations import DurationType
 from schemas.errors import InsessionError, UsageError
 from session_model.datasets import DATA_FORMATS, DataFormat
@@ -74,7 +75,7 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), default=Path("demo-run"), show_default=True, help="Where to write."
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report there; - is the output.")
+@click.option("--json", "json_path", type=OutputFile(allow_dash=True), help="Write the report there; - is the output.")
 def command(
     *,
     json_path: Path | None,

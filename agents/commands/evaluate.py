@@ -8,6 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
+from agents.commands.output_file import OutputFile
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
 from agents.intent_report import intent_tables
@@ -20,7 +21,7 @@ from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
 from session_model.release import Release, load_release, newest_release
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_FILE = OutputFile()
 
 
 @click.command(

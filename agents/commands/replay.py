@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from agents.commands.output_file import OutputFile
 from agents.settings import load_settings
 from session_model.datasets import DATA_FORMATS, DataFormat
 
@@ -27,7 +28,7 @@ from session_model.datasets import DATA_FORMATS, DataFormat
     help="Catalog records, one JSON a line, as on the topic.",
 )
 @click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON; - prints it.")
+@click.option("--json", "json_path", type=OutputFile(allow_dash=True), help="Write the report as JSON; - prints it.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     log: Path,

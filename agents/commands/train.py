@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from agents.commands.output_file import OutputFile
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -72,9 +73,7 @@ Examples:
     "--time-budget", type=DurationType(), metavar="DURATION", default="55m", show_default=True, help="See above."
 )
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same training was interrupted.")
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
-)
+@click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
 def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
 

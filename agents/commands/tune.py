@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from agents.commands.output_file import OutputFile
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -49,9 +50,7 @@ Example:
 @seed_option
 @input_event_option
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same search was begun.")
-@click.option(
-    "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Write the result there as JSON."
-)
+@click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
 def command(json_path: Path | None, **options: Any) -> None:
     """Search shape and training of the GRU for DATA and write the best to OUT/recipe.toml, for `train --recipe`.
 

@@ -43,3 +43,9 @@ def test_a_small_catalogue_is_scored_in_full() -> None:
     candidates = sampler.candidates(CLICKS, np.random.default_rng(0))
     assert candidates.items.tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert not candidates.log_inclusion.any()
+
+
+def test_a_catalogue_of_one_item_is_always_scored_in_full() -> None:
+    """Its item is drawn for certain, which has no logarithm of not being drawn; that is no matter."""
+    sampler = NegativeSampler(np.array([0, 5]), n_negatives=8, power=0.75)
+    assert sampler.candidates(np.array([1, 1], np.int32), np.random.default_rng(0)).items.tolist() == [1]

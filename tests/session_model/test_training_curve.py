@@ -1,4 +1,4 @@
-from session_model.training_curve import CurvePoint, CurveRecorder, draw_curve
+from session_model.training_curve import MOST_NAMED, CurvePoint, CurveRecorder, draw_curve
 from session_model.training_progress import EpochReport, NoProgress
 
 REPORTS = [EpochReport(epoch, 1 / epoch, 0.5, 0.25, clicks=100, seconds=2.0) for epoch in (1, 2)]
@@ -45,6 +45,14 @@ def test_the_picture_names_each_training_and_says_where_nothing_was_held_out() -
     assert b"nothing was held out" not in _comments(draw_curve([held_out, final]))
     assert {b"recipe 1 of 2", b"training on all sessions"} <= set(_comments(draw_curve([held_out, final])))
     assert b"nothing was held out" in _comments(draw_curve([final]))
+
+
+def test_of_many_trainings_the_picture_names_the_best() -> None:
+    """A legend of all trials of a search would hide their lines."""
+    many = [CurvePoint(f"trial {n}", 1, 0.5, 0.25, 0.5 if n == 3 else 0.125, 2.0, 100.0) for n in range(MOST_NAMED + 1)]
+    assert {name for name in _comments(draw_curve(many)) if name.startswith(b"trial")} == {b"trial 3"}
+    all_named = {name for name in _comments(draw_curve(many[:-1])) if name.startswith(b"trial")}
+    assert len(all_named) == MOST_NAMED
 
 
 def _comments(svg: bytes) -> list[bytes]:

@@ -68,7 +68,7 @@ def test_a_damaged_log_fails_with_one_line(line: Line, tmp_path: Path) -> None:
     log.write_text("no json\n")
     code, said = line.run("--events", str(log), "--format", "jsonl")
     assert code == 1
-    assert "no usable event" in said
+    assert "no usable line" in said
 
 
 def test_a_second_demo_in_the_same_folder_is_refused(line: Line) -> None:
