@@ -220,7 +220,7 @@ class Recommender:
             if asked.output is not None:
                 scored = asked.release.blend(asked.output.candidates, asked.neighbours, asked.row.items)
                 yield self._ranking("model", asked.release, scored)
-            yield self._ranking("knn", asked.release, asked.neighbours)
+            yield self._ranking("knn", asked.release, asked.release.with_cold_items(asked.neighbours))
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:

@@ -139,6 +139,10 @@ class FakeRelease:
             np.concatenate([model.scores, neighbours.scores[new]]),
         )
 
+    def with_cold_items(self, ranking: Candidates) -> Candidates:
+        """List none."""
+        return ranking
+
     def popular(self) -> Candidates:
         """Give the first three items."""
         indices = np.array([1, 2, 3], np.int32) + np.int32(self.shift)

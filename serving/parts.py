@@ -35,6 +35,9 @@ class ReleaseParts(Protocol):
     def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
         """Join both rankings (and the reminder of the prefix itself) with the release's weights."""
 
+    def with_cold_items(self, ranking: Candidates) -> Candidates:
+        """List items with no or few clicks beside those that they are like, as `blend` does."""
+
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""
 

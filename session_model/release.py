@@ -174,7 +174,12 @@ class Release:
             ranking = blend(model, neighbours, items, parts.blend_weights, k)
         else:
             ranking = rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
-        return ranking if parts.cold_start is None else parts.cold_start.items.listed(ranking, k)
+        return self.with_cold_items(ranking)
+
+    def with_cold_items(self, ranking: Candidates) -> Candidates:
+        """List items with no or few clicks beside those that they are like."""
+        cold = self.parts.cold_start
+        return ranking if cold is None else cold.items.listed(ranking, self.manifest.candidate_count)
 
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""

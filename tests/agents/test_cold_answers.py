@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from schemas import wire
 from schemas.ids import ItemId, ItemIndex, ModelVersion, SessionId
 from schemas.ranking import NO_INTENT, Candidates, ModelInput, ModelOutput
-from schemas.records import CatalogItem
+from schemas.records import CatalogItem, SessionEvent
 from schemas.tracing import TraceContext
 from serving.chain import AnswerRequest, Recommender
 from serving.metrics import ServingMetrics
@@ -79,13 +79,9 @@ def drawn_sessions() -> HeldOut:
     return HeldOut("drawn", sessions)
 
 
-async def test_what_evaluate_ranks_is_what_is_emitted_for_new_items_too(tmp_path: Path) -> None:
-    """Lists and scores are the same, the reason tells of prefixes of new items alone, and both count the same hits."""
-    catalog, model, test = Catalog(), LastThenFirst(), drawn_sessions()
-    catalog.apply(b"g", wire.encode(LATER))
-    release = load_release(write(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
-    in_use = OneRelease(release)
-    recommender = Recommender(
+def recommender_of(catalog: Catalog, model: LastThenFirst, in_use: OneRelease) -> Recommender:
+    """Compose the chain."""
+    return Recommender(
         model=model,
         gate=in_use,
         releases=in_use,
@@ -94,6 +90,29 @@ async def test_what_evaluate_ranks_is_what_is_emitted_for_new_items_too(tmp_path
         settings=ServingSettings(),
         metrics=ServingMetrics(CollectorRegistry()),
     )
+
+
+async def test_the_neighbours_list_new_items_too_where_the_model_is_away(tmp_path: Path) -> None:
+    """Behind what they are like, at the discount that the blend gives them."""
+    catalog = Catalog()
+    catalog.apply(b"g", wire.encode(LATER))
+    release = load_release(write(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
+    recommender = recommender_of(catalog, LastThenFirst(), OneRelease(release, refuses=True))
+    events = [SessionEvent("view", 0, ItemId("d\n"))]
+    request = AnswerRequest(events=events, location=None, bought=(), deadline=float("inf"), want_personal=True)
+    answer = await recommender.answer(request)
+    neighbours = release.neighbours(release.encode(events).items)
+    assert [release.item_id(ItemIndex(index)) for index in neighbours.item_indices.tolist()] == ["b", "d\n"]
+    assert (answer.tier, answer.reason) == ("knn", "breaker_open")
+    assert [item.item_id for item in answer.items] == ["b", "d\n", "g"]
+
+
+async def test_what_evaluate_ranks_is_what_is_emitted_for_new_items_too(tmp_path: Path) -> None:
+    """Lists and scores are the same, the reason tells of prefixes of new items alone, and both count the same hits."""
+    catalog, model, test = Catalog(), LastThenFirst(), drawn_sessions()
+    catalog.apply(b"g", wire.encode(LATER))
+    release = load_release(write(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
+    recommender = recommender_of(catalog, model, OneRelease(release))
     hits, emitted, reasons = 0, set[ItemId](), set[str | None]()
     asked = list(targets(release, test.sessions, PUBLISHED))
     for target in asked:
