@@ -27,7 +27,7 @@ from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
-from session_model.release import newest_release, verify_release
+from session_model.release_files import newest_release, verify_release
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.metrics import DeliveryMetrics

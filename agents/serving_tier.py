@@ -22,7 +22,7 @@ from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
-from session_model.release import load_release
+from session_model.release_files import load_release
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from session_model.gru4rec import Gru4Rec
 from session_model.intent import IntentModel
 from session_model.intent_head import CalibratedModel
 from session_model.prefix_features import CART_PRESENT
-from session_model.release import MODEL_NAME
+from session_model.release_files import MODEL_NAME
 
 SIGNATURE = "recommend"
 DEFAULT_CANDIDATES = 100

@@ -1,57 +1,28 @@
-"""A model release on disk: its parts beside the SavedModel, a manifest that names every file, and their verification.
+"""One release in use: what the worker asks its parts, and what an evaluation scores."""
 
-`models/session_gru/<version>/` is what TF Serving loads; the parts lie in `assets.extra/`, which it leaves alone.
-"""
-
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
-from zipfile import BadZipFile
+from pathlib import Path
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput
 from schemas.records import CatalogItem, SessionEvent
-from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
+from schemas.release import ReleaseManifest
 from session_model.blend import BlendWeights, blend
 from session_model.categories import NO_CATEGORIES, Categories
 from session_model.cold_items import ColdItems
 from session_model.cold_start import ColdStart
-from session_model.content import ContentIndex
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
-from session_model.prefix_features import FEATURE_NAMES, prefix_features
-from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
+from session_model.prefix_features import prefix_features
 from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
-
-MODEL_NAME = "session_gru"
-PARTS_DIRECTORY = "assets.extra"
-VOCABULARY_FILE = "vocabulary.json"
-KNN_FOLDER = "knn"
-TRANSITIONS_FILE = "transitions.npz"
-POPULARITY_FILE = "popularity.npy"
-BLEND_FILE = "blend.json"
-INTENT_FILE = "intent.json"
-RERANKER_FILE = "reranker.json"
-CONTENT_FILE = "content.npz"
-CATEGORIES_FILE = "categories.json"
-COLD_ITEMS_FOLDER = "cold_items"
-
-_Part = TypeVar("_Part")
-
-
-class ReleaseError(InsessionError):
-    """A release is missing, damaged or foreign. Nothing of it is used: the worker stays with the one it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +42,6 @@ class Parts:
     reranker: Reranker | None = None
     cold_start: ColdStart | None = None
     categories: Categories = NO_CATEGORIES
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseFacts:
-    """What only the training knows; the manifest's fields of the same names say what each means."""
-
-    version: ModelVersion
-    created_at: datetime
-    code_version: str
-    training_data_sha256: str
-    max_length: int
-    candidate_count: int
-    input_event_types: tuple[str, ...]
-    metrics: dict[str, float]
 
 
 class Release:
@@ -194,170 +151,3 @@ class Release:
         if self.parts.cold_start is not None and index > len(self.parts.vocabulary):
             return self.parts.cold_start.items.item_id(index)
         return self.parts.vocabulary.item_id(index)
-
-
-def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseManifest:
-    """Write the parts into `assets.extra/` of `directory`, then the manifest with the SHA-256 of every file there.
-
-    Call it last, on the directory's temporary name: the SavedModel and the warm-up requests are in the manifest too.
-    """
-    folder = directory / PARTS_DIRECTORY
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / VOCABULARY_FILE).write_bytes(msgspec.json.encode(parts.vocabulary.item_ids))
-    parts.knn.save(folder / KNN_FOLDER)
-    parts.transitions.save(folder / TRANSITIONS_FILE)
-    parts.popularity.save(folder / POPULARITY_FILE)
-    (folder / BLEND_FILE).write_bytes(msgspec.json.encode(parts.blend_weights))
-    if parts.intent is not None:
-        parts.intent.save(folder / INTENT_FILE)
-    if parts.reranker is not None:
-        (folder / RERANKER_FILE).write_bytes(msgspec.json.encode(parts.reranker))
-    if parts.cold_start is not None:
-        parts.cold_start.content.save(folder / CONTENT_FILE)
-        parts.cold_start.items.save(folder / COLD_ITEMS_FOLDER)
-    if parts.categories.names:
-        parts.categories.save(folder / CATEGORIES_FILE)
-    manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (directory / MANIFEST_PATH).write_bytes(content)
-    return manifest
-
-
-def load_release(directory: Path) -> Release:
-    """Verify every file of the manifest, then read the parts.
-
-    Raises ReleaseError naming the file and the remedy, and OSError where the disk failed and a retry may succeed.
-    """
-    manifest = verify_release(directory)
-    folder = directory / PARTS_DIRECTORY
-    parts = Parts(
-        vocabulary=_read(folder / VOCABULARY_FILE, _read_vocabulary),
-        knn=_read(folder / KNN_FOLDER, SessionKnn.load),
-        transitions=_read(folder / TRANSITIONS_FILE, Transitions.load),
-        popularity=_read(folder / POPULARITY_FILE, Popularity.load),
-        blend_weights=_read(folder / BLEND_FILE, _read_blend_weights),
-        intent=_read(folder / INTENT_FILE, IntentModel.load) if manifest.has_intent else None,
-        reranker=_read(folder / RERANKER_FILE, _read_reranker) if _is_part(manifest, RERANKER_FILE) else None,
-    )
-    if _is_part(manifest, CONTENT_FILE):
-        parts = replace(parts, cold_start=_read_cold_start(folder, len(parts.vocabulary)))
-    if _is_part(manifest, CATEGORIES_FILE):
-        parts = replace(parts, categories=_read(folder / CATEGORIES_FILE, Categories.load))
-    if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
-        raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
-    return Release(directory, manifest, parts)
-
-
-def verify_release(directory: Path) -> ReleaseManifest:
-    """Check the format, the version and the SHA-256 of every file, in constant memory; raises ReleaseError."""
-    manifest = _read_manifest(directory)
-    if directory.name.isdecimal() and int(directory.name) != manifest.version:
-        raise ReleaseError(
-            f"release {directory} says it is version {manifest.version}; give the directory its own number back"
-        )
-    if tuple(manifest.feature_names) != FEATURE_NAMES:
-        raise ReleaseError(
-            f"release {directory} reads other prefix features than this insession makes; train it again, or run "
-            f"insession {manifest.code_version}"
-        )
-    for name, digest in manifest.files.items():
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ReleaseError(f"release {directory}: the manifest names {name!r}, outside the release; do not use it")
-        if _sha256(directory / name) != digest:
-            raise ReleaseError(f"release file {directory / name} differs from the manifest; copy the release again")
-    return manifest
-
-
-def newest_release(models_directory: Path) -> Path:
-    """Give the directory of the highest version in `models_directory`/session_gru; names that are no number are not it.
-
-    Raises ReleaseError where there is none.
-    """
-    folder = models_directory / MODEL_NAME
-    versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
-    if not versions:
-        raise ReleaseError(f"no release in {folder}; make one with `insession train DATA --out {models_directory}`")
-    return max(versions, key=lambda path: int(path.name))
-
-
-def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> ReleaseManifest:
-    paths = sorted(path for path in directory.rglob("*") if path.is_file())
-    names = {path.relative_to(directory).as_posix(): path for path in paths}
-    return ReleaseManifest(
-        format=RELEASE_FORMAT,
-        model=MODEL_NAME,
-        version=facts.version,
-        created_at=facts.created_at,
-        code_version=facts.code_version,
-        training_data_sha256=facts.training_data_sha256,
-        max_length=facts.max_length,
-        candidate_count=facts.candidate_count,
-        feature_names=list(FEATURE_NAMES),
-        input_event_types=list(facts.input_event_types),
-        has_intent=has_intent,
-        metrics=facts.metrics,
-        files={name: _sha256(path) for name, path in names.items() if name != MANIFEST_PATH},
-    )
-
-
-class _FormatOnly(msgspec.Struct):
-    format: int
-
-
-def _read_manifest(directory: Path) -> ReleaseManifest:
-    path = directory / MANIFEST_PATH
-    content = _read(path, Path.read_bytes)
-    try:
-        found = msgspec.json.decode(content, type=_FormatOnly).format
-        if found != RELEASE_FORMAT:
-            raise ReleaseError(
-                f"release {directory} has format {found}, this insession reads {RELEASE_FORMAT}; "
-                "train it again, or run the insession that made it"
-            )
-        return msgspec.json.decode(content, type=ReleaseManifest)
-    except msgspec.DecodeError as error:
-        raise ReleaseError(f"release manifest {path} cannot be read ({error}); copy the release again") from error
-
-
-def _read(path: Path, reader: Callable[[Path], _Part]) -> _Part:
-    try:
-        return reader(path)
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise ReleaseError(f"release file {path} is missing; copy the release again") from error
-    except (EOFError, KeyError, ValueError, BadZipFile) as error:
-        raise ReleaseError(f"release file {path} cannot be read ({error}); copy the release again") from error
-
-
-def _read_vocabulary(path: Path) -> Vocabulary:
-    return Vocabulary(msgspec.json.decode(path.read_bytes(), type=list[ItemId]))
-
-
-def _read_blend_weights(path: Path) -> BlendWeights:
-    return msgspec.json.decode(path.read_bytes(), type=BlendWeights)
-
-
-def _read_reranker(path: Path) -> Reranker:
-    reranker = msgspec.json.decode(path.read_bytes(), type=Reranker)
-    if reranker.feature_names != RERANKER_FEATURES:
-        raise ValueError("it weighs other features than this insession makes")
-    reranker.scores(np.zeros((1, len(RERANKER_FEATURES))))  # raises ValueError where the weights do not fit together
-    return reranker
-
-
-def _read_cold_start(folder: Path, n_known: int) -> ColdStart:
-    return ColdStart(
-        _read(folder / CONTENT_FILE, ContentIndex.load),
-        _read(folder / COLD_ITEMS_FOLDER, lambda path: ColdItems.load(path, n_known)),
-    )
-
-
-def _is_part(manifest: ReleaseManifest, name: str) -> bool:
-    return f"{PARTS_DIRECTORY}/{name}" in manifest.files
-
-
-def _sha256(path: Path) -> str:
-    def digest(file_path: Path) -> str:
-        with file_path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    return _read(path, digest)

@@ -35,7 +35,8 @@ from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.presets import Preset, Recipe
 from session_model.recipe_choice import Tried, try_recipes
-from session_model.release import Parts, ReleaseFacts, write_parts
+from session_model.release import Parts
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.reranker import Reranker
 from session_model.run_folder import RunConfig, RunFolder, open_run
 from session_model.sessions import EVENT_TYPE_CODES, Sessions

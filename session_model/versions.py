@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
-from session_model.release import MODEL_NAME
+from session_model.release_files import MODEL_NAME
 
 HIGHEST_VERSION_FILE = ".highest-version"
 """Remembers the highest number ever claimed, so that a deleted newest version's number does not come back."""

@@ -19,7 +19,8 @@ from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
-from session_model.release import Release, load_release, newest_release
+from session_model.release import Release
+from session_model.release_files import load_release, newest_release
 
 _FILE = OutputFile()
 

@@ -49,7 +49,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     from serving.embedded_process import EmbeddedServer  # noqa: PLC0415
     from session_model.catalogs import read_catalog  # noqa: PLC0415
     from session_model.datasets import read_events  # noqa: PLC0415
-    from session_model.release import newest_release  # noqa: PLC0415
+    from session_model.release_files import newest_release  # noqa: PLC0415
 
     settings = load_settings(file=config)
     newest_release(models)

@@ -27,7 +27,8 @@ from schemas import wire
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from session_model.release import Release, load_release, newest_release
+from session_model.release import Release
+from session_model.release_files import load_release, newest_release
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.topics import Topic
 

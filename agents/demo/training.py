@@ -11,7 +11,8 @@ from agents.demo.processes import Child
 from agents.demo.source import TrainingPart
 from schemas import wire
 from schemas.errors import InsessionError
-from session_model.release import Release, ReleaseError, load_release, newest_release
+from session_model.release import Release
+from session_model.release_files import ReleaseError, load_release, newest_release
 
 TIME_BUDGET_SECONDS: Final = 90
 _NEEDED: Final = ("tensorflow", "tensorflow_serving")

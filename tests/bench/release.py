@@ -7,7 +7,7 @@ from pathlib import Path
 from schemas.errors import InsessionError
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.training_data import write_training_data
-from session_model.release import ReleaseError, load_release, newest_release
+from session_model.release_files import ReleaseError, load_release, newest_release
 
 TRAINING_EVENTS = 60_000
 EPOCHS = 2

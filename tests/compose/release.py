@@ -11,7 +11,8 @@ from session_model.blend import BlendWeights
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
-from session_model.release import MODEL_NAME, Parts, ReleaseFacts, write_parts
+from session_model.release import Parts
+from session_model.release_files import MODEL_NAME, ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 from tests.session_model.intents import purchase_only

@@ -15,7 +15,8 @@ from session_model.blend import MODEL_ONLY
 from session_model.evaluation import MODELS, Baseline, HeldOut, Protocol, evaluate, targets
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
-from session_model.release import Parts, Release, ReleaseFacts, load_release, write_parts
+from session_model.release import Parts, Release
+from session_model.release_files import ReleaseFacts, load_release, write_parts
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.ranking import ModelInput
 from session_model.exported_model import ExportedModel
-from session_model.release import ReleaseError
+from session_model.release_files import ReleaseError
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,8 @@ from session_model.losses import bpr_max, sampled_cross_entropy
 from session_model.optimizer import RowSparseAdagrad
 from session_model.popularity import Popularity
 from session_model.ranking_metrics import target_rank
-from session_model.release import Parts, Release, ReleaseFacts, load_release, write_parts
+from session_model.release import Parts, Release
+from session_model.release_files import ReleaseFacts, load_release, write_parts
 from session_model.sampling import NegativeSampler
 from session_model.session_parallel import SessionParallelBatches
 from session_model.sessions import EVENT_TYPE_CODES, Sessions

@@ -1,7 +1,5 @@
-"""Releases on disk: written, verified, refused."""
+"""A release in use: what its parts answer."""
 
-import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +10,6 @@ from msgspec.structs import replace
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem, SessionEvent
-from schemas.release import MANIFEST_PATH
 from serving.parts import ReleaseParts
 from session_model.blend import BlendWeights
 from session_model.categories import NO_CATEGORIES, Categories
@@ -22,7 +19,8 @@ from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
-from session_model.release import Parts, ReleaseError, ReleaseFacts, load_release, newest_release, write_parts
+from session_model.release import Parts
+from session_model.release_files import ReleaseFacts, load_release, write_parts
 from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions
@@ -79,13 +77,6 @@ def write(
     )
     write_parts(release, parts(intent, reranker, cold_start), facts)
     return release
-
-
-def edit_manifest(release: Path, edit: Callable[[dict[str, object]], None]) -> None:
-    """Change the manifest as JSON."""
-    manifest = json.loads((release / MANIFEST_PATH).read_bytes())
-    edit(manifest)
-    (release / MANIFEST_PATH).write_text(json.dumps(manifest))
 
 
 def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
@@ -193,109 +184,6 @@ def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:
     assert not (directory / "assets.extra/intent.json").exists()
 
 
-def test_the_manifest_names_every_other_file(tmp_path: Path) -> None:
-    """SavedModel and parts are all under a checksum."""
-    directory = write(tmp_path)
-    on_disk = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
-    assert set(load_release(directory).manifest.files) == on_disk - {MANIFEST_PATH}
-
-
-@pytest.mark.parametrize("name", ["saved_model.pb", "assets.extra/knn/idf.npy", "assets.extra/vocabulary.json"])
-def test_one_flipped_bit_is_refused(tmp_path: Path, name: str) -> None:
-    """A file that differs from its checksum is named, with the remedy."""
-    directory = write(tmp_path)
-    content = bytearray((directory / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (directory / name).write_bytes(content)
-    with pytest.raises(ReleaseError, match=rf"{name}.* differs from the manifest; copy the release again"):
-        load_release(directory)
-
-
-@pytest.mark.parametrize("name", [MANIFEST_PATH, "saved_model.pb", "assets.extra/blend.json"])
-def test_a_missing_file_is_refused(tmp_path: Path, name: str) -> None:
-    """The missing file is named."""
-    directory = write(tmp_path)
-    (directory / name).unlink()
-    with pytest.raises(ReleaseError, match=rf"{name} is missing; copy the release again"):
-        load_release(directory)
-
-
-def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
-    """Even where the rest of the manifest would no longer be readable."""
-    directory = write(tmp_path)
-    (directory / MANIFEST_PATH).write_text('{"format": 99}')
-    with pytest.raises(ReleaseError, match="has format 99, this insession reads 2"):
-        load_release(directory)
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', "\x00"])
-def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
-    """Whatever the manifest holds, the error is one line that names it."""
-    directory = write(tmp_path)
-    (directory / MANIFEST_PATH).write_text(content)
-    with pytest.raises(ReleaseError, match=r"manifest\.json cannot be read"):
-        load_release(directory)
-
-
-def test_a_part_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
-    """A part that no checksum covers and that cannot be read is named."""
-    directory = write(tmp_path)
-    (directory / "assets.extra/knn/idf.npy").write_bytes(b"no array")
-    edit_manifest(directory, lambda manifest: manifest.update(files={}))
-    with pytest.raises(ReleaseError, match=r"knn cannot be read"):
-        load_release(directory)
-
-
-def test_parts_of_different_size_are_refused(tmp_path: Path) -> None:
-    """A vocabulary that is shorter than the index belongs to another release."""
-    directory = write(tmp_path)
-    (directory / "assets.extra/vocabulary.json").write_text('["a"]')
-    edit_manifest(directory, lambda manifest: manifest.update(files={}))
-    with pytest.raises(ReleaseError, match="differ in size"):
-        load_release(directory)
-
-
-def test_a_file_outside_the_release_is_refused(tmp_path: Path) -> None:
-    """A manifest cannot make the reader open other files."""
-    directory = write(tmp_path)
-    edit_manifest(directory, lambda manifest: manifest.update(files={"../other": "0" * 64}))
-    with pytest.raises(ReleaseError, match="outside the release"):
-        load_release(directory)
-
-
-def test_a_renumbered_release_is_refused(tmp_path: Path) -> None:
-    """The directory's number is what a Predict names; a copy under another number would disagree with the server."""
-    directory = write(tmp_path)
-    other = directory.with_name("9")
-    directory.rename(other)
-    with pytest.raises(ReleaseError, match="says it is version 3"):
-        load_release(other)
-
-
-def test_other_features_are_refused(tmp_path: Path) -> None:
-    """A release that reads features this code does not make would be fed nonsense."""
-    directory = write(tmp_path)
-    edit_manifest(directory, lambda manifest: manifest.update(feature_names=["log_length"]))
-    with pytest.raises(ReleaseError, match="other prefix features"):
-        load_release(directory)
-
-
-def test_the_newest_release_has_the_highest_number(tmp_path: Path) -> None:
-    """Numbers compare as numbers; temporary and other names are no releases."""
-    for version in (2, 10, 9):
-        write(tmp_path, version)
-    for name in (".tmp-11", "12x", "latest"):
-        (tmp_path / "session_gru" / name).mkdir()
-    (tmp_path / "session_gru" / "99").write_text("no directory")
-    assert newest_release(tmp_path).name == "10"
-
-
-def test_no_release_is_one_line(tmp_path: Path) -> None:
-    """The error says how to make one."""
-    with pytest.raises(ReleaseError, match="make one with `insession train"):
-        newest_release(tmp_path)
-
-
 def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
     """It is one more part; where it is missing the shares decide."""
     linear = tuple(float(name == "log_popularity") for name in RERANKER_FEATURES)
@@ -304,10 +192,3 @@ def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
     model, neighbours, items = Candidates(np.array([1], np.int32), np.ones(1, np.float32)), Candidates.none(), ITEMS[:1]
     expected = rerank(by_popularity, Voices(model, neighbours, items, release.parts.popularity), 3)
     assert release.blend(model, neighbours, items).scores.tolist() == expected.scores.tolist()
-
-
-def test_a_reranker_of_other_features_is_refused(tmp_path: Path) -> None:
-    """Weights without their features are noise."""
-    foreign = Reranker(("a",), (1.0,), ((),), (), (), SHARES)
-    with pytest.raises(ReleaseError, match="other features"):
-        load_release(write(tmp_path, reranker=foreign))

@@ -15,7 +15,7 @@ from session_model.gru import GruSettings
 from session_model.gru4rec import Gru4RecSettings
 from session_model.item_sequences import ItemSequences
 from session_model.presets import Preset, Recipe
-from session_model.release import load_release, newest_release
+from session_model.release_files import load_release, newest_release
 from session_model.train_release import TrainRequest, TrainResult, popular_first, split_later, train_release
 from session_model.training import TrainingSettings
 from session_model.training_progress import EpochReport, NoProgress

@@ -17,7 +17,8 @@ from session_model.blend import MODEL_ONLY
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
-from session_model.release import Parts, ReleaseFacts, write_parts
+from session_model.release import Parts
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 from tests.session_model.intents import purchase_only
