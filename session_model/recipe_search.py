@@ -21,9 +21,10 @@ from session_model.gru import GruSettings
 from session_model.presets import PRESETS, Recipe
 from session_model.recipe_files import write_recipe
 from session_model.run_folder import RunConfig, RunFolder, open_run
-from session_model.train_release import DEFAULT_INPUT_EVENT_TYPES, RUNS, code_versions, hold_out, read_training_data
+from session_model.train_release import DEFAULT_INPUT_EVENT_TYPES, RUNS, code_versions
 from session_model.training import GruTask, TrainingSettings, train_gru
 from session_model.training_curve import CurveRecorder
+from session_model.training_data import hold_out, read_training_data
 from session_model.training_progress import EpochReport, NoProgress, TrainingProgress
 
 RECIPE_FILE = "recipe.toml"

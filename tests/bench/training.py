@@ -21,8 +21,8 @@ from session_model.batches import Batch
 from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
 from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.presets import PRESETS
-from session_model.train_release import popular_first
 from session_model.training import GruTask, TrainingRun
+from session_model.training_data import popular_first
 
 WARM_UP_STEPS = 3
 

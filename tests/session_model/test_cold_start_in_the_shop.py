@@ -27,7 +27,7 @@ from session_model.popularity import Popularity
 from session_model.prefixes import draw_prefixes
 from session_model.release import Parts, Release
 from session_model.sessions import Sessions
-from session_model.train_release import popular_first, split_later
+from session_model.training_data import popular_first, split_later
 from session_model.training_progress import NoProgress
 from session_model.transitions import Transitions
 

@@ -31,9 +31,9 @@ from session_model.release_files import ReleaseFacts, load_release, write_parts
 from session_model.sampling import NegativeSampler
 from session_model.session_parallel import SessionParallelBatches
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
-from session_model.train_release import split_later
 from session_model.training import GruTask, TrainingSettings
 from session_model.training import TrainingRun as OwnRun
+from session_model.training_data import split_later
 from session_model.training_progress import NoProgress
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary

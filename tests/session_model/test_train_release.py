@@ -10,13 +10,11 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex
 from schemas.records import SessionEvent
 from session_model.blend import MODEL_ONLY
-from session_model.datasets import read_sessions
 from session_model.gru import GruSettings
 from session_model.gru4rec import Gru4RecSettings
-from session_model.item_sequences import ItemSequences
 from session_model.presets import Preset, Recipe
 from session_model.release_files import load_release, newest_release
-from session_model.train_release import TrainRequest, TrainResult, popular_first, split_later, train_release
+from session_model.train_release import TrainRequest, TrainResult, train_release
 from session_model.training import TrainingSettings
 from session_model.training_progress import EpochReport, NoProgress
 
@@ -213,22 +211,6 @@ def test_sessions_of_one_click_teach_nothing(request_: TrainRequest, tmp_path: P
     with pytest.raises(InsessionError, match=r"ones\.txt: no session has two view events"):
         train_release(request, NoProgress())
     assert not (tmp_path / "models").exists()
-
-
-def test_the_vocabulary_has_the_popular_first(tmp_path: Path) -> None:
-    """Items are numbered by falling count, ties in order of appearance; other event types do not count."""
-    (tmp_path / "a.txt").write_text("c b\na b\n")
-    sessions = read_sessions(tmp_path / "a.txt", "sequences")
-    assert popular_first(sessions, {"view"}).item_ids == ("b", "c", "a")
-    assert len(popular_first(sessions, {"cart"})) == 0
-
-
-def test_the_later_sessions_are_held_out() -> None:
-    """The split is by time, loses nothing, and both parts start at 0."""
-    sequences = ItemSequences(np.array([0, 2, 3, 6]), np.arange(1, 7, dtype=np.int32))
-    earlier, later = split_later(sequences, 1)
-    assert (earlier.starts.tolist(), earlier.items.tolist()) == ([0, 2, 3], [1, 2, 3])
-    assert (later.starts.tolist(), later.items.tolist()) == ([0, 3], [4, 5, 6])
 
 
 def test_gru4rec_becomes_a_release_of_its_model_alone(request_: TrainRequest, tmp_path: Path) -> None:
