@@ -19,13 +19,14 @@ from session_model.intent_evaluation import evaluate_intent
 
 
 @click.command()
-@click.option("--events", default=300_000, show_default=True, help="To learn from; two thirds as many are tested on.")
-def main(events: int) -> None:
+@click.option("--events", default=300_000, show_default=True, help="To learn from.")
+@click.option("--later-events", default=200_000, show_default=True, help="After them, to measure on.")
+def main(events: int, later_events: int) -> None:
     """Learn from a log of the shop as training does, and measure on the clicks after it."""
     clicks = (event.click for event in generate_events(ShopSettings()))
     with TemporaryDirectory() as folder:
         logs = []
-        for name, n_events in (("earlier", events), ("later", 2 * events // 3)):
+        for name, n_events in (("earlier", events), ("later", later_events)):
             path = Path(folder, f"{name}.jsonl")
             path.write_bytes(b"".join(wire.encode(one) + b"\n" for one in islice(clicks, n_events)))
             logs.append(read_sessions(path, "jsonl"))
