@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 from rich.table import Table
 
 from agents.intent_report import LEGEND as INTENT_LEGEND
@@ -97,7 +98,8 @@ def markdown(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
         parts += [f"## Recall@20 / MRR@20 by {kind}", _markdown_table(slice_rows(result, kind))]
     if intent is not None:
         parts += ["## Intent", f"{INTENT_LEGEND}."]
-        parts += [text for section in intent_sections(intent) for text in (_markdown_table(section.rows), section.gap)]
+        for section in intent_sections(intent):
+            parts += [_markdown_table(section.rows) if section.by_prefix else "", section.gap]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -114,8 +116,10 @@ def page(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     if intent is not None:
         parts += ["<h2>Intent</h2>", f"<p>{html.escape(INTENT_LEGEND)}.</p>"]
         for section in intent_sections(intent):
-            figure = f"<figure>{_intent_plot(section)}</figure>" if section.by_prefix else ""
-            parts += [figure, _html_table(section.rows), f"<p>{section.gap}</p>"]
+            if section.by_prefix:
+                parts += [f"<figure>{_intent_plot(section)}</figure>", _html_table(section.rows)]
+            if section.gap:
+                parts.append(f"<p>{section.gap}</p>")
     title = f"<title>{html.escape(result.dataset)}</title>"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
     return head + "\n".join(parts) + "</html>\n"
@@ -148,8 +152,9 @@ def _intent_plot(section: IntentSection) -> str:
     for axes, (measure, nothing) in zip(figure.subplots(1, 2), bars.items(), strict=True):
         intervals = [one.intervals[measure] for one in known]
         values = [one.value for one in intervals]
-        ends = [[one.value - one.low for one in intervals], [one.high - one.value for one in intervals]]
-        axes.errorbar(places, values, ends, marker="o", markersize=3, capsize=3, label="served")
+        # A percentile interval need not hold its value.
+        ends = [[max(0.0, one.value - one.low), max(0.0, one.high - one.value)] for one in intervals]
+        axes.errorbar(places, values, np.array(ends).T, marker="o", markersize=3, capsize=3, label="served")
         axes.plot(places, [one.logistic[measure] for one in known], "_", markersize=14, label="logistic")
         bar = [one.base_rate for one in known] if measure == "pr_auc" else [0.5] * len(known)
         axes.plot(places, bar, linestyle="--", color="grey", label=nothing)

@@ -12,8 +12,8 @@ _LENGTHS: Final = tuple(map(str, PREFIX_LENGTHS))
 _HEADINGS: Final = ("prefixes", "base", "PR-AUC", "- logistic", "ROC-AUC", "ECE")
 LEGEND: Final = (
     "95 % intervals, bootstrap over sessions; - logistic: PR-AUC minus that of the logistic regression on the same "
-    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly; at ECE: what "
-    "95 % of perfectly calibrated models have on as many prefixes"
+    "features, paired; thin: PR-AUC is not above the base rate, or ROC-AUC not above .5, significantly; chance: "
+    "the ECE that 95 % of perfectly calibrated models stay below on as many prefixes"
 )
 
 
@@ -55,7 +55,7 @@ def intent_tables(evaluation: IntentEvaluation) -> Iterable[Table | str]:
             for heading in header[1:]:
                 table.add_column(heading, justify="right")
             for row in rows:
-                table.add_row(*(cell.replace(" [", "\n[") for cell in row))
+                table.add_row(*(cell.replace(" [", "\n[").replace(" (", "\n(") for cell in row))
             yield table
         if section.gap:
             yield section.gap
@@ -74,7 +74,7 @@ def _row(name: str, one: PrefixIntent) -> list[str]:
         _range(one.intervals["pr_auc"]),
         _range(one.minus_logistic["pr_auc"], sign="+"),
         _range(one.intervals["roc_auc"]),
-        f"{one.ece:.3f} [0, {one.ece_by_chance:.3f}]",
+        f"{one.ece:.3f} (chance {one.ece_by_chance:.3f})",
     ]
 
 

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from schemas.ids import ModelVersion
 
 MANIFEST_PATH = "assets.extra/manifest.json"
-RELEASE_FORMAT = 2
+RELEASE_FORMAT = 3
 
 
 class ReleaseManifest(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Final
 
@@ -15,35 +16,37 @@ from session_model.sessions import EVENT_TYPE_CODES, Sessions
 
 BLOCKS: Final = 5
 """Of consecutive sessions: each is described by what the others did."""
-PRIOR_SESSIONS: Final = 20
-"""With the rate of all sessions, added to those of a category."""
+HIDDEN_SHARE: Final = 0.2
+"""Of the items, in each block others: a model must learn what to make of one whose category nobody told."""
+PRIOR_BUYERS: Final = 5
+"""Sessions that buy, and as many that do not as it takes for the rate of all, are added to those of a category."""
 
 
 class Categories(msgspec.Struct, frozen=True):
     """Categories by their place in `names`.
 
-    of_item: of each item that the catalog gives one. lifts: (len(names),), log-odds of a purchase in a session that has
-    an event with such an item, less those of all sessions, shrunk to 0 by `PRIOR_SESSIONS`.
+    lifts: (len(names),), log-odds of a purchase in a session that has an event with an item of the category, less those
+    of all sessions; shrunk to 0 by `PRIOR_BUYERS` (Micci-Barreca, SIGKDD Explorations 2001). of_item: of each item that
+    the catalog of training gave one. later: of other items, told since.
     """
 
     names: list[str] = []
     lifts: list[float] = []
     of_item: dict[ItemId, int] = {}
+    later: dict[ItemId, int] = {}
 
-    def __post_init__(self) -> None:
-        """Raise ValueError where the parts do not fit together."""
-        if len(self.names) != len(self.lifts) or not set(self.of_item.values()) <= set(range(len(self.names))):
-            raise ValueError("the categories do not fit together")
+    def place_of(self, item_id: ItemId) -> int | None:
+        """Give the category of an item; None where nobody told it, or it is one that training did not know."""
+        place = self.of_item.get(item_id)
+        return self.later.get(item_id) if place is None else place
 
-    def with_items(self, records: Iterable[CatalogItem]) -> "Categories":
-        """Take in those items that are not known yet and are of a category that is."""
+    def told(self, records: Iterable[CatalogItem]) -> "Categories":
+        """Take in what is said of items that training knew no category of; the last word counts. Itself if no news."""
         places = {name: place for place, name in enumerate(self.names)}
-        new = {
-            record.item_id: places[record.category]
-            for record in records
-            if record.category in places and record.item_id not in self.of_item
-        }
-        return msgspec.structs.replace(self, of_item=self.of_item | new) if new else self
+        said = {record.item_id: record.category for record in records if record.item_id not in self.of_item}
+        later = self.later | {item: places[name] for item, name in said.items() if name in places}
+        later = {item: place for item, place in later.items() if item not in said or said[item] in places}
+        return self if later == self.later else msgspec.structs.replace(self, later=later)
 
     def save(self, path: Path) -> None:
         """Write them as JSON."""
@@ -52,7 +55,10 @@ class Categories(msgspec.Struct, frozen=True):
     @classmethod
     def load(cls, path: Path) -> "Categories":
         """Read what `save` wrote; raises ValueError on another file."""
-        return msgspec.json.decode(path.read_bytes(), type=cls)
+        read = msgspec.json.decode(path.read_bytes(), type=cls)
+        if len(read.names) != len(read.lifts) or not set(read.of_item.values()) <= set(range(len(read.names))):
+            raise ValueError("the categories do not fit together")
+        return read
 
 
 NO_CATEGORIES: Final = Categories()
@@ -65,22 +71,23 @@ class CrossFitted:
     """Categories for sessions to come, and for those that they were learned from.
 
     A session must not be described by its own purchase, or a model would trust the lifts more than it may later: each
-    block of consecutive sessions has lifts of all other blocks (Micci-Barreca, SIGKDD Explorations 2001). It knows the
-    items of the others only, so that a model learns what to make of an item whose category nobody told.
+    block of consecutive sessions has lifts of all other blocks.
     """
 
-    all: Categories
+    for_serving: Categories
     by_block: Sequence[Categories]
     n_sessions: int
 
     def of_session(self, number: int) -> Categories:
         """Give what describes the session of this number."""
-        return self.by_block[number * BLOCKS // self.n_sessions]
+        return self.by_block[number * BLOCKS // self.n_sessions] if self.by_block else NO_CATEGORIES
 
 
 def learn_categories(records: Iterable[CatalogItem], sessions: Sessions) -> CrossFitted:
-    """Learn from at least one session."""
+    """Learn from at least one session; nothing where no record names a category."""
     category_of = {record.item_id: record.category for record in records if record.category}
+    if not category_of:
+        return CrossFitted(NO_CATEGORIES, (), len(sessions))
     names = sorted(set(category_of.values()))
     places = {name: place for place, name in enumerate(names)}
     of_item = {item_id: places[category] for item_id, category in category_of.items()}
@@ -88,18 +95,17 @@ def learn_categories(records: Iterable[CatalogItem], sessions: Sessions) -> Cros
     block_of = np.arange(len(sessions)) * BLOCKS // len(sessions)
     buys = np.zeros(len(sessions), np.bool_)
     buys[session_of[sessions.event_types == EVENT_TYPE_CODES.index("purchase")]] = True
-    pairs = _Pairs.of(sessions, session_of, of_item)
+    pairs = _Pairs.of(sessions, session_of, of_item, len(names))
+    by_block = [
+        Categories(names, pairs.lifts(buys, block_of != block), _partly_hidden(of_item, block))
+        for block in range(BLOCKS)
+    ]
+    return CrossFitted(Categories(names, pairs.lifts(buys, block_of >= 0), of_item), by_block, len(sessions))
 
-    def fitted(kept: NDArray[np.bool_], known: dict[ItemId, int]) -> Categories:
-        return Categories(names, pairs.lifts(buys, kept, len(names)), known)
 
-    by_block = list[Categories]()
-    for block in range(BLOCKS):
-        others = block_of != block
-        clicked = np.unique(sessions.items[others[session_of] & (sessions.items >= 0)]).tolist()
-        known = {item_id: of_item[item_id] for item in clicked if (item_id := sessions.item_ids[item]) in of_item}
-        by_block.append(fitted(others, known))
-    return CrossFitted(fitted(block_of >= 0, of_item), by_block, len(sessions))
+def _partly_hidden(of_item: dict[ItemId, int], seed: int) -> dict[ItemId, int]:
+    is_shown = np.random.default_rng(seed).random(len(of_item)) >= HIDDEN_SHARE
+    return dict(compress(of_item.items(), is_shown.tolist()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +114,28 @@ class _Pairs:
 
     sessions: NDArray[np.int64]
     categories: NDArray[np.int64]
+    n_categories: int
 
     @classmethod
-    def of(cls, sessions: Sessions, session_of: NDArray[np.int64], of_item: dict[ItemId, int]) -> "_Pairs":
+    def of(
+        cls, sessions: Sessions, session_of: NDArray[np.int64], of_item: dict[ItemId, int], n_categories: int
+    ) -> "_Pairs":
         """Find them; session_of: (n_events,)."""
         # An event without an item has the place -1, the last one.
         places = np.array([*(of_item.get(item_id, -1) for item_id in sessions.item_ids), -1], np.int64)
         categories = places[sessions.items]
-        pairs = np.stack([session_of, categories])[:, categories >= 0]
-        return cls(*np.unique(pairs, axis=1))
+        keys = np.sort((session_of * n_categories + categories)[categories >= 0])
+        keys = keys[np.diff(keys, prepend=-1) > 0]
+        return cls(keys // n_categories, keys % n_categories, n_categories)
 
-    def lifts(self, buys: NDArray[np.bool_], kept: NDArray[np.bool_], n_categories: int) -> list[float]:
+    def lifts(self, buys: NDArray[np.bool_], kept: NDArray[np.bool_]) -> list[float]:
         """Give those of the sessions that are `kept`; buys, kept: (n_sessions,)."""
-        rate = (float(buys[kept].sum()) + 1) / (int(kept.sum()) + 2)
-        mine = kept[self.sessions]
-        n_sessions = np.bincount(self.categories[mine], minlength=n_categories)
-        n_buyers = np.bincount(self.categories[mine], buys[self.sessions[mine]], minlength=n_categories)
-        rates = (n_buyers + PRIOR_SESSIONS * rate) / (n_sessions + PRIOR_SESSIONS)
+        rate = float(buys[kept].mean()) if kept.any() else 0.0
+        if not 0 < rate < 1:
+            return [0.0] * self.n_categories
+        mine, prior = kept[self.sessions], PRIOR_BUYERS / rate
+        n_sessions = np.bincount(self.categories[mine], minlength=self.n_categories)
+        n_buyers = np.bincount(self.categories[mine], buys[self.sessions[mine]], minlength=self.n_categories)
+        rates = (n_buyers + PRIOR_BUYERS) / (n_sessions + prior)
         lifts: list[float] = (np.log(rates / (1 - rates)) - np.log(rate / (1 - rate))).tolist()
         return lifts

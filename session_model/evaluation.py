@@ -179,7 +179,10 @@ def _facts(target: Target) -> tuple[int, ...]:
 
 
 def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:
-    """Rank by every model; where nothing of the prefix is known, the blend answers as served: by what is popular."""
+    """Rank by every model; where nothing of the prefix is known, the blend answers as served: by what is popular.
+
+    The others are voices alone: the tier `knn` adds items with no or few clicks to what is ranked here.
+    """
     neighbours, popular = release.neighbours(prefix.items), release.popular()
     return {
         "blend": release.blend(model_ranking, neighbours, prefix.items) if len(prefix.items) else popular,

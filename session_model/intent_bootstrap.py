@@ -81,18 +81,22 @@ def resampled(
     return {name: Resampled(*map(np.concatenate, zip(*rows, strict=True))) for name, rows in parts.items()}
 
 
-def ece_by_chance(probabilities: NDArray[np.float64], seed: int = 0) -> float:
-    """Give the ECE that 95 % of models stay below whose probabilities (n,) are these, and true.
+def ece_by_chance(sessions: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> float:
+    """Give the ECE that 95 % of models stay below whose probabilities, both (n,), are these, and true.
 
-    Few rows have an ECE above 0 whatever is said of them: labels are drawn from the probabilities, each row by itself
-    (consistency resampling: Bröcker & Smith, Weather and Forecasting 2007).
+    Few rows have an ECE above 0 whatever is said of them: labels are drawn from the probabilities (consistency
+    resampling: Bröcker & Smith, Weather and Forecasting 2007). One number a session decides all of its rows, as one
+    outcome does: where those of a session have outcomes of their own, the bound is too high.
     """
     rng = np.random.default_rng(seed)
-    ascending = np.sort(probabilities)
+    order = np.argsort(probabilities, kind="stable")
+    ascending, (_, session) = probabilities[order], np.unique(sessions[order], return_inverse=True)
     bins = np.array_split(np.arange(len(ascending)), min(CALIBRATION_BINS, len(ascending)))
     starts = [int(rows[0]) for rows in bins]
-    draws = [rng.random(len(ascending)) < ascending for _ in range(FEWEST_RESAMPLES)]
-    gaps = [np.abs(np.add.reduceat(drawn - ascending, starts)).sum() / len(ascending) for drawn in draws]
+    gaps = np.empty(FEWEST_RESAMPLES)
+    for number in range(FEWEST_RESAMPLES):
+        drawn = rng.random(int(session.max()) + 1)[session] < ascending
+        gaps[number] = np.abs(np.add.reduceat(drawn - ascending, starts)).sum() / len(ascending)
     return float(np.percentile(gaps, _CHANCE_PERCENT))
 
 

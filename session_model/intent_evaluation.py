@@ -33,10 +33,9 @@ _MEASURES: Final = ("pr_auc", "roc_auc", "ece")
 class PrefixIntent(msgspec.Struct, frozen=True):
     """One head on one group of prefixes.
 
-    n: prefixes. ece_by_chance: what 95 % of models stay below that say the same and are calibrated perfectly, taking
-    prefixes as independent, which several of one session are not. intervals, minus_logistic: 95 %, by measure;
-    `pr_auc_minus_base_rate` among the former. logistic: what the logistic regression reached. is_thin: not above the
-    base rate (PR-AUC) or chance (ROC-AUC), significantly.
+    n: prefixes. ece_by_chance: what 95 % of models stay below that say the same and are calibrated perfectly.
+    intervals, minus_logistic: 95 %, by measure; `pr_auc_minus_base_rate` among the former. logistic: what the logistic
+    regression reached. is_thin: not above the base rate (PR-AUC) or chance (ROC-AUC), significantly.
     """
 
     pr_auc: float
@@ -141,7 +140,7 @@ def _measured(group: _Group) -> PrefixIntent | None:
     above = interval(own.pr_auc - own.base_rate, own_draws.pr_auc - own_draws.base_rate)
     return PrefixIntent(
         **reached,
-        ece_by_chance=ece_by_chance(served),
+        ece_by_chance=ece_by_chance(sessions, served),
         base_rate=own.base_rate,
         n=own.examples,
         is_thin=above.low <= 0 or intervals["roc_auc"].low <= _CHANCE,

@@ -146,7 +146,7 @@ def _recent(events: Sequence[SessionEvent]) -> list[float]:
 
 
 def _category_focus(events: Sequence[SessionEvent], categories: Categories) -> list[float]:
-    places = [categories.of_item.get(event.item_id) for event in events if event.item_id is not None]
+    places = [categories.place_of(event.item_id) for event in events if event.item_id is not None]
     known = [place for place in places if place is not None]
     if not known:
         return [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]

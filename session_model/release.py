@@ -30,7 +30,7 @@ class Parts:
     """All of a release but the SavedModel.
 
     intent: None where the training data had no times. reranker: None where the blend alone ranks better.
-    cold_start: None where training saw no catalog. categories: none where it saw none of the items.
+    cold_start: None where training saw no catalog. categories: empty where no record in it named one.
     """
 
     vocabulary: Vocabulary
@@ -86,11 +86,12 @@ class Release:
         Itself where there is none. The records are read once and not kept.
         """
         cold, index_of = self.parts.cold_start, self.index_of
-        new = [] if cold is None else [record for record in records if index_of(record.item_id) is None]
-        if cold is None or not new:
+        if cold is None:
             return self
+        records = list(records)
+        new = [record for record in records if index_of(record.item_id) is None]
         found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
-        categories = self.parts.categories.with_items(new)
+        categories = self.parts.categories.told(records)
         if not found.item_ids and categories is self.parts.categories:
             return self
         cold = replace(cold, items=cold.items.joined_by_new(found))

@@ -105,8 +105,8 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     learned = learn(data, request.preset, budget, catalog, run, progress)
     popularity = Popularity.fit(sequences.items, n_items)
-    categories = learn_categories(catalog.records, data.sessions)
     with run.phase("publishing"):
+        categories = learn_categories(catalog.records, data.sessions)
         parts = Parts(
             vocabulary=data.vocabulary,
             knn=SessionKnn.fit(sequences.starts, sequences.items, n_items, learned.knn_settings),
@@ -116,7 +116,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             reranker=learned.reranker,
             intent=fit_intent(data.sessions, categories.of_session),
             cold_start=catalog.cold_start(popularity.counts, learned.discounts),
-            categories=categories.all,
+            categories=categories.for_serving,
         )
         speed = {
             "training_seconds": round(run.seconds, 1),

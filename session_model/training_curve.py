@@ -66,7 +66,7 @@ class CurveRecorder:
 
 
 MOST_NAMED: Final = 8
-"""Trainings that the legend names; of more, as of a search, it names the best, and the others are grey."""
+"""Trainings that the legend names; of more, as of a search, it names the best and the last; others are grey."""
 _PANELS = {"loss": "loss", "Recall@20": "recall_at_20", "MRR@20": "mrr_at_20"}
 
 
@@ -76,7 +76,7 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - as above
 
     trainings = list(dict.fromkeys(point.training for point in points))
-    named = trainings if len(trainings) <= MOST_NAMED else [max(points, key=_gain).training]
+    named = trainings if len(trainings) <= MOST_NAMED else [max(points, key=_gain).training, trainings[-1]]
     figure = Figure(figsize=(11, 3.4), layout="constrained", facecolor="white")
     for axes, (title, name) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
         for place, training in enumerate(trainings):

@@ -3,6 +3,7 @@ import pytest
 from agents.evaluation_report import headline, interval_rows, markdown, metric_rows, page, slice_rows
 from session_model.bootstrap import Interval
 from session_model.evaluation import Evaluation
+from session_model.intent_evaluation import IntentEvaluation, PrefixIntent
 from session_model.model_comparison import Slice
 
 METRICS = {
@@ -60,3 +61,27 @@ def test_the_page_needs_nothing_else_and_escapes_names(result: Evaluation) -> No
     assert text.count("<svg") == 1
     assert 'src="' not in text
     assert "<link" not in text
+
+
+def test_intent_has_a_table_and_a_picture_where_it_was_measured(result: Evaluation) -> None:
+    """An interval that does not hold its value, by the last digit, is drawn all the same; what is not there is said."""
+    around = Interval(1 - 2**-53, 1.0, 1.0)
+    measured = PrefixIntent(
+        pr_auc=1.0,
+        roc_auc=1.0,
+        ece=0.02,
+        ece_by_chance=0.03,
+        base_rate=0.5,
+        n=34,
+        is_thin=False,
+        intervals={"pr_auc": around, "roc_auc": around},
+        logistic={"pr_auc": 0.9, "roc_auc": 0.9},
+        minus_logistic={"pr_auc": around},
+    )
+    intent = IntentEvaluation(intent={"2": measured}, intent_leave={}, intent_cart={}, intent_overall={})
+    written, shown = markdown(result, intent), page(result, intent)
+    assert "| 2 | 34 | 0.500 | 1.000 [1.000, 1.000] |" in written
+    assert "0.020 (chance 0.030) |" in written
+    assert written.count("| P(") == shown.count("<th>P(") == 1
+    assert "P(leave) after 1, 2, 3, 5, 10: not measured" in written
+    assert shown.count("<svg") == 2

@@ -33,7 +33,7 @@ def main(events: int, later_events: int) -> None:
     categories = learn_categories(catalog(ShopSettings()), logs[0])
     model = fit_intent(logs[0], categories.of_session)
     assert model is not None
-    for block in intent_tables(evaluate_intent(model, logs[1], categories.all)):
+    for block in intent_tables(evaluate_intent(model, logs[1], categories.for_serving)):
         Console(width=150).print(block)
 
 

@@ -9,7 +9,14 @@ import pytest
 
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from session_model.categories import BLOCKS, PRIOR_SESSIONS, Categories, learn_categories
+from session_model.categories import (
+    BLOCKS,
+    HIDDEN_SHARE,
+    NO_CATEGORIES,
+    PRIOR_BUYERS,
+    Categories,
+    learn_categories,
+)
 from session_model.sessions import Sessions
 from tests.session_model.test_intent import PURCHASE, VIEW, columns
 
@@ -32,52 +39,68 @@ ROWS = [("tent", True), ("sock", False), ("sock", False), ("what", False), ("ten
 CATALOG = [item("tent", "camping"), item("sock", "clothes"), item("what", None), item("rope", "camping")]
 
 
-def log_odds(rate: float) -> float:
-    """Give those of a rate."""
-    return log(rate / (1 - rate))
+def lift(n_buyers: int, n_sessions: int, rate: float) -> float:
+    """Give the log-odds of a category above those of `rate`, with the prior in it."""
+    own = (n_buyers + PRIOR_BUYERS) / (n_sessions + PRIOR_BUYERS / rate)
+    return log(own / (1 - own)) - log(rate / (1 - rate))
 
 
 def test_a_lift_is_the_shrunk_log_odds_above_those_of_all_sessions() -> None:
     """Each session counts once a category; an item without one counts for all alone; unclicked items have theirs."""
-    learned = learn_categories(CATALOG, shop(ROWS)).all
-    rate, prior = 11 / 52, PRIOR_SESSIONS
+    learned = learn_categories(CATALOG, shop(ROWS)).for_serving
     assert learned.names == ["camping", "clothes"]
     assert learned.of_item == {"tent": 0, "sock": 1, "rope": 0}
-    expected = [log_odds((bought + prior * rate) / (20 + prior)) - log_odds(rate) for bought in (10, 0)]
-    assert learned.lifts == pytest.approx(expected)
+    assert learned.lifts == pytest.approx([lift(10, 20, 1 / 5), lift(0, 20, 1 / 5)])
+
+
+def test_where_few_buy_few_sessions_tell_nothing() -> None:
+    """The prior is so many buyers, not sessions: without any purchase all lifts are 0, by block too."""
+    fitted = learn_categories(CATALOG, shop([("tent", False)] * 900 + [("sock", False)] * 100))
+    assert fitted.for_serving.lifts == fitted.of_session(0).lifts == [0, 0]
+    rare = learn_categories(CATALOG, shop([("tent", False)] * 900 + [("tent", True)] * 5 + [("sock", False)] * 95))
+    assert abs(rare.for_serving.lifts[1]) < 0.1
 
 
 def test_a_session_is_told_nothing_of_its_own_block() -> None:
-    """Neither what was bought in it nor the category of an item that only it has."""
-    rows = [("tent", False)] * 40 + [("sock", True)] * 10
-    fitted = learn_categories(CATALOG, shop(rows))
+    """What was bought in it counts for the sessions of the other blocks alone."""
+    fitted = learn_categories(CATALOG, shop([("tent", False)] * 30 + [("tent", True)] * 10 + [("sock", True)] * 10))
     assert BLOCKS == 5
     first, last = fitted.of_session(0), fitted.of_session(49)
-    assert last.of_item == {"tent": 0}
-    assert last.lifts == pytest.approx([log_odds((20 / 42) / 60) - log_odds(1 / 42), 0.0])
-    assert first.of_item == {"tent": 0, "sock": 1}
-    assert first.lifts[1] > 0
+    assert first.lifts == pytest.approx([lift(10, 30, 1 / 2), lift(10, 10, 1 / 2)])
+    assert last.lifts == pytest.approx([lift(10, 40, 1 / 4), 0.0])
 
 
-def test_new_items_join_the_categories_that_are_known() -> None:
-    """What is known of an item stays; a new category says nothing."""
+def test_each_block_hides_a_few_items() -> None:
+    """So that a model learns what to make of an item whose category nobody told; in service none is hidden."""
+    many = [item(str(number), "camping") for number in range(2_000)]
+    fitted = learn_categories(many, shop(ROWS))
+    assert len(fitted.for_serving.of_item) == 2_000
+    shown = [set(fitted.of_session(number).of_item) for number in (0, 49)]
+    assert all(abs(len(one) - (1 - HIDDEN_SHARE) * 2_000) < 60 for one in shown)
+    assert shown[0] != shown[1]
+
+
+def test_what_the_catalog_tells_later_counts_where_training_knew_nothing() -> None:
+    """Of an item that training knew the category stays; of others the last word counts; a new category says nothing."""
     known = Categories(["camping", "clothes"], [0.5, -0.5], {ItemId("tent"): 0})
-    joined = known.with_items(
-        [item("tent", "clothes"), item("hat", "clothes"), item("pan", "kitchen"), item("x", None)]
-    )
-    assert joined.of_item == {"tent": 0, "hat": 1}
-    assert known.with_items([item("pan", "kitchen")]) is known
+    told = known.told([item("tent", "clothes"), item("hat", "clothes"), item("pan", "kitchen"), item("x", None)])
+    assert [told.place_of(ItemId(name)) for name in ("tent", "hat", "pan", "x")] == [0, 1, None, None]
+    assert told.told([item("hat", "clothes")]) is told
+    moved = told.told([item("hat", "camping")])
+    assert [moved.place_of(ItemId("hat")), moved.told([item("hat", "kitchen")]).place_of(ItemId("hat"))] == [0, None]
+    assert known.told([item("pan", "kitchen")]) is known
 
 
-def test_without_a_catalog_nothing_is_known() -> None:
-    """There are no categories then, for no session."""
-    learned = learn_categories([], shop(ROWS))
-    assert learned.all == learned.of_session(7) == Categories()
+def test_without_categories_in_the_catalog_nothing_is_known() -> None:
+    """Neither for a session of training nor for one to come."""
+    for catalog in ([], [item("tent", None)]):
+        learned = learn_categories(catalog, shop(ROWS))
+        assert learned.for_serving is learned.of_session(7) is NO_CATEGORIES
 
 
 def test_what_is_written_is_read_and_nonsense_is_refused(tmp_path: Path) -> None:
     """To the last digit; a place outside the names is no category."""
-    learned, path = learn_categories(CATALOG, shop(ROWS)).all, tmp_path / "categories.json"
+    learned, path = learn_categories(CATALOG, shop(ROWS)).for_serving, tmp_path / "categories.json"
     learned.save(path)
     assert Categories.load(path) == learned
     for names, lifts, place in ((["a"], [0.1], 1), (["a"], [0.1], -1), (["a"], [], 0)):

@@ -51,10 +51,12 @@ def test_many_rows_are_drawn_less_often() -> None:
 
 
 def test_few_prefixes_have_a_calibration_error_by_chance() -> None:
-    """Labels drawn from the probabilities stay below it 19 times of 20; it falls with the root of their number."""
-    few = ece_by_chance(PROBABILITIES)
+    """Labels drawn from the probabilities stay below it 19 times of 20; it falls with the root of the sessions."""
+    rows = np.arange(N)
+    few = ece_by_chance(rows, PROBABILITIES)
     drawn = (RNG.random(N) < PROBABILITIES for _ in range(500))
     below = np.mean([expected_calibration_error(labels, PROBABILITIES) <= few for labels in drawn])
     assert 0.9 < below < 0.99
-    assert ece_by_chance(np.repeat(PROBABILITIES, 16)) == pytest.approx(few / 4, rel=0.2)
-    assert ece_by_chance(np.array([1.0, 0.0])) == 0
+    assert ece_by_chance(np.arange(16 * N), np.repeat(PROBABILITIES, 16)) == pytest.approx(few / 4, rel=0.2)
+    assert ece_by_chance(np.repeat(rows, 16), np.repeat(PROBABILITIES, 16)) == pytest.approx(few, rel=0.2)
+    assert ece_by_chance(np.arange(2), np.array([1.0, 0.0])) == 0

@@ -163,9 +163,19 @@ def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tm
     events = [view("a"), view("g")]
     assert release.encode(events).features.tolist() == prefix_features(events, CATEGORIES).tolist()
     told = release.with_catalog([CatalogItem(item_id=ItemId("g"), category="boots", title="car")])
-    known = replace(CATEGORIES, of_item=CATEGORIES.of_item | {ItemId("g"): 1})
+    known = replace(CATEGORIES, later={ItemId("g"): 1})
     assert told.encode(events).features.tolist() == prefix_features(events, known).tolist()
     assert told.with_catalog([CatalogItem(item_id=ItemId("g"), category="boots", title="car")]) is told
+
+
+def test_what_is_known_of_categories_does_not_depend_on_how_often_the_catalog_spoke(tmp_path: Path) -> None:
+    """First a title, then a category, also of an item that was clicked: at the end as if all was said at once."""
+    release = load_release(write(tmp_path, cold_start=cold_start()))
+    first = [CatalogItem(item_id=ItemId("g"), title="boot")]
+    last = [CatalogItem(item_id=ItemId(name), title="boot", category="boots") for name in ("g", "c", "e")]
+    bit_by_bit = release.with_catalog(first).with_catalog(last)
+    assert bit_by_bit.parts.categories == release.with_catalog(last).parts.categories
+    assert [bit_by_bit.parts.categories.place_of(ItemId(name)) for name in ("g", "c", "e")] == [1, 1, 1]
 
 
 def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:

@@ -50,11 +50,11 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     """Even where the rest of the manifest would no longer be readable."""
     directory = write(tmp_path)
     (directory / MANIFEST_PATH).write_text('{"format": 99}')
-    with pytest.raises(ReleaseError, match="has format 99, this insession reads 2"):
+    with pytest.raises(ReleaseError, match="has format 99, this insession reads 3"):
         load_release(directory)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 2}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 3}', "\x00"])
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
     """Whatever the manifest holds, the error is one line that names it."""
     directory = write(tmp_path)
