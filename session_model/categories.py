@@ -42,6 +42,8 @@ class Categories(msgspec.Struct, frozen=True):
 
     def told(self, records: Iterable[CatalogItem]) -> "Categories":
         """Take in what is said of items that training knew no category of; the last word counts. Itself if no news."""
+        if not self.names:
+            return self
         places = {name: place for place, name in enumerate(self.names)}
         said = {record.item_id: record.category for record in records if record.item_id not in self.of_item}
         later = self.later | {item: places[name] for item, name in said.items() if name in places}
