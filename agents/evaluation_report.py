@@ -116,8 +116,10 @@ def page(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     if intent is not None:
         parts += ["<h2>Intent</h2>", f"<p>{html.escape(INTENT_LEGEND)}.</p>"]
         for section in intent_sections(intent):
+            if section.is_by_length:
+                parts.append(f"<figure>{_intent_plot(section)}</figure>")
             if section.by_prefix:
-                parts += [f"<figure>{_intent_plot(section)}</figure>", _html_table(section.rows)]
+                parts.append(_html_table(section.rows))
             if section.gap:
                 parts.append(f"<p>{section.gap}</p>")
     title = f"<title>{html.escape(result.dataset)}</title>"
@@ -158,7 +160,8 @@ def _intent_plot(section: IntentSection) -> str:
         axes.plot(places, [one.logistic[measure] for one in known], "_", markersize=14, label="logistic")
         bar = [one.base_rate for one in known] if measure == "pr_auc" else [0.5] * len(known)
         axes.plot(places, bar, linestyle="--", color="grey", label=nothing)
-        axes.set(title=f"{measure.replace('_', '-').upper()}, {section.title}", ylim=(0, 1))
+        title = f"{measure.replace('_', '-').upper()}, {section.title} so many events"
+        axes.set(title=title, ylim=(0, 1))
         axes.set_xticks(places, list(section.by_prefix))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")

@@ -25,6 +25,11 @@ class IntentSection(NamedTuple):
     missing: list[str]
 
     @property
+    def is_by_length(self) -> bool:
+        """True where something was measured by the length of the prefix."""
+        return bool(self.by_prefix) and self.by_prefix.keys() <= {*_LENGTHS, END}
+
+    @property
     def rows(self) -> list[list[str]]:
         """Give a row a prefix length, with a header."""
         return [[self.title, *_HEADINGS], *(_row(name, one) for name, one in self.by_prefix.items())]
