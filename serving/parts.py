@@ -27,7 +27,7 @@ class ReleaseParts(Protocol):
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "ReleaseParts":
-        """Give a release that also knows items that the catalog has described since training; itself if none."""
+        """Give a release that knows what the whole catalog `records` says beyond training; itself if nothing."""
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""

@@ -41,13 +41,12 @@ class Categories(msgspec.Struct, frozen=True):
         return self.later.get(item_id) if place is None else place
 
     def told(self, records: Iterable[CatalogItem]) -> "Categories":
-        """Take in what is said of items that training knew no category of; the last word counts. Itself if no news."""
+        """Take in what the whole catalog says of items that training knew no category of; itself if no news."""
         if not self.names:
             return self
         places = {name: place for place, name in enumerate(self.names)}
         said = {record.item_id: record.category for record in records if record.item_id not in self.of_item}
-        later = self.later | {item: places[name] for item, name in said.items() if name in places}
-        later = {item: place for item, place in later.items() if item not in said or said[item] in places}
+        later = {item_id: places[name] for item_id, name in said.items() if name in places}
         return self if later == self.later else msgspec.structs.replace(self, later=later)
 
     def save(self, path: Path) -> None:
@@ -58,7 +57,8 @@ class Categories(msgspec.Struct, frozen=True):
     def load(cls, path: Path) -> "Categories":
         """Read what `save` wrote; raises ValueError on another file."""
         read = msgspec.json.decode(path.read_bytes(), type=cls)
-        if len(read.names) != len(read.lifts) or not set(read.of_item.values()) <= set(range(len(read.names))):
+        used = {*read.of_item.values(), *read.later.values()}
+        if len(read.names) != len(read.lifts) or not used <= set(range(len(read.names))):
             raise ValueError("the categories do not fit together")
         return read
 
@@ -92,7 +92,8 @@ def learn_categories(records: Iterable[CatalogItem], sessions: Sessions) -> Cros
         return CrossFitted(NO_CATEGORIES, (), len(sessions))
     names = sorted(set(category_of.values()))
     places = {name: place for place, name in enumerate(names)}
-    of_item = {item_id: places[category] for item_id, category in category_of.items()}
+    # Sorted, so that which items are hidden does not depend on the order of the catalog.
+    of_item = {item_id: places[category_of[item_id]] for item_id in sorted(category_of)}
     session_of = np.repeat(np.arange(len(sessions)), np.diff(sessions.starts))
     block_of = np.arange(len(sessions)) * BLOCKS // len(sessions)
     buys = np.zeros(len(sessions), np.bool_)

@@ -81,21 +81,21 @@ def resampled(
     return {name: Resampled(*map(np.concatenate, zip(*rows, strict=True))) for name, rows in parts.items()}
 
 
-def ece_by_chance(sessions: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> float:
+def ece_by_chance(outcomes: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> float:
     """Give the ECE that 95 % of models stay below whose probabilities, both (n,), are these, and true.
 
     Few rows have an ECE above 0 whatever is said of them: labels are drawn from the probabilities (consistency
-    resampling: Bröcker & Smith, Weather and Forecasting 2007). One number a session decides all of its rows, as one
-    outcome does: where those of a session have outcomes of their own, the bound is too high.
+    resampling: Bröcker & Smith, Weather and Forecasting 2007). outcomes: (n,), the same number where one outcome
+    decides several rows, as a purchase does for all prefixes of its session; these are drawn together.
     """
     rng = np.random.default_rng(seed)
     order = np.argsort(probabilities, kind="stable")
-    ascending, (_, session) = probabilities[order], np.unique(sessions[order], return_inverse=True)
+    ascending, (_, outcome) = probabilities[order], np.unique(outcomes[order], return_inverse=True)
     bins = np.array_split(np.arange(len(ascending)), min(CALIBRATION_BINS, len(ascending)))
     starts = [int(rows[0]) for rows in bins]
     gaps = np.empty(FEWEST_RESAMPLES)
     for number in range(FEWEST_RESAMPLES):
-        drawn = rng.random(int(session.max()) + 1)[session] < ascending
+        drawn = rng.random(int(outcome.max()) + 1)[outcome] < ascending
         gaps[number] = np.abs(np.add.reduceat(drawn - ascending, starts)).sum() / len(ascending)
     return float(np.percentile(gaps, _CHANCE_PERCENT))
 

@@ -88,7 +88,10 @@ def evaluate_intent(
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What is measured together: result, key: where it goes, a field of IntentEvaluation. rows: (n,) bool."""
+    """What is measured together: result, key: where it goes, a field of IntentEvaluation.
+
+    labels, rows: (n,) bool. outcomes: (n,) int64, the same number where one outcome decides the labels.
+    """
 
     result: str
     key: str
@@ -96,6 +99,7 @@ class _Group:
     examples: IntentExamples
     labels: NDArray[np.bool_]
     rows: NDArray[np.bool_]
+    outcomes: NDArray[np.int64]
 
 
 _RESULTS: Final = {"purchase": "intent", "leave": "intent_leave", "cart_abandonment": "intent_cart"}
@@ -105,20 +109,29 @@ def _by_length(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]
     for name, head in model.heads.items():
         for length in PREFIX_LENGTHS:
             rows = _asked(examples, name) & (examples.lengths == length)
-            yield _Group(_RESULTS[name], str(length), head, examples, _labels(examples, name), rows)
+            yield _Group(
+                _RESULTS[name], str(length), head, examples, _labels(examples, name), rows, _outcomes(examples, name)
+            )
     if model.whole_session is not None:
-        yield _Group("intent", END, model.whole_session, examples, examples.purchase, examples.is_end)
+        head, labels = model.whole_session, examples.purchase
+        yield _Group("intent", END, head, examples, labels, examples.is_end, examples.sessions)
 
 
 def _overall(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]:
     for name, head in model.heads.items():
-        yield _Group("intent_overall", name, head, examples, _labels(examples, name), _asked(examples, name))
+        rows, outcomes = _asked(examples, name), _outcomes(examples, name)
+        yield _Group("intent_overall", name, head, examples, _labels(examples, name), rows, outcomes)
 
 
 def _asked(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
     """Tell which prefixes ask a head."""
     everywhere = np.ones(len(examples.lengths), np.bool_)
     return {"purchase": examples.before_purchase, "cart_abandonment": examples.has_cart}.get(name, everywhere)
+
+
+def _outcomes(examples: IntentExamples, name: str) -> NDArray[np.int64]:
+    """Give the outcome that decides each label of a head: whether a session goes on is decided at each prefix anew."""
+    return np.arange(len(examples.sessions)) if name == "leave" else examples.sessions
 
 
 def _labels(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
@@ -140,7 +153,7 @@ def _measured(group: _Group) -> PrefixIntent | None:
     above = interval(own.pr_auc - own.base_rate, own_draws.pr_auc - own_draws.base_rate)
     return PrefixIntent(
         **reached,
-        ece_by_chance=ece_by_chance(sessions, served),
+        ece_by_chance=ece_by_chance(group.outcomes[group.rows], served),
         base_rate=own.base_rate,
         n=own.examples,
         is_thin=above.low <= 0 or intervals["roc_auc"].low <= _CHANCE,

@@ -81,9 +81,10 @@ class Release:
         return ModelInput(np.array([index for index, _ in read], np.int32), features, is_by_content)
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "Release":
-        """Give a release that also knows those `records` of which training knew neither clicks nor content.
+        """Give a release that knows what the whole catalog `records` says beyond training.
 
-        Itself where there is none. The records are read once and not kept.
+        Items of which training knew neither clicks nor content, and the category of those of which it knew none. Itself
+        where there is no news. The records are read once and not kept.
         """
         cold, index_of = self.parts.cold_start, self.index_of
         if cold is None:
@@ -92,9 +93,10 @@ class Release:
         new = [record for record in records if index_of(record.item_id) is None]
         found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
         categories = self.parts.categories.told(records)
-        if not found.item_ids and categories is self.parts.categories:
+        if found.item_ids:
+            cold = replace(cold, items=cold.items.joined_by_new(found))
+        elif categories is self.parts.categories:
             return self
-        cold = replace(cold, items=cold.items.joined_by_new(found))
         parts = replace(self.parts, cold_start=cold, categories=categories)
         return Release(self.directory, self.manifest, parts)
 

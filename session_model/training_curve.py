@@ -79,13 +79,15 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
     named = trainings if len(trainings) <= MOST_NAMED else [max(points, key=_gain).training, trainings[-1]]
     figure = Figure(figsize=(11, 3.4), layout="constrained", facecolor="white")
     for axes, (title, name) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for place, training in enumerate(trainings):
+        for training in trainings:
             line = [point for point in points if point.training == training and getattr(point, name) is not None]
             if line:
                 heights = [getattr(point, name) for point in line]
                 epochs = [point.epoch for point in line]
                 is_named = training in named
-                style: dict[str, Any] = {"color": f"C{place}", "label": training} if is_named else {"color": "0.8"}
+                style: dict[str, Any] = {"color": "0.8"}
+                if is_named:
+                    style = {"color": f"C{named.index(training)}", "label": training}
                 axes.plot(epochs, heights, marker="o", markersize=4, zorder=2 + is_named, **style)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

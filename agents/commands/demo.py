@@ -10,7 +10,7 @@ import click
 import structlog
 from rich.console import Console
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 from agents.durations import DurationType
 from schemas.errors import InsessionError, UsageError
 from session_model.datasets import DATA_FORMATS, DataFormat
@@ -151,4 +151,4 @@ def _write(result: "DemoReport", paths: list[Path | None]) -> None:
         if path == STDOUT:
             click.echo(content, nl=False)
         elif path is not None:
-            path.write_bytes(content)
+            write_output(path, content)

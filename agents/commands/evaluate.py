@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, page, terminal_tables
 from agents.intent_report import intent_tables
@@ -120,11 +120,11 @@ def command(  # noqa: PLR0913 - one parameter an option
             intent = _evaluate_intent(release, held_out, bar) if with_intent else None
         if json_path is not None:
             document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
-            json_path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+            write_output(json_path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         if markdown_path is not None:
-            markdown_path.write_text(markdown(result, intent))
+            write_output(markdown_path, markdown(result, intent).encode())
         if html_path is not None:
-            html_path.write_text(page(result, intent))
+            write_output(html_path, page(result, intent).encode())
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
     click.echo(f"{release.directory} on {headline(result)}")

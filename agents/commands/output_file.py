@@ -1,4 +1,4 @@
-"""The option of a file that a command writes at its end: what is wrong with it is said at the beginning."""
+"""Files that a command writes at its end: what is wrong with their names is said at the beginning."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import click
 
 
 class OutputFile(click.Path):
-    """A file that can be written, its folder made if need be; `-`, where it is allowed, is standard output."""
+    """A file that can be written, or made together with its folder; `-`, where it is allowed, is standard output."""
 
     def __init__(self, *, allow_dash: bool = False) -> None:
         super().__init__(dir_okay=False, writable=True, allow_dash=allow_dash, path_type=Path)
@@ -16,12 +16,22 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Check it; a wrong one is wrong usage."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if path.exists() or (self.allow_dash and str(path) == "-"):
+        # os.path and not Path, which raises where a name is too long or a folder is shut.
+        if os.path.exists(path) or (self.allow_dash and str(path) == "-"):  # noqa: PTH110
             return path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self.fail(f"the folder {path.parent} cannot be made: {error.strerror}; name another one.", param, ctx)
-        if not os.access(path.parent, os.W_OK):
-            self.fail(f"the folder {path.parent} may not be written to; name another one.", param, ctx)
+        folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))  # noqa: PTH110
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            self.fail(f"{folder} is no folder that may be written to; name another one.", param, ctx)
+        if len(os.fsencode(path.name)) > _MAX_NAME_BYTES:
+            self.fail(f"the name has more than {_MAX_NAME_BYTES} bytes; name another one.", param, ctx)
         return path
+
+
+_MAX_NAME_BYTES = 255
+"""Of one part of a path, on the file systems in use."""
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write it, its folder made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)

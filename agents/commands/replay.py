@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 from agents.settings import load_settings
 from session_model.datasets import DATA_FORMATS, DataFormat
 
@@ -78,7 +78,7 @@ def _print(report: dict[str, object], json_path: Path | None, out: Path) -> None
         click.echo(text)
         return
     if json_path is not None:
-        json_path.write_text(text + "\n")
+        write_output(json_path, f"{text}\n".encode())
     table = Table(title=f"records in {out}", show_header=False)
     for name, value in report.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -99,7 +99,7 @@ def command(json_path: Path | None, **options: Any) -> None:
             sys.exit(INTERRUPTED)
     _tell(result)
     if json_path is not None:
-        json_path.write_text(json.dumps(_summary(result), indent=2) + "\n")
+        write_output(json_path, (json.dumps(_summary(result), indent=2) + "\n").encode())
 
 
 def _tell(result: "TrainResult") -> None:

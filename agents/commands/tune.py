@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -76,7 +76,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     console.print(_table(result))
     console.print(f"all trials: {result.run_directory}\nbest recipe: {result.recipe_path}", soft_wrap=True)
     if json_path is not None:
-        json_path.write_text(json.dumps(_summary(result), indent=2) + "\n")
+        write_output(json_path, (json.dumps(_summary(result), indent=2) + "\n").encode())
 
 
 def _table(result: "SearchResult") -> Table:

@@ -104,6 +104,7 @@ def test_what_is_written_is_read_and_nonsense_is_refused(tmp_path: Path) -> None
     learned.save(path)
     assert Categories.load(path) == learned
     for names, lifts, place in ((["a"], [0.1], 1), (["a"], [0.1], -1), (["a"], [], 0)):
-        path.write_bytes(msgspec.json.encode({"names": names, "lifts": lifts, "of_item": {"tent": place}}))
-        with pytest.raises(ValueError, match="do not fit together"):
-            Categories.load(path)
+        for field in ("of_item", "later"):
+            path.write_bytes(msgspec.json.encode({"names": names, "lifts": lifts, field: {"tent": place}}))
+            with pytest.raises(ValueError, match="do not fit together"):
+                Categories.load(path)

@@ -108,11 +108,11 @@ def test_diginetica(diginetica: dict[str, Path], has_catalog: bool, thin: list[s
     assert all(one.ece <= 0.02 for one in by_prefix.values())
 
 
-@pytest.mark.parametrize(("has_catalog", "thin"), [(False, {"1", "3", "10"}), (True, {"10"})], ids=["plain", "catalog"])
+@pytest.mark.parametrize(("has_catalog", "thin"), [(False, {"1", "3"}), (True, set())], ids=["plain", "catalog"])
 def test_rees46(tmp_path: Path, has_catalog: bool, thin: set[str]) -> None:
     """On the later 40 % of the sessions of 170 minutes; a cart tells most, the category something at the first view.
 
-    Few prefixes have an ECE by chance: from 900 on it is hardly above that.
+    ECE is about what chance makes of as many prefixes. Behind 5 and 10 events they are too few to tell; it is .03.
     """
     with gzip.open(public_file("rees46_multicategory_sample/rees46_2019-10-01_first_events.csv.gz"), "rt") as file:
         header, *lines = file.read().splitlines()
@@ -125,6 +125,8 @@ def test_rees46(tmp_path: Path, has_catalog: bool, thin: set[str]) -> None:
         own = [",".join(row) for row in rows if (row[place] in earlier) is is_earlier]
         (tmp_path / name).write_text("\n".join([header, *own]) + "\n")
     by_prefix = purchase(tmp_path / "train.csv", tmp_path / "test.csv", "rees46", has_catalog=has_catalog)
-    assert {name for name, one in by_prefix.items() if one.is_thin} == thin
-    assert all(one.ece <= max(0.02, one.ece_by_chance + 0.005) for one in by_prefix.values() if one.n >= 900)
+    many = {name: one for name, one in by_prefix.items() if one.n >= 900}
+    assert many.keys() == {"1", "2", "3", "end"}
+    assert {name for name, one in many.items() if one.is_thin} == thin
+    assert all(one.ece <= max(0.02, one.ece_by_chance + 0.005) for one in many.values())
     assert by_prefix["2"].pr_auc > 4 * by_prefix["2"].base_rate

@@ -168,14 +168,15 @@ def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tm
     assert told.with_catalog([CatalogItem(item_id=ItemId("g"), category="boots", title="car")]) is told
 
 
-def test_what_is_known_of_categories_does_not_depend_on_how_often_the_catalog_spoke(tmp_path: Path) -> None:
-    """First a title, then a category, also of an item that was clicked: at the end as if all was said at once."""
+def test_what_is_known_of_categories_depends_on_the_last_catalog_alone(tmp_path: Path) -> None:
+    """First a title, then a category, also of an item that was clicked: as if all was said at once; so at a removal."""
     release = load_release(write(tmp_path, cold_start=cold_start()))
     first = [CatalogItem(item_id=ItemId("g"), title="boot")]
     last = [CatalogItem(item_id=ItemId(name), title="boot", category="boots") for name in ("g", "c", "e")]
     bit_by_bit = release.with_catalog(first).with_catalog(last)
     assert bit_by_bit.parts.categories == release.with_catalog(last).parts.categories
     assert [bit_by_bit.parts.categories.place_of(ItemId(name)) for name in ("g", "c", "e")] == [1, 1, 1]
+    assert bit_by_bit.with_catalog(first).parts.categories == release.parts.categories
 
 
 def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:

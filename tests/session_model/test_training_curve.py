@@ -51,6 +51,7 @@ def test_of_many_trainings_the_picture_names_the_best_and_the_last() -> None:
     """A legend of all trials of a search would hide their lines."""
     many = [CurvePoint(f"trial {n}", 1, 0.5, 0.25, 0.5 if n == 3 else 0.125, 2.0, 100.0) for n in range(MOST_NAMED + 1)]
     assert {name for name in _comments(draw_curve(many)) if name.startswith(b"trial")} == {b"trial 3", b"trial 8"}
+    assert {f"#{color}".encode() in draw_curve(many) for color in ("1f77b4", "ff7f0e")} == {True}
     all_named = {name for name in _comments(draw_curve(many[:-1])) if name.startswith(b"trial")}
     assert len(all_named) == MOST_NAMED
 

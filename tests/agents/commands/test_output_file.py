@@ -7,7 +7,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from agents.commands.output_file import OutputFile
+from agents.commands.output_file import OutputFile, write_output
 
 
 def said(path: str, *, allow_dash: bool = False) -> tuple[int, str]:
@@ -22,27 +22,38 @@ def said(path: str, *, allow_dash: bool = False) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def test_a_file_that_can_be_written_is_taken(tmp_path: Path) -> None:
-    """Whether it exists or not, whose folder is not writable where it does; - is standard output where it may be."""
-    (tmp_path / "old.json").touch()
-    for path in (tmp_path / "new.json", tmp_path / "old.json", tmp_path / "made" / "now.json", Path("/dev/null")):
+@pytest.fixture
+def shut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder with one file that may not be written to; for root, who may be running this, all are open."""
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut" / "old.json").touch()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "shut" and access(path, mode))
+    return tmp_path / "shut"
+
+
+def test_a_file_that_can_be_written_is_taken(tmp_path: Path, shut: Path) -> None:
+    """One that exists, wherever it is; a new one, also in folders that are made when it is written, not before."""
+    deep = tmp_path / "made" / "now" / "a.json"
+    for path in (tmp_path / "new.json", shut / "old.json", deep, Path("/dev/null")):
         assert said(str(path)) == (0, f"{path!r}\n")
-    assert (tmp_path / "made").is_dir()
     assert said("-", allow_dash=True) == (0, f"{Path('-')!r}\n")
+    assert not (tmp_path / "made").exists()
+    write_output(deep, b"done")
+    assert deep.read_bytes() == b"done"
 
 
 @pytest.mark.parametrize(
     ("name", "complaint"),
-    [("file/a.json", "cannot be made: File exists"), (".", "is a directory"), ("shut/a.json", "may not be")],
+    [
+        ("file/a.json", "is no folder that may be written to"),
+        ("shut/new/a.json", "is no folder that may be written to"),
+        (".", "is a directory"),
+        ("a" * 300, "more than 255 bytes"),
+    ],
 )
-def test_a_wrong_one_is_told_at_once(
-    tmp_path: Path, name: str, complaint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_one_is_told_at_once(tmp_path: Path, shut: Path, name: str, complaint: str) -> None:
     """Before the work of hours whose result it was to hold."""
-    (tmp_path / "file").touch()
-    (tmp_path / "shut").mkdir()
-    # For root, who may be running this, every folder is open.
-    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "shut" and access(path, mode))
+    (shut.parent / "file").touch()
     code, output = said(str(tmp_path / name))
     assert code == 2
     assert complaint in " ".join(output.split())
