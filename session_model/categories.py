@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
+from session_model.csr import row_numbers
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 
 BLOCKS: Final = 5
@@ -82,19 +83,19 @@ class CrossFitted:
 
     def of_session(self, number: int) -> Categories:
         """Give what describes the session of this number."""
-        return self.by_block[number * BLOCKS // self.n_sessions] if self.by_block else NO_CATEGORIES
+        return self.by_block[number * BLOCKS // self.n_sessions]
 
 
 def learn_categories(records: Iterable[CatalogItem], sessions: Sessions) -> CrossFitted:
     """Learn from at least one session; nothing where no record names a category."""
     category_of = {record.item_id: record.category for record in records if record.category}
     if not category_of:
-        return CrossFitted(NO_CATEGORIES, (), len(sessions))
+        return CrossFitted(NO_CATEGORIES, [NO_CATEGORIES] * BLOCKS, len(sessions))
     names = sorted(set(category_of.values()))
     places = {name: place for place, name in enumerate(names)}
     # Sorted, so that which items are hidden does not depend on the order of the catalog.
     of_item = {item_id: places[category_of[item_id]] for item_id in sorted(category_of)}
-    session_of = np.repeat(np.arange(len(sessions)), np.diff(sessions.starts))
+    session_of = row_numbers(np.diff(sessions.starts))
     block_of = np.arange(len(sessions)) * BLOCKS // len(sessions)
     buys = np.zeros(len(sessions), np.bool_)
     buys[session_of[sessions.event_types == EVENT_TYPE_CODES.index("purchase")]] = True

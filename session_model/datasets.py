@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from schemas.errors import InsessionError, UsageError
 from schemas.events import ITEM_EVENT_TYPES, MAX_ID_LENGTH, ClickEvent
 from schemas.ids import EventId, SessionId, VisitorId
+from session_model.csr import row_numbers
 from session_model.event_columns import NO_ITEM, EventColumns, Interner, assemble
 from session_model.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFormat, read_rows
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
@@ -206,7 +207,7 @@ def _session_events(sessions: Sessions) -> Iterator[ClickEvent]:
     times_ms = sessions.times_ms
     if times_ms is None:
         times_ms = SEQUENCES_START_MS + SEQUENCES_STEP_MS * np.arange(n_events, dtype=np.int64)
-    session_of = np.repeat(np.arange(len(sessions)), np.diff(sessions.starts))
+    session_of = row_numbers(np.diff(sessions.starts))
     for row in np.argsort(times_ms, kind="stable"):
         session = int(session_of[row])
         session_id = sessions.session_ids[session]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from session_model.bootstrap import N_RESAMPLES, Interval
+from session_model.csr import starts_of
 from session_model.intent_metrics import CALIBRATION_BINS
 
 FEWEST_RESAMPLES: Final = 200
@@ -38,10 +39,8 @@ class Ranked:
         self._probabilities = probabilities[self.order]
         changes = np.flatnonzero(np.diff(self._probabilities)) + 1
         self._groups = np.concatenate([[0], changes])
-        n_bins = min(CALIBRATION_BINS, len(labels))
-        sizes = [len(part) for part in np.array_split(np.arange(len(labels)), n_bins)]
-        # Ascending bins of equal mass as in `expected_calibration_error`, seen from the other end.
-        self._bins = np.concatenate([[0], np.cumsum(sizes[::-1])[:-1]])
+        # Ascending bins as in `expected_calibration_error`, seen from the other end.
+        self._bins = starts_of(_bin_sizes(len(labels))[::-1])[:-1]
 
     def measure(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
         """Give PR-AUC, ROC-AUC and ECE for each row of `weights`, (n_resamples, n) in the order of `order`."""
@@ -91,13 +90,18 @@ def ece_by_chance(outcomes: NDArray[np.int64], probabilities: NDArray[np.float64
     rng = np.random.default_rng(seed)
     order = np.argsort(probabilities, kind="stable")
     ascending, (_, outcome) = probabilities[order], np.unique(outcomes[order], return_inverse=True)
-    bins = np.array_split(np.arange(len(ascending)), min(CALIBRATION_BINS, len(ascending)))
-    starts = [int(rows[0]) for rows in bins]
+    bins = starts_of(_bin_sizes(len(ascending)))[:-1]
     gaps = np.empty(FEWEST_RESAMPLES)
     for number in range(FEWEST_RESAMPLES):
         drawn = rng.random(int(outcome.max()) + 1)[outcome] < ascending
-        gaps[number] = np.abs(np.add.reduceat(drawn - ascending, starts)).sum() / len(ascending)
+        gaps[number] = np.abs(np.add.reduceat(drawn - ascending, bins)).sum() / len(ascending)
     return float(np.percentile(gaps, _CHANCE_PERCENT))
+
+
+def _bin_sizes(n_rows: int) -> NDArray[np.int64]:
+    """Give the sizes of bins of equal mass, the lowest probabilities first."""
+    bins = np.array_split(np.arange(n_rows), min(CALIBRATION_BINS, n_rows))
+    return np.array([len(rows) for rows in bins], np.int64)
 
 
 def interval(value: float, draws: NDArray[np.float64]) -> Interval:

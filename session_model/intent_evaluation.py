@@ -7,7 +7,7 @@ answers it. A group whose labels are all alike has no PR-AUC or ROC-AUC and is l
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -78,23 +78,21 @@ def evaluate_intent(
     by_length = intent_examples(sessions, lambda _: categories, max_examples=MAX_TEST_PREFIXES, lengths=PREFIX_LENGTHS)
     groups = [*_by_length(model, by_length), *_overall(model, intent_examples(sessions, lambda _: categories))]
     results: dict[str, dict[str, PrefixIntent]] = {name: {} for name in IntentEvaluation.__struct_fields__}
-    for number, group in enumerate(groups):
+    for number, (result, key, group) in enumerate(groups):
         progress(number, len(groups))
         if (measured := _measured(group)) is not None:
-            results[group.result][group.key] = measured
+            results[result][key] = measured
     progress(len(groups), len(groups))
     return IntentEvaluation(**results)
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """What is measured together: result, key: where it goes, a field of IntentEvaluation.
+    """One head at those prefixes that are measured together.
 
     labels, rows: (n,) bool. outcomes: (n,) int64, the same number where one outcome decides the labels.
     """
 
-    result: str
-    key: str
     head: IntentHead
     examples: IntentExamples
     labels: NDArray[np.bool_]
@@ -102,41 +100,36 @@ class _Group:
     outcomes: NDArray[np.int64]
 
 
+_Placed = tuple[str, str, _Group]
+"""A field of `IntentEvaluation`, the key in it, and what is measured for it."""
 _RESULTS: Final = {"purchase": "intent", "leave": "intent_leave", "cart_abandonment": "intent_cart"}
 
 
-def _by_length(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]:
-    for name, head in model.heads.items():
+def _by_length(model: IntentModel, examples: IntentExamples) -> Iterator[_Placed]:
+    for name, group in _asked(model, examples):
         for length in PREFIX_LENGTHS:
-            rows = _asked(examples, name) & (examples.lengths == length)
-            yield _Group(
-                _RESULTS[name], str(length), head, examples, _labels(examples, name), rows, _outcomes(examples, name)
-            )
+            yield _RESULTS[name], str(length), replace(group, rows=group.rows & (examples.lengths == length))
     if model.whole_session is not None:
-        head, labels = model.whole_session, examples.purchase
-        yield _Group("intent", END, head, examples, labels, examples.is_end, examples.sessions)
+        at_end = _Group(model.whole_session, examples, examples.purchase, examples.is_end, examples.sessions)
+        yield "intent", END, at_end
 
 
-def _overall(model: IntentModel, examples: IntentExamples) -> Iterator[_Group]:
+def _overall(model: IntentModel, examples: IntentExamples) -> Iterator[_Placed]:
+    for name, group in _asked(model, examples):
+        yield "intent_overall", name, group
+
+
+def _asked(model: IntentModel, examples: IntentExamples) -> Iterator[tuple[str, _Group]]:
+    """Give each head's name, and the prefixes that ask it."""
+    everywhere, sessions = np.ones(len(examples.lengths), np.bool_), examples.sessions
+    questions = {
+        "purchase": (examples.purchase, examples.before_purchase, sessions),
+        # Whether a session goes on is decided at each of its prefixes anew.
+        "leave": (examples.leave, everywhere, np.arange(len(sessions))),
+        "cart_abandonment": (examples.cart_abandonment, examples.has_cart, sessions),
+    }
     for name, head in model.heads.items():
-        rows, outcomes = _asked(examples, name), _outcomes(examples, name)
-        yield _Group("intent_overall", name, head, examples, _labels(examples, name), rows, outcomes)
-
-
-def _asked(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
-    """Tell which prefixes ask a head."""
-    everywhere = np.ones(len(examples.lengths), np.bool_)
-    return {"purchase": examples.before_purchase, "cart_abandonment": examples.has_cart}.get(name, everywhere)
-
-
-def _outcomes(examples: IntentExamples, name: str) -> NDArray[np.int64]:
-    """Give the outcome that decides each label of a head: whether a session goes on is decided at each prefix anew."""
-    return np.arange(len(examples.sessions)) if name == "leave" else examples.sessions
-
-
-def _labels(examples: IntentExamples, name: str) -> NDArray[np.bool_]:
-    labels: NDArray[np.bool_] = getattr(examples, name)
-    return labels
+        yield name, _Group(head, examples, *questions[name])
 
 
 def _measured(group: _Group) -> PrefixIntent | None:

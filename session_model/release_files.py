@@ -3,7 +3,6 @@
 `models/session_gru/<version>/` is what TF Serving loads; the parts lie in `assets.extra/`, which it leaves alone.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +21,7 @@ from session_model.categories import Categories
 from session_model.cold_items import ColdItems
 from session_model.cold_start import ColdStart
 from session_model.content import ContentIndex
+from session_model.files import file_sha256
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
@@ -133,7 +133,7 @@ def verify_release(directory: Path) -> ReleaseManifest:
     for name, digest in manifest.files.items():
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise ReleaseError(f"release {directory}: the manifest names {name!r}, outside the release; do not use it")
-        if _sha256(directory / name) != digest:
+        if _read(directory / name, file_sha256) != digest:
             raise ReleaseError(f"release file {directory / name} differs from the manifest; copy the release again")
     return manifest
 
@@ -166,7 +166,7 @@ def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> Rele
         input_event_types=list(facts.input_event_types),
         has_intent=has_intent,
         metrics=facts.metrics,
-        files={name: _sha256(path) for name, path in names.items() if name != MANIFEST_PATH},
+        files={name: _read(path, file_sha256) for name, path in names.items() if name != MANIFEST_PATH},
     )
 
 
@@ -223,11 +223,3 @@ def _read_cold_start(folder: Path, n_known: int) -> ColdStart:
 
 def _is_part(manifest: ReleaseManifest, name: str) -> bool:
     return f"{PARTS_DIRECTORY}/{name}" in manifest.files
-
-
-def _sha256(path: Path) -> str:
-    def digest(file_path: Path) -> str:
-        with file_path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
-    return _read(path, digest)

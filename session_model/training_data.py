@@ -10,6 +10,7 @@ import numpy as np
 
 from schemas.errors import InsessionError
 from session_model.datasets import DataFormat, read_sessions
+from session_model.files import file_sha256
 from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.vocabulary import Vocabulary
@@ -75,5 +76,4 @@ def sha256_of(path: Path) -> str:
     if path.is_dir():
         hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
         return hashlib.sha256("".join(hashes).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(path)
