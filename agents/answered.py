@@ -1,4 +1,4 @@
-"""One decided event with its answer, and the records that this makes."""
+"""One decided record with its answer, and the records that this makes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from msgspec import structs
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
-from schemas.state import AnswerRef, OpenSession, ShownAnswer
+from schemas.state import AnswerRef, OpenSession, Outcome, ShownAnswer
 from serving.chain import Answer
 from streams.dead_letters import InputRecord
 from streams.outcomes import ACTIONS, event_time_ms
@@ -16,18 +16,26 @@ from streams.sessionizer import Advance
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredEvent:
-    """What there is to tell of one event once its answer is there; the answer may hold no items."""
+class AnsweredRecord:
+    """What there is to tell of one record once its answer is there; the answer may hold no items.
+
+    events: what the record holds, at least one; it is answered as of the last one.
+    """
 
     record: InputRecord
-    event: ClickEvent
+    events: Sequence[ClickEvent]
     advance: Advance
     answer: Answer
 
     @property
+    def event(self) -> ClickEvent:
+        """Give the event that is answered."""
+        return self.events[-1]
+
+    @property
     def event_id(self) -> EventId:
         """Give the event's id; the record's where the shop sent none."""
-        return self.event.event_id or EventId(self.record.position.record_id)
+        return self._event_id(self.event)
 
     @property
     def session(self) -> OpenSession | None:
@@ -75,27 +83,31 @@ class AnsweredEvent:
             experiment=self.event.experiment,
         )
 
-    def outcome(self) -> RecommendationOutcome | None:
-        """Make the outcome of the answer before; None where the event says nothing of one."""
-        outcome = self.advance.outcome
-        if outcome is None or self.event.item_id is None:
-            return None
-        position = self.record.position
+    def outcomes(self) -> list[RecommendationOutcome]:
+        """Make what the events say of the answer before them: one for each that says something."""
+        return [self._outcome(outcome, place) for place, outcome in enumerate(self.advance.outcomes)]
+
+    def _outcome(self, outcome: Outcome, place: int) -> RecommendationOutcome:
+        event, position = self.events[outcome.line], self.record.position
+        assert event.item_id is not None
         return RecommendationOutcome(
-            id=position.record_id,
+            id=position.record_id + (f"-{place}" if place else ""),
             recommendation_id=structs.replace(position, offset=outcome.answer.offset).record_id,
-            visitor_id=self.event.visitor_id,
+            visitor_id=event.visitor_id,
             session_id=outcome.session_id,
-            event_id=self.event_id,
-            event_time=from_unix_ms(self.event.event_time_ms),
-            action=ACTIONS[self.event.event_type],
-            item_id=self.event.item_id,
+            event_id=self._event_id(event),
+            event_time=from_unix_ms(event.event_time_ms),
+            action=ACTIONS[event.event_type],
+            item_id=event.item_id,
             position=outcome.position,
             tier=outcome.answer.tier,
             model_version=outcome.answer.model_version,
             experiment=outcome.answer.experiment,
             delay_ms=outcome.delay_ms,
         )
+
+    def _event_id(self, event: ClickEvent) -> EventId:
+        return event.event_id or EventId(self.record.position.record_id)
 
     def shown(self) -> ShownAnswer | None:
         """Give what the visitor sees now, for the outcome of the next event; None where that is nothing."""

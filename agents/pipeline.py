@@ -5,25 +5,26 @@ and the window.
 """
 
 import hmac
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
-from agents.answered import AnsweredEvent, moved_session
+from agents.answered import AnsweredRecord, moved_session
 from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
+from agents.rare_log import RareLog
 from agents.released import Released, Watcher
 from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
 from schemas import wire
+from schemas.click_reader import ClickReader, Clicks
 from schemas.events import ClickEvent, Control
 from schemas.ids import VisitorId
-from schemas.mapping import FieldMapping
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
-from schemas.validation import Rejection, parse_click
+from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
@@ -45,13 +46,14 @@ class PipelineSettings:
     pseudonym_key: secret of the keyed hash that stands for a visitor on session ends.
     deadline: from a record's timestamp (Unix ms) to the monotonic second by which to answer; infinite in replay.
     pattern: the rule for the shopping pattern of a session so far.
+    readers: how the records of each clickstream topic are read, by its name.
     outcomes: the rules by which an event is held against the answer before it.
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
     """
 
     topics: TopicSettings
-    mapping: FieldMapping
+    readers: Mapping[str, ClickReader]
     pseudonym_key: bytes
     deadline: Callable[[int], float]
     pattern: Callable[[Sequence[SessionEvent]], Pattern]
@@ -102,6 +104,7 @@ class Pipeline:
         self._recommender = recommender
         self._metrics = metrics
         self._calibration = IntentCalibration(metrics.intent)
+        self._rare_log = RareLog(log)
 
     def click(self, record: InputRecord, visitors: Visitors) -> Step:
         """Decide on one clickstream record.
@@ -114,18 +117,22 @@ class Pipeline:
         return self._settings.tracing.step(record, lambda traced: self._decide(traced, visitors))
 
     def _decide(self, record: InputRecord, visitors: Visitors) -> Step:
-        event = parse_click(record.key, record.value, record.time_ms, self._settings.mapping)
-        if isinstance(event, Rejection):
-            return self.rejected(record, event)
+        reader = self._settings.readers[record.position.topic]
+        clicks = reader.read(record.key, record.value, record.time_ms, record.headers)
+        if isinstance(clicks, Rejection):
+            return self.rejected(record, clicks)
+        if isinstance(clicks, Ignored):
+            return self._ignored(clicks)
         assert record.key is not None
+        events = clicks.events
         stored = visitors.load(record.key)
         state = None if stored is None else decode_state(stored)
         try:
-            advance = self._sessionizer.advance(state, event, Arrival(record.position, record.time_ms))
+            advance = self._sessionizer.advance(state, events, Arrival(record.position, record.time_ms))
             if advance.state is not None and not advance.is_replay:
                 shown = visitors.shown.take(record.position.partition, record.key)
-                advance = self._outcomes.follow(advance, event, shown)
-            self._note(record, event, state, advance)
+                advance = self._outcomes.follow(advance, events, shown)
+            self._note(record, clicks, state, advance)
             write = None if advance.state is None else self._write(record.key, advance.state)
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
@@ -133,12 +140,18 @@ class Pipeline:
         if write is not None and write.value is not None and len(write.value) > MAX_STATE_BYTES:
             detail = f"the visitor's state would have {len(write.value)} bytes, at most {MAX_STATE_BYTES} are kept"
             return self.rejected(record, Rejection("too_large", detail))
-        return Step(write, lambda: self._records_or_dead_letter(record, event, advance, visitors.shown))
+        return Step(write, lambda: self._records_or_dead_letter(record, events, advance, visitors.shown))
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
         letter = self.reject(record, rejection)
         return Step(None, lambda: ready([letter]))
+
+    def _ignored(self, ignored: Ignored) -> Step:
+        """Give the step of a record that is not for us: nothing is written, nothing sent."""
+        self._metrics.ignored.labels(reason=ignored.reason).inc()
+        self._rare_log.info("record_ignored", reason=ignored.reason, detail=ignored.detail)
+        return Step(None, lambda: ready([]))
 
     def control(self, record: InputRecord) -> Control | Rejection:
         """Decode a control record."""
@@ -169,13 +182,17 @@ class Pipeline:
         due_ms = self._sessionizer.due_ms(state)
         return StateWrite(key, encode_state(state, due_ms=due_ms), due_ms, state.clock_lag_ms)
 
-    def _note(self, record: InputRecord, event: ClickEvent, before: VisitorState | None, advance: Advance) -> None:
-        """Count what was accepted for trending; log what was dropped."""
-        state = advance.state
+    def _note(self, record: InputRecord, clicks: Clicks, before: VisitorState | None, advance: Advance) -> None:
+        """Count what was accepted for trending, and what was repaired; log what was dropped."""
+        for repair in clicks.repairs:
+            self._metrics.repaired_fields.labels(field=repair.field, reason=repair.reason).inc()
+            self._rare_log.info("field_repaired", field=repair.field, reason=repair.reason, **_where(record.position))
+        state, event = advance.state, clicks.events[-1]
         if advance.status == "answered" and state is not None and state.session is not None:
-            if event.item_id is not None and event.event_type != "remove":
-                time_ms = min(event.event_time_ms, state.latest_ms)  # a clock that runs ahead must not age the rest
-                self._recommender.observe(event.item_id, event.location or state.session.location, time_ms)
+            for event in (clicks.events[line] for line in advance.joined):
+                if event.item_id is not None and event.event_type != "remove":
+                    time_ms = min(event.event_time_ms, state.latest_ms)  # a clock that runs ahead must not age the rest
+                    self._recommender.observe(event.item_id, event.location or state.session.location, time_ms)
         elif advance.status in {"late", "replayed"}:
             log.info(
                 "event_dropped", status=advance.status, event_time_ms=event.event_time_ms, **_where(record.position)
@@ -184,48 +201,49 @@ class Pipeline:
             log.info("session_marked_as_bot", **_where(record.position))
 
     async def _records_or_dead_letter(
-        self, record: InputRecord, event: ClickEvent, advance: Advance, shown: ShownAnswers
+        self, record: InputRecord, events: Sequence[ClickEvent], advance: Advance, shown: ShownAnswers
     ) -> list[OutputRecord]:
         try:
-            return await self._records(record, event, advance, shown)
+            return await self._records(record, events, advance, shown)
         except Exception as error:
             log.exception("answer_failed", **_where(record.position))
             letter = self.reject(record, Rejection("internal_error", repr(error)))
-            return [letter, *self._session_ends(record, event.visitor_id, advance.closings)]
+            return [letter, *self._session_ends(record, events[0].visitor_id, advance.closings)]
 
     async def _records(
-        self, record: InputRecord, event: ClickEvent, advance: Advance, shown: ShownAnswers
+        self, record: InputRecord, events: Sequence[ClickEvent], advance: Advance, shown: ShownAnswers
     ) -> list[OutputRecord]:
-        answered = AnsweredEvent(record, event, advance, await self._answer(record, event, advance))
-        recommendation, signal, outcome = (
+        event = events[-1]
+        answered = AnsweredRecord(record, events, advance, await self._answer(record, event, advance))
+        recommendation, signal, outcomes = (
             answered.recommendation(),
             answered.intent(self._settings.pattern),
-            answered.outcome(),
+            answered.outcomes(),
         )
         records = [self._output(Topic.RECOMMENDATIONS, record, recommendation)]
         if signal is not None:
             records.append(self._output(Topic.INTENT_SIGNALS, record, signal))
-        if outcome is not None:
-            records.append(self._output(Topic.OUTCOMES, record, outcome))
+        records += [self._output(Topic.OUTCOMES, record, outcome) for outcome in outcomes]
         if (seen := answered.shown()) is not None and record.key is not None:
             shown.keep(record.position.partition, record.key, seen)
-        self._count(event, recommendation, signal, outcome)
+        self._count(events, recommendation, signal, outcomes)
         self._show(record, event, recommendation, signal)
         return records + self._session_ends(record, event.visitor_id, advance.closings)
 
     def _count(
         self,
-        event: ClickEvent,
+        events: Sequence[ClickEvent],
         recommendation: RecommendationSet,
         signal: IntentSignal | None,
-        outcome: RecommendationOutcome | None,
+        outcomes: Sequence[RecommendationOutcome],
     ) -> None:
         self._metrics.events.labels(status=recommendation.status).inc()
-        if signal is not None and event.event_type == "purchase":
-            self._calibration.purchased(event.visitor_id, signal.session_id)
+        visitor_id = recommendation.visitor_id
+        if signal is not None and any(event.event_type == "purchase" for event in events):
+            self._calibration.purchased(visitor_id, signal.session_id)
         if signal is not None and signal.purchase_probability is not None:
-            self._calibration.told(event.visitor_id, signal.session_id, signal.purchase_probability)
-        if outcome is not None:
+            self._calibration.told(visitor_id, signal.session_id, signal.purchase_probability)
+        for outcome in outcomes:
             self._metrics.outcomes.observe(outcome.action, outcome.tier, outcome.position)
 
     async def _answer(self, record: InputRecord, event: ClickEvent, advance: Advance) -> Answer:
@@ -278,7 +296,7 @@ class Pipeline:
         for closed in closings:
             self._metrics.session_ends.labels(reason=closed.end_reason).inc()
             self._calibration.ended(visitor_id, closed.session.session_id)
-        summaries = [summarise(closed, visitor_key) for closed in closings]
+        summaries = [summarise(closed, visitor_key, place) for place, closed in enumerate(closings)]
         topic = self._settings.topics.name(Topic.SESSION_ENDS)
         return [
             OutputRecord(

@@ -24,6 +24,7 @@ from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
 from agents.span_export import collector_spans, exporting
 from agents.tracing import TracedSink, Tracing
+from schemas.click_reader import ClickReader
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from session_model.patterns import pattern_of
@@ -119,7 +120,7 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
     """Pick what the pipeline needs; live and replay differ in the `deadline` only."""
     return PipelineSettings(
         topics=settings.topics,
-        mapping=settings.clickstream.mapping,
+        readers={settings.topics.name(Topic.CLICKSTREAM): ClickReader(settings.clickstream.mapping)},
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,

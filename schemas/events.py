@@ -10,6 +10,7 @@ from schemas.ids import EventId, ItemId, SessionId, VisitorId
 MAX_ID_LENGTH = 256
 MAX_QUERY_LENGTH = 1024
 MAX_PRICE = 1e9
+MAX_QUANTITY = 1_000_000
 
 EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end"]
 EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
@@ -49,7 +50,7 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None,
         Meta(description="Unit price in the shop's currency."),
     ] = None
-    quantity: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)] | None, Meta(description="Pieces.")] = None
+    quantity: Annotated[Annotated[int, Meta(ge=1, le=MAX_QUANTITY)] | None, Meta(description="Pieces.")] = None
     query: Annotated[
         Annotated[str, Meta(max_length=MAX_QUERY_LENGTH)] | None,
         Meta(description="Search text, for search events."),

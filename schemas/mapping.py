@@ -1,125 +1,139 @@
-"""Field mapping: how a shop's own JSON becomes a ClickEvent, stated in settings instead of code.
+"""Field mapping: how a shop's own records become clicks, stated in settings instead of code (docs/mapping.md).
 
-[clickstream.mapping.paths]
-visitor_id = "user.id"
-event_type = "action"
-event_time = "ts"
-[clickstream.mapping.values.event_type]
-product_view = "view"
-order = "purchase"
 [clickstream.mapping]
-time_format = "unix_s"
+format = "segment"
+[clickstream.mapping.paths]
+item_id = ["properties.products[].sku", "properties.sku"]
+[clickstream.mapping.values.event_type]
+"Bundle Viewed" = "view"
+"* Clicked" = "ignore"
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, get_args
+from collections.abc import Iterator, Mapping
+from typing import Literal, TypeVar, get_args
 
 from msgspec import Struct, field
 
 from schemas.errors import UsageError
-from schemas.events import ClickEvent
+from schemas.events import EVENT_TYPES, ClickEvent
+from schemas.paths import JsonPath, parse_path
+from schemas.times import TimeFormat, TimeReader
 
-TimeFormat = Literal["rfc3339", "unix_s", "unix_ms", "unix_us"]
-FIELDS: frozenset[str] = frozenset(ClickEvent.__struct_fields__)
-_MAX_DEPTH = 16
+FIELDS: tuple[str, ...] = ClickEvent.__struct_fields__
+IGNORE = "ignore"
+"""What a value map makes of an event type that is not for us: counted, no dead letter."""
+REJECT = "reject"
+"""What a value map makes of an event type that should not be there: a dead letter."""
+MAX_PATHS = 32
+"""Of one field."""
+MAX_RULES = 100
 
-_TO_MS: dict[TimeFormat, Callable[[Any], Any]] = {
-    "rfc3339": lambda value: value,
-    "unix_s": lambda value: int(float(value) * 1000),
-    "unix_ms": int,
-    "unix_us": lambda value: int(value) // 1000,
-}
+Format = Literal["insession"]
+Paths = str | tuple[str, ...]
+_Table = TypeVar("_Table")
 
 
-class FieldMapping(Struct, frozen=True, kw_only=True):
-    """Where each ClickEvent field is found in the shop's JSON.
+class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Other places for some records: of the rules whose `when` holds, the first one counts.
 
-    paths: By ClickEvent field, a dotted path into the shop's object; without one it is looked up by its own name.
-    values: By ClickEvent field, what a shop's value is called here; a value not listed is taken as it is.
-    time_format: Of the event time; numbers and numeric strings are both read.
+    when: By path, the text of the value there; `*` stands for anything that is there. All must hold.
+    paths, constants: As in the mapping, instead of what it says of these fields.
     """
 
-    paths: dict[str, str] = field(default_factory=dict)
+    when: dict[str, str]
+    paths: dict[str, Paths] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+
+
+class FieldMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where each field of a click is found in the shop's records.
+
+    format: Whose records they are; what is stated beside it goes before. `insession`: a field is looked up by its name.
+    events: Path to the list of events in a record that holds several; a JSON list and a document a line need none.
+    paths: By field, where it is: a path, or several of which the first that leads to something counts.
+    constants: By field, what it is where no path leads to anything.
+    values: By field, what a shop's value is called here; `*` in it stands for any text. An event type may become
+        `ignore` or `reject`.
+    time_format: Of the event time: `auto`, `rfc3339`, `unix_s`, `unix_ms`, `unix_us`, `unix_ns`, or a pattern like
+        `%d.%m.%Y %H:%M`.
+    time_zone: Of times that name no offset, as in `Europe/Amsterdam`.
+    rules: A list of tables with `when`, `paths` and `constants`: other places for some records.
+    """
+
+    format: Format = "insession"
+    events: str | None = None
+    paths: dict[str, Paths] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
     values: dict[str, dict[str, str]] = field(default_factory=dict)
-    time_format: TimeFormat = "rfc3339"
+    time_format: TimeFormat | None = None
+    time_zone: str = "UTC"
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a mapping that names what does not exist."""
-        for table in ("paths", "values"):
-            for key in getattr(self, table):
-                if key not in FIELDS:
-                    known = sorted(FIELDS)
-                    raise UsageError(f"clickstream.mapping.{table}: {key!r} is no field of a click; fields are {known}")
-        for name, path in self.paths.items():
-            if not all(parts := path.split(".")) or len(parts) > _MAX_DEPTH:
-                raise UsageError(
-                    f"clickstream.mapping.paths.{name}: {path!r} is no dotted path of at most {_MAX_DEPTH} names"
-                )
-        if self.time_format not in get_args(TimeFormat):
-            raise UsageError(f"clickstream.mapping.time_format: {self.time_format!r} is none of {get_args(TimeFormat)}")
+        if self.format not in get_args(Format):
+            raise UsageError(f"clickstream.mapping.format: {self.format!r} is none of {', '.join(get_args(Format))}")
+        for name, paths in (("paths", self.paths), *self._in_rules("paths")):
+            _check_fields(name, paths)
+            for of, one in paths.items():
+                parsed(one, f"{name}.{of}")
+        for name, constants in (("constants", self.constants), *self._in_rules("constants")):
+            _check_fields(name, constants)
+        _check_fields("values", self.values)
+        self._check_event_types()
+        if self.events is not None:
+            parsed(self.events, "events")
+        self._check_rules()
+        try:
+            TimeReader(self.time_format or "auto", self.time_zone)
+        except ValueError as error:
+            raise UsageError(f"clickstream.mapping.time_format and time_zone: {error}") from error
 
     @property
     def is_identity(self) -> bool:
-        """True where the shop writes ClickEvents as they are."""
-        return not self.paths and not self.values and self.time_format == "rfc3339"
+        """True where the shop writes clicks as they are."""
+        return self == FieldMapping()
 
-    def apply(self, shop_event: dict[str, Any]) -> dict[str, Any]:
-        """Give the ClickEvent fields of a shop's decoded JSON object; raises ValueError on what it cannot convert.
+    def _in_rules(self, part: str) -> Iterator[tuple[str, Mapping[str, Paths]]]:
+        return ((f"rules {number}.{part}", getattr(rule, part)) for number, rule in enumerate(self.rules, 1))
 
-        Times, numbers and booleans may be text. An id may be a number.
-        """
-        fields: dict[str, Any] = {}
-        for name in FIELDS:
-            value = _look_up(shop_event, self.paths.get(name, name))
-            if value is None:
-                continue
-            fields[name] = self._renamed(name, value)
-        if "event_time" in fields:
-            fields["event_time"] = self._time(fields["event_time"])
-        return fields
+    def _check_event_types(self) -> None:
+        known = sorted(EVENT_TYPES | {IGNORE, REJECT})
+        for theirs, ours in self.values.get("event_type", {}).items():
+            if ours not in known:
+                raise UsageError(f"clickstream.mapping.values.event_type.{theirs}: {ours!r} is none of {known}")
+        for name, constants in (("constants", self.constants), *self._in_rules("constants")):
+            if constants.get("event_type", IGNORE) not in known:
+                raise UsageError(
+                    f"clickstream.mapping.{name}.event_type: {constants['event_type']!r} is none of {known}"
+                )
 
-    def visitor_id(self, shop_event: dict[str, Any]) -> Any:
-        """Give the visitor of a shop's decoded JSON object, as `apply` does; None where there is none."""
-        return self._renamed("visitor_id", _look_up(shop_event, self.paths.get("visitor_id", "visitor_id")))
-
-    def _renamed(self, name: str, value: Any) -> Any:
-        if name in _ID_FIELDS and isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        if isinstance(value, str):
-            value = self.values.get(name, {}).get(value, value)
-            return _from_text(name, value) if name in _FROM_TEXT else value
-        return value
-
-    def _time(self, value: Any) -> Any:
-        if isinstance(value, bool):
-            raise ValueError("event_time is a boolean")  # noqa: TRY004 - the contract of `apply`
-        try:
-            return _TO_MS[self.time_format](value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"event_time {value!r} is no {self.time_format} time") from error
+    def _check_rules(self) -> None:
+        if len(self.rules) > MAX_RULES:
+            raise UsageError(
+                f"clickstream.mapping.rules: {len(self.rules)} rules, at most {MAX_RULES} are looked through"
+            )
+        for number, rule in enumerate(self.rules, 1):
+            if not rule.when:
+                raise UsageError(f"clickstream.mapping.rules {number}: `when` is empty; state these beside the rules")
+            for path in rule.when:
+                parsed(path, f"rules {number}.when")
 
 
-_ID_FIELDS = frozenset({"visitor_id", "item_id", "session_id", "event_id", "location", "device"})
-
-
-_FROM_TEXT: dict[str, Callable[[str], Any]] = {
-    "price": float,
-    "quantity": int,
-    "consent": lambda text: {"true": True, "false": False}[text.lower()],
-}
-
-
-def _from_text(name: str, text: str) -> Any:
+def parsed(paths: Paths, where: str) -> tuple[JsonPath, ...]:
+    """Parse one path or several; raises UsageError that names the setting."""
+    found = (paths,) if isinstance(paths, str) else paths
+    if not 1 <= len(found) <= MAX_PATHS:
+        raise UsageError(f"clickstream.mapping.{where}: {len(found)} paths, give 1 to {MAX_PATHS}")
     try:
-        return _FROM_TEXT[name](text)
-    except (KeyError, ValueError) as error:
-        kind = "neither true nor false" if name == "consent" else "no number"
-        raise ValueError(f"{name} {text!r} is {kind}; [clickstream.mapping.values.{name}] can rename it") from error
+        return tuple(parse_path(path) for path in found)
+    except ValueError as error:
+        raise UsageError(f"clickstream.mapping.{where}: {found} {error}") from error
 
 
-def _look_up(shop_event: Any, path: str) -> Any:
-    for name in path.split("."):
-        if not isinstance(shop_event, dict):
-            return None
-        shop_event = shop_event.get(name)
-    return shop_event
+def _check_fields(table: str, found: Mapping[str, _Table]) -> None:
+    for key in found:
+        if key not in FIELDS:
+            raise UsageError(
+                f"clickstream.mapping.{table}: {key!r} is no field of a click; fields are {', '.join(sorted(FIELDS))}"
+            )

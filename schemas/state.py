@@ -94,12 +94,16 @@ class ClickThrough(Struct, frozen=True, array_like=True):
 
 
 class Outcome(Struct, frozen=True, array_like=True):
-    """What the last event says of the answer before it; position None = the answer did not hold the event's item."""
+    """What an event says of the answer before it; position None = the answer did not hold the event's item.
+
+    line: the place of the event among those of its record, from 0.
+    """
 
     answer: AnswerRef
     session_id: SessionId
     position: int | None
     delay_ms: int
+    line: int = 0
 
 
 class VisitorState(Struct, frozen=True, array_like=True):
@@ -112,7 +116,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     ended_ms: event time at which the last closed session ended; an event not later than it belongs to no session.
     last_answer, click_throughs: of the open session, for outcomes; one click-through an item, the newest last. They
     depend on which answers were there in time, nothing else in the state does.
-    last_outcome: of the last clickstream offset, so that its replay emits it again.
+    last_outcome, further_outcomes: of the last clickstream offset, so that its replay emits them again.
     """
 
     offsets: dict[str, int]
@@ -128,6 +132,12 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_answer: ShownAnswer | None = None
     click_throughs: tuple[ClickThrough, ...] = ()
     last_outcome: Outcome | None = None
+    further_outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def last_outcomes(self) -> tuple[Outcome, ...]:
+        """Give those of the last clickstream offset, in the order of its events."""
+        return () if self.last_outcome is None else (self.last_outcome, *self.further_outcomes)
 
 
 class StateHeader(Struct, frozen=True):

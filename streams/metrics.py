@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import Action, EndReason, Status, Tier
 from schemas.tracing import TRACEPARENT, TRACESTATE
-from schemas.validation import RejectReason
+from schemas.validation import IgnoreReason, RejectReason
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
 INTENT_BANDS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
@@ -31,6 +31,18 @@ class DeliveryMetrics:
         )
         self.dead_letters = Counter(
             "insession_dead_letters", "Records sent to the dead-letter topic, by reason.", ["reason"], registry=registry
+        )
+        self.ignored = Counter(
+            "insession_ignored_records",
+            "Clickstream records that are not for us, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.repaired_fields = Counter(
+            "insession_repaired_fields",
+            "Fields of clicks that were repaired or left out; the field `click` is a whole line or event.",
+            ["field", "reason"],
+            registry=registry,
         )
         self.session_ends = Counter("insession_session_ends", "Session ends emitted.", ["reason"], registry=registry)
         self.default_lists = Counter(
@@ -77,6 +89,8 @@ class DeliveryMetrics:
             self.events.labels(status=status)
         for reason in get_args(RejectReason):
             self.dead_letters.labels(reason=reason)
+        for reason in get_args(IgnoreReason):
+            self.ignored.labels(reason=reason)
         for result in ("written", "removed", "failed"):
             self.default_lists.labels(result=result)
         for header in (TRACEPARENT, TRACESTATE):

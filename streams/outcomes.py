@@ -1,4 +1,4 @@
-"""What the shopper did after an answer, as a pure decision: `(state, event, shown answer) -> (state, outcome)`.
+"""What the shopper did after an answer, as a pure decision: `(state, events, shown answer) -> (state, outcomes)`.
 
 A worked example (window 30 min; times in minutes; the answers are there at once):
 
@@ -16,7 +16,7 @@ very item that the answer was given for is a target like any other: the chain le
 seen.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -25,7 +25,6 @@ from msgspec import structs
 
 from schemas.errors import UsageError
 from schemas.events import ClickEvent, EventType
-from schemas.ids import ItemId
 from schemas.records import Action
 from schemas.state import AnswerRef, ClickThrough, Outcome, ShownAnswer, VisitorState
 from streams.sessionizer import Advance
@@ -60,36 +59,46 @@ class Outcomes:
         self._rules = rules
         self._window_ms = rules.window // timedelta(milliseconds=1)
 
-    def follow(self, advance: Advance, event: ClickEvent, shown: ShownAnswer | None) -> Advance:
-        """Add to what `event` did to the state what it says of the answer before it; a replay is left as it is.
+    def follow(self, advance: Advance, events: Sequence[ClickEvent], shown: ShownAnswer | None) -> Advance:
+        """Add to what a record's `events` did what they say of the answer before it; a replay is left as it is.
 
-        shown: the visitor's latest answer that was there before this event, unless an earlier event took it already.
+        shown: the visitor's latest answer that was there before this record, unless an earlier one took it already.
         """
         if advance.state is None or advance.is_replay:
             return advance
-        state, throughs, outcome = advance.state, advance.state.click_throughs, None
+        state, throughs, outcomes = advance.state, advance.state.click_throughs, list[Outcome]()
         last = _latest_answer(state, shown)
-        if advance.status == "answered" and event.item_id is not None:
-            outcome = self._outcome(state, last, event, event.item_id)
-            if outcome is not None and outcome.position is not None and event.event_type == "view":
+        for line in advance.joined if advance.status == "answered" else ():
+            event = events[line]
+            outcome = self._outcome(structs.replace(state, click_throughs=throughs), last, event, line)
+            if outcome is None:
+                continue
+            outcomes.append(outcome)
+            if outcome.position is not None and event.event_type == "view" and event.item_id is not None:
                 throughs = self._with(throughs, ClickThrough(outcome.answer, event.item_id, outcome.position))
-        state = structs.replace(state, last_answer=last, click_throughs=throughs, last_outcome=outcome)
-        return replace(advance, state=state, outcome=outcome)
+        state = structs.replace(
+            state,
+            last_answer=last,
+            click_throughs=throughs,
+            last_outcome=outcomes[0] if outcomes else None,
+            further_outcomes=tuple(outcomes[1:]),
+        )
+        return replace(advance, state=state, outcomes=tuple(outcomes))
 
-    def _outcome(
-        self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, item_id: ItemId
-    ) -> Outcome | None:
-        if event.event_type not in ACTIONS or state.session is None:
+    def _outcome(self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, line: int) -> Outcome | None:
+        item_id = event.item_id
+        if item_id is None or event.event_type not in ACTIONS or state.session is None:
             return None
         session_id, time_ms = state.session.session_id, event_time_ms(state, event)
         if event.event_type != "view":
             for through in state.click_throughs:
                 if through.item_id == item_id and self._is_open(through.answer, time_ms):
-                    return Outcome(through.answer, session_id, through.position, time_ms - through.answer.time_ms)
+                    delay_ms = time_ms - through.answer.time_ms
+                    return Outcome(through.answer, session_id, through.position, delay_ms, line)
         if last is None or not self._is_open(last.answer, time_ms):
             return None
         position = last.items.index(item_id) + 1 if item_id in last.items else None
-        return Outcome(last.answer, session_id, position, time_ms - last.answer.time_ms)
+        return Outcome(last.answer, session_id, position, time_ms - last.answer.time_ms, line)
 
     def _is_open(self, answer: AnswerRef, time_ms: int) -> bool:
         """Tell whether an event at `time_ms` may follow from the answer; an out-of-order one that is older may not."""

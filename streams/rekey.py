@@ -5,15 +5,17 @@ loses one. Records of one source partition and visitor keep their order. Value, 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from schemas.click_reader import REKEYED_HEADER
 from schemas.errors import InsessionError
-from schemas.validation import Rejection
+from schemas.ids import VisitorId
+from schemas.validation import Ignored, Rejection
 from streams.dead_letters import MAX_HEADER_BYTES, InputRecord, dead_letter, header_bytes
 from streams.sender import Sender
 from streams.topic_reader import input_record
@@ -40,24 +42,29 @@ class Route:
 
 @dataclass(slots=True)
 class Moved:
-    """What was done with the records that were read."""
+    """What was done with the records that were read; a batch of several visitors has a copy for each in `moved`."""
 
     read: int = 0
     moved: int = 0
+    ignored: int = 0
     dead_lettered: int = 0
 
 
 class Rekey:
     """One member of the group that moves records; close it by leaving the `with` block.
 
-    key_of: gives the new key of a value, or why there is none; such a record is dead-lettered.
+    visitors_of: names the visitors of a record, by whom it is keyed; one without is passed over where it is not for us,
+    else dead-lettered.
     """
 
     def __init__(
-        self, client_config: Mapping[str, Any], route: Route, key_of: Callable[[bytes | None], bytes | Rejection]
+        self,
+        client_config: Mapping[str, Any],
+        route: Route,
+        visitors_of: Callable[[InputRecord], Sequence[VisitorId] | Ignored | Rejection],
     ) -> None:
         self._route = route
-        self._key_of = key_of
+        self._visitors_of = visitors_of
         self._sender = Sender(client_config, client_id="insession-rekey")
         self._next_offsets: dict[int, int] = {}
         self._is_broken = False
@@ -110,14 +117,19 @@ class Rekey:
 
     def _move(self, record: InputRecord) -> None:
         self.moved.read += 1
-        key = _too_large(record) or self._key_of(record.value)
-        if isinstance(key, Rejection):
-            self._sender.send(dead_letter(record, key, self._route.dead_letters))
+        visitors = _too_large(record) or self._visitors_of(record)
+        if isinstance(visitors, Rejection):
+            self._sender.send(dead_letter(record, visitors, self._route.dead_letters))
             self.moved.dead_lettered += 1
             return
-        copy = OutputRecord(self._route.target, key, record.value, record.headers)
-        self._sender.send(copy, time_ms=record.time_ms if record.time_ms >= 0 else None)
-        self.moved.moved += 1
+        if isinstance(visitors, Ignored):
+            self.moved.ignored += 1
+            return
+        headers = record.headers if len(visitors) == 1 else (*record.headers, (REKEYED_HEADER, b""))
+        for visitor_id in visitors:
+            copy = OutputRecord(self._route.target, visitor_id.encode(), record.value, headers)
+            self._sender.send(copy, time_ms=record.time_ms if record.time_ms >= 0 else None)
+            self.moved.moved += 1
 
     def _commit(self) -> None:
         """Wait until every copy is acknowledged, then commit; SendError comes before any commit."""

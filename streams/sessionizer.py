@@ -1,4 +1,4 @@
-"""Sessions in event time, as pure decisions: `(state, event, arrival) -> (state, outputs)`.
+"""Sessions in event time, as pure decisions: `(state, events, arrival) -> (state, outputs)`.
 
 A worked example (gap 30 min, grace 60 s; times in minutes):
 
@@ -13,11 +13,16 @@ A worked example (gap 30 min, grace 60 s; times in minutes):
 
 A session also ends at `max_session_duration`, when an explicit session id changes, and on a `session_end` event. It is
 never merged and never reopened. Ticks end sessions that nobody clicks in any more; see `Sessionizer.tick`.
+
+A record may hold several events, which are applied one after the other and written once. The lines of one order (equal
+event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
+from itertools import groupby
 from typing import Literal
 
 from msgspec.structs import replace
@@ -43,14 +48,16 @@ class Advance:
 
     state: to be written, also when nothing moved (a replay writes again); None = nothing is to be written.
     closings: sessions that this input ended; each becomes one session-end record.
-    outcome: what the input says of the answer before it; of a replayed input, what it said the first time.
+    joined: the places, from 0, of those of its events that are in the session that is open now.
+    outcomes: what the input says of the answer before it; of a replayed input, what it said the first time.
     is_replay: the state held this offset already.
     """
 
     state: VisitorState | None
     status: Status
     closings: tuple[ClosedSession, ...] = ()
-    outcome: Outcome | None = None
+    joined: tuple[int, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
     is_replay: bool = False
 
 
@@ -95,24 +102,36 @@ class Sessionizer:
         self._retention_ms = _ms(rules.visitor_retention)
         self._bot_events_per_ms = rules.bot_events_per_minute / 60_000
 
-    def advance(self, state: VisitorState | None, event: ClickEvent, arrival: Arrival) -> Advance:
-        """Apply one click to its visitor's state."""
-        if event.consent is False:
+    def advance(self, state: VisitorState | None, events: Sequence[ClickEvent], arrival: Arrival) -> Advance:
+        """Apply the events of one record, at least one, to their visitor's state.
+
+        The status is that of the last act that moved the session; where none did, of the last one.
+        """
+        if any(event.consent is False for event in events):
             return Advance(None, "no_consent")
         replayed = _replayed(state, arrival.position)
         if replayed is not None:
             return replayed
-        time_ms = min(event.event_time_ms, arrival.record_time_ms + self._skew_ms)
-        state = state or VisitorState(offsets={}, last_status="answered", latest_ms=time_ms)
+        first_ms = self._time_ms(events[0], arrival)
+        whole = Advance(state or VisitorState(offsets={}, last_status="answered", latest_ms=first_ms), "duplicate")
+        for first, act in _acts(events):
+            whole = _followed(whole, self._acted(whole.state, act, arrival), range(first, first + len(act)))
+        return self._applied(whole, arrival.position)
+
+    def _acted(self, state: VisitorState | None, act: Sequence[ClickEvent], arrival: Arrival) -> Advance:
+        """Apply one act, whose events are lines of each other."""
+        assert state is not None
+        event, time_ms = act[0], self._time_ms(act[0], arrival)
         if _is_duplicate(state.session, event):
-            moved = Advance(state, "duplicate")
-        elif time_ms < max(state.latest_ms - self._grace_ms, state.ended_ms):
-            moved = Advance(state, "late")
-        elif event.event_type == "session_end":
-            moved = self._ended(state, event, time_ms, arrival.position)
-        else:
-            moved = self._clicked(state, event, time_ms, arrival)
-        return self._applied(moved, arrival.position)
+            return Advance(state, "duplicate")
+        if time_ms < max(state.latest_ms - self._grace_ms, state.ended_ms):
+            return Advance(state, "late")
+        if event.event_type == "session_end":
+            return self._ended(state, event, time_ms, arrival.position)
+        return self._clicked(state, act, time_ms, arrival)
+
+    def _time_ms(self, event: ClickEvent, arrival: Arrival) -> int:
+        return min(event.event_time_ms, arrival.record_time_ms + self._skew_ms)
 
     def tick(self, state: VisitorState, position: InputPosition, stream_time_ms: int) -> TickResult | None:
         """End the visitor's session if it expired by `stream_time_ms`; None where there is nothing to write.
@@ -155,8 +174,8 @@ class Sessionizer:
         ended_ms = max(session.latest_ms, time_ms)
         return Advance(replace(state, ended_ms=ended_ms, latest_ms=max(state.latest_ms, ended_ms)), "ended", closings)
 
-    def _clicked(self, state: VisitorState, event: ClickEvent, time_ms: int, arrival: Arrival) -> Advance:
-        session = state.session
+    def _clicked(self, state: VisitorState, act: Sequence[ClickEvent], time_ms: int, arrival: Arrival) -> Advance:
+        event, session = act[0], state.session
         closings: tuple[ClosedSession, ...] = ()
         if session is not None:
             timing = self._timing(state, session, event, time_ms)
@@ -167,16 +186,17 @@ class Sessionizer:
         session = state.session or _open(event, time_ms, arrival.position)
         if session.is_bot:
             return Advance(state, "bot")
-        state = self._metered(state, time_ms)
+        if not _is_of_the_last_order(session, event, time_ms):
+            state = self._metered(state, time_ms)
         if state.rate_level > self._rules.bot_burst_events:
             return Advance(replace(state, session=replace(session, is_bot=True)), "bot", closings)
-        joined = self._joined(session, event, time_ms)
+        joined = self._joined(session, act, time_ms)
         moved = replace(
             state,
             latest_ms=max(state.latest_ms, time_ms),
             clock_lag_ms=max(0, arrival.record_time_ms - time_ms),
             session=joined,
-            purchased=self._purchased(state, event),
+            purchased=self._purchased(state, act),
         )
         return Advance(moved, "answered", closings)
 
@@ -190,26 +210,30 @@ class Sessionizer:
             return "session_id_changed" if time_ms >= state.latest_ms else "late"
         return "late" if session.latest_ms - time_ms > self._max_duration_ms else "fits"
 
-    def _joined(self, session: OpenSession, event: ClickEvent, time_ms: int) -> OpenSession:
-        kept = _inserted(session.events, SessionEvent(event.event_type, time_ms, event.item_id, event.price))
-        seen = session.seen if event.event_id is None else (*session.seen, _id_hash(event.event_id))
+    def _joined(self, session: OpenSession, act: Sequence[ClickEvent], time_ms: int) -> OpenSession:
+        event, kept = act[0], session.events
+        for line in act:
+            kept = _inserted(kept, SessionEvent(line.event_type, time_ms, line.item_id, line.price))
+        seen = session.seen if event.event_id is None else (*session.seen, _act_hash(event.event_id, event.item_id))
         is_latest = time_ms >= session.latest_ms
         return replace(
             session,
             explicit_id=session.explicit_id or event.session_id,
             started_ms=min(session.started_ms, time_ms),
             latest_ms=max(session.latest_ms, time_ms),
-            event_count=session.event_count + 1,
+            event_count=session.event_count + len(act),
             events=kept[-self._rules.max_kept_events :],
             seen=seen[-self._rules.max_seen_event_ids :],
             location=(event.location if is_latest else None) or session.location,
             device=(event.device if is_latest else None) or session.device,
         )
 
-    def _purchased(self, state: VisitorState, event: ClickEvent) -> tuple[ItemId, ...]:
-        if event.event_type != "purchase" or event.item_id is None or event.item_id in state.purchased:
+    def _purchased(self, state: VisitorState, act: Sequence[ClickEvent]) -> tuple[ItemId, ...]:
+        if act[0].event_type != "purchase":
             return state.purchased
-        return (*state.purchased, event.item_id)[-self._rules.max_purchased_items :]
+        new = dict.fromkeys(line.item_id for line in act if line.item_id is not None)
+        kept = (*state.purchased, *(item_id for item_id in new if item_id not in state.purchased))
+        return kept[-self._rules.max_purchased_items :]
 
     def _metered(self, state: VisitorState, time_ms: int) -> VisitorState:
         """Leaky bucket in event time: an event adds one, `bot_events_per_minute` leak."""
@@ -224,7 +248,7 @@ class Sessionizer:
             last_status=moved.status,
             closings=self._unacknowledged(moved.state, position),
         )
-        return Advance(state, moved.status, moved.closings)
+        return Advance(state, moved.status, moved.closings, moved.joined)
 
     def _unacknowledged(self, state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
         oldest = position.offset - self._topics.window(position.topic)
@@ -261,11 +285,14 @@ def _close(
     return ended, closings
 
 
-def summarise(closed: ClosedSession, visitor_key: str) -> SessionSummary:
-    """Make the session-end record of a closed session; visitor_key is the pseudonym of its visitor."""
+def summarise(closed: ClosedSession, visitor_key: str, place: int = 0) -> SessionSummary:
+    """Make the session-end record of a closed session.
+
+    visitor_key: the pseudonym of its visitor. place: among the sessions of the visitor that the same input ended.
+    """
     session = closed.session
     return SessionSummary(
-        id=f"{closed.cause.record_id}-{visitor_key}",
+        id=f"{closed.cause.record_id}-{visitor_key}" + (f"-{place}" if place else ""),
         visitor_key=visitor_key,
         session_id=session.session_id,
         end_reason=closed.end_reason,
@@ -287,7 +314,7 @@ def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | 
     closings = _caused_by(state, position)
     if position.offset < last:
         return Advance(state, "replayed", closings, is_replay=True)
-    return Advance(state, state.last_status, closings, state.last_outcome, is_replay=True)
+    return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_replay=True)
 
 
 def _caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
@@ -302,12 +329,46 @@ def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[Se
     return (*events[:at], event, *events[at:])
 
 
+def _acts(events: Sequence[ClickEvent]) -> Iterator[tuple[int, list[ClickEvent]]]:
+    """Part events into acts, each with the place of its first line."""
+    first = 0
+    for _, lines in groupby(events, key=lambda event: (event.event_id, event.event_type, event.event_time_ms)):
+        act = list(lines)
+        yield first, act
+        first += len(act)
+
+
+def _followed(before: Advance, moved: Advance, places: range) -> Advance:
+    """Put what an act did behind what the acts of the record before it did."""
+    joined = before.joined if moved.state is not None and not moved.closings else ()
+    is_move = moved.status not in {"duplicate", "late"}
+    is_first = not before.closings and not before.joined and before.status in {"duplicate", "late"}
+    return Advance(
+        moved.state,
+        moved.status if is_move or is_first else before.status,
+        before.closings + moved.closings,
+        (*joined, *places) if moved.status == "answered" else joined,
+    )
+
+
+def _is_of_the_last_order(session: OpenSession, event: ClickEvent, time_ms: int) -> bool:
+    """Tell a further line of an order whose lines come in records of their own: another purchase of the same moment."""
+    last = session.events[-1] if session.events else None
+    return (
+        event.event_type == "purchase" and last is not None and (last.event_type, last.time_ms) == ("purchase", time_ms)
+    )
+
+
 def _is_duplicate(session: OpenSession | None, event: ClickEvent) -> bool:
-    return session is not None and event.event_id is not None and _id_hash(event.event_id) in session.seen
+    """Tell a resent event; the lines of an order may all have the id of the message that they came in."""
+    if session is None or event.event_id is None:
+        return False
+    return _act_hash(event.event_id, event.item_id) in session.seen
 
 
-def _id_hash(event_id: EventId) -> int:
-    return int.from_bytes(blake2b(event_id.encode(), digest_size=8).digest())
+def _act_hash(event_id: EventId, item_id: ItemId | None) -> int:
+    key = event_id.encode() if item_id is None else b"%b\0%b" % (event_id.encode(), item_id.encode())
+    return int.from_bytes(blake2b(key, digest_size=8).digest())
 
 
 def _ms(duration: timedelta) -> int:

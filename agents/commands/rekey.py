@@ -1,9 +1,8 @@
 """`insession rekey`: key a stream by visitor that is keyed by something else."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 
 import click
 
@@ -11,8 +10,11 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
 from agents.interruption import Interruption
 from agents.settings import Settings
+from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
-from schemas.visitor_key import visitor_key
+from schemas.ids import VisitorId
+from schemas.validation import Ignored, Rejection
+from streams.dead_letters import InputRecord
 from streams.group_state import group_state
 from streams.rekey import Rekey, Route
 from streams.topic_reader import TopicReader
@@ -34,7 +36,8 @@ def command(connection: Connection, source: str, *, until_end: bool, as_json: bo
     """Copy the records of topic SOURCE to the clickstream, keyed by the visitor_id that clickstream.mapping finds.
 
     Runs until SIGTERM or Ctrl-C; several share the partitions. Every record is moved at least once: after a crash some
-    come twice, which an event_id makes harmless. A record without a visitor_id goes to the dead letters.
+    come twice, which an event_id makes harmless. A record without a visitor_id goes to the dead letters, unless the
+    mapping ignores it; a batch of several visitors is copied for each.
     """
     settings = connection.settings()
     route = _route(settings, source)
@@ -46,10 +49,14 @@ def command(connection: Connection, source: str, *, until_end: bool, as_json: bo
         committed = group_state(admin, route.group, source, len(ends)).committed
         return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 
-    key_of = partial(visitor_key, mapping=settings.clickstream.mapping)
+    reader = ClickReader(settings.clickstream.mapping)
+
+    def visitors_of(record: InputRecord) -> Sequence[VisitorId] | Ignored | Rejection:
+        return reader.visitor_ids(record.key, record.value, record.headers)
+
     with Interruption() as interruption, interruption.deferred(), counted_progress() as bar:
         task = bar.add_task(f"{source} to {route.target}", total=None)
-        with Rekey(settings.kafka.client_config(), route, key_of) as rekey:
+        with Rekey(settings.kafka.client_config(), route, visitors_of) as rekey:
             moved = rekey.run(
                 until=lambda: interruption.came or (until_end and is_at_end()),
                 advance=lambda moved: bar.update(task, completed=moved.read),
@@ -57,7 +64,10 @@ def command(connection: Connection, source: str, *, until_end: bool, as_json: bo
     if as_json:
         click.echo(json.dumps(asdict(moved) | {"was_interrupted": interruption.came}))
         return
-    click.echo(f"{moved.moved:,} records moved to {route.target}, {moved.dead_lettered:,} to {route.dead_letters}")
+    click.echo(
+        f"{moved.moved:,} records moved to {route.target}, {moved.dead_lettered:,} to {route.dead_letters}, "
+        f"{moved.ignored:,} not for us"
+    )
 
 
 def _route(settings: Settings, source: str) -> Route:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from agents.configuration.keys import SettingKey
+from agents.configuration.keys import SettingKey, is_section
 from agents.durations import duration_text, read_duration
 from schemas.errors import UsageError
 from schemas.secret import MASK, Secret
@@ -36,7 +36,8 @@ def read_value(key: SettingKey, given: Any) -> Any:
         return msgspec.convert(_prepared(key, given), key.type, strict=False, dec_hook=_from_text)
     except (msgspec.ValidationError, OverflowError) as error:
         found = f"a {type(given).__name__}" if key.is_secret else repr(given)
-        raise UsageError(f"must be {_expected(key.type)}, found {found}") from error
+        why = f" ({error})" if get_origin(key.type) in {dict, tuple} else ""
+        raise UsageError(f"must be {_expected(key.type)}, found {found}{why}") from error
 
 
 def type_name(kind: Any) -> str:
@@ -44,7 +45,7 @@ def type_name(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
     if get_origin(kind) in {tuple, frozenset}:
-        return "list of texts"
+        return "list of tables" if get_args(kind) and is_section(get_args(kind)[0]) else "list of texts"
     if get_origin(kind) is dict:
         return "table"
     return _TYPE_NAMES[kind]
@@ -67,7 +68,9 @@ def plain(value: Any) -> Any:
         case frozenset():
             return sorted(value)
         case tuple():
-            return list(value)
+            return list(msgspec.to_builtins(value))
+        case dict():
+            return msgspec.to_builtins(value)
     return value
 
 

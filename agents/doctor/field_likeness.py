@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from agents.doctor.json_facts import PathFacts
 from schemas.events import MAX_ID_LENGTH, MAX_PRICE, EventType
-from schemas.mapping import TimeFormat
+from schemas.times import TimeFormat
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "visitor_id": (

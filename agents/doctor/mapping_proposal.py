@@ -11,9 +11,10 @@ from msgspec import structs
 
 from agents.doctor.field_likeness import NAMES, can_be, event_type_of, name_likeness, time_format
 from agents.doctor.json_facts import PathFacts, facts
+from schemas.click_reader import ClickReader
 from schemas.events import EVENT_TYPES
 from schemas.mapping import FieldMapping
-from schemas.validation import Rejection, RejectReason, parse_click
+from schemas.validation import Rejection, RejectReason
 from streams.dead_letters import InputRecord
 
 REQUIRED: Final = ("visitor_id", "event_type", "event_time")
@@ -111,14 +112,14 @@ def _mapping(known: Mapping[str, PathFacts], chosen: Mapping[str, str]) -> Field
         values = {"event_type": dict(sorted(words.items()))} if words else {}
     unit = time_format(known[chosen["event_time"]]) if "event_time" in chosen else None
     paths = {field: path for field, path in chosen.items() if path != field}
-    return FieldMapping(paths=paths, values=values, time_format=unit or "rfc3339")
+    return FieldMapping(paths={**paths}, values=values, time_format=unit or "rfc3339")
 
 
 def _misleading(objects: Sequence[tuple[InputRecord, dict[str, Any]]], mapping: FieldMapping) -> set[str]:
     """Find optional fields whose value at their path keeps records from being read that would do without them."""
     misleading: set[str] = set()
     for record, found in objects[:200]:
-        fields = [field for field in _OPTIONAL if _look_up(found, mapping.paths.get(field, field)) is not None]
+        fields = [field for field in _OPTIONAL if _look_up(found, str(mapping.paths.get(field, field))) is not None]
         if not fields or not isinstance(_parse(record, mapping), Rejection):
             continue
         for field in fields:
@@ -131,8 +132,9 @@ def _misleading(objects: Sequence[tuple[InputRecord, dict[str, Any]]], mapping: 
 def _weighed(records: Sequence[InputRecord], mapping: FieldMapping, questions: Sequence[str]) -> Proposal:
     reasons = Counter[RejectReason]()
     readable = keyed = 0
+    reader = ClickReader(mapping)
     for record in records:
-        event = parse_click(record.key, record.value, record.time_ms, mapping)
+        event = reader.read(record.key, record.value, record.time_ms, record.headers)
         if not isinstance(event, Rejection):
             keyed += 1
         elif event.reason != "key_mismatch":
@@ -144,7 +146,7 @@ def _weighed(records: Sequence[InputRecord], mapping: FieldMapping, questions: S
 
 def _parse(record: InputRecord, mapping: FieldMapping) -> object:
     """Parse a record whatever its key is: None where only the key is wrong."""
-    event = parse_click(record.key, record.value, record.time_ms, mapping)
+    event = ClickReader(mapping).read(record.key, record.value, record.time_ms, record.headers)
     return None if isinstance(event, Rejection) and event.reason == "key_mismatch" else event
 
 
@@ -169,10 +171,10 @@ def _questions(
 
 def _toml(mapping: FieldMapping) -> Iterator[str]:
     yield "[clickstream.mapping]"
-    yield f"time_format = {_quoted(mapping.time_format)}"
+    yield f"time_format = {_quoted(mapping.time_format or 'auto')}"
     if mapping.paths:
         yield "\n[clickstream.mapping.paths]"
-        yield from (f"{field} = {_quoted(path)}" for field, path in mapping.paths.items())
+        yield from (f"{field} = {_quoted(str(path))}" for field, path in mapping.paths.items())
     for field, renamed in mapping.values.items():
         yield f"\n[clickstream.mapping.values.{field}]"
         yield from (f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in renamed.items())

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
+from schemas.click_reader import ClickReader
 from schemas.mapping import FieldMapping
-from schemas.validation import Rejection, RejectReason, parse_click
+from schemas.validation import Rejection, RejectReason
 from streams.dead_letters import InputRecord
 from streams.partitioner import Placement, placement
 
@@ -23,8 +24,9 @@ def record_findings(records: Sequence[InputRecord], partitions: int, mapping: Fi
     yield _placed(placement(records, partitions))
     found = Counter[RejectReason]()
     details: dict[RejectReason, str] = {}
+    reader = ClickReader(mapping)
     for record in records:
-        event = parse_click(record.key, record.value, record.time_ms, mapping)
+        event = reader.read(record.key, record.value, record.time_ms, record.headers)
         if isinstance(event, Rejection):
             found[event.reason] += 1
             details[event.reason] = event.detail

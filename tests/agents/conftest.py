@@ -10,6 +10,7 @@ from agents.pipeline import Pipeline, PipelineSettings, Step
 from agents.serving_tier import serving_tier
 from agents.visitor_states import MemoryStore, VisitorStates
 from schemas import wire
+from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
@@ -37,7 +38,7 @@ class OneWorker:
         self.recommender = serving_tier(serving, self.catalog, self.registry).recommender
         settings = PipelineSettings(
             topics=TopicSettings(),
-            mapping=FieldMapping(),
+            readers={"clickstream": ClickReader(FieldMapping())},
             pseudonym_key=b"secret",
             deadline=lambda _: math.inf,
             pattern=pattern_of,

@@ -8,11 +8,12 @@ from msgspec.structs import replace
 
 from agents.settings import Settings
 from agents.worker import session_rules
+from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
 from schemas.state import InputPosition, VisitorState, decode_state, encode_state, read_header
-from schemas.validation import Rejection, RejectReason, parse_click
+from schemas.validation import Ignored, Rejection, RejectReason
 from streams.sessionizer import Arrival, summarise
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord
@@ -43,19 +44,23 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
     """Apply the session rules to the records, in offset order of each partition; there are no ticks and no erasures."""
     run, rules = UndisturbedRun(), session_rules(settings)
     states: dict[StateKey, VisitorState] = {}
+    reader = ClickReader(settings.clickstream.mapping)
     for record in clickstream:
         position = InputPosition(settings.topics.name(Topic.CLICKSTREAM), record.partition, record.offset)
-        event = parse_click(record.key, record.value, record.time_ms, settings.clickstream.mapping)
-        if isinstance(event, Rejection):
-            run.rejections[position.record_id] = event.reason
+        clicks = reader.read(record.key, record.value, record.time_ms, record.headers)
+        if isinstance(clicks, Ignored):
             continue
+        if isinstance(clicks, Rejection):
+            run.rejections[position.record_id] = clicks.reason
+            continue
+        event = clicks.events[0]
         key = (record.partition, event.visitor_id.encode())
-        advance = rules.advance(states.get(key), event, Arrival(position, record.time_ms))
+        advance = rules.advance(states.get(key), clicks.events, Arrival(position, record.time_ms))
         run.statuses[position.record_id] = advance.status
         if advance.state is not None:
             states[key] = advance.state
-        for closed in advance.closings:
-            summary = summarise(closed, _visitor_key(settings, event))
+        for place, closed in enumerate(advance.closings):
+            summary = summarise(closed, _visitor_key(settings, event), place)
             run.session_ends[summary.id] = summary
     run.states = {key: encode_state(state, due_ms=rules.due_ms(state)) for key, state in states.items()}
     return run
@@ -63,7 +68,7 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
 
 def without_shown(value: bytes) -> bytes:
     """Leave out of a stored state what depends on which answers were there in time, and so on the run."""
-    state = replace(decode_state(value), last_answer=None, click_throughs=(), last_outcome=None)
+    state = replace(decode_state(value), last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
     return encode_state(state, due_ms=read_header(value).due_ms)
 
 

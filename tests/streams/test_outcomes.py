@@ -46,7 +46,7 @@ class Shopper:
             **fields,
         )
         arrival = Arrival(InputPosition("clicks", 0, self.offset), START_MS + at_ms)
-        advance = self.outcomes.follow(self.sessionizer.advance(self.state, event, arrival), event, self.shown)
+        advance = self.outcomes.follow(self.sessionizer.advance(self.state, (event,), arrival), (event,), self.shown)
         self.shown, self.state = None, advance.state or self.state
         return advance
 
@@ -77,8 +77,10 @@ def shopper() -> Shopper:
 
 def followed(advance: Advance) -> tuple[int, int | None, int] | None:
     """Give the answer's offset, the position and the delay of an outcome."""
-    outcome = advance.outcome
-    return None if outcome is None else (outcome.answer.offset, outcome.position, outcome.delay_ms)
+    if not advance.outcomes:
+        return None
+    (outcome,) = advance.outcomes
+    return outcome.answer.offset, outcome.position, outcome.delay_ms
 
 
 @pytest.mark.parametrize(("item", "position"), [("b", 1), ("c", 2), ("d", 3), ("e", None)])
@@ -86,16 +88,16 @@ def test_a_click_is_held_against_the_latest_answer(shopper: Shopper, item: str, 
     """The outcome names the answer, the item's place in it from 1 or null, and the event time between them."""
     advance = shopper.does(900, item)
     assert followed(advance) == (0, position, 900)
-    assert advance.outcome is not None
-    assert advance.outcome.answer == AnswerRef(0, START_MS, "model", ModelVersion(7), "arm")
-    assert advance.outcome.session_id == "clicks-0-0"
+    (outcome,) = advance.outcomes
+    assert outcome.answer == AnswerRef(0, START_MS, "model", ModelVersion(7), "arm")
+    assert outcome.session_id == "clicks-0-0"
     assert advance.state is not None
-    assert advance.state.last_outcome == advance.outcome
+    assert advance.state.last_outcomes == (outcome,)
 
 
 def test_the_first_event_of_a_session_has_no_outcome() -> None:
     """Nothing was shown before it."""
-    assert Shopper().does(0, "a").outcome is None
+    assert Shopper().does(0, "a").outcomes == ()
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_click_throughs_are_bounded_and_the_newest_are_kept() -> None:
 )
 def test_other_events_have_no_outcome(shopper: Shopper, event_type: str, item: str | None) -> None:
     """Only a view, cart or purchase of an item is a target."""
-    assert shopper.does(1000, item, event_type).outcome is None
+    assert shopper.does(1000, item, event_type).outcomes == ()
 
 
 def test_an_answer_counts_until_the_next_one_is_there(shopper: Shopper) -> None:
@@ -186,13 +188,13 @@ def test_an_event_older_than_the_answered_one_has_no_outcome(shopper: Shopper) -
     """Out of order within grace: the shopper did it before the answer was there."""
     shopper.does(GRACE_MS, "e")
     shopper.sees("x")
-    assert shopper.does(GRACE_MS - 1, "x").outcome is None
+    assert shopper.does(GRACE_MS - 1, "x").outcomes == ()
 
 
 @pytest.mark.parametrize(
     ("status", "change"),
     [
-        ("duplicate", {"at_ms": 1000, "event_id": "e"}),
+        ("duplicate", {"at_ms": 2 * GRACE_MS, "event_id": "e", "item_id": "a"}),
         ("late", {"at_ms": 0}),
         ("no_consent", {"at_ms": 2 * GRACE_MS, "consent": False}),
     ],
@@ -202,8 +204,8 @@ def test_what_is_not_answered_anew_has_no_outcome(status: str, change: dict[str,
     shopper = Shopper()
     shopper.does(2 * GRACE_MS, "a", event_id="e")
     shopper.sees("b")
-    advance = shopper.does(item_id="b", **change)
-    assert (advance.status, advance.outcome) == (status, None)
+    advance = shopper.does(**{"item_id": "b", **change})
+    assert (advance.status, advance.outcomes) == (status, ())
 
 
 def test_a_duplicate_leaves_the_answer_for_the_next_event(shopper: Shopper) -> None:
@@ -222,7 +224,7 @@ def test_a_bot_has_no_outcome() -> None:
         shopper.sees("b")
     for n in range(2, 4):
         advance = shopper.does(n, "b")
-        assert (advance.status, advance.outcome) == ("bot", None)
+        assert (advance.status, advance.outcomes) == ("bot", ())
 
 
 def test_a_replay_of_the_last_offset_has_the_same_outcome(shopper: Shopper) -> None:
@@ -230,7 +232,7 @@ def test_a_replay_of_the_last_offset_has_the_same_outcome(shopper: Shopper) -> N
     first = shopper.does(1000, "b")
     shopper.sees("other")
     again = shopper.does(1000, "b", offset=1)
-    assert again == replace(first, is_replay=True)
+    assert again == replace(first, is_replay=True, joined=())
 
 
 def test_a_replay_of_an_older_offset_has_none(shopper: Shopper) -> None:
@@ -239,7 +241,7 @@ def test_a_replay_of_an_older_offset_has_none(shopper: Shopper) -> None:
     shopper.does(2000, "c")
     before = shopper.state
     advance = shopper.does(1000, "b", offset=1)
-    assert (advance.status, advance.outcome, advance.state) == ("replayed", None, before)
+    assert (advance.status, advance.outcomes, advance.state) == ("replayed", (), before)
 
 
 def test_a_replay_of_an_event_without_an_outcome_has_none(shopper: Shopper) -> None:
@@ -247,7 +249,7 @@ def test_a_replay_of_an_event_without_an_outcome_has_none(shopper: Shopper) -> N
     shopper.does(1000, "b", event_id="e")
     shopper.does(1000, "b", event_id="e")
     advance = shopper.does(1000, "b", offset=2, event_id="e")
-    assert (advance.is_replay, advance.outcome) == (True, None)
+    assert (advance.is_replay, advance.outcomes) == (True, ())
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["in the state", "in flight"])
@@ -273,8 +275,8 @@ def test_an_answer_ends_with_its_session(end: str, *, is_there: bool) -> None:
     else:
         next_id = "B"
     shopper.shown = None if is_there else in_flight
-    assert shopper.does(at_ms + 2, "d", session_id=next_id).outcome is None
-    assert shopper.does(at_ms + 3, "b", "purchase", session_id=next_id).outcome is None
+    assert shopper.does(at_ms + 2, "d", session_id=next_id).outcomes == ()
+    assert shopper.does(at_ms + 3, "b", "purchase", session_id=next_id).outcomes == ()
 
 
 def test_an_answer_of_an_earlier_session_of_the_same_id_is_none_of_the_new_one(shopper: Shopper) -> None:
@@ -285,7 +287,7 @@ def test_an_answer_of_an_earlier_session_of_the_same_id_is_none_of_the_new_one(s
     in_flight, shopper.shown = shopper.shown, None
     shopper.does(1, "c", session_id="B")
     shopper.shown = in_flight
-    assert shopper.does(2, "b", session_id="A").outcome is None
+    assert shopper.does(2, "b", session_id="A").outcomes == ()
 
 
 def test_a_clock_that_runs_ahead_counts_as_far_as_the_session_lets_it() -> None:
@@ -293,7 +295,7 @@ def test_a_clock_that_runs_ahead_counts_as_far_as_the_session_lets_it() -> None:
     shopper = Shopper()
     event = ClickEvent(visitor_id="v", event_type="view", event_time=START_MS + 10**9, item_id="a")  # type: ignore[arg-type]
     arrival = Arrival(InputPosition("clicks", 0, 0), START_MS)
-    state = shopper.sessionizer.advance(None, event, arrival).state
+    state = shopper.sessionizer.advance(None, (event,), arrival).state
     assert state is not None
     assert event_time_ms(state, event) == START_MS + 60_000
 
@@ -317,11 +319,11 @@ def test_an_outcome_never_reaches_beyond_its_session_or_window(steps: list[tuple
         advance = shopper.does(clock_ms, item, event_type, session_id=session_id)
         plain.does(clock_ms, item, event_type, session_id=session_id)
         assert shopper.state is not None
-        if (outcome := advance.outcome) is not None:
+        for outcome in advance.outcomes:
             assert outcome.answer.offset < shopper.offset
             assert 0 <= outcome.delay_ms <= WINDOW_MS
             assert sessions[outcome.answer.offset] == outcome.session_id
-        unlike = {"last_answer": None, "click_throughs": (), "last_outcome": None}
+        unlike = {"last_answer": None, "click_throughs": (), "last_outcome": None, "further_outcomes": ()}
         assert structs.replace(shopper.state, **unlike) == plain.state
         assert len(shopper.state.click_throughs) <= RULES.max_click_throughs
         if advance.status == "answered" and shopper.state.session is not None:

@@ -1,13 +1,14 @@
 """Rekeying on the embedded broker; with crashes and on real Kafka: tests/kafka/test_rekey.py."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 
+from schemas.click_reader import ClickReader
+from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
-from schemas.visitor_key import visitor_key
+from schemas.validation import Ignored, Rejection
 from streams.dead_letters import HEADER_PREFIX, InputRecord
 from streams.embedded_broker import PARTITIONS, EmbeddedBroker
 from streams.partitioner import murmur2_partition
@@ -18,7 +19,11 @@ from streams.window import OutputRecord
 
 TIME_MS = 1_700_000_000_000
 COUNT = 60
-KEY_OF = partial(visitor_key, mapping=FieldMapping())
+READER = ClickReader(FieldMapping())
+
+
+def _visitors_of(record: InputRecord) -> Sequence[VisitorId] | Ignored | Rejection:
+    return READER.visitor_ids(record.key, record.value, record.headers)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +53,7 @@ def _read(config: dict[str, str], topic: str) -> list[InputRecord]:
 
 
 def _move_all(config: dict[str, str], route: Route) -> Moved:
-    with Rekey(config, route, KEY_OF) as rekey:
+    with Rekey(config, route, _visitors_of) as rekey:
         return rekey.run(lambda: rekey.moved.read > COUNT, lambda _: None)
 
 
@@ -78,7 +83,7 @@ def test_what_was_not_acknowledged_is_not_committed(config: dict[str, str]) -> N
     """A record that the producer refuses ends the run before any commit, and closing does not commit either."""
     with (
         pytest.raises(SendError, match="clicks takes no record"),
-        Rekey(config, _route("h"), lambda _: bytes(2 << 20)) as rekey,
+        Rekey(config, _route("h"), lambda _: (VisitorId("x" * (2 << 20)),)) as rekey,
     ):
         rekey.run(lambda: False, lambda _: None)
     consumer = Consumer({**config, "group.id": "h"})
@@ -95,7 +100,7 @@ def test_headers_that_are_too_large_are_a_dead_letter(config: dict[str, str]) ->
     sender.send(OutputRecord("wide", b"page", b'{"visitor_id": "v"}', (("h", bytes(60_000)),)))
     sender.flush()
     route = Route(source="wide", target="clicks", dead_letters="dlq", group="w")
-    with Rekey(config, route, KEY_OF) as rekey:
+    with Rekey(config, route, _visitors_of) as rekey:
         moved = rekey.run(lambda: rekey.moved.read > 0, lambda _: None)
     assert moved == Moved(read=1, moved=0, dead_lettered=1)
     assert (HEADER_PREFIX + "reason", b"too_large") in _read(config, "dlq")[-1].headers

@@ -9,9 +9,8 @@ from confluent_kafka import Producer
 
 from agents.commands.simulate import command
 from agents.simulation import EVENTS_PER_SESSION, Simulation, shop_for
-from schemas.events import ClickEvent
+from schemas.click_reader import ClickReader, Clicks
 from schemas.mapping import FieldMapping
-from schemas.validation import parse_click
 from streams.dead_letters import InputRecord
 from streams.embedded_broker import PARTITIONS, EmbeddedBroker
 from streams.partitioner import placement
@@ -48,9 +47,11 @@ def test_clicks_and_catalog_are_what_a_worker_takes(brokers: str) -> None:
     assert told["was_interrupted"] is False
     assert placement(clicks, PARTITIONS).misplaced == 0
     now_ms = time.time() * 1000
+    reader = ClickReader(FieldMapping())
     for click in clicks:
-        event = parse_click(click.key, click.value, click.time_ms, FieldMapping())
-        assert isinstance(event, ClickEvent), event
+        clicked = reader.read(click.key, click.value, click.time_ms)
+        assert isinstance(clicked, Clicks), clicked
+        (event,) = clicked.events
         assert event.event_time_ms <= click.time_ms + 1
         assert now_ms - event.event_time_ms < 3_600_000
     items = {click.key for click in _read(brokers, Topic.CATALOG)}
