@@ -1,12 +1,13 @@
 """What is said of the items in training: the product's catalog records from a file, or a public data set's item files.
 
-`read_catalog` reads CatalogItem (schemas/json/catalog-item.json), one JSON a line, maybe gzipped, the last of an item
-counts. `published_catalog` finds what lies beside the events of a public data set:
+`read_catalog` reads CatalogItem (schemas/json/catalog-item.json), one JSON a line, maybe compressed, the last of an
+item counts. `published_catalog` finds what lies beside the events of a public data set:
 `diginetica`: product-categories.csv, and price and name tokens of products.csv. `retailrocket`: categoryid of
 item_properties_part1.csv and _part2.csv, the latest. `rees46`: category_code
-(else category_id), brand and price of the events themselves.
+(else category_id), brand and price of the events themselves, of all months.
 """
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from schemas.events import MAX_ID_LENGTH, MAX_PRICE
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from session_model.datasets import DataFormat
-from session_model.public_datasets import PUBLIC_DATASETS
+from session_model.public_datasets import PUBLIC_DATASETS, cells_of, column_places, parts_in
 from session_model.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
 
 MAX_TITLE_LENGTH: Final = 1024
@@ -40,7 +41,8 @@ def read_catalog(path: Path, *, max_malformed_share: float = DEFAULT_MALFORMED_S
             malformed.add(number, str(error))
             continue
         items[item.item_id] = item
-    malformed.settle(len(items))
+    malformed.settle()
+    malformed.need(len(items))
     return list(items.values())
 
 
@@ -48,44 +50,46 @@ def published_catalog(path: Path, data_format: DataFormat) -> list[CatalogItem]:
     """Read the item files of a public data set, `path` being what `read_sessions` reads; empty where there are none."""
     items = dict[ItemId, CatalogItem]()
     if data_format == "diginetica" and path.is_dir():
-        _read_table(path / "product-categories.csv", ";", ("itemId", "categoryId"), _diginetica_category, items)
+        _read_beside(path / "product-categories.csv", ";", ("itemId", "categoryId"), _diginetica_category, items)
         product_columns = ("itemId", "pricelog2", "product.name.tokens")
-        _read_table(path / "products.csv", ";", product_columns, _diginetica_product, items)
+        _read_beside(path / "products.csv", ";", product_columns, _diginetica_product, items)
     elif data_format == "retailrocket" and path.is_dir():
         latest = dict[str, int]()
         columns = ("timestamp", "itemid", "property", "value")
         for part in (1, 2):
             name = f"item_properties_part{part}.csv"
-            _read_table(path / name, ",", columns, lambda cells, into: _retailrocket(cells, into, latest), items)
+            _read_beside(path / name, ",", columns, lambda cells, into: _retailrocket(cells, into, latest), items)
     elif data_format == "rees46":
-        file = path / PUBLIC_DATASETS["rees46"].files[0].name if path.is_dir() else path
-        _read_table(file, ",", ("product_id", "category_id", "category_code", "brand", "price"), _rees46, items)
+        for file in PUBLIC_DATASETS["rees46"].paths(path):
+            _read_table(file, ",", ("product_id", "category_id", "category_code", "brand", "price"), _rees46, items)
     return list(items.values())
 
 
+def _read_beside(path: Path, delimiter: str, columns: tuple[str, ...], take: _Take, items: _Items) -> None:
+    """Read the table `path`, compressed or not, if it is there."""
+    for file in parts_in(path.parent, lambda name: name == path.name):
+        _read_table(file, delimiter, columns, take, items)
+
+
 def _read_table(path: Path, delimiter: str, columns: tuple[str, ...], take: _Take, items: _Items) -> None:
-    """Let `take` put the named cells of each line into `items`; a file that is not there or lacks a column has none."""
-    found = next((one for one in (path, path.with_name(f"{path.name}.gz")) if one.is_file()), None)
-    if found is None:
-        return
-    malformed = MalformedLines(found)
+    """Let `take` put the named cells of each line into `items`; a file that lacks a column has none."""
+    malformed = MalformedLines(path)
     lines = read_lines(malformed)
-    names = [name.strip().strip('"') for name in next(lines, (0, ""))[1].split(delimiter)]
-    missing = [name for name in columns if name not in names]
+    places, missing = column_places(next(lines, (0, ""))[1], delimiter, columns)
     if missing:
-        log.warning("item_file_left_out", file=str(found), missing_columns=missing)
+        log.warning("item_file_left_out", file=str(path), missing_columns=missing)
         return
-    places = [names.index(name) for name in columns]
     n_usable = 0
     for number, line in lines:
-        cells = line.split(delimiter)
         try:
+            cells = cells_of(line, delimiter)
             take([cells[place].strip() for place in places], items)
-        except (ValueError, LookupError, OverflowError) as error:
+        except (ValueError, LookupError, OverflowError, csv.Error) as error:
             malformed.add(number, "too few columns" if isinstance(error, IndexError) else str(error))
             continue
         n_usable += 1
-    malformed.settle(n_usable)
+    malformed.settle()
+    malformed.need(n_usable)
 
 
 def _diginetica_category(cells: list[str], items: _Items) -> None:

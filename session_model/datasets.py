@@ -2,178 +2,324 @@
 
 `session-rec`: tab-separated with a header; the columns SessionId, ItemId and Time (Unix seconds, maybe fractional)
 are found by name, others are ignored. https://github.com/rn5l/session-rec
-`sequences`: one session a line, item ids separated by blanks, oldest first; sessions in order of their end, no times.
+`sequences`: one session a line, item ids separated by blanks or commas, oldest first; sessions in order of their
+end, no times.
 `jsonl`: one ClickEvent (schemas/json/click-event.json) a line, in any order.
-`rsc15`, `diginetica`, `retailrocket`, `rees46`, `otto`: as published (session_model.public_datasets).
+`session-ends`: records of the topic session-ends, one a line, in any order; sessions of bots are left out.
+`csv`, `parquet`: tables whose columns a `TableLayout` names. `recbole`: `.inter` files (session_model.tables).
+Public data sets as published, such as `rsc15` (session_model.public_datasets).
 
-All may be gzipped. A malformed line is left out, counted and named; session_model.text_lines has the bounds.
+DATA may be a file, a folder of parts or a glob, each file plain or compressed (gzip, zstd, bzip2, xz). A malformed line
+is left out, counted and named; session_model.text_lines has the bounds. Times lie between 1995 and 2100, whatever their
+unit (session_model.event_times).
 """
 
-import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final, Literal, Protocol, TypeVar, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas import wire
 from schemas.errors import InsessionError, UsageError
-from schemas.events import ITEM_EVENT_TYPES, MAX_ID_LENGTH, ClickEvent
+from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES, ClickEvent
 from schemas.ids import EventId, SessionId, VisitorId
 from session_model.csr import row_numbers
+from session_model.data_files import data_files
+from session_model.data_forms import seen_form
 from session_model.event_columns import NO_ITEM, EventColumns, Interner, assemble
-from session_model.public_datasets import PUBLIC_DATASETS, PublicDataset, PublicFormat, read_rows
+from session_model.event_times import EventClock
+from session_model.public_datasets import PUBLIC_DATASETS, PublicFormat
+from session_model.rows import Row, check_ids
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
+from session_model.table_layout import TableLayout, without_layout
+from session_model.tables import CsvTable, ParquetTable, csv_names, parquet_names
 from session_model.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
 
-OwnFormat = Literal["session-rec", "sequences", "jsonl"]
+OwnFormat = Literal["session-rec", "sequences", "jsonl", "session-ends", "csv", "parquet", "recbole"]
 DataFormat = OwnFormat | PublicFormat
 DATA_FORMATS: tuple[DataFormat, ...] = (*get_args(OwnFormat), *get_args(PublicFormat))
+TABLE_FORMATS: Final = ("csv", "parquet")
 
 INACTIVITY_GAP_MS = 30 * 60 * 1000
-"""Parts the `jsonl` events of a visitor without a session_id into sessions; inclusive, as in the stream."""
+"""Parts the events of a visitor without a session id into sessions; inclusive, as in the stream."""
 SEQUENCES_START_MS = 1_577_836_800_000
-"""2020-01-01: where the made-up clock of `sequences` starts; it moves by `SEQUENCES_STEP_MS` a click."""
+"""2020-01-01: where the made-up clock of what has no times starts; it moves by `SEQUENCES_STEP_MS` a click."""
 SEQUENCES_STEP_MS = 10_000
-MAX_TIME_SECONDS = 1e11
+_SHOWN_TYPE: Final = 64
 _SESSION_REC_COLUMNS = ("SessionId", "ItemId", "Time")
 _decode_click = msgspec.json.Decoder(ClickEvent).decode
 
 
-def read_sessions(
-    path: Path, data_format: DataFormat, *, max_malformed_share: float = DEFAULT_MALFORMED_SHARE
-) -> Sessions:
-    """Load a whole file; `item_ids` are those of this file, in order of first appearance.
+class EventFormat(Protocol):
+    """How the files of a format are read; whether it has times and sessions may be known after the first file only."""
 
-    Raises UsageError where path or format is wrong and InsessionError where the content is.
-    `jsonl`: events without consent and repeated ones (same visitor, event_id and time) are left out; a session is that
-    of the session_id, or ends by `INACTIVITY_GAP_MS`, as it does in `retailrocket`.
+    @property
+    def has_times(self) -> bool:
+        """Whether `Row.time_ms` is a time."""
+
+    @property
+    def is_by_visitor(self) -> bool:
+        """Whether the owner of a row is a visitor, whose sessions are still to be parted."""
+
+    def rows(self, malformed: MalformedLines) -> Iterator[Row]:
+        """Give the events of one file."""
+
+
+def read_sessions(
+    path: Path,
+    data_format: DataFormat,
+    *,
+    layout: TableLayout | None = None,
+    max_malformed_share: float = DEFAULT_MALFORMED_SHARE,
+) -> Sessions:
+    """Load all of DATA; `item_ids` are those of these files, in order of first appearance.
+
+    layout: of `csv` and `parquet`. Raises UsageError where path, format or layout is wrong and InsessionError where the
+    content is. `jsonl`: events without consent and repeated ones (same visitor, event_id and time) are left out; a
+    session is that of the session_id, or ends by `INACTIVITY_GAP_MS`, as it does wherever visitors are told but no
+    sessions.
     """
-    if data_format in PUBLIC_DATASETS:
-        return _read_public(path, PUBLIC_DATASETS[data_format], max_malformed_share)
-    if data_format not in _READERS:
-        raise UsageError(f"format {data_format!r} is none of {', '.join(DATA_FORMATS)}")
-    return _READERS[data_format](MalformedLines(path, max_malformed_share))
+    event_format = _event_format(path, data_format, layout)
+    owners, explicit_ids, columns, explicit = Interner(), Interner(), EventColumns(), list[int]()
+    for row in _rows(path, data_format, event_format, max_malformed_share):
+        columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
+        explicit.append(-1 if row.session is None else explicit_ids.code(row.session))
+    if event_format.is_by_visitor:
+        names = _SessionNames(owners.texts, explicit_ids.texts)
+        codes, session_ids = _split_by_gap(columns, np.array(explicit, np.int64), names)
+    else:
+        codes = np.array(columns.sessions, np.int64)
+        session_ids = [SessionId(text) for text in owners.texts]
+    return assemble(columns, codes, session_ids, has_times=event_format.has_times)
 
 
 def read_events(
-    path: Path, data_format: DataFormat, *, max_malformed_share: float = DEFAULT_MALFORMED_SHARE
+    path: Path,
+    data_format: DataFormat,
+    *,
+    layout: TableLayout | None = None,
+    max_malformed_share: float = DEFAULT_MALFORMED_SHARE,
 ) -> Iterator[ClickEvent]:
-    """Give the events of a file in event-time order, ties in file order (`jsonl`) or in order of the sessions.
+    """Give the events of DATA in event-time order, ties in file order (`jsonl`) or in order of the sessions.
 
     But for `jsonl`, visitor_id and session_id are the session's id and event_id is `{session}-{n}` with n from 1;
-    `session-rec` and `sequences` say views. `sequences` has no times; its sessions follow each other, a click every
+    `session-rec` and `sequences` say views. What has no times gets them: its sessions follow each other, a click every
     `SEQUENCES_STEP_MS` from `SEQUENCES_START_MS`. Raises as `read_sessions`.
     """
     if data_format == "jsonl":
-        malformed = MalformedLines(path, max_malformed_share)
-        events = sorted(_clicks(malformed), key=lambda event: event.event_time_ms)
-        malformed.settle(len(events))
-        yield from events
+        _event_format(path, data_format, layout)
+        clicks = _each(data_files(path), data_format, _clicks, max_malformed_share)
+        yield from sorted(clicks, key=lambda event: event.event_time_ms)
         return
-    sessions = read_sessions(path, data_format, max_malformed_share=max_malformed_share)
+    sessions = read_sessions(path, data_format, layout=layout, max_malformed_share=max_malformed_share)
     yield from _session_events(sessions)
 
 
-def _read_session_rec(malformed: MalformedLines) -> Sessions:
-    lines = read_lines(malformed)
-    _, header = next(lines, (0, ""))
-    places = _column_places(header, malformed.path)
-    session_ids, columns = Interner(), EventColumns()
-    for number, line in lines:
-        fields = line.split("\t")
-        try:
-            session, item, seconds = (fields[place].strip() for place in places)
-            time_ms = _seconds_to_ms(seconds)
-            _check_ids(session, item)
-        except (IndexError, ValueError) as error:
-            malformed.add(number, "too few columns" if isinstance(error, IndexError) else str(error))
-            continue
-        columns.add(session_ids.code(session), item, time_ms)
-    malformed.settle(len(columns))
-    codes = np.array(columns.sessions, np.int64)
-    return assemble(columns, codes, [SessionId(text) for text in session_ids.texts], has_times=True)
+def _event_format(path: Path, data_format: DataFormat, layout: TableLayout | None) -> EventFormat:
+    if data_format not in DATA_FORMATS:
+        raise UsageError(f"format {data_format!r} is none of {', '.join(DATA_FORMATS)}")
+    if layout is not None and data_format not in TABLE_FORMATS:
+        raise UsageError(f"--format {data_format} has its own columns; leave out --columns, or use --format csv")
+    if data_format == "recbole":
+        return CsvTable(None)
+    if data_format in TABLE_FORMATS:
+        if layout is None:
+            file = data_files(path)[0]
+            names = csv_names(file) if data_format == "csv" else parquet_names(file)
+            raise UsageError(f"{file}: {without_layout(names)}")
+        return CsvTable(layout) if data_format == "csv" else ParquetTable(layout)
+    return PUBLIC_DATASETS[data_format] if data_format in PUBLIC_DATASETS else _OWN_FORMATS[data_format]()
+
+
+def _rows(path: Path, data_format: DataFormat, event_format: EventFormat, share: float) -> Iterator[Row]:
+    if data_format in PUBLIC_DATASETS:
+        return _each(PUBLIC_DATASETS[data_format].paths(path), data_format, event_format.rows, share)
+    return _each(data_files(path), data_format, event_format.rows, share)
+
+
+_One = TypeVar("_One")
+
+
+def _each(
+    files: Sequence[Path], data_format: DataFormat, read: Callable[[MalformedLines], Iterator[_One]], share: float
+) -> Iterator[_One]:
+    """Read file by file; a part may be empty, but not all of them."""
+    n_usable, accounts = 0, list[MalformedLines]()
+    for file in files:
+        malformed = MalformedLines(file, share, data_format)
+        for one in read(malformed):
+            n_usable += 1
+            yield one
+        malformed.settle()
+        accounts.append(malformed)
+    max(accounts, key=lambda account: account.last_line).need(n_usable)
+
+
+class _SessionRec:
+    has_times = True
+    is_by_visitor = False
+
+    def rows(self, malformed: MalformedLines) -> Iterator[Row]:
+        """Read views."""
+        lines, clock = read_lines(malformed), EventClock(malformed.path, "s")
+        _, header = next(lines, (0, ""))
+        if not header:
+            return
+        places = _column_places(header, malformed.path)
+        for number, line in lines:
+            fields = line.split("\t")
+            try:
+                session, item, time = (fields[place].strip() for place in places)
+                row = Row(session, item, clock.ms(time))
+                check_ids(session, item)
+            except (IndexError, ValueError, OverflowError) as error:
+                malformed.add(number, "too few columns" if isinstance(error, IndexError) else str(error))
+                continue
+            yield row
 
 
 def _column_places(header: str, path: Path) -> list[int]:
-    if not header:
-        raise InsessionError(f"{path} is empty; a session-rec file starts with {' '.join(_SESSION_REC_COLUMNS)}")
     names = [name.strip() for name in header.split("\t")]
     missing = [name for name in _SESSION_REC_COLUMNS if name not in names]
     if missing:
         raise InsessionError(
             f"{path}: the header lacks {', '.join(missing)} (found: {', '.join(names)[:200]}); "
-            "name the columns, tab-separated, or choose another --format"
+            f"{seen_form(path) or 'name the columns, tab-separated, or choose another --format'}"
         )
     return [names.index(name) for name in _SESSION_REC_COLUMNS]
 
 
-def _seconds_to_ms(text: str) -> int:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and 0 <= seconds < MAX_TIME_SECONDS):
-        raise ValueError(f"Time {text!r} is no time in Unix seconds")
-    return round(seconds * 1000)
+class _Sequences:
+    has_times = False
+    is_by_visitor = False
+
+    def __init__(self) -> None:
+        self._lines_before = 0
+
+    def rows(self, malformed: MalformedLines) -> Iterator[Row]:
+        """Read views; a session is called by its line, counted on over the files.
+
+        Raises UsageError on a table: any text is a session of something, so no line of one would be malformed.
+        """
+        form = seen_form(malformed.path)
+        if form is not None:
+            raise UsageError(f"{malformed.path} is no sequences: {form}")
+        for number, line in read_lines(malformed):
+            items = _SEPARATED_BY_COMMAS.split(line.strip()) if _is_by_commas(line) else line.split()
+            try:
+                check_ids(*items)
+            except ValueError as error:
+                malformed.add(number, str(error))
+                continue
+            for item in items:
+                yield Row(str(self._lines_before + number), item, 0)
+        self._lines_before += malformed.last_line
 
 
-def _check_ids(*ids: str) -> None:
-    for text in ids:
-        if not 0 < len(text) <= MAX_ID_LENGTH:
-            raise ValueError(f"an id has {len(text)} characters, 1 to {MAX_ID_LENGTH} are allowed")
+_SEPARATED_BY_COMMAS: Final = re.compile(r"[,;|]\s*")
 
 
-def _read_sequences(malformed: MalformedLines) -> Sessions:
-    columns, session_ids = EventColumns(), list[SessionId]()
-    for number, line in read_lines(malformed):
-        items = line.split()
-        try:
-            _check_ids(*items)
-        except ValueError as error:
-            malformed.add(number, str(error))
-            continue
-        for item in items:
-            columns.add(len(session_ids), item)
-        session_ids.append(SessionId(str(number)))
-    malformed.settle(len(columns))
-    return assemble(columns, np.array(columns.sessions, np.int64), session_ids, has_times=False)
+def _is_by_commas(line: str) -> bool:
+    """Whether commas (or `;`, `|`) part the items: there is no blank in the line but behind one."""
+    parts = line.split()
+    return all(part[-1] in ",;|" for part in parts[:-1]) and bool(_SEPARATED_BY_COMMAS.search(line))
+
+
+class _TypeOnly(msgspec.Struct):
+    event_type: str
+
+
+_decode_type = msgspec.json.Decoder(_TypeOnly).decode
 
 
 def _clicks(malformed: MalformedLines) -> Iterator[ClickEvent]:
+    """Give the clicks of a file; an event of a type that is none of ours, such as a page view, is ignored."""
+    clock = EventClock(malformed.path, "ms")
     for number, line in read_lines(malformed):
         try:
             event = _decode_click(line)
-        except (msgspec.DecodeError, RecursionError) as error:
-            malformed.add(number, str(error))
+            time_ms = clock.ms(event.event_time)
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
+            kind = _foreign_type(line)
+            if kind is None:
+                malformed.add(number, str(error))
+            else:
+                malformed.ignore(kind)
             continue
-        if event.item_id is None and event.event_type in ITEM_EVENT_TYPES:
-            malformed.add(number, f"a {event.event_type} event needs an item_id")
+        if event.event_type in ITEM_EVENT_TYPES and event.item_id is None:
+            malformed.add(number, f"a {event.event_type} event without item_id")
             continue
-        yield event
+        yield event if time_ms == event.event_time_ms else msgspec.structs.replace(event, event_time=time_ms)
 
 
-def _read_jsonl(malformed: MalformedLines) -> Sessions:
-    visitors, explicit_ids, columns = Interner(), Interner(), EventColumns()
-    explicit, seen = list[int](), set[int]()
-    for event in _clicks(malformed):
-        if event.consent is False or _is_repeat(event, seen):
-            continue
-        columns.add(visitors.code(event.visitor_id), event.item_id, event.event_time_ms, event.event_type, event.price)
-        explicit.append(-1 if event.session_id is None else explicit_ids.code(event.session_id))
-    malformed.settle(len(columns))
-    names = _SessionNames(visitors.texts, explicit_ids.texts)
-    codes, session_ids = _split_by_gap(columns, np.array(explicit, np.int64), names)
-    return assemble(columns, codes, session_ids, has_times=True)
+def _foreign_type(line: str) -> str | None:
+    """Give the event type of a line if there is one and it is none of ours."""
+    try:
+        event_type = _decode_type(line).event_type
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return None if event_type in EVENT_TYPES else f"event_type {event_type[:_SHOWN_TYPE]!r}"
 
 
-def _is_repeat(event: ClickEvent, seen: set[int]) -> bool:
-    """Say whether this very event was read before, and book it; one without event_id never was."""
-    if event.event_id is None:
+class _JsonLines:
+    has_times = True
+    is_by_visitor = True
+
+    def __init__(self) -> None:
+        self._seen = set[int]()
+
+    def rows(self, malformed: MalformedLines) -> Iterator[Row]:
+        """Read what may be learned from: with consent, once."""
+        for event in _clicks(malformed):
+            if event.consent is False or self._is_repeat(event):
+                continue
+            yield Row(
+                event.visitor_id, event.item_id, event.event_time_ms, event.event_type, event.price, event.session_id
+            )
+
+    def _is_repeat(self, event: ClickEvent) -> bool:
+        """Say whether this very event was read before, and book it; one without event_id never was."""
+        if event.event_id is None:
+            return False
+        key = hash((event.visitor_id, event.event_id, event.event_time_ms))
+        if key in self._seen:
+            return True
+        self._seen.add(key)
         return False
-    key = hash((event.visitor_id, event.event_id, event.event_time_ms))
-    if key in seen:
-        return True
-    seen.add(key)
-    return False
+
+
+class _SessionEnds:
+    has_times = True
+    is_by_visitor = True
+
+    def __init__(self) -> None:
+        self._seen = set[str]()
+
+    def rows(self, malformed: MalformedLines) -> Iterator[Row]:
+        """Read the sessions of people, each record once: the topic is written at least once."""
+        clock = EventClock(malformed.path, "ms")
+        for number, line in read_lines(malformed):
+            try:
+                summary = wire.decode_session_summary(line)
+                events = [(event, clock.ms(event.time_ms)) for event in summary.events]
+                check_ids(summary.visitor_key, summary.session_id, *(event.item_id for event in summary.events))
+            except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
+                malformed.add(number, str(error))
+                continue
+            if summary.is_bot:
+                malformed.ignore("sessions of bots")
+            elif summary.id in self._seen:
+                malformed.ignore("repeated records")
+            else:
+                self._seen.add(summary.id)
+                for event, time_ms in events:
+                    yield Row(
+                        summary.visitor_key, event.item_id, time_ms, event.event_type, event.price, summary.session_id
+                    )
 
 
 class _SessionNames(msgspec.Struct, frozen=True):
@@ -223,21 +369,9 @@ def _session_events(sessions: Sessions) -> Iterator[ClickEvent]:
         )
 
 
-def _read_public(path: Path, dataset: PublicDataset, max_malformed_share: float) -> Sessions:
-    owners, columns = Interner(), EventColumns()
-    for row in read_rows(path, dataset, max_malformed_share):
-        columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
-    if dataset.is_by_visitor:
-        names = _SessionNames(owners.texts, [])
-        codes, session_ids = _split_by_gap(columns, np.full(len(columns), -1, np.int64), names)
-    else:
-        codes = np.array(columns.sessions, np.int64)
-        session_ids = [SessionId(text) for text in owners.texts]
-    return assemble(columns, codes, session_ids, has_times=True)
-
-
-_READERS: dict[OwnFormat, Callable[[MalformedLines], Sessions]] = {
-    "session-rec": _read_session_rec,
-    "sequences": _read_sequences,
-    "jsonl": _read_jsonl,
+_OWN_FORMATS: Final[dict[DataFormat, Callable[[], EventFormat]]] = {
+    "session-rec": _SessionRec,
+    "sequences": _Sequences,
+    "jsonl": _JsonLines,
+    "session-ends": _SessionEnds,
 }

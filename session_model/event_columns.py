@@ -66,12 +66,13 @@ def assemble(
 ) -> Sessions:
     """Sort the events into `Sessions`: events by time in a session, sessions by end, ties in file order.
 
-    sessions: (n_events,) int64, the session of each event in file order, a position in `session_ids`.
+    sessions: (n_events,) int64, the session of each event in file order, a position in `session_ids`. Without times
+    sessions stand in file order, and what stands for times orders their events.
     """
     times_ms = np.array(columns.times_ms, np.int64)
     by_session = np.lexsort((times_ms, sessions))
     starts = np.searchsorted(sessions[by_session], np.arange(len(session_ids) + 1))
-    ends_ms = times_ms[by_session[starts[1:] - 1]]
+    ends_ms = times_ms[by_session[starts[1:] - 1]] if has_times else np.zeros(len(session_ids), np.int64)
     first_rows = np.minimum.reduceat(by_session, starts[:-1])
     session_order = np.lexsort((first_rows, ends_ms))
     place = np.empty(len(session_ids), np.int64)
