@@ -14,6 +14,7 @@ from session_model.bootstrap import Interval
 from session_model.evaluation import Evaluation
 from session_model.intent_evaluation import IntentEvaluation
 from session_model.model_comparison import REFERENCE
+from session_model.training_overlap import Overlap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,6 +58,15 @@ def headline(result: Evaluation) -> str:
     return f"{result.dataset}: {result.targets:,} targets in {result.sessions:,} sessions, {unseen}"
 
 
+def overlap_warning(overlap: Overlap) -> str:
+    """Say what a test shares with the training data, and what that means."""
+    identity = "items and times" if overlap.identity == "items_and_times" else "items"
+    return (
+        f"{overlap.share:.0%} of {overlap.compared:,} test sessions were trained on (equal {identity}; chance: "
+        f"{overlap.expected:.1%}), so the figures are no measure of new sessions; take sessions of after the training"
+    )
+
+
 def metric_rows(result: Evaluation, columns: Iterable[str] = tuple(COLUMNS)) -> list[list[str]]:
     """Give a row a model, with a header."""
     metrics = {heading: COLUMNS[heading] for heading in columns}
@@ -90,9 +100,11 @@ def terminal_tables(result: Evaluation) -> Iterable[Table]:
     yield _terminal(interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired")
 
 
-def markdown(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
+def markdown(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Overlap | None = None) -> str:
     """Write everything as Markdown."""
-    parts = [f"# {headline(result)}", _markdown_table(metric_rows(result)), LEGEND + "."]
+    warning = _warning(overlap)
+    parts = [f"# {headline(result)}", f"**{warning}.**" if warning else ""]
+    parts += [_markdown_table(metric_rows(result)), LEGEND + "."]
     parts += ["## 95 % intervals, bootstrap over sessions", _markdown_table(interval_rows(result))]
     for kind in result.slices:
         parts += [f"## Recall@20 / MRR@20 by {kind}", _markdown_table(slice_rows(result, kind))]
@@ -103,9 +115,12 @@ def markdown(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def page(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
+def page(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Overlap | None = None) -> str:
     """Write everything as one HTML page with plots; imports matplotlib."""
-    parts = [f"<h1>{html.escape(headline(result))}</h1>", _html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
+    parts = [f"<h1>{html.escape(headline(result))}</h1>"]
+    if warning := _warning(overlap):
+        parts.append(f"<p><strong>{html.escape(warning)}.</strong></p>")
+    parts += [_html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
     parts += ["<h2>95 % intervals, bootstrap over sessions</h2>", _html_table(interval_rows(result))]
     for kind in result.slices:
         parts += [
@@ -125,6 +140,10 @@ def page(result: Evaluation, intent: IntentEvaluation | None = None) -> str:
     title = f"<title>{html.escape(result.dataset)}</title>"
     head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
     return head + "\n".join(parts) + "</html>\n"
+
+
+def _warning(overlap: Overlap | None) -> str | None:
+    return overlap_warning(overlap) if overlap is not None and overlap.is_suspect else None
 
 
 def _plot(result: Evaluation, kind: str) -> str:

@@ -16,11 +16,12 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 
 
 class Form(NamedTuple):
-    """What was seen; `data_format`: the format that reads it as it is, if one does."""
+    """What was seen; `data_format`: the format that reads it as it is, if one does. is_table: of lines of cells."""
 
     seen: str
     remedy: str
     data_format: str | None = None
+    is_table: bool = False
 
     def __str__(self) -> str:
         """Say it as the end of a message."""
@@ -45,7 +46,10 @@ def seen_form(path: Path) -> Form | None:
     lines = [text for line in head if (text := line.decode("utf-8-sig", "replace").strip("\r\n")).strip()]
     if not lines:
         return None
-    return _json(lines[0].strip()) if lines[0].lstrip().startswith(("{", "[")) else _table(lines)
+    if lines[0].lstrip().startswith(("{", "[")):
+        return _json(lines[0].strip())
+    table = _table(lines)
+    return None if table is None else table._replace(is_table=True)
 
 
 def delimiter_of(line: str) -> str | None:

@@ -128,11 +128,16 @@ def _event_format(path: Path, data_format: DataFormat, layout: TableLayout | Non
         return CsvTable(None)
     if data_format in TABLE_FORMATS:
         if layout is None:
-            file = data_files(path)[0]
-            names = csv_names(file) if data_format == "csv" else parquet_names(file)
-            raise UsageError(f"{file}: {without_layout(names)}")
+            raise UsageError(_ask_for_columns(data_files(path)[0], data_format))
         return CsvTable(layout) if data_format == "csv" else ParquetTable(layout)
     return PUBLIC_DATASETS[data_format] if data_format in PUBLIC_DATASETS else _OWN_FORMATS[data_format]()
+
+
+def _ask_for_columns(file: Path, data_format: DataFormat) -> str:
+    form = seen_form(file)
+    if form is not None and form.data_format != data_format:
+        return f"{file}: {form}"
+    return f"{file}: {without_layout(csv_names(file) if data_format == 'csv' else parquet_names(file))}"
 
 
 def _rows(path: Path, data_format: DataFormat, event_format: EventFormat, share: float) -> Iterator[Row]:
@@ -215,8 +220,9 @@ class _Sequences:
             except ValueError as error:
                 malformed.add(number, str(error))
                 continue
+            session = str(self._lines_before + number)
             for item in items:
-                yield Row(str(self._lines_before + number), item, 0)
+                yield Row(session, item, 0)
         self._lines_before += malformed.last_line
 
 
@@ -225,6 +231,8 @@ _SEPARATED_BY_COMMAS: Final = re.compile(r"[,;|]\s*")
 
 def _is_by_commas(line: str) -> bool:
     """Whether commas (or `;`, `|`) part the items: there is no blank in the line but behind one."""
+    if not any(comma in line for comma in ",;|"):
+        return False
     parts = line.split()
     return all(part[-1] in ",;|" for part in parts[:-1]) and bool(_SEPARATED_BY_COMMAS.search(line))
 

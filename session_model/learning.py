@@ -19,7 +19,7 @@ from session_model.reranker import Reranker
 from session_model.run_folder import RunFolder
 from session_model.time_budget import TimeBudget
 from session_model.training import GruTask, TrainedGru, train_gru
-from session_model.training_data import TrainingData, hold_out
+from session_model.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.training_progress import TrainingProgress
 from session_model.tuning import SearchBounds, Tuning, TuningTask, tune
 
@@ -52,6 +52,10 @@ def learn(
     everything = replace(task, phase="training on all sessions", checkpoints=run.checkpoints)
     earlier, later = hold_out(data.sequences)
     if later is None:
+        progress.noted(
+            f"nothing is held out of {len(data.sequences):,} sessions: the latest tenth is from {MIN_HELD_OUT_FROM} "
+            "on, if both parts have sessions of two items; the first recipe is trained as it is, nothing is measured"
+        )
         recipe = preset.recipes[0]
         with run.phase("final training"):
             trained = train_gru(everything, recipe.gru, recipe.training, progress)

@@ -29,6 +29,7 @@ from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import Parts, Release
 from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.reranker import Reranker
+from session_model.training_overlap import TrainedSessions
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 
@@ -44,6 +45,7 @@ RERANKER_FILE = "reranker.json"
 CONTENT_FILE = "content.npz"
 CATEGORIES_FILE = "categories.json"
 COLD_ITEMS_FOLDER = "cold_items"
+TRAINED_SESSIONS_FILE = "trained_sessions.npz"
 
 _Part = TypeVar("_Part")
 
@@ -54,7 +56,10 @@ class ReleaseError(InsessionError):
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
-    """What only the training knows; the manifest's fields of the same names say what each means."""
+    """What only the training knows; the manifest's fields of the same names say what each means.
+
+    sessions: what an evaluation compares its test with.
+    """
 
     version: ModelVersion
     created_at: datetime
@@ -64,6 +69,7 @@ class ReleaseFacts:
     candidate_count: int
     input_event_types: tuple[str, ...]
     metrics: dict[str, float]
+    sessions: TrainedSessions | None = None
 
 
 def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseManifest:
@@ -87,6 +93,8 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
         parts.cold_start.items.save(folder / COLD_ITEMS_FOLDER)
     if parts.categories.names:
         parts.categories.save(folder / CATEGORIES_FILE)
+    if facts.sessions is not None:
+        facts.sessions.save(folder / TRAINED_SESSIONS_FILE)
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     (directory / MANIFEST_PATH).write_bytes(content)
@@ -116,6 +124,13 @@ def load_release(directory: Path) -> Release:
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
         raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
     return Release(directory, manifest, parts)
+
+
+def trained_sessions(release: Release) -> TrainedSessions | None:
+    """Read which sessions a verified release was trained on; None where it was made before that was kept."""
+    if not _is_part(release.manifest, TRAINED_SESSIONS_FILE):
+        return None
+    return _read(release.directory / PARTS_DIRECTORY / TRAINED_SESSIONS_FILE, TrainedSessions.load)
 
 
 def verify_release(directory: Path) -> ReleaseManifest:

@@ -46,7 +46,9 @@ class CsvTable:
             return
         head = self._head(first)
         if head is None:
-            raise UsageError(f"{malformed.path}: {self._refusal(first)}")
+            form = seen_form(malformed.path)
+            is_other = form is not None and not form.is_table
+            raise UsageError(f"{malformed.path}: {form if is_other else self._refusal(first)}")
         delimiter, places, is_header = head
         assert self._found is not None
         reader = TableReader(self._found, places, malformed)

@@ -27,9 +27,11 @@ from session_model.presets import Preset
 from session_model.release import Parts
 from session_model.release_files import ReleaseFacts, write_parts
 from session_model.run_folder import RunConfig, RunFolder, open_run
+from session_model.table_layout import TableLayout
 from session_model.time_budget import TimeBudget
 from session_model.training_curve import CurveRecorder
 from session_model.training_data import TrainingData, read_training_data, sha256_of
+from session_model.training_overlap import TrainedSessions
 from session_model.training_progress import EpochReport, TrainingProgress, clicks_per_second
 from session_model.transitions import Transitions
 from session_model.versions import draft_version
@@ -43,6 +45,7 @@ RUNS = "runs"
 class TrainRequest:
     """What to train from and where to put it.
 
+    layout: which column is what, where `data_format` is a table.
     input_event_types: events whose items the GRU and kNN read and predict.
     catalog: what the shop says of its items; None: what is published beside `data`, if anything.
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
@@ -54,6 +57,7 @@ class TrainRequest:
     data_format: DataFormat
     models_dir: Path
     preset: Preset
+    layout: TableLayout | None = None
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
     catalog: Path | None = None
@@ -84,7 +88,7 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
     A run that was interrupted goes on where it stopped, and gives what it would have given undisturbed.
     """
     began = time.monotonic()
-    data = read_training_data(request.data, request.data_format, request.input_event_types)
+    data = read_training_data(request.data, request.data_format, request.input_event_types, request.layout)
     with open_run(request.models_dir / RUNS, _config(request, data), is_fresh=request.is_fresh) as run:
         if run.is_resumed:
             progress.noted(
@@ -122,7 +126,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             "training_seconds": round(run.seconds, 1),
             "clicks_per_second": round(clicks_per_second(learned.trained.reports), 1),
         }
-        version, directory = _publish(request, data.digest, replace(learned, metrics=learned.metrics | speed), parts)
+        version, directory = _publish(request, data, replace(learned, metrics=learned.metrics | speed), parts)
     result = TrainResult(
         version=version,
         directory=directory,
@@ -155,6 +159,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
     essence = {
         "data_sha256": data.digest,
         "data_format": request.data_format,
+        "layout": msgspec.to_builtins(request.layout),
         "input_event_types": request.input_event_types,
         "catalog_sha256": None if request.catalog is None else sha256_of(request.catalog),
         "preset": msgspec.to_builtins(request.preset),
@@ -169,7 +174,7 @@ def code_versions() -> dict[str, str]:
     return versions | {"python": platform.python_version()}
 
 
-def _publish(request: TrainRequest, digest: str, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
+def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
     gru = learned.trained.model
     with draft_version(request.models_dir) as draft:
         export_servable(ServableParts(gru, parts.intent, len(FEATURE_NAMES)), draft.directory)
@@ -177,11 +182,12 @@ def _publish(request: TrainRequest, digest: str, learned: Learned, parts: Parts)
             version=draft.version,
             created_at=datetime.now(UTC),
             code_version=metadata.version("insession"),
-            training_data_sha256=digest,
+            training_data_sha256=data.digest,
             max_length=gru.settings.max_length,
             candidate_count=min(DEFAULT_CANDIDATES, gru.n_items),
             input_event_types=request.input_event_types,
             metrics=learned.metrics,
+            sessions=TrainedSessions.fit(data.sessions, request.input_event_types),
         )
         write_parts(draft.directory, parts, facts)
     return draft.version, draft.published

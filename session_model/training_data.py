@@ -9,15 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from schemas.errors import InsessionError
+from schemas.events import ITEM_EVENT_TYPES
+from session_model.data_files import data_files
 from session_model.datasets import DataFormat, read_sessions
 from session_model.files import file_sha256
 from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
+from session_model.table_layout import TableLayout
 from session_model.vocabulary import Vocabulary
 
 VALIDATION_SHARE = 0.1
 MAX_VALIDATION_SESSIONS = 13_000
 MIN_VALIDATION_SESSIONS = 20
+MIN_HELD_OUT_FROM = round(MIN_VALIDATION_SESSIONS / VALIDATION_SHARE)
+"""Sessions from which on some are held out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +35,30 @@ class TrainingData:
     sequences: ItemSequences
 
 
-def read_training_data(path: Path, data_format: DataFormat, input_event_types: Collection[str]) -> TrainingData:
+def read_training_data(
+    path: Path, data_format: DataFormat, input_event_types: Collection[str], layout: TableLayout | None = None
+) -> TrainingData:
     """Read and number the items; raises InsessionError where there is nothing to learn from."""
-    sessions = read_sessions(path, data_format)
+    sessions = read_sessions(path, data_format, layout=layout)
     vocabulary = popular_first(sessions, input_event_types)
     sequences = item_sequences(sessions, vocabulary, input_event_types)
     if not np.any(np.diff(sequences.starts) > 1):
         raise InsessionError(
             f"{path}: no session has two {' or '.join(input_event_types)} events; nothing to learn from"
+            f"{_other_input(sessions, input_event_types)}"
         )
     return TrainingData(sha256_of(path), sessions, vocabulary, sequences)
+
+
+def _other_input(sessions: Sessions, input_event_types: Collection[str]) -> str:
+    """Name the event types that are there instead, such as the purchases of a log without views."""
+    counts = np.bincount(sessions.event_types[sessions.items >= 0], minlength=len(EVENT_TYPE_CODES))
+    others = {name: int(n) for name, n in zip(EVENT_TYPE_CODES, counts, strict=True) if n}
+    found = [name for name in others if name not in input_event_types and name in ITEM_EVENT_TYPES]
+    if not found:
+        return ""
+    said = ", ".join(f"{name} {n:,}" for name, n in others.items())
+    return f" (found: {said}); try --input-event {max(found, key=others.__getitem__)}"
 
 
 def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Vocabulary:
@@ -72,8 +91,7 @@ def split_later(sequences: ItemSequences, n_later: int) -> tuple[ItemSequences, 
 
 
 def sha256_of(path: Path) -> str:
-    """Hash a file, or the hashes of a folder's files in the order of their names."""
-    if path.is_dir():
-        hashes = [sha256_of(file) for file in sorted(path.iterdir()) if file.is_file()]
-        return hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return file_sha256(path)
+    """Hash a file, or the hashes of the files of a folder or glob in the order of their names."""
+    if path.is_file():
+        return file_sha256(path)
+    return hashlib.sha256("".join(file_sha256(file) for file in data_files(path)).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import click
 import structlog
 from rich.console import Console
 
+from agents.commands.data_options import data_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.durations import DurationType
 from schemas.errors import InsessionError, UsageError
@@ -51,7 +53,7 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 """
 )
 @click.option("--events", type=click.Path(path_type=Path), help="Feed this log instead of simulated shoppers.")
-@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), help="Format of --events.")
+@data_options("--events", is_required=False)
 @click.option(
     "--speed",
     type=Speed(),
@@ -133,16 +135,25 @@ def _say(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _source(events: Path | None, data_format: DataFormat | None, train_share: float) -> "ShopOptions | LogOptions":
+def _source(
+    *,
+    events: Path | None,
+    data_format: DataFormat | None,
+    columns: Sequence[str],
+    event_types: Sequence[str],
+    train_share: float,
+) -> "ShopOptions | LogOptions":
     from agents.demo.source import LogOptions, ShopOptions  # noqa: PLC0415 - as above
+    from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
 
     if events is None:
-        if data_format is not None:
+        if data_format is not None or columns or event_types:
             raise UsageError("--format says what --events is: give --events FILE too, or leave --format away")
         return ShopOptions()
     if data_format is None:
         raise UsageError(f"--events {events} needs its --format: {', '.join(DATA_FORMATS)}")
-    return LogOptions(path=events, data_format=data_format, train_share=train_share)
+    layout = parse_layout(columns, event_types)
+    return LogOptions(path=events, data_format=data_format, layout=layout, train_share=train_share)
 
 
 def _write(result: "DemoReport", paths: list[Path | None]) -> None:

@@ -8,19 +8,22 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
+from agents.commands.data_options import DataPath, data_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.progress import counted_progress
-from agents.evaluation_report import headline, markdown, page, terminal_tables
+from agents.evaluation_report import headline, markdown, overlap_warning, page, terminal_tables
 from agents.intent_report import intent_tables
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.catalogs import read_catalog
-from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
+from session_model.datasets import DataFormat, read_sessions
 from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
 from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
 from session_model.release import Release
-from session_model.release_files import load_release, newest_release
+from session_model.release_files import load_release, newest_release, trained_sessions
+from session_model.table_layout import parse_layout
+from session_model.training_overlap import Overlap
 
 _FILE = OutputFile()
 
@@ -34,8 +37,8 @@ Examples:
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("test", type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of TEST.")
+@click.argument("test", type=DataPath())
+@data_options("TEST")
 @click.option(
     "--catalog",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -78,6 +81,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     directory: Path,
     test: Path,
     data_format: DataFormat,
+    columns: Sequence[str],
+    event_types: Sequence[str],
     catalog: Path | None,
     unseen: Unseen,
     first_target: int,
@@ -90,7 +95,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     """Score a release on the sessions of TEST: blend, GRU, kNN and two baselines side by side.
 
     DIRECTORY is the models directory (the newest release in it is taken) or one release. The GRU is the exported
-    SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue.
+    SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue. Where more of
+    TEST was trained on than chance explains, that is said.
     """
     try:
         release = _release(directory)
@@ -101,7 +107,9 @@ def command(  # noqa: PLR0913 - one parameter an option
                     "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
                 )
         compared = _baselines(baselines)
-        held_out = HeldOut(test.name, read_sessions(test, data_format))
+        layout = parse_layout(columns, event_types)
+        held_out = HeldOut(test.name, read_sessions(test, data_format, layout=layout))
+        overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
             raise UsageError(
                 f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
@@ -120,11 +128,12 @@ def command(  # noqa: PLR0913 - one parameter an option
             intent = _evaluate_intent(release, held_out, bar) if with_intent else None
         if json_path is not None:
             document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
+            document["training_overlap"] = msgspec.to_builtins(overlap)
             write_output(json_path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         if markdown_path is not None:
-            write_output(markdown_path, markdown(result, intent).encode())
+            write_output(markdown_path, markdown(result, intent, overlap).encode())
         if html_path is not None:
-            write_output(html_path, page(result, intent).encode())
+            write_output(html_path, page(result, intent, overlap).encode())
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
     click.echo(f"{release.directory} on {headline(result)}")
@@ -132,6 +141,15 @@ def command(  # noqa: PLR0913 - one parameter an option
         Console().print(table)
     for block in () if intent is None else intent_tables(intent):
         Console().print(block)
+
+
+def _overlap(release: Release, test: HeldOut) -> Overlap | None:
+    """Compare TEST with what was trained on, and say it where that is more than chance explains."""
+    trained = trained_sessions(release)
+    found = None if trained is None else trained.overlap(test.sessions, release.manifest.input_event_types)
+    if found is not None and found.is_suspect:
+        click.secho(f"WARNING: {overlap_warning(found)}", err=True, fg="red", bold=True)
+    return found
 
 
 def _release(directory: Path) -> Release:

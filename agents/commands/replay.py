@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,15 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
+from agents.commands.data_options import DataPath, data_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.settings import load_settings
-from session_model.datasets import DATA_FORMATS, DataFormat
+from session_model.datasets import DataFormat
 
 
 @click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
-@click.argument("log", type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="How LOG is written.")
+@click.argument("log", type=DataPath())
+@data_options("LOG")
 @click.option("--models", type=click.Path(path_type=Path), required=True, help="Directory with session_gru/<version>/.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where records are written."
@@ -33,6 +35,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     *,
     log: Path,
     data_format: DataFormat,
+    columns: Sequence[str],
+    event_types: Sequence[str],
     models: Path,
     out: Path,
     catalog: Path | None,
@@ -50,12 +54,13 @@ def command(  # noqa: PLR0913 - one parameter an option
     from session_model.catalogs import read_catalog  # noqa: PLC0415
     from session_model.datasets import read_events  # noqa: PLC0415
     from session_model.release_files import newest_release  # noqa: PLC0415
+    from session_model.table_layout import parse_layout  # noqa: PLC0415
 
     settings = load_settings(file=config)
     newest_release(models)
     console = Console(stderr=True)
     with console.status("reading the log"):
-        events = list(read_events(log, data_format))
+        events = list(read_events(log, data_format, layout=parse_layout(columns, event_types)))
         described = [] if catalog is None else read_catalog(catalog)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)

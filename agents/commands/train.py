@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
+from agents.commands.data_options import DataPath, data_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
 from schemas.errors import UsageError
-from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
@@ -38,17 +38,18 @@ PRESET_NAMES = (
 Examples:
   insession train clicks.jsonl.gz --format jsonl --out models --preset small
   insession train sessions.txt --format sequences --out models --seed 7 --json training.json
+  insession train "logs/2026-1*.csv.zst" --format csv --columns session=sid,item=sku,time=ts --out models
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
 """
 )
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
+@click.argument("data", type=DataPath())
+@data_options("DATA")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option(
     "--catalog",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Catalog records, one JSON a line, maybe gzipped: so items with no or few clicks are listed, too.",
+    help="Catalog records, one JSON a line, maybe compressed: so items with no or few clicks are listed, too.",
 )
 @click.option(
     "--preset",
@@ -76,6 +77,8 @@ Examples:
 @click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
 def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
+
+    DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz.
 
     The latest tenth of the sessions chooses the recipe, the epochs, the kNN settings and the blend; then all of DATA is
     learned. OUT/runs/<n>/ keeps settings, curve and result. After an interruption, a kill included, the same command
@@ -119,6 +122,7 @@ def _seconds(result: "TrainResult") -> float:
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
     from session_model.recipe_files import read_recipe  # noqa: PLC0415 - as above
+    from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
     chosen = PRESETS[preset]
@@ -132,6 +136,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
+        layout=parse_layout(options["columns"], options["event_types"]),
         models_dir=options["models_dir"],
         catalog=options["catalog"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),

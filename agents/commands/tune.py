@@ -10,12 +10,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from agents.commands.data_options import DataPath, data_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
-from session_model.datasets import DATA_FORMATS
 from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ Example:
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
 """
 )
-@click.argument("data", type=click.Path(exists=True, path_type=Path))
-@click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True, help="Format of DATA.")
+@click.argument("data", type=DataPath())
+@data_options("DATA")
 @click.option(
     "--out",
     "directory",
@@ -62,13 +62,15 @@ def command(json_path: Path | None, **options: Any) -> None:
     with console.status("loading TensorFlow"):
         import_tensorflow()
         from session_model.recipe_search import SearchRequest, search_recipe  # noqa: PLC0415 - --help loads nothing
+        from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
 
     budget = options.pop("time_budget").total_seconds() - (time.monotonic() - began)
     with Interruption():
         try:
             with training_bar(console) as progress:
                 events = options.pop("input_events")
-                request = SearchRequest(**options, input_event_types=events, time_budget_seconds=budget)
+                layout = parse_layout(options.pop("columns"), options.pop("event_types"))
+                request = SearchRequest(**options, layout=layout, input_event_types=events, time_budget_seconds=budget)
                 result = search_recipe(request, progress)
         except KeyboardInterrupt:
             click.echo("insession: interrupted; the same command goes on with the search", err=True)

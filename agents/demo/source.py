@@ -18,6 +18,8 @@ from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
 from session_model.generated_shop.training_data import write_training_data
 from session_model.generated_shop.truth import Truth
+from session_model.table_layout import TableLayout
+from session_model.training_data import sha256_of
 
 LIVE_BEGIN: Final = timedelta(hours=36)
 """Where the live traffic of the generated shop starts: behind the training data, at noon."""
@@ -76,10 +78,14 @@ class ShopOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogOptions:
-    """A log to feed. train_share: of its events, the earliest, to train on."""
+    """A log to feed.
+
+    layout: which column is what, where `data_format` is a table. train_share: of its events, the earliest, to train on.
+    """
 
     path: Path
     data_format: DataFormat
+    layout: TableLayout | None = None
     train_share: float = 0.5
 
 
@@ -116,7 +122,7 @@ def log_source(log: LogOptions, *, with_training: bool) -> Source:
 
     The whole log is held in memory, some 500 bytes an event. Raises UsageError and InsessionError as `read_events`.
     """
-    events = list(read_events(log.path, log.data_format))
+    events = list(read_events(log.path, log.data_format, layout=log.layout))
 
     def fed() -> Iterator[FedEvent]:
         return (FedEvent(event, event.event_time_ms, None) for event in events)
@@ -132,7 +138,8 @@ def log_source(log: LogOptions, *, with_training: bool) -> Source:
         )
     until = datetime.fromtimestamp(until_ms / 1000, UTC)
     training = TrainingPart(
-        key="log-" + _key(_digest(log.path), log.data_format.encode(), str(until_ms).encode()),
+        key="log-"
+        + _key(sha256_of(log.path).encode(), *map(str.encode, (log.data_format, repr(log.layout), str(until_ms)))),
         description=f"its first {len(earlier):,} events, those before {until:%Y-%m-%d %H:%M:%S} UTC",
         n_events=len(earlier),
         write=lambda path, progress: _write(earlier, path, progress),
@@ -146,11 +153,6 @@ def _write(events: Sequence[ClickEvent], path: Path, progress: CountEvents) -> N
         for number, event in enumerate(events, start=1):
             file.write(wire.encode(event) + b"\n")
             progress(number)
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _key(*parts: bytes) -> str:

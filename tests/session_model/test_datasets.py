@@ -8,7 +8,7 @@ import pytest
 from schemas.errors import InsessionError, UsageError
 from session_model.datasets import SEQUENCES_START_MS, SEQUENCES_STEP_MS, DataFormat, read_events, read_sessions
 
-SESSION_REC = "SessionId\tItemId\tTime\n2\tb\t20.5\n1\ta\t10\n2\ta\t19\n1\tc\t10\n"
+SESSION_REC = "SessionId\tItemId\tTime\n2\tb\t1400000020.5\n1\ta\t1400000010\n2\ta\t1400000019\n1\tc\t1400000010\n"
 
 
 def write(path: Path, text: str) -> Path:
@@ -29,13 +29,13 @@ def test_session_rec_sorts_by_time_and_sessions_by_end(tmp_path: Path) -> None:
     assert [sessions.item_ids[i] for i in sessions.items] == ["a", "c", "a", "b"]
     assert sessions.starts.tolist() == [0, 2, 4]
     assert sessions.times_ms is not None
-    assert sessions.times_ms.tolist() == [10_000, 10_000, 19_000, 20_500]
+    assert sessions.times_ms.tolist() == [1_400_000_010_000, 1_400_000_010_000, 1_400_000_019_000, 1_400_000_020_500]
     assert np.isnan(sessions.prices).all()
 
 
 def test_session_rec_columns_are_found_by_name(tmp_path: Path) -> None:
     """Other columns and another order change nothing."""
-    text = "Time\tRaw\tItemId\tSessionId\n1\tx\ti\ts\n"
+    text = "Time\tRaw\tItemId\tSessionId\n1400000000\tx\ti\ts\n"
     sessions = read_sessions(write(tmp_path / "a.tsv", text), "session-rec")
     assert (sessions.session_ids, sessions.item_ids) == (["s"], ["i"])
 
@@ -62,10 +62,10 @@ def test_events_of_session_rec_come_in_event_time_order(tmp_path: Path) -> None:
     """Each view carries the session as visitor and a running event id."""
     events = list(read_events(write(tmp_path / "a.tsv", SESSION_REC), "session-rec"))
     assert [(e.visitor_id, e.event_id, e.item_id, e.event_time) for e in events] == [
-        ("1", "1-1", "a", 10_000),
-        ("1", "1-2", "c", 10_000),
-        ("2", "2-1", "a", 19_000),
-        ("2", "2-2", "b", 20_500),
+        ("1", "1-1", "a", 1_400_000_010_000),
+        ("1", "1-2", "c", 1_400_000_010_000),
+        ("2", "2-1", "a", 1_400_000_019_000),
+        ("2", "2-2", "b", 1_400_000_020_500),
     ]
     assert {e.session_id for e in events} == {"1", "2"}
 
@@ -126,8 +126,9 @@ def test_jsonl_events_are_sorted_and_complete(tmp_path: Path) -> None:
     [
         ("session-rec", "1\ta"),
         ("session-rec", "1\ta\tnan"),
-        ("session-rec", "1\ta\t1600000000000"),
-        ("session-rec", "1\t\t5"),
+        ("session-rec", "1\ta\t16000"),
+        ("session-rec", "1\ta\t9999999999"),
+        ("session-rec", "1\t\t1400000000"),
         ("sequences", "x" * 257),
         ("jsonl", "{"),
         ("jsonl", click(item_id=None).strip()),
@@ -177,6 +178,6 @@ def test_what_is_no_data_file_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_sessions(tmp_path / "none", "sequences")
     with pytest.raises(UsageError, match="none of session-rec, sequences, jsonl"):
-        read_sessions(tmp_path, "csv")  # type: ignore[arg-type]
+        read_sessions(tmp_path, "xls")  # type: ignore[arg-type]
     with pytest.raises(InsessionError, match="lacks Time"):
         read_sessions(write(tmp_path / "a", "SessionId\tItemId\n1\t2\n"), "session-rec")

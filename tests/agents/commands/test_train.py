@@ -16,7 +16,8 @@ from session_model.release_files import load_release
 
 DATA = {
     "sequences": "a b c\nb c a\nc a b\n" * 20,
-    "session-rec": "SessionId\tItemId\tTime\n" + "".join(f"{i // 3}\t{i % 4}\t{i}\n" for i in range(120)),
+    "session-rec": "SessionId\tItemId\tTime\n"
+    + "".join(f"{i // 3}\t{i % 4}\t{1_400_000_000 + i}\n" for i in range(120)),
 }
 
 
@@ -96,6 +97,7 @@ def test_every_preset_can_be_chosen() -> None:
 def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     """What is not given stays as published."""
     options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
+    options |= {"columns": (), "event_types": ()}
     options |= {"time_budget": timedelta(minutes=55), "catalog": None, "is_fresh": False, "loading_seconds": 0.0}
     given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, input_events=("view",), **options)
     plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, input_events=("view",), **options)
@@ -107,8 +109,8 @@ def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
     """A file that is not there and a format that is none are named."""
     missing = CliRunner().invoke(command, [str(tmp_path / "none"), "--format", "sequences", "--out", str(tmp_path)])
     assert (missing.exit_code, "none" in missing.output) == (2, True)
-    unknown = CliRunner().invoke(command, [__file__, "--format", "csv", "--out", str(tmp_path)])
-    assert (unknown.exit_code, "csv" in unknown.output) == (2, True)
+    unknown = CliRunner().invoke(command, [__file__, "--format", "xls", "--out", str(tmp_path)])
+    assert (unknown.exit_code, "xls" in unknown.output) == (2, True)
 
 
 def test_help_shows_an_example_and_does_not_load_tensorflow() -> None:

@@ -14,12 +14,13 @@ from schemas.events import ClickEvent
 from session_model.generated_shop.settings import ShopSettings
 from tests.agents.demo.builders import click
 
+START_MS = 1_600_000_000_000
 SHOP = ShopOptions(settings=ShopSettings(n_items=240), training_events=300)
 
 
 def _log(folder: Path, times_ms: list[int]) -> LogOptions:
     path = folder / "log.jsonl"
-    path.write_bytes(b"\n".join(wire.encode(click(time_ms=time_ms)) for time_ms in times_ms))
+    path.write_bytes(b"\n".join(wire.encode(click(time_ms=START_MS + time_ms)) for time_ms in times_ms))
     return LogOptions(path=path, data_format="jsonl")
 
 
@@ -55,11 +56,11 @@ def test_another_shop_has_another_key() -> None:
 def test_a_log_is_fed_whole_and_trained_on_its_earlier_part(tmp_path: Path) -> None:
     """Events come in event-time order; the moment of the cut is no training data, and is where scoring begins."""
     source = log_source(_log(tmp_path, [40_000, 10_000, 30_000, 20_000]), with_training=True)
-    assert [event.due_ms for event in source.events()] == [10_000, 20_000, 30_000, 40_000]
+    assert [event.due_ms - START_MS for event in source.events()] == [10_000, 20_000, 30_000, 40_000]
     assert source.training is not None
     source.training.write(tmp_path / "training.jsonl.gz", lambda _: None)
-    assert [event.event_time_ms for event in _written(tmp_path / "training.jsonl.gz")] == [10_000, 20_000]
-    assert source.scored_from_ms == 30_000
+    assert [event.event_time_ms - START_MS for event in _written(tmp_path / "training.jsonl.gz")] == [10_000, 20_000]
+    assert source.scored_from_ms == START_MS + 30_000
     assert source.training.is_fed_too
 
 
