@@ -113,7 +113,9 @@ def test_m8_otto_in_seconds_is_a_minute(tmp_path: Path) -> None:
     assert times_ms[-1] - times_ms[0] == 60_000
 
 
-@pytest.mark.parametrize("text", ["10,11,12\n11,12\n", "10, 11, 12\n11, 12\n", "10;11;12\n11;12\n", "10|11|12\n11|12\n"])
+@pytest.mark.parametrize(
+    "text", ["10,11,12\n11,12\n", "10, 11, 12\n11, 12\n", "10;11;12\n11;12\n", "10|11|12\n11|12\n"]
+)
 def test_m10_commas_part_items(tmp_path: Path, text: str) -> None:
     """No item is called `10,11,12`."""
     assert items(read_sessions(write(tmp_path / "a.txt", text), "sequences")) == [["10", "11", "12"], ["11", "12"]]
@@ -133,7 +135,9 @@ def test_m12_a_table_is_named_by_every_format_that_refuses_it(tmp_path: Path, da
     """The message proposes the columns, whichever format was given."""
     with pytest.raises(InsessionError) as refusal:
         read_sessions(write(tmp_path / "a.csv", TABLE), data_format)
-    expected = "an interaction a line" if data_format == "recbole" else "--columns session=session_id,item=item_id,time="
+    expected = (
+        "an interaction a line" if data_format == "recbole" else "--columns session=session_id,item=item_id,time="
+    )
     assert expected in str(refusal.value) or (data_format == "parquet" and "insession[parquet]" in str(refusal.value))
 
 

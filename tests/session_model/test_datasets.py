@@ -181,3 +181,50 @@ def test_what_is_no_data_file_is_wrong_usage(tmp_path: Path) -> None:
         read_sessions(tmp_path, "xls")  # type: ignore[arg-type]
     with pytest.raises(InsessionError, match="lacks Time"):
         read_sessions(write(tmp_path / "a", "SessionId\tItemId\n1\t2\n"), "session-rec")
+
+
+def ends(**fields: object) -> str:
+    """Make a line of session-ends."""
+    events = [["view", 1_600_000_000_000, "a", None], ["search", 1_600_000_001_000, None, None]]
+    record = {"id": "1", "visitor_key": "k", "session_id": "s", "end_reason": "inactivity", "event_count": 2}
+    record |= {"started_at": "2020-09-13T12:26:40Z", "ended_at": "2020-09-13T12:26:41Z", "events": events}
+    return json.dumps(record | fields) + "\n"
+
+
+def test_session_ends_are_people_and_each_record_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bots and what was written twice are counted; the same session id of two visitors is two sessions."""
+    text = ends() * 2 + ends(id="2", is_bot=True) + ends(id="3", visitor_key="l")
+    sessions = read_sessions(write(tmp_path / "a.jsonl", text), "session-ends")
+    assert sessions.session_ids == ["s", "s"]
+    assert [sessions.item_ids[i] if i >= 0 else None for i in sessions.items] == ["a", None] * 2
+    told = capsys.readouterr().out
+    assert "'sessions of bots': 1" in told
+    assert "'repeated records': 1" in told
+
+
+def test_jsonl_with_types_that_are_none_of_ours_only_names_them(tmp_path: Path) -> None:
+    """A spelling that is not mapped must not look like an empty log."""
+    text = click(event_type="Product Viewed", item_id="a") * 3
+    with pytest.raises(InsessionError, match="no interactions of a shop: event_type 'Product Viewed' 3"):
+        read_sessions(write(tmp_path / "a.jsonl", text), "jsonl")
+
+
+def test_jsonl_times_outside_the_live_bounds_are_malformed(tmp_path: Path) -> None:
+    """As the worker would dead-letter them."""
+    text = click(item_id="a") + click(item_id="b", event_time=5) + click(item_id="c", event_time="1970-01-02T00:00:00Z")
+    assert read_sessions(write(tmp_path / "a.jsonl", text), "jsonl").item_ids == ["a"]
+
+
+def test_parts_are_one_log(tmp_path: Path) -> None:
+    """Lines are numbered on over files, repeats are found over files, and an empty part is no fault."""
+    write(tmp_path / "0", "a b\nc d\n")
+    write(tmp_path / "1", "")
+    write(tmp_path / "2", "e f\n")
+    assert read_sessions(tmp_path, "sequences").session_ids == ["1", "2", "3"]
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    for name in ("0", "1"):
+        write(logs / name, click(item_id="a", event_id="1"))
+    assert len(read_sessions(logs, "jsonl").items) == 1
+    with pytest.raises(InsessionError, match="no usable line"):
+        read_sessions(tmp_path / "[1]", "sequences")

@@ -53,7 +53,9 @@ def test_a_date_is_its_midnight(value: str) -> None:
     assert clock().ms(value) == 1_399_939_200_000
 
 
-@pytest.mark.parametrize("value", ["0", "16203", "788918399", "4102444800", "9e18", "nan", "inf", "-1400000000", 10**30])
+@pytest.mark.parametrize(
+    "value", ["0", "16203", "788918399", "4102444800", "9e18", "nan", "inf", "-1400000000", 10**30]
+)
 def test_what_is_no_time_of_a_shop_is_refused(value: str | int) -> None:
     """Days since 1970, relative clocks and the far future are no times, whatever the unit."""
     with pytest.raises(ValueError, match="is no time between 1995 and 2100"):
@@ -70,7 +72,9 @@ def test_other_texts_are_refused(value: str) -> None:
 def test_another_unit_than_documented_is_told_once_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     """Never in silence, and not for every line."""
     seconds = EventClock(Path("log"), "s")
-    assert {seconds.ms(1_400_000_000), seconds.ms(1_400_000_000_000), seconds.ms("1400000000000")} == {1_400_000_000_000}
+    assert {seconds.ms(1_400_000_000), seconds.ms(1_400_000_000_000), seconds.ms("1400000000000")} == {
+        1_400_000_000_000
+    }
     told = capsys.readouterr().out
     assert told.count("times_in_another_unit") == 1
     assert "found=ms" in told
@@ -78,4 +82,17 @@ def test_another_unit_than_documented_is_told_once_a_file(capsys: pytest.Capture
 
 def test_no_number_has_two_units() -> None:
     """The bounds of the units do not touch."""
-    assert [unit_of(10**n) for n in range(8, 20)] == [None, "s", None, None, "ms", None, None, "us", None, None, "ns", None]
+    assert [unit_of(10**n) for n in range(8, 20)] == [
+        None,
+        "s",
+        None,
+        None,
+        "ms",
+        None,
+        None,
+        "us",
+        None,
+        None,
+        "ns",
+        None,
+    ]

@@ -226,7 +226,7 @@ def test_parquet_that_cannot_be_meant_is_wrong_usage(tmp_path: Path, monkeypatch
     path = parquet(tmp_path / "a.parquet", s=["1"], i=[["a"]])
     with pytest.raises(UsageError, match="no column item"):
         read(path, "session=s,item=item", data_format="parquet")
-    with pytest.raises(UsageError, match="column i .*holds no ids"):
+    with pytest.raises(UsageError, match=r"column i .*holds no ids"):
         read(path, "session=s,item=i", data_format="parquet")
     with pytest.raises(UsageError, match="found: s, i"):
         read_sessions(path, "parquet")

@@ -13,7 +13,7 @@ from session_model.blend import MODEL_ONLY
 from session_model.gru import GruSettings
 from session_model.gru4rec import Gru4RecSettings
 from session_model.presets import Preset, Recipe
-from session_model.release_files import load_release, newest_release
+from session_model.release_files import load_release, newest_release, trained_sessions
 from session_model.train_release import TrainRequest, TrainResult, train_release
 from session_model.training import TrainingSettings
 from session_model.training_progress import EpochReport, NoProgress
@@ -67,6 +67,7 @@ def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequ
     assert [release.item_id(ItemIndex(int(index))) for index in release.encode(events).items] == ["item-3", "item-4"]
     assert result.metrics["clicks_per_second"] > 0
     assert set(result.phase_seconds) == {"loading", "reading", "choosing", "tuning", "final training", "publishing"}
+    assert trained_sessions(release) is not None
     assert any(name.endswith("saved_model.pb") for name in release.manifest.files)
     assert any(name.endswith("tf_serving_warmup_requests") for name in release.manifest.files)
 
@@ -189,11 +190,13 @@ def test_a_fresh_run_leaves_the_interrupted_one(request_: TrainRequest, tmp_path
 
 
 def test_too_few_sessions_for_a_choice_are_all_learned(request_: TrainRequest, tmp_path: Path) -> None:
-    """A handful of sessions trains the planned epochs, without a validation slice."""
+    """A handful of sessions trains the planned epochs, without a validation slice, and that is told."""
     request = replace(request_, data=write_sequences(tmp_path / "few.txt", 30), models_dir=tmp_path / "models")
-    result = train_release(request, NoProgress())
+    progress = Interrupting()
+    result = train_release(request, progress)
     assert [report.mrr_at_20 for report in result.reports] == [None, None]
     assert "validation_targets" not in result.metrics
+    assert any("nothing is held out of 30 sessions" in note and "from 200" in note for note in progress.notes)
 
 
 def test_latest_sessions_of_one_click_are_no_validation_slice(request_: TrainRequest, tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from schemas.errors import InsessionError, UsageError
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
 from session_model.blend import MODEL_ONLY
+from session_model.datasets import read_sessions
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.release import Parts
 from session_model.release_files import ReleaseFacts, write_parts
+from session_model.training_overlap import TrainedSessions
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 from tests.session_model.intents import purchase_only
@@ -46,7 +48,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "models"
 
 
-def write_release(directory: Path, intent: IntentModel | None) -> None:
+def write_release(directory: Path, intent: IntentModel | None, sessions: TrainedSessions | None = None) -> None:
     """Write a release that was fitted on two sessions."""
     parts = Parts(
         vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c")]),
@@ -65,6 +67,7 @@ def write_release(directory: Path, intent: IntentModel | None) -> None:
         candidate_count=3,
         input_event_types=("view",),
         metrics={},
+        sessions=sessions,
     )
     write_parts(directory, parts, facts)
 
@@ -99,6 +102,40 @@ def test_the_same_goes_into_markdown_and_a_page(models: Path, test_file: Path, t
     CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
     for text in (output.read_text() for output in outputs):
         assert all(name in text for name in ("transitions", "popularity", "session length", "unseen"))
+
+
+def test_a_test_that_was_trained_on_is_told(models: Path, tmp_path: Path) -> None:
+    """Loudly in the terminal, in every file, and in numbers; later sessions and older releases give no warning."""
+    trained, later = tmp_path / "trained.txt", tmp_path / "later.txt"
+    trained.write_text("a b c\nb c a\nc a b\na c b\nb a c\nc b a\n")
+    later.write_text("a a b\nb b c\nc c a\na a c\nb b a\nc c b\n")
+    sessions = TrainedSessions.fit(read_sessions(trained, "sequences"), ("view",))
+    write_release(models / "session_gru" / "2", None, sessions)
+    found = {}
+    for release, test in (("2", trained), ("2", later), ("1", trained)):
+        outputs = [tmp_path / f"{release}-{test.stem}.{kind}" for kind in ("json", "md", "html")]
+        arguments = [str(models / "session_gru" / release), str(test), "--format", "sequences"]
+        for kind, output in zip(("json", "markdown", "html"), outputs, strict=True):
+            arguments += [f"--{kind}", str(output)]
+        result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+        warnings = {
+            "no measure of new sessions" in text for text in (result.output, *(o.read_text() for o in outputs[1:]))
+        }
+        found[release, test.stem] = (json.loads(outputs[0].read_text())["training_overlap"], warnings)
+    overlap, warnings = found["2", "trained"]
+    assert overlap == {"identity": "items", "compared": 6, "share": 1.0, "expected": 0.0}
+    assert warnings == {True}
+    assert (found["2", "later"][0]["share"], found["2", "later"][1]) == (0.0, {False})
+    assert found["1", "trained"] == (None, {False})
+
+
+def test_a_table_is_evaluated_by_its_columns(models: Path, tmp_path: Path) -> None:
+    """`--columns` and `--event-types`, and parts by a glob."""
+    (tmp_path / "part-0.csv").write_text("sid,sku,what\n1,a,pv\n1,x,page\n1,c,pv\n")
+    arguments = [str(models), str(tmp_path / "part-*.csv"), "--format", "csv"]
+    arguments += ["--columns", "session=sid,item=sku", "--columns", "type=what", "--event-types", "pv=view"]
+    result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
+    assert "1 targets in 1 sessions" in result.output
 
 
 def test_unseen_targets_can_be_dropped(models: Path, test_file: Path) -> None:
