@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +24,7 @@ from agents.worker import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import ItemId, SessionId, VisitorId
+from schemas.mapping import FieldMapping
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
@@ -141,9 +142,13 @@ class ReplaySink:
 
 
 class Replay:
-    """One run over a log; makes the records of one partition, offset by offset."""
+    """One run over a log; makes the records of one partition, offset by offset.
+
+    Its events are clicks already: the mapping of the settings was for reading the log.
+    """
 
     def __init__(self, settings: Settings, tier: ServingTier, files: Mapping[str, BinaryIO]) -> None:
+        settings = replace(settings, clickstream=replace(settings.clickstream, mapping=FieldMapping()))
         self._settings = settings
         self._tier = tier
         self._clickstream = settings.topics.name(Topic.CLICKSTREAM)

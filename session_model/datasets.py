@@ -4,7 +4,7 @@
 are found by name, others are ignored. https://github.com/rn5l/session-rec
 `sequences`: one session a line, item ids separated by blanks or commas, oldest first; sessions in order of their
 end, no times.
-`jsonl`: one ClickEvent (schemas/json/click-event.json) a line, in any order.
+`jsonl`: one ClickEvent (schemas/json/click-event.json) a line, or what a FieldMapping makes clicks of, in any order.
 `session-ends`: records of the topic session-ends, one a line, in any order; sessions of bots are left out.
 `csv`, `parquet`: tables whose columns a `TableLayout` names. `recbole`: `.inter` files (session_model.tables).
 Public data sets as published, such as `rsc15` (session_model.public_datasets).
@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from schemas import wire
 from schemas.errors import InsessionError, UsageError
-from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES, ClickEvent
+from schemas.events import ClickEvent
 from schemas.ids import EventId, SessionId, VisitorId
+from schemas.mapping import FieldMapping
+from session_model.click_logs import ClickLog
 from session_model.csr import row_numbers
 from session_model.data_files import data_files
 from session_model.data_forms import seen_form
@@ -49,9 +51,17 @@ INACTIVITY_GAP_MS = 30 * 60 * 1000
 SEQUENCES_START_MS = 1_577_836_800_000
 """2020-01-01: where the made-up clock of what has no times starts; it moves by `SEQUENCES_STEP_MS` a click."""
 SEQUENCES_STEP_MS = 10_000
-_SHOWN_TYPE: Final = 64
 _SESSION_REC_COLUMNS = ("SessionId", "ItemId", "Time")
-_decode_click = msgspec.json.Decoder(ClickEvent).decode
+
+
+class ReadOptions(msgspec.Struct, frozen=True):
+    """What the user says of DATA beside its format. layout: of `csv` and `parquet`. mapping: of `jsonl`."""
+
+    layout: TableLayout | None = None
+    mapping: FieldMapping = FieldMapping()
+
+
+AS_IT_IS: Final = ReadOptions()
 
 
 class EventFormat(Protocol):
@@ -73,17 +83,16 @@ def read_sessions(
     path: Path,
     data_format: DataFormat,
     *,
-    layout: TableLayout | None = None,
+    options: ReadOptions = AS_IT_IS,
     max_malformed_share: float = DEFAULT_MALFORMED_SHARE,
 ) -> Sessions:
     """Load all of DATA; `item_ids` are those of these files, in order of first appearance.
 
-    layout: of `csv` and `parquet`. Raises UsageError where path, format or layout is wrong and InsessionError where the
-    content is. `jsonl`: events without consent and repeated ones (same visitor, event_id and time) are left out; a
-    session is that of the session_id, or ends by `INACTIVITY_GAP_MS`, as it does wherever visitors are told but no
-    sessions.
+    Raises UsageError where path, format or options are wrong and InsessionError where the content is. `jsonl`: events
+    without consent and repeated ones (same visitor, event_id and time) are left out; a session is that of the
+    session_id, or ends by `INACTIVITY_GAP_MS`, as it does wherever visitors are told but no sessions.
     """
-    event_format = _event_format(path, data_format, layout)
+    event_format = _event_format(path, data_format, options)
     owners, explicit_ids, columns, explicit = Interner(), Interner(), EventColumns(), list[int]()
     for row in _rows(path, data_format, event_format, max_malformed_share):
         columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
@@ -101,7 +110,7 @@ def read_events(
     path: Path,
     data_format: DataFormat,
     *,
-    layout: TableLayout | None = None,
+    options: ReadOptions = AS_IT_IS,
     max_malformed_share: float = DEFAULT_MALFORMED_SHARE,
 ) -> Iterator[ClickEvent]:
     """Give the events of DATA in event-time order, ties in file order (`jsonl`) or in order of the sessions.
@@ -111,19 +120,22 @@ def read_events(
     `SEQUENCES_STEP_MS` from `SEQUENCES_START_MS`. Raises as `read_sessions`.
     """
     if data_format == "jsonl":
-        _event_format(path, data_format, layout)
-        clicks = _each(data_files(path), data_format, _clicks, max_malformed_share)
+        _event_format(path, data_format, options)
+        clicks = _each(data_files(path), data_format, ClickLog(options.mapping).events, max_malformed_share)
         yield from sorted(clicks, key=lambda event: event.event_time_ms)
         return
-    sessions = read_sessions(path, data_format, layout=layout, max_malformed_share=max_malformed_share)
+    sessions = read_sessions(path, data_format, options=options, max_malformed_share=max_malformed_share)
     yield from _session_events(sessions)
 
 
-def _event_format(path: Path, data_format: DataFormat, layout: TableLayout | None) -> EventFormat:
+def _event_format(path: Path, data_format: DataFormat, options: ReadOptions) -> EventFormat:
     if data_format not in DATA_FORMATS:
         raise UsageError(f"format {data_format!r} is none of {', '.join(DATA_FORMATS)}")
+    layout = options.layout
     if layout is not None and data_format not in TABLE_FORMATS:
         raise UsageError(f"--format {data_format} has its own columns; leave out --columns, or use --format csv")
+    if data_format == "jsonl":
+        return _JsonLines(options.mapping)
     if data_format == "recbole":
         return CsvTable(None)
     if data_format in TABLE_FORMATS:
@@ -237,57 +249,28 @@ def _is_by_commas(line: str) -> bool:
     return all(part[-1] in ",;|" for part in parts[:-1]) and bool(_SEPARATED_BY_COMMAS.search(line))
 
 
-class _TypeOnly(msgspec.Struct):
-    event_type: str
-
-
-_decode_type = msgspec.json.Decoder(_TypeOnly).decode
-
-
-def _clicks(malformed: MalformedLines) -> Iterator[ClickEvent]:
-    """Give the clicks of a file; an event of a type that is none of ours, such as a page view, is ignored."""
-    clock = EventClock(malformed.path, "ms")
-    for number, line in read_lines(malformed):
-        try:
-            event = _decode_click(line)
-            time_ms = clock.ms(event.event_time)
-        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-            kind = _foreign_type(line)
-            if kind is None:
-                malformed.add(number, str(error))
-            else:
-                malformed.ignore(kind)
-            continue
-        if event.event_type in ITEM_EVENT_TYPES and event.item_id is None:
-            malformed.add(number, f"a {event.event_type} event without item_id")
-            continue
-        yield event if time_ms == event.event_time_ms else msgspec.structs.replace(event, event_time=time_ms)
-
-
-def _foreign_type(line: str) -> str | None:
-    """Give the event type of a line if there is one and it is none of ours."""
-    try:
-        event_type = _decode_type(line).event_type
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    return None if event_type in EVENT_TYPES else f"event_type {event_type[:_SHOWN_TYPE]!r}"
-
-
 class _JsonLines:
     has_times = True
     is_by_visitor = True
 
-    def __init__(self) -> None:
+    def __init__(self, mapping: FieldMapping) -> None:
+        self._log = ClickLog(mapping)
         self._seen = set[int]()
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
         """Read what may be learned from: with consent, once."""
-        for event in _clicks(malformed):
-            if event.consent is False or self._is_repeat(event):
+        for events in self._log.records(malformed):
+            if events[0].consent is False or self._is_repeat(events[0]):
                 continue
-            yield Row(
-                event.visitor_id, event.item_id, event.event_time_ms, event.event_type, event.price, event.session_id
-            )
+            for event in events:
+                yield Row(
+                    event.visitor_id,
+                    event.item_id,
+                    event.event_time_ms,
+                    event.event_type,
+                    event.price,
+                    event.session_id,
+                )
 
     def _is_repeat(self, event: ClickEvent) -> bool:
         """Say whether this very event was read before, and book it; one without event_id never was."""
@@ -380,6 +363,5 @@ def _session_events(sessions: Sessions) -> Iterator[ClickEvent]:
 _OWN_FORMATS: Final[dict[DataFormat, Callable[[], EventFormat]]] = {
     "session-rec": _SessionRec,
     "sequences": _Sequences,
-    "jsonl": _JsonLines,
     "session-ends": _SessionEnds,
 }

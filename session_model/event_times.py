@@ -10,7 +10,7 @@ from typing import Final, Literal
 import structlog
 
 from schemas.events import unix_ms
-from schemas.validation import EARLIEST_TIME_MS
+from schemas.times import EARLIEST_TIME_MS, TimeReader
 
 TimeUnit = Literal["s", "ms", "us", "ns"]
 LATEST_TIME_MS: Final = 4_102_444_800_000
@@ -19,14 +19,16 @@ LATEST_TIME_MS: Final = 4_102_444_800_000
 _PER_MS: Final[dict[TimeUnit, float]] = {"s": 0.001, "ms": 1, "us": 1_000, "ns": 1_000_000}
 _DATE_LENGTH: Final = len("20991231")
 
+_READER: Final = TimeReader()
+
 log = structlog.get_logger(__name__)
 
 
 class EventClock:
     """Reads the times of one file.
 
-    Numbers in another unit than the format's `expected` are read and said once a file, and so is the remedy: the live
-    worker has no second look. None: the format leaves the unit open.
+    Numbers in another unit than the format's `expected` are read, and that is said once a file. None: the format leaves
+    the unit open.
     """
 
     def __init__(self, file: Path, expected: TimeUnit | None) -> None:
@@ -37,29 +39,21 @@ class EventClock:
     def ms(self, value: str | float | datetime) -> int:
         """Give Unix milliseconds; raises ValueError where it is no time between 1995 and 2100.
 
-        value: a number, its text, an ISO 8601 date or time (UTC where it names no zone; ` UTC` behind it is read, too).
+        value: a number, its text, or a date or time as text, UTC where it names no zone (schemas.times).
         """
         if isinstance(value, datetime):
             return in_bounds(unix_ms(value if value.tzinfo else value.replace(tzinfo=UTC)), value)
-        number = _number(value) if isinstance(value, str) else value
-        return _of_text(str(value)) if number is None else self._of_number(number, value)
-
-    def _of_number(self, number: float, value: object) -> int:
+        text = value.strip() if isinstance(value, str) else ""
+        number = _number(text) if isinstance(value, str) else value
+        if number is None or len(text) == _DATE_LENGTH:
+            return in_bounds(_of_text(text), value)
         unit = unit_of(number)
         if unit is None:
             raise ValueError(f"{value!r} is no time between 1995 and 2100 in s, ms, us or ns since 1970")
-        if unit not in (self._expected, *self._told) and self._expected is not None:
+        if unit != self._expected and self._expected is not None and unit not in self._told:
             self._told.add(unit)
-            log.warning(
-                "times_in_another_unit",
-                file=str(self._file),
-                found=unit,
-                documented=self._expected,
-                hint="read as what they are; a worker needs [clickstream.mapping] time_format for such records",
-            )
-        if unit == "s":
-            return round(number * 1000)
-        return round(number) if unit == "ms" else int(number // _PER_MS[unit])
+            log.warning("times_in_another_unit", file=str(self._file), found=unit, documented=self._expected)
+        return _READER.ms(number)
 
 
 def unit_of(number: float) -> TimeUnit | None:
@@ -77,19 +71,17 @@ def in_bounds(time_ms: int, value: object) -> int:
     return time_ms
 
 
-def _number(text: str) -> float | None:
-    text = text.strip()
-    if text.isdecimal():
-        return None if len(text) == _DATE_LENGTH else int(text)
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _of_text(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(text.strip().removesuffix("UTC").rstrip())
+        if len(text) == _DATE_LENGTH and text.isdecimal():
+            return unix_ms(datetime.fromisoformat(text).replace(tzinfo=UTC))
+        return _READER.ms(text)
     except ValueError as error:
-        raise ValueError(f"{text!r} is no time in ISO 8601 or since 1970 ({error})") from error
-    return in_bounds(round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000), text)
+        raise ValueError(f"{text!r} is no time in ISO 8601 or since 1970") from error
+
+
+def _number(text: str) -> float | None:
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        return None

@@ -16,12 +16,11 @@ import optuna
 
 from schemas.errors import InsessionError
 from schemas.events import EventType
-from session_model.datasets import DataFormat
+from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions
 from session_model.gru import GruSettings
 from session_model.presets import PRESETS, Recipe
 from session_model.recipe_files import write_recipe
 from session_model.run_folder import RunConfig, RunFolder, open_run
-from session_model.table_layout import TableLayout
 from session_model.train_release import DEFAULT_INPUT_EVENT_TYPES, RUNS, code_versions
 from session_model.training import GruTask, TrainingSettings, train_gru
 from session_model.training_curve import CurveRecorder
@@ -57,7 +56,7 @@ SPACE: Final = {**_GRU_SPACE, **_TRAINING_SPACE}
 class SearchRequest:
     """What to search on, and how long.
 
-    layout: which column is what, where `data_format` is a table.
+    options: what else `data` is read by.
     time_budget_seconds: of this process; the same search goes on for as long again.
     n_trials: in all, those of earlier processes included.
     """
@@ -70,7 +69,7 @@ class SearchRequest:
     seed: int = 1
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     is_fresh: bool = False
-    layout: TableLayout | None = None
+    options: ReadOptions = AS_IT_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: 
     Raises InsessionError where the data do not do, or where there was no time for one trial.
     """
     deadline = time.monotonic() + request.time_budget_seconds
-    data = read_training_data(request.data, request.data_format, request.input_event_types, request.layout)
+    data = read_training_data(request.data, request.data_format, request.input_event_types, request.options)
     earlier, later = hold_out(data.sequences)
     if later is None:
         raise InsessionError(f"{request.data} has too few sessions to hold some out and search on them; use a preset")
@@ -123,7 +122,7 @@ def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: 
         "search": "recipe",
         "data_sha256": data.digest,
         "data_format": request.data_format,
-        "layout": msgspec.to_builtins(request.layout),
+        "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
         "known_recipes": msgspec.to_builtins(PRESETS["default"].recipes),
         "space": {name: optuna.distributions.distribution_to_json(one) for name, one in SPACE.items()},

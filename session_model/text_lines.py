@@ -25,8 +25,8 @@ class MalformedLines:
     """Counts the lines of one file that were left out, and says when there are too many.
 
     Up to `TOLERATED_MALFORMED` lines pass in any file, beyond that `max_share` of its lines. What is no interaction,
-    such as a page view, is counted by kind and never too much. Where a file is refused, the form that was seen in it is
-    named, unless that is the `data_format` by which it was read.
+    such as a page view, is counted by kind and never too much; so are fields that were `repaired`. Where a file is
+    refused, the form that was seen in it is named, unless that is the `data_format` by which it was read.
     """
 
     def __init__(self, path: Path, max_share: float = DEFAULT_MALFORMED_SHARE, data_format: str | None = None) -> None:
@@ -36,6 +36,7 @@ class MalformedLines:
         self.count = 0
         self.last_line = 0
         self.ignored: Counter[str] = Counter()
+        self.repaired: Counter[str] = Counter()
         self._first = ""
 
     def add(self, line_number: int, reason: str) -> None:
@@ -62,6 +63,9 @@ class MalformedLines:
         if self.ignored:
             kinds = dict(self.ignored.most_common())
             log.warning("events_ignored", file=str(self.path), ignored=self.ignored.total(), kinds=kinds)
+        if self.repaired:
+            kinds = dict(self.repaired.most_common())
+            log.info("fields_repaired", file=str(self.path), repaired=self.repaired.total(), kinds=kinds)
 
     def need(self, usable: int) -> None:
         """Raise InsessionError where none of the file was `usable`."""

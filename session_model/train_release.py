@@ -16,7 +16,7 @@ from schemas.records import CatalogItem
 from session_model.catalogs import published_catalog, read_catalog
 from session_model.categories import learn_categories
 from session_model.cold_start import Described
-from session_model.datasets import DataFormat
+from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions
 from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
 from session_model.intent import fit_intent
 from session_model.knn import SessionKnn
@@ -27,7 +27,6 @@ from session_model.presets import Preset
 from session_model.release import Parts
 from session_model.release_files import ReleaseFacts, write_parts
 from session_model.run_folder import RunConfig, RunFolder, open_run
-from session_model.table_layout import TableLayout
 from session_model.time_budget import TimeBudget
 from session_model.training_curve import CurveRecorder
 from session_model.training_data import TrainingData, read_training_data, sha256_of
@@ -45,7 +44,7 @@ RUNS = "runs"
 class TrainRequest:
     """What to train from and where to put it.
 
-    layout: which column is what, where `data_format` is a table.
+    options: what else `data` is read by.
     input_event_types: events whose items the GRU and kNN read and predict.
     catalog: what the shop says of its items; None: what is published beside `data`, if anything.
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
@@ -57,7 +56,7 @@ class TrainRequest:
     data_format: DataFormat
     models_dir: Path
     preset: Preset
-    layout: TableLayout | None = None
+    options: ReadOptions = AS_IT_IS
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
     catalog: Path | None = None
@@ -88,7 +87,7 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
     A run that was interrupted goes on where it stopped, and gives what it would have given undisturbed.
     """
     began = time.monotonic()
-    data = read_training_data(request.data, request.data_format, request.input_event_types, request.layout)
+    data = read_training_data(request.data, request.data_format, request.input_event_types, request.options)
     with open_run(request.models_dir / RUNS, _config(request, data), is_fresh=request.is_fresh) as run:
         if run.is_resumed:
             progress.noted(
@@ -159,7 +158,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
     essence = {
         "data_sha256": data.digest,
         "data_format": request.data_format,
-        "layout": msgspec.to_builtins(request.layout),
+        "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
         "catalog_sha256": None if request.catalog is None else sha256_of(request.catalog),
         "preset": msgspec.to_builtins(request.preset),

@@ -11,11 +11,10 @@ import numpy as np
 from schemas.errors import InsessionError
 from schemas.events import ITEM_EVENT_TYPES
 from session_model.data_files import data_files
-from session_model.datasets import DataFormat, read_sessions
+from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions, read_sessions
 from session_model.files import file_sha256
 from session_model.item_sequences import ItemSequences, item_sequences
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
-from session_model.table_layout import TableLayout
 from session_model.vocabulary import Vocabulary
 
 VALIDATION_SHARE = 0.1
@@ -36,10 +35,10 @@ class TrainingData:
 
 
 def read_training_data(
-    path: Path, data_format: DataFormat, input_event_types: Collection[str], layout: TableLayout | None = None
+    path: Path, data_format: DataFormat, input_event_types: Collection[str], options: ReadOptions = AS_IT_IS
 ) -> TrainingData:
     """Read and number the items; raises InsessionError where there is nothing to learn from."""
-    sessions = read_sessions(path, data_format, layout=layout)
+    sessions = read_sessions(path, data_format, options=options)
     vocabulary = popular_first(sessions, input_event_types)
     sequences = item_sequences(sessions, vocabulary, input_event_types)
     if not np.any(np.diff(sequences.starts) > 1):

@@ -1,6 +1,6 @@
 """What the commands that read data files share: DATA itself, its format, and which column is what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from glob import has_magic
 from os import PathLike
 from pathlib import Path
@@ -8,7 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from session_model.datasets import DATA_FORMATS
+from agents.settings import load_settings
+from session_model.datasets import DATA_FORMATS, ReadOptions
+from session_model.table_layout import parse_layout
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -28,7 +30,7 @@ class DataPath(click.Path):
 
 
 def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command], _Command]:
-    """Add `--format`, `--columns` and `--event-types`; `what` is read by them."""
+    """Add `--format`, and the options that `read_options` takes; `what` is read by them."""
 
     def add(command: _Command) -> _Command:
         for option in reversed(
@@ -54,9 +56,19 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
                     help="What values of the type column are here: view, cart, remove, purchase, favorite, search, "
                     "session_end or ignore. What is not listed and none of these is ignored and counted.",
                 ),
+                click.option(
+                    "--config",
+                    type=click.Path(path_type=Path),
+                    help="TOML settings file, as the worker's: its [clickstream.mapping] reads a shop's own jsonl.",
+                ),
             )
         ):
             command = option(command)
         return command
 
     return add
+
+
+def read_options(columns: Sequence[str], event_types: Sequence[str], config: Path | None) -> ReadOptions:
+    """Say how DATA is read; raises UsageError where an option or the settings are wrong."""
+    return ReadOptions(parse_layout(columns, event_types), load_settings(file=config).clickstream.mapping)

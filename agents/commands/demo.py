@@ -11,7 +11,7 @@ import click
 import structlog
 from rich.console import Console
 
-from agents.commands.data_options import data_options
+from agents.commands.data_options import data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.durations import DurationType
 from schemas.errors import InsessionError, UsageError
@@ -141,19 +141,19 @@ def _source(
     data_format: DataFormat | None,
     columns: Sequence[str],
     event_types: Sequence[str],
+    config: Path | None,
     train_share: float,
 ) -> "ShopOptions | LogOptions":
     from agents.demo.source import LogOptions, ShopOptions  # noqa: PLC0415 - as above
-    from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
 
     if events is None:
-        if data_format is not None or columns or event_types:
+        if data_format is not None or columns or event_types or config:
             raise UsageError("--format says what --events is: give --events FILE too, or leave --format away")
         return ShopOptions()
     if data_format is None:
         raise UsageError(f"--events {events} needs its --format: {', '.join(DATA_FORMATS)}")
-    layout = parse_layout(columns, event_types)
-    return LogOptions(path=events, data_format=data_format, layout=layout, train_share=train_share)
+    options = read_options(columns, event_types, config)
+    return LogOptions(path=events, data_format=data_format, options=options, train_share=train_share)
 
 
 def _write(result: "DemoReport", paths: list[Path | None]) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.commands.data_options import DataPath, data_options
+from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, overlap_warning, page, terminal_tables
@@ -22,7 +22,6 @@ from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
 from session_model.release import Release
 from session_model.release_files import load_release, newest_release, trained_sessions
-from session_model.table_layout import parse_layout
 from session_model.training_overlap import Overlap
 
 _FILE = OutputFile()
@@ -83,6 +82,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     data_format: DataFormat,
     columns: Sequence[str],
     event_types: Sequence[str],
+    config: Path | None,
     catalog: Path | None,
     unseen: Unseen,
     first_target: int,
@@ -107,8 +107,8 @@ def command(  # noqa: PLR0913 - one parameter an option
                     "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
                 )
         compared = _baselines(baselines)
-        layout = parse_layout(columns, event_types)
-        held_out = HeldOut(test.name, read_sessions(test, data_format, layout=layout))
+        options = read_options(columns, event_types, config)
+        held_out = HeldOut(test.name, read_sessions(test, data_format, options=options))
         overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
             raise UsageError(

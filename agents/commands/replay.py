@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
-from agents.commands.data_options import DataPath, data_options
+from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.settings import load_settings
 from session_model.datasets import DataFormat
@@ -29,7 +29,6 @@ from session_model.datasets import DataFormat
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Catalog records, one JSON a line, as on the topic.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
 @click.option("--json", "json_path", type=OutputFile(allow_dash=True), help="Write the report as JSON; - prints it.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
@@ -54,13 +53,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     from session_model.catalogs import read_catalog  # noqa: PLC0415
     from session_model.datasets import read_events  # noqa: PLC0415
     from session_model.release_files import newest_release  # noqa: PLC0415
-    from session_model.table_layout import parse_layout  # noqa: PLC0415
 
     settings = load_settings(file=config)
     newest_release(models)
     console = Console(stderr=True)
     with console.status("reading the log"):
-        events = list(read_events(log, data_format, layout=parse_layout(columns, event_types)))
+        events = list(read_events(log, data_format, options=read_options(columns, event_types, config)))
         described = [] if catalog is None else read_catalog(catalog)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from agents.commands.data_options import DataPath, data_options
+from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
@@ -122,7 +122,6 @@ def _seconds(result: "TrainResult") -> float:
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
     from session_model.presets import PRESETS  # noqa: PLC0415 - as above
     from session_model.recipe_files import read_recipe  # noqa: PLC0415 - as above
-    from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
     chosen = PRESETS[preset]
@@ -136,7 +135,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
-        layout=parse_layout(options["columns"], options["event_types"]),
+        options=read_options(options["columns"], options["event_types"], options["config"]),
         models_dir=options["models_dir"],
         catalog=options["catalog"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.data_options import DataPath, data_options
+from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
@@ -62,15 +62,16 @@ def command(json_path: Path | None, **options: Any) -> None:
     with console.status("loading TensorFlow"):
         import_tensorflow()
         from session_model.recipe_search import SearchRequest, search_recipe  # noqa: PLC0415 - --help loads nothing
-        from session_model.table_layout import parse_layout  # noqa: PLC0415 - as above
 
     budget = options.pop("time_budget").total_seconds() - (time.monotonic() - began)
     with Interruption():
         try:
             with training_bar(console) as progress:
                 events = options.pop("input_events")
-                layout = parse_layout(options.pop("columns"), options.pop("event_types"))
-                request = SearchRequest(**options, layout=layout, input_event_types=events, time_budget_seconds=budget)
+                reading = read_options(*(options.pop(name) for name in ("columns", "event_types", "config")))
+                request = SearchRequest(
+                    **options, options=reading, input_event_types=events, time_budget_seconds=budget
+                )
                 result = search_recipe(request, progress)
         except KeyboardInterrupt:
             click.echo("insession: interrupted; the same command goes on with the search", err=True)

@@ -12,13 +12,12 @@ from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
 from schemas.records import CatalogItem
-from session_model.datasets import DataFormat, read_events
+from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions, read_events
 from session_model.generated_shop.catalog import catalog
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
 from session_model.generated_shop.training_data import write_training_data
 from session_model.generated_shop.truth import Truth
-from session_model.table_layout import TableLayout
 from session_model.training_data import sha256_of
 
 LIVE_BEGIN: Final = timedelta(hours=36)
@@ -80,12 +79,12 @@ class ShopOptions:
 class LogOptions:
     """A log to feed.
 
-    layout: which column is what, where `data_format` is a table. train_share: of its events, the earliest, to train on.
+    options: what else the log is read by. train_share: of its events, the earliest, to train on.
     """
 
     path: Path
     data_format: DataFormat
-    layout: TableLayout | None = None
+    options: ReadOptions = AS_IT_IS
     train_share: float = 0.5
 
 
@@ -122,7 +121,7 @@ def log_source(log: LogOptions, *, with_training: bool) -> Source:
 
     The whole log is held in memory, some 500 bytes an event. Raises UsageError and InsessionError as `read_events`.
     """
-    events = list(read_events(log.path, log.data_format, layout=log.layout))
+    events = list(read_events(log.path, log.data_format, options=log.options))
 
     def fed() -> Iterator[FedEvent]:
         return (FedEvent(event, event.event_time_ms, None) for event in events)
@@ -139,7 +138,7 @@ def log_source(log: LogOptions, *, with_training: bool) -> Source:
     until = datetime.fromtimestamp(until_ms / 1000, UTC)
     training = TrainingPart(
         key="log-"
-        + _key(sha256_of(log.path).encode(), *map(str.encode, (log.data_format, repr(log.layout), str(until_ms)))),
+        + _key(sha256_of(log.path).encode(), *map(str.encode, (log.data_format, repr(log.options), str(until_ms)))),
         description=f"its first {len(earlier):,} events, those before {until:%Y-%m-%d %H:%M:%S} UTC",
         n_events=len(earlier),
         write=lambda path, progress: _write(earlier, path, progress),

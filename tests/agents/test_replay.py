@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry
 
 from agents.replay import NextItemScore, Replay, ReplayReport
 from agents.serving_tier import serving_tier
-from agents.settings import Settings
+from agents.settings import ClickstreamSettings, Settings
 from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
+from schemas.mapping import FieldMapping
 from schemas.records import RecommendationSet, RecommendedItem
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
@@ -21,9 +22,11 @@ from streams.catalog import Catalog
 FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")
 
 
-async def _replayed(events: list[ClickEvent], out: Path) -> tuple[ReplayReport, dict[str, bytes]]:
+async def _replayed(
+    events: list[ClickEvent], out: Path, settings: Settings | None = None
+) -> tuple[ReplayReport, dict[str, bytes]]:
     """Replay without a release: the tier is `popular`, everything else is as with one."""
-    settings = Settings()
+    settings = settings or Settings()
     settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
     tier = serving_tier(settings.serving, Catalog(), CollectorRegistry())
     paths = {name: out / name for name in FILES}
@@ -46,6 +49,14 @@ def shop_log() -> list[ClickEvent]:
 
     shop = ShopSettings(seed=5, sessions_per_hour=5000)
     return sorted(first(event.click for event in generate_events(shop)), key=lambda event: event.event_time_ms)
+
+
+async def test_the_mapping_is_for_reading_the_log_only(shop_log: list[ClickEvent], tmp_path: Path) -> None:
+    """What comes from the loader are clicks already, whatever the shop calls its fields."""
+    mapping = FieldMapping(paths={"visitor_id": "user", "item_id": "sku"}, time_format="unix_s")
+    settings = replace(Settings(), clickstream=ClickstreamSettings(mapping=mapping))
+    _, files = await _replayed(shop_log[:50], tmp_path, settings)
+    assert (files["recommendations"].count(b"\n"), files["clickstream-dlq"]) == (50, b"")
 
 
 async def test_two_replays_are_byte_identical(shop_log: list[ClickEvent], tmp_path: Path) -> None:

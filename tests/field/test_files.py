@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError, UsageError
-from session_model.datasets import DATA_FORMATS, DataFormat, read_events, read_sessions
+from schemas.mapping import FieldMapping
+from session_model.datasets import DATA_FORMATS, DataFormat, ReadOptions, read_events, read_sessions
 from session_model.sessions import Sessions
 from session_model.table_layout import parse_layout
 
@@ -89,6 +90,27 @@ def test_m4_diginetica_with_underscores_is_diginetica(tmp_path: Path) -> None:
     assert items(read_sessions(write(tmp_path / "a.csv", text), "diginetica")) == [["10", "11"]]
 
 
+def test_m5_a_shops_own_json_is_read_by_its_mapping(tmp_path: Path) -> None:
+    """One session with the mapping; without it the message says that there is one to write."""
+    lines = [
+        {"type": "track", "messageId": f"m{n}", "anonymousId": "anon-1", "userId": None, "event": "Product Viewed"}
+        | {"timestamp": f"2026-11-20T10:00:0{n}.000Z", "properties": {"product_id": item}}
+        for n, item in ((1, "chair"), (2, "lamp"))
+    ]
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
+    paths = {"visitor_id": "anonymousId", "event_type": "event", "event_time": "timestamp"}
+    mapping = FieldMapping(
+        paths=paths | {"item_id": "properties.product_id"}, values={"event_type": {"Product Viewed": "view"}}
+    )
+    assert items(read_sessions(path, "jsonl", options=ReadOptions(mapping=mapping))) == [["chair", "lamp"]]
+    assert [event.item_id for event in read_events(path, "jsonl", options=ReadOptions(mapping=mapping))] == [
+        "chair",
+        "lamp",
+    ]
+    with pytest.raises(InsessionError, match=r"\[clickstream\.mapping\] of --config"):
+        read_sessions(path, "jsonl")
+
+
 def test_m6_pages_are_ignored_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A session of views with pages between is one session, and no page is malformed."""
     lines = [
@@ -124,7 +146,9 @@ def test_m10_commas_part_items(tmp_path: Path, text: str) -> None:
 def test_m12_a_table_is_read_by_its_columns(tmp_path: Path) -> None:
     """One session of two items, nine seconds apart."""
     path = write(tmp_path / "a.csv", TABLE)
-    sessions = read_sessions(path, "csv", layout=parse_layout(["session=session_id,item=item_id,time=timestamp"], []))
+    sessions = read_sessions(
+        path, "csv", options=ReadOptions(parse_layout(["session=session_id,item=item_id,time=timestamp"], []))
+    )
     assert items(sessions) == [["10", "11"]]
     assert sessions.times_ms is not None
     assert sessions.times_ms.tolist() == [1_700_000_000_000, 1_700_000_009_000]

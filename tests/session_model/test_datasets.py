@@ -205,7 +205,7 @@ def test_session_ends_are_people_and_each_record_once(tmp_path: Path, capsys: py
 def test_jsonl_with_types_that_are_none_of_ours_only_names_them(tmp_path: Path) -> None:
     """A spelling that is not mapped must not look like an empty log."""
     text = click(event_type="Product Viewed", item_id="a") * 3
-    with pytest.raises(InsessionError, match="no interactions of a shop: event_type 'Product Viewed' 3"):
+    with pytest.raises(InsessionError, match="event_type 'Product Viewed' is no interaction 3"):
         read_sessions(write(tmp_path / "a.jsonl", text), "jsonl")
 
 

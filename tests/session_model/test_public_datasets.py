@@ -268,7 +268,7 @@ def test_a_file_of_purchases_alone_is_read_as_such(tmp_path: Path) -> None:
     ("data_format", "line", "reason"),
     [
         ("rsc15", "3,2014-04-07", "not enough values"),
-        ("rsc15", "3,yesterday,7,0", "Invalid isoformat"),
+        ("rsc15", "3,yesterday,7,0", "no time in ISO 8601"),
         ("rsc15", "3,1914-04-07T10:51:09Z,7,0", "no time"),
         ("diginetica", "3;NA;81766;x;2016-05-09", "invalid literal"),
         ("diginetica", "3;NA;81766", "too few columns"),

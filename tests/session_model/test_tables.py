@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.errors import InsessionError, UsageError
-from session_model.datasets import DataFormat, read_events, read_sessions
+from session_model.datasets import DataFormat, ReadOptions, read_events, read_sessions
 from session_model.sessions import Sessions
 from session_model.table_layout import TableLayout, parse_layout
 
@@ -25,7 +25,7 @@ TYPES = "pv=view,add=cart,buy=purchase"
 
 def read(path: Path, columns: str, types: str = "", data_format: DataFormat = "csv") -> Sessions:
     """Read a table."""
-    return read_sessions(path, data_format, layout=parse_layout([columns], [types] if types else []))
+    return read_sessions(path, data_format, options=ReadOptions(parse_layout([columns], [types] if types else [])))
 
 
 def shape(sessions: Sessions) -> dict[str, list[str]]:
@@ -46,7 +46,7 @@ def test_a_table_with_types_prices_and_quotes(tmp_path: Path, capsys: pytest.Cap
     path = write(tmp_path / "a.csv", EVENTS)
     assert shape(read(path, COLUMNS, TYPES)) == {"s2": ['c, and "d"'], "s1": ["a", "b", "b"]}
     assert "kinds={'scroll': 1}" in capsys.readouterr().out
-    events = list(read_events(path, "csv", layout=parse_layout([COLUMNS], [TYPES])))
+    events = list(read_events(path, "csv", options=ReadOptions(parse_layout([COLUMNS], [TYPES]))))
     assert [(e.event_type, e.price) for e in events] == [
         ("view", None),
         ("view", 1.5),
@@ -232,7 +232,7 @@ def test_parquet_that_cannot_be_meant_is_wrong_usage(tmp_path: Path, monkeypatch
         read_sessions(path, "parquet")
     for layout in (None, TableLayout({"session": "s", "item": "i"})):
         with pytest.raises(UsageError, match="it looks like Parquet"):
-            read_sessions(path, "csv", layout=layout)
+            read_sessions(path, "csv", options=ReadOptions(layout))
     with pytest.raises(UsageError, match="it looks like CSV"):
         read(write(tmp_path / "a.csv", EVENTS), "session=session,item=item", data_format="parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -138,6 +138,21 @@ def test_a_table_is_evaluated_by_its_columns(models: Path, tmp_path: Path) -> No
     assert "1 targets in 1 sessions" in result.output
 
 
+def test_a_shops_own_json_is_evaluated_by_the_settings(models: Path, tmp_path: Path) -> None:
+    """`--config` has the mapping; a path that is none of ours is wrong usage."""
+    config, log = tmp_path / "insession.toml", tmp_path / "log.jsonl"
+    config.write_text('[clickstream.mapping.paths]\nvisitor_id = "who"\nitem_id = "what.sku"\n')
+    lines = [
+        {"who": 7, "event_type": "view", "event_time": 1_700_000_000 + n, "what": {"sku": "ac"[n]}} for n in (0, 1)
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = [str(models), str(log), "--format", "jsonl", "--config"]
+    result = CliRunner().invoke(evaluate_command.command, [*arguments, str(config)], catch_exceptions=False)
+    assert "1 targets in 1 sessions" in result.output
+    with pytest.raises(UsageError, match="none"):
+        CliRunner().invoke(evaluate_command.command, [*arguments, str(tmp_path / "none")], catch_exceptions=False)
+
+
 def test_unseen_targets_can_be_dropped(models: Path, test_file: Path) -> None:
     """Then one target is left."""
     arguments = [str(models), str(test_file), "--format", "sequences", "--unseen", "drop"]
