@@ -140,6 +140,7 @@ _NAME: Final = re.compile(r"[A-Za-z_][\w .:-]*")
 _TELLING: Final = re.compile(r"session|user|visitor|customer|item|product|article|sku|time|date|event", re.IGNORECASE)
 _ISO_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _SHOWN_NAMES: Final = 12
+_MIN_COLUMNS: Final = 3
 
 
 def _binary(head: bytes) -> Form | None:
@@ -190,19 +191,20 @@ def _table(lines: Sequence[str]) -> Form | None:
 
 def _table_without_header(rows: Sequence[Sequence[str]]) -> Form | None:
     """Recognise a table by one column of times, and none in the others."""
-    if len(rows) < 2 or len({len(row) for row in rows}) != 1:
+    if len(rows) < 2 or len(rows[0]) < _MIN_COLUMNS or len({len(row) for row in rows}) != 1:
         return None
     timed = [[_is_time(cell) for cell in column] for column in zip(*rows, strict=True)]
     places = [place for place, column in enumerate(timed, 1) if all(column)]
     if len(places) != 1 or sum(map(any, timed)) != 1:
         return None
-    cells = set(rows[0])
-    if cells & {"pv", "buy", "cart", "fav"}:
+    if set(rows[0]) & {"pv", "buy", "cart", "fav"}:
         return Form("Taobao's UserBehavior.csv", "use --format taobao", "taobao")
+    if places == [2] and rows[0][1].endswith("Z"):
+        return Form("a file of RSC15", "use --format rsc15", "rsc15")
+    session, item = [place for place in range(1, len(rows[0]) + 1) if place not in places][:2]
+    columns = f"session={session},item={item},time={places[0]}"
     return Form(
-        "a table without a header",
-        f"use --format csv and name columns by number, as --columns session=1,item=2,time={places[0]}",
-        "csv",
+        "a table without a header", f"use --format csv and name columns by number, as --columns {columns}", "csv"
     )
 
 

@@ -149,7 +149,8 @@ def _ask_for_columns(file: Path, data_format: DataFormat) -> str:
     form = seen_form(file)
     if form is not None and form.data_format != data_format:
         return f"{file}: {form}"
-    return f"{file}: {without_layout(csv_names(file) if data_format == 'csv' else parquet_names(file))}"
+    names = csv_names(file) if data_format == "csv" else parquet_names(file)
+    return f"{file}: {without_layout(names)}" if names else f"{file} is empty; name a file with a table"
 
 
 def _rows(path: Path, data_format: DataFormat, event_format: EventFormat, share: float) -> Iterator[Row]:

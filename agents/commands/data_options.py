@@ -59,7 +59,7 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
                 click.option(
                     "--config",
                     type=click.Path(path_type=Path),
-                    help="TOML settings file, as the worker's: its [clickstream.mapping] reads a shop's own jsonl.",
+                    help="TOML settings file, as the worker's; its [clickstream.mapping] reads a shop's own jsonl.",
                 ),
             )
         ):

@@ -49,6 +49,8 @@ def as_tar(text: bytes) -> bytes:
         (b"order_id,product_id,add_to_cart_order,reordered\n", "use --format instacart"),
         (b'"Session ID";"SKU";"Date"\n1;2;2026-01-01\n', "columns session=Session ID,item=SKU,time=Date"),
         (b"1,2268318,2520377,pv,1511544070\n1,2333346,2520771,pv,1511561733\n", "use --format taobao"),
+        (b"1,2014-04-07T10:51:09.277Z,7,0\n1,2014-04-07T10:54:09.868Z,8,0\n", "use --format rsc15"),
+        (b"2026-01-01;1;10\n2026-01-02;1;11\n", "columns session=2,item=3,time=1"),
         (b"1,10,1700000000\n1,11,1700000009\n", "columns session=1,item=2,time=3"),
         (gzip.compress(b"1\t10\t2026-01-01\n1\t11\t2026-01-02\n"), "time=3"),
     ],
