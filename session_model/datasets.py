@@ -15,6 +15,7 @@ unit (session_model.event_times).
 """
 
 import re
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeVar, get_args
@@ -93,7 +94,7 @@ def read_sessions(
     session_id, or ends by `INACTIVITY_GAP_MS`, as it does wherever visitors are told but no sessions.
     """
     event_format = _event_format(path, data_format, options)
-    owners, explicit_ids, columns, explicit = Interner(), Interner(), EventColumns(), list[int]()
+    owners, explicit_ids, columns, explicit = Interner(), Interner(), EventColumns(), array("q")
     for row in _rows(path, data_format, event_format, max_malformed_share):
         columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
         explicit.append(-1 if row.session is None else explicit_ids.code(row.session))

@@ -81,8 +81,8 @@ class CsvTable:
             return self._given.missing(names)
         return (
             "the header names no session_id:token or user_id:token with item_id:token, an interaction a line (found: "
-            f"{', '.join(names)[:200]}); a list of items (token_seq) a line holds each click many times: give the file "
-            "that it was made of"
+            f"{', '.join(names)[:200]}); a list of items (item_id_list) a line holds each click many times: give the "
+            "file that it was made of"
         )
 
 
@@ -93,7 +93,7 @@ def recbole_layout(names: Sequence[str]) -> TableLayout | None:
     """
     plain = {name.partition(":")[0]: name.partition(":")[2] for name in names}
     owner: Role | None = "session" if "session_id" in plain else "visitor" if "user_id" in plain else None
-    if owner is None or plain.get("item_id") != "token" or "token_seq" in plain.values():
+    if owner is None or plain.get("item_id") != "token" or plain.get("item_id_list") == "token_seq":
         return None
     columns: dict[Role, str] = {owner: f"{'session' if owner == 'session' else 'user'}_id", "item": "item_id"}
     return TableLayout(columns | ({"time": "timestamp"} if "timestamp" in plain else {}))

@@ -152,7 +152,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
 @pytest.mark.parametrize("owner", ["session", "user"])
 def test_recbole_says_its_columns_itself(tmp_path: Path, owner: str) -> None:
     """Sessions where there are some, else users by the gap."""
-    text = f"{owner}_id:token\titem_id:token\ttimestamp:float\tn:float\n1\ta\t1.7e9\t1\n1\tb\t1700000001.5\t1\n"
+    text = f"{owner}_id:token\titem_id:token\ttimestamp:float\tc:token_seq\n1\ta\t1.7e9\tx y\n1\tb\t1700000001.5\tx\n"
     sessions = read_sessions(write(tmp_path / "a.inter", text), "recbole")
     assert list(shape(sessions).values()) == [["a", "b"]]
     assert sessions.times_ms is not None
