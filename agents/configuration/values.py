@@ -67,10 +67,9 @@ def plain(value: Any) -> Any:
             return str(value)
         case frozenset():
             return sorted(value)
-        case tuple():
-            return list(msgspec.to_builtins(value))
-        case dict():
-            return msgspec.to_builtins(value)
+        case tuple() | dict():
+            inner = msgspec.to_builtins(value)
+            return inner if isinstance(inner, dict) else list(inner)
     return value
 
 
