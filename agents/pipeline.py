@@ -133,7 +133,10 @@ class Pipeline:
                 shown = visitors.shown.take(record.position.partition, record.key)
                 advance = self._outcomes.follow(advance, events, shown)
             self._note(record, clicks, state, advance)
-            write = None if advance.state is None else self._write(record.key, advance.state)
+            if advance.status == "no_consent":  # always: the table may have lost the key before the changelog did
+                write: StateWrite | None = StateWrite(record.key, None, 0, 0)
+            else:
+                write = None if advance.state is None else self._write(record.key, advance.state)
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
             return self.rejected(record, Rejection("internal_error", repr(error)))

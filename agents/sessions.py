@@ -110,7 +110,8 @@ class SessionActor:
         if step.write is None:
             return step.answer(), []
         partition = record.position.partition
-        self._states.expiry.observe(partition, step.write.clock_lag_ms)
+        if step.write.value is not None:
+            self._states.expiry.observe(partition, step.write.clock_lag_ms)
         return step.answer(), [self._states.write(partition, step.write)]
 
     def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:

@@ -39,7 +39,7 @@ class OpenSession(Struct, frozen=True, array_like=True):
     """The visitor's running session.
 
     session_id: the shop's own id where the opening event had one, else the opening record's id; never changes.
-    explicit_id: the shop's own id, as soon as an event brought one; another one ends the session.
+    explicit_id: the shop's own id, as soon as an event brought one; another one is that of another session.
     events: the latest ones in event-time order, bounded by the rules; `event_count` counts all.
     seen: 64-bit hashes of the latest event ids, in arrival order, bounded by the rules.
     """
@@ -106,6 +106,14 @@ class Outcome(Struct, frozen=True, array_like=True):
     line: int = 0
 
 
+class ParkedSession(Struct, frozen=True, array_like=True):
+    """An open session beside the one of the latest event, as of another device, with what was shown in it."""
+
+    session: OpenSession
+    last_answer: ShownAnswer | None = None
+    click_throughs: tuple[ClickThrough, ...] = ()
+
+
 class VisitorState(Struct, frozen=True, array_like=True):
     """All that is kept of one visitor.
 
@@ -117,6 +125,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_answer, click_throughs: of the open session, for outcomes; one click-through an item, the newest last. They
     depend on which answers were there in time, nothing else in the state does.
     last_outcome, further_outcomes: of the last clickstream offset, so that its replay emits them again.
+    session: the open session of the latest event. parked: the others, each with a session id of the shop's own.
     """
 
     offsets: dict[str, int]
@@ -133,6 +142,13 @@ class VisitorState(Struct, frozen=True, array_like=True):
     click_throughs: tuple[ClickThrough, ...] = ()
     last_outcome: Outcome | None = None
     further_outcomes: tuple[Outcome, ...] = ()
+    parked: tuple[ParkedSession, ...] = ()
+
+    @property
+    def open_sessions(self) -> tuple[OpenSession, ...]:
+        """Give every open session, that of the latest event last."""
+        current = () if self.session is None else (self.session,)
+        return (*(parked.session for parked in self.parked), *current)
 
     @property
     def last_outcomes(self) -> tuple[Outcome, ...]:

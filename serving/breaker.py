@@ -11,8 +11,8 @@ Permit = NewType("Permit", int)
 class CircuitBreaker:
     """Closed: every call goes. Open: none, for `open_seconds`. Half open: one probe goes, and its result decides.
 
-    `failures` are consecutive. Every permit is followed by exactly one of `succeeded`, `failed`, `undecided`; results
-    of calls that were sent before the state last changed do not move it.
+    `failures` are consecutive; with 0 it never opens. Every permit is followed by exactly one of `succeeded`, `failed`,
+    `undecided`; results of calls that were sent before the state last changed do not move it.
     """
 
     def __init__(self, *, failures: int, open_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class CircuitBreaker:
         if permit != self._changes:
             return
         self._failures += 1
-        if self._state == "half_open" or self._failures >= self._allowed_failures:
+        if self._state == "half_open" or 0 < self._allowed_failures <= self._failures:
             self._opened_at = self._clock()
             self._change("open")
 

@@ -205,7 +205,7 @@ class Recommender:
         bought = frozenset(request.bought) | {
             event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
         }
-        rules = FilterRules(request.location, bought, self.settings.excluded_items)
+        rules = FilterRules(request.location, self._not_again(bought), self.settings.excluded_items)
         for ranking in rankings:
             items = top_k(allowed_items(ranking.items, rules, self.catalog), self.settings.answer_size)
             if items:
@@ -213,6 +213,19 @@ class Recommender:
             if reason is None or ranking.tier == "model":
                 reason = "filtered_out"
         return Answer([], reason="nothing_known")
+
+    def _not_again(self, bought: frozenset[ItemId]) -> frozenset[ItemId]:
+        """Leave out of what was bought what may come back: everything, or what is of certain categories."""
+        settings = self.settings
+        if settings.recommend_bought:
+            return frozenset()
+        if not settings.recommend_bought_in:
+            return bought
+        return frozenset(item_id for item_id in bought if not self._may_return(self.catalog.category(item_id)))
+
+    def _may_return(self, category: str | None) -> bool:
+        parts = [] if category is None else category.split("/")
+        return any("/".join(parts[:depth]) in self.settings.recommend_bought_in for depth in range(1, len(parts) + 1))
 
     def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:
         """Give every tier's ranking, best tier first; nothing is computed before it is looked at."""

@@ -165,6 +165,7 @@ class FakeCatalog:
     unavailable: set[str] = field(default_factory=set)
     only_at: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    categories: Mapping[str, str] = field(default_factory=dict)
     known: Sequence[ItemId] = ()
     described: Sequence[CatalogItem] = ()
 
@@ -175,6 +176,10 @@ class FakeCatalog:
     def variant_group(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""
         return self.groups.get(item_id)
+
+    def category(self, item_id: ItemId) -> str | None:
+        """See `CatalogView`."""
+        return self.categories.get(item_id)
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """See `CatalogView`."""

@@ -19,6 +19,9 @@ class CatalogView(Protocol):
     def variant_group(self, item_id: ItemId) -> str | None:
         """Name the group of which the item is a variant."""
 
+    def category(self, item_id: ItemId) -> str | None:
+        """Name the item's category."""
+
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """Name some available items, always in the same order."""
 

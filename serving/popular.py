@@ -80,9 +80,11 @@ class StreamPopularity:
 
     def add(self, item_id: ItemId, location: str | None, event_time_ms: int) -> None:
         """Count one item event."""
+        if not self._max_items:
+            return
         self._latest_ms = max(self._latest_ms, event_time_ms)
         self._overall.add(item_id, event_time_ms)
-        if location is None:
+        if location is None or not self._max_locations:
             return
         if location not in self._by_location:
             self._by_location[location] = DecayedCounts(self._half_life_ms, self._max_items)

@@ -53,16 +53,19 @@ class ServingSettings:
     max_batch: Rows in one Predict.
     max_waiting: Rows that may wait for the next Predict; one more is answered by a lower tier.
     max_concurrent_calls: Predicts under way at a time; rows gather while all are taken.
-    breaker_failures: Failed calls in a row that open the breaker: the model is not asked for a while.
+    breaker_failures: Failed calls in a row that open the breaker: the model is not asked for a while; 0 = never.
     breaker_open_seconds: How long the breaker stays open before one call tries again.
     answer_size: Items of an answer (k).
     overfetch: Candidates looked at for each place of an answer, so that k remain after the filters.
     popular_half_life_seconds: Age at which an event counts half in what is popular.
-    popular_max_items: Items counted in what is popular, for each location.
-    popular_max_locations: Locations with a list of their own of what is popular.
+    popular_max_items: Items counted in what is popular, for each location; 0 = none are.
+    popular_max_locations: Locations with a list of their own of what is popular; 0 = none has.
     default_items: What is answered where nothing else is known, best first.
     default_list_interval_seconds: How often the list for unknown visitors is written, if it has changed.
     excluded_items: Never recommended.
+    recommend_bought: What the shopper bought may be recommended again.
+    recommend_bought_in: Categories of the catalog whose items may be all the same, as of groceries; with `food` goes
+        `food/fruit`.
     """
 
     address: str = "127.0.0.1:8500"
@@ -84,6 +87,8 @@ class ServingSettings:
     default_items: tuple[ItemId, ...] = ()
     default_list_interval_seconds: float = 60.0
     excluded_items: frozenset[ItemId] = frozenset()
+    recommend_bought: bool = False
+    recommend_bought_in: frozenset[str] = frozenset()
     tls: ServingTls = field(default_factory=ServingTls)
 
     def __post_init__(self) -> None:
@@ -96,8 +101,9 @@ class ServingSettings:
         for key in _ABOVE_ZERO:
             if not getattr(self, key) > 0:
                 raise UsageError(f"serving.{key} must be above 0, found {getattr(self, key)}")
-        if self.min_budget_seconds < 0:
-            raise UsageError(f"serving.min_budget_seconds must be at least 0, found {self.min_budget_seconds}")
+        for key in _AT_LEAST_ZERO:
+            if getattr(self, key) < 0:
+                raise UsageError(f"serving.{key} must be at least 0, found {getattr(self, key)}")
         if self.max_batch > MAX_BATCH_ROWS:
             raise UsageError(f"serving.max_batch must be at most {MAX_BATCH_ROWS}, found {self.max_batch}")
 
@@ -108,12 +114,10 @@ _ABOVE_ZERO = (
     "max_batch",
     "max_waiting",
     "max_concurrent_calls",
-    "breaker_failures",
     "breaker_open_seconds",
     "answer_size",
     "overfetch",
     "popular_half_life_seconds",
-    "popular_max_items",
-    "popular_max_locations",
     "default_list_interval_seconds",
 )
+_AT_LEAST_ZERO = ("min_budget_seconds", "breaker_failures", "popular_max_items", "popular_max_locations")

@@ -52,6 +52,11 @@ class Catalog:
         item = self._items.get(item_id)
         return None if item is None else item.variant_group
 
+    def category(self, item_id: ItemId) -> str | None:
+        """Name the item's category."""
+        item = self._items.get(item_id)
+        return None if item is None else item.category
+
     def available_items(self, at_most: int) -> list[ItemId]:
         """Name the first available items in the order in which the shop described them."""
         with self._lock:

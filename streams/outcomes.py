@@ -27,6 +27,7 @@ from schemas.errors import UsageError
 from schemas.events import ClickEvent, EventType
 from schemas.records import Action
 from schemas.state import AnswerRef, ClickThrough, Outcome, ShownAnswer, VisitorState
+from streams.parked_sessions import with_shown
 from streams.sessionizer import Advance
 
 ACTIONS: Final[Mapping[EventType, Action]] = {"view": "click", "cart": "cart", "purchase": "purchase"}
@@ -38,7 +39,7 @@ class OutcomeRules:
     """Which actions are held against which answer.
 
     window: Event time from the answered event to the action, inclusive.
-    max_click_throughs: Items of a session whose click-through is kept for a cart or purchase, the latest ones.
+    max_click_throughs: Items of a session whose click-through is kept for a cart or purchase, the latest; 0 = none.
     """
 
     window: timedelta = timedelta(minutes=30)
@@ -48,8 +49,8 @@ class OutcomeRules:
         """Refuse rules under which nothing can happen."""
         if self.window < timedelta(0):
             raise UsageError(f"outcomes.window must be at least 0, found {self.window}")
-        if not 1 <= self.max_click_throughs <= 1000:
-            raise UsageError(f"outcomes.max_click_throughs must be from 1 to 1000, found {self.max_click_throughs}")
+        if not 0 <= self.max_click_throughs <= 1000:
+            raise UsageError(f"outcomes.max_click_throughs must be from 0 to 1000, found {self.max_click_throughs}")
 
 
 class Outcomes:
@@ -77,7 +78,7 @@ class Outcomes:
             if outcome.position is not None and event.event_type == "view" and event.item_id is not None:
                 throughs = self._with(throughs, ClickThrough(outcome.answer, event.item_id, outcome.position))
         state = structs.replace(
-            state,
+            with_shown(state, shown),
             last_answer=last,
             click_throughs=throughs,
             last_outcome=outcomes[0] if outcomes else None,
@@ -106,7 +107,8 @@ class Outcomes:
 
     def _with(self, kept: tuple[ClickThrough, ...], new: ClickThrough) -> tuple[ClickThrough, ...]:
         others = tuple(through for through in kept if through.item_id != new.item_id)
-        return (*others, new)[-self._rules.max_click_throughs :]
+        kept = (*others, new)
+        return kept[-self._rules.max_click_throughs :] if self._rules.max_click_throughs else ()
 
 
 def event_time_ms(state: VisitorState, event: ClickEvent) -> int:

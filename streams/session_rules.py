@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 from schemas.errors import UsageError
 
@@ -16,10 +17,13 @@ class SessionRules:
     allowed_skew: How far an event's time may lie ahead of its record's; what is beyond counts as that far.
     visitor_retention: A visitor who has not clicked for this long is forgotten.
     max_kept_events: Latest events of a session that are kept; older ones are only counted.
-    max_seen_event_ids: Latest event ids of a session among which duplicates are found.
-    max_purchased_items: Latest items a visitor bought, which are not recommended again.
-    bot_events_per_minute: Lasting rate at which a visitor counts as a bot.
-    bot_burst_events: Events that a visitor may send at once before the rate counts.
+    ignore_session_ids: Sessions follow from time alone, whatever session_id the shop's events have.
+    max_open_sessions: Sessions of a visitor that may be open side by side, by session_id, as on several devices; one
+        more ends the one that was quiet longest. With 1, a change of the id ends the session.
+    max_seen_event_ids: Latest event ids of a session among which duplicates are found; 0 = none are.
+    max_purchased_items: Latest items a visitor bought, which are not recommended again; 0 = none are kept.
+    bot_events_per_minute: Lasting rate at which a visitor counts as a bot; 0 = nobody does.
+    bot_burst_events: Events that a visitor may send at once before the rate counts; 0 = nobody is a bot.
     """
 
     inactivity_gap: timedelta = timedelta(minutes=30)
@@ -27,6 +31,8 @@ class SessionRules:
     max_session_duration: timedelta = timedelta(hours=12)
     allowed_skew: timedelta = timedelta(seconds=60)
     visitor_retention: timedelta = timedelta(days=30)
+    ignore_session_ids: bool = False
+    max_open_sessions: int = 4
     max_kept_events: int = 50
     max_seen_event_ids: int = 200
     max_purchased_items: int = 200
@@ -45,6 +51,21 @@ class SessionRules:
                 "sessions.visitor_retention must be at least sessions.max_session_duration, and sessions.allowed_skew "
                 f"at least 0; found {self.visitor_retention}, {self.max_session_duration} and {self.allowed_skew}"
             )
-        for name in ("max_kept_events", "max_seen_event_ids", "bot_events_per_minute", "bot_burst_events"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"sessions.{name} must be above 0, found {getattr(self, name)}")
+        for name, least in _AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"sessions.{name} must be at least {least}, found {getattr(self, name)}")
+
+    @property
+    def has_bots(self) -> bool:
+        """False where the rate of events makes nobody a bot."""
+        return self.bot_events_per_minute > 0 and self.bot_burst_events > 0
+
+
+_AT_LEAST: Final = {
+    "max_open_sessions": 1,
+    "max_kept_events": 1,
+    "max_seen_event_ids": 0,
+    "max_purchased_items": 0,
+    "bot_events_per_minute": 0,
+    "bot_burst_events": 0,
+}

@@ -11,8 +11,9 @@ A worked example (gap 30 min, grace 60 s; times in minutes):
     6        80.1        ends S1 (`inactivity`) and opens S2
     7        80.05       joins S2: it is not older than the end of S1, and within grace of 80.1
 
-A session also ends at `max_session_duration`, when an explicit session id changes, and on a `session_end` event. It is
-never merged and never reopened. Ticks end sessions that nobody clicks in any more; see `Sessionizer.tick`.
+A session also ends at `max_session_duration` and on a `session_end` event. Explicit session ids part sessions that are
+open side by side (two devices); beyond `max_open_sessions` the quietest ends (`session_id_changed`). A session is never
+merged and never reopened. Ticks end sessions that nobody clicks in any more; see `Sessionizer.tick`.
 
 A record may hold several events, which are applied one after the other and written once. The lines of one order (equal
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
@@ -23,7 +24,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from itertools import groupby
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -31,6 +32,7 @@ from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
 from schemas.state import NEVER_MS, ClosedSession, InputPosition, OpenSession, Outcome, VisitorState
+from streams.parked_sessions import quietest, turned_to, without
 from streams.session_rules import SessionRules
 
 
@@ -69,7 +71,8 @@ class TickResult:
     closings: tuple[ClosedSession, ...] = ()
 
 
-Timing = Literal["fits", "late", "inactivity", "max_duration", "session_id_changed"]
+_T = TypeVar("_T")
+Timing = Literal["fits", "late", "inactivity", "max_duration"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +111,40 @@ class Sessionizer:
         The status is that of the last act that moved the session; where none did, of the last one.
         """
         if any(event.consent is False for event in events):
-            return Advance(None, "no_consent")
+            return Advance(None, "no_consent")  # and what is kept of the visitor goes
+        if self._rules.ignore_session_ids:
+            events = [replace(event, session_id=None) for event in events]
         replayed = _replayed(state, arrival.position)
         if replayed is not None:
             return replayed
         first_ms = self._time_ms(events[0], arrival)
         whole = Advance(state or VisitorState(offsets={}, last_status="answered", latest_ms=first_ms), "duplicate")
         for first, act in _acts(events):
-            whole = _followed(whole, self._acted(whole.state, act, arrival), range(first, first + len(act)))
+            places = range(first, first + len(act))
+            whole = _followed(whole, self._acted(whole.state, act, arrival, first), places)
         return self._applied(whole, arrival.position)
 
-    def _acted(self, state: VisitorState | None, act: Sequence[ClickEvent], arrival: Arrival) -> Advance:
-        """Apply one act, whose events are lines of each other."""
+    def _acted(self, state: VisitorState | None, act: Sequence[ClickEvent], arrival: Arrival, place: int) -> Advance:
+        """Apply one act, whose events are lines of each other; place: of its first line in the record."""
         assert state is not None
         event, time_ms = act[0], self._time_ms(act[0], arrival)
-        if _is_duplicate(state.session, event):
+        turned = turned_to(state, event.session_id)
+        if _is_duplicate(turned.session, event):
             return Advance(state, "duplicate")
-        if time_ms < max(state.latest_ms - self._grace_ms, state.ended_ms):
+        if time_ms < state.latest_ms - self._grace_ms or self._is_of_a_closed_session(turned, event, time_ms):
             return Advance(state, "late")
         if event.event_type == "session_end":
             return self._ended(state, event, time_ms, arrival.position)
-        return self._clicked(state, act, time_ms, arrival)
+        if turned.session is None and len(turned.parked) == self._rules.max_open_sessions and time_ms < state.latest_ms:
+            return Advance(state, "late")  # it would end a session for one that is older
+        moved = self._clicked(turned, act, time_ms, arrival, place)
+        return Advance(state, "late") if moved is None else moved
+
+    def _is_of_a_closed_session(self, turned: VisitorState, event: ClickEvent, time_ms: int) -> bool:
+        """Tell an event that is older than the end of a session; one that names an open session belongs to that."""
+        session = turned.session
+        is_named = event.session_id is not None and session is not None and session.explicit_id == event.session_id
+        return time_ms < turned.ended_ms and not is_named
 
     def _time_ms(self, event: ClickEvent, arrival: Arrival) -> int:
         return min(event.event_time_ms, arrival.record_time_ms + self._skew_ms)
@@ -144,11 +160,14 @@ class Sessionizer:
             return None
         if repeated := _caused_by(state, position):
             return TickResult(state, repeated)
-        if state.session is not None and stream_time_ms > self._expires_ms(state.session):
-            closed = ClosedSession(position, "inactivity", state.session)
-            moved, closings = _close(state, state.session, closed)
+        expired = [session for session in state.open_sessions if stream_time_ms > self._expires_ms(session)]
+        if expired:
+            moved, closings = state, tuple[ClosedSession, ...]()
+            for session in expired:
+                moved, closed = _close(moved, ClosedSession(position, "inactivity", session))
+                closings += closed
             return TickResult(self._applied(Advance(moved, state.last_status), position).state, closings)
-        if state.session is None and stream_time_ms > state.latest_ms + self._retention_ms:
+        if not state.open_sessions and stream_time_ms > state.latest_ms + self._retention_ms:
             return TickResult(None)
         if len(self._unacknowledged(state, position)) < len(state.closings):
             return TickResult(self._applied(Advance(state, state.last_status), position).state)
@@ -156,8 +175,8 @@ class Sessionizer:
 
     def due_ms(self, state: VisitorState) -> int:
         """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
-        if state.session is not None:
-            return self._expires_ms(state.session) + 1
+        if state.open_sessions:
+            return min(map(self._expires_ms, state.open_sessions)) + 1
         if any(closed.cause.topic == self._topics.control for closed in state.closings):
             return state.latest_ms
         return min(state.latest_ms + self._retention_ms + 1, NEVER_MS)
@@ -167,28 +186,35 @@ class Sessionizer:
 
     def _ended(self, state: VisitorState, event: ClickEvent, time_ms: int, position: InputPosition) -> Advance:
         """Apply a `session_end` event: it ends the open session it belongs to and opens none."""
-        session = state.session
-        if session is None or self._timing(state, session, event, time_ms) in {"late", "session_id_changed"}:
+        session = turned_to(state, event.session_id).session
+        if session is None or self._timing(session, time_ms) == "late":
             return Advance(state, "ended")
-        state, closings = _close(state, session, ClosedSession(position, "session_end_event", session))
-        ended_ms = max(session.latest_ms, time_ms)
+        state, closings = _close(state, ClosedSession(position, "session_end_event", session))
+        ended_ms = max(state.ended_ms, time_ms)
         return Advance(replace(state, ended_ms=ended_ms, latest_ms=max(state.latest_ms, ended_ms)), "ended", closings)
 
-    def _clicked(self, state: VisitorState, act: Sequence[ClickEvent], time_ms: int, arrival: Arrival) -> Advance:
+    def _clicked(
+        self, state: VisitorState, act: Sequence[ClickEvent], time_ms: int, arrival: Arrival, place: int
+    ) -> Advance | None:
+        """Apply a click to the current session, or open one; None = it is too old for the session that it names."""
         event, session = act[0], state.session
         closings: tuple[ClosedSession, ...] = ()
         if session is not None:
-            timing = self._timing(state, session, event, time_ms)
+            timing = self._timing(session, time_ms)
             if timing == "late":
-                return Advance(state, "late")
+                return None
             if timing != "fits":
-                state, closings = _close(state, session, ClosedSession(arrival.position, timing, session))
-        session = state.session or _open(event, time_ms, arrival.position)
+                state, closings = _close(state, ClosedSession(arrival.position, timing, session))
+        session = state.session
+        if session is None:
+            session = _open(event, time_ms, arrival.position, place)
+            state, evicted = self._with_room(state, arrival.position)
+            closings += evicted
         if session.is_bot:
-            return Advance(state, "bot")
+            return Advance(state, "bot", closings)
         if not _is_of_the_last_order(session, event, time_ms):
             state = self._metered(state, time_ms)
-        if state.rate_level > self._rules.bot_burst_events:
+        if self._rules.has_bots and state.rate_level > self._rules.bot_burst_events:
             return Advance(replace(state, session=replace(session, is_bot=True)), "bot", closings)
         joined = self._joined(session, act, time_ms)
         moved = replace(
@@ -200,14 +226,22 @@ class Sessionizer:
         )
         return Advance(moved, "answered", closings)
 
-    def _timing(self, state: VisitorState, session: OpenSession, event: ClickEvent, time_ms: int) -> Timing:
-        """Tell how an event in time lies to the open session; an older event of another id belongs to a closed one."""
+    def _with_room(
+        self, state: VisitorState, position: InputPosition
+    ) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
+        """End parked sessions, the quietest first, until one more may be open."""
+        closings: tuple[ClosedSession, ...] = ()
+        while len(state.parked) >= self._rules.max_open_sessions and (session := quietest(state)) is not None:
+            state, closed = _close(state, ClosedSession(position, "session_id_changed", session))
+            closings += closed
+        return state, closings
+
+    def _timing(self, session: OpenSession, time_ms: int) -> Timing:
+        """Tell how an event that is in time for its visitor lies to its session."""
         if time_ms > session.latest_ms + self._gap_ms:
             return "inactivity"
         if time_ms - session.started_ms > self._max_duration_ms:
             return "max_duration"
-        if event.session_id is not None and session.explicit_id not in {None, event.session_id}:
-            return "session_id_changed" if time_ms >= state.latest_ms else "late"
         return "late" if session.latest_ms - time_ms > self._max_duration_ms else "fits"
 
     def _joined(self, session: OpenSession, act: Sequence[ClickEvent], time_ms: int) -> OpenSession:
@@ -222,8 +256,8 @@ class Sessionizer:
             started_ms=min(session.started_ms, time_ms),
             latest_ms=max(session.latest_ms, time_ms),
             event_count=session.event_count + len(act),
-            events=kept[-self._rules.max_kept_events :],
-            seen=seen[-self._rules.max_seen_event_ids :],
+            events=_latest(kept, self._rules.max_kept_events),
+            seen=_latest(seen, self._rules.max_seen_event_ids),
             location=(event.location if is_latest else None) or session.location,
             device=(event.device if is_latest else None) or session.device,
         )
@@ -233,7 +267,7 @@ class Sessionizer:
             return state.purchased
         new = dict.fromkeys(line.item_id for line in act if line.item_id is not None)
         kept = (*state.purchased, *(item_id for item_id in new if item_id not in state.purchased))
-        return kept[-self._rules.max_purchased_items :]
+        return _latest(kept, self._rules.max_purchased_items)
 
     def _metered(self, state: VisitorState, time_ms: int) -> VisitorState:
         """Leaky bucket in event time: an event adds one, `bot_events_per_minute` leak."""
@@ -255,9 +289,15 @@ class Sessionizer:
         return tuple(c for c in state.closings if c.cause.topic != position.topic or c.cause.offset >= oldest)
 
 
-def _open(event: ClickEvent, time_ms: int, position: InputPosition) -> OpenSession:
+def _latest(values: tuple[_T, ...], count: int) -> tuple[_T, ...]:
+    """Give the last `count` values; 0 = none."""
+    return values[-count:] if count else ()
+
+
+def _open(event: ClickEvent, time_ms: int, position: InputPosition, place: int) -> OpenSession:
+    own_id = position.record_id + (f"-{place}" if place else "")  # a batch may open more than one
     return OpenSession(
-        session_id=event.session_id or SessionId(position.record_id),
+        session_id=event.session_id or SessionId(own_id),
         explicit_id=event.session_id,
         started_ms=time_ms,
         latest_ms=time_ms,
@@ -269,18 +309,14 @@ def _open(event: ClickEvent, time_ms: int, position: InputPosition) -> OpenSessi
     )
 
 
-def _close(
-    state: VisitorState, session: OpenSession, closed: ClosedSession
-) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
-    """End the open session. One that a bot opened and never joined has no event and leaves no session end."""
+def _close(state: VisitorState, closed: ClosedSession) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
+    """End an open session. One that a bot opened and never joined has no event and leaves no session end."""
+    session = closed.session
     closings = (closed,) if session.event_count else ()
     ended = replace(
-        state,
-        session=None,
+        without(state, session),
         closings=(*state.closings, *closings),
-        ended_ms=session.latest_ms,
-        last_answer=None,
-        click_throughs=(),
+        ended_ms=max(state.ended_ms, session.latest_ms),
     )
     return ended, closings
 

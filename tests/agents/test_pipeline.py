@@ -89,6 +89,26 @@ async def test_cheap_statuses_are_answered_from_an_impersonal_tier(worker: Any, 
     assert recommendation.tier == ("popular" if has_items else None)
 
 
+async def test_consent_that_is_withdrawn_forgets_what_was_kept(worker: Any) -> None:
+    """The state goes with a tombstone, without a session end; what comes with consent again begins anew."""
+    for n in range(3):
+        await worker.click("eve", n, event_type="purchase", consent=True)
+    (answer,) = await worker.click("eve", 3, consent=False)
+    assert wire.decode_recommendation_set(answer.value).status == "no_consent"
+    assert worker.store.states == {}
+    again = await worker.click("eve", 3, consent=False, offset=3)
+    assert [record.topic for record in again] == ["recommendations"]
+    (_, signal) = await worker.click("eve", 4)
+    assert wire.decode_intent_signal(signal.value).prefix_length == 1
+
+
+async def test_a_consent_that_was_never_given_writes_a_tombstone_all_the_same(worker: Any) -> None:
+    """The table may have lost the key before the changelog did."""
+    step = worker.decide("eve", consent=False)
+    assert (step.write.key, step.write.value) == (b"eve", None)
+    await step.answer()
+
+
 async def test_bot_is_marked_logged_once_and_gets_a_cheap_answer(
     worker_of: Callable[..., Any], logged: list[dict[str, Any]]
 ) -> None:

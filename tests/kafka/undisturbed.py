@@ -12,7 +12,7 @@ from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import InputPosition, VisitorState, decode_state, encode_state, read_header
+from schemas.state import InputPosition, ParkedSession, VisitorState, decode_state, encode_state, read_header
 from schemas.validation import Ignored, Rejection, RejectReason
 from streams.sessionizer import Arrival, summarise
 from streams.topics import Topic
@@ -35,8 +35,7 @@ class UndisturbedRun:
         """Give the events of every session, the ones still open included."""
         found = {end.session_id: end.events for end in self.session_ends.values()}
         for state in map(decode_state, self.states.values()):
-            if state.session is not None:
-                found[state.session.session_id] = list(state.session.events)
+            found |= {session.session_id: list(session.events) for session in state.open_sessions}
         return found
 
 
@@ -59,6 +58,8 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
         run.statuses[position.record_id] = advance.status
         if advance.state is not None:
             states[key] = advance.state
+        elif advance.status == "no_consent":
+            states.pop(key, None)
         for place, closed in enumerate(advance.closings):
             summary = summarise(closed, _visitor_key(settings, event), place)
             run.session_ends[summary.id] = summary
@@ -68,7 +69,9 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
 
 def without_shown(value: bytes) -> bytes:
     """Leave out of a stored state what depends on which answers were there in time, and so on the run."""
-    state = replace(decode_state(value), last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
+    stored = decode_state(value)
+    parked = tuple(ParkedSession(one.session) for one in stored.parked)
+    state = replace(stored, parked=parked, last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
     return encode_state(state, due_ms=read_header(value).due_ms)
 
 

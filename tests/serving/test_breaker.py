@@ -124,3 +124,11 @@ def test_results_from_before_a_change_do_not_move_it(breaker: CircuitBreaker, cl
     assert breaker.state == "half_open"
     breaker.succeeded(probe)
     assert breaker.state == "closed"
+
+
+def test_a_breaker_of_no_failures_never_opens(clock: Clock) -> None:
+    """Zero switches it off."""
+    breaker = CircuitBreaker(failures=0, open_seconds=10, clock=clock)
+    for _ in range(100):
+        breaker.failed(permit(breaker))
+    assert breaker.state == "closed"

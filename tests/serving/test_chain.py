@@ -1,5 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -314,6 +316,25 @@ async def test_items_bought_in_this_session_are_left_out(tier: Tier) -> None:
     request = AnswerRequest(events=events, location=None, bought=(), deadline=FAR, want_personal=True)
     answer = await tier.recommender.answer(request)
     assert names(answer) == "i22 i23 i19 i18"
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, "i22 i18 i17"),
+        ({"recommend_bought": True}, "i21 i22 i23 i19"),
+        ({"recommend_bought_in": frozenset({"food"})}, "i21 i22 i23 i18"),
+        ({"recommend_bought_in": frozenset({"food/fruit"})}, "i21 i22 i18 i17"),
+    ],
+)
+async def test_what_was_bought_may_come_back_where_the_shop_says_so(
+    tier: Tier, rules: dict[str, Any], expected: str
+) -> None:
+    """Everything, or what is of a category or of one within it: nobody buys bread once."""
+    tier.catalog.categories = {"i21": "food/fruit", "i23": "food", "i19": "foodprocessor"}
+    settings = replace(tier.recommender.settings, **rules)
+    tier.recommender = replace(tier.recommender, settings=settings)
+    assert names(await tier.answer("i20", bought="i19 i21 i23")) == expected
 
 
 async def test_a_tier_filtered_to_nothing_gives_way(tier: Tier) -> None:

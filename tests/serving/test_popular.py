@@ -137,3 +137,13 @@ def test_age_is_counted_from_the_latest_event() -> None:
     popular.add(ItemId("a"), None, START_MS)
     assert popular.age_ms(START_MS + 800) == 300
     assert popular.age_ms(START_MS) == 0
+
+
+def test_zero_items_or_locations_count_nothing() -> None:
+    """Zero switches off what it bounds."""
+    for max_items, max_locations, overall, local in ((0, 5, [], []), (5, 0, ["a"], [])):
+        popularity = StreamPopularity(half_life_seconds=60, max_items=max_items, max_locations=max_locations)
+        popularity.add(ItemId("a"), "north", START_MS)
+        assert [item.item_id for item in popularity.top(None, 5)] == overall
+        assert [item.item_id for item in popularity.top("north", 5)] == local
+        assert popularity.locations() == ()

@@ -30,13 +30,13 @@ def test_the_defaults_are_valid_and_loopback() -> None:
         ("max_batch", 4097),
         ("max_waiting", 0),
         ("max_concurrent_calls", 0),
-        ("breaker_failures", 0),
+        ("breaker_failures", -1),
         ("breaker_open_seconds", 0.0),
         ("answer_size", 0),
         ("overfetch", 0),
         ("popular_half_life_seconds", 0.0),
-        ("popular_max_items", 0),
-        ("popular_max_locations", 0),
+        ("popular_max_items", -1),
+        ("popular_max_locations", -1),
     ],
 )
 def test_a_wrong_value_is_refused_by_its_key(key: str, value: Any) -> None:

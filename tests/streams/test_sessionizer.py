@@ -111,9 +111,98 @@ def test_max_session_duration_is_inclusive(length_ms: int, ends: bool) -> None:
     assert [closed.end_reason for closed in advance.closings] == (["max_duration"] if ends else [])
 
 
-def test_explicit_ids_a_b_a_are_three_sessions() -> None:
-    """A change of the shop's session id ends the session; a former id coming back starts a new one."""
+ONE_AT_A_TIME = replace(RULES, max_open_sessions=1)
+
+
+def test_explicit_ids_part_sessions_that_are_open_side_by_side() -> None:
+    """Two devices of one visitor in turn: two sessions of their own events, which end each in its time."""
     visitor = Visitor()
+    for n in range(8):
+        advance = visitor.click(n * 1000, session_id=("laptop", "phone")[n % 2])
+        assert (advance.status, advance.closings) == ("answered", ())
+    assert visitor.state is not None
+    found = {session.session_id: [event.item_id for event in session.events] for session in visitor.state.open_sessions}
+    assert found == {"laptop": ["i0", "i2000", "i4000", "i6000"], "phone": ["i1000", "i3000", "i5000", "i7000"]}
+    assert visitor.sessionizer.due_ms(visitor.state) == START_MS + 6000 + GAP_MS + GRACE_MS + 1
+    (first,) = visitor.tick(6001 + GAP_MS + GRACE_MS).closings
+    (second,) = visitor.tick(7001 + GAP_MS + GRACE_MS).closings
+    assert [closed.session.session_id for closed in (first, second)] == ["laptop", "phone"]
+
+
+def test_a_tick_that_ends_several_sessions_names_them_apart() -> None:
+    """Session ends of one visitor and one tick have ids of their own, again at a replay."""
+    visitor = Visitor()
+    for n, session_id in enumerate("ABC"):
+        visitor.click(n, session_id=session_id)
+    closings = visitor.tick(2 * GAP_MS).closings
+    ids = [summarise(closed, "key", place).id for place, closed in enumerate(closings)]
+    assert ids == ["control-0-0-key", "control-0-0-key-1", "control-0-0-key-2"]
+    assert visitor.tick(2 * GAP_MS, offset=0).closings == closings
+
+
+def test_an_event_joins_the_session_that_it_names_and_without_an_id_the_latest() -> None:
+    """Even where it is older than the last event of another device; the end of a session names one, too."""
+    visitor = Visitor()
+    visitor.click(0, session_id="A")
+    visitor.click(1000, session_id="B")
+    assert visitor.click(500, session_id="A").status == "answered"
+    assert visitor.times == [0, 500]
+    visitor.click(1500)
+    assert visitor.times == [0, 500, 1500]
+    (ended,) = visitor.click(1600, "session_end", item_id=None, session_id="B").closings
+    assert ended.session.session_id == "B"
+    assert visitor.click(1700, "session_end", item_id=None, session_id="C").status == "ended"
+    assert visitor.times == [0, 500, 1500]
+
+
+def test_one_session_too_many_ends_the_one_that_was_quiet_longest() -> None:
+    """Whoever changes the id with every click keeps a bounded state."""
+    visitor = Visitor(replace(RULES, max_open_sessions=2))
+    visitor.click(0, session_id="A")
+    visitor.click(1000, session_id="B")
+    visitor.click(2000, session_id="A")
+    (closed,) = visitor.click(3000, session_id="C").closings
+    assert (closed.session.session_id, closed.end_reason) == ("B", "session_id_changed")
+    assert visitor.state is not None
+    assert [session.session_id for session in visitor.state.open_sessions] == ["A", "C"]
+
+
+def test_a_session_that_comes_back_after_the_gap_is_another_one() -> None:
+    """Under the same id; the one that was parked ends where its time was over."""
+    visitor = Visitor()
+    visitor.click(0, session_id="A")
+    visitor.click(GAP_MS, session_id="B")
+    (closed,) = visitor.click(GAP_MS + 1, session_id="A").closings
+    assert (closed.session.session_id, closed.end_reason) == ("A", "inactivity")
+    assert visitor.times == [GAP_MS + 1]
+
+
+def test_session_ids_can_be_ignored() -> None:
+    """Then time alone parts sessions, and their ids are ours."""
+    visitor = Visitor(replace(RULES, ignore_session_ids=True))
+    for n, session_id in enumerate("ABA"):
+        assert visitor.click(n, session_id=session_id).closings == ()
+    assert visitor.times == [0, 1, 2]
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert visitor.state.session.session_id == "clicks-0-0"
+
+
+def test_zero_switches_off_what_it_bounds() -> None:
+    """No duplicates are looked for, nothing that was bought is kept, nobody is a bot."""
+    off = replace(RULES, max_seen_event_ids=0, max_purchased_items=0, bot_burst_events=0)
+    visitor = Visitor(off)
+    for _ in range(100):
+        assert visitor.click(0, "purchase", event_id="e", item_id="i").status == "answered"
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert (visitor.state.session.seen, visitor.state.purchased) == ((), ())
+    assert Visitor(replace(RULES, bot_events_per_minute=0)).click(0).status == "answered"
+
+
+def test_with_one_session_at_a_time_explicit_ids_a_b_a_are_three_sessions() -> None:
+    """A change of the shop's session id ends the session; a former id coming back starts a new one."""
+    visitor = Visitor(ONE_AT_A_TIME)
     assert visitor.click(0, session_id="A").closings == ()
     (first,) = visitor.click(1000, session_id="B").closings
     (second,) = visitor.click(2000, session_id="A").closings
@@ -126,7 +215,7 @@ def test_explicit_ids_a_b_a_are_three_sessions() -> None:
 
 def test_older_event_of_another_session_id_is_late() -> None:
     """An event within grace that belongs to the session before does not end the open one."""
-    visitor = Visitor()
+    visitor = Visitor(ONE_AT_A_TIME)
     visitor.click(0, session_id="A")
     visitor.click(1000, session_id="B")
     advance = visitor.click(500, session_id="A")
@@ -136,7 +225,7 @@ def test_older_event_of_another_session_id_is_late() -> None:
 
 def test_event_older_than_the_last_closed_session_is_late() -> None:
     """Nothing is inserted behind a close, even within grace and without an id."""
-    visitor = Visitor()
+    visitor = Visitor(ONE_AT_A_TIME)
     visitor.click(0, session_id="A")
     visitor.click(1000, session_id="A")
     visitor.click(1500, session_id="B")
@@ -152,7 +241,8 @@ def test_session_id_that_comes_late_is_adopted() -> None:
     assert visitor.state is not None
     assert visitor.state.session is not None
     assert visitor.state.session.session_id == "clicks-0-0"
-    assert len(visitor.click(2000, session_id="B").closings) == 1
+    visitor.click(2000, session_id="B")
+    assert [session.explicit_id for session in visitor.state.open_sessions] == ["A", "B"]
 
 
 def test_duplicate_is_recognised_by_event_id_inside_the_session() -> None:
@@ -280,7 +370,7 @@ def test_replay_of_an_older_offset_changes_nothing() -> None:
 
 def test_closing_is_kept_while_its_record_may_be_unacknowledged() -> None:
     """A quick A, B, A flip keeps both closings; offsets beyond the window drop them."""
-    visitor = Visitor()
+    visitor = Visitor(ONE_AT_A_TIME)
     for n, session_id in enumerate(("A", "B", "C")):
         visitor.click(n, session_id=session_id)
     assert visitor.state is not None
