@@ -48,6 +48,11 @@ def problem(event: ClickEvent, key: bytes | None, record_time_ms: int) -> Reject
         )
     if event.event_type in ITEM_EVENT_TYPES and event.item_id is None:
         return Rejection("missing_item", f"a {event.event_type} event needs an item_id")
+    if record_time_ms < EARLIEST_TIME_MS:
+        return Rejection(
+            "absurd_time",
+            f"the record's own timestamp, {record_time_ms}, is no time in milliseconds: does the producer set seconds?",
+        )
     if not EARLIEST_TIME_MS <= event.event_time_ms <= min(record_time_ms + MAX_FUTURE_MS, LATEST_TIME_MS):
         return Rejection("absurd_time", f"event_time {event.event_time_ms} ms is no time of a click; check its unit")
     return None

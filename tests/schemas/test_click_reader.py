@@ -95,6 +95,13 @@ def test_a_time_that_no_output_can_spell_is_refused(event_time: object, expected
         assert unix_ms(from_unix_ms(found.events[0].event_time_ms)) == LATEST_TIME_MS
 
 
+def test_a_producer_that_timestamps_its_records_in_seconds_is_told_so() -> None:
+    """It is not the event's time that is wrong."""
+    found = ClickReader(IDENTITY).read(b"v1", _click(), RECORD_TIME_MS // 1000)
+    assert isinstance(found, Rejection)
+    assert (found.reason, "own timestamp, 1700000000," in found.detail) == ("absurd_time", True)
+
+
 def test_giant_values_are_refused_before_decoding() -> None:
     """One byte over the limit is not decoded; the limit itself is, and what is too long for its field is cut."""
     padding = MAX_VALUE_BYTES - len(_click(query=""))
