@@ -128,6 +128,7 @@ def _header_schemas() -> dict[str, Any]:
         "offset": "Where the input was.",
         "truncated_from_bytes": "Size of key and value before they were cut; absent where they are whole.",
         "headers_dropped": "Why the input's own headers are missing; absent where they are there.",
+        "encoded": "The value is the record or its batch as in Kafka's log; absent where it is the input's own.",
     }
     received = {**trace, "ce_specversion": "CloudEvents 1.0, binary content mode: its outputs are CloudEvents, too."}
     return {

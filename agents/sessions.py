@@ -17,6 +17,7 @@ from schemas.state import InputPosition, read_header
 from schemas.validation import Rejection
 from streams.app import InsessionApp
 from streams.dead_letters import InputRecord
+from streams.record_batches import MarkedValue
 from streams.standstill import Standstill
 from streams.strict import StateTable
 from streams.topics import Topic, TopicSettings
@@ -104,6 +105,8 @@ class SessionActor:
         self._app.delivery_metrics.end_to_end.observe(max(0.0, time.time() - record_time_ms / 1000))
 
     def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        if record.rejection is not None:
+            return self._pipeline.rejected(record, record.rejection).answer(), []
         if record.position.topic == self._control:
             return self._control_record(record)
         step = self._pipeline.click(record, self._states)
@@ -149,12 +152,14 @@ async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
 
 def _input_record(message: Any) -> InputRecord:
     position = InputPosition(message.topic, message.partition, message.offset)
+    marked = message.value if isinstance(message.value, MarkedValue) else None
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
     return InputRecord(
         position=position,
         key=message.key,
-        value=message.value,
+        value=message.value if marked is None else marked.original,
         time_ms=round(message.timestamp * 1000),
         headers=[(name, content or b"") for name, content in pairs],  # Kafka allows null
+        undecodable=None if marked is None else marked.undecodable,
     )

@@ -30,6 +30,7 @@ from serving.chain import Recommender
 from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
+from streams.codecs import require_codecs
 from streams.metrics import CatalogMetrics, DeliveryMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import Topic
@@ -39,7 +40,11 @@ log = structlog.get_logger(__name__)
 
 
 def build_worker(settings: Settings) -> InsessionApp:
-    """Wire a worker: Faust app, catalog view, serving tier, pipeline, actor, health pages."""
+    """Wire a worker: Faust app, catalog view, serving tier, pipeline, actor, health pages.
+
+    Raises CodecsError where this installation cannot read every compressed topic.
+    """
+    require_codecs()
     disable_created_metrics()  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     metrics = DeliveryMetrics(registry)

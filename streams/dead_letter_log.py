@@ -14,11 +14,12 @@ REPLAY_HEADER: Final = "__insession.replay.dead_letter"
 """On a record that was sent again: `{topic}-{partition}-{offset}` of the dead letter. It survives a second failure."""
 UNKNOWN: Final = "unknown"
 """The reason of a record that is no dead letter of ours."""
+_NOT_WHOLE: Final = frozenset({"truncated_from_bytes", "headers_dropped", "encoded"})
 
 Obstacle = Literal["foreign", "cut", "control_record", "replayed_before", "failed_again"]
 OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "foreign": "not a dead letter of insession's: nothing says where it came from",
-    "cut": "the original was too large to be kept whole; send it again from where it was made",
+    "cut": "the original was too large to be kept whole, or not decodable; send it again from where it was made",
     "control_record": "no click, but a control record; send the erasure again",
     "replayed_before": "was replayed before; --again sends it once more",
     "failed_again": "is what a replay came to: mend the cause first, then --again sends it once more",
@@ -30,7 +31,7 @@ class DeadLetter:
     """One dead letter. position, time_ms: of the letter itself; time_ms in Unix milliseconds.
 
     origin: topic, partition and offset of the input; None where the headers do not say.
-    headers: the input's own. is_cut: key, value or headers are not whole.
+    headers: the input's own. is_cut: key, value or headers are not the input's own, whole.
     replayed_from: the dead letter of which this is a failed replay.
     """
 
@@ -76,7 +77,7 @@ def read_dead_letter(record: InputRecord) -> DeadLetter:
         key=record.key,
         value=record.value,
         headers=own,
-        is_cut="truncated_from_bytes" in errors or "headers_dropped" in errors,
+        is_cut=not errors.keys().isdisjoint(_NOT_WHOLE),
         replayed_from=None if replayed_from is None else replayed_from.decode(errors="replace"),
     )
 

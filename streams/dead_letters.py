@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from schemas.state import InputPosition
 from schemas.tracing import TraceContext
@@ -17,10 +18,22 @@ MAX_DETAIL_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Undecodable:
+    """Why a Kafka client could not decode a record as it is: it is dead-lettered, whatever else it holds.
+
+    kept: `all`, though a header's name may be spelled with escapes; `no_headers`; or the value is what was `encoded`,
+    the record or its batch as it lies in Kafka's log.
+    """
+
+    detail: str
+    kept: Literal["all", "no_headers", "encoded"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
 class InputRecord:
     """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds.
 
-    trace: our own span over this record; None = no trace.
+    trace: our own span over this record; None = no trace. undecodable: None = it was decoded as it is.
     """
 
     position: InputPosition
@@ -29,6 +42,12 @@ class InputRecord:
     time_ms: int
     headers: Sequence[tuple[str, bytes]] = ()
     trace: TraceContext | None = None
+    undecodable: Undecodable | None = None
+
+    @property
+    def rejection(self) -> Rejection | None:
+        """Give why the record is dead-lettered, whatever else it holds."""
+        return None if self.undecodable is None else Rejection("undecodable", self.undecodable.detail)
 
 
 def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> OutputRecord:
@@ -50,6 +69,10 @@ def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> Output
     if header_bytes(headers) > MAX_HEADER_BYTES:
         headers = []
         errors["headers_dropped"] = "too large"
+    if record.undecodable is not None and record.undecodable.kept == "no_headers":
+        errors["headers_dropped"] = "undecodable"
+    if record.undecodable is not None and record.undecodable.kept == "encoded":
+        errors["encoded"] = "as in Kafka's log"
     headers += [(HEADER_PREFIX + name, content.encode()) for name, content in errors.items()]
     return OutputRecord(topic, key, value, headers)
 

@@ -6,14 +6,13 @@ wait, 1.5 s, a record that comes after a pause would lie there for up to that lo
 
 from typing import Any, Final
 
-from faust.transport.drivers import aiokafka as driver
-
+from streams.committed_reads import CommittedReads
 from streams.strict import StrictConsumer, StrictTransport
 
 FETCH_WAIT_MS: Final = 10
 
 
-class _ShortFetchThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class _ShortFetchThread(CommittedReads):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001 - Faust passes a constant; read at the start

@@ -117,7 +117,7 @@ class Rekey:
 
     def _move(self, record: InputRecord) -> None:
         self.moved.read += 1
-        visitors = _too_large(record) or self._visitors_of(record)
+        visitors = record.rejection or _too_large(record) or self._visitors_of(record)
         if isinstance(visitors, Rejection):
             self._sender.send(dead_letter(record, visitors, self._route.dead_letters))
             self.moved.dead_lettered += 1

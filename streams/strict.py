@@ -20,7 +20,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from schemas.errors import InsessionError
+from streams.committed_reads import CommittedReads
 from streams.metrics import DeliveryMetrics
+from streams.record_batches import MarkedValue
 
 log = structlog.get_logger(__name__)
 
@@ -122,6 +124,10 @@ class PartitionOffsets:
         return None if offset == self.committed else offset
 
 
+class StateUnreadableError(InsessionError):
+    """A record of the changelog cannot be decoded: without it the state would be another one."""
+
+
 class TopicChangedError(InsessionError):
     """The input topic is not the one that the commits and the state were made from. Stop; a person must decide."""
 
@@ -173,6 +179,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         resynced: set[TP] = set()
         async for tp, message in super().getmany(timeout):
             if not self._is_source(tp):
+                self._refuse_gap_in_state(tp, message)
                 yield tp, message
                 continue
             partition = self._partitions.get(tp)
@@ -204,7 +211,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         return None if partition is None else partition.at_actor
 
     def highwater(self, tp: TP) -> int | None:
-        """Give the end of a partition; where all up to it is read, the end of its records.
+        """Give the end of what may be read of a partition; where all up to it is read, the end of its records.
 
         A transaction's marker behind the last record has an offset, too, and would be owed until the next record.
         """
@@ -280,12 +287,25 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
                     )
                 )
 
+    def _refuse_gap_in_state(self, tp: TP, message: Any) -> None:
+        if isinstance(message.value, MarkedValue):
+            self.app.abort(
+                StateUnreadableError(
+                    f"topic {tp.topic} partition {tp.partition} offset {message.offset} cannot be decoded "
+                    f"({message.value.undecodable.detail}): restore the changelog, or start over with another "
+                    "kafka.group and an empty kafka.datadir"
+                )
+            )
+
     def _is_source(self, tp: TP) -> bool:
         return self.app.topics.acks_enabled_for(tp.topic) and not self._is_changelog_tp(tp)
 
 
 class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
     """The aiokafka driver's consumer with contiguous offsets."""
+
+    def _new_consumer_thread(self) -> CommittedReads:
+        return CommittedReads(self, loop=self.loop, beacon=self.beacon)
 
     def _read_to(self, tp: TP) -> int | None:
         """Give aiokafka's own position, which passes over markers; it runs in another thread."""

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.state import InputPosition
 from streams.cluster_admin import Complaints, explained
-from streams.dead_letters import InputRecord
+from streams.dead_letters import InputRecord, Undecodable
 from streams.topics import TopicsError
 
 _BATCH: Final = 500
@@ -128,10 +128,20 @@ def latest(offsets: Mapping[int, range], at_most: int) -> dict[int, range]:
 
 def input_record(message: Any) -> InputRecord:
     """Take a librdkafka message apart; a null header counts as an empty one."""
+    headers, undecodable = _headers(message)
     return InputRecord(
         InputPosition(message.topic(), message.partition(), message.offset()),
         message.key(),
         message.value(),
         message.timestamp()[1],
-        tuple((name, content or b"") for name, content in message.headers() or ()),
+        headers,
+        undecodable=undecodable,
     )
+
+
+def _headers(message: Any) -> tuple[tuple[tuple[str, bytes], ...], Undecodable | None]:
+    """Give the headers; where one name is no UTF-8, confluent-kafka gives none, and a null pointer in their list."""
+    try:
+        return tuple((name, content or b"") for name, content in message.headers() or ()), None
+    except (SystemError, UnicodeDecodeError) as error:  # raised once; asked again, it hands the pointer out
+        return (), Undecodable(f"the headers cannot be decoded: {error.__cause__ or error}", kept="no_headers")

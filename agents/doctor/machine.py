@@ -10,6 +10,7 @@ from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, warning
 from agents.settings import Settings
+from streams.codecs import CODECS, REMEDY, unreadable_codecs
 
 _LITTLE_BYTES: Final = 2 << 30
 _TOO_LITTLE_BYTES: Final = 256 << 20
@@ -17,9 +18,18 @@ _TOO_LITTLE_BYTES: Final = 256 << 20
 
 def machine_findings(settings: Settings) -> Iterator[Finding]:
     """Examine this machine as the place of a worker."""
+    yield _codecs()
     yield _datadir(settings.kafka.datadir)
     yield _disk(settings.kafka.datadir)
     yield _web_port(settings.kafka.web_host, settings.kafka.web_port)
+
+
+def _codecs() -> Finding:
+    unreadable = unreadable_codecs()
+    if unreadable:
+        found = f"the worker's Kafka client cannot read topics compressed with {', '.join(unreadable)}"
+        return error("codecs", found, REMEDY)
+    return ok("codecs", f"the worker's Kafka client reads {', '.join(CODECS)}")
 
 
 def _datadir(datadir: Path) -> Finding:

@@ -26,7 +26,7 @@ def record_findings(records: Sequence[InputRecord], partitions: int, mapping: Fi
     details: dict[RejectReason, str] = {}
     reader = ClickReader(mapping)
     for record in records:
-        event = reader.read(record.key, record.value, record.time_ms, record.headers)
+        event = record.rejection or reader.read(record.key, record.value, record.time_ms, record.headers)
         if isinstance(event, Rejection):
             found[event.reason] += 1
             details[event.reason] = event.detail

@@ -14,8 +14,9 @@ from schemas import wire
 from schemas.events import ClickEvent, Control, Erase, Tick
 from schemas.ids import ItemId, VisitorId
 from schemas.state import decode_state
-from streams.dead_letters import HEADER_PREFIX
+from streams.dead_letters import HEADER_PREFIX, Undecodable
 from streams.fakes import ListSink
+from streams.record_batches import MarkedValue
 from streams.topics import TopicSettings
 from streams.window import InOrderWindow, Windows
 
@@ -202,6 +203,23 @@ async def test_a_header_without_a_value_is_an_empty_one(acting: Acting) -> None:
     await acting.run(event)
     (letter,) = acting.sink.records
     assert list(letter.headers[:2]) == [("traceparent", b""), ("h", b"1")]
+
+
+@pytest.mark.parametrize("tp", [CLICKS, CONTROL])
+@pytest.mark.parametrize("original", [b"v", None])
+async def test_what_the_client_could_not_decode_is_dead_lettered(
+    acting: Acting, tp: TP, original: bytes | None
+) -> None:
+    """Whatever it holds otherwise, with the original value, and acknowledged when the letter is safe."""
+    event = FakeEvent(tp, 0, b"v1", MarkedValue(original, Undecodable("an odd name")))
+    await acting.run(event)
+    (letter,) = acting.sink.records
+    assert (letter.key, letter.value, type(letter.value) is MarkedValue) == (b"v1", original, False)
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"undecodable"
+    assert dict(letter.headers)[HEADER_PREFIX + "message"] == b"an odd name"
+    assert not event.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert event.is_acked
 
 
 async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -> None:

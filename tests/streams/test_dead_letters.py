@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 
 from schemas.state import InputPosition
@@ -8,6 +10,7 @@ from streams.dead_letters import (
     MAX_KEY_BYTES,
     MAX_VALUE_BYTES,
     InputRecord,
+    Undecodable,
     dead_letter,
 )
 from streams.window import OutputRecord
@@ -89,6 +92,17 @@ def test_huge_headers_are_dropped_and_marked(size: int, *, is_kept: bool) -> Non
     record = letter(headers=(("ab", b"x" * (size - 3)), ("c", b"")))
     assert ("headers_dropped" in errors(record)) is not is_kept
     assert ("c" in dict(record.headers)) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("kept", "told"), [("all", set()), ("no_headers", {"headers_dropped"}), ("encoded", {"encoded"})]
+)
+def test_what_is_not_the_original_is_marked(kept: Literal["all", "no_headers", "encoded"], told: set[str]) -> None:
+    """What a client could not decode says what its letter lacks."""
+    record = InputRecord(InputPosition("clicks", 3, 41), b"k", b"v", 0, undecodable=Undecodable("odd", kept))
+    assert record.rejection == Rejection("undecodable", "odd")
+    found = errors(dead_letter(record, record.rejection, "dlq"))
+    assert found.keys() & {"headers_dropped", "encoded"} == told
 
 
 def test_a_long_message_is_cut() -> None:

@@ -1,6 +1,7 @@
 """Rekeying on the embedded broker; with crashes and on real Kafka: tests/kafka/test_rekey.py."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
@@ -16,6 +17,7 @@ from streams.rekey import Moved, Rekey, Route
 from streams.sender import Sender, SendError
 from streams.topic_reader import TopicReader
 from streams.window import OutputRecord
+from tests.streams.batches import OddName, send
 
 TIME_MS = 1_700_000_000_000
 COUNT = 60
@@ -77,6 +79,17 @@ def test_records_arrive_as_they_were_under_the_visitors_key(config: dict[str, st
     (letter,) = _read(config, "dlq")
     assert (letter.key, letter.value, letter.headers[0]) == (b"page", b"{}", ("trace", b"x"))
     assert (HEADER_PREFIX + "topic", b"events") in letter.headers
+
+
+def test_headers_that_cannot_be_read_are_a_dead_letter(config: dict[str, str]) -> None:
+    """A copy would lack them; what is behind it is moved."""
+    odd, good = ((b"p", b'{"visitor_id": "v"}', [(name, b"1")]) for name in (OddName("x"), "h"))
+    send(config["bootstrap.servers"], "odd", odd, good)
+    with Rekey(config, replace(_route("odd"), source="odd"), _visitors_of) as rekey:
+        moved = rekey.run(lambda: rekey.moved.read > 1, lambda _: None)
+    assert moved == Moved(read=2, moved=1, dead_lettered=1)
+    letter = next(one for one in _read(config, "dlq") if one.value == odd[1])
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"undecodable"
 
 
 def test_what_was_not_acknowledged_is_not_committed(config: dict[str, str]) -> None:

@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from rocksdict import Options, Rdict
 
+from streams.dead_letters import Undecodable
 from streams.metrics import DeliveryMetrics
-from streams.strict import ContiguousConsumer, PartitionOffsets, StateTable, TopicChangedError
+from streams.record_batches import MarkedValue
+from streams.strict import (
+    ContiguousConsumer,
+    PartitionOffsets,
+    StateTable,
+    StateUnreadableError,
+    TopicChangedError,
+)
 
 CLICKS = TP("clicks", 0)
 CHANGELOG = TP("changelog", 0)
@@ -294,6 +302,7 @@ class FakeConsumer:
         self.flushed.set()
         self.flow_active = True
         self.read_to: int | None = None
+        self.value = b""
 
     def assignment(self) -> set[TP]:
         """Name the partitions that have an entry in `commits`."""
@@ -308,7 +317,7 @@ class FakeConsumer:
         """Yield the next batch."""
         assert timeout > 0
         for tp, offset in self.batches.pop(0):
-            yield tp, SimpleNamespace(tp=tp, offset=offset)
+            yield tp, SimpleNamespace(tp=tp, offset=offset, value=self.value)
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
         """Note where it was sought."""
@@ -415,6 +424,15 @@ async def test_nothing_passes_before_the_seek(consumer: Consumer) -> None:
     assert await consumer.offsets(1, 2, tp=CHANGELOG) == [1, 2]
     await consumer.perform_seek()
     assert await consumer.offsets(5, 6) == [5, 6]
+
+
+async def test_a_changelog_with_an_undecodable_record_ends_the_worker(consumer: Consumer) -> None:
+    """The table would take the bytes for a state."""
+    consumer.value = MarkedValue(b"", Undecodable("damaged"))
+    await consumer.offsets(7, tp=CHANGELOG)
+    (error,) = consumer.app.aborted
+    assert isinstance(error, StateUnreadableError)
+    assert str(error).startswith("topic changelog partition 0 offset 7 cannot be decoded (damaged): ")
 
 
 async def test_a_fetch_in_a_rebalance_does_not_seek(consumer: Consumer) -> None:

@@ -7,6 +7,7 @@ from streams.sender import Sender
 from streams.topic_reader import TopicReader, latest
 from streams.topics import TopicsError
 from streams.window import OutputRecord
+from tests.streams.batches import OddName, send
 
 TIME_MS = 1_700_000_000_000
 
@@ -54,6 +55,16 @@ def test_a_read_gives_exactly_the_range(reader: TopicReader) -> None:
 def test_nothing_asked_for_is_nothing_read(reader: TopicReader) -> None:
     """Empty ranges end at once."""
     assert list(reader.read("t", {0: range(3, 3)})) == []
+
+
+def test_headers_that_cannot_be_read_are_told(reader: TopicReader, broker: EmbeddedBroker) -> None:
+    """One name is no UTF-8: key and value are there, and the records behind it are whole."""
+    send(broker.address, "odd", (b"k", b"1", [(OddName("x"), b"1")]), (b"k", b"2", [("h", b"1")]))
+    odd, good = reader.read("odd", {0: range(2)})
+    assert (odd.key, odd.value, odd.headers) == (b"k", b"1", ())
+    assert odd.undecodable is not None
+    assert odd.undecodable.kept == "no_headers"
+    assert (good.headers, good.undecodable) == ((("h", b"1"),), None)
 
 
 def test_brokers_that_are_away_are_named() -> None:

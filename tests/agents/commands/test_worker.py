@@ -13,8 +13,11 @@ from agents.commands.worker import _by_section, command
 IMPATIENT = "import streams.topics; streams.topics._TIMEOUT_SECONDS = 0.3; from agents.cli import main; main()"
 
 
-def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    folder: Path, *arguments: str, first_on_path: Path | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run `insession worker` with short timeouts."""
+    path = [str(folder) for folder in (first_on_path, Path(__file__).parents[3]) if folder is not None]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
     return subprocess.run(
         [sys.executable, "-c", IMPATIENT, "worker", "--datadir", folder / "data", *arguments],
@@ -23,7 +26,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.Comple
         timeout=60,
         check=False,
         cwd=folder,
-        env=inherited | {"PYTHONPATH": str(Path(__file__).parents[3])} | environment,
+        env=inherited | {"PYTHONPATH": os.pathsep.join(path)} | environment,
     )
 
 
@@ -36,6 +39,17 @@ def test_brokers_that_do_not_answer_are_one_line(tmp_path: Path) -> None:
     assert "Check the address" in message
     assert "Traceback" not in ended.stderr + ended.stdout
     assert [json.loads(line)["event"] for line in logged][-1] == "aborted"
+
+
+def test_a_client_that_cannot_decompress_is_one_line(tmp_path: Path) -> None:
+    """Before the worker meets the first such batch: which codecs, and which package is missing."""
+    (tmp_path / "cramjam.py").write_text("raise ImportError")
+    ended = run(tmp_path, "--brokers", "127.0.0.1:1", first_on_path=tmp_path)
+    assert ended.returncode == 1
+    message = ended.stderr.splitlines()[-1]
+    assert message.startswith("insession: the Kafka client cannot read topics compressed with snappy, lz4, zstd: ")
+    assert "cramjam" in message
+    assert "Traceback" not in ended.stderr + ended.stdout
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from aiokafka import codec
 
 from agents.demo.processes import free_port
 from agents.doctor.findings import Finding, Level
@@ -36,6 +37,14 @@ def test_a_machine_that_is_ready_is_all_well(tmp_path: Path) -> None:
     found = examined(tmp_path / "data" / "a", free_port())
     assert {one.level for one in found.values()} == {Level.OK}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_that_cannot_decompress_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each codec is named, and the package that is missing."""
+    monkeypatch.setattr(codec, "cramjam", None)
+    found = examined(tmp_path, free_port())["codecs"]
+    assert (found.level, "snappy, lz4, zstd" in found.message) == (Level.ERROR, True)
+    assert "cramjam" in found.remedy
 
 
 def test_a_data_folder_below_a_file_cannot_be_written(tmp_path: Path) -> None:

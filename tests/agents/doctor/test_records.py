@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -7,7 +8,7 @@ from agents.doctor.findings import Finding, Level
 from agents.doctor.records import CHECKS, clock_finding, record_findings
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.dead_letters import InputRecord, Undecodable
 from streams.partitioner import crc32_partition, murmur2_partition
 
 PARTITIONS = 8
@@ -45,6 +46,13 @@ def test_crc32_is_told_by_name() -> None:
     assert found.level is Level.ERROR
     assert found.message.startswith(f"{misplaced} of 200 records ({misplaced / 200:.0%})")
     assert "murmur2_random" in found.remedy
+
+
+def test_what_the_client_cannot_decode_is_told() -> None:
+    """A record may be good but for a header's name: the worker dead-letters it all the same."""
+    odd = replace(record("v"), undecodable=Undecodable("an odd name"))
+    found = examined([record("v"), odd])["records"]
+    assert "undecodable 1 (an odd name)" in found.message
 
 
 def test_another_partitioner_is_told_as_such() -> None:

@@ -1,0 +1,37 @@
+"""aiokafka as the worker reads with it: committed transactions only, and no record that ends it.
+
+Faust reads uncommitted unless it writes in transactions itself, and has no setting for it.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from aiokafka.consumer import fetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.record_batches import BatchReader
+
+
+class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread in which Faust runs aiokafka's consumer."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        fetcher.MemoryRecords = BatchReader()  # between a response and its records there is no other way in
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - read at the start
+        return consumer
+
+    def highwater(self, tp: TP) -> int | None:
+        """Give the end of what may be read: an open transaction begins there, and holds back what is behind it."""
+        stable: int | None = self._ensure_consumer().last_stable_offset(tp)
+        return super().highwater(tp) if stable is None or stable < 0 else stable
+
+    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """Give the ends of the logs, open transactions included: workers used to commit behind their beginning."""
+        consumer = self._ensure_consumer()
+        uncommitted = copy.copy(consumer._fetcher)  # noqa: SLF001 - it asks for the ends as it fetches
+        uncommitted._isolation_level = fetcher.READ_UNCOMMITTED  # noqa: SLF001 - likewise
+        ends: Mapping[TP, int] = await uncommitted.end_offsets(partitions, consumer._request_timeout_ms)  # noqa: SLF001
+        return ends
