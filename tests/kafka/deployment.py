@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.settings import Settings, load_settings
+from streams.app import app_id
 from streams.producers import producer_config
 from streams.topics import Topic, TopicSpec, create
 from tests.kafka.ledger import Ledger
@@ -60,14 +61,28 @@ class Deployment:
         """Prepare to write clicks to the clickstream."""
         return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), clicks)
 
-    def write(self, topic: Topic, records: Iterable[NewRecord], *, transaction: str | None = None) -> None:
+    def write(
+        self, topic: Topic, records: Iterable[NewRecord], *, transaction: str | None = None, codec: str = "none"
+    ) -> None:
         """Write records, in a transaction of that id if one is given, and wait until the broker has them."""
+        producer = self.producer(transaction=transaction, codec=codec)
+        if transaction is not None:
+            producer.begin_transaction()
+        self.produce(producer, topic, records)
+        if transaction is not None:
+            producer.commit_transaction()
+
+    def producer(self, *, transaction: str | None = None, codec: str = "none") -> Producer:
+        """Make a producer, ready to begin a transaction if it has the id of one."""
         broker = {"bootstrap.servers": self.settings.kafka.brokers, "log_level": 2}
-        config = {**producer_config(broker, client_id="test"), "message.max.bytes": 2 << 20}
+        config = {**producer_config(broker, client_id="test"), "message.max.bytes": 2 << 20, "compression.type": codec}
         producer = Producer(config if transaction is None else {**config, "transactional.id": transaction})
         if transaction is not None:
             producer.init_transactions()
-            producer.begin_transaction()
+        return producer
+
+    def produce(self, producer: Producer, topic: Topic, records: Iterable[NewRecord]) -> None:
+        """Write records and wait until the broker has them."""
         failed: list[Any] = []
         for record in records:
             producer.produce(
@@ -80,8 +95,17 @@ class Deployment:
             )
         assert producer.flush(30) == 0
         assert failed == []
-        if transaction is not None:
-            producer.commit_transaction()
+
+    def set_compression(self, topic: str, codec: str) -> None:
+        """Set a topic's `compression.type`, and wait until the broker says so."""
+        resource = ConfigResource(
+            ConfigResource.Type.TOPIC,
+            topic,
+            incremental_configs=[ConfigEntry("compression.type", codec, incremental_operation=AlterConfigOpType.SET)],
+        )
+        self.admin.incremental_alter_configs([resource])[resource].result()
+        while self.admin.describe_configs([resource])[resource].result()["compression.type"].value != codec:
+            pass  # a moment; pytest's timeout bounds this
 
     def delete(self, topic: Topic) -> str:
         """Delete a topic, wait until the cluster no longer shows it, and return its name."""
@@ -94,6 +118,16 @@ class Deployment:
     def create(self, spec: TopicSpec) -> None:
         """Create a topic of any layout."""
         create(self.admin, [spec])
+
+    def commit(self, topic: Topic, offset: int) -> None:
+        """Commit an offset of partition 0 for the group, which must have no member."""
+        config = {
+            "bootstrap.servers": self.settings.kafka.brokers,
+            "group.id": app_id(self.settings.kafka, self.settings.topics),
+        }
+        consumer = Consumer(config)
+        consumer.commit(offsets=[TopicPartition(self.settings.topics.name(topic), 0, offset)], asynchronous=False)
+        consumer.close()
 
     def wait_until_committed(self, worker: WorkerProcess) -> None:
         """Wait until all input that is there now is acknowledged and committed."""

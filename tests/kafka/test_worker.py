@@ -197,6 +197,47 @@ def test_a_shop_that_writes_in_transactions_owes_nothing_behind_the_last_marker(
     assert [record.status for record in deployment.ledger().recommendations] == ["answered"] * 6
 
 
+def test_only_what_is_committed_is_answered(deploy: Deploy) -> None:
+    """Aborted clicks never are, open ones when they are committed; behind an open beginning nothing is owed."""
+    deployment = deploy(partitions=1, **SHORT_SESSIONS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    shop = deployment.producer(transaction="shop")
+    shop.begin_transaction()
+    deployment.produce(shop, Topic.CLICKSTREAM, [click("aborted"), click("aborted")])
+    deployment.produce(shop, Topic.CATALOG, [NewRecord(b"aborted", b'{"item_id": "aborted"}')])
+    shop.abort_transaction()
+    deployment.write(Topic.CLICKSTREAM, [click("first")])
+    shop.begin_transaction()
+    deployment.produce(shop, Topic.CLICKSTREAM, [click("open")])
+    deployment.write(Topic.CLICKSTREAM, [click("behind")])
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) == 1, "a tick ended the first session")
+    worker.wait_until(lambda: worker.metric("insession_consumer_lag_records") == 0, "nothing is owed")
+    assert [record.visitor_id for record in deployment.ledger().recommendations] == ["first"]
+    shop.commit_transaction()
+    worker.wait_until(lambda: len(deployment.ledger().session_ends()) == 3, "the others ended, too")
+    assert worker.metric("insession_catalog_items") == 0
+    assert worker.end(signal.SIGTERM) == 0
+    assert [record.visitor_id for record in deployment.ledger().recommendations] == ["first", "open", "behind"]
+
+
+def test_an_open_transaction_behind_the_commit_is_no_other_topic(deploy: Deploy) -> None:
+    """Whoever has answered what was not committed goes on where it stood."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    shop = deployment.producer(transaction="shop")
+    shop.begin_transaction()
+    deployment.produce(shop, Topic.CLICKSTREAM, [click("answered")])
+    deployment.write(Topic.CLICKSTREAM, [click("answered")])
+    deployment.commit(Topic.CLICKSTREAM, 2)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    shop.commit_transaction()
+    deployment.write(Topic.CLICKSTREAM, [click("new")])
+    worker.wait_until(lambda: worker.metric("insession_events_total") == 1, "it answered the new one")
+    assert worker.end(signal.SIGTERM) == 0
+    assert [record.visitor_id for record in deployment.ledger().recommendations] == ["new"]
+
+
 def test_a_ten_year_old_log_has_no_late_event_and_is_not_cut_by_ticks(deploy: Deploy) -> None:
     """Ticks wait until the log is read: a session of steady clicks ends once, whole, however slowly it was read."""
     deployment = deploy(**SHORT_SESSIONS)
