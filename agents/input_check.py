@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+import structlog
 from confluent_kafka import KafkaException, TopicCollection
 
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.app import InsessionApp, changelog_name
 from streams.strict import TopicChangedError
-from streams.topics import Topic, TopicsError, admin_client, changelog_spec, check, create, topic_specs
+from streams.topic_check import check
+from streams.topics import Topic, TopicsError, admin_client, changelog_spec, create, topic_specs
+
+log = structlog.get_logger(__name__)
 
 _IDS_FILE = "topic-ids.json"
 _TIMEOUT_SECONDS = 15.0
@@ -30,15 +34,22 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
 
 
 def check_topics(settings: Settings) -> None:
-    """Raise TopicsError or TopicChangedError, naming each topic and the remedy; make the changelog if it is missing."""
+    """Raise TopicsError or TopicChangedError, naming each topic and the remedy; make the changelog if it is missing.
+
+    What is unwise about the shop's own topics is logged.
+    """
     admin = admin_client(settings.kafka.client_config())
     changelog = changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))
     problems = check(admin, topic_specs(settings.topics))
-    if not problems:
+    for problem in problems:
+        if problem.is_warning:
+            log.warning("topic_is_unwise", topic=problem.topic, detail=problem.message)
+    errors = [problem for problem in problems if not problem.is_warning]
+    if not errors:
         create(admin, [changelog])
-        problems = check(admin, [changelog])
-    if problems:
-        raise TopicsError("\n".join(["the topics are not what the worker expects:", *(p.message for p in problems)]))
+        errors = check(admin, [changelog])
+    if errors:
+        raise TopicsError("\n".join(["the topics are not what the worker expects:", *(e.message for e in errors)]))
     inputs = [settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
     try:
         described = admin.describe_topics(TopicCollection(inputs), request_timeout=_TIMEOUT_SECONDS)

@@ -1,15 +1,15 @@
-"""The topics: what each is for, creating them, and checking that the ones on the cluster are what the code expects."""
+"""The topics: what each is for, how it is laid out, and creating it; `topic_check` compares those on the cluster."""
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.errors import InsessionError, UsageError
 from streams.cluster_admin import ClusterAdmin, explained
@@ -19,6 +19,7 @@ COMPACTION_LAG: Final = timedelta(days=7)
 _TIMEOUT_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # Kafka: these characters, 249 in all
+_NAME: Final = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 
 
 class Topic(StrEnum):
@@ -36,6 +37,7 @@ class Topic(StrEnum):
 
 
 _ANY_PARTITIONS: Final = frozenset({Topic.CATALOG, Topic.DEFAULT_RECOMMENDATIONS})
+_THE_SHOPS: Final = frozenset({Topic.CLICKSTREAM, Topic.CATALOG})
 
 
 class TopicsError(InsessionError):
@@ -47,6 +49,8 @@ class TopicSettings:
     """How the topics are laid out; the defaults are production's, a single node needs `replication=1`.
 
     prefix: Before the name of every topic, group and changelog, so that deployments share a cluster.
+    clickstream: Full name of the shop's topic of clicks, without the prefix; not set = prefix and `clickstream`.
+    catalog: Full name of the shop's topic of items, without the prefix; not set = prefix and `catalog`.
     partitions: Permanent once there is state: the state of a visitor lives on the partition that the key hashes to.
     replication: Replicas of every topic and changelog.
     min_insync_replicas: Replicas that must hold a record before it counts; without one: replication - 1, at least 1.
@@ -56,6 +60,8 @@ class TopicSettings:
     """
 
     prefix: str = ""
+    clickstream: str | None = None
+    catalog: str | None = None
     partitions: int = 8
     replication: int = 3
     min_insync_replicas: int | None = None
@@ -69,6 +75,7 @@ class TopicSettings:
             raise UsageError(
                 f"topics.prefix {self.prefix!r}: a topic name takes letters, digits, '.', '_' and '-' only."
             )
+        self._check_names()
         if not 1 <= self.partitions <= 1024:
             raise UsageError(f"topics.partitions {self.partitions}: give a count from 1 to 1024.")
         if self.replication < 1:
@@ -94,7 +101,21 @@ class TopicSettings:
 
     def name(self, topic: Topic) -> str:
         """Return the topic's name on the cluster."""
-        return f"{self.prefix}{topic}"
+        given = {Topic.CLICKSTREAM: self.clickstream, Topic.CATALOG: self.catalog}.get(topic)
+        return given or f"{self.prefix}{topic}"
+
+    def _check_names(self) -> None:
+        """Refuse what is no topic name, and one name for two topics: what is written to one would be read as both."""
+        for setting, given in (("clickstream", self.clickstream), ("catalog", self.catalog)):
+            if given is None:
+                continue
+            if not _NAME.fullmatch(given):
+                raise UsageError(
+                    f"topics.{setting} {given!r}: a topic name takes up to 249 letters, digits, '.', '_' and '-'."
+                )
+            others = [topic for topic in Topic if topic != setting and self.name(topic) == given]
+            if others:
+                raise UsageError(f"topics.{setting} {given!r} is the name of {others[0]}, too: give each its own.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,38 +128,13 @@ class TopicSpec:
     configs: Mapping[str, str]
     any_partitions: bool = field(default=False, kw_only=True)
     """The count on the cluster may be another: nothing is co-partitioned with this topic."""
+    is_the_shops: bool = field(default=False, kw_only=True)
+    """Somebody else may have made it and decides about it: only what stops the worker is an error."""
 
     @property
     def cleanup_policy(self) -> str:
         """`delete`, `compact` or both."""
         return self.configs["cleanup.policy"]
-
-
-@dataclass(frozen=True, slots=True)
-class TopicState:
-    """What a topic on the cluster is; `replication` is that of its least replicated partition."""
-
-    partitions: int
-    replication: int
-    configs: Mapping[str, str]
-
-
-class ProblemKind(StrEnum):
-    """What is wrong with a topic, for machines."""
-
-    MISSING = "missing"
-    PARTITIONS = "partitions"
-    REPLICATION = "replication"
-    CONFIG = "config"
-
-
-@dataclass(frozen=True, slots=True)
-class TopicProblem:
-    """One difference between a topic and its spec; the message says what is, what should be, and the remedy."""
-
-    topic: str
-    kind: ProblemKind
-    message: str
 
 
 def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
@@ -169,6 +165,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.replication,
             {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
             any_partitions=topic in _ANY_PARTITIONS,
+            is_the_shops=topic in _THE_SHOPS,
         )
         for topic, own in configs.items()
     ]
@@ -194,9 +191,7 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
     or does not answer.
     """
-    _listed(
-        admin
-    )  # fails within seconds where the cluster does not let us in; creating would try again until it is late
+    listed(admin)  # fails within seconds where the cluster does not let us in; creating would try until it is late
     wanted = [
         NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=spec.replication, config=spec.configs)
         for spec in specs
@@ -216,75 +211,13 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     return created
 
 
-def check(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[TopicProblem]:
-    """Compare the topics on the cluster with what they should be; an empty list means that a worker may start.
-
-    The embedded broker can neither create nor describe topics: do not call this for it. Raises TopicsError when the
-    cluster does not answer.
-    """
-    found = _describe(admin, [spec.name for spec in specs])
-    return [problem for spec in specs for problem in compare(spec, found.get(spec.name))]
-
-
-def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]:
-    """Yield the differences between one spec and the topic found; None is a topic that is not there."""
-    name = spec.name
-    if found is None:
-        yield TopicProblem(name, ProblemKind.MISSING, f"{name} is missing: run `insession topics create`.")
-        return
-    if found.partitions != spec.partitions and not spec.any_partitions:
-        yield TopicProblem(
-            name,
-            ProblemKind.PARTITIONS,
-            f"{name} has {found.partitions} partitions and should have {spec.partitions}: set topics.partitions to "
-            f"{found.partitions} where every topic has that many, else create the topics under a new prefix. Adding "
-            "partitions would part visitors from their state.",
-        )
-    if found.replication < spec.replication:
-        yield TopicProblem(
-            name,
-            ProblemKind.REPLICATION,
-            f"{name} has {found.replication} replicas and should have {spec.replication}: move it with "
-            "kafka-reassign-partitions, or set topics.replication to what the cluster can hold.",
-        )
-    for key, value in spec.configs.items():
-        is_value = found.configs.get(key, "unset")
-        if set(is_value.split(",")) != set(value.split(",")):  # the order of cleanup policies means nothing
-            yield TopicProblem(
-                name,
-                ProblemKind.CONFIG,
-                f"{name} has {key}={is_value} and should have {value}: kafka-configs --alter --topic {name} "
-                f"--add-config {key}=[{value}]",
-            )
-
-
-def _describe(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicState]:
-    listed = _listed(admin)
-    try:
-        present = [name for name in names if name in listed and listed[name].error is None]
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in present]
-        # An empty request is an error of librdkafka's, not an empty answer.
-        futures = admin.describe_configs(resources, request_timeout=_TIMEOUT_SECONDS) if resources else {}
-        configs = {resource.name: future.result() for resource, future in futures.items()}
-    except KafkaException as error:
-        raise TopicsError(explained(error)) from error
-    return {
-        name: TopicState(
-            partitions=len(listed[name].partitions),
-            replication=min((len(part.replicas) for part in listed[name].partitions.values()), default=0),
-            configs={key: entry.value for key, entry in configs[name].items() if entry.value is not None},
-        )
-        for name in present
-    }
-
-
 def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
     # Created is not yet in every broker's metadata, and Faust asks again for a topic that it missed only after minutes.
     deadline = time.monotonic() + _TIMEOUT_SECONDS
     missing = set(names)
     while missing:
-        listed = _listed(admin)
-        missing -= {name for name in missing if name in listed and listed[name].partitions}
+        shown = listed(admin)
+        missing -= {name for name in missing if name in shown and shown[name].partitions}
         if missing and time.monotonic() > deadline:
             raise TopicsError(
                 f"{', '.join(sorted(missing))} exists, but the cluster does not show it: run check again."
@@ -293,7 +226,8 @@ def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def _listed(admin: AdminClient) -> dict[str, Any]:
+def listed(admin: AdminClient) -> dict[str, Any]:
+    """Ask for the metadata of all topics, by name; raises TopicsError where the cluster does not answer."""
     try:
         topics: dict[str, Any] = admin.list_topics(timeout=_TIMEOUT_SECONDS).topics
     except KafkaException as error:

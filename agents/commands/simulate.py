@@ -9,6 +9,7 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
 from agents.durations import DurationType
 from agents.interruption import Interruption
+from schemas.errors import UsageError
 
 
 @click.command(
@@ -52,6 +53,11 @@ def command(
     from streams.topics import Topic  # noqa: PLC0415
 
     settings = connection.settings()
+    if settings.topics.clickstream is not None or settings.topics.catalog is not None:
+        raise UsageError(
+            "topics.clickstream or topics.catalog names a topic of the shop's own, where generated shoppers would mix "
+            "with real ones: leave both away, and give a --prefix"
+        )
     config = settings.kafka.client_config()
     with TopicReader(config) as reader:
         for topic in (Topic.CLICKSTREAM, Topic.CATALOG):

@@ -8,7 +8,8 @@ import click
 import msgspec
 
 from agents.commands.connection import Connection, connection_options
-from streams.topics import admin_client, check, create, topic_specs
+from streams.topic_check import ProblemKind, check
+from streams.topics import TopicsError, admin_client, create, topic_specs
 
 
 @click.group()
@@ -45,7 +46,11 @@ def create_topics(connection: Connection, *, as_json: bool, **layout: int | None
     """Create the topics that are missing; leave those that exist as they are."""
     settings = connection.settings({"topics": layout})
     specs = topic_specs(settings.topics)
-    created = create(admin_client(settings.kafka.client_config()), specs)
+    admin = admin_client(settings.kafka.client_config())
+    the_shops = check(admin, [spec for spec in specs if spec.is_the_shops])
+    if miscounted := [problem.message for problem in the_shops if problem.kind is ProblemKind.PARTITIONS]:
+        raise TopicsError("\n".join(miscounted))  # before topics of insession's own have another count for ever
+    created = create(admin, specs)
     existing = [spec.name for spec in specs if spec.name not in created]
     if as_json:
         click.echo(json.dumps({"created": created, "existing": existing}))
@@ -59,15 +64,22 @@ def create_topics(connection: Connection, *, as_json: bool, **layout: int | None
 @command.command("check", epilog="Example: insession topics check --config production.toml --json")
 @_options
 def check_topics(connection: Connection, *, as_json: bool, **layout: int | None) -> None:
-    """Compare the topics with what they should be; exit code 1 when one differs."""
+    """Compare the topics with what they should be; exit code 1 when a worker would not start.
+
+    What is unwise about the shop's own topics, clickstream and catalog, is a warning.
+    """
     settings = connection.settings({"topics": layout})
-    problems = check(admin_client(settings.kafka.client_config()), topic_specs(settings.topics))
+    found = check(admin_client(settings.kafka.client_config()), topic_specs(settings.topics))
+    warnings = [problem for problem in found if problem.is_warning]
+    problems = [problem for problem in found if not problem.is_warning]
     if as_json:
-        click.echo(msgspec.json.encode({"problems": problems}).decode())
+        click.echo(msgspec.json.encode({"problems": problems, "warnings": warnings}).decode())
     else:
         for problem in problems:
             click.echo(problem.message)
-        if not problems:
+        for problem in warnings:
+            click.echo(f"warning: {problem.message}")
+        if not found:
             click.echo("All topics are as they should be.")
     if problems:
         sys.exit(1)

@@ -11,7 +11,8 @@ from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import Settings
 from streams.app import app_id, changelog_name
 from streams.group_state import GroupState, group_state
-from streams.topics import ProblemKind, Topic, TopicSettings, admin_client, changelog_spec, check, topic_specs
+from streams.topic_check import ProblemKind, check
+from streams.topics import Topic, TopicSettings, admin_client, changelog_spec, topic_specs
 
 STANDSTILL_SECONDS: Final = 3.0
 """How long commits are watched where there is lag; a worker commits every second."""
@@ -44,7 +45,7 @@ def topic_findings(brokers: Brokers, settings: Settings) -> Iterator[Finding]:
     problems = check(brokers.admin, topic_specs(settings.topics))
     for problem in problems:
         message, _, remedy = problem.message.partition(": ")
-        yield error("topics", message, remedy)
+        yield (warning if problem.is_warning else error)("topics", message, remedy)
     if not problems:
         yield ok("topics", f"all {len(Topic)} are as they should be")
     yield _changelog(brokers, settings)
@@ -82,12 +83,12 @@ def _changelog(brokers: Brokers, settings: Settings) -> Finding:
 
 
 def _replication(nodes: int, topics: TopicSettings) -> Finding:
-    told = f"{topics.replication} replicas, {topics.min_insync_replicas} of them in sync, on {nodes} brokers"
+    told = f"{topics.replication} replicas, {topics.replicas_in_sync} of them in sync, on {nodes} brokers"
     if topics.replication > nodes:
         return error("replication", told, "set topics.replication to at most the number of brokers, or add brokers")
     if topics.replication == 1:
         return warning("replication", told, "use 3 replicas and 2 in sync on 3 brokers: a lost disk is lost events")
-    if topics.min_insync_replicas == topics.replication:
+    if topics.replicas_in_sync == topics.replication:
         return warning(
             "replication", told, "set topics.min_insync_replicas below topics.replication: one broker away stops it all"
         )

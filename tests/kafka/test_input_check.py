@@ -9,7 +9,8 @@ from agents.input_check import check_topics
 from agents.settings import Settings
 from streams.app import changelog_name
 from streams.settings import StreamSettings
-from streams.topics import TopicsError, changelog_spec, check
+from streams.topic_check import check
+from streams.topics import TopicsError, changelog_spec
 
 pytestmark = pytest.mark.kafka
 

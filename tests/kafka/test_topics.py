@@ -11,7 +11,8 @@ from confluent_kafka.admin import NewPartitions
 
 from agents.commands.topics import command
 from streams.producers import producer_config
-from streams.topics import ProblemKind, Topic, TopicsError, TopicSpec, check, topic_specs
+from streams.topic_check import ProblemKind, check
+from streams.topics import Topic, TopicsError, TopicSpec, topic_specs
 
 pytestmark = pytest.mark.kafka
 
@@ -52,9 +53,11 @@ def test_check_sees_another_cleanup_policy_and_too_few_replicas(kafka_topics: Ma
     name = topics.settings.name(Topic.CATALOG)
     topics.create([TopicSpec(name, 4, 1, {"cleanup.policy": "delete"})])
     catalog = next(spec for spec in topic_specs(topics.settings) if spec.name == name)
-    problems = check(topics.admin, [replace(catalog, replication=3)])
+    wanted = replace(catalog, replication=3, is_the_shops=False)
+    problems = check(topics.admin, [wanted])
     assert [problem.kind for problem in problems] == [ProblemKind.REPLICATION, ProblemKind.CONFIG]
     assert "cleanup.policy=delete and should have compact" in problems[1].message
+    assert all(problem.is_warning for problem in check(topics.admin, [replace(wanted, is_the_shops=True)]))
 
 
 def test_a_refused_topic_is_named(kafka_topics: Make) -> None:
@@ -76,7 +79,7 @@ def test_the_command_creates_then_checks(kafka_topics: Make) -> None:
     topics.made.extend(created["created"])
     assert len(created["created"]) == len(Topic)
     after = CliRunner().invoke(command, ["check", *layout])
-    assert (after.exit_code, json.loads(after.output)) == (0, {"problems": []})
+    assert (after.exit_code, json.loads(after.output)) == (0, {"problems": [], "warnings": []})
     assert CliRunner().invoke(command, ["check", *options, "--partitions=3"]).exit_code == 1
 
 

@@ -8,23 +8,19 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import UsageError
+from streams.topic_check import check
 from streams.topics import (
     COMPACTION_LAG,
-    ProblemKind,
     Topic,
     TopicsError,
     TopicSettings,
     TopicSpec,
-    TopicState,
     admin_client,
-    check,
-    compare,
     create,
     topic_specs,
 )
 
 SPEC = TopicSpec("shop-answers", 8, 3, {"cleanup.policy": "compact,delete", "min.insync.replicas": "2"})
-STATE = TopicState(8, 3, {"cleanup.policy": "compact,delete", "min.insync.replicas": "2", "retention.ms": "5"})
 
 
 def test_every_topic_has_one_spec_under_the_prefix() -> None:
@@ -55,6 +51,14 @@ def test_what_happened_is_kept_for_its_own_retention() -> None:
         assert specs[topic].configs["retention.ms"] == str(days * 86_400_000)
 
 
+def test_a_topic_that_is_named_has_that_name_without_the_prefix() -> None:
+    """The shop's topics have the names that they have; the prefix stays with what is ours."""
+    settings = TopicSettings(prefix="rec-", clickstream="shop.clicks", catalog="shop.items")
+    assert settings.name(Topic.CLICKSTREAM) == "shop.clicks"
+    assert settings.name(Topic.CATALOG) == "shop.items"
+    assert settings.name(Topic.DEAD_LETTERS) == "rec-clickstream-dlq"
+
+
 @pytest.mark.parametrize(("replication", "in_sync"), [(1, 1), (2, 1), (3, 2)])
 def test_one_replica_may_be_away_where_there_is_more_than_one(replication: int, in_sync: int) -> None:
     """Without a count of their own, the in-sync replicas follow the replication."""
@@ -71,6 +75,12 @@ def test_a_count_of_in_sync_replicas_holds_for_any_replication() -> None:
     [
         ({"prefix": "shop/"}, "prefix"),
         ({"prefix": "a" * 201}, "prefix"),
+        ({"clickstream": "shop clicks"}, "clickstream"),
+        ({"clickstream": ".."}, "clickstream"),
+        ({"catalog": "a" * 250}, "catalog"),
+        ({"clickstream": "recommendations"}, "clickstream"),
+        ({"catalog": "rec-clickstream", "prefix": "rec-"}, "catalog"),
+        ({"clickstream": "shop", "catalog": "shop"}, "clickstream"),
         ({"partitions": 0}, "partitions"),
         ({"replication": 0}, "replication"),
         ({"replication": 2, "min_insync_replicas": 3}, "min_insync_replicas"),
@@ -86,40 +96,6 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
 def test_retention_just_beyond_the_compaction_lag_is_accepted() -> None:
     """The bound is exclusive."""
     assert TopicSettings(output_retention=COMPACTION_LAG + timedelta(milliseconds=1))
-
-
-def test_a_topic_as_it_should_be_has_no_problem() -> None:
-    """Settings that the spec does not name, and the order of policies, make no difference."""
-    reordered = {**STATE.configs, "cleanup.policy": "delete,compact"}
-    assert not list(compare(SPEC, STATE))
-    assert not list(compare(SPEC, TopicState(8, 4, reordered)))
-
-
-@pytest.mark.parametrize(
-    ("found", "kind", "is_and_should_be"),
-    [
-        (None, ProblemKind.MISSING, ["missing", "topics create"]),
-        (TopicState(9, 3, STATE.configs), ProblemKind.PARTITIONS, ["9 partitions", "should have 8"]),
-        (TopicState(8, 1, STATE.configs), ProblemKind.REPLICATION, ["1 replicas", "should have 3"]),
-        (
-            TopicState(8, 3, {**STATE.configs, "cleanup.policy": "delete"}),
-            ProblemKind.CONFIG,
-            ["cleanup.policy=delete", "should have compact,delete"],
-        ),
-        (
-            TopicState(8, 3, {"cleanup.policy": "compact,delete"}),
-            ProblemKind.CONFIG,
-            ["min.insync.replicas=unset", "should have 2"],
-        ),
-    ],
-)
-def test_a_problem_says_what_is_and_what_should_be(
-    found: TopicState | None, kind: ProblemKind, is_and_should_be: list[str]
-) -> None:
-    """Each difference is one problem that names the topic."""
-    (problem,) = compare(SPEC, found)
-    assert (problem.topic, problem.kind) == ("shop-answers", kind)
-    assert all(part in problem.message for part in ["shop-answers", *is_and_should_be])
 
 
 class SlowCluster:
