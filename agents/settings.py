@@ -23,6 +23,7 @@ from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
 from serving.settings import ServingSettings
+from streams.first_start import FirstStart, read_first_start
 from streams.outcomes import OutcomeRules
 from streams.session_rules import SessionRules
 from streams.settings import StreamSettings
@@ -40,20 +41,32 @@ MIN_TOKEN_LENGTH = 16
 class ClickstreamSettings:
     """How the shop's events are read, and what is promised for each.
 
+    start: Where a worker begins on a partition of which its group has no commit: `earliest`, `latest`, or the time of
+        the first record to read, RFC 3339. It is decided once, and committed before the first record is read.
     freshness_budget: From the record's timestamp to the answer; an older event gets a tier that does not wait.
     pseudonym_secret: Keys the hash that stands for a visitor on session ends; the same on all workers.
     """
 
     mapping: FieldMapping = field(default_factory=FieldMapping)
+    start: str = "earliest"
     freshness_budget: timedelta = timedelta(milliseconds=500)
     pseudonym_secret: Secret = DEMO_SECRET
 
     def __post_init__(self) -> None:
         """Refuse a budget that nothing meets, and an empty secret, with which anybody could make the pseudonyms."""
+        try:
+            read_first_start(self.start)
+        except ValueError as error:
+            raise UsageError(f"clickstream.start: {error}") from error
         if self.freshness_budget <= timedelta(0):
             raise UsageError(f"clickstream.freshness_budget must be above 0, found {self.freshness_budget}")
         if not self.pseudonym_secret.reveal():
             raise UsageError("clickstream.pseudonym_secret must not be empty: openssl rand -hex 32")
+
+    @property
+    def first_start(self) -> FirstStart:
+        """Give `start` as what it means."""
+        return read_first_start(self.start)
 
 
 @dataclass(frozen=True, slots=True)

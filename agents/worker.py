@@ -50,6 +50,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     metrics = DeliveryMetrics(registry)
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
+    app.first_starts = {topics.name(Topic.CLICKSTREAM): settings.clickstream.first_start}
     catalog = Catalog(require_catalog=settings.catalog.require_catalog)
     spans = collector_spans(settings.tracing)
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)

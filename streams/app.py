@@ -3,9 +3,10 @@
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import faust
@@ -13,6 +14,7 @@ import structlog
 from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
+from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
 from streams.security import SecuritySettings
@@ -34,12 +36,14 @@ class InsessionApp(faust.App):  # type: ignore[misc]
 
     delivery_metrics: the consumer counts into it.
     transport_class: how the brokers are reached; the embedded one needs its own.
+    first_starts: by topic, where a partition that was never committed begins; others at their beginning.
     resources: entered before the app subscribes, left after the consumer has stopped.
     stall_timeout_seconds: see `StreamSettings`.
     """
 
     delivery_metrics: DeliveryMetrics
     transport_class: type[StrictTransport] = StrictTransport
+    first_starts: Mapping[str, FirstStart] = MappingProxyType({})
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
     stall_timeout_seconds: float
     _opened: AsyncExitStack | None = None

@@ -10,8 +10,10 @@ docs/adr/0003.
 Everything here reaches into Faust's internals; pyproject.toml therefore pins the version that it was tested with.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import faust
@@ -21,6 +23,7 @@ from faust.types import TP
 
 from schemas.errors import InsessionError
 from streams.committed_reads import CommittedReads
+from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics
 from streams.record_batches import MarkedValue
 
@@ -147,7 +150,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         self._delivery: DeliveryMetrics = self.app.delivery_metrics
 
     async def perform_seek(self) -> None:
-        """Seek to the commits and expect these next; a partition without one starts at its beginning.
+        """Seek to the commits and expect these next; a partition without one starts as `first_starts` of the app says.
 
         Faust fetches meanwhile, in another thread: what comes after its own seek and before it is known what to expect
         would be dropped, and nothing would bring it back until the next record. So the last seek is ours.
@@ -162,8 +165,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         uncommitted = [tp for tp in sources if self._read_offset[tp] is None]
         starts: dict[TP, int] = {tp: self._read_offset[tp] for tp in sources if tp not in uncommitted}
         if uncommitted:
-            beginnings = await self.earliest_offsets(*uncommitted)
-            starts |= {tp: beginnings[tp] for tp in uncommitted}
+            starts |= await self._first_offsets(uncommitted, committed={tp.partition for tp in starts})
         for tp, offset in starts.items():
             self._partitions[tp] = PartitionOffsets.starting_at(offset)
             for booked in (self._acked[tp], self._acked_index[tp], self._gap[tp]):
@@ -272,6 +274,57 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         self._read_offset[tp] = offset
         await self.seek_wait({tp: offset})
 
+    async def _first_offsets(self, uncommitted: Sequence[TP], committed: AbstractSet[int]) -> dict[TP, int]:
+        """Decide where partitions without a commit start, for good: what is not the beginning is committed at once.
+
+        So a worker that dies before its first commit does not choose another start, with what came meanwhile before it.
+        A partition whose commit the group does not take any more is left out: the rebalance under way seeks again.
+
+        committed: partition numbers on which another input has a commit.
+        """
+        beginnings = await self.earliest_offsets(*uncommitted)
+        later = [tp for tp in uncommitted if self._first_start(tp) != "earliest"]
+        lost = await self._have_lost_commits([tp for tp in later if tp.partition not in committed])
+        chosen = await self._chosen_offsets([tp for tp in later if tp not in lost])
+        for tp, offset in chosen.items():
+            passed_over = max(0, offset - beginnings[tp])
+            log.info("first_start", topic=tp.topic, partition=tp.partition, offset=offset, passed_over=passed_over)
+        offsets = {tp: offset for tp, offset in beginnings.items() if tp not in chosen}
+        if chosen and await self._commit(chosen):
+            self._committed_offset.update({tp: offset or None for tp, offset in chosen.items()})
+            offsets |= chosen
+        return offsets
+
+    async def _chosen_offsets(self, partitions: Sequence[TP]) -> dict[TP, int]:
+        """Find where partitions start that do not start at their beginning."""
+        if not partitions:
+            return {}
+        starts = {tp: self._first_start(tp) for tp in partitions}
+        since = {tp: start for tp, start in starts.items() if isinstance(start, datetime)}
+        found = await self._offsets_since({tp: int(start.timestamp() * 1000) for tp, start in since.items()})
+        ends = await self.highwaters(*partitions)
+        return {tp: found.get(tp, ends[tp]) for tp in partitions}
+
+    async def _have_lost_commits(self, partitions: Sequence[TP]) -> set[TP]:
+        """Tell which of them were read before: their commits are gone, their state is not.
+
+        The brokers forget the commits of a group that has been away for `offsets.retention.minutes`. Starting at the
+        end would then pass over all that came since; from the beginning, the state tells what was answered.
+        """
+        changelogs = {
+            tp: [TP(changelog, tp.partition) for changelog in self.app.tables.changelog_topics] for tp in partitions
+        }
+        asked = {changelog for behind in changelogs.values() for changelog in behind}
+        ends = await self.highwaters(*asked) if asked else {}
+        lost = {tp for tp, behind in changelogs.items() if any(ends[changelog] > 0 for changelog in behind)}
+        for tp in lost:
+            log.warning("commits_lost", topic=tp.topic, partition=tp.partition, starts_at="earliest")
+        return lost
+
+    def _first_start(self, tp: TP) -> FirstStart:
+        start: FirstStart = self.app.first_starts.get(tp.topic, "earliest")
+        return start
+
     async def _check_ends(self, starts: Mapping[TP, int]) -> None:
         """Stop where a partition ends before the offset that was committed: the topic is another one."""
         if not starts:
@@ -306,6 +359,13 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
 
     def _new_consumer_thread(self) -> CommittedReads:
         return CommittedReads(self, loop=self.loop, beacon=self.beacon)
+    async def _offsets_since(self, times_ms: Mapping[TP, int]) -> dict[TP, int]:
+        """Give the first offset whose record is not older than that time, Unix ms; nothing for a partition without."""
+        if not times_ms:
+            return {}
+        ask = self._thread._ensure_consumer().offsets_for_times  # noqa: SLF001 - Faust has no way to ask by time
+        found = await self._thread.call_thread(ask, dict(times_ms))
+        return {TP(*tp): at.offset for tp, at in found.items() if at is not None}
 
     def _read_to(self, tp: TP) -> int | None:
         """Give aiokafka's own position, which passes over markers; it runs in another thread."""

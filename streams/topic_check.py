@@ -135,8 +135,8 @@ def _told_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[Pro
         yield (
             ProblemKind.REPLICATION,
             (
-                f"has {found.replication} replicas, less than topics.replication ({spec.replication}): a broker that is "
-                "lost may take records with it. Tell its owner."
+                f"has {found.replication} replicas, less than topics.replication ({spec.replication}): a broker that "
+                "is lost may take records with it. Tell its owner."
             ),
         )
     if found.configs is None:
@@ -147,8 +147,8 @@ def _told_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[Pro
         yield (
             ProblemKind.CONFIG,
             (
-                f"has {_IN_SYNC}={in_sync} and {found.replication} replicas: nobody can write to it with acks=all. Tell "
-                "its owner."
+                f"has {_IN_SYNC}={in_sync} and {found.replication} replicas: nobody can write to it with acks=all. "
+                "Tell its owner."
             ),
         )
     if in_sync < int(spec.configs[_IN_SYNC]):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
@@ -91,6 +91,8 @@ def _prepared(key: SettingKey, given: Any) -> Any:
             return given if duration is None else duration
         if get_origin(key.type) in {tuple, frozenset}:  # the environment has no lists
             return [part.strip() for part in given.split(",") if part.strip()]
+    if key.type is str and isinstance(given, date):  # TOML has times of its own
+        return given.isoformat()
     return given
 
 

@@ -1,5 +1,5 @@
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +154,20 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
     with pytest.raises(UsageError, match=r"bad\.toml"):
         load_settings(file=file, environment={})
+
+
+@pytest.mark.parametrize("start", ["2026-01-31T12:00:00Z", "'2026-01-31T12:00:00Z'"])
+def test_a_start_is_a_time_of_toml_or_its_text(tmp_path: Path, start: str) -> None:
+    """Who writes the one means the other."""
+    moment = settings_of(tmp_path, f"[clickstream]\nstart = {start}").clickstream.first_start
+    assert moment == datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("start", ["'newest'", "2026-01-31T12:00:00", "2026-01-31"])
+def test_what_is_no_start_names_its_setting(tmp_path: Path, start: str) -> None:
+    """A time without an offset, too."""
+    with pytest.raises(UsageError, match=r"^clickstream\.start: .* is none of earliest, latest .*insession\.toml"):
+        settings_of(tmp_path, f"[clickstream]\nstart = {start}")
 
 
 def test_the_mapping_is_read_from_toml(tmp_path: Path) -> None:

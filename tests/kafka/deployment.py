@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from agents.settings import Settings, load_settings
 from streams.app import app_id
 from streams.producers import producer_config
-from streams.topics import Topic, TopicSpec, create
+from streams.topics import Topic, TopicSpec, create, topic_specs
 from tests.kafka.ledger import Ledger
 from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader
@@ -155,18 +155,22 @@ Say = Callable[[object], None]
 
 @pytest.fixture
 def deploy(kafka_topics: Callable[..., Any], tmp_path: Path) -> Iterator[Deploy]:
-    """Make deployments: `deploy(partitions=4, INSESSION_SESSIONS__INACTIVITY_GAP="2")` sets what a test cares about."""
+    """Make deployments: `deploy(partitions=4, INSESSION_SESSIONS__INACTIVITY_GAP="2")` sets what a test cares about.
+
+    `{prefix}` in a setting is the deployment's own.
+    """
     with ExitStack() as stack:
 
         def make(*, partitions: int = 4, **environment: str) -> Deployment:
             topics = kafka_topics(partitions=partitions)
-            topics.create()
-            environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", **environment}
+            given = {name: value.replace("{prefix}", topics.settings.prefix) for name, value in environment.items()}
+            environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", **given}
             layout = {"prefix": topics.settings.prefix, "partitions": partitions, "replication": 1}
             settings = load_settings(
                 {"kafka": {"brokers": topics.brokers}, "topics": {**layout, "min_insync_replicas": 1}},
                 environment=environment,
             )
+            topics.create(topic_specs(settings.topics))
             group = topics.settings.prefix + settings.kafka.group
             stack.callback(note_topics, topics)
             reader = TopicReader(topics.brokers, group)

@@ -3,6 +3,7 @@ import bisect
 import weakref
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from rocksdict import Options, Rdict
 
 from streams.dead_letters import Undecodable
+from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics
 from streams.record_batches import MarkedValue
 from streams.strict import (
@@ -301,6 +303,7 @@ class FakeConsumer:
         self.flushed = asyncio.Event()
         self.flushed.set()
         self.flow_active = True
+        self.is_rebalancing = False
         self.read_to: int | None = None
         self.value = b""
 
@@ -334,6 +337,17 @@ class FakeConsumer:
     def highwater(self, tp: TP) -> int:
         """Give the end."""
         return self.ends[tp]
+
+    async def _offsets_since(self, times_ms: Mapping[TP, int]) -> dict[TP, int]:
+        """Find a record a second, of the first 100 s of all time; nothing after that."""
+        return {tp: ms // 1000 for tp, ms in times_ms.items() if ms < 100_000}
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Take a commit, unless the group is being rebalanced."""
+        if self.is_rebalancing:
+            return False
+        self.commits.update(offsets)
+        return True
 
     def _read_to(self, _tp: TP) -> int | None:
         return self.read_to
@@ -394,7 +408,9 @@ def consumer() -> Consumer:
     aborted: list[BaseException] = []
     app = SimpleNamespace(
         delivery_metrics=DeliveryMetrics(CollectorRegistry()),
-        topics=SimpleNamespace(acks_enabled_for=lambda topic: topic in {"clicks", "changelog"}),
+        topics=SimpleNamespace(acks_enabled_for=lambda topic: topic in {"clicks", "control", "changelog"}),
+        tables=SimpleNamespace(changelog_topics={"changelog"}),
+        first_starts={},
         abort=aborted.append,
         aborted=aborted,
     )
@@ -518,6 +534,58 @@ async def test_a_partition_without_a_commit_starts_at_its_beginning(consumer: Co
     assert consumer._new_offset(CLICKS) is None
     consumer._acked_index[CLICKS] = {40, 41}
     assert consumer._new_offset(CLICKS) == 42
+
+
+@pytest.mark.parametrize(
+    ("start", "offset"),
+    [
+        ("latest", 1000),
+        (datetime.fromtimestamp(60, UTC), 60),
+        (datetime.fromtimestamp(200, UTC), 1000),
+    ],
+)
+async def test_a_first_start_that_is_not_the_beginning_is_committed_before_a_record_passes(
+    consumer: Consumer, start: FirstStart, offset: int
+) -> None:
+    """A worker that dies at once has decided: the next one begins there, whatever has come since."""
+    consumer.app.first_starts = {"clicks": start}
+    control = TP("control", 0)
+    consumer.commits, consumer.ends[CHANGELOG] = {CLICKS: None, control: None}, 0
+    await consumer.perform_seek()
+    assert consumer.sought == [{control: 40, CLICKS: offset}]
+    assert consumer.commits == {CLICKS: offset, control: None}
+    assert consumer.committed_offsets() == {CLICKS: offset, control: 40}
+    consumer.ends[CLICKS] += 100
+    await consumer.perform_seek()
+    assert consumer.next_offset(CLICKS) == offset
+
+
+async def test_a_start_that_the_group_does_not_take_is_decided_after_the_rebalance(consumer: Consumer) -> None:
+    """Until then nothing of the partition passes."""
+    consumer.app.first_starts = {"clicks": "latest"}
+    consumer.commits, consumer.ends[CHANGELOG], consumer.is_rebalancing = {CLICKS: None}, 0, True
+    await consumer.perform_seek()
+    assert consumer.next_offset(CLICKS) is None
+    assert await consumer.offsets(1000) == []
+    consumer.is_rebalancing, consumer.ends[CLICKS] = False, 1001
+    await consumer.perform_seek()
+    assert await consumer.offsets(1001) == [1001]
+
+
+async def test_lost_commits_are_no_first_start(consumer: Consumer) -> None:
+    """Where there is state and no input has a commit, the group was away too long: all that is there is read."""
+    consumer.app.first_starts = {"clicks": "latest"}
+    consumer.commits, consumer.ends[CHANGELOG] = {CLICKS: None}, 7
+    await consumer.perform_seek()
+    assert (consumer.sought, consumer.commits) == ([{CLICKS: 40}], {CLICKS: None})
+
+
+async def test_a_topic_that_joins_a_running_deployment_has_its_first_start(consumer: Consumer) -> None:
+    """There is state, and another input has a commit: it is this topic that is new."""
+    consumer.app.first_starts = {"clicks": "latest"}
+    consumer.commits, consumer.ends[CHANGELOG] = {CLICKS: None, TP("control", 0): 3}, 7
+    await consumer.perform_seek()
+    assert consumer.next_offset(CLICKS) == 1000
 
 
 async def test_a_commit_at_zero_is_a_commit(consumer: Consumer) -> None:
