@@ -1,11 +1,12 @@
 """Moves a stream that is keyed by something else to the clickstream, keyed by visitor: at least once, in order.
 
 A record's offset is committed when the brokers have acknowledged its copy, so a crash moves records twice and never
-loses one. Records of one source partition and visitor keep their order. Value, headers and timestamp stay.
+loses one. Records of one source partition and visitor keep their order. Value, headers and timestamp stay. A member
+merges the partitions that it holds by timestamp, so that a backlog of hours comes as it was written.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -18,12 +19,19 @@ from schemas.ids import VisitorId
 from schemas.validation import Ignored, Rejection
 from streams.dead_letters import MAX_HEADER_BYTES, InputRecord, dead_letter, header_bytes
 from streams.sender import Sender
+from streams.time_merge import TimeMerge
 from streams.topic_reader import input_record
 from streams.window import OutputRecord
 
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2
 _COMMIT_SECONDS: Final = 1.0
+_READ_AHEAD: Final = {  # what a pause throws away is read again: little of a partition at a time
+    "fetch.message.max.bytes": 256 << 10,
+    "queued.min.messages": 1_000,
+    "queued.max.messages.kbytes": 16 << 10,
+    "fetch.queue.backoff.ms": 10,  # by default a partition of which enough is queued is not asked for more for a second
+}
 _SESSION_MS: Final = 10_000  # how long a member that was killed keeps its partitions from the others
 _NOT_OURS_ANY_MORE: Final = frozenset(
     {KafkaError.REBALANCE_IN_PROGRESS, KafkaError.ILLEGAL_GENERATION, KafkaError.UNKNOWN_MEMBER_ID}
@@ -42,7 +50,7 @@ class Route:
 
 @dataclass(slots=True)
 class Moved:
-    """What was done with the records that were read; a batch of several visitors has a copy for each in `moved`."""
+    """What was done with the records whose turn came; a batch of several visitors has a copy for each in `moved`."""
 
     read: int = 0
     moved: int = 0
@@ -55,6 +63,7 @@ class Rekey:
 
     visitors_of: names the visitors of a record, by whom it is keyed; one without is passed over where it is not for us,
     else dead-lettered.
+    merge: holds what was read until its turn comes.
     """
 
     def __init__(
@@ -62,11 +71,14 @@ class Rekey:
         client_config: Mapping[str, Any],
         route: Route,
         visitors_of: Callable[[InputRecord], Sequence[VisitorId] | Ignored | Rejection],
+        merge: TimeMerge | None = None,
     ) -> None:
         self._route = route
         self._visitors_of = visitors_of
         self._sender = Sender(client_config, client_id="insession-rekey")
-        self._next_offsets: dict[int, int] = {}
+        self._merge = merge or TimeMerge()
+        self._paused: set[int] = set()
+        self._committed: dict[int, int] = {}
         self._is_broken = False
         self.moved = Moved()
         self._consumer = Consumer(
@@ -78,11 +90,14 @@ class Rekey:
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",
                 "session.timeout.ms": _SESSION_MS,
+                **_READ_AHEAD,
             }
         )
 
     def __enter__(self) -> Self:
-        self._consumer.subscribe([self._route.source], on_revoke=self._revoked, on_lost=self._lost)
+        self._consumer.subscribe(
+            [self._route.source], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+        )
         return self
 
     def __exit__(
@@ -96,7 +111,8 @@ class Rekey:
         due = time.monotonic() + _COMMIT_SECONDS
         while True:
             for message in self._consumer.consume(_BATCH, timeout=_POLL_SECONDS):
-                self._take(message)
+                self._queue(message)
+            self._move_on()
             self._sender.poll(0)
             if time.monotonic() >= due:
                 self._commit()
@@ -105,15 +121,39 @@ class Rekey:
                     return self.moved
                 due = time.monotonic() + _COMMIT_SECONDS
 
-    def _take(self, message: Any) -> None:
+    def _queue(self, message: Any) -> None:
         error = message.error()
         if error is None:
-            self._move(input_record(message))
-            self._next_offsets[message.partition()] = message.offset() + 1
+            self._merge.put(input_record(message))
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
-            self._next_offsets[message.partition()] = message.offset()  # behind a transaction's marker, too
+            self._merge.reached_end(message.partition(), message.offset())  # behind a transaction's marker, too
         else:
             raise InsessionError(f"topic {self._route.source} cannot be read: {error.str()}")
+
+    def _move_on(self) -> None:
+        """Move what is due, and let those partitions wait of which enough is queued."""
+        while True:
+            for record in self._merge.take(time.monotonic()):
+                self._move(record)
+            ended = self._ended()
+            for partition, offset in ended.items():
+                self._merge.reached_end(partition, offset)
+            if not ended:
+                break
+        full, hungry = self._merge.full() - self._paused, self._merge.hungry() & self._paused
+        self._consumer.pause(self._of_source(full))
+        self._consumer.resume(self._of_source(hungry))
+        self._paused = (self._paused | full) - hungry
+
+    def _ended(self) -> dict[int, int]:
+        """Find partitions of which all is moved that their last fetch told of; the event of that comes later."""
+        ended = {}
+        for partition, offset in self._merge.waiting().items():
+            where = TopicPartition(self._route.source, partition)
+            _, end = self._consumer.get_watermark_offsets(where, cached=True)
+            if 0 <= end <= offset:
+                ended[partition] = offset
+        return ended
 
     def _move(self, record: InputRecord) -> None:
         self.moved.read += 1
@@ -134,10 +174,12 @@ class Rekey:
     def _commit(self) -> None:
         """Wait until every copy is acknowledged, then commit; SendError comes before any commit."""
         self._sender.flush()
-        offsets = [TopicPartition(self._route.source, part, offset) for part, offset in self._next_offsets.items()]
-        self._next_offsets.clear()
-        if not offsets:
+        taken = self._merge.taken_to()
+        moved = {part: offset for part, offset in taken.items() if self._committed.get(part) != offset}
+        if not moved:
             return
+        offsets = [TopicPartition(self._route.source, part, offset) for part, offset in moved.items()]
+        self._committed |= moved
         try:
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
@@ -146,12 +188,26 @@ class Rekey:
                 raise InsessionError(f"the brokers take no commit of group {self._route.group}: {why}") from error
             # Another member reads these records again: they are moved twice.
 
-    def _revoked(self, _consumer: Any, _partitions: Any) -> None:
+    def _assigned(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        for part in partitions:
+            self._merge.open(part.partition, time.monotonic())
+
+    def _revoked(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
         if not self._is_broken:
             self._commit()
+        self._lost(_consumer, partitions)
 
-    def _lost(self, _consumer: Any, _partitions: Any) -> None:
-        self._next_offsets.clear()
+    def _lost(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        """Forget partitions; a pause would outlive the assignment."""
+        numbers = {part.partition for part in partitions}
+        self._consumer.resume(self._of_source(numbers & self._paused))
+        self._paused -= numbers
+        for partition in numbers:
+            self._merge.close(partition)
+            self._committed.pop(partition, None)
+
+    def _of_source(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self._route.source, partition) for partition in partitions]
 
 
 def _too_large(record: InputRecord) -> Rejection | None:
