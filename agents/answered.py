@@ -90,9 +90,11 @@ class AnsweredRecord:
     def _outcome(self, outcome: Outcome, place: int) -> RecommendationOutcome:
         event, position = self.events[outcome.line], self.record.position
         assert event.item_id is not None
+        answer = outcome.answer
+        answer_position = structs.replace(position, topic=answer.topic or position.topic, offset=answer.offset)
         return RecommendationOutcome(
             id=position.record_id + (f"-{place}" if place else ""),
-            recommendation_id=structs.replace(position, offset=outcome.answer.offset).record_id,
+            recommendation_id=answer_position.record_id,
             visitor_id=event.visitor_id,
             session_id=outcome.session_id,
             event_id=self._event_id(event),
@@ -100,9 +102,9 @@ class AnsweredRecord:
             action=ACTIONS[event.event_type],
             item_id=event.item_id,
             position=outcome.position,
-            tier=outcome.answer.tier,
-            model_version=outcome.answer.model_version,
-            experiment=outcome.answer.experiment,
+            tier=answer.tier,
+            model_version=answer.model_version,
+            experiment=answer.experiment,
             delay_ms=outcome.delay_ms,
         )
 
@@ -115,7 +117,10 @@ class AnsweredRecord:
         if state is None or session is None or tier is None:
             return None
         time_ms = event_time_ms(state, self.event)
-        answer = AnswerRef(self.record.position.offset, time_ms, tier, self.answer.model_version, self.event.experiment)
+        position = self.record.position
+        answer = AnswerRef(
+            position.offset, time_ms, tier, self.answer.model_version, self.event.experiment, position.topic
+        )
         return ShownAnswer(answer, session.session_id, tuple(item.item_id for item in self.answer.items))
 
 

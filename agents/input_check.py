@@ -14,7 +14,7 @@ from schemas.errors import InsessionError
 from streams.app import InsessionApp, changelog_name
 from streams.strict import TopicChangedError
 from streams.topic_check import check
-from streams.topics import Topic, TopicsError, admin_client, changelog_spec, create, topic_specs
+from streams.topics import Topic, TopicsError, admin_client, changelog_spec, create
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ def check_topics(settings: Settings) -> None:
     """
     admin = admin_client(settings.kafka.client_config())
     changelog = changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))
-    problems = check(admin, topic_specs(settings.topics))
+    problems = check(admin, settings.topic_specs())
     for problem in problems:
         if problem.is_warning:
             log.warning("topic_is_unwise", topic=problem.topic, detail=problem.message)
@@ -50,7 +50,7 @@ def check_topics(settings: Settings) -> None:
         errors = check(admin, [changelog])
     if errors:
         raise TopicsError("\n".join(["the topics are not what the worker expects:", *(e.message for e in errors)]))
-    inputs = [settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
+    inputs = [*settings.clickstreams, settings.topics.name(Topic.SESSION_CONTROL)]
     try:
         described = admin.describe_topics(TopicCollection(inputs), request_timeout=_TIMEOUT_SECONDS)
         topic_ids = {name: str(future.result().topic_id) for name, future in described.items()}

@@ -32,22 +32,30 @@ class SessionActor:
     """Binds the pipeline to Faust: table, windows, expiry index.
 
     It never awaits the model. State is written first; the answer is pending in the partition's window.
+    further: clickstreams beside the one of `topics`; a visitor's clicks lie on one partition number of them all.
     """
 
     def __init__(
-        self, app: InsessionApp, table: StateTable, topics: TopicSettings, pipeline: Pipeline, windows: Windows
+        self,
+        app: InsessionApp,
+        table: StateTable,
+        topics: TopicSettings,
+        pipeline: Pipeline,
+        windows: Windows,
+        further: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._table = table
         self._pipeline = pipeline
         self._windows = windows
         self._clickstream = topics.name(Topic.CLICKSTREAM)
+        self._further = tuple(further)
         self._control = topics.name(Topic.SESSION_CONTROL)
         self._states = VisitorStates(table)
         self._standstill = Standstill()
 
     async def run(self, stream: Any) -> None:
-        """Consume both inputs; nothing a record holds can end the loop."""
+        """Consume all inputs; nothing a record holds can end the loop."""
         async for event in stream.noack().events():
             if not await self._app.consumer.arrived(event.message):
                 continue
@@ -89,16 +97,22 @@ class SessionActor:
         ticks = []
         for partition in sorted(self._states.expiry.partitions()):
             stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms)
-            next_offset = self._app.consumer.next_offset(TP(self._clickstream, partition))
-            if (
-                stream_time_ms is None
-                or next_offset is None
-                or not self._states.expiry.has_due(partition, stream_time_ms)
-            ):
+            if stream_time_ms is None or not self._states.expiry.has_due(partition, stream_time_ms):
                 continue
-            if self._app.consumer.highwater(TP(self._clickstream, partition)) == next_offset:
-                ticks.append((partition, Tick(next_offset=next_offset, stream_time_ms=stream_time_ms)))
+            ends = {tp: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
+            if all(offset is not None and self._app.consumer.highwater(tp) == offset for tp, offset in ends.items()):
+                ticks.append((partition, self._tick(partition, stream_time_ms)))
         return ticks
+
+    def _tick(self, partition: int, stream_time_ms: int) -> Tick:
+        """Make a tick of this moment; all clickstreams of the partition must be ours."""
+        first, *further = (self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition))
+        next_offsets = dict(zip(self._further, further, strict=True))
+        return Tick(next_offset=first, stream_time_ms=stream_time_ms, next_offsets=next_offsets)
+
+    def _clicks_of(self, partition: int) -> list[TP]:
+        """Name that partition of every clickstream, the main one first."""
+        return [TP(topic, partition) for topic in (self._clickstream, *self._further)]
 
     def _acknowledge(self, event: Any, record_time_ms: int) -> None:
         event.ack()
@@ -124,9 +138,9 @@ class SessionActor:
         if isinstance(control, Erase):
             return ready([]), [self._erase(control, record.position)]
         # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
-        expected = self._app.consumer.next_offset(TP(self._clickstream, record.position.partition))
+        now = self._tick(record.position.partition, control.stream_time_ms)
         records, written = self._states.close_due(
-            self._pipeline, record.position, control.stream_time_ms, only_repeat=control.next_offset != expected
+            self._pipeline, record.position, control.stream_time_ms, only_repeat=control != now
         )
         return ready(records), written
 
@@ -139,7 +153,8 @@ class SessionActor:
 
     async def _erased(self, partition: int, key: bytes, tombstone: Awaitable[Any]) -> None:
         """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no replay may undo it."""
-        await self._windows.of(self._clickstream, partition).drained()
+        for tp in self._clicks_of(partition):
+            await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click
         await tombstone
 

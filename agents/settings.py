@@ -27,7 +27,7 @@ from streams.first_start import FirstStart, read_first_start
 from streams.outcomes import OutcomeRules
 from streams.session_rules import SessionRules
 from streams.settings import StreamSettings
-from streams.topics import TopicSettings
+from streams.topics import Topic, TopicSettings, TopicSpec, further_clickstream_spec, is_topic_name, topic_specs
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,8 @@ MIN_TOKEN_LENGTH = 16
 class ClickstreamSettings:
     """How the shop's events are read, and what is promised for each.
 
+    sources: Further clickstreams: by full topic name a mapping of its own, as in
+        `[clickstream.sources."shop.orders".paths]`. They have `topics.partitions` partitions, keyed alike.
     start: Where a worker begins on a partition of which its group has no commit: `earliest`, `latest`, or the time of
         the first record to read, RFC 3339. It is decided once, and committed before the first record is read.
     freshness_budget: From the record's timestamp to the answer; an older event gets a tier that does not wait.
@@ -48,6 +50,7 @@ class ClickstreamSettings:
     """
 
     mapping: FieldMapping = field(default_factory=FieldMapping)
+    sources: dict[str, FieldMapping] = field(default_factory=dict)
     start: str = "earliest"
     freshness_budget: timedelta = timedelta(milliseconds=500)
     pseudonym_secret: Secret = DEMO_SECRET
@@ -161,6 +164,21 @@ class Settings:
                 f"catalog.start_timeout ({self.catalog.start_timeout}) must be below kafka.stall_timeout "
                 f"({self.kafka.stall_timeout}), which ends a worker that waits for longer"
             )
+        taken = {self.topics.name(topic) for topic in Topic}
+        for name in self.clickstream.sources:
+            if name in taken or not is_topic_name(name):
+                why = "it is another topic already" if name in taken else "that is no topic name"
+                raise UsageError(f"clickstream.sources {name!r}: {why}; give the full name of a topic of the shop's")
+
+    @property
+    def clickstreams(self) -> dict[str, FieldMapping]:
+        """Give the mapping of every clickstream by its full name, the main one first."""
+        return {self.topics.name(Topic.CLICKSTREAM): self.clickstream.mapping, **self.clickstream.sources}
+
+    def topic_specs(self) -> list[TopicSpec]:
+        """Give what all topics should be but the changelog."""
+        further = (further_clickstream_spec(self.topics, name) for name in self.clickstream.sources)
+        return [*topic_specs(self.topics), *further]
 
 
 def load_settings(

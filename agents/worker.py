@@ -50,7 +50,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     metrics = DeliveryMetrics(registry)
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
-    app.first_starts = {topics.name(Topic.CLICKSTREAM): settings.clickstream.first_start}
+    app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
     catalog = Catalog(require_catalog=settings.catalog.require_catalog)
     spans = collector_spans(settings.tracing)
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
@@ -58,7 +58,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     feed = LiveFeed(catalog)
     pipeline = _live_pipeline(settings, tier.recommender, metrics, feed, spans)
     table = state_table(app, settings.kafka, topics.partitions)
-    actor = SessionActor(app, table, topics, pipeline, windows)
+    actor = SessionActor(app, table, topics, pipeline, windows, further=tuple(settings.clickstream.sources))
     health = Health(app, metrics, windows)
     add_process_metrics(registry)
     observe_state(StateMetrics(registry), app, table, health)
@@ -79,9 +79,9 @@ def build_worker(settings: Settings) -> InsessionApp:
 
 
 def _consume(app: InsessionApp, settings: Settings, actor: SessionActor) -> None:
-    """Hand both inputs to the actor, and the ticks of its partitions to one of them."""
-    clickstream, control = (settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL))
-    inputs = raw_topic(app, clickstream, control)
+    """Hand all inputs to the actor, and the ticks of its partitions to one of them."""
+    control = settings.topics.name(Topic.SESSION_CONTROL)
+    inputs = raw_topic(app, *settings.clickstreams, control)
     app.agent(inputs, name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
     app.on_partitions_assigned.connect(actor.assigned)
     control_topic = raw_topic(app, control)
@@ -126,7 +126,7 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
     """Pick what the pipeline needs; live and replay differ in the `deadline` only."""
     return PipelineSettings(
         topics=settings.topics,
-        readers={settings.topics.name(Topic.CLICKSTREAM): ClickReader(settings.clickstream.mapping)},
+        readers={topic: ClickReader(mapping) for topic, mapping in settings.clickstreams.items()},
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,

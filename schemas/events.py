@@ -67,10 +67,10 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.event_time if isinstance(self.event_time, int) else unix_ms(self.event_time)
 
 
-class Tick(Struct, frozen=True, kw_only=True, tag="tick", tag_field="kind"):
+class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tick", tag_field="kind"):
     """Close what expired, if the partition is caught up.
 
-    It is ignored where the actor's next offset differs from `next_offset`: lag or an old log never makes input late.
+    It is ignored where an offset that the actor expects next is another one: lag or an old log never makes input late.
     """
 
     next_offset: Annotated[
@@ -79,6 +79,9 @@ class Tick(Struct, frozen=True, kw_only=True, tag="tick", tag_field="kind"):
     stream_time_ms: Annotated[
         int, Meta(ge=0, description="Event time that has been reached in the partition, Unix milliseconds.")
     ]
+    next_offsets: Annotated[
+        dict[str, int], Meta(description="The same of further clickstreams, by topic; absent where there are none.")
+    ] = {}
 
 
 class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind"):

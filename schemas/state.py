@@ -65,9 +65,10 @@ class ClosedSession(Struct, frozen=True, array_like=True):
 
 
 class AnswerRef(Struct, frozen=True, array_like=True):
-    """Which answer it was: `offset` of its input, whose topic and partition the visitor's key determines.
+    """Which answer it was: `offset` of its input, whose partition the visitor's key determines.
 
     time_ms: event time of that input.
+    topic: empty = that of the event which follows from the answer; of states from before there were several.
     """
 
     offset: int
@@ -75,6 +76,7 @@ class AnswerRef(Struct, frozen=True, array_like=True):
     tier: Tier
     model_version: ModelVersion | None
     experiment: str | None
+    topic: str = ""
 
 
 class ShownAnswer(Struct, frozen=True, array_like=True):
@@ -126,6 +128,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     depend on which answers were there in time, nothing else in the state does.
     last_outcome, further_outcomes: of the last clickstream offset, so that its replay emits them again.
     session: the open session of the latest event. parked: the others, each with a session id of the shop's own.
+    last_topic: the clickstream of the last offset; empty where the visitor was seen on one only.
     """
 
     offsets: dict[str, int]
@@ -143,6 +146,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_outcome: Outcome | None = None
     further_outcomes: tuple[Outcome, ...] = ()
     parked: tuple[ParkedSession, ...] = ()
+    last_topic: str = ""
 
     @property
     def open_sessions(self) -> tuple[OpenSession, ...]:

@@ -19,7 +19,7 @@ A record may hold several events, which are applied one after the other and writ
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -77,7 +77,7 @@ Timing = Literal["fits", "late", "inactivity", "max_duration"]
 
 @dataclass(frozen=True, slots=True)
 class InputTopics:
-    """The two inputs of the actor, and how many offsets of a partition can be unacknowledged at once.
+    """The two kinds of inputs of the actor, and how many offsets of a partition can be unacknowledged at once.
 
     A closing whose cause lies further back than that is known to be on the broker, so the state drops it.
     """
@@ -276,13 +276,20 @@ class Sessionizer:
 
     def _applied(self, moved: Advance, position: InputPosition) -> Advance:
         assert moved.state is not None
+        offsets = {**moved.state.offsets, position.topic: position.offset}
         state = replace(
             moved.state,
-            offsets={**moved.state.offsets, position.topic: position.offset},
+            offsets=offsets,
             last_status=moved.status,
+            last_topic=self._last_topic(moved.state, offsets, position.topic),
             closings=self._unacknowledged(moved.state, position),
         )
         return Advance(state, moved.status, moved.closings, moved.joined)
+
+    def _last_topic(self, state: VisitorState, offsets: Mapping[str, int], topic: str) -> str:
+        if topic == self._topics.control:
+            return state.last_topic
+        return topic if len(offsets.keys() - {self._topics.control}) > 1 else ""
 
     def _unacknowledged(self, state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
         oldest = position.offset - self._topics.window(position.topic)
@@ -348,7 +355,7 @@ def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | 
     if state is None or last is None or position.offset > last:
         return None
     closings = _caused_by(state, position)
-    if position.offset < last:
+    if position.offset < last or state.last_topic not in {"", position.topic}:
         return Advance(state, "replayed", closings, is_replay=True)
     return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_replay=True)
 

@@ -109,7 +109,7 @@ class TopicSettings:
         for setting, given in (("clickstream", self.clickstream), ("catalog", self.catalog)):
             if given is None:
                 continue
-            if not _NAME.fullmatch(given):
+            if not is_topic_name(given):
                 raise UsageError(
                     f"topics.{setting} {given!r}: a topic name takes up to 249 letters, digits, '.', '_' and '-'."
                 )
@@ -169,6 +169,17 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         )
         for topic, own in configs.items()
     ]
+
+
+def further_clickstream_spec(settings: TopicSettings, name: str) -> TopicSpec:
+    """Return a clickstream beside the one of the settings: a visitor's state is on the same partition number."""
+    configs = {"cleanup.policy": "delete", "min.insync.replicas": str(settings.replicas_in_sync)}
+    return TopicSpec(name, settings.partitions, settings.replication, configs, is_the_shops=True)
+
+
+def is_topic_name(name: str) -> bool:
+    """Tell whether Kafka takes it."""
+    return _NAME.fullmatch(name) is not None
 
 
 def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:

@@ -72,7 +72,7 @@ def command(connection: Connection, source: str, *, until_end: bool, as_json: bo
 
 def _route(settings: Settings, source: str) -> Route:
     names = {topic: settings.topics.name(topic) for topic in Topic}
-    if source in names.values():
+    if source in {*names.values(), *settings.clickstreams}:
         raise UsageError(f"{source} is a topic of insession's own: give the topic that the shop writes")
     return Route(
         source=source,

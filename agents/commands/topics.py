@@ -9,7 +9,7 @@ import msgspec
 
 from agents.commands.connection import Connection, connection_options
 from streams.topic_check import ProblemKind, check
-from streams.topics import TopicsError, admin_client, create, topic_specs
+from streams.topics import TopicsError, admin_client, create
 
 
 @click.group()
@@ -45,7 +45,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 def create_topics(connection: Connection, *, as_json: bool, **layout: int | None) -> None:
     """Create the topics that are missing; leave those that exist as they are."""
     settings = connection.settings({"topics": layout})
-    specs = topic_specs(settings.topics)
+    specs = settings.topic_specs()
     admin = admin_client(settings.kafka.client_config())
     the_shops = check(admin, [spec for spec in specs if spec.is_the_shops])
     if miscounted := [problem.message for problem in the_shops if problem.kind is ProblemKind.PARTITIONS]:
@@ -69,7 +69,7 @@ def check_topics(connection: Connection, *, as_json: bool, **layout: int | None)
     What is unwise about the shop's own topics, clickstream and catalog, is a warning.
     """
     settings = connection.settings({"topics": layout})
-    found = check(admin_client(settings.kafka.client_config()), topic_specs(settings.topics))
+    found = check(admin_client(settings.kafka.client_config()), settings.topic_specs())
     warnings = [problem for problem in found if problem.is_warning]
     problems = [problem for problem in found if not problem.is_warning]
     if as_json:

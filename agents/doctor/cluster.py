@@ -12,7 +12,7 @@ from agents.settings import Settings
 from streams.app import app_id, changelog_name
 from streams.group_state import GroupState, group_state
 from streams.topic_check import ProblemKind, check
-from streams.topics import Topic, TopicSettings, admin_client, changelog_spec, topic_specs
+from streams.topics import TopicSettings, admin_client, changelog_spec
 
 STANDSTILL_SECONDS: Final = 3.0
 """How long commits are watched where there is lag; a worker commits every second."""
@@ -42,33 +42,37 @@ class Brokers:
 
 def topic_findings(brokers: Brokers, settings: Settings) -> Iterator[Finding]:
     """Examine the topics as `insession topics check` does, the changelog, and how much the cluster may lose."""
-    problems = check(brokers.admin, topic_specs(settings.topics))
+    specs = settings.topic_specs()
+    problems = check(brokers.admin, specs)
     for problem in problems:
         message, _, remedy = problem.message.partition(": ")
         yield (warning if problem.is_warning else error)("topics", message, remedy)
     if not problems:
-        yield ok("topics", f"all {len(Topic)} are as they should be")
+        yield ok("topics", f"all {len(specs)} are as they should be")
     yield _changelog(brokers, settings)
     yield _replication(brokers.nodes, settings.topics)
 
 
 def group_findings(
-    brokers: Brokers, settings: Settings, bounds: Mapping[int, range], sleep: Callable[[float], None] = time.sleep
+    brokers: Brokers,
+    settings: Settings,
+    topic: str,
+    bounds: Mapping[int, range],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Finding]:
-    """Examine the workers' group and its lag on the clickstream; where there is lag, see whether it moves."""
+    """Examine the workers' group and its lag on a clickstream; where there is lag, see whether it moves."""
     group = app_id(settings.kafka, settings.topics)
-    topic = settings.topics.name(Topic.CLICKSTREAM)
     before = group_state(brokers.admin, group, topic, len(bounds))
     yield _workers(group, before, len(bounds))
     lag = before.lag(bounds)
     if not before.members or not any(lag.values()):
-        yield _lag(before, lag, frozenset())
+        yield _lag(topic, before, lag, frozenset())
         return
     sleep(STANDSTILL_SECONDS)
     after = group_state(brokers.admin, group, topic, len(bounds))
     behind = {partition for partition, count in lag.items() if count}
     stuck = frozenset(part for part in behind if after.committed.get(part) == before.committed.get(part))
-    yield _lag(before, lag, stuck)
+    yield _lag(topic, before, lag, stuck)
 
 
 def _changelog(brokers: Brokers, settings: Settings) -> Finding:
@@ -111,9 +115,9 @@ def _workers(group: str, found: GroupState, partitions: int) -> Finding:
     return ok(check_name, told)
 
 
-def _lag(found: GroupState, lag: Mapping[int, int], stuck: frozenset[int]) -> Finding:
+def _lag(topic: str, found: GroupState, lag: Mapping[int, int], stuck: frozenset[int]) -> Finding:
     total = sum(lag.values())
-    told = f"{total:,} records of the clickstream are not answered yet"
+    told = f"{total:,} records of {topic} are not answered yet"
     if stuck:
         return error(
             "lag",

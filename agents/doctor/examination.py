@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from agents.doctor.cluster import Brokers, group_findings, topic_findings
@@ -14,7 +15,6 @@ from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.dead_letters import InputRecord
 from streams.topic_reader import TopicReader, latest
-from streams.topics import Topic
 
 READER_SECONDS: Final = 5.0
 
@@ -27,7 +27,8 @@ def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
     yield reachable
     if reachable.level is Level.OK:
         yield from _guarded("topics", lambda: topic_findings(brokers, settings))
-        yield from _guarded("clickstream", lambda: _clickstream(brokers, settings, sample_size))
+        for topic in settings.clickstreams:
+            yield from _guarded("clickstream", partial(_clickstream, brokers, settings, topic, sample_size))
     else:
         checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock")
         yield from (unchecked(check, "the brokers do not answer") for check in checks)
@@ -36,13 +37,12 @@ def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
     )
 
 
-def _clickstream(brokers: Brokers, settings: Settings, sample_size: int) -> Iterator[Finding]:
-    topic = settings.topics.name(Topic.CLICKSTREAM)
+def _clickstream(brokers: Brokers, settings: Settings, topic: str, sample_size: int) -> Iterator[Finding]:
     with TopicReader(settings.kafka.client_config(), timeout_seconds=READER_SECONDS) as reader:
         bounds = reader.bounds(topic)
-        yield from _guarded("workers", lambda: group_findings(brokers, settings, bounds))
+        yield from _guarded("workers", lambda: group_findings(brokers, settings, topic, bounds))
         records: Sequence[InputRecord] = list(reader.read(topic, latest(bounds, sample_size)))
-    yield from record_findings(records, len(bounds), settings.clickstream.mapping)
+    yield from record_findings(records, len(bounds), settings.clickstreams[topic])
     yield clock_finding(records, time.time_ns() // 1_000_000)
 
 

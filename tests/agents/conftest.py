@@ -38,7 +38,10 @@ class OneWorker:
         self.recommender = serving_tier(serving, self.catalog, self.registry).recommender
         settings = PipelineSettings(
             topics=TopicSettings(),
-            readers={"clickstream": ClickReader(FieldMapping())},
+            readers={
+                "clickstream": ClickReader(FieldMapping()),
+                "orders": ClickReader(FieldMapping(paths={"item_id": "sku"}, constants={"event_type": "purchase"})),
+            },
             pseudonym_key=b"secret",
             deadline=lambda _: math.inf,
             pattern=pattern_of,
@@ -51,10 +54,16 @@ class OneWorker:
         self.offset = 0
 
     async def feed(
-        self, key: bytes | None, value: bytes | None, *, offset: int | None = None, time_ms: int = START_MS
+        self,
+        key: bytes | None,
+        value: bytes | None,
+        *,
+        offset: int | None = None,
+        time_ms: int = START_MS,
+        topic: str = "clickstream",
     ) -> list[OutputRecord]:
         """Take one record through the pipeline, and write its state."""
-        return list(await self._step(key, value, offset=offset, time_ms=time_ms).answer())
+        return list(await self._step(key, value, offset=offset, time_ms=time_ms, topic=topic).answer())
 
     async def click(
         self, visitor: str, at_ms: int = 0, event_type: str = "view", *, offset: int | None = None, **fields: Any
@@ -70,8 +79,10 @@ class OneWorker:
         event = ClickEvent(visitor_id=visitor, event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
         return self._step(visitor.encode(), wire.encode(event), offset=offset, time_ms=START_MS + at_ms)
 
-    def _step(self, key: bytes | None, value: bytes | None, *, offset: int | None, time_ms: int) -> Step:
-        position = InputPosition("clickstream", 0, self.offset if offset is None else offset)
+    def _step(
+        self, key: bytes | None, value: bytes | None, *, offset: int | None, time_ms: int, topic: str = "clickstream"
+    ) -> Step:
+        position = InputPosition(topic, 0, self.offset if offset is None else offset)
         self.offset = max(self.offset, position.offset + 1)
         step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states)
         if step.write is not None:

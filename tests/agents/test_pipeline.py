@@ -274,6 +274,21 @@ async def test_a_click_leaves_an_outcome_of_the_answer_before_it(worker: Any) ->
     assert worker.count("insession_outcome_reciprocal_rank_total", **labels) == 1
 
 
+async def test_an_order_of_another_topic_names_the_answer_on_the_clickstream(worker: Any) -> None:
+    """Each topic is read by its own mapping, one session holds both, and offsets alone do not tell answers apart."""
+    await worker.click("other", item_id="x")
+    await worker.click("v1", 0, item_id="a", offset=7)
+    value = b'{"visitor_id": "v1", "event_time": %d, "sku": "x"}' % (START_MS + 9)
+    records = await worker.feed(b"v1", value, offset=3, time_ms=START_MS + 9, topic="orders")
+    (outcome,) = outcomes_in(records)
+    assert (outcome.id, outcome.recommendation_id) == ("orders-0-3", "clickstream-0-7")
+    assert (outcome.action, outcome.session_id) == ("purchase", "clickstream-0-7")
+    assert wire.decode_intent_signal(records[1].value).prefix_length == 2
+    (answer,) = await worker.click("v1", 0, item_id="a", offset=7)
+    assert wire.decode_recommendation_set(answer.value).status == "replayed"  # the order was answered after it
+    assert outcomes_in(await worker.feed(b"v1", value, offset=3, time_ms=START_MS + 9, topic="orders")) == [outcome]
+
+
 async def test_an_answer_that_is_not_there_yet_has_no_outcome(worker: Any) -> None:
     """Whoever clicks before the answer is ready has not seen it; the click after that has."""
     first = worker.decide("v1", 0, item_id="a")

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -129,14 +129,14 @@ class FakeStream:
 class Acting:
     """A session actor over fakes."""
 
-    def __init__(self, worker: Any) -> None:
+    def __init__(self, worker: Any, further: Sequence[str] = ()) -> None:
         self.app: Any = FakeApp(worker.metrics)
         self.table: Any = FakeTable()
         self.sink = ListSink()
         self.windows = Windows(
             lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
         )
-        self.actor = SessionActor(self.app, self.table, TopicSettings(), worker.pipeline, self.windows)
+        self.actor = SessionActor(self.app, self.table, TopicSettings(), worker.pipeline, self.windows, further)
 
     async def run(self, *events: FakeEvent) -> None:
         """Let the actor consume these events."""
@@ -236,6 +236,40 @@ async def test_a_tick_ends_due_sessions_only_at_its_own_moment(acting: Acting, n
     await acting.run(click(0), control(0, tick))
     assert acting.sent().count("session-ends") == ends
     assert (decode_state(acting.table.states[b"v1"]).session is None) is bool(ends)
+
+
+async def test_a_tick_counts_where_all_clickstreams_are_at_its_moment(worker: Any) -> None:
+    """It waits for each of them, names where each was, and one from a worker that did not know of them ends nothing."""
+    acting, orders = Acting(worker, ["orders"]), TP("orders", 0)
+    await acting.actor.recovered()
+    await acting.run(click(0))
+    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    acting.app.consumer.next[orders], acting.app.consumer.ends[orders] = 3, 4
+    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    acting.app.consumer.ends[orders] = 3
+    ((_, tick),) = acting.actor.due_ticks(EXPIRED_MS)
+    assert tick == Tick(next_offset=1, stream_time_ms=EXPIRED_MS, next_offsets={"orders": 3})
+    await acting.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
+    acting.app.consumer.next[orders] = 4
+    await acting.run(control(1, tick))
+    assert "session-ends" not in acting.sent()
+    acting.app.consumer.next[orders] = 3
+    await acting.run(control(2, tick))
+    assert acting.sent().count("session-ends") == 1
+    await acting.windows.close()
+
+
+async def test_an_erasure_waits_for_the_visitors_clicks_on_every_topic(worker: Any) -> None:
+    """A replay of any of them would bring the visitor back."""
+    acting = Acting(worker, ["orders"])
+    await acting.actor.recovered()
+    erase = control(0, Erase(visitor_id=VisitorId("v1")))
+    value = b'{"visitor_id": "v1", "event_time": %d, "sku": "a"}' % START_MS
+    await acting.run(FakeEvent(TP("orders", 0), 0, b"v1", value), erase)
+    assert not erase.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert erase.is_acked
+    await acting.windows.close()
 
 
 async def test_an_erasure_is_acknowledged_after_the_visitors_clicks(acting: Acting) -> None:

@@ -185,6 +185,41 @@ def test_the_mapping_is_read_from_toml(tmp_path: Path) -> None:
     assert mapping.values == {"event_type": {"order": "purchase"}}
 
 
+def test_further_clickstreams_have_mappings_of_their_own(tmp_path: Path) -> None:
+    """Under the full names that the shop gave them, dots and all; each is checked as the shop's."""
+    toml = """
+        [topics]
+        prefix = "rec-"
+        clickstream = "shop.clicks"
+        [clickstream.mapping.paths]
+        item_id = "sku"
+        [clickstream.sources."shop.orders"]
+        time_format = "unix_s"
+        [clickstream.sources."shop.orders".paths]
+        item_id = "lines[].sku"
+        [clickstream.sources."shop.app"]
+    """
+    settings = settings_of(tmp_path, toml)
+    assert list(settings.clickstreams) == ["shop.clicks", "shop.orders", "shop.app"]
+    assert settings.clickstreams["shop.orders"].paths == {"item_id": "lines[].sku"}
+    assert settings.clickstreams["shop.app"].is_identity
+    specs = {spec.name: spec for spec in settings.topic_specs()}
+    assert all(specs[name].is_the_shops for name in settings.clickstreams)
+
+
+@pytest.mark.parametrize("name", ["clickstream", "recommendations", "a b"])
+def test_a_source_is_a_topic_of_its_own(tmp_path: Path, name: str) -> None:
+    """Not one that is read or written already."""
+    with pytest.raises(UsageError, match=rf"^clickstream\.sources '{name}'.*insession\.toml"):
+        settings_of(tmp_path, f'[clickstream.sources."{name}".paths]\nitem_id = "sku"')
+
+
+def test_a_wrong_mapping_of_a_source_names_it(tmp_path: Path) -> None:
+    """The message says where it is."""
+    with pytest.raises(UsageError, match=r"clickstream\.sources.*'item' is no field"):
+        settings_of(tmp_path, "[clickstream.sources.orders.paths]\nitem = 'x'")
+
+
 @pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET.reveal(), True), ("hidden-7", False)])
 def test_the_report_shows_settings_but_no_secret(secret: str, *, is_warned: bool) -> None:
     """What is in force is logged without the secret; a warning says where the secret is the published default."""

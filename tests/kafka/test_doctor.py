@@ -112,9 +112,9 @@ def test_a_lag_that_does_not_move_is_told(kafka_topics: Callable[..., Any]) -> N
             if (commit := commits.pop(0)) is not None:
                 member.commit(offsets=[TopicPartition(name, commit.partition, commit.offset)], asynchronous=False)
 
-        workers, moving = group_findings(brokers, settings, {0: range(40)}, meanwhile)
-        _, stuck = group_findings(brokers, settings, {0: range(40)}, meanwhile)
+        workers, moving = group_findings(brokers, settings, name, {0: range(40)}, meanwhile)
+        _, stuck = group_findings(brokers, settings, name, {0: range(40)}, meanwhile)
     finally:
         member.close()
     assert (workers.level, moving.level, stuck.level) == (Level.OK, Level.OK, Level.ERROR)
-    assert stuck.message == "30 records of the clickstream are not answered yet; partitions [0] stood still for 3 s"
+    assert stuck.message == f"30 records of {name} are not answered yet; partitions [0] stood still for 3 s"

@@ -35,12 +35,19 @@ class Visitor:
         return self.at_offset(self.offset, at_ms, event_type, record_ms=record_ms, **fields)
 
     def at_offset(
-        self, offset: int, at_ms: int, event_type: str = "view", *, record_ms: int | None = None, **fields: Any
+        self,
+        offset: int,
+        at_ms: int,
+        event_type: str = "view",
+        *,
+        record_ms: int | None = None,
+        topic: str = "clicks",
+        **fields: Any,
     ) -> Advance:
         """Apply an event at a given offset."""
         fields = {"item_id": f"i{at_ms}"} | fields
         event = ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
-        arrival = Arrival(InputPosition("clicks", 0, offset), START_MS + (at_ms if record_ms is None else record_ms))
+        arrival = Arrival(InputPosition(topic, 0, offset), START_MS + (at_ms if record_ms is None else record_ms))
         advance = self.sessionizer.advance(self.state, (event,), arrival)
         self.state = advance.state or self.state
         return advance
@@ -366,6 +373,20 @@ def test_replay_of_an_older_offset_changes_nothing() -> None:
     again = visitor.at_offset(1, GAP_MS + 1)
     assert (again.status, again.state, again.closings) == ("replayed", before, closing.closings)
     assert visitor.at_offset(0, 0).closings == ()
+
+
+def test_replay_of_a_topics_last_offset_is_marked_where_another_topic_came_after_it() -> None:
+    """What is known of the last event is the other topic's; each topic has offsets of its own, ticks change nothing."""
+    visitor = Visitor()
+    visitor.click(0)
+    order = visitor.at_offset(900, 1, "purchase", topic="orders")
+    visitor.tick(2)
+    before = visitor.state
+    again = visitor.at_offset(0, 0)
+    assert (order.status, again.status, again.state) == ("answered", "replayed", before)
+    assert visitor.at_offset(900, 1, "purchase", topic="orders").status == "answered"
+    assert visitor.click(3).status == "answered"
+    assert visitor.at_offset(900, 1, "purchase", topic="orders").status == "replayed"
 
 
 def test_closing_is_kept_while_its_record_may_be_unacknowledged() -> None:

@@ -52,7 +52,7 @@ def test_lag_is_judged_by_whether_it_moves(
     lag: dict[int, int], members: int, stuck: frozenset[int], level: Level
 ) -> None:
     """A lag that is worked on is no fault; one that stands still is."""
-    assert _lag(GroupState("STABLE", members, {}), lag, stuck).level is level
+    assert _lag("clicks", GroupState("STABLE", members, {}), lag, stuck).level is level
 
 
 def test_brokers_that_are_away_are_told_with_what_the_client_saw(monkeypatch: pytest.MonkeyPatch) -> None:
