@@ -42,7 +42,7 @@ CONTRACTS: Final = (
         key="visitor_id, partitioned by murmur2 as Kafka's Java client does",
         summary="The shop writes what shoppers do.",
         promise="Every offset is answered by exactly one record, on `recommendations` or on `clickstream-dlq`. The "
-        "shop may write JSON of its own, mapped to this record by settings.",
+        "shop may write JSON of its own, mapped to this record by settings, to a topic of any name, or to several.",
     ),
     TopicContract(
         topic=Topic.SESSION_CONTROL,

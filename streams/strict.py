@@ -359,6 +359,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
 
     def _new_consumer_thread(self) -> CommittedReads:
         return CommittedReads(self, loop=self.loop, beacon=self.beacon)
+
     async def _offsets_since(self, times_ms: Mapping[TP, int]) -> dict[TP, int]:
         """Give the first offset whose record is not older than that time, Unix ms; nothing for a partition without."""
         if not times_ms:

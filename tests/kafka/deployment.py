@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from agents.settings import Settings, load_settings
 from streams.app import app_id
 from streams.producers import producer_config
-from streams.topics import Topic, TopicSpec, create, topic_specs
+from streams.topics import Topic, TopicSpec, create
 from tests.kafka.ledger import Ledger
 from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader
@@ -62,7 +62,7 @@ class Deployment:
         return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), clicks)
 
     def write(
-        self, topic: Topic, records: Iterable[NewRecord], *, transaction: str | None = None, codec: str = "none"
+        self, topic: Topic | str, records: Iterable[NewRecord], *, transaction: str | None = None, codec: str = "none"
     ) -> None:
         """Write records, in a transaction of that id if one is given, and wait until the broker has them."""
         producer = self.producer(transaction=transaction, codec=codec)
@@ -81,12 +81,12 @@ class Deployment:
             producer.init_transactions()
         return producer
 
-    def produce(self, producer: Producer, topic: Topic, records: Iterable[NewRecord]) -> None:
+    def produce(self, producer: Producer, topic: Topic | str, records: Iterable[NewRecord]) -> None:
         """Write records and wait until the broker has them."""
         failed: list[Any] = []
         for record in records:
             producer.produce(
-                self.settings.topics.name(topic),
+                self.settings.topics.name(topic) if isinstance(topic, Topic) else topic,
                 key=record.key,
                 value=record.value,
                 partition=record.partition,
@@ -131,7 +131,7 @@ class Deployment:
 
     def wait_until_committed(self, worker: WorkerProcess) -> None:
         """Wait until all input that is there now is acknowledged and committed."""
-        names = [self.settings.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.SESSION_CONTROL)]
+        names = [*self.settings.clickstreams, self.settings.topics.name(Topic.SESSION_CONTROL)]
         for name, ends in {name: self.reader.end_offsets(name) for name in names}.items():
             worker.wait_until(partial(self._is_committed, name, ends), f"the commits reached {ends} in {name}")
 
@@ -157,20 +157,24 @@ Say = Callable[[object], None]
 def deploy(kafka_topics: Callable[..., Any], tmp_path: Path) -> Iterator[Deploy]:
     """Make deployments: `deploy(partitions=4, INSESSION_SESSIONS__INACTIVITY_GAP="2")` sets what a test cares about.
 
-    `{prefix}` in a setting is the deployment's own.
+    `{prefix}` in the name or value of a setting is the deployment's own.
     """
     with ExitStack() as stack:
 
         def make(*, partitions: int = 4, **environment: str) -> Deployment:
             topics = kafka_topics(partitions=partitions)
-            given = {name: value.replace("{prefix}", topics.settings.prefix) for name, value in environment.items()}
+            prefix = topics.settings.prefix
+            given = {
+                name.replace("{prefix}", prefix): value.replace("{prefix}", prefix)
+                for name, value in environment.items()
+            }
             environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", **given}
             layout = {"prefix": topics.settings.prefix, "partitions": partitions, "replication": 1}
             settings = load_settings(
                 {"kafka": {"brokers": topics.brokers}, "topics": {**layout, "min_insync_replicas": 1}},
                 environment=environment,
             )
-            topics.create(topic_specs(settings.topics))
+            topics.create(settings.topic_specs())
             group = topics.settings.prefix + settings.kafka.group
             stack.callback(note_topics, topics)
             reader = TopicReader(topics.brokers, group)
