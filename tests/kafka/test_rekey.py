@@ -150,8 +150,8 @@ def test_sigterm_ends_it_cleanly(stream: Stream) -> None:
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, "Traceback" in err) == (0, False)
-    assert json.loads(out) == {"read": 500, "moved": 500, "dead_lettered": 0, "was_interrupted": True}
-    assert stream.run_until_end() == {"read": 0, "moved": 0, "dead_lettered": 0, "was_interrupted": False}
+    assert json.loads(out) == {"read": 500, "moved": 500, "dead_lettered": 0, "ignored": 0, "was_interrupted": True}
+    assert stream.run_until_end() == {"read": 0, "moved": 0, "dead_lettered": 0, "ignored": 0, "was_interrupted": False}
     assert len(stream.clicks()) == 500
 
 
