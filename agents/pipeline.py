@@ -14,7 +14,6 @@ import structlog
 from agents.answered import AnsweredRecord, moved_session
 from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
-from agents.rare_log import RareLog
 from agents.released import Released, Watcher
 from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
@@ -29,6 +28,7 @@ from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
 from streams.metrics import DeliveryMetrics
 from streams.outcomes import OutcomeRules, Outcomes
+from streams.rare_log import RareLog
 from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
 from streams.topics import Topic, TopicSettings
 from streams.window import OutputRecord, ready

@@ -19,6 +19,7 @@ from agents.configuration.reading import Reading, read
 from agents.configuration.sources import Given, from_environment, from_file, from_options
 from agents.configuration.values import plain, value_of
 from agents.output_headers import CloudEventsMode
+from schemas.catalog_mapping import CatalogMapping
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
@@ -74,12 +75,13 @@ class ClickstreamSettings:
 
 @dataclass(frozen=True, slots=True)
 class CatalogSettings:
-    """How far the worker relies on the catalog topic.
+    """How the shop's items are read, and how far the worker relies on the catalog topic.
 
     require_catalog: Never recommend an item that the catalog topic does not describe.
     start_timeout: The worker begins without the whole catalog after this long, and says so.
     """
 
+    mapping: CatalogMapping = field(default_factory=CatalogMapping)
     require_catalog: bool = False
     start_timeout: timedelta = timedelta(seconds=30)
 

@@ -24,6 +24,7 @@ from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
 from agents.span_export import collector_spans, exporting
 from agents.tracing import TracedSink, Tracing
+from schemas.catalog_reader import CatalogReader
 from schemas.click_reader import ClickReader
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
@@ -51,7 +52,9 @@ def build_worker(settings: Settings) -> InsessionApp:
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
-    catalog = Catalog(require_catalog=settings.catalog.require_catalog)
+    catalog = Catalog(
+        require_catalog=settings.catalog.require_catalog, reader=CatalogReader(settings.catalog.mapping)
+    )
     spans = collector_spans(settings.tracing)
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
     windows = _windows(app, settings, spans)

@@ -4,10 +4,8 @@ A record is an event, or a list of events. An event is one click, or one for eac
 goes through (`items[].item_id`). All clicks of a record are of one visitor, who is its key.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final, Literal, cast
 
 import msgspec
@@ -15,7 +13,8 @@ import msgspec
 from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES, ClickEvent, EventType
 from schemas.field_values import READERS, RepairReason, read_consent, read_id
 from schemas.ids import ItemId, VisitorId
-from schemas.mapping import FIELDS, REJECT, FieldMapping, Paths, parsed
+from schemas.mapping import FIELDS, REJECT, FieldMapping
+from schemas.mapping_language import Place, Places, is_there, own_names, stated, value_map
 from schemas.paths import OUTER, RECORD, JsonPath, Line, in_line, json_in, lines_of, look_up, parse_path, text_of
 from schemas.payload import MAX_VALUE_BYTES, decode_payload
 from schemas.presets import complete
@@ -29,7 +28,6 @@ REKEYED_HEADER: Final = "__insession.rekeyed"
 
 _OF_THE_LINE: Final = frozenset({"price", "quantity"})
 """Read of a line only, where there are lines: beside the list stands what the whole order costs."""
-_MAX_TEXTS: Final = 1_024
 
 _direct: Final[Callable[[bytes], ClickEvent]] = msgspec.json.Decoder(ClickEvent).decode
 
@@ -57,24 +55,9 @@ class Clicks:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a field is looked for, and what it is where nothing is there."""
-
-    paths: tuple[JsonPath, ...] = ()
-    constant: str | None = None
-
-    @property
-    def is_in_lines(self) -> bool:
-        return any(path.lists for path in self.paths)
-
-
-_Places = Mapping[str, _Place]
-
-
-@dataclass(frozen=True, slots=True)
 class _Rule:
     when: tuple[tuple[JsonPath, str], ...]
-    places: _Places
+    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +86,15 @@ class ClickReader:
         self._times = TimeReader(whole.time_format or "auto", whole.time_zone)
         self._events = None if whole.events is None else parse_path(whole.events)
         self._values = {
-            name: _value_map(values, own=EVENT_TYPES if name == "event_type" else frozenset())
+            name: value_map(values, own=EVENT_TYPES if name == "event_type" else frozenset())
             for name, values in whole.values.items()
         }
-        own_names = FIELDS if whole.format == "insession" else ()
-        self._places = _stated({name: _Place((parse_path(name),)) for name in own_names}, whole.paths, whole.constants)
+        by_name = own_names(FIELDS if whole.format == "insession" else ())
+        self._places = stated(by_name, whole.paths, whole.constants)
         self._rules = tuple(
             _Rule(
                 tuple((parse_path(path), text) for path, text in rule.when.items()),
-                self._places | _stated({}, rule.paths, rule.constants),
+                self._places | stated({}, rule.paths, rule.constants),
             )
             for rule in whole.rules
         )
@@ -186,7 +169,7 @@ class ClickReader:
         listed = objects if isinstance(objects, list) else [objects]
         return [json_in(one) if isinstance(one, str) else one for one in listed]
 
-    def _places_of(self, event: _Event) -> _Places:
+    def _places_of(self, event: _Event) -> Places:
         for rule in self._rules:
             if all(_holds(event, path, text) for path, text in rule.when):
                 return rule.places
@@ -199,7 +182,7 @@ class ClickReader:
         places = self._places_of(event)
         event_type = self._event_type(event, places)
         visitor_id = self._visitor(event, places)
-        lines = _lines(event, places.get("item_id", _Place())) if event_type in ITEM_EVENT_TYPES else []
+        lines = _lines(event, places.get("item_id", Place())) if event_type in ITEM_EVENT_TYPES else []
         fields = {
             "event_type": event_type,
             "visitor_id": visitor_id,
@@ -209,7 +192,7 @@ class ClickReader:
         if not lines:
             yield self._click(fields, tuple(READERS), event, places, None, repairs)
             return
-        of_lines = [name for name in READERS if name in _OF_THE_LINE or places.get(name, _Place()).is_in_lines]
+        of_lines = [name for name in READERS if name in _OF_THE_LINE or places.get(name, Place()).is_in_lines]
         shared = [name for name in READERS if name not in of_lines]
         self._describe(fields, shared, event, places, lines[0], repairs)
         for line in lines:
@@ -223,7 +206,7 @@ class ClickReader:
         fields: Mapping[str, Any],
         names: Sequence[str],
         event: _Event,
-        places: _Places,
+        places: Places,
         line: Line | None,
         repairs: list[Repair],
     ) -> ClickEvent:
@@ -238,7 +221,7 @@ class ClickReader:
         fields: dict[str, Any],
         names: Sequence[str],
         event: _Event,
-        places: _Places,
+        places: Places,
         line: Line | None,
         repairs: list[Repair],
     ) -> None:
@@ -251,7 +234,7 @@ class ClickReader:
             if described.repair is not None:
                 repairs.append(Repair(name, described.repair))
 
-    def _event_type(self, event: _Event, places: _Places) -> EventType:
+    def _event_type(self, event: _Event, places: Places) -> EventType:
         found = self._value("event_type", event, places)
         text = text_of(found)
         text = None if text is None else text.strip()
@@ -271,20 +254,20 @@ class ClickReader:
             return error.why if isinstance(error.why, Ignored) else None
         return None
 
-    def _visitor(self, event: _Event, places: _Places) -> VisitorId:
+    def _visitor(self, event: _Event, places: Places) -> VisitorId:
         visitor_id = _refusing(lambda value: read_id("visitor_id", value), self._value("visitor_id", event, places))
         if visitor_id is None:
             raise _NoClickError(Rejection("invalid_field", "visitor_id is missing"))
         return VisitorId(visitor_id)
 
-    def _time(self, event: _Event, places: _Places) -> int:
+    def _time(self, event: _Event, places: Places) -> int:
         found = self._value("event_time", event, places)
         if found is None:
             raise _NoClickError(Rejection("invalid_field", "event_time is missing"))
         time_ms: int = _refusing(self._times.ms, found)
         return time_ms
 
-    def _value(self, name: str, event: _Event, places: _Places, line: Line | None = None) -> Any:
+    def _value(self, name: str, event: _Event, places: Places, line: Line | None = None) -> Any:
         """Find a field by its places, under the name that its value map gives it; None where nothing is there."""
         place = places.get(name)
         if place is None:
@@ -349,16 +332,7 @@ class _Contents:
             self._others.append(wrong)
 
 
-def _stated(base: _Places, paths: Mapping[str, Paths], constants: Mapping[str, str]) -> dict[str, _Place]:
-    """Put stated paths and constants over the places in `base`."""
-    found = dict(base)
-    for name in paths.keys() | constants.keys():
-        own = parsed(paths[name], f"paths.{name}") if name in paths else found.get(name, _Place()).paths
-        found[name] = _Place(own, constants.get(name))
-    return found
-
-
-def _value_at(name: str, place: _Place, event: _Event, line: Line | None) -> Any:
+def _value_at(name: str, place: Place, event: _Event, line: Line | None) -> Any:
     for path in place.paths:
         if path.lists:
             value = None if line is None else in_line(line, path)
@@ -366,23 +340,18 @@ def _value_at(name: str, place: _Place, event: _Event, line: Line | None) -> Any
             value = None
         else:
             value = event.look_up(path)
-        if _is_there(value):
+        if is_there(value):
             return value
     if line is not None and name in _OF_THE_LINE and not place.is_in_lines:
         return look_up(line.objects[-1], (name,))
     return place.constant
 
 
-def _is_there(value: Any) -> bool:
-    """Tell whether anything was found; an empty text is nothing."""
-    return value is not None and not (isinstance(value, str) and not value.strip())
-
-
-def _lines(event: _Event, place: _Place) -> list[Line]:
+def _lines(event: _Event, place: Place) -> list[Line]:
     """Give the lines of the first list of which at least one holds an item; [] where the item is in no list."""
     for path in place.paths:
         if not path.lists:
-            if _is_there(event.look_up(path)):
+            if is_there(event.look_up(path)):
                 return []
             continue
         lines = event.lines(path)
@@ -404,23 +373,3 @@ def _refusing(read: Callable[[Any], Any], value: Any) -> Any:
         raise _NoClickError(Rejection("undecodable", "an id holds half a surrogate pair")) from error
     except ValueError as error:
         raise _NoClickError(Rejection("invalid_field", str(error))) from error
-
-
-def _value_map(values: Mapping[str, str], *, own: frozenset[str]) -> Callable[[str], str | None]:
-    """Make the lookup of a value map: the very text, else the first pattern that it fits; None where it is not listed.
-
-    own: our own words, which no pattern renames.
-    """
-    patterns = [
-        (re.compile(".*".join(map(re.escape, theirs.split("*"))), re.DOTALL), ours)
-        for theirs, ours in values.items()
-        if "*" in theirs
-    ]
-
-    @lru_cache(_MAX_TEXTS)
-    def ours(text: str) -> str | None:
-        if text in values or text in own:
-            return values.get(text)
-        return next((ours for pattern, ours in patterns if pattern.fullmatch(text)), None)
-
-    return ours

@@ -72,7 +72,7 @@ def read_consent(value: Any) -> bool | None:
 
 def read_label(value: Any) -> Described:
     """Read a short text: a place, a device, an arm of an experiment."""
-    return _read_text(value, MAX_ID_LENGTH)
+    return read_text(value, MAX_ID_LENGTH)
 
 
 def read_query(value: Any) -> Described:
@@ -81,9 +81,9 @@ def read_query(value: Any) -> Described:
         if not value:
             return Described()
         words = [word for one in value if (word := text_of(one))]
-        whole = _read_text(" ".join(words), MAX_QUERY_LENGTH)
+        whole = read_text(" ".join(words), MAX_QUERY_LENGTH)
         return Described(whole.value, "joined") if len(words) == len(value) else _UNREADABLE
-    return _read_text(value, MAX_QUERY_LENGTH)
+    return read_text(value, MAX_QUERY_LENGTH)
 
 
 def read_own_id(value: Any) -> Described:
@@ -128,7 +128,8 @@ READERS: Final[Mapping[str, Callable[[Any], Described]]] = {
 """The describing fields of a click."""
 
 
-def _read_text(value: Any, at_most: int) -> Described:
+def read_text(value: Any, at_most: int) -> Described:
+    """Read a text of up to `at_most` characters; a longer one is cut."""
     text = None if isinstance(value, bool) else text_of(value)
     if text is None:
         return _UNREADABLE

@@ -10,13 +10,13 @@ item_id = ["properties.products[].sku", "properties.sku"]
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
 from schemas.errors import UsageError
 from schemas.events import EVENT_TYPES, ClickEvent
-from schemas.paths import JsonPath, parse_path
+from schemas.mapping_language import Paths, check_fields, parsed
 from schemas.times import TimeFormat, TimeReader
 
 FIELDS: tuple[str, ...] = ClickEvent.__struct_fields__
@@ -24,13 +24,10 @@ IGNORE = "ignore"
 """What a value map makes of an event type that is not for us: counted, no dead letter."""
 REJECT = "reject"
 """What a value map makes of an event type that should not be there: a dead letter."""
-MAX_PATHS = 32
-"""Of one field."""
 MAX_RULES = 100
 
 Format = Literal["insession"]
-Paths = str | tuple[str, ...]
-_Table = TypeVar("_Table")
+_SECTION = "clickstream.mapping"
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -76,13 +73,13 @@ class FieldMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
         for name, paths in (("paths", self.paths), *self._in_rules("paths")):
             _check_fields(name, paths)
             for of, one in paths.items():
-                parsed(one, f"{name}.{of}")
+                parsed(one, f"{_SECTION}.{name}.{of}")
         for name, constants in (("constants", self.constants), *self._in_rules("constants")):
             _check_fields(name, constants)
         _check_fields("values", self.values)
         self._check_event_types()
         if self.events is not None:
-            parsed(self.events, "events")
+            parsed(self.events, f"{_SECTION}.events")
         self._check_rules()
         try:
             TimeReader(self.time_format or "auto", self.time_zone)
@@ -117,23 +114,8 @@ class FieldMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
             if not rule.when:
                 raise UsageError(f"clickstream.mapping.rules {number}: `when` is empty; state these beside the rules")
             for path in rule.when:
-                parsed(path, f"rules {number}.when")
+                parsed(path, f"{_SECTION}.rules {number}.when")
 
 
-def parsed(paths: Paths, where: str) -> tuple[JsonPath, ...]:
-    """Parse one path or several; raises UsageError that names the setting."""
-    found = (paths,) if isinstance(paths, str) else paths
-    if not 1 <= len(found) <= MAX_PATHS:
-        raise UsageError(f"clickstream.mapping.{where}: {len(found)} paths, give 1 to {MAX_PATHS}")
-    try:
-        return tuple(parse_path(path) for path in found)
-    except ValueError as error:
-        raise UsageError(f"clickstream.mapping.{where}: {found} {error}") from error
-
-
-def _check_fields(table: str, found: Mapping[str, _Table]) -> None:
-    for key in found:
-        if key not in FIELDS:
-            raise UsageError(
-                f"clickstream.mapping.{table}: {key!r} is no field of a click; fields are {', '.join(sorted(FIELDS))}"
-            )
+def _check_fields(table: str, named: Mapping[str, object]) -> None:
+    check_fields(named, FIELDS, f"{_SECTION}.{table}", "a click")

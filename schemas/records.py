@@ -16,6 +16,8 @@ Pattern = Literal["browsing", "exploring", "focused", "deciding"]
 Action = Literal["click", "cart", "purchase"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
+MAX_TITLE_LENGTH = 1024
+MAX_LOCATIONS = 1024
 DEFAULT_KEY = "__default__"
 """Key of the default list that counts everywhere; the other keys of that topic are locations."""
 
@@ -163,15 +165,19 @@ class SessionSummary(Struct, frozen=True, kw_only=True):
 
 
 class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the shop says of an item, on the compacted catalog topic; a tombstone removes it."""
+    """What the shop says of an item, on the compacted catalog topic; a tombstone removes it.
+
+    An item whose last record cannot be read is not recommended. Other spellings are read, too: docs/consumers.md.
+    """
 
     item_id: Annotated[ItemId, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
     available: Annotated[bool, Meta(description="False: never recommended.")] = True
-    title: Annotated[str, Meta(max_length=1024)] | None = None
+    title: Annotated[str, Meta(max_length=MAX_TITLE_LENGTH)] | None = None
     category: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = None
     price: Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None = None
     locations: Annotated[
-        Annotated[list[str], Meta(max_length=1024)] | None, Meta(description="Where it is sold; null = everywhere.")
+        Annotated[list[str], Meta(max_length=MAX_LOCATIONS)] | None,
+        Meta(description="Where it is sold; null = everywhere."),
     ] = None
     variant_group: Annotated[
         str | None,

@@ -4,7 +4,6 @@ import msgspec
 
 from schemas.events import Control
 from schemas.records import (
-    CatalogItem,
     DefaultRecommendations,
     IntentSignal,
     RecommendationOutcome,
@@ -14,7 +13,6 @@ from schemas.records import (
 
 _encoder = msgspec.json.Encoder()
 decode_control = msgspec.json.Decoder(Control).decode
-decode_catalog_item = msgspec.json.Decoder(CatalogItem).decode
 decode_recommendation_set = msgspec.json.Decoder(RecommendationSet).decode
 decode_default_recommendations = msgspec.json.Decoder(DefaultRecommendations).decode
 decode_intent_signal = msgspec.json.Decoder(IntentSignal).decode

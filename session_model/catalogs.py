@@ -1,7 +1,8 @@
 """What is said of the items in training: the product's catalog records from a file, or a public data set's item files.
 
-`read_catalog` reads CatalogItem (schemas/json/catalog-item.json), one JSON a line, maybe compressed, the last of an
-item counts. `published_catalog` finds what lies beside the events of a public data set:
+`read_catalog` reads records of the catalog topic, one JSON a line, maybe compressed, by the mapping of the topic. The
+last record of an item counts, and one that cannot be read takes the item out. `published_catalog` finds what lies
+beside the events of a public data set:
 `diginetica`: product-categories.csv, and price and name tokens of products.csv. `retailrocket`: categoryid of
 item_properties_part1.csv and _part2.csv, the latest. `rees46`: category_code
 (else category_id), brand and price of the events themselves, of all months.
@@ -10,20 +11,18 @@ item_properties_part1.csv and _part2.csv, the latest. `rees46`: category_code
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
 
 import msgspec
 import structlog
 
-from schemas import wire
+from schemas.catalog_mapping import OURS, CatalogMapping
+from schemas.catalog_reader import CatalogReader, UnreadableItem
 from schemas.events import MAX_ID_LENGTH, MAX_PRICE
 from schemas.ids import ItemId
-from schemas.records import CatalogItem
+from schemas.records import MAX_TITLE_LENGTH, CatalogItem
 from session_model.datasets import DataFormat
 from session_model.public_datasets import PUBLIC_DATASETS, cells_of, column_places, parts_in
 from session_model.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
-
-MAX_TITLE_LENGTH: Final = 1024
 
 log = structlog.get_logger(__name__)
 
@@ -31,16 +30,21 @@ _Items = dict[ItemId, CatalogItem]
 _Take = Callable[[list[str], _Items], None]
 
 
-def read_catalog(path: Path, *, max_malformed_share: float = DEFAULT_MALFORMED_SHARE) -> list[CatalogItem]:
+def read_catalog(
+    path: Path, mapping: CatalogMapping = OURS, *, max_malformed_share: float = DEFAULT_MALFORMED_SHARE
+) -> list[CatalogItem]:
     """Read catalog records; raises UsageError where the path is wrong and InsessionError where the content is."""
     malformed, items = MalformedLines(path, max_malformed_share), dict[ItemId, CatalogItem]()
+    reader = CatalogReader(mapping)
     for number, line in read_lines(malformed):
-        try:
-            item = wire.decode_catalog_item(line.encode())
-        except (msgspec.DecodeError, RecursionError) as error:
-            malformed.add(number, str(error))
+        said = reader.read_line(line.encode())
+        if isinstance(said, UnreadableItem):
+            malformed.add(number, said.detail)
+            if said.item_id is not None:
+                items.pop(said.item_id, None)
             continue
-        items[item.item_id] = item
+        items[said.item.item_id] = said.item
+        malformed.repaired.update(f"{name} {reason}" for name, reason in said.repairs.items())
     malformed.settle()
     malformed.need(len(items))
     return list(items.values())

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import wire
+from schemas.catalog_mapping import OURS, CatalogMapping
 from schemas.errors import InsessionError, UsageError
 from schemas.events import ClickEvent
 from schemas.ids import EventId, SessionId, VisitorId
@@ -56,10 +57,14 @@ _SESSION_REC_COLUMNS = ("SessionId", "ItemId", "Time")
 
 
 class ReadOptions(msgspec.Struct, frozen=True):
-    """What the user says of DATA beside its format. layout: of `csv` and `parquet`. mapping: of `jsonl`."""
+    """What the user says of DATA beside its format.
+
+    layout: of `csv` and `parquet`. mapping: of `jsonl`. catalog_mapping: of the catalog's records.
+    """
 
     layout: TableLayout | None = None
     mapping: FieldMapping = FieldMapping()
+    catalog_mapping: CatalogMapping = OURS
 
 
 AS_IT_IS: Final = ReadOptions()

@@ -150,7 +150,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
 
 def _catalog(request: TrainRequest) -> list[CatalogItem]:
     if request.catalog is not None:
-        return read_catalog(request.catalog)
+        return read_catalog(request.catalog, request.options.catalog_mapping)
     return published_catalog(request.data, request.data_format)
 
 

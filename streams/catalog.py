@@ -1,17 +1,19 @@
 """Every worker's own view of the compacted catalog topic: availability, title, category, price, location."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from schemas import wire
+from schemas.catalog_mapping import OURS
+from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from streams.metrics import CatalogMetrics
+from streams.rare_log import RareLog
 
 log = structlog.get_logger(__name__)
 
@@ -22,11 +24,17 @@ _METADATA_SECONDS = 1.0
 class Catalog:
     """The items as the shop last described them; one thread may write while others read.
 
+    It fails closed: an item whose last record cannot be read is not recommended until one comes that can.
+
     require_catalog: True = an item without a record is not recommended; False = it is allowed everywhere.
+    reader: how records are read; without one, as records of ours.
     """
 
-    def __init__(self, *, require_catalog: bool = False) -> None:
+    def __init__(self, *, require_catalog: bool = False, reader: CatalogReader | None = None) -> None:
+        self._reader = reader or CatalogReader(OURS)
+        self._log = RareLog(log)
         self._items: dict[ItemId, CatalogItem] = {}
+        self._closed = set[ItemId]()
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
         self._removed = set[ItemId]()
@@ -37,11 +45,13 @@ class Catalog:
         return len(self._items)
 
     def get(self, item_id: ItemId) -> CatalogItem | None:
-        """Give the item's record, if the shop has described it."""
+        """Give what the shop last said of the item that could be read."""
         return self._items.get(item_id)
 
     def allowed(self, item_id: ItemId, location: str | None) -> bool:
         """Tell whether the item may be recommended to someone at `location`."""
+        if item_id in self._closed:
+            return False
         item = self._items.get(item_id)
         if item is None:
             return not self._require_catalog and item_id not in self._removed
@@ -60,7 +70,13 @@ class Catalog:
     def available_items(self, at_most: int) -> list[ItemId]:
         """Name the first available items in the order in which the shop described them."""
         with self._lock:
-            return list(islice((item_id for item_id, item in self._items.items() if item.available), at_most))
+            available = (item_id for item_id, item in self._items.items() if item.available)
+            return list(islice((item_id for item_id in available if item_id not in self._closed), at_most))
+
+    @property
+    def closed_items(self) -> int:
+        """Count the items that are not recommended because their last record cannot be read."""
+        return len(self._closed)
 
     @property
     def revision(self) -> int:
@@ -68,38 +84,58 @@ class Catalog:
         return self._revision
 
     def records(self) -> list[CatalogItem]:
-        """Give every item's record."""
+        """Give the record of every item whose last one could be read."""
         with self._lock:
-            return list(self._items.values())
+            return [item for item_id, item in self._items.items() if item_id not in self._closed]
 
-    def apply(self, key: bytes | None, value: bytes | None) -> None:
-        """Take in one catalog record; a null value removes the item, an unreadable one changes nothing.
+    def apply(
+        self, key: bytes | None, value: bytes | None, time_ms: int = 0, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> CatalogRecord:
+        """Take in one catalog record, and give what it says.
 
-        The key must be the item's id: compaction and tombstones go by it.
+        A null value removes the item; a record that cannot be read closes it, until one comes that can.
+
+        time_ms: the record's timestamp, Unix milliseconds.
         """
-        item_id = ItemId((key or b"").decode(errors="replace"))
-        if value is None:
-            with self._lock:
-                self._items.pop(item_id, None)
-                self._removed.add(item_id)  # its record may be compacted away, and a release may know it all the same
-            return
-        try:
-            item = wire.decode_catalog_item(value)
-        except (ValueError, RecursionError) as error:  # bad JSON, bad UTF-8, nesting without end
-            log.warning("catalog_record_unreadable", item_id=item_id, error=str(error))
-            return
-        if item.item_id != item_id:
-            log.warning("catalog_key_mismatch", item_id=item.item_id, key=item_id)
-            return
+        said = self._reader.read(key, value, time_ms, headers)
+        match said:
+            case DescribedItem():
+                self._describe(said.item)
+                for name, reason in said.repairs.items():
+                    self._log.info("catalog_field_repaired", field=name, reason=reason, item_id=said.item.item_id)
+            case RemovedItem():
+                self._remove(said.item_id)
+            case UnreadableItem():
+                self._close(said.item_id)
+                self._log.warning(
+                    "catalog_record_unreadable", item_id=said.item_id, reason=said.reason, detail=said.detail
+                )
+        return said
+
+    def _describe(self, item: CatalogItem) -> None:
         with self._lock:
-            before = self._items.get(item_id)
-            self._items[item_id] = item
-            self._removed.discard(item_id)
-            self._revision += before is None or _content(before) != _content(item)
+            before = self._items.get(item.item_id)
+            was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
+            self._items[item.item_id] = item
+            self._removed.discard(item.item_id)
+            self._closed.discard(item.item_id)
+            self._revision += was_away or _content(before) != _content(item)
+
+    def _remove(self, item_id: ItemId) -> None:
+        with self._lock:
+            self._items.pop(item_id, None)
+            self._closed.discard(item_id)
+            self._removed.add(item_id)  # its record may be compacted away, and a release may know it all the same
+
+    def _close(self, item_id: ItemId | None) -> None:
+        """Keep what was said of the item before: variants of what was bought are known by it."""
+        if item_id is not None:
+            with self._lock:
+                self._closed.add(item_id)
 
 
-def _content(item: CatalogItem) -> tuple[object, ...]:
-    return item.title, item.category, item.price, item.variant_group
+def _content(item: CatalogItem | None) -> tuple[object, ...] | None:
+    return item and (item.title, item.category, item.price, item.variant_group)
 
 
 class CatalogFollower:
@@ -158,9 +194,10 @@ class CatalogFollower:
             consumer.close()
 
     def _take(self, message: Any) -> None:
-        self._catalog.apply(message.key(), message.value())
-        self._metrics.items.set(len(self._catalog))
-        self._metrics.last_record.set(message.timestamp()[1] / 1000)
+        time_ms = message.timestamp()[1]
+        said = self._catalog.apply(message.key(), message.value(), time_ms, message.headers() or ())
+        self._metrics.observe(said, items=len(self._catalog), closed=self._catalog.closed_items)
+        self._metrics.last_record.set(time_ms / 1000)
 
     def _assign(self, consumer: Any) -> list[int]:
         """Assign every partition of the topic, as soon as the brokers show it; [] = told to stop before."""

@@ -10,6 +10,7 @@ from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.catalog_reader import CatalogRecord, DescribedItem, UnreadableItem, UnreadableReason
 from schemas.records import Action, EndReason, Status, Tier
 from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import IgnoreReason, RejectReason
@@ -204,3 +205,32 @@ class CatalogMetrics:
             "Timestamp of the latest catalog record, Unix seconds; 0 = none yet.",
             registry=registry,
         )
+        self.closed = Gauge(
+            "insession_catalog_closed_items",
+            "Items that are not recommended because their last catalog record cannot be read.",
+            registry=registry,
+        )
+        self.unreadable = Counter(
+            "insession_catalog_unreadable_records",
+            "Catalog records that cannot be read, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        self.repaired_fields = Counter(
+            "insession_repaired_catalog_fields",
+            "Fields of catalog records that were repaired or left out.",
+            ["field", "reason"],
+            registry=registry,
+        )
+        for reason in get_args(UnreadableReason):
+            self.unreadable.labels(reason=reason)
+
+    def observe(self, said: CatalogRecord, *, items: int, closed: int) -> None:
+        """Count a record, after which the view has so many items and so many closed ones."""
+        self.items.set(items)
+        self.closed.set(closed)
+        if isinstance(said, UnreadableItem):
+            self.unreadable.labels(reason=said.reason).inc()
+        elif isinstance(said, DescribedItem):
+            for name, reason in said.repairs.items():
+                self.repaired_fields.labels(field=name, reason=reason).inc()

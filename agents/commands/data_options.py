@@ -59,7 +59,8 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
                 click.option(
                     "--config",
                     type=click.Path(path_type=Path),
-                    help="TOML settings file, as the worker's; its [clickstream.mapping] reads a shop's own jsonl.",
+                    help="TOML settings file, as the worker's; its [clickstream.mapping] reads a shop's own jsonl, its "
+                    "[catalog.mapping] a catalog.",
                 ),
             )
         ):
@@ -71,4 +72,5 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
 
 def read_options(columns: Sequence[str], event_types: Sequence[str], config: Path | None) -> ReadOptions:
     """Say how DATA is read; raises UsageError where an option or the settings are wrong."""
-    return ReadOptions(parse_layout(columns, event_types), load_settings(file=config).clickstream.mapping)
+    settings = load_settings(file=config)
+    return ReadOptions(parse_layout(columns, event_types), settings.clickstream.mapping, settings.catalog.mapping)

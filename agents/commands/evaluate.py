@@ -99,15 +99,14 @@ def command(  # noqa: PLR0913 - one parameter an option
     TEST was trained on than chance explains, that is said.
     """
     try:
-        release = _release(directory)
+        release, options = _release(directory), read_options(columns, event_types, config)
         if catalog is not None:
-            release = release.with_catalog(read_catalog(catalog))
+            release = release.with_catalog(read_catalog(catalog, options.catalog_mapping))
             if release.parts.cold_start is None:
                 click.echo(
                     "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
                 )
         compared = _baselines(baselines)
-        options = read_options(columns, event_types, config)
         held_out = HeldOut(test.name, read_sessions(test, data_format, options=options))
         overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:

@@ -58,8 +58,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     newest_release(models)
     console = Console(stderr=True)
     with console.status("reading the log"):
-        events = list(read_events(log, data_format, options=read_options(columns, event_types, config)))
-        described = [] if catalog is None else read_catalog(catalog)
+        read = read_options(columns, event_types, config)
+        events = list(read_events(log, data_format, options=read))
+        described = [] if catalog is None else read_catalog(catalog, read.catalog_mapping)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, _progress(console) as progress:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from schemas.catalog_mapping import CatalogMapping
 from schemas.errors import InsessionError, UsageError
 from schemas.records import CatalogItem
 from session_model.catalogs import published_catalog, read_catalog
@@ -26,8 +27,8 @@ def test_records_are_read_and_the_last_one_counts(tmp_path: Path) -> None:
 
 
 def test_a_malformed_line_is_left_out_and_many_are_refused(tmp_path: Path) -> None:
-    """An id too long, a price below 0, no JSON: each is left out; where they are many, the file is the wrong one."""
-    bad = ['{"item_id":""}', '{"item_id":"a","price":-1}', "nonsense"]
+    """No id, no clear availability, no JSON: each is left out; where they are many, the file is the wrong one."""
+    bad = ['{"item_id":""}', '{"item_id":"a","available":"perhaps"}', "nonsense"]
     path = tmp_path / "catalog.jsonl"
     path.write_text("\n".join([*bad, '{"item_id":"good"}']))
     assert list(said(read_catalog(path))) == ["good"]
@@ -36,6 +37,23 @@ def test_a_malformed_line_is_left_out_and_many_are_refused(tmp_path: Path) -> No
         read_catalog(path)
     with pytest.raises(UsageError, match="cannot be read"):
         read_catalog(tmp_path / "absent")
+
+
+def test_an_item_whose_last_record_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """As on the topic; odd prices and titles are repaired or dropped instead."""
+    path = tmp_path / "catalog.jsonl"
+    path.write_text(
+        '{"item_id":"a"}\n{"item_id":"a","available":"perhaps"}\n{"item_id":7,"title":["B","C"],"price":-1}\n'
+    )
+    assert said(read_catalog(path)) == {"7": (None, "B C", None)}
+
+
+def test_a_shops_own_records_are_read_by_its_mapping(tmp_path: Path) -> None:
+    """The same mapping as the topic's."""
+    path = tmp_path / "catalog.jsonl"
+    path.write_text('{"sku":"a","money":{"amount":"2,50"}}\n')
+    mapping = CatalogMapping(paths={"item_id": "sku", "price": "money"})
+    assert said(read_catalog(path, mapping)) == {"a": (None, None, 2.5)}
 
 
 def test_diginetica(tmp_path: Path) -> None:

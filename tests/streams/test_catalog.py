@@ -9,6 +9,8 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from schemas import wire
+from schemas.catalog_mapping import CatalogMapping
+from schemas.catalog_reader import CatalogReader
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from streams.catalog import Catalog, CatalogFollower
@@ -125,29 +127,69 @@ def test_variants_share_a_group() -> None:
         b"",
         b"no json",
         b"{}",
-        b'{"item_id": ""}',
-        b'{"item_id": "a", "price": -1}',
+        b"[]",
+        b"null",
+        b'{"sku": "a", "stock": 0}',
+        b'{"item_id": "a", "available": "perhaps"}',
+        b'{"item_id": "a", "available": null}',
+        b'{"item_id": "b"}',
         b'{"item_id": "\xff"}',
         b'{"item_id": "a", "more": ' + b"[" * 100_000,
     ],
 )
-def test_an_unreadable_record_changes_nothing_and_is_logged(value: bytes, logged: list[dict[str, Any]]) -> None:
-    """What the shop said before still holds, whatever the bytes are."""
-    catalog = catalog_of(item("a", title="kept"))
-    catalog.apply(b"a", value)
-    assert catalog.get(ItemId("a")) == item("a", title="kept")
+def test_an_item_whose_last_record_cannot_be_read_is_closed(value: bytes, logged: list[dict[str, Any]]) -> None:
+    """It may say that the item is sold out: until one comes that can be read, nobody is shown it."""
+    catalog = catalog_of(item("a", title="kept"), item("b"))
+    for _ in range(9):
+        catalog.apply(b"a", value)
+    assert [catalog.allowed(ItemId(name), None) for name in "ab"] == [False, True]
+    assert (catalog.available_items(9), catalog.records(), catalog.closed_items) == (["b"], [item("b")], 1)
     assert [(entry["event"], entry["item_id"]) for entry in logged] == [("catalog_record_unreadable", "a")]
+    catalog.apply(b"a", wire.encode(item("a", title="kept")))
+    assert (catalog.allowed(ItemId("a"), None), catalog.closed_items) == (True, 0)
 
 
-@pytest.mark.parametrize("key", [b"b", b"", None, b"\xff"])
-def test_a_record_under_another_key_changes_nothing_and_is_logged(
-    key: bytes | None, logged: list[dict[str, Any]]
-) -> None:
-    """Compaction and tombstones go by the key, so an item under a foreign key could never be removed."""
+def test_an_item_that_was_never_described_is_closed_too() -> None:
+    """A release may know it; without a readable record it would count as available."""
+    catalog = Catalog()
+    catalog.apply(b"a", b"garbage")
+    assert not catalog.allowed(ItemId("a"), None)
+    catalog.apply(b"a", None)
+    assert (catalog.closed_items, catalog.allowed(ItemId("a"), None)) == (0, False)
+
+
+def test_what_is_closed_still_has_its_variants() -> None:
+    """Who bought the one is not offered the other, whatever its last record says."""
+    catalog = catalog_of(item("a", variant_group="g"))
+    catalog.apply(b"a", b"garbage")
+    assert catalog.variant_group(ItemId("a")) == "g"
+
+
+def test_what_was_closed_has_a_new_number_when_it_is_back() -> None:
+    """Who read all records meanwhile did not see it, though nothing of it has changed."""
+    catalog = catalog_of(item("a", title="A"))
+    catalog.apply(b"a", b"garbage")
+    before = catalog.revision
+    catalog.apply(b"a", wire.encode(item("a", title="A")))
+    assert catalog.revision != before
+
+
+@pytest.mark.parametrize("key", [b"", None, b"\xff", b"\x00\x00\x00\x00\x07\x02a", b"x" * 257, b'{"a": 1, "b": 2}'])
+def test_a_key_that_names_no_item_closes_none(key: bytes | None, logged: list[dict[str, Any]]) -> None:
+    """Compaction and tombstones go by the key, so an item under such a key could never be removed."""
     catalog = Catalog()
     catalog.apply(key, wire.encode(item("a")))
-    assert len(catalog) == 0
-    assert [entry["event"] for entry in logged] == ["catalog_key_mismatch"]
+    assert (len(catalog), catalog.closed_items, catalog.allowed(ItemId("a"), None)) == (0, 0, True)
+    assert [(entry["event"], entry["reason"]) for entry in logged] == [("catalog_record_unreadable", "unreadable_key")]
+
+
+def test_a_shops_own_records_are_read_by_its_mapping() -> None:
+    """The sold-out one is not recommended, and neither is one whose stock is not told."""
+    mapping = CatalogMapping(paths={"item_id": "sku", "available": "stock"})
+    catalog = Catalog(reader=CatalogReader(mapping))
+    for key, stock in ((b"a", b"3"), (b"b", b"0"), (b"c", b"null")):
+        catalog.apply(key, b'{"sku": "%s", "stock": %s}' % (key, stock))
+    assert [catalog.allowed(ItemId(name), None) for name in "abc"] == [True, False, False]
 
 
 def test_available_items_are_the_first_ones_described() -> None:
@@ -187,7 +229,8 @@ def produce(address: str, topic: str, *records: tuple[str, bytes | None]) -> Non
 def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
     """It is caught up when every partition's end is reached, tombstones applied; stopped, it leaves no thread."""
     items = [(f"i{n}", wire.encode(item(f"i{n}"))) for n in range(50)]
-    produce(broker, TOPIC, *items, ("i7", None))
+    odd = [("i8", b'{"item_id": "i8", "available": "perhaps"}'), ("odd", b'{"item_id": "odd", "price": "12,95"}')]
+    produce(broker, TOPIC, *items, ("i7", None), *odd)
     catalog, registry = Catalog(), CollectorRegistry()
     follower = CatalogFollower(catalog, TOPIC, {"bootstrap.servers": broker}, CatalogMetrics(registry))
     follower.start()
@@ -195,8 +238,14 @@ def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
         assert follower.wait_until_caught_up(20)
     finally:
         follower.stop()
-    assert len(catalog) == 49
-    assert registry.get_sample_value("insession_catalog_items") == 49
+    assert len(catalog) == 50
+    assert registry.get_sample_value("insession_catalog_items") == 50
+    assert registry.get_sample_value("insession_catalog_closed_items") == 1
+    unreadable = "insession_catalog_unreadable_records_total"
+    assert registry.get_sample_value(unreadable, {"reason": "unclear_availability"}) == 1
+    assert registry.get_sample_value(unreadable, {"reason": "undecodable"}) == 0
+    repaired = {"field": "price", "reason": "reformatted"}
+    assert registry.get_sample_value("insession_repaired_catalog_fields_total", repaired) == 1
     assert registry.get_sample_value("insession_catalog_caught_up") == 1
     assert registry.get_sample_value("insession_catalog_last_record_timestamp_seconds") == pytest.approx(
         time.time(), abs=300

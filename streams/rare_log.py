@@ -1,6 +1,7 @@
 """Log lines for what may happen with every record: the first of a kind, then at each power of ten, with the count."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -16,8 +17,17 @@ class RareLog:
 
     def info(self, event: str, **fields: object) -> None:
         """Log an event, perhaps."""
+        if count := self._due(event, fields):
+            self._log.info(event, count=count, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log an event that somebody should look at, perhaps."""
+        if count := self._due(event, fields):
+            self._log.warning(event, count=count, **fields)
+
+    def _due(self, event: str, fields: Mapping[str, object]) -> int:
+        """Count the event; give the count where it is logged, else 0."""
         kind = (event, fields.get("reason"), fields.get("field"))
         self._counts[kind] += 1
         count = self._counts[kind]
-        if count == 10 ** (len(str(count)) - 1):
-            self._log.info(event, count=count, **fields)
+        return count if count == 10 ** (len(str(count)) - 1) else 0

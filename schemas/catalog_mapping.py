@@ -1,0 +1,60 @@
+"""Field mapping of the catalog: how a shop's own records of its items become ours (docs/consumers.md).
+
+[catalog.mapping.paths]
+item_id = "sku"
+available = ["inventory.quantity", "stock[warehouse=main].status"]
+locations = "stores[].name"
+[catalog.mapping.values.available]
+"ships in * weeks" = "true"
+"""
+
+from typing import Final
+
+from msgspec import Struct, field
+
+from schemas.errors import UsageError
+from schemas.item_values import read_available
+from schemas.mapping_language import Paths, check_fields, parsed
+from schemas.records import CatalogItem
+
+FIELDS: tuple[str, ...] = CatalogItem.__struct_fields__
+_SECTION = "catalog.mapping"
+
+
+class CatalogMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where each field of an item is found in the shop's records; what is not stated is looked up by its name.
+
+    paths: By field, where it is: a path, or several of which the first that leads to something counts. What a path with
+        `[]` finds in each line is one list. Where `available` is stated and not there, the item is not recommended.
+    constants: By field, what it is where no path leads to anything.
+    values: By field, what a shop's value is called here; `*` in it stands for any text. `available` becomes `true` or
+        `false`.
+    """
+
+    paths: dict[str, Paths] = field(default_factory=dict)
+    constants: dict[str, str] = field(default_factory=dict)
+    values: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a mapping that names what does not exist, or availability that is neither yes nor no."""
+        for table, named in (("paths", self.paths), ("constants", self.constants), ("values", self.values)):
+            check_fields(named, FIELDS, f"{_SECTION}.{table}", "an item")
+        for name, paths in self.paths.items():
+            parsed(paths, f"{_SECTION}.paths.{name}")
+        stated = {f"values.available.{theirs}": ours for theirs, ours in self.values.get("available", {}).items()}
+        if "available" in self.constants:
+            stated["constants.available"] = self.constants["available"]
+        for name, ours in stated.items():
+            try:
+                read_available(ours)
+            except ValueError:
+                raise UsageError(f"{_SECTION}.{name}: {ours!r} is neither true nor false") from None
+
+    @property
+    def is_identity(self) -> bool:
+        """True where the shop writes items as they are."""
+        return self == OURS
+
+
+OURS: Final = CatalogMapping()
+"""Of records that are items as we write them."""

@@ -1,0 +1,229 @@
+"""From one record of the catalog topic to what the shop says of an item: described, removed, or not to be understood.
+
+The record's key says which item it is about, since compaction and tombstones go by it: a text, a JSON text, or a JSON
+object that holds one value, as change data capture writes it; Confluent's frame around JSON is taken off. A value may
+name the item, too, and must then name the same one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import msgspec
+
+from schemas.catalog_mapping import FIELDS, CatalogMapping
+from schemas.events import MAX_ID_LENGTH
+from schemas.field_values import RepairReason, read_id
+from schemas.ids import ItemId
+from schemas.item_values import READERS, read_available
+from schemas.mapping_language import is_there, own_names, stated, value_map
+from schemas.paths import OUTER, RECORD, JsonPath, in_line, json_in, lines_of, look_up, text_of
+from schemas.payload import decode_payload, unframed
+from schemas.records import MAX_LOCATIONS, CatalogItem
+
+UnreadableReason = Literal["unreadable_key", "undecodable", "invalid_field", "key_mismatch", "unclear_availability"]
+
+_direct: Final[Callable[[bytes], CatalogItem]] = msgspec.json.Decoder(CatalogItem).decode
+_decode_json: Final = msgspec.json.Decoder().decode
+
+_Roots = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedItem:
+    """What the shop says of an item. repairs: of describing fields that could not be taken as they were."""
+
+    item: CatalogItem
+    repairs: Mapping[str, RepairReason] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedItem:
+    """A tombstone."""
+
+    item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableItem:
+    """A record of which nobody knows what it says; item_id: the item that it is about, None = nobody knows that either.
+
+    `unreadable_key`: no key, or none that names an item. `undecodable`: no JSON. `invalid_field`: no object, or an id
+    that is none. `key_mismatch`: the value names another item. `unclear_availability`: neither yes nor no.
+    """
+
+    item_id: ItemId | None
+    reason: UnreadableReason
+    detail: str
+
+
+CatalogRecord = DescribedItem | RemovedItem | UnreadableItem
+
+
+class CatalogReader:
+    """Reads the records of the catalog by its mapping.
+
+    decode: from the value's bytes to builtin objects, instead of `decode_payload`; raises ValueError as that does.
+    """
+
+    def __init__(self, mapping: CatalogMapping, decode: Callable[[bytes], Any] | None = None) -> None:
+        self._direct = _direct if mapping.is_identity and decode is None else None
+        self._decode = decode or decode_payload
+        self._places = stated(own_names(FIELDS), mapping.paths, mapping.constants)
+        self._values = {name: value_map(values) for name, values in mapping.values.items()}
+        self._needs_available = "available" in mapping.paths
+
+    def read(
+        self, key: bytes | None, value: bytes | None, record_time_ms: int = 0, headers: Sequence[tuple[str, bytes]] = ()
+    ) -> CatalogRecord:
+        """Read one record; record_time_ms is its timestamp, Unix milliseconds."""
+        if value is not None and (plain := self._plain(value)) is not None and plain.item_id.encode() == key:
+            return DescribedItem(plain)
+        try:
+            key_id = _id_in_key(key)
+        except ValueError as error:
+            return UnreadableItem(None, "unreadable_key", str(error))
+        if value is None:
+            return RemovedItem(key_id)
+        record = {
+            "key": key_id,
+            "timestamp": record_time_ms,
+            "headers": {name: content.decode(errors="replace") for name, content in headers},
+        }
+        return self._read_value(value, key_id, record)
+
+    def read_line(self, line: bytes) -> DescribedItem | UnreadableItem:
+        """Read a line of a file, which has no key: the item is the one that it names."""
+        plain = self._plain(line)
+        return self._read_value(line, None, {}) if plain is None else DescribedItem(plain)
+
+    def _plain(self, value: bytes) -> CatalogItem | None:
+        """Read a value that is an item as we write it; None where it may be one all the same."""
+        if self._direct is None:
+            return None
+        try:
+            item = self._direct(value)
+        except (ValueError, RecursionError):
+            return None
+        ids = (*(item.locations or ()), *(text for text in (item.category, item.variant_group) if text is not None))
+        is_plain = all(len(text) <= MAX_ID_LENGTH and is_there(text) for text in ids)
+        return item if is_plain and (item.title is None or is_there(item.title)) else None
+
+    def _read_value(self, value: bytes, key_id: ItemId | None, record: _Roots) -> DescribedItem | UnreadableItem:
+        item_id = key_id
+        try:
+            roots = self._roots(value, record)
+            item_id = self._item_id(roots, key_id)
+            is_available = self._is_available(roots)
+        except _UnreadableError as error:
+            return UnreadableItem(item_id, error.reason, str(error))
+        return self._described(item_id, roots, is_available=is_available)
+
+    def _roots(self, value: bytes, record: _Roots) -> _Roots:
+        """Give what paths can begin with."""
+        try:
+            whole = self._decode(value)
+        except (ValueError, RecursionError) as error:
+            raise _UnreadableError("undecodable", str(error)) from error
+        found = whole[0] if isinstance(whole, list) and len(whole) == 1 else whole
+        found = json_in(found) if isinstance(found, str) else found
+        if not isinstance(found, dict):
+            raise _UnreadableError("invalid_field", "the record is no JSON object of one item")
+        return {"": found, OUTER: whole, RECORD: record}
+
+    def _item_id(self, roots: _Roots, key_id: ItemId | None) -> ItemId:
+        try:
+            named = _id("item_id", self._value("item_id", roots))
+        except ValueError as error:
+            raise _UnreadableError("invalid_field", str(error)) from error
+        if named is not None and key_id not in {None, named}:
+            raise _UnreadableError("key_mismatch", f"the key names {key_id!r:.100}, the value {named!r:.100}")
+        item_id = named or key_id
+        if item_id is None:
+            raise _UnreadableError("invalid_field", "item_id is missing")
+        if named is None and all(self._value(name, roots) is None for name in FIELDS):
+            raise _UnreadableError("invalid_field", "no field of an item is there; catalog.mapping can say where")
+        return item_id
+
+    def _is_available(self, roots: _Roots) -> bool:
+        found = self._value("available", roots)
+        if found is None and not self._needs_available and "available" not in roots[""]:
+            return True
+        try:
+            return read_available(found)
+        except ValueError as error:
+            raise _UnreadableError("unclear_availability", str(error)) from error
+
+    def _described(self, item_id: ItemId, roots: _Roots, *, is_available: bool) -> DescribedItem:
+        fields: dict[str, Any] = {}
+        repairs: dict[str, RepairReason] = {}
+        for name, read in READERS.items():
+            value = self._value(name, roots)
+            if value is None:
+                continue
+            described = read(value)
+            fields[name] = described.value
+            if described.repair is not None:
+                repairs[name] = described.repair
+        return DescribedItem(CatalogItem(item_id=item_id, available=is_available, **fields), repairs)
+
+    def _value(self, name: str, roots: _Roots) -> Any:
+        """Find a field by its places, under the names that its value map gives; None where nothing is there."""
+        place = self._places[name]
+        found = next((value for path in place.paths if is_there(value := _value_at(roots, path))), None)
+        if found is None:
+            return place.constant
+        renamed = self._values.get(name)
+        if renamed is None:
+            return found
+        return [_renamed(one, renamed) for one in found] if isinstance(found, list) else _renamed(found, renamed)
+
+
+class _UnreadableError(Exception):
+    """Nobody knows what a record says."""
+
+    def __init__(self, reason: UnreadableReason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def _id_in_key(key: bytes | None) -> ItemId:
+    """Find the item in a record's key; raises ValueError where there is none."""
+    text = unframed(key or b"").decode()
+    if "\0" in text:
+        raise ValueError("the record's key is binary data; let the producer send the item_id as text")
+    found = _text_in(text) if text[:1] == '"' else json_in(text)
+    if isinstance(found, dict) and isinstance(found.get("payload"), dict):  # Kafka Connect's schema beside it
+        found = found["payload"]
+    if isinstance(found, dict) and len(found) == 1:
+        found = next(iter(found.values()))
+    item_id = _id("the record's key", found)
+    if item_id is None:
+        raise ValueError("the record has no key; let the producer send the item_id as the key")
+    return item_id
+
+
+def _text_in(text: str) -> Any:
+    try:
+        return _decode_json(text)
+    except ValueError:
+        return text  # begins with a quote, and is no JSON
+
+
+def _id(name: str, value: Any) -> ItemId | None:
+    item_id = None if value is None else read_id(name, value)
+    return None if item_id is None else ItemId(item_id)
+
+
+def _value_at(roots: _Roots, path: JsonPath) -> Any:
+    root = roots[path.root]
+    if not path.lists:
+        return look_up(root, path.parts[-1])
+    lines = lines_of(root, path.lists, MAX_LOCATIONS + 1)
+    return [value for line in lines if is_there(value := in_line(line, path))] or None
+
+
+def _renamed(value: Any, rename: Callable[[str], str | None]) -> Any:
+    text = text_of(value)
+    ours = None if text is None else rename(text.strip())
+    return value if ours is None else ours or None
