@@ -52,9 +52,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
-    catalog = Catalog(
-        require_catalog=settings.catalog.require_catalog, reader=CatalogReader(settings.catalog.mapping)
-    )
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog, reader=CatalogReader(settings.catalog.mapping))
     spans = collector_spans(settings.tracing)
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
     windows = _windows(app, settings, spans)

@@ -89,8 +89,8 @@ class ClickReader:
             name: value_map(values, own=EVENT_TYPES if name == "event_type" else frozenset())
             for name, values in whole.values.items()
         }
-        by_name = own_names(FIELDS if whole.format == "insession" else ())
-        self._places = stated(by_name, whole.paths, whole.constants)
+        by_name = FIELDS if whole.format == "insession" else ()
+        self._places = stated(own_names(by_name), whole.paths, whole.constants)
         self._rules = tuple(
             _Rule(
                 tuple((parse_path(path), text) for path, text in rule.when.items()),

@@ -14,6 +14,7 @@ from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from streams.metrics import CatalogMetrics
 from streams.rare_log import RareLog
+from streams.topic_reader import input_record
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +136,7 @@ class Catalog:
 
 
 def _content(item: CatalogItem | None) -> tuple[object, ...] | None:
-    return item and (item.title, item.category, item.price, item.variant_group)
+    return None if item is None else (item.title, item.category, item.price, item.variant_group)
 
 
 class CatalogFollower:
@@ -194,10 +195,10 @@ class CatalogFollower:
             consumer.close()
 
     def _take(self, message: Any) -> None:
-        time_ms = message.timestamp()[1]
-        said = self._catalog.apply(message.key(), message.value(), time_ms, message.headers() or ())
+        record = input_record(message)
+        said = self._catalog.apply(record.key, record.value, record.time_ms, record.headers)
         self._metrics.observe(said, items=len(self._catalog), closed=self._catalog.closed_items)
-        self._metrics.last_record.set(time_ms / 1000)
+        self._metrics.last_record.set(record.time_ms / 1000)
 
     def _assign(self, consumer: Any) -> list[int]:
         """Assign every partition of the topic, as soon as the brokers show it; [] = told to stop before."""

@@ -17,6 +17,7 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import shown
 from agents.doctor.findings import Finding, Level, error
 from schemas.errors import InsessionError, UsageError
+from streams.dead_letters import InputRecord
 from streams.topic_reader import TopicReader, latest
 
 _STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}
@@ -29,6 +30,7 @@ Examples:
   insession doctor --config production.toml
   insession doctor --brokers kafka:9092 --json
   insession doctor --sample shop-events > mapping.toml
+  insession doctor --sample shop-items --catalog > catalog.toml
 
 Exit code 1: something does not work; the table says what to do.
 """
@@ -36,6 +38,7 @@ Exit code 1: something does not work; the table says what to do.
 @connection_options
 @click.option("--serving", metavar="HOST:PORT", help="The model server.  [default: serving.address of the settings]")
 @click.option("--sample", "sample_topic", metavar="TOPIC", help="Propose a clickstream.mapping for the JSON in TOPIC.")
+@click.option("--catalog", "is_catalog", is_flag=True, help="With --sample: propose a catalog.mapping for its items.")
 @click.option(
     "--records",
     type=click.IntRange(min=1, max=100_000),
@@ -45,7 +48,13 @@ Exit code 1: something does not work; the table says what to do.
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
-    connection: Connection, serving: str | None, sample_topic: str | None, records: int, *, as_json: bool
+    connection: Connection,
+    serving: str | None,
+    sample_topic: str | None,
+    records: int,
+    *,
+    is_catalog: bool,
+    as_json: bool,
 ) -> None:
     """Check settings, brokers, topics, keys, workers, model server and release; change nothing.
 
@@ -53,8 +62,11 @@ def command(
     With --sample it prints a settings section instead, for a shop whose events are JSON of its own.
     """
     if sample_topic is not None:
-        _propose(connection, sample_topic, records, as_json=as_json)
+        propose = _propose_catalog if is_catalog else _propose
+        propose(connection, sample_topic, records, as_json=as_json)
         return
+    if is_catalog:
+        raise UsageError("--catalog says what --sample looks at: give --sample TOPIC, too")
     if serving is not None:
         connection = replace(connection, options={**connection.options, "serving": {"address": serving}})
     with Console(stderr=True).status("examining"):
@@ -79,15 +91,31 @@ def _findings(connection: Connection, records: int) -> list[Finding]:
     return [*settings_findings(reading), *examined]
 
 
-def _propose(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
-    from agents.doctor.mapping_proposal import propose  # noqa: PLC0415 - as above
-
+def _sampled(connection: Connection, topic: str, at_most: int) -> list[InputRecord]:
     settings = connection.settings()
     with Console(stderr=True).status(f"reading {topic}"), TopicReader(settings.kafka.client_config()) as reader:
         records = list(reader.read(topic, latest(reader.bounds(topic), at_most)))
     if not records:
         raise InsessionError(f"topic {topic} holds no record: let the shop write some, then sample again")
-    proposal = propose(records)
+    return records
+
+
+def _propose_catalog(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
+    from agents.doctor.catalog_proposal import propose_catalog  # noqa: PLC0415 - as above
+
+    proposal = propose_catalog(_sampled(connection, topic, at_most))
+    if not as_json:
+        click.echo(proposal.toml(), nl=False)
+        return
+    counts = {"sampled": proposal.sampled, "readable": proposal.readable, "available": proposal.available}
+    found = {"mapping": to_builtins(proposal.mapping), **counts, "not_readable": dict(proposal.reasons)}
+    click.echo(json.dumps(found | {"questions": list(proposal.questions)}, indent=2))
+
+
+def _propose(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
+    from agents.doctor.mapping_proposal import propose  # noqa: PLC0415 - as above
+
+    proposal = propose(_sampled(connection, topic, at_most))
     if not as_json:
         click.echo(proposal.toml(), nl=False)
         return

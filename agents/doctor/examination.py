@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+from agents.doctor.catalog_records import CHECK as CATALOG_CHECK
+from agents.doctor.catalog_records import catalog_findings
 from agents.doctor.cluster import Brokers, group_findings, topic_findings
 from agents.doctor.findings import Finding, Level, error, unchecked
 from agents.doctor.machine import machine_findings
@@ -29,8 +31,9 @@ def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
         yield from _guarded("topics", lambda: topic_findings(brokers, settings))
         for topic in settings.clickstreams:
             yield from _guarded("clickstream", partial(_clickstream, brokers, settings, topic, sample_size))
+        yield from _guarded(CATALOG_CHECK, lambda: _catalog(settings, sample_size))
     else:
-        checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock")
+        checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock", CATALOG_CHECK)
         yield from (unchecked(check, "the brokers do not answer") for check in checks)
     yield from _guarded(
         "model", lambda: model_findings(settings.serving, ask_server(settings.serving), datetime.now(UTC))
@@ -44,6 +47,13 @@ def _clickstream(brokers: Brokers, settings: Settings, topic: str, sample_size: 
         records: Sequence[InputRecord] = list(reader.read(topic, latest(bounds, sample_size)))
     yield from record_findings(records, len(bounds), settings.clickstreams[topic])
     yield clock_finding(records, time.time_ns() // 1_000_000)
+
+
+def _catalog(settings: Settings, sample_size: int) -> Iterator[Finding]:
+    topic = settings.topics.name(Topic.CATALOG)
+    with TopicReader(settings.kafka.client_config(), timeout_seconds=READER_SECONDS) as reader:
+        records = list(reader.read(topic, latest(reader.bounds(topic), sample_size)))
+    yield from catalog_findings(records, settings.catalog.mapping)
 
 
 def _guarded(part: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -126,6 +126,7 @@ _INTENT = (
     ),
 )
 
+_KEYS_WITHOUT_ITEM = of("insession_catalog_unreadable_records_total", 'reason="unreadable_key"')
 _CATALOG = (
     Panel(
         title="Since the last catalog record",
@@ -158,6 +159,18 @@ _CATALOG = (
         alarm_at=1,
         falling=True,
         maximum=1,
+    ),
+    Panel(
+        title="Closed items",
+        description="Items that are not recommended because their last catalog record cannot be read, and records "
+        "whose key names no item.",
+        queries=[
+            Query(f"max({of('insession_catalog_closed_items')})", "closed"),
+            Query(f"max({_KEYS_WITHOUT_ITEM})", "no item in the key"),
+        ],
+        unit="short",
+        runbook="catalogunreadable",
+        warn_at=1,
     ),
 )
 

@@ -24,6 +24,7 @@ INDEPENDENT_OF_SPEED = {
     "ReleaseTooOld",
     "CatalogIncomplete",
     "CatalogStale",
+    "CatalogUnreadable",
     "HitRateFell",
     "IntentMiscalibrated",
 }

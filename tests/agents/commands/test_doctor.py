@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from agents.commands import doctor
 from agents.commands.doctor import command
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from streams.embedded_broker import EmbeddedBroker
 from streams.sender import Sender
 from streams.window import OutputRecord
@@ -24,6 +24,9 @@ def brokers() -> Iterator[str]:
         for number in range(40):
             event = {"userId": f"u{number % 5}", "action": "order", "ts": 1_700_000_000 + number, "sku": "s"}
             sender.send(OutputRecord("shop", event["userId"].encode(), json.dumps(event).encode()))  # type: ignore[attr-defined]
+        for number in range(40):
+            item = {"sku": f"s{number}", "inventory": {"quantity": number % 4}, "name": "Shoe"}
+            sender.send(OutputRecord("items", item["sku"].encode(), json.dumps(item).encode()))  # type: ignore[attr-defined]
         sender.flush()
         yield broker.address
 
@@ -36,6 +39,22 @@ def test_a_sample_becomes_a_settings_section(brokers: str) -> None:
     told = json.loads(CliRunner().invoke(command, [*arguments, "--json", "--records", "30"]).stdout)
     assert told["mapping"] == mapping
     assert (told["sampled"], told["readable"], told["keyed"]) == (30, 30, 30)
+
+
+def test_a_sample_of_items_becomes_a_settings_section(brokers: str) -> None:
+    """The same for the catalog's topic, where it is said that it is one."""
+    arguments = ["--brokers", brokers, "--sample", "items", "--catalog"]
+    mapping = tomllib.loads(CliRunner().invoke(command, arguments).stdout)["catalog"]["mapping"]
+    assert mapping["paths"] == {"item_id": "sku", "available": "inventory.quantity", "title": "name"}
+    told = json.loads(CliRunner().invoke(command, [*arguments, "--json"]).stdout)
+    assert told["mapping"] == mapping
+    assert (told["sampled"], told["readable"], told["available"]) == (40, 40, 30)
+
+
+def test_a_catalog_is_proposed_for_a_sample_only() -> None:
+    """Otherwise the option would be without a meaning, in silence."""
+    result = CliRunner().invoke(command, ["--catalog"])
+    assert isinstance(result.exception, UsageError)
 
 
 def test_an_empty_topic_has_nothing_to_sample(brokers: str) -> None:

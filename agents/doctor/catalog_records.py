@@ -1,0 +1,55 @@
+"""What a sample of the catalog topic shows: whether the items can be read, and what is left of them."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from agents.doctor.findings import Finding, error, ok, unchecked, warning
+from schemas.catalog_mapping import CatalogMapping
+from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, UnreadableItem
+from streams.dead_letters import InputRecord
+
+CHECK: Final = "catalog"
+_MOST_ARE_BAD: Final = 0.5
+_SHOWN: Final = 3
+
+
+def catalog_findings(records: Sequence[InputRecord], mapping: CatalogMapping) -> Iterator[Finding]:
+    """Examine the newest records of the catalog, read as the worker reads them; of each key the last one counts."""
+    if not records:
+        yield unchecked(CHECK, "the catalog holds no record")
+        return
+    reader = CatalogReader(mapping)
+    said = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
+    yield _readable(list(said.values()))
+    described = [one for one in said.values() if isinstance(one, DescribedItem)]
+    if described and not any(one.item.available for one in described):
+        yield warning(
+            CHECK,
+            f"none of {len(described):,} items is available, so none is recommended",
+            "check what catalog.mapping says of `available`",
+        )
+    if repairs := _repairs(described):
+        yield ok(CHECK, f"fields that were repaired or left out: {repairs}")
+
+
+def _readable(said: Sequence[CatalogRecord]) -> Finding:
+    unreadable = [one for one in said if isinstance(one, UnreadableItem)]
+    total = len(said)
+    if not unreadable:
+        return ok(CHECK, f"the last records of {total:,} items can be read")
+    details = {one.reason: one.detail for one in unreadable}
+    counts = Counter(one.reason for one in unreadable)
+    reasons = "; ".join(f"{reason} {count:,} ({details[reason]})" for reason, count in counts.most_common(_SHOWN))
+    finding = error if len(unreadable) > _MOST_ARE_BAD * total else warning
+    return finding(
+        CHECK,
+        f"{len(unreadable):,} of {total:,} items ({len(unreadable) / total:.0%}) are not recommended, since their last "
+        f"records cannot be read: {reasons}",
+        "`insession doctor --sample TOPIC --catalog` proposes a catalog.mapping; else let the shop write them again",
+    )
+
+
+def _repairs(described: Sequence[DescribedItem]) -> str:
+    counts = Counter(f"{name} {reason}" for one in described for name, reason in one.repairs.items())
+    return ", ".join(f"{kind} {count:,}" for kind, count in counts.most_common(_SHOWN))
