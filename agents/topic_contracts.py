@@ -102,7 +102,8 @@ CONTRACTS: Final = (
         records=(CatalogItem,),
         key="item_id",
         summary="The shop writes what it says of its items.",
-        promise="The latest record of an item counts; a tombstone removes it. Any partition count.",
+        promise="The latest record of an item counts; a tombstone removes it. An item whose latest record cannot be "
+        "read is not recommended. Any partition count.",
     ),
     TopicContract(
         topic=Topic.DEAD_LETTERS,
