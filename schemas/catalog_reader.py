@@ -21,7 +21,9 @@ from schemas.paths import OUTER, RECORD, JsonPath, in_line, json_in, lines_of, l
 from schemas.payload import decode_payload, unframed
 from schemas.records import MAX_LOCATIONS, CatalogItem
 
-UnreadableReason = Literal["unreadable_key", "undecodable", "invalid_field", "key_mismatch", "unclear_availability"]
+UnreadableReason = Literal[
+    "unreadable_key", "undecodable", "invalid_field", "key_mismatch", "unclear_availability", "internal_error"
+]
 
 _direct: Final[Callable[[bytes], CatalogItem]] = msgspec.json.Decoder(CatalogItem).decode
 _decode_json: Final = msgspec.json.Decoder().decode
@@ -50,6 +52,7 @@ class UnreadableItem:
 
     `unreadable_key`: no key, or none that names an item. `undecodable`: no JSON. `invalid_field`: no object, or an id
     that is none. `key_mismatch`: the value names another item. `unclear_availability`: neither yes nor no.
+    `internal_error`: a bug.
     """
 
     item_id: ItemId | None
@@ -90,7 +93,10 @@ class CatalogReader:
             "timestamp": record_time_ms,
             "headers": {name: content.decode(errors="replace") for name, content in headers},
         }
-        return self._read_value(value, key_id, record)
+        try:
+            return self._read_value(value, key_id, record)
+        except Exception as error:  # noqa: BLE001 - a bug, or a foreign decoder's: it closes one item and ends nothing
+            return UnreadableItem(key_id, "internal_error", repr(error))
 
     def read_line(self, line: bytes) -> DescribedItem | UnreadableItem:
         """Read a line of a file, which has no key: the item is the one that it names."""

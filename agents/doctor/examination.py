@@ -17,6 +17,7 @@ from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.dead_letters import InputRecord
 from streams.topic_reader import TopicReader, latest
+from streams.topics import Topic
 
 READER_SECONDS: Final = 5.0
 

@@ -258,6 +258,17 @@ def test_another_decoder_can_be_given() -> None:
     assert reader.read(b"tv", b"yes") == DescribedItem(CatalogItem(item_id="tv"))  # type: ignore[arg-type]
 
 
+def test_a_decoder_that_fails_closes_the_item() -> None:
+    """Whatever it raises: the thread that follows the catalog goes on."""
+
+    def broken(_: bytes) -> object:
+        raise RuntimeError("no schema")
+
+    found = CatalogReader(OURS, broken).read(b"tv", b"{}")
+    assert isinstance(found, UnreadableItem)
+    assert (found.item_id, found.reason, "no schema" in found.detail) == ("tv", "internal_error", True)
+
+
 def test_a_line_of_a_file_has_no_key() -> None:
     """The item is the one that it names."""
     reader = CatalogReader(OURS)
