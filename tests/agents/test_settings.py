@@ -126,7 +126,7 @@ def test_the_environments_strings_become_what_the_setting_is(tmp_path: Path) -> 
             "[catalog]\nrequire_catalog = 'perhaps'",
             r"catalog\.require_catalog: must be true or false, found 'perhaps'$",
         ),
-        ("[clickstream.mapping]\ntime_format = 'unix'", r'clickstream\.mapping\.time_format'),
+        ("[clickstream.mapping]\ntime_format = 'unix'", r"clickstream\.mapping\.time_format"),
     ],
 )
 def test_a_wrong_type_names_file_and_key(tmp_path: Path, toml: str, message: str) -> None:
