@@ -17,6 +17,7 @@ COMMANDS = {
     "dlq": "agents.commands.dlq",
     "doctor": "agents.commands.doctor",
     "evaluate": "agents.commands.evaluate",
+    "ledger": "agents.commands.ledger",
     "rekey": "agents.commands.rekey",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
