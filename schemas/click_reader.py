@@ -149,7 +149,7 @@ class ClickReader:
             whole = self._decode(value)
         except (ValueError, RecursionError) as error:
             return Rejection("undecodable", str(error))
-        objects = self._listed(whole)
+        objects = [(one, around) for around in self._around(whole) for one in self._listed(around)]
         if not objects:
             return Ignored("empty", "the record is a list without events")
         record = {
@@ -157,7 +157,12 @@ class ClickReader:
             "timestamp": RecordTime(record_time_ms),
             "headers": {name: content.decode(errors="replace") for name, content in headers},
         }
-        return [_Event({"": one, OUTER: whole, RECORD: record}) for one in objects]
+        return [_Event({"": one, OUTER: around, RECORD: record}) for one, around in objects]
+
+    def _around(self, whole: Any) -> list[Any]:
+        """Give the objects in which `events` is looked up: of a list each, unless the path itself goes into the list."""
+        is_into_list = self._events is None or not self._events.parts[0] or not isinstance(self._events.parts[0][0], str)
+        return whole if isinstance(whole, list) and whole and not is_into_list else [whole]
 
     def _listed(self, whole: Any) -> list[Any]:
         path, inside = self._events, None

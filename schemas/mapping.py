@@ -26,7 +26,23 @@ REJECT = "reject"
 """What a value map makes of an event type that should not be there: a dead letter."""
 MAX_RULES = 100
 
-Format = Literal["insession"]
+Format = Literal[
+    "insession",
+    "segment",
+    "rudderstack",
+    "posthog",
+    "amplitude",
+    "mixpanel",
+    "ga4",
+    "snowplow",
+    "xdm",
+    "matomo",
+    "shopify",
+    "woocommerce",
+    "commercetools",
+    "cloudevents",
+    "debezium",
+]
 _SECTION = "clickstream.mapping"
 
 
@@ -45,7 +61,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 class FieldMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Where each field of a click is found in the shop's records.
 
-    format: Whose records they are; what is stated beside it goes before. `insession`: a field is looked up by its name.
+    format: Whose records they are, see docs/mapping.md; what is stated beside it goes before. `insession`: a field is
+        looked up by its name.
     events: Path to the list of events in a record that holds several; a JSON list and a document a line need none.
     paths: By field, where it is: a path, or several of which the first that leads to something counts.
     constants: By field, what it is where no path leads to anything.

@@ -1,0 +1,35 @@
+"""The e-commerce vocabulary that Segment began and others share: event names, and where products lie in properties.
+
+Source: https://segment.com/docs/connections/spec/ecommerce/v2/; the last names are those of its first version.
+"""
+
+from typing import Final
+
+EVENT_TYPES: Final[dict[str, str]] = {
+    "Product Viewed": "view",
+    "Product Added": "cart",
+    "Product Removed": "remove",
+    "Order Completed": "purchase",
+    "Product Added to Wishlist": "favorite",
+    "Wishlist Product Added to Cart": "cart",
+    "Products Searched": "search",
+    "Viewed Product": "view",
+    "Added Product": "cart",
+    "Removed Product": "remove",
+    "Completed Order": "purchase",
+}
+
+_IDS: Final = ("product_id", "sku", "productId")
+
+
+def in_properties(properties: str) -> dict[str, str | tuple[str, ...]]:
+    """Give the paths of what an event is about; `properties` leads to the object that holds it."""
+    return {
+        "item_id": (
+            *(f"{properties}.{name}" for name in _IDS),
+            *(f"{properties}.products[].{name}" for name in (*_IDS, "id")),
+        ),
+        "price": (f"{properties}.products[].price", f"{properties}.price"),
+        "quantity": (f"{properties}.products[].quantity", f"{properties}.quantity"),
+        "query": f"{properties}.query",
+    }
