@@ -13,7 +13,7 @@ import msgspec
 from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES, ClickEvent, EventType
 from schemas.field_values import READERS, RepairReason, read_consent, read_id
 from schemas.ids import ItemId, VisitorId
-from schemas.mapping import FIELDS, REJECT, FieldMapping
+from schemas.mapping import FIELDS, IGNORE, REJECT, FieldMapping
 from schemas.mapping_language import Place, Places, is_there, own_names, stated, value_map
 from schemas.paths import OUTER, RECORD, JsonPath, Line, in_line, json_in, lines_of, look_up, parse_path, text_of
 from schemas.payload import MAX_VALUE_BYTES, decode_payload
@@ -85,12 +85,12 @@ class ClickReader:
         self._decode = decode or decode_payload
         self._times = TimeReader(whole.time_format or "auto", whole.time_zone)
         self._events = None if whole.events is None else parse_path(whole.events)
+        is_own = whole.format == "insession"
         self._values = {
-            name: value_map(values, own=EVENT_TYPES if name == "event_type" else frozenset())
-            for name, values in whole.values.items()
+            name: value_map(values, own=EVENT_TYPES if name == "event_type" and is_own else frozenset())
+            for name, values in (whole.values | {"event_type": _event_types(whole, is_own=is_own)}).items()
         }
-        by_name = FIELDS if whole.format == "insession" else ()
-        self._places = stated(own_names(by_name), whole.paths, whole.constants)
+        self._places = stated(own_names(FIELDS if is_own else ()), whole.paths, whole.constants)
         self._rules = tuple(
             _Rule(
                 tuple((parse_path(path), text) for path, text in rule.when.items()),
@@ -160,9 +160,9 @@ class ClickReader:
         return [_Event({"": one, OUTER: around, RECORD: record}) for one, around in objects]
 
     def _around(self, whole: Any) -> list[Any]:
-        """Give the objects in which `events` is looked up: of a list each, unless the path itself goes into the list."""
-        is_into_list = self._events is None or not self._events.parts[0] or not isinstance(self._events.parts[0][0], str)
-        return whole if isinstance(whole, list) and whole and not is_into_list else [whole]
+        """Give the objects in which `events` is looked up: each one of a list, unless the path itself begins there."""
+        first = self._events.parts[0][:1] if self._events is not None else ()
+        return whole if isinstance(whole, list) and whole and any(isinstance(step, str) for step in first) else [whole]
 
     def _listed(self, whole: Any) -> list[Any]:
         path, inside = self._events, None
@@ -378,3 +378,9 @@ def _refusing(read: Callable[[Any], Any], value: Any) -> Any:
         raise _NoClickError(Rejection("undecodable", "an id holds half a surrogate pair")) from error
     except ValueError as error:
         raise _NoClickError(Rejection("invalid_field", str(error))) from error
+
+
+def _event_types(whole: FieldMapping, *, is_own: bool) -> dict[str, str]:
+    """Add to the stated names that our words mean nothing where a vendor writes them, and `reject` nowhere."""
+    foreign = {REJECT} if is_own else {REJECT, *EVENT_TYPES}
+    return dict.fromkeys(foreign, IGNORE) | whole.values.get("event_type", {})

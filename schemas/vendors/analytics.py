@@ -42,6 +42,7 @@ GA4: Final = FieldMapping(
             "ecommerce_purchase": "purchase",
             "add_to_wishlist": "favorite",
             "view_search_results": "search",
+            "search": "search",
         },
         "item_id": _NOT_SET,
         "event_id": _NOT_SET,

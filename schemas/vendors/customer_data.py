@@ -10,10 +10,10 @@ https://developer.mixpanel.com/reference/raw-event-export
 
 from typing import Final
 
-from schemas.mapping import FieldMapping
+from schemas.mapping import FieldMapping, Paths
 from schemas.vendors import ecommerce_spec
 
-_TRACKED: Final = {
+_TRACKED: Final[dict[str, Paths]] = {
     "visitor_id": ("anonymousId", "userId"),
     "event_type": ("event", "type"),
     "event_time": ("timestamp", "originalTimestamp", "sentAt", "receivedAt"),

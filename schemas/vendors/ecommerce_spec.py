@@ -5,6 +5,8 @@ Source: https://segment.com/docs/connections/spec/ecommerce/v2/; the last names 
 
 from typing import Final
 
+from schemas.mapping import Paths
+
 EVENT_TYPES: Final[dict[str, str]] = {
     "Product Viewed": "view",
     "Product Added": "cart",
@@ -22,7 +24,7 @@ EVENT_TYPES: Final[dict[str, str]] = {
 _IDS: Final = ("product_id", "sku", "productId")
 
 
-def in_properties(properties: str) -> dict[str, str | tuple[str, ...]]:
+def in_properties(properties: str) -> dict[str, Paths]:
     """Give the paths of what an event is about; `properties` leads to the object that holds it."""
     return {
         "item_id": (

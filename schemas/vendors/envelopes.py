@@ -7,6 +7,7 @@ https://debezium.io/documentation/reference/stable/transformations/event-flatten
 
 from typing import Final
 
+from schemas.events import EVENT_TYPES
 from schemas.mapping import IGNORE, FieldMapping, Paths, Rule
 
 _LISTS: Final = ("items", "lines", "products", "order.items", "order.lines")
@@ -107,10 +108,13 @@ DEBEZIUM: Final = FieldMapping(
         "event_id": tuple(f"{row}{name}" for row in _ROW for name in ("event_id", "id")),
         **{name: _in_rows(name) for name in ("session_id", "query", "location", "device", "consent")},
     },
-    rules=tuple(  # rows that change or go, and what is no row: only a new one is something that happened
-        Rule(when={path: value}, constants={"event_type": IGNORE})
-        for path, values in (("op", "udtm"), ("__op", "udt"))
-        for value in values
-    )
-    + (Rule(when={"__deleted": "true"}, constants={"event_type": IGNORE}),),
+    values={"event_type": {event_type: event_type for event_type in EVENT_TYPES}},
+    rules=(  # rows that change or go, and what is no row: only a new one is something that happened
+        Rule(when={"__deleted": "true"}, constants={"event_type": IGNORE}),
+        *(
+            Rule(when={path: value}, constants={"event_type": IGNORE})
+            for path in ("op", "__op")
+            for value in ("u", "d", "t", "m")
+        ),
+    ),
 )
