@@ -19,6 +19,7 @@ from session_model.datasets import DATA_FORMATS, DataFormat
 
 if TYPE_CHECKING:
     from agents.demo.run import DemoReport
+    from agents.demo.shapes import Shape
     from agents.demo.source import LogOptions, ShopOptions
 
 SHOP_SPEED = 30.0
@@ -46,6 +47,7 @@ class Speed(click.ParamType):
     epilog="""\b
 Examples:
   insession demo
+  insession demo --shape ga4
   insession demo --events clicks.tsv.gz --format session-rec --speed max --json -
 
 Ctrl-C and SIGTERM end the feeding; the table of what was seen until then follows, and the exit code is 0 (130 where
@@ -66,6 +68,9 @@ they come before the first event). Exit code 1: a part failed, or an input has n
     metavar="DURATION",
     help=f"Feed at most that long, like 90s.  [default: {SHOP_SECONDS:g}s; with --events: to its end]",
 )
+@click.option(
+    "--shape", type=click.Choice(["ga4", "segment", "snowplow"]), help="Write the records as this vendor does."
+)
 @click.option("--models", type=click.Path(path_type=Path), help="Take the newest release there instead of training.")
 @click.option(
     "--train-share",
@@ -83,6 +88,7 @@ def command(
     json_path: Path | None,
     run_dir: Path,
     models: Path | None,
+    shape: "Shape | None",
     speed: float | None,
     duration: timedelta | None,
     **log: Any,
@@ -108,6 +114,7 @@ def command(
                 seconds=duration.total_seconds() if duration else SHOP_SECONDS if is_shop else math.inf,
                 run_dir=run_dir,
                 models=models,
+                shape=shape,
             )
             result = run_demo(options, console, interruption)
             _write(result, [run_dir / "report.json", json_path])
@@ -127,6 +134,11 @@ def command(
     if result.report.lost and not result.was_interrupted:
         raise InsessionError(
             f"{result.report.lost} of {result.report.events_in} inputs have no record; see the worker's log in "
+            f"{run_dir / 'logs'}"
+        )
+    if result.report.ignored_with_record:
+        raise InsessionError(
+            f"{result.report.ignored_with_record} records that are not for us were answered; see the worker's log in "
             f"{run_dir / 'logs'}"
         )
 

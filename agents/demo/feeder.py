@@ -11,8 +11,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from agents.demo.scoreboard import Place, SentInput
-from agents.demo.source import FedEvent
-from schemas import wire
+from agents.demo.shapes import FedRecord
 from schemas.errors import InsessionError
 from streams.producers import producer_config
 
@@ -26,7 +25,10 @@ _FLUSH_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """How far the answers are. oldest_ms: timestamp of the longest waiting input, Unix milliseconds."""
+    """How far the answers are.
+
+    n_recorded: with those that are to have none. oldest_ms: timestamp of the longest waiting input, Unix milliseconds.
+    """
 
     n_recorded: int
     oldest_ms: int | None
@@ -51,9 +53,9 @@ class Feeder:
         self._failure: InsessionError | None = None
         self._thread: threading.Thread | None = None
 
-    def start(self, events: Iterable[FedEvent], backlog: Callable[[], Backlog]) -> None:
+    def start(self, records: Iterable[FedRecord], backlog: Callable[[], Backlog]) -> None:
         """Begin to feed; `backlog` says how far the answers are."""
-        self._thread = threading.Thread(target=self._run, args=(events, backlog), name="feeder", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(records, backlog), name="feeder", daemon=True)
         self._thread.start()
 
     @property
@@ -69,20 +71,20 @@ class Feeder:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, events: Iterable[FedEvent], backlog: Callable[[], Backlog]) -> None:
+    def _run(self, records: Iterable[FedRecord], backlog: Callable[[], Backlog]) -> None:
         try:
-            self._feed(events, backlog)
+            self._feed(records, backlog)
             if self._producer.flush(_FLUSH_SECONDS):
                 raise InsessionError("the embedded broker does not acknowledge events; run the demo again")  # noqa: TRY301
         except InsessionError as error:
             self._failure = error
 
-    def _feed(self, events: Iterable[FedEvent], backlog: Callable[[], Backlog]) -> None:
+    def _feed(self, records: Iterable[FedRecord], backlog: Callable[[], Backlog]) -> None:
         started = time.monotonic()
         first_ms: int | None = None
-        for event in events:
-            first_ms = event.due_ms if first_ms is None else first_ms
-            due = 0.0 if math.isinf(self._speed) else (event.due_ms - first_ms) / 1000 / self._speed
+        for record in records:
+            first_ms = record.due_ms if first_ms is None else first_ms
+            due = 0.0 if math.isinf(self._speed) else (record.due_ms - first_ms) / 1000 / self._speed
             if due > self._seconds:
                 return
             while (now := time.monotonic()) < started + due or self._is_too_far_ahead(backlog()):
@@ -93,7 +95,7 @@ class Feeder:
                     self.held_back_seconds += time.monotonic() - now
             if self._is_over(started):
                 return
-            self._send(event)
+            self._send(record)
 
     def _is_too_far_ahead(self, backlog: Backlog) -> bool:
         is_slow = backlog.oldest_ms is not None and time.time() * 1000 - backlog.oldest_ms > MAX_WAITING_MS
@@ -102,7 +104,7 @@ class Feeder:
     def _is_over(self, started: float) -> bool:
         return self._stopping.is_set() or time.monotonic() > started + self._seconds or self._failure is not None
 
-    def _send(self, event: FedEvent) -> None:
+    def _send(self, record: FedRecord) -> None:
         now_ms = time.time_ns() // 1_000_000
 
         def on_delivery(error: Any, message: Any) -> None:
@@ -110,10 +112,11 @@ class Feeder:
                 self._failure = InsessionError(f"the embedded broker refused an event ({error}); run the demo again")
                 return
             place = Place(message.partition(), message.offset())
-            self.delivered.put(SentInput(place, now_ms, event.click, event.truth))
+            self.delivered.put(SentInput(place, now_ms, record.clicks, record.truth))
 
-        key, value = event.click.visitor_id.encode(), wire.encode(event.click)
-        self._producer.produce(self._topic, key=key, value=value, timestamp=now_ms, on_delivery=on_delivery)
+        self._producer.produce(
+            self._topic, key=record.key, value=record.value, timestamp=now_ms, on_delivery=on_delivery
+        )
         self.n_sent += 1
         self._producer.poll(0)
 

@@ -13,17 +13,26 @@ class Ledger:
 
     def __init__(self) -> None:
         self._counts: defaultdict[int, bytearray] = defaultdict(bytearray)
+        self._ignored: set[tuple[int, int]] = set()
         self.inputs = 0
         self.with_record = 0
         self.duplicate_ids = 0
+        self.ignored_with_record = 0
 
     @property
     def without_record(self) -> int:
         """Count the inputs that no record has come for: in flight while events are fed, lost at the end."""
-        return self.inputs - self.with_record
+        return self.inputs - self.ignored - self.with_record
 
-    def sent(self, partition: int, offset: int) -> None:
+    @property
+    def ignored(self) -> int:
+        """Count the inputs that are to have no record."""
+        return len(self._ignored)
+
+    def sent(self, partition: int, offset: int, *, is_ignored: bool = False) -> None:
         """Book an input that the broker has acknowledged."""
+        if is_ignored:
+            self._ignored.add((partition, offset))
         counts = self._counts[partition]
         counts.extend(bytes(offset + 1 - len(counts)))
         self.inputs += 1
@@ -33,7 +42,10 @@ class Ledger:
         return offset < len(self._counts[partition])
 
     def recorded(self, partition: int, offset: int) -> bool:
-        """Book a record of a known input; False where it is not the first one."""
+        """Book a record of a known input; False where it is not the first one, or there should be none."""
+        if (partition, offset) in self._ignored:
+            self.ignored_with_record += 1
+            return False
         counts = self._counts[partition]
         before = counts[offset]
         counts[offset] = min(before + 1, _MAX_COUNT)

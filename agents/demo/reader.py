@@ -107,7 +107,8 @@ class Reader:
                 self._pending.append(message)
             elif message.topic() == Topic.RECOMMENDATIONS:
                 copy.write(message.value() + b"\n")
-        self.backlog = Backlog(self._scoreboard.ledger.with_record, self._scoreboard.oldest_waiting_ms)
+        ledger = self._scoreboard.ledger
+        self.backlog = Backlog(ledger.with_record + ledger.ignored, self._scoreboard.oldest_waiting_ms)
 
     def _take_inputs(self) -> None:
         try:

@@ -20,6 +20,7 @@ from agents.demo.processes import DemoWorker, WorkerPlace
 from agents.demo.reader import SNAPSHOT_SECONDS, Reader
 from agents.demo.scoreboard import Report, Scoreboard
 from agents.demo.screen import screen_for
+from agents.demo.shapes import Shape, as_records
 from agents.demo.source import LogOptions, ShopOptions, Source, log_source, shop_source
 from agents.demo.training import model_for, require_model_extra
 from agents.interruption import Interruption
@@ -42,6 +43,7 @@ _BROKER_SECONDS: Final = 10.0
 class DemoOptions:
     """What to feed and how. seconds and speed may be infinite: to the end of the log, as fast as answers come.
 
+    shape: whose records are fed; None = our own.
     run_dir: everything that is written lies below it. models: None = train where there is no model yet.
     """
 
@@ -50,6 +52,7 @@ class DemoOptions:
     seconds: float
     run_dir: Path
     models: Path | None = None
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ def run_demo(options: DemoOptions, console: Console, interruption: Interruption)
     require_model_extra()
     with _own_folder(options.run_dir):
         source = _source(options)
-        console.print(f"feeding {source.description}", highlight=False, markup=False, soft_wrap=True)
+        written = f", as {options.shape} writes them" if options.shape else ""
+        console.print(f"feeding {source.description}{written}", highlight=False, markup=False, soft_wrap=True)
         models, release = _release(options, source, console)
         trained_on = _trained_on(options, source)
         model = f"model version {release.version} in {models}, trained on {trained_on}"
@@ -100,7 +104,7 @@ def run_demo(options: DemoOptions, console: Console, interruption: Interruption)
         recommendations = options.run_dir / "recommendations.jsonl"
         with _stage(options, source, (models, release), console) as stage:
             console.print(f"watch it live: {stage.worker.live_page}", highlight=False, markup=False, soft_wrap=True)
-            report = _perform(stage, source, console, interruption)
+            report = _perform(stage, source, options.shape, console, interruption)
             held_back_seconds = stage.feeder.held_back_seconds
     return DemoReport(
         fed=source.description,
@@ -170,6 +174,7 @@ def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], co
                 models=models,
                 datadir=datadir,
                 log_path=logs / "worker.log",
+                record_format=options.shape or "insession",
             )
             worker = stack.enter_context(DemoWorker(place))
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=options.speed, seconds=options.seconds)
@@ -178,12 +183,14 @@ def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], co
         yield _Stage(worker, feeder, reader)
 
 
-def _perform(stage: _Stage, source: Source, console: Console, interruption: Interruption) -> Report:
+def _perform(
+    stage: _Stage, source: Source, shape: Shape | None, console: Console, interruption: Interruption
+) -> Report:
     """Feed, show, and wait for the last answers."""
     titles = {item.item_id: item.title or item.item_id for item in source.catalog}
     with interruption.deferred(), screen_for(console, titles) as screen:
         stage.reader.start()
-        stage.feeder.start(source.events(), lambda: stage.reader.backlog)
+        stage.feeder.start(as_records(source.events(), shape), lambda: stage.reader.backlog)
         try:
             until = math.inf
             while stage.reader.backlog.n_recorded < stage.feeder.n_sent or not stage.feeder.is_done:

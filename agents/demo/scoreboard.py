@@ -32,11 +32,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SentInput:
-    """An input that the broker has; `time_ms` is the record's timestamp, Unix milliseconds."""
+    """An input that the broker has; `time_ms` is the record's timestamp, Unix milliseconds.
+
+    clicks: what it holds; () = it is not for us, and no record is to come.
+    """
 
     place: Place
     time_ms: int
-    click: ClickEvent
+    clicks: tuple[ClickEvent, ...]
     truth: Truth | None
 
 
@@ -53,7 +56,9 @@ class Percentiles:
 class Report:
     """What was counted up to a moment.
 
+    interactions: clicks in the inputs; an order has several. ignored: inputs that are none, so have no record.
     records: records on the recommendations topic, by status, repeated ones left out.
+    ignored_with_record: inputs that had one although they are not for us.
     lost: inputs without a record; before the end, those in flight.
     fallback_reasons: why answers came from a lower tier than the model.
     live: as the outcomes topic tells it, whatever the tier.
@@ -62,6 +67,9 @@ class Report:
     """
 
     events_in: int
+    interactions: int
+    ignored: int
+    ignored_with_record: int
     records: dict[str, int]
     dead_lettered: int
     lost: int
@@ -90,6 +98,7 @@ class Scoreboard:
         self._tiers: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._dead_lettered = 0
+        self._interactions = 0
         self._latencies_ms = array("f")
         self._first_ms: int | None = None
         self._last_ms = 0
@@ -105,7 +114,10 @@ class Scoreboard:
 
     def sent(self, sent: SentInput) -> None:
         """Take in an input."""
-        self.ledger.sent(*sent.place)
+        self.ledger.sent(*sent.place, is_ignored=not sent.clicks)
+        if not sent.clicks:
+            return
+        self._interactions += len(sent.clicks)
         self._waiting[sent.place] = sent
         if sent.truth is not None:
             self._outcomes[sent.place] = sent.truth.purchase_follows
@@ -128,8 +140,9 @@ class Scoreboard:
             self._reasons[record.reason] += 1
         self._latencies_ms.append(max(0.0, received_ms - sent.time_ms))
         self._last_ms = max(self._last_ms, int(received_ms))
-        was_hit = self._next_click.saw(sent.click, record)
-        self._spotlight.saw(sent.click, record, int(received_ms), was_hit=was_hit)
+        click = sent.clicks[-1]
+        was_hit = self._next_click.saw(click, record)
+        self._spotlight.saw(click, record, int(received_ms), was_hit=was_hit)
 
     def signalled(self, signal: IntentSignal) -> None:
         """Take in an intent signal; a repeated one and one without truth score nothing."""
@@ -158,6 +171,9 @@ class Scoreboard:
         seconds = 0.0 if self._first_ms is None else (self._last_ms - self._first_ms) / 1000
         return Report(
             events_in=self.ledger.inputs,
+            interactions=self._interactions,
+            ignored=self.ledger.ignored,
+            ignored_with_record=self.ledger.ignored_with_record,
             records=dict(self._statuses),
             dead_lettered=self._dead_lettered,
             lost=self.ledger.without_record,

@@ -15,6 +15,8 @@ def report_table(report: Report, title: str) -> Table:
     table.add_column()
     latency, rates, live = report.latency_seconds, report.hit_rate_at_20, report.live
     table.add_row("events in", f"{report.events_in:,} ({report.events_per_second:,.0f} a second)")
+    if report.ignored or report.interactions > report.events_in:
+        table.add_row("interactions in them", f"{report.interactions:,}; {report.ignored:,} records are not for us")
     table.add_row("records", _counts(report.records) + f", dead letters {report.dead_lettered:,}")
     table.add_row("without a record, ids twice", f"{report.lost:,}, {report.duplicate_ids:,}")
     table.add_row("answers by tier", _shares(report.answers_by_tier))

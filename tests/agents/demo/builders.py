@@ -103,4 +103,4 @@ def sent(
             is_late=False,
             flash_sale=None,
         )
-    return SentInput(place, time_ms, click(item), truth)
+    return SentInput(place, time_ms, (click(item),), truth)

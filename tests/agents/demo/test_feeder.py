@@ -8,6 +8,7 @@ from itertools import count
 import pytest
 
 from agents.demo.feeder import MAX_IN_FLIGHT, Backlog, Feeder
+from agents.demo.shapes import FedRecord, as_records
 from agents.demo.source import FedEvent
 from streams.embedded_broker import EmbeddedBroker
 from streams.topics import Topic
@@ -27,8 +28,8 @@ def _feeder(broker: EmbeddedBroker, speed: float = math.inf) -> Feeder:
     return Feeder(broker.address, Topic.CLICKSTREAM, speed=speed, seconds=PATIENCE_SECONDS)
 
 
-def _events(step_ms: int = 0) -> Iterator[FedEvent]:
-    return (FedEvent(click(visitor=f"v{number}"), number * step_ms, None) for number in count())
+def _events(step_ms: int = 0) -> Iterator[FedRecord]:
+    return as_records(FedEvent(click(visitor=f"v{number}"), number * step_ms, None) for number in count())
 
 
 def test_no_more_is_fed_than_may_be_in_flight(broker: EmbeddedBroker) -> None:
@@ -65,5 +66,5 @@ def test_events_that_are_due_after_the_time_is_over_are_not_waited_for(broker: E
     sent = feeder.delivered.get(timeout=PATIENCE_SECONDS)
     feeder.stop()
     assert feeder.n_sent == 1
-    assert sent.click.visitor_id == "v0"
+    assert sent.clicks[0].visitor_id == "v0"
     assert sent.place.offset >= 0

@@ -28,3 +28,13 @@ def test_an_input_is_known_once_it_was_booked() -> None:
     assert ledger.knows(1, 0)
     assert not ledger.knows(1, 1)
     assert not ledger.knows(0, 0)
+
+
+def test_an_ignored_input_is_to_have_no_record() -> None:
+    """It is not lost, and a record of it is told."""
+    ledger = Ledger()
+    ledger.sent(0, 0, is_ignored=True)
+    ledger.sent(0, 1)
+    assert (ledger.inputs, ledger.ignored, ledger.without_record) == (2, 1, 1)
+    assert not ledger.recorded(0, 0)
+    assert (ledger.ignored_with_record, ledger.without_record) == (1, 1)

@@ -3,8 +3,8 @@
 import pytest
 
 from agents.demo.hit_rate import PopularItems
-from agents.demo.scoreboard import Place, Scoreboard
-from tests.agents.demo.builders import answer, sent, signal
+from agents.demo.scoreboard import Place, Scoreboard, SentInput
+from tests.agents.demo.builders import answer, click, sent, signal
 
 
 @pytest.fixture
@@ -94,3 +94,14 @@ def test_without_truth_there_is_no_intent_report(board: Scoreboard) -> None:
     board.sent(sent())
     board.signalled(signal(0.5))
     assert board.report().intent is None
+
+
+def test_the_lines_of_an_order_are_one_record_and_pages_are_none(board: Scoreboard) -> None:
+    """An order's lines are so many interactions; what is not for us is neither lost nor waited for."""
+    board.sent(SentInput(Place(0, 0), 1_000, (click("a"), click("b")), None))
+    board.sent(SentInput(Place(0, 1), 1_000, (), None))
+    assert board.oldest_waiting_ms == 1_000
+    board.recommended(answer("x", place=Place(0, 0)), 1_010)
+    report = board.report()
+    assert (report.events_in, report.interactions, report.ignored, report.lost) == (2, 2, 1, 0)
+    assert board.oldest_waiting_ms is None
