@@ -99,6 +99,17 @@ _FLOW = (
         stacked=True,
     ),
     Panel(
+        title="Ignored and repaired",
+        description="Records a second that are not for us, by reason, and fields that were repaired or left out.",
+        queries=[
+            Query(rate("insession_ignored_records_total", by="reason"), "ignored: {{reason}}"),
+            Query(rate("insession_repaired_fields_total", by="field, reason"), "{{field}} {{reason}}"),
+        ],
+        unit="reqps",
+        runbook="deadletters",
+        stacked=True,
+    ),
+    Panel(
         title="Error budget burn, last hour",
         description="How many times faster than allowed each objective's error budget is spent; 14.4 pages.",
         queries=[Query("slo:sli_error:ratio_rate1h / on (slo) slo:error_budget:ratio", "{{slo}}")],

@@ -119,6 +119,7 @@ _XDM_MEASURES: Final = {
 }
 
 XDM: Final = FieldMapping(
+    events="body.xdmEntity",  # of the envelope that streaming ingestion takes; other records are the entity itself
     paths={
         "visitor_id": (
             "identityMap.ECID[0].id",

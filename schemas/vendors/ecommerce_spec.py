@@ -7,7 +7,7 @@ from typing import Final
 
 from schemas.mapping import Paths
 
-EVENT_TYPES: Final[dict[str, str]] = {
+_NAMES: Final = {
     "Product Viewed": "view",
     "Product Added": "cart",
     "Product Removed": "remove",
@@ -20,6 +20,8 @@ EVENT_TYPES: Final[dict[str, str]] = {
     "Removed Product": "remove",
     "Completed Order": "purchase",
 }
+EVENT_TYPES: Final[dict[str, str]] = _NAMES | {name.lower().replace(" ", "_"): ours for name, ours in _NAMES.items()}
+"""Also as `order_completed`, which is how warehouses and many apps spell them."""
 
 _IDS: Final = ("product_id", "sku", "productId")
 

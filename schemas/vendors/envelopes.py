@@ -41,6 +41,27 @@ def _visitor(inside: str) -> tuple[str, ...]:
     return tuple(f"{inside}{name}" for name in names)
 
 
+_USUAL_TYPES: Final = {
+    "*product*list*": IGNORE,
+    "*cart*viewed*": IGNORE,
+    "*product*view*": "view",
+    "*item*view*": "view",
+    "*wishlist*removed*": IGNORE,
+    "*removed*wishlist*": IGNORE,
+    "*added*wishlist*": "favorite",
+    "*wishlist*added*": "favorite",
+    "*cart*added*": "cart",
+    "*added*cart*": "cart",
+    "*cart*removed*": "remove",
+    "*removed*cart*": "remove",
+    "*order*placed*": "purchase",
+    "*order*completed*": "purchase",
+    "*order*created*": "purchase",
+    "*search*performed*": "search",
+    "*search*submitted*": "search",
+}
+"""What the types of a shop's events usually have in them, in small letters or as `ProductViewed`."""
+
 CLOUDEVENTS: Final = FieldMapping(
     paths=_content("data.")
     | {
@@ -49,25 +70,7 @@ CLOUDEVENTS: Final = FieldMapping(
         "event_time": ("time", "$record.timestamp"),
         "event_id": "id",
     },
-    values={
-        "event_type": {
-            "*product*list*": IGNORE,
-            "*product*viewed*": "view",
-            "*item*viewed*": "view",
-            "*cart*viewed*": IGNORE,
-            "*added*wishlist*": "favorite",
-            "*wishlist*added*": "favorite",
-            "*cart*added*": "cart",
-            "*added*cart*": "cart",
-            "*cart*removed*": "remove",
-            "*removed*cart*": "remove",
-            "*order*placed*": "purchase",
-            "*order*completed*": "purchase",
-            "*order*created*": "purchase",
-            "*search*performed*": "search",
-            "*search*submitted*": "search",
-        }
-    },
+    values={"event_type": {spelled: ours for name, ours in _USUAL_TYPES.items() for spelled in (name, name.title())}},
     rules=(  # binary mode: the attributes are headers, and the value is the content
         Rule(
             when={"$record.headers.ce_type": "*"},

@@ -10,10 +10,12 @@ from typing import Final
 from schemas.mapping import FieldMapping, Rule
 
 SHOPIFY: Final = FieldMapping(
+    events="detail.payload",  # of a webhook that came by EventBridge
     paths={
         "visitor_id": ("clientId", "customer.id", "token"),
         # An order has a `name`, too ("#1001"), so it is looked at last.
         "event_type": (
+            "$outer.detail.metadata.X-Shopify-Topic",
             "$record.headers.X-Shopify-Topic",
             "$record.headers.x-shopify-topic",
             "financial_status",

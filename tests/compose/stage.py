@@ -1,5 +1,6 @@
 """A worker that answers the generated shop's clicks, and a Prometheus that watches it."""
 
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Final
 
 from agents.demo.feeder import Backlog, Feeder, embedded_producer
 from agents.demo.processes import LOOPBACK, free_port
+from agents.demo.shapes import as_records
 from agents.demo.source import Source
 from schemas import wire
 from schemas.events import ClickEvent
@@ -69,7 +71,7 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
         worker.wait_until_ready()
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=plan.speed, seconds=math.inf)
         stack.callback(feeder.stop)
-        feeder.start(plan.source.events(), lambda: Backlog(feeder.n_sent, None))
+        feeder.start(as_records(plan.source.events()), lambda: Backlog(feeder.n_sent, None))
         yield Stage(prometheus, worker, time.time())
 
 
@@ -90,4 +92,7 @@ def _prepare(brokers: str, source: Source) -> None:
             item_id=None if event_type == "session_end" else source.catalog[0].item_id,
         )
         producer.produce(Topic.CLICKSTREAM, key=b"buyer", value=wire.encode(click))
+    odd = {"visitor_id": "odd", "event_time": datetime.now(UTC).isoformat(), "price": "9,50"}
+    for name in ("page_view", "search"):  # one is ignored, the other one repaired
+        producer.produce(Topic.CLICKSTREAM, key=b"odd", value=json.dumps(odd | {"event_type": name}))
     assert producer.flush(10) == 0

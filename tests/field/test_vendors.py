@@ -239,6 +239,8 @@ ONE = [{"item": "a", "price": 2.5, "quantity": 3}]
                 "Wishlist Product Added to Cart": "cart",
                 "Viewed Product": "view",
                 "Completed Order": "purchase",
+                "order_completed": "purchase",
+                "product_added_to_wishlist": "favorite",
                 "Product Clicked": None,
                 "Product List Viewed": None,
                 "Cart Viewed": None,
@@ -310,6 +312,9 @@ ONE = [{"item": "a", "price": 2.5, "quantity": 3}]
             {
                 "com.example.shop.cart.item.added.v1": "cart",
                 "shop.product.viewed": "view",
+                "Shop.Events.ProductViewed": "view",
+                "OrderPlaced": "purchase",
+                "shop.wishlist.item.removed": None,
                 "shop.product.list.viewed": None,
                 "shop.cart.viewed": None,
                 "user.logged-in": None,
@@ -404,6 +409,28 @@ XDM = {"_id": "m1", "timestamp": TIME, "identityMap": {"ECID": [{"id": "v1"}]}}
                 "productListItems": [{"SKU": "a"}],
             },
             [("view", "a")],
+        ),
+        (
+            "xdm",
+            {
+                "header": {"schemaRef": {}},
+                "body": {
+                    "xdmMeta": {},
+                    "xdmEntity": XDM | {"eventType": "commerce.productListAdds", "productListItems": [{"SKU": "a"}]},
+                },
+            },
+            [("cart", "a")],
+        ),
+        (
+            "shopify",
+            {
+                "source": "aws.partner/shopify.com/1/shop",
+                "detail": {
+                    "metadata": {"X-Shopify-Topic": "orders/create"},
+                    "payload": {"id": 1, "created_at": TIME, "customer": {"id": 7}, "line_items": [{"product_id": 5}]},
+                },
+            },
+            [("purchase", "5")],
         ),
         ("xdm", XDM | {"siteSearch": {"phrase": "oak"}}, [("search", "oak")]),
         ("xdm", XDM | {"eventType": "web.webinteraction.linkClicks"}, [("ignored", "event_type")]),

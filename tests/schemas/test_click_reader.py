@@ -325,6 +325,24 @@ def test_the_object_around_a_batch_can_be_reached() -> None:
     assert [click.visitor_id for click in _events(value, mapping)] == ["v1"]
 
 
+def test_each_batch_of_a_list_has_its_own_object_around() -> None:
+    """Several visits in one record; a path that begins in the list goes through it itself."""
+    action = {"event_type": "view", "event_time": RECORD_TIME_MS}
+    visits = [{"visitor": "v1", "visit": n, "actions": [action | {"item_id": n}]} for n in (1, 2)]
+    paths = {"visitor_id": "$outer.visitor", "session_id": "$outer.visit"}
+    found = _events(visits, FieldMapping(events="actions", paths=paths))
+    assert [(click.item_id, click.session_id) for click in found] == [("1", "1"), ("2", "2")]
+    whole = FieldMapping(events="[].actions[]", paths={"visitor_id": "$outer[0].visitor"})
+    assert [click.item_id for click in _events(visits, whole)] == ["1", "2"]
+
+
+def test_a_word_of_the_mapping_means_nothing_in_a_record() -> None:
+    """A shop's own event that is called `reject` is one that is not listed; our types hold in our own format only."""
+    assert _reason(_click(event_type="reject")) == "event_type"
+    segment = FieldMapping(format="segment")
+    assert _read({"event": "purchase", "anonymousId": "v1"}, segment).reason == "event_type"
+
+
 def test_a_batch_of_several_visitors_belongs_to_its_key_only_where_it_was_copied() -> None:
     """As it came it would lose the others' events, so it is refused; the copies of `rekey` read their own."""
     batch = [json.loads(_click(visitor_id=visitor, item_id=visitor)) for visitor in ("v1", "v2", "v1")]
