@@ -10,7 +10,8 @@ https://developer.mixpanel.com/reference/raw-event-export
 
 from typing import Final
 
-from schemas.mapping import FieldMapping, Paths
+from schemas.mapping import FieldMapping
+from schemas.mapping_language import Paths
 from schemas.vendors import ecommerce_spec
 
 _TRACKED: Final[dict[str, Paths]] = {

@@ -5,7 +5,7 @@ Source: https://segment.com/docs/connections/spec/ecommerce/v2/; the last names 
 
 from typing import Final
 
-from schemas.mapping import Paths
+from schemas.mapping_language import Paths
 
 _NAMES: Final = {
     "Product Viewed": "view",

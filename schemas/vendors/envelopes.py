@@ -8,7 +8,8 @@ https://debezium.io/documentation/reference/stable/transformations/event-flatten
 from typing import Final
 
 from schemas.events import EVENT_TYPES
-from schemas.mapping import IGNORE, FieldMapping, Paths, Rule
+from schemas.mapping import IGNORE, FieldMapping, Rule
+from schemas.mapping_language import Paths
 
 _LISTS: Final = ("items", "lines", "products", "order.items", "order.lines")
 
