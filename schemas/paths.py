@@ -1,7 +1,7 @@
 """Paths into a shop's JSON: what `[clickstream.mapping.paths]` says, parsed once and looked up for every record.
 
     user.id                                    a name in an object, and in that another
-    "user.id".name                             a name that has a dot, a bracket or a quote in it
+    "user.id".name, ["user.id"].name           a name that has a dot, a bracket or a quote in it
     identityMap.ECID[0].id                     a place in a list, from 0; from the end with -1
     event_params[key=search_term].value.text   the first object of a list whose `key` is `search_term`
     order.lines[].sku                          each object of a list: one record gives one event a line
@@ -28,6 +28,7 @@ OUTER: Final = "$outer"
 
 _NAME: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^."\'\[\]]+)')
 _BRACKET: Final = re.compile(r"\[\s*(?:(-?\d{1,6})|([^\]=]+)=([^\]]*)|)\s*\]")
+_QUOTED: Final = re.compile(rf"\[\s*(?=[\"'])(?:{_NAME.pattern})\s*\]")
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -74,10 +75,13 @@ def parse_path(text: str) -> JsonPath:
     parts: list[list[Step]] = [[]]
     at, is_name_due = 0, True
     while at < len(text):
-        if text[at] == "[":
+        found = _QUOTED.match(text, at)
+        if found is not None:
+            parts[-1].append(_name(found))
+        elif text[at] == "[":
             found = _BRACKET.match(text, at)
             if found is None:
-                raise ValueError("has a bracket that is none of [3], [] and [name=value]")
+                raise ValueError('has a bracket that is none of [3], [], [name=value] and ["name"]')
             _add_bracket(parts, found)
         else:
             at += not is_name_due and text[at] == "."

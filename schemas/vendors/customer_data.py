@@ -40,7 +40,7 @@ POSTHOG: Final = FieldMapping(
     events="batch",
     paths=ecommerce_spec.in_properties("properties")
     | {
-        "visitor_id": ("distinct_id", "properties.distinct_id"),
+        "visitor_id": ("properties.$device_id", "distinct_id", "properties.distinct_id"),
         "event_type": "event",
         "event_time": ("timestamp", "sent_at"),
         "event_id": ("uuid", "properties.$insert_id"),

@@ -579,7 +579,7 @@ def test_names_with_dots_lists_in_lists_and_several_lists_are_reached() -> None:
         paths={
             "visitor_id": '"user.id"',
             "event_type": 'meta."event.type"',
-            "event_time": "meta.'at [utc]'",
+            "event_time": "meta['at [utc]']",
             "item_id": ("baskets[].parcels[].sku", 'gifts[]."gift.sku"', "sku"),
             "location": "baskets[].shop",
             "session_id": "traits[key=session].values[0]",
