@@ -41,8 +41,9 @@ CONTRACTS: Final = (
         records=(ClickEvent,),
         key="visitor_id, partitioned by murmur2 as Kafka's Java client does",
         summary="The shop writes what shoppers do.",
-        promise="Every offset is answered by exactly one record, on `recommendations` or on `clickstream-dlq`. The "
-        "shop may write JSON of its own, mapped to this record by settings, to a topic of any name, or to several.",
+        promise="Every offset is answered by exactly one record, on `recommendations` or on `clickstream-dlq`, unless "
+        "it is not for us: then it has none, and is counted by `insession_ignored_records_total`. The shop may write "
+        "JSON of its own, mapped to this record by settings, to a topic of any name, or to several.",
     ),
     TopicContract(
         topic=Topic.SESSION_CONTROL,
@@ -58,8 +59,8 @@ CONTRACTS: Final = (
         records=(RecommendationSet,),
         key="visitor_id",
         summary="The answer to every click.",
-        promise=f"One record for each input offset that is not dead-lettered. {_VISITOR_ORDER} {_ONCE_BY_ID} A full "
-        "log for a week, then the latest record of each visitor until the retention ends.",
+        promise=f"One record for each input offset that is neither ignored nor dead-lettered. {_VISITOR_ORDER} "
+        f"{_ONCE_BY_ID} A full log for a week, then the latest record of each visitor until the retention ends.",
     ),
     TopicContract(
         topic=Topic.DEFAULT_RECOMMENDATIONS,
@@ -85,7 +86,7 @@ CONTRACTS: Final = (
         records=(RecommendationOutcome,),
         key="visitor_id",
         summary="What the shopper did after an answer: a click, a cart or a purchase.",
-        promise=f"At most one record for each answered input; a click that became `replayed` may have none. "
+        promise=f"At most one record for each line of an answered input; one that became `replayed` may have none. "
         f"{_VISITOR_ORDER} {_ONCE_BY_ID}",
     ),
     TopicContract(

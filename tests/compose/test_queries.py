@@ -19,6 +19,7 @@ VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "20s"}
 INDEPENDENT_OF_SPEED = {
     "WorkerDown",
     "NoInput",
+    "NothingForUs",
     "RebalanceStorm",
     "ReleaseRejected",
     "ReleaseTooOld",

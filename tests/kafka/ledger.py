@@ -171,13 +171,14 @@ class Ledger:
     def _check_outcomes(self, findings: Findings, answered: set[str]) -> None:
         """See that each outcome is of an answered click and names an earlier answer of the same visitor."""
         visitors = {record.id: record.visitor_id for record in self.recommendations}
-        findings.outcomes = [
-            outcome.id
-            for outcome in self.outcomes()
-            if outcome.id not in answered
-            or visitors.get(outcome.recommendation_id) != outcome.visitor_id
-            or _offset(outcome.recommendation_id) >= _offset(outcome.id)
-        ]
+        for outcome in self.outcomes():
+            input_id = outcome.id if outcome.id in answered else outcome.id.rpartition("-")[0]  # of a further line
+            if (
+                input_id not in answered
+                or visitors.get(outcome.recommendation_id) != outcome.visitor_id
+                or _offset(outcome.recommendation_id) >= _offset(input_id)
+            ):
+                findings.outcomes.append(outcome.id)
 
 
 def error_headers(letter: LoggedRecord) -> dict[str, str]:

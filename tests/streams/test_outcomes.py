@@ -50,6 +50,18 @@ class Shopper:
         self.shown, self.state = None, advance.state or self.state
         return advance
 
+    def orders(self, at_ms: int, *items: str, offset: int | None = None, event_type: str = "purchase") -> Advance:
+        """Apply a record with a line for each item."""
+        self.offset = self.offset + 1 if offset is None else offset
+        lines = [
+            ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, item_id=item)  # type: ignore[arg-type]
+            for item in items
+        ]
+        arrival = Arrival(InputPosition("clicks", 0, self.offset), START_MS + at_ms)
+        advance = self.outcomes.follow(self.sessionizer.advance(self.state, lines, arrival), lines, self.shown)
+        self.shown, self.state = None, advance.state or self.state
+        return advance
+
     def sees(self, *items: str, offset: int | None = None, time_ms: int | None = None, tier: Any = "model") -> None:
         """Let the answer to the last event, or to an earlier one, be there."""
         assert self.state is not None
@@ -98,6 +110,39 @@ def test_a_click_is_held_against_the_latest_answer(shopper: Shopper, item: str, 
 def test_the_first_event_of_a_session_has_no_outcome() -> None:
     """Nothing was shown before it."""
     assert Shopper().does(0, "a").outcomes == ()
+
+
+def test_each_line_of_an_order_is_held_against_its_own_answer(shopper: Shopper) -> None:
+    """The one through which its item was clicked, else the latest; each outcome names its line."""
+    shopper.does(10, "c")
+    shopper.sees("d")
+    advance = shopper.orders(20, "c", "d", "unseen")
+    assert [(one.answer.offset, one.position, one.line) for one in advance.outcomes] == [
+        (0, 2, 0),
+        (1, 1, 1),
+        (1, None, 2),
+    ]
+    assert advance.state is not None
+    assert advance.state.last_outcomes == advance.outcomes
+
+
+def test_a_replayed_order_says_the_same_of_each_line_again(shopper: Shopper) -> None:
+    """Though another answer was there by then; an order sent again at another offset says nothing."""
+    advance = shopper.orders(20, "b", "c")
+    shopper.sees("c")
+    again = shopper.orders(20, "b", "c", offset=1)
+    assert again.is_replay
+    assert again.outcomes == advance.outcomes
+    assert len(again.outcomes) == 2
+    assert again.state == advance.state
+
+
+def test_a_view_of_a_batch_is_a_click_through_for_the_lines_behind_it(shopper: Shopper) -> None:
+    """The same item bought later follows from the answer through which it was clicked."""
+    batch = shopper.orders(10, "b", "c", event_type="view")
+    assert [one.position for one in batch.outcomes] == [1, 2]
+    bought = shopper.orders(20, "c", "b")
+    assert [(one.answer.offset, one.position) for one in bought.outcomes] == [(0, 2), (0, 1)]
 
 
 @pytest.mark.parametrize(

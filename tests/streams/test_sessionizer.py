@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -5,9 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from schemas.events import ClickEvent
-from schemas.state import InputPosition, VisitorState
+from schemas.ids import SessionId
+from schemas.state import InputPosition, OpenSession, VisitorState
 from streams.session_rules import SessionRules
 from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer, summarise
 
@@ -49,6 +52,18 @@ class Visitor:
         event = ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
         arrival = Arrival(InputPosition(topic, 0, offset), START_MS + (at_ms if record_ms is None else record_ms))
         advance = self.sessionizer.advance(self.state, (event,), arrival)
+        self.state = advance.state or self.state
+        return advance
+
+    def record(
+        self, events: Sequence[ClickEvent], *, record_ms: int | None = None, offset: int | None = None
+    ) -> Advance:
+        """Apply a record of several events, timestamped like the first one unless told."""
+        self.offset = self.offset + 1 if offset is None else offset
+        time_ms = events[0].event_time_ms if record_ms is None else START_MS + record_ms
+        advance = self.sessionizer.advance(
+            self.state, events, Arrival(InputPosition("clicks", 0, self.offset), time_ms)
+        )
         self.state = advance.state or self.state
         return advance
 
@@ -506,3 +521,133 @@ def test_any_input_keeps_the_state_sound_and_replays_idempotently(events: list[t
         again = visitor.at_offset(visitor.offset, clock_ms, event_type, session_id=session_id, event_id=event_id)
         assert replace(again, is_replay=False, joined=advance.joined) == advance
     assert len(emitted) == len(set(emitted))
+
+
+def lines(event_type: str, at_ms: int, items: Sequence[str], **fields: Any) -> list[ClickEvent]:
+    """Make the lines of one act at START_MS + at_ms."""
+    return [
+        ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, item_id=item, **fields)  # type: ignore[arg-type]
+        for item in items
+    ]
+
+
+ORDER = [f"i{number}" for number in range(80)]
+
+
+def test_an_order_of_many_lines_is_one_act() -> None:
+    """It is no bot's burst, each line is an event of the session, and each item is bought."""
+    visitor = Visitor(SessionRules(bot_burst_events=3, max_kept_events=100))
+    visitor.click(0)
+    advance = visitor.record(lines("purchase", 10, ORDER, event_id="o"))
+    assert (advance.status, advance.joined) == ("answered", tuple(range(80)))
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert visitor.state.session.event_count == 81
+    assert visitor.state.purchased == tuple(ORDER)
+    assert visitor.click(20).status == "answered"
+
+
+def test_the_lines_of_an_order_in_records_of_their_own_count_once_for_the_bot_rule() -> None:
+    """They are purchases of one moment; as many at moments of their own are a bot's."""
+    rules = SessionRules(bot_burst_events=3)
+    at_once, apart = Visitor(rules), Visitor(rules)
+    one_moment = [at_once.click(0, "purchase", item_id=item, event_id=f"o-{item}").status for item in ORDER]
+    assert set(one_moment) == {"answered"}
+    assert apart.record(lines("purchase", 0, ["i0"])).status == "answered"
+    assert {apart.click(1 + number, "purchase", item_id=item).status for number, item in enumerate(ORDER)} >= {"bot"}
+
+
+def test_an_order_that_is_sent_again_is_a_duplicate_as_a_whole() -> None:
+    """Recognised by the message's id and the first item; another order of the same id is another one."""
+    visitor = Visitor()
+    visitor.record(lines("purchase", 0, ["a", "b"], event_id="o"))
+    again = visitor.record(lines("purchase", 0, ["a", "b"], event_id="o"))
+    assert (again.status, again.joined) == ("duplicate", ())
+    assert visitor.record(lines("purchase", 5, ["c"], event_id="o")).status == "answered"
+    assert visitor.times == [0, 0, 5]
+
+
+@pytest.mark.parametrize("gap_event", [None, "session_end"])
+def test_a_batch_across_the_ends_of_sessions_names_closings_and_sessions_apart(gap_event: str | None) -> None:
+    """Two sessions end and a third opens in one record; a replay emits the same once more."""
+    visitor = Visitor()
+    batch: list[ClickEvent] = []
+    for number in range(3):
+        batch += lines("view", number * (GAP_MS + 1), [f"i{number}"])
+        if gap_event is not None and number < 2:
+            batch += lines(gap_event, number * (GAP_MS + 1) + 1, ["x"])
+    advance = visitor.record(batch, record_ms=2 * GAP_MS)
+    ids = [summarise(closed, "key", place).id for place, closed in enumerate(advance.closings)]
+    assert ids == ["clicks-0-0-key", "clicks-0-0-key-1"]
+    sessions = {closed.session.session_id for closed in advance.closings}
+    assert visitor.state is not None
+    assert visitor.state.session is not None
+    assert len(sessions | {visitor.state.session.session_id}) == 3
+    assert advance.joined == (len(batch) - 1,)
+    again = visitor.record(batch, record_ms=2 * GAP_MS, offset=0)
+    assert (again.closings, again.state, again.status) == (advance.closings, advance.state, advance.status)
+
+
+@pytest.mark.parametrize(
+    ("acts", "status"),
+    [
+        ([("view", 10, "n1"), ("view", 20, "known")], "answered"),
+        ([("view", 10, "known"), ("view", 20, "n1")], "answered"),
+        ([("view", 10, "known"), ("view", -GRACE_MS - 1, "n1")], "late"),
+        ([("view", -GRACE_MS - 1, "n1"), ("view", 10, "known")], "duplicate"),
+        ([("view", 10, "n1"), ("session_end", 20, "n2")], "ended"),
+        ([("view", 10, "n1"), ("session_end", 20, "n2"), ("view", -GRACE_MS - 1, "n3")], "ended"),
+    ],
+)
+def test_the_status_of_a_mixed_record_is_that_of_the_last_act_that_moved_the_session(
+    acts: list[tuple[str, int, str]], status: str
+) -> None:
+    """Where none moved it, of the last one."""
+    visitor = Visitor()
+    visitor.click(0, event_id="known")
+    events = [event for kind, at_ms, name in acts for event in lines(kind, at_ms, ["i0"], event_id=name)]
+    assert visitor.record(events, record_ms=20).status == status
+
+
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.integers(-2 * GRACE_MS, GAP_MS + 2),
+            st.sampled_from(["view", "cart", "purchase", "session_end"]),
+            st.sampled_from([None, "A", "B"]),
+            st.sampled_from([None, "e1", "e2"]),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    burst=st.sampled_from([2, 1000]),
+)
+def test_a_batch_gives_the_sessions_of_its_events_one_by_one(
+    steps: list[tuple[int, str, Any, Any]], burst: int
+) -> None:
+    """Up to the ids that name offsets; and to read it again changes nothing."""
+    rules = SessionRules(bot_burst_events=burst)
+    batched, single = Visitor(rules), Visitor(rules)
+    clock_ms, batch, closings = -1, list[ClickEvent](), []
+    for number, (step_ms, event_type, session_id, event_id) in enumerate(steps):
+        moved_ms = max(0, clock_ms + step_ms)
+        clock_ms = moved_ms + (moved_ms == clock_ms)  # neighbours of one moment could be lines of one act
+        item = [f"i{number}"]
+        batch += lines(event_type, clock_ms, item, session_id=session_id, event_id=event_id)
+    record_ms = max(event.event_time_ms for event in batch) - START_MS
+    for event in batch:
+        closings += single.record([event], record_ms=record_ms).closings
+    advance = batched.record(batch, record_ms=record_ms)
+    assert [_unnamed(closed.session) for closed in advance.closings] == [_unnamed(one.session) for one in closings]
+    assert [closed.end_reason for closed in advance.closings] == [closed.end_reason for closed in closings]
+    assert advance.state is not None
+    assert single.state is not None
+    for name in ("latest_ms", "ended_ms", "rate_level", "rate_ms", "purchased"):
+        assert getattr(advance.state, name) == getattr(single.state, name)
+    assert list(map(_unnamed, advance.state.open_sessions)) == list(map(_unnamed, single.state.open_sessions))
+    again = batched.record(batch, record_ms=record_ms, offset=0)
+    assert replace(again, is_replay=False, joined=advance.joined) == advance
+
+
+def _unnamed(session: OpenSession) -> OpenSession:
+    return structs.replace(session, session_id=SessionId("any"))
