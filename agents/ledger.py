@@ -1,7 +1,9 @@
-"""What `insession ledger` does: read the inputs of a range and what was written for them, and strike the balance."""
+"""What `insession ledger` does: choose the inputs, book each, and find its record on the output topics."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -9,127 +11,187 @@ import msgspec
 from agents.settings import Settings
 from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
+from schemas.state import InputPosition
 from schemas.validation import Ignored
 from streams.app import app_id
-from streams.dead_letter_log import read_dead_letter
+from streams.dead_letter_log import parse_position, read_dead_letter
+from streams.dead_letters import InputRecord
 from streams.group_state import group_state
-from streams.offset_ledger import Balance, OffsetLedger
+from streams.offset_ledger import Account, OffsetLedger
 from streams.topic_reader import TopicReader, latest
-from streams.topics import COMPACTION_LAG, Topic, admin_client
+from streams.topics import Topic, admin_client
 
 DEFAULT_LIMIT: Final = 1_000_000
-_CLOCK_SLACK_MS: Final = 3_600_000
-"""A worker's clock may be behind that of the shop's producers: its records are looked for from so much earlier on."""
+_CLOCKS_APART: Final = timedelta(hours=1)
+"""How far the clock that stamps an input may be ahead of the one that stamps its record, at first."""
 
-Ranges = Mapping[str, Mapping[int, range]]
+Progress = Callable[[str, Iterable[InputRecord], int], Iterable[InputRecord]]
+"""Passes records on and shows how many of a total have gone by: `(what, records, total)`."""
+
+
+class _Answer(msgspec.Struct):
+    """Of a record on `recommendations`, what is needed here."""
+
+    id: str
+
+
+_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputsAsked:
-    """Which inputs. since_ms: by the record's timestamp, Unix ms. partitions: empty = all.
+    """Which inputs.
 
-    to_end: what is not committed, too, which no worker owes yet. limit: the newest so many.
+    since_ms, until_ms: of the record's timestamp, Unix ms, the end exclusive; None = to the end.
+    partitions: empty = all. to_end: also what the workers have not committed, and so do not owe yet.
+    limit: at most so many of the newest of each clickstream.
     """
 
-    since_ms: int | None = None
+    since_ms: int
+    until_ms: int | None = None
     partitions: frozenset[int] = frozenset()
     to_end: bool = False
     limit: int = DEFAULT_LIMIT
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Books:
-    """A balance and what it rests on.
+    """Everything that was booked.
 
-    pending: inputs behind the commits, which were left out. beyond: older ones beyond the limit, left out, too.
-    unreadable: records on `recommendations` without an id. oldest_ms: timestamp of the oldest input, None = no input.
+    pending: inputs above the committed offset, which are not in the books. older: inputs before what was asked for, or
+    beyond the limit. unreadable_outputs: records on `recommendations` that name no input.
     """
 
-    balance: Balance
-    pending: int
-    beyond: int
-    unreadable: int
-    oldest_ms: int | None
+    ledgers: dict[str, dict[int, OffsetLedger]] = field(default_factory=dict)
+    ignored_by_reason: Counter[str] = field(default_factory=Counter)
+    first_ms: int | None = None
+    pending: int = 0
+    older: int = 0
+    unreadable_outputs: int = 0
 
-    def is_compacted(self, now_ms: int) -> bool:
-        """Tell whether answers may be compacted away already, and what was answered may look lost."""
-        return self.oldest_ms is not None and now_ms - self.oldest_ms > COMPACTION_LAG.total_seconds() * 1000
+    def accounts(self) -> dict[str, dict[int, Account]]:
+        """Count by topic and partition."""
+        return {
+            topic: {partition: ledger.account() for partition, ledger in ledgers.items()}
+            for topic, ledgers in self.ledgers.items()
+        }
+
+    def total(self) -> Account:
+        """Count all."""
+        return sum((one for accounts in self.accounts().values() for one in accounts.values()), Account())
+
+    def lost(self, at_most: int) -> list[InputPosition]:
+        """Name the first lost inputs of each partition, `at_most` in all."""
+        found = [
+            InputPosition(topic, partition, offset)
+            for topic, ledgers in self.ledgers.items()
+            for partition, ledger in ledgers.items()
+            for offset in ledger.lost(at_most)
+        ]
+        return found[:at_most]
+
+    def ledger_of(self, position: InputPosition) -> OffsetLedger | None:
+        """Give the books that an input is in."""
+        return self.ledgers.get(position.topic, {}).get(position.partition)
 
 
-class _Identified(msgspec.Struct):
-    id: str
+def keep_books(settings: Settings, asked: InputsAsked, progress: Progress) -> Books:
+    """Read the inputs that are asked for, and the records that they have.
 
-
-_decode_id = msgspec.json.Decoder(_Identified).decode
-
-
-def keep_books(settings: Settings, asked: InputsAsked, advance: Callable[[str, int], None]) -> Books:
-    """Read inputs and outputs; `advance` is told of each record that was read, by the topic's name.
-
-    Raises UsageError for a partition that there is not, TopicsError where the brokers do not answer.
+    Raises UsageError for a partition that a clickstream does not have, TopicsError where the brokers refuse.
     """
+    books = Books()
     with TopicReader(settings.kafka.client_config()) as reader:
-        ranges, pending = _ranges(settings, asked, reader)
-        total = sum(len(held) for by_partition in ranges.values() for held in by_partition.values())
-        kept = _newest(ranges, asked.limit)
-        ledger = OffsetLedger(kept)
-        oldest_ms = None
         for topic, mapping in settings.clickstreams.items():
-            clicks = ClickReader(mapping)
-            for record in reader.read(topic, kept[topic]):
-                found = record.rejection or clicks.read(record.key, record.value, record.time_ms, record.headers)
-                ledger.read(record.position, is_ignored=isinstance(found, Ignored))
-                oldest_ms = record.time_ms if oldest_ms is None else min(oldest_ms, record.time_ms)
-                advance(topic, 1)
-        unreadable = 0 if oldest_ms is None else _book_outputs(settings, reader, ledger, oldest_ms, advance)
-    return Books(ledger.balance(), pending, max(0, total - asked.limit), unreadable, oldest_ms)
+            offsets = _chosen(settings, reader, topic, asked, books)
+            books.ledgers[topic] = {partition: OffsetLedger(wanted) for partition, wanted in offsets.items()}
+            records = progress(topic, reader.read(topic, offsets), _length(offsets))
+            _book_inputs(books, records, ClickReader(mapping))
+        if books.first_ms is not None:
+            _book_outputs(
+                settings, reader, books, books.first_ms - _CLOCKS_APART // timedelta(milliseconds=1), progress
+            )
+    return books
 
 
-def _ranges(settings: Settings, asked: InputsAsked, reader: TopicReader) -> tuple[Ranges, int]:
-    """Give the offsets that are asked for, and how many behind the commits are left out."""
-    admin, group = admin_client(settings.kafka.client_config()), app_id(settings.kafka, settings.topics)
-    ranges, pending = dict[str, Mapping[int, range]](), 0
-    for topic in settings.clickstreams:
-        held = reader.bounds(topic) if asked.since_ms is None else reader.offsets_since(topic, asked.since_ms)
-        if unknown := sorted(asked.partitions - held.keys()):
-            raise UsageError(f"{topic} has no partition {unknown[0]}: they are 0 to {max(held)}")
-        wanted = {partition: held[partition] for partition in asked.partitions or held}
-        if not asked.to_end:
-            committed = group_state(admin, group, topic, len(held)).committed
-            owed = {
-                number: range(one.start, max(one.start, min(one.stop, committed.get(number, one.start))))
-                for number, one in wanted.items()
-            }
-            pending += sum(len(wanted[number]) - len(owed[number]) for number in wanted)
-            wanted = owed
-        ranges[topic] = wanted
-    return ranges, pending
+def _chosen(
+    settings: Settings, reader: TopicReader, topic: str, asked: InputsAsked, books: Books
+) -> Mapping[int, range]:
+    """Give the offsets to book, and count those that are left out."""
+    held = reader.bounds(topic)
+    if unknown := sorted(asked.partitions - held.keys()):
+        raise UsageError(f"{topic} has no partition {unknown[0]}: they are 0 to {max(held)}")
+    since = reader.offsets_since(topic, asked.since_ms)
+    until = None if asked.until_ms is None else reader.offsets_since(topic, asked.until_ms)
+    committed = None if asked.to_end else _committed(settings, topic, len(held))
+    wanted = {}
+    for partition in asked.partitions or held:
+        start = since[partition].start
+        stop = held[partition].stop if until is None else until[partition].start
+        owed = stop if committed is None else min(stop, committed.get(partition, 0))
+        books.pending += max(0, stop - max(start, owed))
+        books.older += start - held[partition].start
+        wanted[partition] = range(start, max(start, owed))
+    newest = latest(wanted, asked.limit)
+    books.older += _length(wanted) - _length(newest)
+    return newest
 
 
-def _newest(ranges: Ranges, limit: int) -> Ranges:
-    flat = {(topic, number): held for topic, by_number in ranges.items() for number, held in by_number.items()}
-    kept: dict[str, dict[int, range]] = {topic: {} for topic in ranges}
-    for place, held in latest(dict(enumerate(flat.values())), limit).items():
-        topic, number = list(flat)[place]
-        kept[topic][number] = held
-    return kept
+def _committed(settings: Settings, topic: str, partitions: int) -> Mapping[int, int]:
+    admin = admin_client(settings.kafka.client_config())
+    return group_state(admin, app_id(settings.kafka, settings.topics), topic, partitions).committed
 
 
-def _book_outputs(
-    settings: Settings, reader: TopicReader, ledger: OffsetLedger, oldest_ms: int, advance: Callable[[str, int], None]
-) -> int:
-    """Book what was written since; give how many answers had no id."""
-    since_ms, unreadable = max(0, oldest_ms - _CLOCK_SLACK_MS), 0
-    answers, letters = (settings.topics.name(topic) for topic in (Topic.RECOMMENDATIONS, Topic.DEAD_LETTERS))
-    for record in reader.read(answers, reader.offsets_since(answers, since_ms)):
-        try:
-            ledger.answered(_decode_id(record.value or b"").id)
-        except msgspec.MsgspecError:
-            unreadable += 1
-        advance(answers, 1)
-    for record in reader.read(letters, reader.offsets_since(letters, since_ms)):
-        origin = read_dead_letter(record).origin
-        if origin is not None:
-            ledger.dead_lettered(origin.record_id)
-        advance(letters, 1)
-    return unreadable
+def _book_inputs(books: Books, records: Iterable[InputRecord], reader: ClickReader) -> None:
+    for record in records:
+        ledger = books.ledger_of(record.position)
+        assert ledger is not None
+        read = record.rejection or reader.read(record.key, record.value, record.time_ms, record.headers)
+        is_ignored = isinstance(read, Ignored)
+        if isinstance(read, Ignored):
+            books.ignored_by_reason[read.reason] += 1
+        ledger.read(record.position.offset, owes_record=not is_ignored)
+        if books.first_ms is None or record.time_ms < books.first_ms:
+            books.first_ms = record.time_ms
+
+
+def _book_outputs(settings: Settings, reader: TopicReader, books: Books, since_ms: int, progress: Progress) -> None:
+    """Book the records since the first input; what is missing then is looked for in all that the topics hold."""
+    outputs = {
+        settings.topics.name(Topic.RECOMMENDATIONS): _book_answer,
+        settings.topics.name(Topic.DEAD_LETTERS): _book_letter,
+    }
+    earlier: dict[str, dict[int, range]] = {}
+    for topic, book in outputs.items():
+        held = reader.bounds(topic)
+        since = reader.offsets_since(topic, max(0, since_ms))
+        earlier[topic] = {partition: range(held[partition].start, since[partition].start) for partition in since}
+        for record in progress(topic, reader.read(topic, since), _length(since)):
+            book(books, record)
+    if not books.lost(1):
+        return
+    for topic, book in outputs.items():
+        for record in progress(f"earlier in {topic}", reader.read(topic, earlier[topic]), _length(earlier[topic])):
+            book(books, record)
+
+
+def _book_answer(books: Books, record: InputRecord) -> None:
+    if record.value is None:  # the tombstone of an erasure
+        return
+    try:
+        position = parse_position(_decode_answer(record.value).id, "")
+    except (msgspec.MsgspecError, UnicodeDecodeError, UsageError):
+        books.unreadable_outputs += 1
+        return
+    if (ledger := books.ledger_of(position)) is not None:
+        ledger.answered(position.offset)
+
+
+def _book_letter(books: Books, record: InputRecord) -> None:
+    origin = read_dead_letter(record).origin
+    if origin is not None and (ledger := books.ledger_of(origin)) is not None:
+        ledger.dead_lettered(origin.offset)
+
+
+def _length(offsets: Mapping[int, range]) -> int:
+    return sum(map(len, offsets.values()))

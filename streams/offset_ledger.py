@@ -1,27 +1,32 @@
-"""The books on input offsets: which owe a record, which have one, which have none or more than one.
+"""The account of a range of input offsets: which record each owes, and which it has; one byte an offset.
 
-A byte or three an offset, so a million of them take 3 MB.
+The promise that it holds the topics to: every offset is answered by exactly one record, on `recommendations` or on
+`clickstream-dlq`, unless it is not for us: then it has none. At least once: after a crash a record may come twice.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
-from schemas.state import InputPosition
+_INPUT: Final = 1
+_OWES: Final = 2
+_ANSWERED: Final = 4
+_DEAD_LETTERED: Final = 8
+_TWICE: Final = 16
+_HAS_RECORD: Final = _ANSWERED | _DEAD_LETTERED
 
-SHOWN_LOST: Final = 20
-_ABSENT, _OWES, _IGNORED = range(3)
-_MOST: Final = 255
 
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How the inputs of a range stand; `inputs` = answered + ignored + dead_lettered + lost.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Balance:
-    """What became of the inputs: `inputs` = answered + ignored + dead_lettered + lost.
-
-    answered: one record on `recommendations` at least, whatever its status. dead_lettered: a dead letter and no answer.
-    ignored: not for us, and nothing was written. twice: more than one record, which readers make one by its id.
-    though_ignored: of those answered or dead-lettered, what the mapping ignores today. both: answered and
-    dead-lettered. lost_ids: the first lost ones.
+    answered: an answer is there, whatever else. ignored: not for us, and without a record.
+    dead_lettered: a dead letter and no answer. lost: a record is owed, and there is none.
+    twice: of all, those with two records or more. answered_and_dead_lettered: of `twice`, those with one of each.
+    ignored_with_record: not for us by the mapping of today, but for us when they were read.
+    without_input: records of offsets in the range that the input no longer shows.
     """
 
     inputs: int = 0
@@ -30,80 +35,71 @@ class Balance:
     dead_lettered: int = 0
     lost: int = 0
     twice: int = 0
-    though_ignored: int = 0
-    both: int = 0
-    lost_ids: tuple[str, ...] = ()
+    answered_and_dead_lettered: int = 0
+    ignored_with_record: int = 0
+    without_input: int = 0
 
-
-@dataclass(slots=True)
-class _Partition:
-    offsets: range
-    inputs: bytearray = field(init=False)
-    answers: bytearray = field(init=False)
-    letters: bytearray = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.inputs, self.answers, self.letters = (bytearray(len(self.offsets)) for _ in range(3))
+    def __add__(self, other: "Account") -> "Account":
+        """Add two accounts of different inputs."""
+        return Account(*(getattr(self, name) + getattr(other, name) for name in Account.__slots__))
 
 
 class OffsetLedger:
-    """Books on `ranges` of offsets, by topic and partition; what lies outside of them is passed over."""
+    """The books of one partition's range; the order in which inputs and records are booked does not matter."""
 
-    def __init__(self, ranges: Mapping[str, Mapping[int, range]]) -> None:
-        self._partitions = {
-            (topic, partition): _Partition(offsets)
-            for topic, by_partition in ranges.items()
-            for partition, offsets in by_partition.items()
-        }
+    def __init__(self, offsets: range) -> None:
+        self._offsets = offsets
+        self._marks = bytearray(len(offsets))
 
-    def read(self, position: InputPosition, *, is_ignored: bool) -> None:
-        """Book an input: it owes one record, or is not for us."""
-        partition = self._partitions.get((position.topic, position.partition))
-        if partition is not None and position.offset in partition.offsets:
-            partition.inputs[position.offset - partition.offsets.start] = _IGNORED if is_ignored else _OWES
+    def read(self, offset: int, *, owes_record: bool) -> None:
+        """Book an input of the range."""
+        self._marks[self._offsets.index(offset)] |= _INPUT | (_OWES if owes_record else 0)
 
-    def answered(self, record_id: str) -> None:
-        """Book a record on `recommendations` by its id."""
-        for partition, place in self._found(record_id):
-            partition.answers[place] = min(partition.answers[place] + 1, _MOST)
+    def answered(self, offset: int) -> None:
+        """Book a record on `recommendations`; one of an offset outside the range counts nothing."""
+        self._record(offset, _ANSWERED)
 
-    def dead_lettered(self, record_id: str) -> None:
-        """Book a dead letter by the id of its input."""
-        for partition, place in self._found(record_id):
-            partition.letters[place] = min(partition.letters[place] + 1, _MOST)
+    def dead_lettered(self, offset: int) -> None:
+        """Book a dead letter; one of an offset outside the range counts nothing."""
+        self._record(offset, _DEAD_LETTERED)
 
-    def balance(self) -> Balance:
-        """Strike the balance."""
-        counts = dict.fromkeys(("answered", "ignored", "dead_lettered", "lost", "twice", "though_ignored", "both"), 0)
-        lost_ids: list[str] = []
-        for (topic, number), partition in self._partitions.items():
-            books = zip(partition.offsets, partition.inputs, partition.answers, partition.letters, strict=True)
-            for offset, owed, answers, letters in books:
-                if owed == _ABSENT:
-                    continue
-                outcome = _outcome(owed, answers, letters)
-                counts[outcome] += 1
-                counts["twice"] += answers > 1 or letters > 1
-                counts["both"] += bool(answers and letters)
-                counts["though_ignored"] += owed == _IGNORED and outcome != "ignored"
-                if outcome == "lost" and len(lost_ids) < SHOWN_LOST:
-                    lost_ids.append(InputPosition(topic, number, offset).record_id)
-        inputs = sum(counts[name] for name in ("answered", "ignored", "dead_lettered", "lost"))
-        return Balance(inputs=inputs, **counts, lost_ids=tuple(lost_ids))
+    def account(self) -> Account:
+        """Count what is booked."""
+        account = Account()
+        for mark, count in Counter(self._marks).items():
+            if mark:
+                account += _counted(mark, count)
+        return account
 
-    def _found(self, record_id: str) -> Iterator[tuple[_Partition, int]]:
-        rest, _, offset = record_id.rpartition("-")
-        topic, _, number = rest.rpartition("-")
-        if not (offset.isdecimal() and number.isdecimal()):
+    def lost(self, at_most: int) -> list[int]:
+        """Name the first offsets that owe a record and have none."""
+        return list(islice(self._lost(), at_most))
+
+    def _lost(self) -> Iterator[int]:
+        at = self._marks.find(_INPUT | _OWES)
+        while at >= 0:
+            yield self._offsets[at]
+            at = self._marks.find(_INPUT | _OWES, at + 1)
+
+    def _record(self, offset: int, kind: int) -> None:
+        if offset not in self._offsets:
             return
-        partition = self._partitions.get((topic, int(number)))
-        if partition is not None and int(offset) in partition.offsets:
-            yield partition, int(offset) - partition.offsets.start
+        at = self._offsets.index(offset)
+        self._marks[at] |= kind | (_TWICE if self._marks[at] & _HAS_RECORD else 0)
 
 
-def _outcome(owed: int, answers: int, letters: int) -> str:
-    if answers:
-        return "answered"
-    if letters:
-        return "dead_lettered"
-    return "ignored" if owed == _IGNORED else "lost"
+def _counted(mark: int, count: int) -> Account:
+    if not mark & _INPUT:
+        return Account(without_input=count)
+    is_answered, is_dead, owes = bool(mark & _ANSWERED), bool(mark & _DEAD_LETTERED), bool(mark & _OWES)
+    has_record = is_answered or is_dead
+    return Account(
+        inputs=count,
+        answered=count * is_answered,
+        ignored=count * (not owes and not has_record),
+        dead_lettered=count * (is_dead and not is_answered),
+        lost=count * (owes and not has_record),
+        twice=count * bool(mark & _TWICE),
+        answered_and_dead_lettered=count * (is_answered and is_dead),
+        ignored_with_record=count * (not owes and has_record),
+    )

@@ -1,104 +1,189 @@
-"""`insession ledger`: what became of the clickstream, counted from the topics alone."""
+"""`insession ledger`: count from the topics alone what has become of every input."""
 
+import functools
 import json
-import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from datetime import timedelta
+from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.progress import TaskID
+from rich.progress import Progress
 from rich.table import Table
+from rich.text import Text
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.moment import Moment
+from agents.commands.plain_text import shown
 from agents.commands.progress import counted_progress
 from agents.ledger import DEFAULT_LIMIT, Books, InputsAsked, keep_books
+from schemas.errors import InsessionError, UsageError
+from streams.dead_letters import InputRecord
+from streams.offset_ledger import Account
+from streams.topics import COMPACTION_LAG
+
+_MAX_NAMED: Final = 20
+_ADVANCE_EVERY: Final = 1_000
+_A_RUN_MS: Final = 3_600_000
+"""So long this command may take: what it found countable at its start is countable."""
+_COLUMNS: Final = ("inputs", "answered", "ignored", "dead_lettered", "lost", "twice")
+
+
+def _choice_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that choose inputs; the command gets them as `asked`."""
+
+    @click.option("--since", type=Moment(), metavar="2h|TIME", help="Inputs written since then.  [default: 7d]")
+    @click.option("--until", type=Moment(), metavar="2h|TIME", help="Inputs written before that.  [default: all]")
+    @click.option(
+        "--partition", "partitions", type=click.IntRange(min=0), multiple=True, help="Only this; may be repeated."
+    )
+    @click.option(
+        "--committed/--to-end",
+        "committed",
+        default=True,
+        help="Up to what the workers have committed, which is what is owed, or to the end.  [default: --committed]",
+    )
+    @click.option(
+        "--limit",
+        type=click.IntRange(min=1),
+        default=DEFAULT_LIMIT,
+        show_default=True,
+        help="Look at no more than so many of the newest inputs of each clickstream.",
+    )
+    @functools.wraps(function)
+    def with_choice(
+        *arguments: Any,
+        since: int | None,
+        until: int | None,
+        partitions: tuple[int, ...],
+        committed: bool,
+        limit: int,
+        **options: Any,
+    ) -> None:
+        since_ms = _countable_ms() if since is None else since
+        if until is not None and until <= since_ms:
+            raise UsageError("--until is not after --since: give an earlier --since or a later --until")
+        asked = InputsAsked(
+            since_ms=since_ms, until_ms=until, partitions=frozenset(partitions), to_end=not committed, limit=limit
+        )
+        function(*arguments, asked=asked, **options)
+
+    return with_choice
 
 
 @click.command(
     epilog="""\b
 Examples:
-  insession ledger --brokers kafka:9092 --since 1h
-  insession ledger --config production.toml --since 2026-11-20T10:00Z --json
+  insession ledger --brokers 127.0.0.1:9092 --since 2h
+  insession ledger --since 2026-01-31T12:00Z --until 2026-01-31T13:00Z --partition 3 --json
 
-Exit code 1: something was lost.
+Exit codes: 0 nothing is lost, 1 something is, 2 wrong usage.
 """
 )
 @connection_options
-@click.option(
-    "--since", "since_ms", type=Moment(), help="Inputs from then on, as in 30m, 2h or a time.  [default: all]"
-)
-@click.option(
-    "--partition",
-    "partitions",
-    type=click.IntRange(min=0),
-    multiple=True,
-    help="Inputs of this partition; repeat for more.  [default: all]",
-)
-@click.option("--to-end", is_flag=True, help="What is not committed yet, too, though nothing is owed for it.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1, max=100_000_000),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="The newest so many inputs; 3 bytes of memory each.",
-)
+@_choice_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
-    connection: Connection,
-    since_ms: int | None,
-    partitions: tuple[int, ...],
-    limit: int,
-    *,
-    to_end: bool,
-    as_json: bool,
-) -> None:
-    """Hold every input offset against what was written for it: answered, ignored, dead-lettered, lost, twice.
+def command(connection: Connection, asked: InputsAsked, *, as_json: bool) -> None:
+    """Count what has become of every input: answered, ignored, dead-lettered, lost, or twice.
 
-    Reads the clickstream by the mapping of the settings, as the worker does, then `recommendations` and the dead
-    letters; joins no group and changes nothing. Inputs behind the workers' commits are counted as pending.
+    Reads the clickstreams by the mapping of the settings, and the records on recommendations and clickstream-dlq; no
+    worker is asked, nothing is committed. An input that was ignored by an earlier mapping and is a click by this one
+    counts as lost. Inputs before the group's first start (clickstream.start) were never owed: choose by --since.
     """
     settings = connection.settings()
-    asked = InputsAsked(since_ms=since_ms, partitions=frozenset(partitions), to_end=to_end, limit=limit)
     with counted_progress() as bar:
-        tasks = dict[str, TaskID]()
-
-        def advance(topic: str, count: int) -> None:
-            if topic not in tasks:
-                tasks[topic] = bar.add_task(topic, total=None)
-            bar.advance(tasks[topic], count)
-
-        books = keep_books(settings, asked, advance)
-    for warning in _warnings(books):
-        click.echo(f"insession: {warning}", err=True)
+        books = keep_books(settings, asked, _Shown(bar))
+    _tell_what_was_not_counted(books)
+    total = books.total()
     if as_json:
-        notes = {"pending": books.pending, "beyond_limit": books.beyond, "unreadable_outputs": books.unreadable}
-        click.echo(json.dumps(asdict(books.balance) | notes, indent=2))
+        click.echo(json.dumps(_as_json(books, total)))
     else:
-        _print(books)
-    if books.balance.lost:
-        sys.exit(1)
-
-
-def _warnings(books: Books) -> list[str]:
-    found = []
-    if books.is_compacted(time.time_ns() // 1_000_000):
-        found.append(
-            "the oldest inputs are older than a week: their answers may be compacted away and look lost; use --since 7d"
+        Console().print(_table(books, total))
+        _tell(books, total)
+    if total.lost:
+        named = ", ".join(position.record_id for position in books.lost(_MAX_NAMED))
+        raise InsessionError(
+            f"{total.lost:,} inputs owe a record and have none, the first ones: {shown(named, 1_000)}. Look into the "
+            "worker's log for these offsets, and whether the mapping, the start or the retention changed since"
         )
-    if books.beyond:
-        found.append(f"{books.beyond:,} older inputs are beyond --limit and were left out")
-    if books.balance.though_ignored:
-        found.append(f"{books.balance.though_ignored:,} inputs have a record, though the mapping of today ignores them")
-    return found
 
 
-def _print(books: Books) -> None:
-    balance = books.balance
-    table = Table(title=f"{balance.inputs:,} inputs, {books.pending:,} more are not committed yet", show_header=False)
-    for name in ("answered", "ignored", "dead_lettered", "lost", "twice"):
-        table.add_row(name.replace("_", "-"), f"{getattr(balance, name):,}")
-    Console().print(table)
-    if balance.lost_ids:
-        click.echo("lost: " + ", ".join(balance.lost_ids) + (", ..." if balance.lost > len(balance.lost_ids) else ""))
+class _Shown:
+    """Shows on a bar how many records have gone by."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+
+    def __call__(self, what: str, records: Iterable[InputRecord], total: int) -> Iterator[InputRecord]:
+        """Pass the records on."""
+        task = self._bar.add_task(what, total=total)
+        for count, record in enumerate(records, start=1):
+            if count % _ADVANCE_EVERY == 0:
+                self._bar.update(task, completed=count)
+            yield record
+        self._bar.update(task, completed=total)
+
+
+def _countable_ms() -> int:
+    """Give since when recommendations is a full log, Unix milliseconds."""
+    return time.time_ns() // 1_000_000 - COMPACTION_LAG // timedelta(milliseconds=1)
+
+
+def _tell_what_was_not_counted(books: Books) -> None:
+    if books.older:
+        click.echo(
+            f"{books.older:,} older inputs were not looked at: give an earlier --since or raise --limit", err=True
+        )
+    if books.first_ms is not None and books.first_ms < _countable_ms() - _A_RUN_MS:
+        click.echo(
+            f"some inputs are older than {COMPACTION_LAG.days} days: their answers may be compacted away, and they "
+            "would count as lost; give a later --since",
+            err=True,
+        )
+
+
+def _tell(books: Books, total: Account) -> None:
+    notes = {
+        "not committed yet, and not owed": books.pending,
+        "answered and dead-lettered": total.answered_and_dead_lettered,
+        "not for us by this mapping, but with a record": total.ignored_with_record,
+        "records of offsets that the input does not show": total.without_input,
+        "records on recommendations that name no input": books.unreadable_outputs,
+        **{f"ignored: {reason}": count for reason, count in sorted(books.ignored_by_reason.items())},
+    }
+    for note, count in notes.items():
+        if count:
+            click.echo(f"{count:,}  {note}")
+    if not total.inputs:
+        click.echo("no inputs by this choice: see --since, --partition and --to-end")
+
+
+def _table(books: Books, total: Account) -> Table:
+    table = Table()
+    table.add_column("topic, partition", overflow="fold")
+    for heading in _COLUMNS:
+        table.add_column(heading.replace("_", "-"), justify="right", no_wrap=True)
+    rows = [
+        (f"{topic} {partition}", account)
+        for topic, accounts in books.accounts().items()
+        for partition, account in sorted(accounts.items())
+    ]
+    for name, account in [*rows, ("all", total)]:
+        table.add_row(Text(shown(name)), *(f"{getattr(account, column):,}" for column in _COLUMNS))
+    return table
+
+
+def _as_json(books: Books, total: Account) -> dict[str, object]:
+    return asdict(total) | {
+        "pending": books.pending,
+        "older": books.older,
+        "unreadable_outputs": books.unreadable_outputs,
+        "ignored_by_reason": dict(books.ignored_by_reason),
+        "first_lost": [position.record_id for position in books.lost(_MAX_NAMED)],
+        "topics": {
+            topic: {str(partition): asdict(account) for partition, account in sorted(accounts.items())}
+            for topic, accounts in books.accounts().items()
+        },
+    }

@@ -1,53 +1,63 @@
-from schemas.state import InputPosition
-from streams.offset_ledger import SHOWN_LOST, Balance, OffsetLedger
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streams.offset_ledger import Account, OffsetLedger
 
 
-def ledger_of(owed: range, ignored: range = range(0), topic: str = "my-shop-clicks") -> OffsetLedger:
-    """Open the books on partition 3 of a topic."""
-    ledger = OffsetLedger({topic: {3: range(10, 100)}})
-    for offset in (*owed, *ignored):
-        ledger.read(InputPosition(topic, 3, offset), is_ignored=offset in ignored)
-    return ledger
+def test_every_input_is_answered_dead_lettered_ignored_or_lost() -> None:
+    """One of each; an offset without an input, as behind an aborted transaction, is nothing."""
+    ledger = OffsetLedger(range(10, 16))
+    for offset in (10, 11, 12, 13):
+        ledger.read(offset, owes_record=offset != 12)
+    ledger.answered(10)
+    ledger.dead_lettered(11)
+    assert ledger.account() == Account(inputs=4, answered=1, dead_lettered=1, ignored=1, lost=1)
+    assert ledger.lost(5) == [13]
 
 
-def test_every_input_is_answered_ignored_dead_lettered_or_lost() -> None:
-    """One record each, or none where it is not for us."""
-    ledger = ledger_of(owed=range(10, 14), ignored=range(14, 16))
-    ledger.answered("my-shop-clicks-3-10")
-    ledger.answered("my-shop-clicks-3-11")
-    ledger.dead_lettered("my-shop-clicks-3-12")
-    assert ledger.balance() == Balance(
-        inputs=6, answered=2, ignored=2, dead_lettered=1, lost=1, lost_ids=("my-shop-clicks-3-13",)
-    )
+def test_what_has_more_than_one_record_is_told_apart() -> None:
+    """Twice the same, or one of each kind; both were answered once."""
+    ledger = OffsetLedger(range(3))
+    for offset in range(3):
+        ledger.read(offset, owes_record=True)
+        ledger.answered(offset)
+    ledger.answered(0)
+    ledger.answered(0)
+    ledger.dead_lettered(1)
+    assert ledger.account() == Account(inputs=3, answered=3, twice=2, answered_and_dead_lettered=1)
 
 
-def test_what_came_more_than_once_is_told() -> None:
-    """A repeated record is no second input; nor is a dead letter beside an answer."""
-    ledger = ledger_of(owed=range(10, 13))
-    for record_id in ("my-shop-clicks-3-10", "my-shop-clicks-3-10", "my-shop-clicks-3-11"):
-        ledger.answered(record_id)
-    for record_id in ("my-shop-clicks-3-11", "my-shop-clicks-3-12", "my-shop-clicks-3-12"):
-        ledger.dead_lettered(record_id)
-    assert ledger.balance() == Balance(inputs=3, answered=2, dead_lettered=1, twice=2, both=1)
+def test_what_an_earlier_mapping_did_not_ignore_is_told_apart() -> None:
+    """It has a record, and today's mapping would give it none."""
+    ledger = OffsetLedger(range(2))
+    ledger.read(0, owes_record=False)
+    ledger.read(1, owes_record=False)
+    ledger.answered(0)
+    ledger.dead_lettered(1)
+    assert ledger.account() == Account(inputs=2, answered=1, dead_lettered=1, ignored_with_record=2)
 
 
-def test_a_mapping_that_has_changed_is_told() -> None:
-    """What it ignores today and was answered then is answered."""
-    ledger = ledger_of(owed=range(0), ignored=range(10, 12))
-    ledger.answered("my-shop-clicks-3-10")
-    assert ledger.balance() == Balance(inputs=2, answered=1, ignored=1, though_ignored=1)
+def test_records_of_other_offsets_count_nothing() -> None:
+    """Those outside the range; one inside it without an input is told."""
+    ledger = OffsetLedger(range(5, 7))
+    for offset in (4, 6, 7):
+        ledger.answered(offset)
+        ledger.dead_lettered(offset + 10)
+    assert ledger.account() == Account(without_input=1)
+    assert ledger.lost(5) == []
 
 
-def test_what_is_not_in_the_books_is_passed_over() -> None:
-    """Records of other inputs, and ids that are not ours."""
-    ledger = ledger_of(owed=range(5, 12))
-    for record_id in ("my-shop-clicks-3-9", "my-shop-clicks-2-11", "clicks-3-11", "", "x", "-", "my-shop-clicks-3-x"):
-        ledger.answered(record_id)
-        ledger.dead_lettered(record_id)
-    assert ledger.balance().lost_ids == ("my-shop-clicks-3-10", "my-shop-clicks-3-11")
-
-
-def test_no_more_lost_ones_are_named_than_one_looks_at() -> None:
-    """All are counted."""
-    balance = ledger_of(owed=range(10, 100)).balance()
-    assert (balance.lost, len(balance.lost_ids)) == (90, SHOWN_LOST)
+@given(st.lists(st.tuples(st.sampled_from(["ignored", "owed"]), st.integers(0, 2), st.integers(0, 2)), max_size=40))
+def test_the_parts_make_the_whole(inputs: list[tuple[str, int, int]]) -> None:
+    """Whatever has come, each input is in exactly one of the four."""
+    ledger = OffsetLedger(range(100, 100 + len(inputs)))
+    for offset, (kind, answers, letters) in enumerate(inputs, start=100):
+        ledger.read(offset, owes_record=kind == "owed")
+        for _ in range(answers):
+            ledger.answered(offset)
+        for _ in range(letters):
+            ledger.dead_lettered(offset)
+    account = ledger.account()
+    assert account.inputs == len(inputs) == account.answered + account.ignored + account.dead_lettered + account.lost
+    assert len(ledger.lost(len(inputs))) == account.lost
+    assert account.twice == sum(answers + letters > 1 for _, answers, letters in inputs)
