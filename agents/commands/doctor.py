@@ -1,11 +1,13 @@
 """`insession doctor`: is everything as it must be, and what to do where it is not."""
 
 import json
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import click
 from msgspec import to_builtins
@@ -14,14 +16,22 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.plain_text import shown
+from agents.commands.output_file import OutputFile, write_output
+from agents.commands.plain_text import MAX_CELL, shown, shown_bytes
+from agents.doctor.before_and_after import Shown, before_and_after
 from agents.doctor.findings import Finding, Level, error
+from agents.doctor.mapping_proposal import Proposal, propose
+from agents.doctor.sample_file import sampled
+from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
+from schemas.mapping import FieldMapping
 from streams.dead_letters import InputRecord
 from streams.topic_reader import TopicReader, latest
 
 _STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}
 _MAX_TEXT: Final = 1_000
+_MAX_TRIED: Final = 10
+_MAX_TRIED_TEXT: Final = 600
 
 
 @click.command(
@@ -29,44 +39,59 @@ _MAX_TEXT: Final = 1_000
 Examples:
   insession doctor --config production.toml
   insession doctor --brokers kafka:9092 --json
-  insession doctor --sample shop-events > mapping.toml
-  insession doctor --sample shop-items --catalog > catalog.toml
+  insession doctor --sample shop-events --write mapping.toml
+  insession doctor --sample events.jsonl.gz --try
+  insession doctor --sample shop-items --catalog
 
 Exit code 1: something does not work; the table says what to do.
 """
 )
 @connection_options
 @click.option("--serving", metavar="HOST:PORT", help="The model server.  [default: serving.address of the settings]")
-@click.option("--sample", "sample_topic", metavar="TOPIC", help="Propose a clickstream.mapping for the JSON in TOPIC.")
+@click.option(
+    "--sample", metavar="TOPIC|FILE", help="Propose a clickstream.mapping for what a topic or a file of records holds."
+)
 @click.option("--catalog", "is_catalog", is_flag=True, help="With --sample: propose a catalog.mapping for its items.")
+@click.option("--write", "target", type=OutputFile(), metavar="FILE", help="With --sample: make FILE of the proposal.")
+@click.option(
+    "--try",
+    "is_try",
+    is_flag=True,
+    help="With --sample: show ten records before and after; with the mapping of --config where it states one.",
+)
 @click.option(
     "--records",
     type=click.IntRange(min=1, max=100_000),
     default=2_000,
     show_default=True,
-    help="Look at so many of the newest records.",
+    help="Look at so many of the newest records; of a file at the first ones.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(
+def command(  # noqa: PLR0913 - one parameter an option
     connection: Connection,
     serving: str | None,
-    sample_topic: str | None,
+    sample: str | None,
+    target: Path | None,
     records: int,
     *,
     is_catalog: bool,
+    is_try: bool,
     as_json: bool,
 ) -> None:
     """Check settings, brokers, topics, keys, workers, model server and release; change nothing.
 
     Give it the settings of the worker, on the worker's machine: data folder, disk and port are those of this one.
-    With --sample it prints a settings section instead, for a shop whose events are JSON of its own.
+    With --sample it prints a settings section instead, for a shop whose events are records of its own.
     """
-    if sample_topic is not None:
-        propose = _propose_catalog if is_catalog else _propose
-        propose(connection, sample_topic, records, as_json=as_json)
+    if sample is not None:
+        wanted = _Wanted(sample, records, target, is_try=is_try, as_json=as_json)
+        if is_catalog and is_try:
+            raise UsageError("--try shows clicks, and --catalog proposes how items are read: leave one of them out")
+        propose_it = _propose_catalog if is_catalog else _propose
+        propose_it(connection, wanted)
         return
-    if is_catalog:
-        raise UsageError("--catalog says what --sample looks at: give --sample TOPIC, too")
+    if target is not None or is_try or is_catalog:
+        raise UsageError("--catalog, --write and --try are about a sample: name a topic or a file with --sample")
     if serving is not None:
         connection = replace(connection, options={**connection.options, "serving": {"address": serving}})
     with Console(stderr=True).status("examining"):
@@ -91,37 +116,104 @@ def _findings(connection: Connection, records: int) -> list[Finding]:
     return [*settings_findings(reading), *examined]
 
 
-def _sampled(connection: Connection, topic: str, at_most: int) -> list[InputRecord]:
-    settings = connection.settings()
-    with Console(stderr=True).status(f"reading {topic}"), TopicReader(settings.kafka.client_config()) as reader:
-        records = list(reader.read(topic, latest(reader.bounds(topic), at_most)))
-    if not records:
-        raise InsessionError(f"topic {topic} holds no record: let the shop write some, then sample again")
-    return records
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be done with a sample."""
+
+    sample: str
+    at_most: int
+    target: Path | None
+    is_try: bool
+    as_json: bool
 
 
-def _propose_catalog(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
+def _propose(connection: Connection, wanted: _Wanted) -> None:
+    records, settings = _sampled(connection, wanted)
+    proposal = propose(records)
+    stated = settings.clickstream.mapping
+    mapping = proposal.mapping if stated == FieldMapping() else stated
+    tried = before_and_after(records, mapping, _MAX_TRIED) if wanted.is_try else []
+    if wanted.is_try and not wanted.as_json:
+        _print_tried(tried, "the proposed mapping" if mapping is proposal.mapping else "the mapping of the settings")
+    _hand_out(wanted, proposal.toml(), _as_json(proposal, tried))
+
+
+def _propose_catalog(connection: Connection, wanted: _Wanted) -> None:
     from agents.doctor.catalog_proposal import propose_catalog  # noqa: PLC0415 - as above
 
-    proposal = propose_catalog(_sampled(connection, topic, at_most))
-    if not as_json:
-        click.echo(proposal.toml(), nl=False)
-        return
+    proposal = propose_catalog(_sampled(connection, wanted)[0])
     counts = {"sampled": proposal.sampled, "readable": proposal.readable, "available": proposal.available}
     found = {"mapping": to_builtins(proposal.mapping), **counts, "not_readable": dict(proposal.reasons)}
-    click.echo(json.dumps(found | {"questions": list(proposal.questions)}, indent=2))
+    _hand_out(wanted, proposal.toml(), found | {"questions": list(proposal.questions)})
 
 
-def _propose(connection: Connection, topic: str, at_most: int, *, as_json: bool) -> None:
-    from agents.doctor.mapping_proposal import propose  # noqa: PLC0415 - as above
+def _hand_out(wanted: _Wanted, toml: str, told: Mapping[str, Any]) -> None:
+    """Write the proposal where it is wanted, and print it unless something else is."""
+    if wanted.target is not None:
+        write_output(wanted.target, toml.encode())
+        click.echo(f"{wanted.target} holds the proposed mapping, with the questions that are open", err=True)
+    if wanted.as_json:
+        click.echo(json.dumps(told, indent=2))
+    elif wanted.target is None and not wanted.is_try:
+        click.echo(toml, nl=False)
 
-    proposal = propose(_sampled(connection, topic, at_most))
-    if not as_json:
-        click.echo(proposal.toml(), nl=False)
-        return
-    counts = {"sampled": proposal.sampled, "readable": proposal.readable, "keyed": proposal.keyed}
-    found = {"mapping": to_builtins(proposal.mapping), **counts, "not_readable": dict(proposal.reasons)}
-    click.echo(json.dumps(found | {"questions": list(proposal.questions)}, indent=2))
+
+def _sampled(connection: Connection, wanted: _Wanted) -> tuple[list[InputRecord], Settings]:
+    if wanted.target is not None and wanted.target.exists():
+        raise UsageError(
+            f"{wanted.target} is there already, with {wanted.target.stat().st_size:,} bytes: name another file, or "
+            "remove it first"
+        )
+    settings, source, at_most = connection.settings(), wanted.sample, wanted.at_most
+    if os.path.isfile(source):  # noqa: PTH113 - Path raises where a name is too long
+        records, kind = sampled(Path(source), at_most), "file"
+    elif "/" in source:
+        raise UsageError(f"there is no file {shown(source)}, and no topic can be named so: check --sample")
+    else:
+        with Console(stderr=True).status(f"reading {source}"), TopicReader(settings.kafka.client_config()) as reader:
+            records, kind = list(reader.read(source, latest(reader.bounds(source), at_most))), "topic"
+    if not records:
+        raise InsessionError(f"{kind} {source} holds no record: let the shop write some, then sample again")
+    return records, settings
+
+
+def _as_json(proposal: Proposal, tried: Sequence[Shown]) -> dict[str, Any]:
+    trial = proposal.trial
+    told: dict[str, Any] = {
+        "records": trial.records,
+        "readable": trial.readable,
+        "ignored": trial.ignored,
+        "interactions": dict(trial.interactions),
+        "proposal": to_builtins(proposal.mapping),
+        "questions": list(proposal.questions),
+        "seen": to_builtins(proposal.seen),
+        "warnings": list(proposal.warnings),
+        "not_readable": dict(trial.rejected),
+        "repaired": dict(trial.repairs),
+    }
+    told |= {"keyed": trial.keyed} if proposal.is_keyed else {}
+    if tried:
+        told["tried"] = [
+            {
+                "key": None if one.key is None else shown_bytes(one.key, _MAX_TRIED_TEXT),
+                "value": shown_bytes(one.value, _MAX_TRIED_TEXT),
+                "becomes": [shown(line, _MAX_TRIED_TEXT) for line in one.becomes],
+            }
+            for one in tried
+        ]
+    return told
+
+
+def _print_tried(tried: Sequence[Shown], by: str) -> None:
+    table = Table(show_lines=True, title=f"With {by}")
+    for column in ("key", "record", "becomes"):
+        table.add_column(column, overflow="fold", ratio=1 if column == "key" else 4)
+    for one in tried:
+        becomes = "\n".join(shown(line, _MAX_TRIED_TEXT) for line in one.becomes)
+        table.add_row(
+            Text(shown_bytes(one.key, MAX_CELL)), Text(shown_bytes(one.value, _MAX_TRIED_TEXT)), Text(becomes)
+        )
+    Console().print(table)
 
 
 def _print(findings: Sequence[Finding]) -> None:

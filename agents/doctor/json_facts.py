@@ -1,35 +1,43 @@
 """What a sample of JSON objects holds at each path: how often, of which types, which values."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schemas.events import MAX_ID_LENGTH
+from schemas.paths import MAX_LISTS, MAX_PATH_LENGTH, json_in
 
 MAX_PATHS: Final = 500
-MAX_DEPTH: Final = 6
+MAX_DEPTH: Final = 8
 MAX_DISTINCT: Final = 2_000
+_MAX_LINES: Final = 20
+"""Of a list; further ones look like these."""
 _MAX_TEXT: Final = MAX_ID_LENGTH + 1  # so that what is too long for an id still is
+_BARE_NAME: Final = re.compile(r"[^\s.\"'\[\]$][^\s.\"'\[\]]*( [^\s.\"'\[\]]+)*")
+_PLAIN_KEY: Final = re.compile(r"[\w.$-]{1,100}")
 
 
 @dataclass(slots=True)
 class PathFacts:
-    """The scalars at one dotted path, nulls left out.
+    """The scalars at one path, nulls and empty texts left out.
 
-    values: counts of the first distinct ones, long text cut. is_list: the path lies in objects of a list, out of a
-    mapping's reach.
+    is_list: the path goes through the lines of a list. objects: numbers of the objects that have something there.
+    values: counts of the first distinct ones, long text cut.
     """
 
     path: str
     is_list: bool
     present: int = 0
+    objects: set[int] = field(default_factory=set)
     types: Counter[type] = field(default_factory=Counter)
     values: Counter[Any] = field(default_factory=Counter)
 
-    def add(self, value: Any) -> None:
-        """Take in one value."""
+    def add(self, value: Any, number: int = 0) -> None:
+        """Take in one value of the object with this number."""
         self.present += 1
+        self.objects.add(number)
         self.types[type(value)] += 1
         value = value[:_MAX_TEXT] if isinstance(value, str) else value
         if value in self.values or len(self.values) < MAX_DISTINCT:
@@ -46,25 +54,44 @@ class PathFacts:
 
 
 def facts(objects: Iterable[dict[str, Any]]) -> dict[str, PathFacts]:
-    """Walk every object; paths that a mapping could not spell, with a dot or an unprintable character, are left out."""
+    """Walk every object, with the paths spelled as `parse_path` reads them; unprintable names are left out."""
     found: dict[str, PathFacts] = {}
-    for one in objects:
-        for path, value, is_list in _walk(one, "", 0, is_list=False):
+    for number, one in enumerate(objects):
+        for path, value in _walk(one, "", 0):
             if path not in found:
                 if len(found) >= MAX_PATHS:
                     continue
-                found[path] = PathFacts(path, is_list)
-            found[path].add(value)
+                found[path] = PathFacts(path, "[]" in path)
+            found[path].add(value, number)
     return found
 
 
-def _walk(value: Any, path: str, depth: int, *, is_list: bool) -> Iterator[tuple[str, Any, bool]]:
-    if isinstance(value, dict) and depth < MAX_DEPTH:
-        for name, inner in value.items():
-            if name and "." not in name and name.isprintable():
-                yield from _walk(inner, f"{path}.{name}" if path else name, depth + 1, is_list=is_list)
-    elif isinstance(value, list):
-        for inner in value[:1]:
-            yield from _walk(inner, path, depth, is_list=True)
-    elif isinstance(value, str | int | float | bool):
-        yield path, value, is_list
+def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, str):
+        value = json_in(value)
+    if isinstance(value, dict | list):
+        if depth < MAX_DEPTH and len(path) < MAX_PATH_LENGTH - MAX_ID_LENGTH:
+            yield from _walk_object(value, path, depth) if isinstance(value, dict) else _walk_list(value, path, depth)
+    elif isinstance(value, int | float) or (isinstance(value, str) and value.strip()):
+        yield path, value
+
+
+def _walk_object(value: dict[str, Any], path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if name and name.isprintable() and len(name) <= MAX_ID_LENGTH:
+            step = name if _BARE_NAME.fullmatch(name) else _quoted(name)
+            yield from _walk(inner, f"{path}.{step}" if path else step, depth + 1)
+
+
+def _walk_list(value: list[Any], path: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """Walk the lines, or the values by their name where the list is one of names and values."""
+    for line in value[:_MAX_LINES]:
+        key = line.get("key") if isinstance(line, dict) and "value" in line else None
+        if isinstance(key, str) and _PLAIN_KEY.fullmatch(key):
+            yield from _walk(line["value"], f"{path}[key={key}].value", depth + 1)
+        elif path.count("[]") < MAX_LISTS and path:
+            yield from _walk(line, f"{path}[]", depth + 1)
+
+
+def _quoted(name: str) -> str:
+    return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'

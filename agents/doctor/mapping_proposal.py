@@ -1,209 +1,248 @@
-"""A field mapping for a shop's own JSON, guessed from a sample: a start for a person, with the questions left open."""
+"""A field mapping for a shop's own records, proposed from a sample: what it is worth, and the questions left open."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
-import msgspec
 from msgspec import structs
 
-from agents.doctor.field_likeness import NAMES, can_be, event_type_of, name_likeness, time_format
-from agents.doctor.json_facts import PathFacts, facts
-from schemas.click_reader import ClickReader
-from schemas.events import EVENT_TYPES
-from schemas.mapping import FieldMapping
-from schemas.validation import Rejection, RejectReason
+from agents.configuration.values import toml_text
+from agents.doctor.json_facts import facts
+from agents.doctor.mapping_guess import Event, Guess, guess, item_lists
+from agents.doctor.mapping_trial import Decode, Trial, reader_of, tried, visitor_warnings
+from agents.doctor.seen import Seen, seen_in
+from schemas.mapping import FieldMapping, Format, Paths
+from schemas.paths import json_in, look_up, parse_path, text_of
+from schemas.payload import decode_payload
+from schemas.presets import PRESETS, complete
+from schemas.validation import Ignored
 from streams.dead_letters import InputRecord
 
-REQUIRED: Final = ("visitor_id", "event_type", "event_time")
-NOWHERE: Final = "-"
-"""A path at which nothing is: it hides a field of the shop's that has our name and another meaning."""
-_LEAST_SCORE: Final = 0.55
-_KEY_BONUS: Final = 1.0
-_MOST_KEYS: Final = 0.95
-_UNIQUE: Final = 0.97
 _MAX_QUESTIONS: Final = 40
-_decoder = msgspec.json.Decoder(dict[str, Any])
+_MAX_WARNINGS: Final = 20
+_ELECTORS: Final = 300
+"""Records by which the format is chosen."""
+_ABOUT_AS_GOOD: Final = 0.95
+"""A format that reads this much of what the guess reads goes before it: it also knows what the sample does not show."""
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A mapping and what it is worth.
 
-    readable: records of the sample that then parse. keyed: those of them whose key is the visitor_id, too.
-    reasons: of the others. questions: for the person who takes it over.
+    trial: what becomes of the sample with it, keyed as `insession rekey` keys. is_keyed: keys are known; not of a file.
+    questions: for the person who takes it over. seen: what most values are in bytes.
     """
 
     mapping: FieldMapping
-    sampled: int
-    readable: int
-    keyed: int
-    reasons: Counter[RejectReason]
-    questions: Sequence[str]
+    trial: Trial
+    questions: tuple[str, ...]
+    warnings: tuple[str, ...]
+    seen: Seen
+    is_keyed: bool
 
     def toml(self) -> str:
-        """Spell the settings section, with shares and questions as comments."""
-        return "\n".join([*self._comments(), *_toml(self.mapping), ""])
+        """Spell the settings section, with counts, warnings and questions as comments."""
+        comments = ("# " + _printable(line) for line in self._comments())
+        return "\n".join([*comments, *_toml(self.mapping), ""])
 
     def _comments(self) -> Iterator[str]:
-        yield f"# {self.readable:,} of {self.sampled:,} sampled records can be read with it ({_share(self)})"
-        if self.keyed < self.readable:
-            yield f"# only {self.keyed:,} of those are keyed by visitor_id: `insession rekey` keys them anew"
-        for reason, count in self.reasons.most_common():
-            yield f"# not readable: {count:,} {reason}"
-        for question in self.questions:
-            yield f"# ? {question}"
+        trial = self.trial
+        share = trial.readable / max(1, trial.records)
+        yield f"{trial.readable:,} of {trial.records:,} sampled records can be read with it ({share:.1%}), {self.seen}"
+        if trial.interactions:
+            kinds = ", ".join(f"{count:,} {kind}" for kind, count in trial.interactions.most_common())
+            yield f"they hold {trial.interactions.total():,} interactions: {kinds}"
+        if trial.ignored:
+            yield f"ignored, for they are no interactions: {trial.ignored:,}"
+        if self.is_keyed and trial.keyed < trial.readable:
+            yield f"only {trial.keyed:,} of those that can be read are keyed by visitor_id: `insession rekey` keys anew"
+        for reason, count in trial.rejected.most_common():
+            yield f"not readable: {count:,} {reason}"
+        yield from (f"! {warning}" for warning in self.warnings)
+        yield from (f"? {question}" for question in self.questions)
 
 
-def propose(records: Sequence[InputRecord]) -> Proposal:
-    """Guess the mapping of a sample."""
-    objects = [(record, found) for record in records if (found := _decoded(record)) is not None]
-    known = facts(found for _, found in objects)
-    reachable = {path: found for path, found in known.items() if not found.is_list}
-    chosen = _chosen(reachable, _paths_of_keys(objects, reachable))
-    mapping = _mapping(reachable, chosen)
-    questions = list(_questions(records, known, chosen))[:_MAX_QUESTIONS]
-    hidden = dict.fromkeys(sorted(_misleading(objects, mapping)), NOWHERE)
-    questions += [f"the shop's {field} is something else than ours and is left out" for field in hidden]
-    mapping = structs.replace(mapping, paths=mapping.paths | hidden)
-    return _weighed(records, mapping, questions)
+def propose(records: Sequence[InputRecord], decode: Decode = decode_payload) -> Proposal:
+    """Guess the mapping of a sample; decode: from a value's bytes to builtin objects, raises ValueError."""
+    events = [event for record in records for event in _events(record, decode)]
+    guessed = guess(events)
+    mapping = _elected(records, guessed.mapping, decode)
+    trial = tried(records, mapping, decode)
+    kinds = seen_in(records)
+    seen = kinds.most_common(1)[0][0] if kinds else Seen()
+    questions = (
+        *(_asked_of_a_guess(guessed, mapping, trial)),
+        *_about_items(events, mapping, trial),
+        *_unknown_types(records, mapping, decode),
+    )
+    warnings = (
+        *visitor_warnings(trial.visitors),
+        *guessed.warnings,
+        *_unread(seen, trial),
+        *(f"{count:,} of the values looked at are {kind}" for kind, count in kinds.most_common()[1:]),
+    )
+    return Proposal(
+        mapping,
+        trial,
+        questions[:_MAX_QUESTIONS],
+        warnings[:_MAX_WARNINGS],
+        seen,
+        any(record.key is not None for record in records),
+    )
 
 
-def _decoded(record: InputRecord) -> dict[str, Any] | None:
+def _events(record: InputRecord, decode: Decode) -> Iterator[Event]:
     try:
-        return _decoder.decode(record.value or b"")
+        found = decode(record.value or b"")
     except (ValueError, RecursionError):
-        return None
+        return
+    for one in found if isinstance(found, list) else [found]:
+        event = json_in(one) if isinstance(one, str) else one
+        if isinstance(event, dict):
+            yield record, event
 
 
-def _paths_of_keys(objects: Sequence[tuple[InputRecord, dict[str, Any]]], known: Mapping[str, PathFacts]) -> set[str]:
-    """Find the paths whose value is the record's key; a key that is another in every record is a message's."""
-    equal = Counter[str]()
-    for record, found in objects:
-        key = (record.key or b"").decode(errors="replace")
-        if key:
-            equal.update(path for path in known if str(_look_up(found, path)) == key)
-    least = _MOST_KEYS * len(objects)
-    return {path for path, count in equal.items() if count >= least and known[path].distinct_share < _UNIQUE}
+def _elected(records: Sequence[InputRecord], guessed: FieldMapping, decode: Decode) -> FieldMapping:
+    """Choose between the guess and the formats by what arrives, and add to a format what the guess reads better."""
+    electors = records[:: max(1, len(records) // _ELECTORS)]
+    own = tried(electors, guessed, decode)
+    if guessed.is_identity and own.readable:
+        return guessed
+    trials = {name: tried(electors, FieldMapping(format=name), decode) for name in PRESETS if name != "insession"}
+    if not trials:
+        return guessed
+    best = max(trials, key=lambda name: _worth(trials[name]))
+    if not trials[best].readable or any(
+        mine < _ABOUT_AS_GOOD * theirs for mine, theirs in zip(_worth(trials[best]), _worth(own), strict=True)
+    ):
+        return guessed
+    return _completed(best, trials[best], guessed, own, lambda mapping: tried(electors, mapping, decode))
 
 
-def _chosen(known: Mapping[str, PathFacts], key_paths: set[str]) -> dict[str, str]:
-    """Give each field the path that looks most like it, no path to two fields."""
-    chosen: dict[str, str] = {}
-    for field in NAMES:
-        scores = {
-            path: name_likeness(field, path) + (_KEY_BONUS if field == "visitor_id" and path in key_paths else 0)
-            for path, found in known.items()
-            if path not in chosen.values() and can_be(field, found)
-        }
-        best = max(scores, key=lambda path: (scores[path], known[path].present, -len(path)), default=None)
-        if best is not None and scores[best] >= _LEAST_SCORE:
-            chosen[field] = best
-    return chosen
+def _worth(trial: Trial) -> tuple[int, int]:
+    return trial.readable, trial.interactions.total()
 
 
-def _mapping(known: Mapping[str, PathFacts], chosen: Mapping[str, str]) -> FieldMapping:
-    values: dict[str, dict[str, str]] = {}
-    if "event_type" in chosen:
-        shop_words = [value for value in known[chosen["event_type"]].values if isinstance(value, str)]
-        words = {word: kind for word in shop_words if (kind := event_type_of(word)) and kind != word}
-        values = {"event_type": dict(sorted(words.items()))} if words else {}
-    unit = time_format(known[chosen["event_time"]]) if "event_time" in chosen else None
-    paths = {field: path for field, path in chosen.items() if path != field}
-    return FieldMapping(paths={**paths}, values=values, time_format=unit or "rfc3339")
+def _completed(
+    name: Format, trial: Trial, guessed: FieldMapping, own: Trial, try_it: Callable[[FieldMapping], Trial]
+) -> FieldMapping:
+    """Take over from the guess what makes more of the records arrive, or arrive with more of their fields."""
+    mapping, preset = FieldMapping(format=name), complete(FieldMapping(format=name))
+    words = {
+        theirs: ours
+        for theirs, ours in guessed.values.get("event_type", {}).items()
+        if not _is_stated(preset.values.get("event_type", {}), theirs)
+    }
+    additions: list[tuple[dict[str, str], dict[str, Paths]]] = [(words, {})] if words else []
+    for field, paths in guessed.paths.items():
+        if own.filled[field] > trial.filled[field] or (field == "consent" and field not in preset.paths):
+            additions.append(({}, {field: _joined(paths, preset.paths.get(field, ()))}))
+    for kinds, paths_of in additions:
+        values = mapping.values | ({"event_type": kinds} if kinds else {})
+        wider = structs.replace(mapping, paths=mapping.paths | paths_of, values=values)
+        found = try_it(wider)
+        if "consent" in paths_of or (*_worth(found), found.filled.total()) > (*_worth(trial), trial.filled.total()):
+            mapping, trial = wider, found
+    return mapping
 
 
-def _misleading(objects: Sequence[tuple[InputRecord, dict[str, Any]]], mapping: FieldMapping) -> set[str]:
-    """Find optional fields whose value at their path keeps records from being read that would do without them."""
-    misleading: set[str] = set()
-    for record, found in objects[:200]:
-        fields = [field for field in _OPTIONAL if _look_up(found, str(mapping.paths.get(field, field))) is not None]
-        if not fields or not isinstance(_parse(record, mapping), Rejection):
-            continue
-        for field in fields:
-            without = structs.replace(mapping, paths=mapping.paths | {field: NOWHERE})
-            if not isinstance(_parse(record, without), Rejection):
-                misleading.add(field)
-    return misleading
+def _joined(first: Paths, then: Paths) -> Paths:
+    both = (*_listed(first), *_listed(then))
+    return tuple(dict.fromkeys(both)) if len(set(both)) > 1 else both[0]
 
 
-def _weighed(records: Sequence[InputRecord], mapping: FieldMapping, questions: Sequence[str]) -> Proposal:
-    reasons = Counter[RejectReason]()
-    readable = keyed = 0
-    reader = ClickReader(mapping)
+def _listed(paths: Paths) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else paths
+
+
+def _asked_of_a_guess(guessed: Guess, mapping: FieldMapping, trial: Trial) -> Iterator[str]:
+    """Ask what the guess leaves open; of a format only what is about values."""
+    if mapping is guessed.mapping:
+        yield from guessed.questions
+        if trial.readable and not trial.filled["event_id"]:
+            yield "no path looks like event_id: without it a resent event counts twice"
+    else:
+        yield from (question for question in guessed.questions if "consent" in question or "offset" in question)
+
+
+def _about_items(events: Sequence[Event], mapping: FieldMapping, trial: Trial) -> Iterator[str]:
+    """Say that no item is found, and ask about every list that may hold some and is not read."""
+    whole, known = complete(mapping), facts(found for _, found in events)
+    own = {"item_id"} & known.keys() if mapping.format == "insession" else set()
+    stated = (whole.paths, *(rule.paths for rule in whole.rules))
+    used = own | {path for paths in stated for path in _listed(paths.get("item_id", ()))}
+    lists = list(item_lists(known, used))
+    if not used:
+        named = ", ".join(path for path, _ in lists)
+        yield f"no item is found: no path looks like item_id: which one is it?{named and f' Maybe {named}'}"
+    elif trial.readable and not trial.filled["item_id"]:
+        yield f"no record that can be read has an item at {', '.join(sorted(used))}: where are they?"
+    for path, count in lists:
+        yield (
+            f"{path} looks like items, in {count / max(1, len(events)):.0%} of the events, and is not read: are they "
+            f"what the event is about? item_id = {_quoted(path)} reads one interaction a line"
+        )
+
+
+def _unread(seen: Seen, trial: Trial) -> Iterator[str]:
+    if seen.encoding not in {"json", None} and not trial.readable:
+        yield f"the values are {seen}: no field can be proposed until they can be decoded"
+
+
+def _unknown_types(records: Sequence[InputRecord], mapping: FieldMapping, decode: Decode) -> Iterator[str]:
+    """Ask about each event type that is ignored and that nobody stated."""
+    whole, reader = complete(mapping), reader_of(mapping, decode)
+    own = ("event_type",) if mapping.format == "insession" else ()
+    paths = [parse_path(path) for path in _listed(whole.paths.get("event_type", own))]
+    steps = [path.parts[-1] for path in paths if not path.lists and not path.root]
+    found = Counter[str]()
     for record in records:
-        event = reader.read(record.key, record.value, record.time_ms, record.headers)
-        if not isinstance(event, Rejection):
-            keyed += 1
-        elif event.reason != "key_mismatch":
-            reasons[event.reason] += 1
-            continue
-        readable += 1
-    return Proposal(mapping, len(records), readable, keyed, reasons, questions)
+        outcome = reader.read(record.key, record.value, record.time_ms, record.headers)
+        if isinstance(outcome, Ignored) and outcome.reason == "event_type":
+            for _, event in _events(record, decode):
+                texts = (text_of(look_up(event, one)) for one in steps)
+                found.update(list(islice((text for text in texts if text), 1)))
+    for text, count in found.most_common():
+        if not _is_stated(whole.values.get("event_type", {}), text):
+            share = f"{count / len(records):.0%} of the records"
+            yield f"event type {_quoted(text)} ({share}): what is it here? As it stands, it is ignored"
 
 
-def _parse(record: InputRecord, mapping: FieldMapping) -> object:
-    """Parse a record whatever its key is: None where only the key is wrong."""
-    event = ClickReader(mapping).read(record.key, record.value, record.time_ms, record.headers)
-    return None if isinstance(event, Rejection) and event.reason == "key_mismatch" else event
-
-
-def _questions(
-    records: Sequence[InputRecord], known: Mapping[str, PathFacts], chosen: Mapping[str, str]
-) -> Iterator[str]:
-    for field in (*REQUIRED, "item_id"):
-        if field not in chosen:
-            yield f"no path looks like {field}: which one is it?"
-    if "event_id" not in chosen:
-        yield "no path looks like event_id: without it a resent event counts twice"
-    if "event_type" in chosen:
-        found = known[chosen["event_type"]]
-        for value, count in found.values.most_common():
-            if isinstance(value, str) and value not in EVENT_TYPES and event_type_of(value) is None:
-                share = count / len(records)
-                yield f"event type {_quoted(value)} ({share:.0%}): what is it here? As it is, it is dead-lettered"
-    for path, found in known.items():
-        if found.is_list and any(name_likeness(field, path) == 1 for field in ("item_id", "event_id")):
-            yield f"{_quoted(path)} lies in a list, which a mapping does not reach: send one event an item"
+def _is_stated(values: Mapping[str, str], text: str) -> bool:
+    return any(re.fullmatch(".*".join(map(re.escape, theirs.split("*"))), text, re.DOTALL) for theirs in values)
 
 
 def _toml(mapping: FieldMapping) -> Iterator[str]:
     yield "[clickstream.mapping]"
-    yield f"time_format = {_quoted(mapping.time_format or 'auto')}"
+    yield f"format = {toml_text(mapping.format)}"
+    if mapping.time_format is not None:
+        yield f"time_format = {toml_text(mapping.time_format)}"
     if mapping.paths:
         yield "\n[clickstream.mapping.paths]"
-        yield from (f"{field} = {_quoted(str(path))}" for field, path in mapping.paths.items())
+        yield from (f"{field} = {_toml_paths(paths)}" for field, paths in mapping.paths.items())
     for field, renamed in mapping.values.items():
         yield f"\n[clickstream.mapping.values.{field}]"
-        yield from (f"{_quoted(theirs)} = {_quoted(ours)}" for theirs, ours in renamed.items())
+        yield from (f"{_toml_key(theirs)} = {toml_text(ours)}" for theirs, ours in renamed.items())
+
+
+def _toml_paths(paths: Paths) -> str:
+    return toml_text(paths if isinstance(paths, str) else list(paths))
+
+
+def _toml_key(text: str) -> str:
+    return text if _BARE_KEY.fullmatch(text) else toml_text(text)
 
 
 def _quoted(text: str) -> str:
-    """Spell a TOML basic string, on one line and without characters that a terminal obeys."""
-    plain = "".join(one if one.isprintable() else " " for one in text)
-    return json.dumps(plain, ensure_ascii=False)
+    return json.dumps(_printable(text), ensure_ascii=False)
 
 
-def _share(proposal: Proposal) -> str:
-    return f"{proposal.readable / max(1, proposal.sampled):.1%}"
-
-
-def _look_up(found: Any, path: str) -> Any:
-    for name in path.split("."):
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-_OPTIONAL: Final = (
-    "session_id",
-    "event_id",
-    "price",
-    "quantity",
-    "query",
-    "location",
-    "device",
-    "consent",
-    "experiment",
-)
+def _printable(text: str) -> str:
+    """Keep it on one line and without characters that a terminal obeys."""
+    return "".join(one if one.isprintable() else " " for one in text)

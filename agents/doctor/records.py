@@ -2,17 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
-from schemas.click_reader import ClickReader
+from agents.doctor.mapping_trial import visitor_warnings
+from schemas.click_reader import ClickReader, Clicks
 from schemas.mapping import FieldMapping
-from schemas.validation import Rejection, RejectReason
+from schemas.validation import Ignored, Rejection, RejectReason
 from streams.dead_letters import InputRecord
 from streams.partitioner import Placement, placement
 
-CHECKS: Final = ("partitioner", "record keys", "records")
+CHECKS: Final = ("partitioner", "record keys", "records", "visitors")
 _MOST_ARE_BAD: Final = 0.5
+_MOST_ARE_IGNORED: Final = 0.5
+_MAX_ODD: Final = 3
 _CLOCK_TOLERANCE_MS: Final = 2_000
 
 
@@ -22,16 +26,35 @@ def record_findings(records: Sequence[InputRecord], partitions: int, mapping: Fi
         yield from (unchecked(check, "the clickstream holds no record") for check in CHECKS)
         return
     yield _placed(placement(records, partitions))
-    found = Counter[RejectReason]()
-    details: dict[RejectReason, str] = {}
+    found = _Found()
     reader = ClickReader(mapping)
     for record in records:
-        event = record.rejection or reader.read(record.key, record.value, record.time_ms, record.headers)
-        if isinstance(event, Rejection):
-            found[event.reason] += 1
-            details[event.reason] = event.detail
-    yield _keyed(found.pop("key_mismatch", 0), len(records))
-    yield _readable(found, details, len(records))
+        found.add(record.rejection or reader.read(record.key, record.value, record.time_ms, record.headers))
+    yield _keyed(found.rejected.pop("key_mismatch", 0), len(records))
+    yield _readable(found, len(records))
+    yield _visitors(found.visitors)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What became of the records: rejected by reason, each with its latest detail; repairs by field."""
+
+    ignored: int = 0
+    rejected: Counter[RejectReason] = field(default_factory=Counter)
+    details: dict[RejectReason, str] = field(default_factory=dict)
+    repairs: Counter[str] = field(default_factory=Counter)
+    visitors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Clicks | Ignored | Rejection) -> None:
+        match outcome:
+            case Clicks():
+                self.visitors[outcome.events[0].visitor_id] += 1
+                self.repairs.update(repair.field for repair in outcome.repairs)
+            case Ignored():
+                self.ignored += 1
+            case Rejection():
+                self.rejected[outcome.reason] += 1
+                self.details[outcome.reason] = outcome.detail
 
 
 def clock_finding(records: Sequence[InputRecord], now_ms: int) -> Finding:
@@ -85,14 +108,50 @@ def _keyed(mismatches: int, total: int) -> Finding:
     )
 
 
-def _readable(found: Counter[RejectReason], details: dict[RejectReason, str], total: int) -> Finding:
-    rejected = found.total()
-    if not rejected:
-        return ok("records", f"{total:,} of {total:,} records can be read")
-    reasons = "; ".join(f"{reason} {count:,} ({details[reason]})" for reason, count in found.most_common(3))
-    finding = error if rejected > _MOST_ARE_BAD * total else warning
-    return finding(
-        "records",
-        f"{rejected:,} of {total:,} records ({rejected / total:.0%}) cannot be read: {reasons}",
-        "`insession doctor --sample TOPIC` proposes a clickstream.mapping; `insession dlq list` shows what was refused",
+def _readable(found: _Found, total: int) -> Finding:
+    rejected = found.rejected.total()
+    others = _others(found, total)
+    if rejected:
+        reasons = "; ".join(
+            f"{reason} {count:,} ({found.details[reason]})" for reason, count in found.rejected.most_common(3)
+        )
+        finding = error if rejected > _MOST_ARE_BAD * total else warning
+        return finding(
+            "records",
+            f"{rejected:,} of {total:,} records ({rejected / total:.0%}) cannot be read: {reasons}{others}",
+            "`insession doctor --sample TOPIC` proposes a clickstream.mapping; `insession dlq list` shows what was "
+            "refused",
+        )
+    if found.ignored > _MOST_ARE_IGNORED * total:
+        return warning(
+            "records",
+            f"{found.ignored:,} of {total:,} records ({found.ignored / total:.0%}) are ignored, for they are no "
+            f"interactions{_repaired(found.repairs)}",
+            "see whether clickstream.mapping names the event types that are: `insession doctor --sample TOPIC` lists "
+            "the others",
+        )
+    return ok("records", f"{total - found.ignored:,} of {total:,} records can be read{others}")
+
+
+def _others(found: _Found, total: int) -> str:
+    ignored = f"; {found.ignored:,} ({found.ignored / total:.0%}) are ignored, for they are no interactions"
+    return (ignored if found.ignored else "") + _repaired(found.repairs)
+
+
+def _repaired(repairs: Counter[str]) -> str:
+    """Tell what could not be taken as it was."""
+    fields = ", ".join(f"{name} {count:,}" for name, count in repairs.most_common())
+    return f"; repaired or left out: {fields}" if fields else ""
+
+
+def _visitors(visitors: Counter[str]) -> Finding:
+    odd = list(visitor_warnings(visitors))
+    if not odd:
+        return ok("visitors", f"{len(visitors):,} visitors, none of them in a large share of the records")
+    return warning(
+        "visitors",
+        "; ".join(odd[:_MAX_ODD]),
+        "let the producers send no event without a visitor, or name another path for visitor_id in "
+        "clickstream.mapping; what programs write for nobody can be left out there: "
+        '[clickstream.mapping.values.visitor_id] "undefined" = ""',
     )
