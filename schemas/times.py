@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from schemas.events import unix_ms
+from schemas.paths import text_of
 
 NamedTimeFormat = Literal["auto", "rfc3339", "unix_s", "unix_ms", "unix_us", "unix_ns"]
 TimeFormat = str
@@ -97,7 +98,10 @@ class TimeReader:
             return self._local(parsedate_to_datetime(text))  # RFC 5322: Fri, 20 Nov 2026 10:00:00 GMT
 
     def _pattern(self, value: Any) -> int:
-        return self._local(datetime.strptime(value.strip(), self._format))  # noqa: DTZ007 - `_local` gives it its zone
+        text = text_of(value)
+        if text is None:
+            raise ValueError("another type")
+        return self._local(datetime.strptime(text.strip(), self._format))  # noqa: DTZ007 - `_local` gives it its zone
 
     def _local(self, moment: datetime) -> int:
         return unix_ms(moment if moment.tzinfo is not None else moment.replace(tzinfo=self._zone))

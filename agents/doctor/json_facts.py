@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schemas.events import MAX_ID_LENGTH
-from schemas.paths import MAX_LISTS, MAX_PATH_LENGTH, json_in
+from schemas.paths import MAX_LISTS, MAX_PATH_LENGTH, json_in, parse_path
 
 MAX_PATHS: Final = 500
 MAX_DEPTH: Final = 8
@@ -59,9 +59,9 @@ def facts(objects: Iterable[dict[str, Any]]) -> dict[str, PathFacts]:
     for number, one in enumerate(objects):
         for path, value in _walk(one, "", 0):
             if path not in found:
-                if len(found) >= MAX_PATHS:
+                if len(found) >= MAX_PATHS or len(path) > MAX_PATH_LENGTH:
                     continue
-                found[path] = PathFacts(path, "[]" in path)
+                found[path] = PathFacts(path, is_list=bool(parse_path(path).lists))
             found[path].add(value, number)
     return found
 

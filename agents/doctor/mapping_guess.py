@@ -241,7 +241,7 @@ def _mapping(known: _Facts, chosen: Mapping[str, list[str]]) -> FieldMapping:
     for path in chosen.get("event_type", ()):
         for value in known[path].values:
             kind = event_type_of(value)
-            if kind and kind != value:
+            if kind and kind != value and value.isprintable():
                 words[str(value).strip()] = kind
     times = {time_format(known[path]) for path in chosen.get("event_time", ())} - {None}
     paths: dict[str, Paths] = {

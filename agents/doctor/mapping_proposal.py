@@ -12,7 +12,7 @@ from msgspec import structs
 
 from agents.configuration.values import toml_text
 from agents.doctor.json_facts import facts
-from agents.doctor.mapping_guess import Event, Guess, guess, item_lists
+from agents.doctor.mapping_guess import REQUIRED, Event, Guess, guess, item_lists
 from agents.doctor.mapping_trial import Decode, Trial, reader_of, tried, visitor_warnings
 from agents.doctor.seen import Seen, seen_in
 from schemas.mapping import FieldMapping, Format, Paths
@@ -112,8 +112,8 @@ def _elected(records: Sequence[InputRecord], guessed: FieldMapping, decode: Deco
     """Choose between the guess and the formats by what arrives, and add to a format what the guess reads better."""
     electors = records[:: max(1, len(records) // _ELECTORS)]
     own = tried(electors, guessed, decode)
-    if guessed.is_identity and own.readable:
-        return guessed
+    if own.readable and guessed.paths.keys().isdisjoint(REQUIRED):
+        return guessed  # these are our own names
     trials = {name: tried(electors, FieldMapping(format=name), decode) for name in PRESETS if name != "insession"}
     if not trials:
         return guessed

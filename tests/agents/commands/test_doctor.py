@@ -1,6 +1,7 @@
 import json
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,7 @@ from confluent_kafka import Producer
 from agents.commands import doctor
 from agents.commands.doctor import command
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
+from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from streams.embedded_broker import EmbeddedBroker
 from streams.sender import Sender
@@ -37,8 +39,65 @@ def test_a_sample_becomes_a_settings_section(brokers: str) -> None:
     mapping = tomllib.loads(CliRunner().invoke(command, arguments).stdout)["clickstream"]["mapping"]
     assert mapping["paths"] == {"visitor_id": "userId", "event_type": "action", "event_time": "ts", "item_id": "sku"}
     told = json.loads(CliRunner().invoke(command, [*arguments, "--json", "--records", "30"]).stdout)
-    assert told["mapping"] == mapping
-    assert (told["sampled"], told["readable"], told["keyed"]) == (30, 30, 30)
+    assert told["proposal"] | {"format": "insession"} == mapping
+    assert (told["records"], told["readable"], told["ignored"], told["keyed"]) == (30, 30, 0, 30)
+    assert told["interactions"] == {"purchase": 30}
+    assert told["seen"] == {"encoding": "json", "framing": None, "schema_id": None}
+
+
+VIEW = {"userId": "u", "action": "detail", "ts": 1_700_000_000, "sku": "s"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Write a shop's events, one a line: a view, an order, a page and what is no JSON."""
+    lines = [json.dumps(VIEW | {"action": action}) for action in ("detail", "order", "scroll")]
+    path = tmp_path / "events.jsonl"
+    path.write_text("\n".join([*lines, "\x1b[31m"]))
+    return path
+
+
+def test_a_sample_may_be_a_file_whose_keys_are_unknown(file: Path) -> None:
+    """No broker is asked, and nothing is said of keys."""
+    told = json.loads(CliRunner().invoke(command, ["--sample", str(file), "--json"]).stdout)
+    assert (told["records"], told["readable"], told["ignored"]) == (4, 2, 1)
+    assert told["interactions"] == {"view": 1, "purchase": 1}
+    assert told["not_readable"] == {"undecodable": 1}
+    assert "keyed" not in told
+
+
+def test_the_proposal_becomes_a_file_that_is_not_there_yet(file: Path, tmp_path: Path) -> None:
+    """The file is settings as they are; one that is there is kept."""
+    target = tmp_path / "new" / "mapping.toml"
+    arguments = ["--sample", str(file), "--write", str(target)]
+    assert CliRunner().invoke(command, arguments).stdout == ""
+    assert load_settings(file=target, environment={}).clickstream.mapping.paths["visitor_id"] == "userId"
+    written = target.read_bytes()
+    refused = CliRunner().invoke(command, arguments)
+    assert isinstance(refused.exception, UsageError)
+    assert f"{len(written):,} bytes" in str(refused.exception)
+    assert target.read_bytes() == written
+
+
+def test_try_shows_records_beside_what_they_become(file: Path, tmp_path: Path) -> None:
+    """The mapping of the settings is tried where they state one, and nothing reaches the terminal as it is."""
+    tried = CliRunner().invoke(command, ["--sample", str(file), "--try"], env={"COLUMNS": "200"}).stdout
+    assert all(
+        word in tried for word in ("view s by u", "purchase s by u", "ignored, event_type", "refused, undecodable")
+    )
+    assert "\x1b[31m" not in tried
+    config = tmp_path / "own.toml"
+    config.write_text('[clickstream.mapping.paths]\nvisitor_id = "sku"\nevent_type = "action"\nevent_time = "ts"\n')
+    arguments = ["--sample", str(file), "--try", "--json", "--config", str(config)]
+    told = json.loads(CliRunner().invoke(command, arguments).stdout)
+    assert [one["becomes"][0].split(",")[0] for one in told["tried"]] == ["ignored"] * 3 + ["refused"]
+    assert "userId" in told["tried"][0]["value"]
+
+
+@pytest.mark.parametrize("arguments", [["--try"], ["--write", "mapping.toml"], ["--sample", "no/such.jsonl"]])
+def test_options_that_do_not_fit_are_wrong_usage(arguments: list[str]) -> None:
+    """The message says what is missing."""
+    assert isinstance(CliRunner().invoke(command, arguments).exception, UsageError)
 
 
 def test_a_sample_of_items_becomes_a_settings_section(brokers: str) -> None:

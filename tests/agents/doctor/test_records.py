@@ -87,9 +87,38 @@ def test_unreadable_records_are_told_with_their_reasons(bad: int, level: Level) 
     assert f"invalid_field {bad} (" in found.message
 
 
+def typed(event_type: str, **fields: object) -> InputRecord:
+    """Make a record of `v` with these fields."""
+    value = {"visitor_id": "v", "event_type": event_type, "event_time": NOW_MS, "item_id": "i", **fields}
+    return record("v", value=json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(("pages", "level"), [(2, Level.OK), (3, Level.WARNING)])
+def test_ignored_records_are_told_apart_and_most_of_them_are_a_warning(pages: int, level: Level) -> None:
+    """A mapping that fits nothing ignores everything; pages between the clicks are as it must be."""
+    found = examined([typed("page")] * pages + [typed("view")] * (4 - pages))["records"]
+    assert found.level is level
+    assert f"{pages} " in found.message
+    assert "are ignored, for they are no interactions" in found.message
+
+
+def test_repairs_are_told_by_field() -> None:
+    """A price that is a text is read, and one that is none is left out."""
+    found = examined([typed("view", price="12,95"), typed("view", price="ask", quantity=1.5)])["records"]
+    assert found.level is Level.OK
+    assert found.message.endswith("repaired or left out: price 2, quantity 1")
+
+
+def test_a_visitor_who_is_nobody_is_a_warning() -> None:
+    """What all those shoppers do would become one session."""
+    found = examined([record("undefined")] * 3 + [record(f"v{number}") for number in range(7)])["visitors"]
+    assert found.level is Level.WARNING
+    assert "3 of 10 readable records (30%) are of visitor 'undefined'" in found.message
+
+
 def test_an_empty_clickstream_says_nothing() -> None:
     """There is nothing to hold against anything."""
-    assert [one.level for one in record_findings([], PARTITIONS, FieldMapping())] == [Level.UNCHECKED] * 3
+    assert [one.level for one in record_findings([], PARTITIONS, FieldMapping())] == [Level.UNCHECKED] * len(CHECKS)
     assert clock_finding([], NOW_MS).level is Level.UNCHECKED
 
 
