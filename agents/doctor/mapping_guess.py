@@ -20,7 +20,8 @@ from agents.doctor.field_likeness import (
 from agents.doctor.json_facts import PathFacts, facts
 from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES
 from schemas.field_values import READERS
-from schemas.mapping import FieldMapping, Paths
+from schemas.mapping import FieldMapping
+from schemas.mapping_language import Paths
 from schemas.paths import look_up, parse_path, text_of
 from streams.dead_letters import InputRecord
 

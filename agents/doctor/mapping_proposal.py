@@ -15,7 +15,8 @@ from agents.doctor.json_facts import facts
 from agents.doctor.mapping_guess import REQUIRED, Event, Guess, guess, item_lists
 from agents.doctor.mapping_trial import Decode, Trial, reader_of, tried, visitor_warnings
 from agents.doctor.seen import Seen, seen_in
-from schemas.mapping import FieldMapping, Format, Paths
+from schemas.mapping import FieldMapping, Format
+from schemas.mapping_language import Paths
 from schemas.paths import json_in, look_up, parse_path, text_of
 from schemas.payload import decode_payload
 from schemas.presets import PRESETS, complete

@@ -52,7 +52,17 @@ def test_a_sound_cluster_is_told_to_be_sound(kafka_topics: Callable[..., Any], t
     topics.create()
     fill(topics, "murmur2_random", "visitor_id")
     _, found = doctor(topics, tmp_path)
-    for check in ("settings", "data folder", "brokers", "topics", "partitioner", "record keys", "records", "clock"):
+    for check in (
+        "settings",
+        "data folder",
+        "brokers",
+        "topics",
+        "partitioner",
+        "record keys",
+        "records",
+        "visitors",
+        "clock",
+    ):
         assert found[check]["level"] == Level.OK, found[check]
     assert found["changelog"]["level"] == Level.UNCHECKED
     assert (found["replication"]["level"], found["workers"]["level"]) == (Level.WARNING, Level.WARNING)
