@@ -74,7 +74,11 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.\w+")
 _PHONE: Final = re.compile(r"\+\d[\d ()/.-]{6,}|\(?0\d+[ )/-][\d ()/-]{4,}")
 _ADDRESS: Final = re.compile(r"(https?:)?/|www\.|[?#]|\S+\.(html?|php|aspx)\b|Mozilla/")
 """How addresses of pages begin, and user agents: neither is a place, a device class or a search text."""
-_PARTS_OF_AN_ADDRESS: Final = frozenset({"href", "url", "uri", "path", "pathname", "host", "hostname", "referrer"})
+_NO_LABELS: Final = frozenset({
+    "href", "url", "uri", "path", "pathname", "host", "hostname", "referrer", "lat", "latitude", "lon", "lng",
+    "longitude",
+})  # fmt: skip
+"""Parts of an address on the web, and of a point on a map."""
 _AROUND_EVENTS: Final = frozenset({"", "event", "message", "meta", "metadata", "header", "data", "payload", "envelope"})
 _PATTERNS: Final = (
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S",
@@ -106,6 +110,8 @@ def name_likeness(field: str, path: str) -> float:
     exact = [1 - 0.3 * names.index(word) / len(names) for word in {leaf, pair} if word in names]
     if exact:
         return max(exact)
+    if any(leaf in others or pair in others for other, others in NAMES.items() if other != field):
+        return 0.0  # it has the name of another field
     alike = max(SequenceMatcher(None, word, name).ratio() for word in (leaf, pair) for name in names[:4])
     return alike * 0.7 if alike >= _LEAST_ALIKE else 0.0
 
@@ -210,7 +216,7 @@ def _is_event_type(found: PathFacts) -> bool:
 
 
 def _is_label(found: PathFacts) -> bool:
-    if _names(found.path)[-1] in _PARTS_OF_AN_ADDRESS or (found.distinct_share >= _HALF and found.present >= 10):
+    if _names(found.path)[-1] in _NO_LABELS or (found.distinct_share >= _HALF and found.present >= 10):
         return False
     return _is_id(found) and _share(found, _is_address) <= _A_FEW
 

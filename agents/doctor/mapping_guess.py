@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from agents.doctor.field_likeness import (
@@ -89,18 +91,17 @@ class _Fields:
         known = self._facts_of(EVENT_TYPES)
         plain = {path: found for path, found in known.items() if not found.is_list}
         keys = self._paths_of_keys(plain)
-        bonus = {"visitor_id": lambda path: _KEY_BONUS * (path in keys)}
-        self._take("visitor_id", plain, len(self._events), bonus["visitor_id"], keys)
-        self._take("event_time", plain, len(self._events))
+        self._take("visitor_id", plain, keys)
+        self._take("event_time", plain)
         of_items = self._facts_of(ITEM_EVENT_TYPES)
-        self._take("item_id", of_items, len(self._events))
+        self._take("item_id", of_items)
         for field in _OF_AN_ITEM:
             self._take_of_items(field, of_items)
         searches = self._facts_of(frozenset({"search"}))
         for field in NAMES:
             if field not in self._chosen and field not in {"item_id", *_OF_AN_ITEM}:
                 own = searches if field == "query" and searches else plain
-                self._take(field, {path: found for path, found in own.items() if not found.is_list}, len(self._events))
+                self._take(field, {path: found for path, found in own.items() if not found.is_list})
 
     def _facts_of(self, kinds: frozenset[str]) -> dict[str, PathFacts]:
         """Give the facts of the events of these types; of all where no type is known."""
@@ -126,24 +127,19 @@ class _Fields:
             if count >= _MOST_KEYS * known[path].present and known[path].distinct_share < _UNIQUE
         }
 
-    def _take(
-        self,
-        field: str,
-        known: _Facts,
-        total: int,
-        bonus: Callable[[str], float] = lambda _: 0.0,
-        sure: set[str] | frozenset[str] = frozenset(),
-    ) -> None:
+    def _take(self, field: str, known: _Facts, keys: AbstractSet[str] = frozenset()) -> None:
+        """Choose for a field; keys: the paths that hold the record's key, whatever they are called."""
         taken = {path for paths in self._chosen.values() for path in paths}
         likely = {
             path: likeness
             for path, found in known.items()
             if path not in taken
-            and ((likeness := name_likeness(field, path)) >= _LEAST_SCORE or (path in sure and not _is_named(path)))
+            and ((likeness := name_likeness(field, path)) >= _LEAST_SCORE or (path in keys and not _is_named(path)))
             and can_be(field, found)
         }
+        bonus = partial(_bonus, keys, _KEY_BONUS)
         # A single no to tracking counts; of other fields a path in few records is luck.
-        paths = _covering(known, likely, total, bonus, 0.0 if field == "consent" else _LEAST_GAIN)
+        paths = _covering(known, likely, len(self._events), bonus, 0.0 if field == "consent" else _LEAST_GAIN)
         if paths:
             self._chosen[field] = paths
 
@@ -160,10 +156,15 @@ class _Fields:
                 if (likeness := name_likeness(field, path)) >= _LEAST_SCORE and can_be(field, facts_of)
             }
             here = len(known[item].objects)
-            bonus = lambda path, parent=parent: _SIBLING_BONUS * (path.rpartition(".")[0] == parent)  # noqa: E731
+            siblings = {path for path in likely if path.rpartition(".")[0] == parent}
+            bonus = partial(_bonus, siblings, _SIBLING_BONUS)
             found += [path for path in _covering(beside, likely, here, bonus)[:1] if path not in found]
         if found:
             self._chosen[field] = found
+
+
+def _bonus(paths: AbstractSet[str], worth: float, path: str) -> float:
+    return worth if path in paths else 0.0
 
 
 def _covering(
@@ -296,8 +297,8 @@ def _about_values(known: _Facts, chosen: Mapping[str, list[str]], mapping: Field
             count = sum(known[path].values[value] for value in odd)
             shown = ", ".join(str(value)[:40] for value in odd[:5])
             yield (
-                f"{count:,} values of consent at {path} are neither yes nor no ({shown}): say in values.consent which "
-                "they are; until then such records are refused, for nobody's consent is guessed"
+                f"consent at {path} is neither yes nor no {count:,} times ({shown}): say in values.consent which it "
+                "is; until then such records are refused, for nobody's consent is guessed"
             )
     if consents and "consent" not in chosen and "consent" not in known:
         yield f"is {consents[0]} the shopper's consent? It is not in the mapping, and absent consent counts as given"

@@ -65,6 +65,9 @@ class Proposal:
             yield f"only {trial.keyed:,} of those that can be read are keyed by visitor_id: `insession rekey` keys anew"
         for reason, count in trial.rejected.most_common():
             yield f"not readable: {count:,} {reason}"
+        if trial.repairs:
+            fields = ", ".join(f"{field} {count:,}" for field, count in trial.repairs.most_common())
+            yield f"repaired or left out: {fields}"
         yield from (f"! {warning}" for warning in self.warnings)
         yield from (f"? {question}" for question in self.questions)
 

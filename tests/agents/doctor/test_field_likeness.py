@@ -26,6 +26,7 @@ def test_the_last_two_parts_may_be_one_name() -> None:
     assert name_likeness("item_id", "product.id") > 0.9
     assert 0.5 < name_likeness("item_id", "prodcut_id") < 0.7
     assert name_likeness("item_id", "colour") == 0
+    assert name_likeness("device", "device_id") == 0
     assert name_likeness("item_id", "products[].id") > 0.9
     assert name_likeness("session_id", "params[key=session_id].value.int_value") == 1
 

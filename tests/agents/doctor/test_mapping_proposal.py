@@ -350,6 +350,12 @@ def test_an_address_is_no_location(place: str) -> None:
     assert paths_of([plain | {"location": place}] * 20) == {"location": NOWHERE}
 
 
+def test_a_point_on_a_map_is_no_location() -> None:
+    """It says where somebody stands, and hardly two shoppers share it."""
+    plain = {"visitor_id": "v", "event_type": "view", "event_time": 1_700_000_000_000, "item_id": "i"}
+    assert paths_of([plain | {"location": {"lat": 52.1, "lon": 4.9}}] * 20) == {"location": NOWHERE}
+
+
 def test_a_few_odd_values_hide_no_field() -> None:
     """What cannot be read there is repaired or left out by the record, and counted."""
     plain = {"visitor_id": "v", "event_type": "view", "event_time": 1_700_000_000_000, "item_id": "i"}
@@ -357,6 +363,7 @@ def test_a_few_odd_values_hide_no_field() -> None:
     found = propose([record("v", plain | value) for value in values])
     assert found.mapping == FieldMapping()
     assert (found.trial.readable, found.trial.repairs) == (9, {"price": 3})
+    assert "# repaired or left out: price 3" in found.toml()
 
 
 def test_times_without_an_offset_are_asked_about() -> None:
