@@ -6,12 +6,13 @@ and the window.
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
 
 from agents.answered import AnsweredRecord, moved_session
+from agents.identity_records import IdentityRecords
 from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
 from agents.released import Released, Watcher
@@ -19,13 +20,15 @@ from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
 from schemas import wire
 from schemas.click_reader import ClickReader, Clicks
-from schemas.events import ClickEvent, Control
+from schemas.events import ClickEvent, Erase
+from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
+from streams.identity import Identities, Joined, only_identity
 from streams.metrics import DeliveryMetrics
 from streams.outcomes import OutcomeRules, Outcomes
 from streams.rare_log import RareLog
@@ -47,6 +50,7 @@ class PipelineSettings:
     deadline: from a record's timestamp (Unix ms) to the monotonic second by which to answer; infinite in replay.
     pattern: the rule for the shopping pattern of a session so far.
     readers: how the records of each clickstream topic are read, by its name.
+    identities: the rules for a visitor who has two ids.
     outcomes: the rules by which an event is held against the answer before it.
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
@@ -57,6 +61,7 @@ class PipelineSettings:
     pseudonym_key: bytes
     deadline: Callable[[int], float]
     pattern: Callable[[Sequence[SessionEvent]], Pattern]
+    identities: Identities
     outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     headers: OutputHeaders = field(default_factory=OutputHeaders)
     tracing: Tracing | None = None
@@ -75,10 +80,14 @@ class StateWrite:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one click causes: at most one state write, and the records that `answer()` gives when awaited."""
+    """What one input causes: at most one state write, and the records that `answer()` gives when awaited.
+
+    is_write_first: the records may be sent only when the write is safe.
+    """
 
     write: StateWrite | None
     answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
+    is_write_first: bool = False
 
 
 class Visitors(Protocol):
@@ -101,6 +110,8 @@ class Pipeline:
         self._settings = settings
         self._sessionizer = sessionizer
         self._outcomes = Outcomes(settings.outcomes)
+        self._identities = settings.identities
+        self._identity_records = IdentityRecords(settings.topics)
         self._recommender = recommender
         self._metrics = metrics
         self._calibration = IntentCalibration(metrics.intent)
@@ -128,22 +139,67 @@ class Pipeline:
         stored = visitors.load(record.key)
         state = None if stored is None else decode_state(stored)
         try:
-            advance = self._sessionizer.advance(state, events, Arrival(record.position, record.time_ms))
+            arrival = Arrival(record.position, record.time_ms)
+            advance = self._sessionizer.advance(state, events, arrival)
             if advance.state is not None and not advance.is_replay:
                 shown = visitors.shown.take(record.position.partition, record.key)
                 advance = self._outcomes.follow(advance, events, shown)
             self._note(record, clicks, state, advance)
-            if advance.status == "no_consent":  # always: the table may have lost the key before the changelog did
-                write: StateWrite | None = StateWrite(record.key, None, 0, 0)
+            if advance.status == "no_consent":
+                joined = Joined(only_identity(state))
+                controls = self._identity_records.forgetting(joined.state, events[0].visitor_id, record.position)
             else:
-                write = None if advance.state is None else self._write(record.key, advance.state)
+                joined = self._identities.follow(advance, events, arrival)
+                controls = self._identity_records.of(events[0].visitor_id, joined)
+            advance = replace(advance, closings=joined.closings)
+            # A tombstone always: the table may have lost the key before the changelog did.
+            write = (
+                StateWrite(record.key, None, 0, 0) if joined.state is None else self._write(record.key, joined.state)
+            )
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
             return self.rejected(record, Rejection("internal_error", repr(error)))
-        if write is not None and write.value is not None and len(write.value) > MAX_STATE_BYTES:
-            detail = f"the visitor's state would have {len(write.value)} bytes, at most {MAX_STATE_BYTES} are kept"
-            return self.rejected(record, Rejection("too_large", detail))
-        return Step(write, lambda: self._records_or_dead_letter(record, events, advance, visitors.shown))
+        if (rejection := _too_large(write)) is not None:
+            return self.rejected(record, rejection)
+        # What leaves a state must not be back after a crash: a handover before the replay would move what
+        # has ended already.
+        return Step(
+            write,
+            lambda: self._records_or_dead_letter(record, events, advance, controls, visitors.shown),
+            is_write_first=bool(joined.closings or controls),
+        )
+
+    def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:
+        """Decide on a session that goes on under another id; raises as `click` does."""
+        key, position = control.visitor_id.encode(), record.position
+        stored = visitors.load(key)
+        state = None if stored is None else decode_state(stored)
+        try:
+            if isinstance(control, Handover):
+                joined = self._identities.hand_over(state, control, position)
+            else:
+                joined = self._identities.adopt(state, control, position)
+            write = None if joined.state is None else self._write(key, joined.state)
+            records = self._identity_records.of(control.visitor_id, joined)
+            records += self._session_ends(None, control.visitor_id, joined.closings)
+        except Exception as error:
+            log.exception("decision_failed", **_where(position))
+            return self.rejected(record, Rejection("internal_error", repr(error)))
+        if (rejection := _too_large(write)) is not None:
+            return self.rejected(record, rejection)
+        if write is None:
+            self._metrics.forgotten_adoptions.inc()
+            log.info("adoption_of_a_forgotten_visitor", **_where(position))
+        return Step(write, lambda: ready(records), is_write_first=True)
+
+    def erasures(self, erase: Erase, position: InputPosition, visitors: Visitors) -> list[OutputRecord]:
+        """Give the erasures of the visitor's other ids, and the final one of this visitor that must come after them.
+
+        Where there are none, the visitor can be forgotten at once.
+        """
+        stored = visitors.load(erase.visitor_id.encode())
+        state = None if stored is None else decode_state(stored)
+        return self._identity_records.erasing(state, erase, position.partition)
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
@@ -204,14 +260,19 @@ class Pipeline:
             log.info("session_marked_as_bot", **_where(record.position))
 
     async def _records_or_dead_letter(
-        self, record: InputRecord, events: Sequence[ClickEvent], advance: Advance, shown: ShownAnswers
+        self,
+        record: InputRecord,
+        events: Sequence[ClickEvent],
+        advance: Advance,
+        controls: Sequence[OutputRecord],
+        shown: ShownAnswers,
     ) -> list[OutputRecord]:
         try:
-            return await self._records(record, events, advance, shown)
+            records = await self._records(record, events, advance, shown)
         except Exception as error:
             log.exception("answer_failed", **_where(record.position))
-            letter = self.reject(record, Rejection("internal_error", repr(error)))
-            return [letter, *self._session_ends(record, events[0].visitor_id, advance.closings)]
+            records = [self.reject(record, Rejection("internal_error", repr(error)))]
+        return [*records, *self._session_ends(record, events[-1].visitor_id, advance.closings), *controls]
 
     async def _records(
         self, record: InputRecord, events: Sequence[ClickEvent], advance: Advance, shown: ShownAnswers
@@ -231,7 +292,7 @@ class Pipeline:
             shown.keep(record.position.partition, record.key, seen)
         self._count(events, recommendation, signal, outcomes)
         self._show(record, event, recommendation, signal)
-        return records + self._session_ends(record, event.visitor_id, advance.closings)
+        return records
 
     def _count(
         self,
@@ -293,13 +354,14 @@ class Pipeline:
         self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
     ) -> list[OutputRecord]:
         """Give the session ends; `record`: the click that closed them, None = a tick."""
-        if not closings:
+        ended = [(place, closed) for place, closed in enumerate(closings) if closed.move is None]
+        if not ended:
             return []
         visitor_key = self._visitor_key(visitor_id)
-        for closed in closings:
+        for _, closed in ended:
             self._metrics.session_ends.labels(reason=closed.end_reason).inc()
             self._calibration.ended(visitor_id, closed.session.session_id)
-        summaries = [summarise(closed, visitor_key, place) for place, closed in enumerate(closings)]
+        summaries = [summarise(closed, visitor_key, place) for place, closed in ended]
         topic = self._settings.topics.name(Topic.SESSION_ENDS)
         return [
             OutputRecord(
@@ -314,6 +376,13 @@ class Pipeline:
     def _visitor_key(self, visitor_id: VisitorId) -> str:
         """Give the keyed hash that stands for a visitor outside."""
         return hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
+
+
+def _too_large(write: StateWrite | None) -> Rejection | None:
+    if write is None or write.value is None or len(write.value) <= MAX_STATE_BYTES:
+        return None
+    detail = f"the visitor's state would have {len(write.value)} bytes, at most {MAX_STATE_BYTES} are kept"
+    return Rejection("too_large", detail)
 
 
 def _where(position: InputPosition) -> dict[str, object]:

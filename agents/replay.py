@@ -22,7 +22,8 @@ from agents.settings import Settings
 from agents.visitor_states import DONE, MemoryStore, VisitorStates
 from agents.worker import pipeline_settings, session_rules
 from schemas import wire
-from schemas.events import ClickEvent
+from schemas.events import ClickEvent, Erase
+from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
@@ -119,19 +120,25 @@ class ReplaySink:
     """Writes each topic's records to its file, in the order in which the window sends them, and scores the answers.
 
     clicked: the item of each click by record id; filled by who feeds the window.
+    controls: control records that came out, for who feeds the window to feed back.
     """
 
     def __init__(self, files: Mapping[str, BinaryIO], topics: TopicSettings, report: ReplayReport) -> None:
         self._files = files
         self._recommendations = topics.name(Topic.RECOMMENDATIONS)
         self._outcomes = topics.name(Topic.OUTCOMES)
+        self._control = topics.name(Topic.SESSION_CONTROL)
         self._report = report
         self._score = NextItemScore(report)
         self.clicked: dict[str, ItemId | None] = {}
+        self.controls: list[OutputRecord] = []
 
     async def send(self, record: OutputRecord) -> Awaitable[None]:
         """Append a record; it is safe at once."""
         assert record.value is not None
+        if record.topic == self._control:
+            self.controls.append(record)
+            return DONE
         self._files[record.topic].write(record.value + b"\n")
         if record.topic == self._recommendations:
             recommendation = wire.decode_recommendation_set(record.value)
@@ -206,6 +213,7 @@ class Replay:
                 await self._click(window, event)
             self._tier.batcher.flush()
             await window.drained()
+            await self._hand_over(window)
             advance(len(chunk))
         rules = self._settings.sessions
         end_ms = last_ms + 1 + (rules.inactivity_gap + rules.grace_period) // timedelta(milliseconds=1)
@@ -221,6 +229,25 @@ class Replay:
         await window.put(Work(position.offset, step.answer(), written, _ignore))
         self.report.events += 1
         await asyncio.sleep(0)  # the answer asks for its row now: so rows are asked for in offset order
+
+    async def _hand_over(self, window: InOrderWindow) -> None:
+        """Feed back the records by which sessions go on under another id, until none comes out any more.
+
+        A chunk ends before the next event of a visitor, so that one finds its session whole.
+        """
+        while self._sink.controls:
+            sent, self._sink.controls = self._sink.controls, []
+            for sent_record in sent:
+                record = InputRecord(InputPosition(self._control, 0, self._ticks), None, sent_record.value, 0)
+                self._ticks += 1
+                control = self._pipeline.control(record)
+                if isinstance(control, Handover | Adoption):
+                    step = self._pipeline.join(record, control, self._states)
+                    written = [] if step.write is None else [self._states.write(0, step.write)]
+                    await window.put(Work(self.report.events, step.answer(), written, _ignore))
+                elif isinstance(control, Erase):
+                    self._states.drop(0, control.visitor_id.encode())
+            await window.drained()
 
     async def _tick(self, window: InOrderWindow, stream_time_ms: int) -> bool:
         """End what is due, as the live ticks do on a caught-up partition; True where anything was."""

@@ -1,7 +1,8 @@
 """The one actor of a worker: reads clicks and control records, writes state, hands answers to the in-order windows."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.pipeline import Pipeline
+from agents.pipeline import Pipeline, Step
 from agents.visitor_states import VisitorStates
 from schemas import wire
 from schemas.events import Erase, Tick
+from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition, read_header
 from schemas.validation import Rejection
 from streams.app import InsessionApp
@@ -129,20 +131,37 @@ class SessionActor:
         partition = record.position.partition
         if step.write.value is not None:
             self._states.expiry.observe(partition, step.write.clock_lag_ms)
-        return step.answer(), [self._states.write(partition, step.write)]
+        return self._written(partition, step)
+
+    def _written(self, partition: int, step: Step) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        """Write what a step writes, if anything."""
+        if step.write is None:
+            return step.answer(), []
+        written = self._states.write(partition, step.write)
+        return _after(written, step.answer) if step.is_write_first else step.answer(), [written]
 
     def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         control = self._pipeline.control(record)
         if isinstance(control, Rejection):
             return self._pipeline.rejected(record, control).answer(), []
+        if isinstance(control, Handover | Adoption):
+            return self._written(record.position.partition, self._pipeline.join(record, control, self._states))
         if isinstance(control, Erase):
+            if others := self._pipeline.erasures(control, record.position, self._states):
+                return self._after_clicks(record.position.partition, others), []
             return ready([]), [self._erase(control, record.position)]
         # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
         now = self._tick(record.position.partition, control.stream_time_ms)
         records, written = self._states.close_due(
             self._pipeline, record.position, control.stream_time_ms, only_repeat=control != now
         )
-        return ready(records), written
+        return _after_all(written, records), written
+
+    async def _after_clicks(self, partition: int, records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
+        """Hold back the erasures of other ids until no earlier click can hand over to them any more."""
+        for topic in (self._clickstream, *self._further):
+            await self._windows.of(topic, partition).drained()
+        return records
 
     def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
         """Write the tombstone, always: the local table may have lost the key before the changelog did."""
@@ -157,6 +176,20 @@ class SessionActor:
             await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click
         await tombstone
+
+
+async def _after(
+    written: Awaitable[Any], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
+) -> Sequence[OutputRecord]:
+    """Give an answer when the write before it is safe; a cancelled answer leaves the write alone."""
+    await asyncio.shield(written)
+    return await answer()
+
+
+async def _after_all(written: Sequence[Awaitable[Any]], records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
+    for write in written:
+        await asyncio.shield(write)
+    return records
 
 
 async def send_ticks(actor: SessionActor, control_topic: Any) -> None:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from schemas.events import ClickEvent, Erase, Tick
+from schemas.handovers import Adoption, Handover
 from schemas.records import (
     CatalogItem,
     DefaultRecommendations,
@@ -48,9 +49,10 @@ CONTRACTS: Final = (
     TopicContract(
         topic=Topic.SESSION_CONTROL,
         action="receive",
-        records=(Tick, Erase),
+        records=(Tick, Erase, Handover, Adoption),
         key="none; written to an explicit partition",
-        summary="Workers write ticks; whoever erases a visitor writes an erasure to every partition.",
+        summary="Workers write ticks, handovers and adoptions to each other; whoever erases a visitor writes an "
+        "erasure to every partition.",
         promise="Same partition count as the clickstream. A tick that comes late ends nothing.",
     ),
     TopicContract(

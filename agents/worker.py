@@ -32,6 +32,7 @@ from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
 from streams.codecs import require_codecs
+from streams.identity import Identities
 from streams.metrics import CatalogMetrics, DeliveryMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import Topic
@@ -113,14 +114,17 @@ def _live_pipeline(
 
 
 def session_rules(settings: Settings) -> Sessionizer:
-    """Build the session rules over the deployment's two input topics."""
-    inputs = InputTopics(
+    """Build the session rules over the deployment's input topics."""
+    return Sessionizer(settings.sessions, _input_topics(settings))
+
+
+def _input_topics(settings: Settings) -> InputTopics:
+    return InputTopics(
         clickstream=settings.topics.name(Topic.CLICKSTREAM),
         control=settings.topics.name(Topic.SESSION_CONTROL),
         clickstream_window=settings.kafka.window_span,
         control_window=settings.kafka.control_window_span,
     )
-    return Sessionizer(settings.sessions, inputs)
 
 
 def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> PipelineSettings:
@@ -131,6 +135,7 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,
+        identities=Identities(settings.sessions, _input_topics(settings)),
         headers=_output_headers(settings),
         outcomes=settings.outcomes,
     )

@@ -60,6 +60,13 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Meta(description="False: no state is kept and nothing personal is answered. Absent counts as given."),
     ] = None
     experiment: Annotated[_Label | None, Meta(description="Experiment arm, copied to the answer.")] = None
+    anonymous_id: Annotated[
+        Annotated[VisitorId, _Id] | None,
+        Meta(
+            description="The visitor_id under which the same shopper clicked before it was known who it is, as a "
+            "cookie: the session that is open there goes on under this visitor_id."
+        ),
+    ] = None
 
     @property
     def event_time_ms(self) -> int:
@@ -84,13 +91,20 @@ class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tick", ta
     ] = {}
 
 
-class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind"):
+Reach = Literal["all", "predecessors", "self"]
+
+
+class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind", omit_defaults=True):
     """Forget a visitor: the state is tombstoned. Sent to every partition."""
 
     visitor_id: Annotated[VisitorId, _Id]
-
-
-Control = Tick | Erase
+    reach: Annotated[
+        Reach,
+        Meta(
+            description="Which other ids of the visitor are forgotten, too: `all`; `predecessors`, those that became "
+            "this one; `self`, none. Workers write the narrower ones."
+        ),
+    ] = "all"
 
 
 def unix_ms(moment: datetime) -> int:

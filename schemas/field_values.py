@@ -96,6 +96,14 @@ def read_own_id(value: Any) -> Described:
     return Described(_spelled(text))
 
 
+def read_anonymous_id(value: Any) -> Described:
+    """Read an earlier id of the visitor; one that could not be a visitor_id names nobody."""
+    try:
+        return Described(read_id("anonymous_id", value))
+    except ValueError:
+        return _UNREADABLE
+
+
 def read_price(value: Any) -> Described:
     """Read a price of one piece."""
     number, repair = _number(value)
@@ -124,6 +132,7 @@ READERS: Final[Mapping[str, Callable[[Any], Described]]] = {
     "quantity": read_quantity,
     "query": read_query,
     "experiment": read_label,
+    "anonymous_id": read_anonymous_id,
 }
 """The describing fields of a click."""
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from schemas.events import ClickEvent, Control
+from schemas.events import ClickEvent
+from schemas.handovers import Control
 from schemas.records import (
     CatalogItem,
     DefaultRecommendations,

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from schemas.errors import InsessionError
-from schemas.ids import ItemId, ModelVersion, SessionId
+from schemas.ids import ItemId, ModelVersion, SessionId, VisitorId
 from schemas.records import EndReason, SessionEvent, Status, Tier
 
 STATE_VERSION = 1
@@ -56,12 +56,24 @@ class OpenSession(Struct, frozen=True, array_like=True):
     device: str | None = None
 
 
+class Move(Struct, frozen=True, array_like=True):
+    """Where a session goes on: under the visitor id `to`, whose state lies in `partition`; hops: moves before this."""
+
+    to: VisitorId
+    partition: int
+    hops: int = 0
+
+
 class ClosedSession(Struct, frozen=True, array_like=True):
-    """A closed session, kept until its session-end record is surely acknowledged; a replay of `cause` re-emits it."""
+    """A closed session, kept until its session-end record is surely acknowledged; a replay of `cause` re-emits it.
+
+    move: it has not ended but goes on under another id, so that its record is an adoption.
+    """
 
     cause: InputPosition
     end_reason: EndReason
     session: OpenSession
+    move: Move | None = None
 
 
 class AnswerRef(Struct, frozen=True, array_like=True):
@@ -116,6 +128,38 @@ class ParkedSession(Struct, frozen=True, array_like=True):
     click_throughs: tuple[ClickThrough, ...] = ()
 
 
+class Predecessor(Struct, frozen=True, array_like=True):
+    """An id that the visitor had before it was known who it is, and the latest event that caused a handover from it.
+
+    time_ms, session_id: of that event, and of the session that was open then.
+    """
+
+    visitor_id: VisitorId
+    cause: InputPosition
+    time_ms: int
+    session_id: SessionId | None
+
+
+class Successor(Struct, frozen=True, array_like=True):
+    """Under which id, with its state in `partition`, the visitor's events until event time `until_ms` go on."""
+
+    to: VisitorId
+    partition: int
+    until_ms: int
+
+
+class Identity(Struct, frozen=True, array_like=True):
+    """The other ids of the visitor, as far as the shop's events name them; streams/identity.py has the rules.
+
+    predecessors: the newest last. successors: by `until_ms`. Both are bounded.
+    adopted: by `{topic}-{partition}`, the last offset there that moved a session here; makes adoptions idempotent.
+    """
+
+    predecessors: tuple[Predecessor, ...] = ()
+    successors: tuple[Successor, ...] = ()
+    adopted: dict[str, int] = {}
+
+
 class VisitorState(Struct, frozen=True, array_like=True):
     """All that is kept of one visitor.
 
@@ -127,8 +171,9 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_answer, click_throughs: of the open session, for outcomes; one click-through an item, the newest last. They
     depend on which answers were there in time, nothing else in the state does.
     last_outcome, further_outcomes: of the last clickstream offset, so that its replay emits them again.
-    session: the open session of the latest event. parked: the others, each with a session id of the shop's own.
+    session: the open session of the latest event. parked: the others; a session id of the shop's own leads to them.
     last_topic: the clickstream of the last offset; empty where the visitor was seen on one only.
+    identity: None where no event named another id of the visitor.
     """
 
     offsets: dict[str, int]
@@ -147,6 +192,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     further_outcomes: tuple[Outcome, ...] = ()
     parked: tuple[ParkedSession, ...] = ()
     last_topic: str = ""
+    identity: Identity | None = None
 
     @property
     def open_sessions(self) -> tuple[OpenSession, ...]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from schemas.events import Control
+from schemas.handovers import Control
 from schemas.records import (
     DefaultRecommendations,
     IntentSignal,

@@ -45,6 +45,11 @@ class DeliveryMetrics:
             ["field", "reason"],
             registry=registry,
         )
+        self.forgotten_adoptions = Counter(
+            "insession_forgotten_adoptions",
+            "Sessions that went with a visitor who was forgotten while they were handed over.",
+            registry=registry,
+        )
         self.session_ends = Counter("insession_session_ends", "Session ends emitted.", ["reason"], registry=registry)
         self.default_lists = Counter(
             "insession_default_lists",

@@ -20,6 +20,8 @@ class SessionRules:
     ignore_session_ids: Sessions follow from time alone, whatever session_id the shop's events have.
     max_open_sessions: Sessions of a visitor that may be open side by side, by session_id, as on several devices; one
         more ends the one that was quiet longest. With 1, a change of the id ends the session.
+    join_identities: An event that has an `anonymous_id` beside its visitor_id hands over the session that is open under
+        that one, as at a login in mid-session. Without such events it does nothing.
     max_seen_event_ids: Latest event ids of a session among which duplicates are found; 0 = none are.
     max_purchased_items: Latest items a visitor bought, which are not recommended again; 0 = none are kept.
     bot_events_per_minute: Lasting rate at which a visitor counts as a bot; 0 = nobody does.
@@ -33,6 +35,7 @@ class SessionRules:
     visitor_retention: timedelta = timedelta(days=30)
     ignore_session_ids: bool = False
     max_open_sessions: int = 4
+    join_identities: bool = True
     max_kept_events: int = 50
     max_seen_event_ids: int = 200
     max_purchased_items: int = 200

@@ -19,7 +19,7 @@ A record may hold several events, which are applied one after the other and writ
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -91,6 +91,15 @@ class InputTopics:
         """Give the most offsets of a partition of `topic` that can be unacknowledged at once."""
         return self.control_window if topic == self.control else self.clickstream_window
 
+    def applied(self, state: VisitorState, position: InputPosition) -> VisitorState:
+        """Note that an input was applied, and drop the closings that are on the broker for sure by now."""
+        oldest = position.offset - self.window(position.topic)
+        return replace(
+            state,
+            offsets={**state.offsets, position.topic: position.offset},
+            closings=tuple(c for c in state.closings if c.cause.topic != position.topic or c.cause.offset >= oldest),
+        )
+
 
 class Sessionizer:
     """The session rules; holds no state, so every method is a function of its arguments."""
@@ -155,31 +164,30 @@ class Sessionizer:
         A session expires when no event that belongs to it can arrive in time any more: after gap and grace (as in Kafka
         Streams, apache/kafka#10824). A visitor without a session is forgotten after `visitor_retention`.
         """
+        if repeated := caused_by(state, position):
+            return TickResult(state, repeated)
         last = state.offsets.get(position.topic)
         if last is not None and position.offset < last:
             return None
-        if repeated := _caused_by(state, position):
-            return TickResult(state, repeated)
         expired = [session for session in state.open_sessions if stream_time_ms > self._expires_ms(session)]
         if expired:
             moved, closings = state, tuple[ClosedSession, ...]()
             for session in expired:
-                moved, closed = _close(moved, ClosedSession(position, "inactivity", session))
+                moved, closed = close(moved, ClosedSession(position, "inactivity", session))
                 closings += closed
-            return TickResult(self._applied(Advance(moved, state.last_status), position).state, closings)
-        if not state.open_sessions and stream_time_ms > state.latest_ms + self._retention_ms:
+            return TickResult(self._topics.applied(moved, position), closings)
+        if not state.open_sessions and stream_time_ms > _quiet_since_ms(state) + self._retention_ms:
             return TickResult(None)
-        if len(self._unacknowledged(state, position)) < len(state.closings):
-            return TickResult(self._applied(Advance(state, state.last_status), position).state)
-        return None
+        applied = self._topics.applied(state, position)
+        return TickResult(applied) if len(applied.closings) < len(state.closings) else None
 
     def due_ms(self, state: VisitorState) -> int:
         """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
-        if state.open_sessions:
-            return min(map(self._expires_ms, state.open_sessions)) + 1
         if any(closed.cause.topic == self._topics.control for closed in state.closings):
             return state.latest_ms
-        return min(state.latest_ms + self._retention_ms + 1, NEVER_MS)
+        if state.open_sessions:
+            return min(map(self._expires_ms, state.open_sessions)) + 1
+        return min(_quiet_since_ms(state) + self._retention_ms + 1, NEVER_MS)
 
     def _expires_ms(self, session: OpenSession) -> int:
         return session.latest_ms + self._gap_ms + self._grace_ms
@@ -189,7 +197,7 @@ class Sessionizer:
         session = turned_to(state, event.session_id).session
         if session is None or self._timing(session, time_ms) == "late":
             return Advance(state, "ended")
-        state, closings = _close(state, ClosedSession(position, "session_end_event", session))
+        state, closings = close(state, ClosedSession(position, "session_end_event", session))
         ended_ms = max(state.ended_ms, time_ms)
         return Advance(replace(state, ended_ms=ended_ms, latest_ms=max(state.latest_ms, ended_ms)), "ended", closings)
 
@@ -204,7 +212,7 @@ class Sessionizer:
             if timing == "late":
                 return None
             if timing != "fits":
-                state, closings = _close(state, ClosedSession(arrival.position, timing, session))
+                state, closings = close(state, ClosedSession(arrival.position, timing, session))
         session = state.session
         if session is None:
             session = _open(event, time_ms, arrival.position, place)
@@ -232,7 +240,7 @@ class Sessionizer:
         """End parked sessions, the quietest first, until one more may be open."""
         closings: tuple[ClosedSession, ...] = ()
         while len(state.parked) >= self._rules.max_open_sessions and (session := quietest(state)) is not None:
-            state, closed = _close(state, ClosedSession(position, "session_id_changed", session))
+            state, closed = close(state, ClosedSession(position, "session_id_changed", session))
             closings += closed
         return state, closings
 
@@ -256,8 +264,8 @@ class Sessionizer:
             started_ms=min(session.started_ms, time_ms),
             latest_ms=max(session.latest_ms, time_ms),
             event_count=session.event_count + len(act),
-            events=_latest(kept, self._rules.max_kept_events),
-            seen=_latest(seen, self._rules.max_seen_event_ids),
+            events=latest(kept, self._rules.max_kept_events),
+            seen=latest(seen, self._rules.max_seen_event_ids),
             location=(event.location if is_latest else None) or session.location,
             device=(event.device if is_latest else None) or session.device,
         )
@@ -267,7 +275,7 @@ class Sessionizer:
             return state.purchased
         new = dict.fromkeys(line.item_id for line in act if line.item_id is not None)
         kept = (*state.purchased, *(item_id for item_id in new if item_id not in state.purchased))
-        return _latest(kept, self._rules.max_purchased_items)
+        return latest(kept, self._rules.max_purchased_items)
 
     def _metered(self, state: VisitorState, time_ms: int) -> VisitorState:
         """Leaky bucket in event time: an event adds one, `bot_events_per_minute` leak."""
@@ -276,27 +284,19 @@ class Sessionizer:
 
     def _applied(self, moved: Advance, position: InputPosition) -> Advance:
         assert moved.state is not None
-        offsets = {**moved.state.offsets, position.topic: position.offset}
-        state = replace(
-            moved.state,
-            offsets=offsets,
-            last_status=moved.status,
-            last_topic=self._last_topic(moved.state, offsets, position.topic),
-            closings=self._unacknowledged(moved.state, position),
-        )
+        state = self._topics.applied(moved.state, position)
+        has_further = len(state.offsets.keys() - {self._topics.control}) > 1
+        state = replace(state, last_status=moved.status, last_topic=position.topic if has_further else "")
         return Advance(state, moved.status, moved.closings, moved.joined)
 
-    def _last_topic(self, state: VisitorState, offsets: Mapping[str, int], topic: str) -> str:
-        if topic == self._topics.control:
-            return state.last_topic
-        return topic if len(offsets.keys() - {self._topics.control}) > 1 else ""
 
-    def _unacknowledged(self, state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
-        oldest = position.offset - self._topics.window(position.topic)
-        return tuple(c for c in state.closings if c.cause.topic != position.topic or c.cause.offset >= oldest)
+def _quiet_since_ms(state: VisitorState) -> int:
+    """Give the event time of the last that is known of a visitor without an open session."""
+    successors = () if state.identity is None else state.identity.successors
+    return max([state.latest_ms, *(successor.until_ms for successor in successors)])
 
 
-def _latest(values: tuple[_T, ...], count: int) -> tuple[_T, ...]:
+def latest(values: tuple[_T, ...], count: int) -> tuple[_T, ...]:
     """Give the last `count` values; 0 = none."""
     return values[-count:] if count else ()
 
@@ -316,7 +316,7 @@ def _open(event: ClickEvent, time_ms: int, position: InputPosition, place: int) 
     )
 
 
-def _close(state: VisitorState, closed: ClosedSession) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
+def close(state: VisitorState, closed: ClosedSession) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
     """End an open session. One that a bot opened and never joined has no event and leaves no session end."""
     session = closed.session
     closings = (closed,) if session.event_count else ()
@@ -354,13 +354,14 @@ def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | 
     last = None if state is None else state.offsets.get(position.topic)
     if state is None or last is None or position.offset > last:
         return None
-    closings = _caused_by(state, position)
+    closings = caused_by(state, position)
     if position.offset < last or state.last_topic not in {"", position.topic}:
         return Advance(state, "replayed", closings, is_replay=True)
     return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_replay=True)
 
 
-def _caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+    """Give the closings of an input that the state still holds."""
     return tuple(closed for closed in state.closings if closed.cause == position)
 
 

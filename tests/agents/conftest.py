@@ -18,6 +18,7 @@ from serving.settings import ServingSettings
 from session_model.patterns import pattern_of
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
+from streams.identity import Identities
 from streams.metrics import DeliveryMetrics
 from streams.session_rules import SessionRules
 from streams.sessionizer import InputTopics, Sessionizer
@@ -34,6 +35,7 @@ class OneWorker:
         self.registry = CollectorRegistry()
         self.metrics = DeliveryMetrics(self.registry)
         self.catalog = Catalog()
+        topics = InputTopics("clickstream", "session-control")
         serving = ServingSettings(models_directory=models)
         self.recommender = serving_tier(serving, self.catalog, self.registry).recommender
         settings = PipelineSettings(
@@ -45,8 +47,9 @@ class OneWorker:
             pseudonym_key=b"secret",
             deadline=lambda _: math.inf,
             pattern=pattern_of,
+            identities=Identities(rules, topics),
         )
-        sessionizer = Sessionizer(rules, InputTopics("clickstream", "session-control"))
+        sessionizer = Sessionizer(rules, topics)
         self.pipeline = Pipeline(settings, sessionizer, self.recommender, self.metrics)
         self.store = MemoryStore()
         self.states = VisitorStates(self.store)

@@ -11,9 +11,10 @@ from faust.types import TP
 from agents.sessions import LOST_AFTER_SECONDS, SessionActor, send_ticks
 from agents.visitor_states import MemoryStore
 from schemas import wire
-from schemas.events import ClickEvent, Control, Erase, Tick
-from schemas.ids import ItemId, VisitorId
-from schemas.state import decode_state
+from schemas.events import ClickEvent, Erase, Tick
+from schemas.handovers import Adoption, Control, Handover
+from schemas.ids import ItemId, SessionId, VisitorId
+from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state
 from streams.dead_letters import HEADER_PREFIX, Undecodable
 from streams.fakes import ListSink
 from streams.record_batches import MarkedValue
@@ -293,6 +294,114 @@ async def test_a_control_record_that_is_none_is_dead_lettered(acting: Acting, va
     assert (letter.value, dict(letter.headers)[HEADER_PREFIX + "topic"]) == (value, b"session-control")
     assert event.is_acked
     assert "recommendations" in acting.sent()
+
+
+def login(offset: int) -> FakeEvent:
+    """Make a click of v1 that says it was `cookie` before."""
+    event = ClickEvent(
+        visitor_id=VisitorId("v1"),
+        event_type="view",
+        event_time=START_MS + offset,
+        item_id=ItemId("b"),
+        anonymous_id=VisitorId("cookie"),
+    )
+    return FakeEvent(CLICKS, offset, b"v1", wire.encode(event))
+
+
+async def passed_on(acting: Acting, *events: FakeEvent) -> list[Control]:
+    """Let the actor consume events and give the control records that it sends."""
+    already = len(acting.sink.records)
+    await acting.run(*events)
+    await acting.settle(is_acknowledged=True)
+    sent = [record for record in acting.sink.records[already:] if record.topic == "session-control"]
+    return [wire.decode_control(record.value or b"") for record in sent]
+
+
+async def test_a_login_sends_the_session_from_id_to_id(acting: Acting) -> None:
+    """Handover to the cookie's owner, adoption to the customer's: the customer goes on with both clicks."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    assert handover == Handover(visitor_id=VisitorId("cookie"), to=VisitorId("v1"), partition=0, until_ms=START_MS + 1)
+    (adoption,) = await passed_on(acting, control(0, handover))
+    assert isinstance(adoption, Adoption)
+    assert await passed_on(acting, control(1, adoption)) == []
+    state, before = (decode_state(acting.table.states[key]) for key in (b"v1", b"cookie"))
+    assert state.session is not None
+    assert [event.item_id for event in state.session.events] == ["a", "b"]
+    assert (before.session, "session-ends" in acting.sent()) == (None, False)
+
+
+async def test_what_moves_on_is_sent_when_the_write_before_it_is_safe(acting: Acting) -> None:
+    """After a crash between the two it would be sent again, and might hold something else."""
+    written = asyncio.get_running_loop().create_future()
+    put = acting.table.put
+    acting.table.put = lambda key, value: (put(key, value), written)[1]
+    await acting.run(login(0))
+    assert acting.sent() == []
+    written.set_result(None)
+    await acting.settle()
+    assert acting.sent() == ["recommendations", "intent-signals", "session-control"]
+
+
+async def test_an_erasure_reaches_the_other_ids_first(acting: Acting) -> None:
+    """The state names them, so it goes last: with the erasure that the worker sends behind theirs."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    await passed_on(acting, control(0, handover))
+    visitor, cookie = VisitorId("v1"), VisitorId("cookie")
+    others = await passed_on(acting, control(1, Erase(visitor_id=visitor)))
+    assert others == [Erase(visitor_id=cookie, reach="predecessors"), Erase(visitor_id=visitor, reach="self")]
+    assert b"v1" in acting.table.states
+    assert await passed_on(acting, control(2, others[0]), control(3, others[1])) == []
+    assert acting.table.states == {}
+
+
+async def test_an_erasure_of_the_cookie_reaches_the_customer(acting: Acting) -> None:
+    """And from there what else the customer was."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    await passed_on(acting, control(0, handover))
+    sent = [*await passed_on(acting, control(1, Erase(visitor_id=VisitorId("cookie"))))]
+    offset = 2
+    while sent:
+        sent += await passed_on(acting, control(offset, sent.pop(0)))
+        offset += 1
+    assert acting.table.states == {}
+
+
+async def test_withdrawn_consent_reaches_what_the_visitor_was_before(acting: Acting) -> None:
+    """Nothing but the ids stays of the visitor until their erasures are sent."""
+    await passed_on(acting, login(0))
+    event = ClickEvent(
+        visitor_id=VisitorId("v1"), event_type="view", event_time=START_MS, item_id=ItemId("a"), consent=False
+    )
+    sent = await passed_on(acting, FakeEvent(CLICKS, 1, b"v1", wire.encode(event)))
+    assert sent == [Erase(visitor_id=VisitorId("v1"), reach="predecessors")]
+    assert decode_state(acting.table.states[b"v1"]).session is None
+    cookie, final = await passed_on(acting, control(0, sent[0]))
+    assert cookie == Erase(visitor_id=VisitorId("cookie"), reach="predecessors")
+    await passed_on(acting, control(1, final))
+    assert acting.table.states == {}
+
+
+async def test_an_adoption_of_a_forgotten_visitor_is_counted(acting: Acting, worker: Any, logged: Any) -> None:
+    """It was on its way when the visitor was erased."""
+    session = OpenSession(SessionId("s"), None, START_MS, START_MS, 1, (), ())
+    source = InputPosition("clickstream", 0, 0)
+    adoption = Adoption(visitor_id=VisitorId("v1"), predecessor=VisitorId("cookie"), source=source, sessions=(session,))
+    await passed_on(acting, control(0, adoption))
+    assert acting.table.states == {}
+    assert worker.count("insession_forgotten_adoptions_total") == 1
+    assert "adoption_of_a_forgotten_visitor" in [line["event"] for line in logged]
+
+
+async def test_a_state_that_would_grow_too_large_takes_no_session_in(acting: Acting, worker: Any) -> None:
+    """The adoption is dead-lettered, with what it holds, and the partition goes on."""
+    await passed_on(acting, login(0))
+    session = OpenSession(SessionId("s" * MAX_STATE_BYTES), None, 0, 0, 1, (), ())
+    source = InputPosition("clickstream", 1, 0)
+    adoption = Adoption(visitor_id=VisitorId("v1"), predecessor=VisitorId("cookie"), source=source, sessions=(session,))
+    await passed_on(acting, control(0, adoption))
+    assert worker.count("insession_dead_letters_total", reason="too_large") == 1
+    state = decode_state(acting.table.states[b"v1"])
+    assert (state.parked, len(state.session.events if state.session else ())) == ((), 1)
 
 
 async def test_a_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:

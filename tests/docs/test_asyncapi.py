@@ -91,6 +91,7 @@ def test_every_topic_and_every_record_is_described(document: Any) -> None:
     assert [contract.topic for contract in CONTRACTS] == list(document["channels"])
     assert set(document["channels"]) == set(Topic)
     described = set(document["components"]["schemas"])
-    titles = {record.__name__ for record in RECORDS.values() if isinstance(record, type)} | {"Tick", "Erase"}
+    titles = {record.__name__ for record in RECORDS.values() if isinstance(record, type)}
+    titles |= {"Tick", "Erase", "Handover", "Adoption"}
     assert titles <= described
     assert set(document["components"]["messages"]) == titles | {"DeadLetter"}

@@ -6,6 +6,7 @@ import pytest
 
 from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
+from schemas.handovers import Adoption, Handover
 from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
 from schemas.json_schema import RECORDS, SCHEMA_DIRECTORY, generate
 from schemas.records import (
@@ -18,6 +19,7 @@ from schemas.records import (
     SessionEvent,
     SessionSummary,
 )
+from schemas.state import InputPosition, OpenSession
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
 EXAMPLES = {
@@ -103,6 +105,15 @@ def test_schema_refuses_an_unknown_event_type() -> None:
 
 
 def test_control_records_round_trip_by_their_kind() -> None:
-    """Ticks and erasures share a topic and are told apart by `kind`."""
-    for record in (Tick(next_offset=3, stream_time_ms=5), Erase(visitor_id=VisitorId("v"))):
+    """They share a topic and are told apart by `kind`; an erasure as it is documented reaches every id."""
+    source = InputPosition("clickstream", 0, 7)
+    session = OpenSession(SessionId("s"), None, 1, 2, 1, (SessionEvent("view", 2, ItemId("i")),), (2**64 - 1,))
+    for record in (
+        Tick(next_offset=3, stream_time_ms=5),
+        Erase(visitor_id=VisitorId("v")),
+        Erase(visitor_id=VisitorId("v"), reach="self"),
+        Handover(visitor_id=VisitorId("a"), to=VisitorId("v"), partition=1, until_ms=5),
+        Adoption(visitor_id=VisitorId("v"), predecessor=VisitorId("a"), source=source, sessions=(session,)),
+    ):
         assert wire.decode_control(wire.encode(record)) == record
+    assert wire.decode_control(b'{"kind": "erase", "visitor_id": "v"}') == Erase(visitor_id=VisitorId("v"), reach="all")

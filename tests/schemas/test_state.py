@@ -2,18 +2,22 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from schemas.ids import ItemId, ModelVersion, SessionId
+from schemas.ids import ItemId, ModelVersion, SessionId, VisitorId
 from schemas.records import SessionEvent
 from schemas.state import (
     NEVER_MS,
     AnswerRef,
     ClickThrough,
     ClosedSession,
+    Identity,
     InputPosition,
+    Move,
     OpenSession,
     Outcome,
+    Predecessor,
     ShownAnswer,
     StateVersionError,
+    Successor,
     VisitorState,
     decode_state,
     encode_state,
@@ -42,17 +46,25 @@ STATE = VisitorState(
     click_throughs=(ClickThrough(ANSWER, ItemId("i"), 1),),
     last_outcome=Outcome(ANSWER, SessionId("s"), None, 900),
 )
+IDENTITY = Identity(
+    predecessors=(Predecessor(VisitorId("a"), InputPosition("clickstream", 0, 3), 5, SessionId("s")),),
+    successors=(Successor(VisitorId("w"), 2, 7),),
+    adopted={"clickstream-1": 9},
+)
 
 
 def test_state_round_trips() -> None:
     """What is stored is what is read back, 64-bit hashes and nested sessions included."""
     assert decode_state(encode_state(STATE, due_ms=99)) == STATE
+    moved = ClosedSession(InputPosition("clickstream", 0, 7), "inactivity", SESSION, Move(VisitorId("w"), 2, 1))
+    joined = replace(STATE, closings=(moved,), identity=IDENTITY)
+    assert decode_state(encode_state(joined, due_ms=99)) == joined
 
 
 def test_state_without_the_latest_fields_is_read_with_their_defaults() -> None:
     """A value that was written before a field was there needs no upgrade; neither does its reader of then."""
     header, body = encode_state(STATE, due_ms=99)[:18], encode_state(STATE, due_ms=99)[18:]
-    older = header + msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-6])
+    older = header + msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-7])
     assert decode_state(older) == replace(STATE, last_answer=None, click_throughs=(), last_outcome=None)
     newer = header + msgspec.msgpack.encode([*msgspec.msgpack.decode(body), "of a later release"])
     assert decode_state(newer) == STATE

@@ -1,0 +1,591 @@
+"""The rules for a shopper with two ids, and a property test over crashes and interleavings of partitions."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from schemas.events import ClickEvent, Erase
+from schemas.handovers import Adoption, Handover
+from schemas.ids import EventId, ItemId, VisitorId
+from schemas.records import SessionEvent
+from schemas.state import ClosedSession, InputPosition, OpenSession, VisitorState, decode_state, encode_state
+from streams.identity import (
+    AGAIN_AFTER_MS,
+    MAX_HOPS,
+    MAX_MOVED_BYTES,
+    MAX_PREDECESSORS,
+    Identities,
+    Joined,
+    adoptions,
+    erasures,
+    only_identity,
+)
+from streams.session_rules import SessionRules
+from streams.sessionizer import Arrival, InputTopics, Sessionizer
+
+START_MS = 1_700_000_000_000
+MINUTE_MS = 60_000
+RULES = SessionRules(bot_burst_events=1000)
+TOPICS = InputTopics("clicks", "control", clickstream_window=256, control_window=4)
+COOKIE, CUSTOMER, OTHER = VisitorId("cookie"), VisitorId("customer"), VisitorId("other")
+HOMES = {COOKIE: 0, CUSTOMER: 1, OTHER: 2}
+
+Record = ClickEvent | Handover | Adoption
+
+
+@dataclass(slots=True)
+class Step:
+    """An input on its way: what it writes, and what it sends once that is durable."""
+
+    offset: int
+    write: int | None
+    records: list[Handover | Adoption]
+    ends: list[tuple[str, ClosedSession]]
+    is_write_first: bool
+    is_sent: bool = False
+
+
+@dataclass(slots=True)
+class Partition:
+    """Both inputs of one partition, its table, and the writes of which the changelog has the first `durable`."""
+
+    number: int
+    logs: dict[str, list[Record]] = field(default_factory=lambda: {"clicks": [], "control": []})
+    positions: dict[str, int] = field(default_factory=lambda: {"clicks": 0, "control": 0})
+    committed: dict[str, int] = field(default_factory=lambda: {"clicks": 0, "control": 0})
+    in_flight: dict[str, list[Step]] = field(default_factory=lambda: {"clicks": [], "control": []})
+    table: dict[VisitorId, bytes] = field(default_factory=dict)
+    changelog: list[tuple[VisitorId, bytes | None]] = field(default_factory=list)
+    durable: int = 0
+
+    def write(self, visitor_id: VisitorId, state: VisitorState | None) -> int:
+        """Write a state, or a tombstone; gives how many writes must be durable for it."""
+        value = None if state is None else encode_state(state, due_ms=0)
+        self.changelog.append((visitor_id, value))
+        _apply(self.table, visitor_id, value)
+        return len(self.changelog)
+
+    def crash(self) -> None:
+        """Lose what the changelog does not have, and go back to the commits."""
+        del self.changelog[self.durable :]
+        self.table = {}
+        for visitor_id, value in self.changelog:
+            _apply(self.table, visitor_id, value)
+        self.positions = dict(self.committed)
+        self.in_flight = {"clicks": [], "control": []}
+
+
+class Deployment:
+    """Partitions that a worker each owns; every step is one that can happen on Kafka."""
+
+    def __init__(self, rules: SessionRules = RULES, *, partitions: int = 3) -> None:
+        self.sessionizer = Sessionizer(rules, TOPICS)
+        self.identities = Identities(rules, TOPICS)
+        self.partitions = [Partition(number) for number in range(partitions)]
+        self.ends: dict[str, tuple[VisitorId, ClosedSession]] = {}
+        self.statuses: Counter[str] = Counter()
+
+    def home(self, visitor_id: VisitorId) -> Partition:
+        """Give the partition of a visitor."""
+        return self.partitions[HOMES[visitor_id] % len(self.partitions)]
+
+    def state(self, visitor_id: VisitorId) -> VisitorState | None:
+        """Read a visitor's state."""
+        stored = self.home(visitor_id).table.get(visitor_id)
+        return None if stored is None else decode_state(stored)
+
+    def click(self, visitor_id: VisitorId, at_ms: int, anonymous_id: VisitorId | None = None, **fields: Any) -> None:
+        """Write a click of item `i{at_ms}` to the clickstream."""
+        event = ClickEvent(
+            visitor_id=visitor_id,
+            event_time=START_MS + at_ms,
+            anonymous_id=anonymous_id,
+            **({"event_type": "view", "item_id": ItemId(f"i{at_ms}")} | fields),
+        )
+        self.home(visitor_id).logs["clicks"].append(event)
+
+    def take(self, partition: Partition, topic: str) -> bool:
+        """Let the actor take the next record; False where there is none."""
+        offset = partition.positions[topic]
+        if offset == len(partition.logs[topic]):
+            return False
+        partition.positions[topic] += 1
+        record = partition.logs[topic][offset]
+        position = InputPosition(topic, partition.number, offset)
+        visitor_id = record.visitor_id
+        stored = partition.table.get(visitor_id)
+        state = None if stored is None else decode_state(stored)
+        if isinstance(record, ClickEvent):
+            arrival = Arrival(position, record.event_time_ms)
+            advance = self.sessionizer.advance(state, [record], arrival)
+            self.statuses[advance.status] += 1
+            joined = self.identities.follow(advance, [record], arrival)
+        elif isinstance(record, Handover):
+            joined = self.identities.hand_over(state, record, position)
+        else:
+            joined = self.identities.adopt(state, record, position)
+        self._keep(partition, topic, offset, visitor_id, joined)
+        return True
+
+    def _keep(self, partition: Partition, topic: str, offset: int, visitor_id: VisitorId, joined: Joined) -> None:
+        write = None if joined.state is None else partition.write(visitor_id, joined.state)
+        moved = [adoption for _, adoption in adoptions(visitor_id, joined.state, joined.closings)]
+        ends = [(f"{visitor_id}-{place}", one) for place, one in enumerate(joined.closings) if one.move is None]
+        is_write_first = bool(joined.closings or joined.handovers)
+        step = Step(offset, write, [*joined.handovers, *moved], ends, is_write_first)
+        partition.in_flight[topic].append(step)
+
+    def flush(self, partition: Partition) -> None:
+        """Let the changelog take the next write."""
+        partition.durable = min(partition.durable + 1, len(partition.changelog))
+
+    def send(self, partition: Partition, topic: str) -> None:
+        """Send what the oldest unsent input of a topic causes, as soon as it may go."""
+        step = next((step for step in partition.in_flight[topic] if not step.is_sent), None)
+        if step is None or (step.is_write_first and step.write is not None and step.write > partition.durable):
+            return
+        step.is_sent = True
+        for record in step.records:
+            self.home(record.visitor_id).logs["control"].append(record)
+        for name, closed in step.ends:
+            self.ends.setdefault(f"{closed.cause.record_id}-{name}", (VisitorId(name.rsplit("-", 1)[0]), closed))
+
+    def acknowledge(self, partition: Partition, topic: str) -> None:
+        """Commit the oldest input of a topic, if all that it caused is safe."""
+        steps = partition.in_flight[topic]
+        if steps and steps[0].is_sent and (steps[0].write or 0) <= partition.durable:
+            partition.committed[topic] = steps.pop(0).offset + 1
+
+    def settle(self) -> None:
+        """Let everything come to its end, undisturbed."""
+        is_busy = True
+        while is_busy:
+            is_busy = False
+            for partition in self.partitions:
+                for topic in ("clicks", "control"):
+                    is_busy |= self.take(partition, topic)
+                    partition.durable = len(partition.changelog)
+                    while any(not step.is_sent for step in partition.in_flight[topic]):
+                        self.send(partition, topic)
+                        is_busy = True
+                    while partition.in_flight[topic]:
+                        self.acknowledge(partition, topic)
+
+    def sessions(self) -> list[tuple[VisitorId, OpenSession]]:
+        """Give every session with its visitor, the ended ones first."""
+        found = [(visitor_id, closed.session) for visitor_id, closed in self.ends.values()]
+        for visitor_id in HOMES:
+            state = self.state(visitor_id)
+            found += [(visitor_id, session) for session in (state.open_sessions if state else ())]
+        return found
+
+    def items(self, visitor_id: VisitorId) -> list[list[str | None]]:
+        """Give the items of a visitor's sessions."""
+        return [
+            [event.item_id for event in session.events] for owner, session in self.sessions() if owner == visitor_id
+        ]
+
+    def all_items(self) -> Counter[str | None]:
+        """Count the items of all sessions of all visitors."""
+        return Counter(event.item_id for _, session in self.sessions() for event in session.events)
+
+
+def _apply(table: dict[VisitorId, bytes], visitor_id: VisitorId, value: bytes | None) -> None:
+    if value is None:
+        table.pop(visitor_id, None)
+    else:
+        table[visitor_id] = value
+
+
+def settled(*clicks: tuple[VisitorId, int] | tuple[VisitorId, int, VisitorId], **rules: Any) -> Deployment:
+    """Run clicks through an undisturbed deployment, each to its end before the next; times in minutes."""
+    deployment = Deployment(replace_rules(**rules))
+    for visitor_id, minute, *anonymous in clicks:
+        deployment.click(visitor_id, minute * MINUTE_MS, *anonymous)
+        deployment.settle()
+    return deployment
+
+
+def replace_rules(**rules: Any) -> SessionRules:
+    """Give the rules with some of them set."""
+    return SessionRules(**{"bot_burst_events": 1000, **rules})
+
+
+def minutes(*numbers: int) -> list[str]:
+    """Name the items of clicks at these minutes."""
+    return [f"i{number * MINUTE_MS}" for number in numbers]
+
+
+def test_a_login_in_mid_session_keeps_the_session() -> None:
+    """What the cookie did and what the customer does is one session of the customer; the cookie's has no end."""
+    deployment = settled((COOKIE, 0), (COOKIE, 1), (CUSTOMER, 2, COOKIE), (CUSTOMER, 3, COOKIE))
+    assert deployment.items(CUSTOMER) == [minutes(0, 1, 2, 3)]
+    assert deployment.items(COOKIE) == []
+    assert deployment.ends == {}
+
+
+def test_clicks_of_the_cookie_that_come_after_the_login_was_read_go_on_too() -> None:
+    """The cookie's partition lags: its clicks from before the login still join the customer's session."""
+    deployment = settled((CUSTOMER, 2, COOKIE), (COOKIE, 0), (COOKIE, 1))
+    assert deployment.items(CUSTOMER) == [minutes(0, 1, 2)]
+    assert deployment.items(COOKIE) == []
+
+
+def test_what_the_cookie_does_after_a_logout_is_a_session_of_its_own() -> None:
+    """Also where the handover comes only after those clicks: it reaches back from the login, not further."""
+    before = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (COOKIE, 2))
+    deployment = Deployment()
+    deployment.click(COOKIE, 0)
+    deployment.click(COOKIE, 2 * MINUTE_MS)
+    deployment.settle()
+    deployment.click(CUSTOMER, MINUTE_MS, COOKIE)
+    deployment.settle()
+    for one in (before, deployment):
+        assert (one.items(CUSTOMER), one.items(COOKIE)) == ([minutes(0, 1)], [minutes(2)])
+
+
+def test_two_customers_on_one_device_each_get_their_own() -> None:
+    """Each event goes to the first who logged in after it, in whatever order the handovers come."""
+    one_by_one = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (COOKIE, 2), (OTHER, 3, COOKIE))
+    late = settled((CUSTOMER, 1, COOKIE), (OTHER, 3, COOKIE), (COOKIE, 0), (COOKIE, 2))
+    for deployment in (one_by_one, late):
+        assert deployment.items(CUSTOMER) == [minutes(0, 1)]
+        assert deployment.items(OTHER) == [minutes(2, 3)]
+        assert deployment.items(COOKIE) == []
+
+
+def test_a_session_that_is_too_old_is_parked_and_not_lost() -> None:
+    """A pause above the gap parts sessions under two ids as it does under one."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 31, COOKIE))
+    assert sorted(deployment.items(CUSTOMER)) == [minutes(0), minutes(31)]
+
+
+def test_parts_that_come_in_any_order_become_one_session() -> None:
+    """The first part is beyond the gap of the login; what comes between them joins all three."""
+    deployment = settled((CUSTOMER, 50, COOKIE), (COOKIE, 0), (COOKIE, 25))
+    assert deployment.items(CUSTOMER) == [minutes(0, 25, 50)]
+
+
+def test_where_no_session_may_be_parked_an_old_one_ends() -> None:
+    """With one open session a visitor, the other has its session end under the customer."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 31, COOKIE), max_open_sessions=1)
+    assert [(owner, closed.end_reason) for owner, closed in deployment.ends.values()] == [(CUSTOMER, "inactivity")]
+    assert deployment.items(CUSTOMER) == [minutes(0), minutes(31)]
+
+
+def test_a_customer_whose_session_has_ended_goes_on_with_the_cookies() -> None:
+    """It opens where none is open."""
+    deployment = Deployment()
+    deployment.click(COOKIE, 2 * MINUTE_MS)
+    deployment.click(CUSTOMER, 0)
+    deployment.click(CUSTOMER, MINUTE_MS, event_type="session_end", item_id=None)
+    deployment.click(CUSTOMER, 3 * MINUTE_MS, COOKIE, event_type="session_end", item_id=None)
+    deployment.settle()
+    assert deployment.items(CUSTOMER) == [minutes(0), minutes(2)]
+
+
+def test_a_chain_of_ids_ends_at_the_last() -> None:
+    """A guest's cookie, the guest's order, the customer: one session."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER))
+    assert deployment.items(OTHER) == [minutes(0, 1, 2)]
+    late = settled((CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER), (COOKIE, 0))
+    assert late.items(OTHER) == [minutes(0, 1, 2)]
+
+
+def test_ids_that_name_each_other_lose_nothing() -> None:
+    """Two that do keep what they have after the first time, and a ring of three comes to rest."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (COOKIE, 2, CUSTOMER), (CUSTOMER, 7, COOKIE))
+    assert deployment.all_items() == Counter(minutes(0, 1, 2, 7))
+    ring = settled((COOKIE, 0, OTHER), (CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER), (COOKIE, 3, OTHER))
+    assert ring.all_items() == Counter(minutes(0, 1, 2, 3))
+
+
+def test_a_click_that_names_both_hands_over_once_in_a_while() -> None:
+    """Every click of a customer may name the cookie: one handover a session, and again after some minutes."""
+    deployment = settled(*[(CUSTOMER, minute, COOKIE) for minute in range(5)])
+    assert len(deployment.home(COOKIE).logs["control"]) == 1
+    deployment.click(CUSTOMER, AGAIN_AFTER_MS, COOKIE)
+    deployment.settle()
+    assert len(deployment.home(COOKIE).logs["control"]) == 2
+    deployment.click(CUSTOMER, AGAIN_AFTER_MS + 31 * MINUTE_MS, COOKIE)
+    deployment.settle()
+    assert len(deployment.home(COOKIE).logs["control"]) == 3
+
+
+@pytest.mark.parametrize("anonymous_id", [CUSTOMER, None])
+def test_a_click_that_names_one_id_hands_nothing_over(anonymous_id: VisitorId | None) -> None:
+    """Without another id the state has nothing about ids."""
+    deployment = Deployment()
+    deployment.click(CUSTOMER, 0, anonymous_id)
+    deployment.settle()
+    state = deployment.state(CUSTOMER)
+    assert state is not None
+    assert state.identity is None
+    assert all(not partition.logs["control"] for partition in deployment.partitions)
+
+
+def test_the_setting_switches_it_off() -> None:
+    """Then both ids keep their sessions."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), join_identities=False)
+    assert (deployment.items(COOKIE), deployment.items(CUSTOMER)) == ([minutes(0)], [minutes(1)])
+
+
+def test_a_bot_hands_nothing_over_and_is_not_handed_over() -> None:
+    """Its events are in no session."""
+    deployment = Deployment(replace_rules(bot_burst_events=1, bot_events_per_minute=1))
+    for at_ms in range(3):
+        deployment.click(COOKIE, at_ms)
+        deployment.settle()
+    deployment.click(CUSTOMER, 3, COOKIE)
+    deployment.settle()
+    assert deployment.items(CUSTOMER) == [["i3"]]
+    assert len(deployment.items(COOKIE)) == 1
+
+
+def test_bounds_and_what_was_bought_come_along() -> None:
+    """The kept events are the latest of both, all are counted, event ids stay known, bought items are united."""
+    deployment = Deployment(replace_rules(max_kept_events=2))
+    deployment.click(COOKIE, 0, event_type="purchase", event_id=EventId("e0"), location="nl")
+    deployment.click(COOKIE, 1, event_id=EventId("e1"))
+    deployment.click(CUSTOMER, 2, COOKIE)
+    deployment.settle()
+    deployment.click(CUSTOMER, 1, event_id=EventId("e1"))
+    deployment.settle()
+    state = deployment.state(CUSTOMER)
+    assert state is not None
+    assert state.session is not None
+    assert [event.item_id for event in state.session.events] == ["i1", "i2"]
+    assert (state.session.event_count, state.session.location, state.purchased) == (3, "nl", ("i0",))
+    assert state.session.started_ms == START_MS
+    assert deployment.statuses["duplicate"] == 1
+
+
+def test_session_ids_of_the_shop_keep_sessions_apart() -> None:
+    """A session joins the one of its own id, and none of another id."""
+    deployment = Deployment()
+    deployment.click(COOKIE, 0, session_id="phone")
+    deployment.click(CUSTOMER, 1, session_id="phone")
+    deployment.click(CUSTOMER, 2, session_id="laptop")
+    deployment.click(CUSTOMER, 3, COOKIE, session_id="laptop")
+    deployment.settle()
+    assert sorted(deployment.items(CUSTOMER)) == [["i0", "i1"], ["i2", "i3"]]
+
+
+def test_a_forgotten_customer_adopts_nothing() -> None:
+    """An adoption that is under way when its visitor is erased brings nobody back."""
+    deployment = Deployment()
+    deployment.click(COOKIE, 0)
+    deployment.click(CUSTOMER, 1, COOKIE)
+    deployment.take(deployment.home(COOKIE), "clicks")
+    deployment.take(deployment.home(CUSTOMER), "clicks")
+    deployment.flush(deployment.home(CUSTOMER))
+    deployment.send(deployment.home(CUSTOMER), "clicks")
+    deployment.home(CUSTOMER).write(CUSTOMER, None)
+    deployment.settle()
+    assert (deployment.items(COOKIE), deployment.items(CUSTOMER)) == ([], [])
+    deployment.click(CUSTOMER, 2)
+    deployment.settle()
+    assert deployment.items(CUSTOMER) == [["i2"]]
+
+
+def test_a_session_that_is_too_large_to_send_stays_where_it_is() -> None:
+    """A record above the broker's limit would end every worker that tries to send it."""
+    deployment = settled((COOKIE, 0))
+    state = deployment.state(COOKIE)
+    assert state is not None
+    assert state.session is not None
+    event = SessionEvent("view", START_MS, ItemId("i" * 256))
+    large = replace(state, session=replace(state.session, events=(event,) * (MAX_MOVED_BYTES // 256)))
+    handover = Handover(visitor_id=COOKIE, to=CUSTOMER, partition=1, until_ms=START_MS)
+    joined = deployment.identities.hand_over(large, handover, InputPosition("control", 0, 0))
+    assert joined.closings == ()
+    assert joined.state is not None
+    assert joined.state.session == large.session
+
+
+def test_erasures_reach_the_other_ids() -> None:
+    """From either id to the other, and down a chain; the narrow ones that workers write do not go back."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER))
+    reached = {
+        (visitor_id, reach): [
+            (other.visitor_id, other.reach, partition)
+            for other, partition in erasures(deployment.state(visitor_id), Erase(visitor_id=visitor_id, reach=reach))
+        ]
+        for visitor_id, reach in ((CUSTOMER, "all"), (CUSTOMER, "predecessors"), (CUSTOMER, "self"), (COOKIE, "all"))
+    }
+    assert reached == {
+        (CUSTOMER, "all"): [(COOKIE, "predecessors", None), (OTHER, "all", 2)],
+        (CUSTOMER, "predecessors"): [(COOKIE, "predecessors", None)],
+        (CUSTOMER, "self"): [],
+        (COOKIE, "all"): [(CUSTOMER, "all", 1)],
+    }
+    assert erasures(None, Erase(visitor_id=COOKIE)) == []
+
+
+def test_without_consent_only_the_ids_to_forget_stay() -> None:
+    """Until the erasure of the other ids is on the broker; a visitor with one id leaves nothing."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE))
+    left = only_identity(deployment.state(CUSTOMER))
+    assert left is not None
+    assert left.identity is not None
+    assert (left.session, left.purchased, left.closings) == (None, (), ())
+    assert [known.visitor_id for known in left.identity.predecessors] == [COOKIE]
+    assert only_identity(deployment.state(COOKIE)) is None
+    assert only_identity(None) is None
+
+
+def test_what_is_kept_of_ids_is_bounded() -> None:
+    """An account that logs in on any number of devices keeps the latest, and adopts from older ones all the same."""
+    deployment = Deployment()
+    state: VisitorState | None = None
+    for number in range(2 * MAX_PREDECESSORS):
+        position = InputPosition("clicks", 1, number)
+        event = ClickEvent(
+            visitor_id=CUSTOMER,
+            event_type="view",
+            event_time=START_MS + number,
+            item_id=ItemId("i"),
+            anonymous_id=VisitorId(f"device{number}"),
+        )
+        arrival = Arrival(position, START_MS + number)
+        advance = deployment.sessionizer.advance(state, [event], arrival)
+        state = deployment.identities.follow(advance, [event], arrival).state
+    assert state is not None
+    assert state.identity is not None
+    assert len(state.identity.predecessors) == MAX_PREDECESSORS
+    session = OpenSession(
+        session_id="s", explicit_id=None, started_ms=START_MS, latest_ms=START_MS, event_count=1, events=(), seen=()
+    )  # type: ignore[arg-type]
+    adoption = Adoption(
+        visitor_id=CUSTOMER, predecessor=VisitorId("device0"), source=InputPosition("clicks", 0, 3), sessions=(session,)
+    )
+    adopted = deployment.identities.adopt(state, adoption, InputPosition("control", 1, 0)).state
+    assert adopted is not None
+    assert adopted.session is not None
+    assert adopted.session.event_count == 2 * MAX_PREDECESSORS + 1
+
+
+def test_hops_are_bounded() -> None:
+    """A session that went round in a ring stays."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER))
+    state = deployment.state(CUSTOMER)
+    session = OpenSession(
+        session_id="s",  # type: ignore[arg-type]
+        explicit_id=None,
+        started_ms=START_MS,
+        latest_ms=START_MS,
+        event_count=1,
+        events=deployment.sessions()[0][1].events[:1],
+        seen=(),
+    )
+    adoption = Adoption(
+        visitor_id=CUSTOMER,
+        predecessor=COOKIE,
+        source=InputPosition("clicks", 0, 9),
+        sessions=(session,),
+        hops=MAX_HOPS - 1,
+    )
+    joined = deployment.identities.adopt(state, adoption, InputPosition("control", 1, 9))
+    assert joined.closings == ()
+    assert joined.state is not None
+    assert joined.state.session == session
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """What happens in which order, by a seed; the parts of the steps are those of a worker that is slow at some."""
+
+    seed: int
+    weights: tuple[int, ...]
+
+    def disturb(self, deployment: Deployment) -> None:
+        """Let it happen; then every control record comes once more, as after a crash of its sender."""
+        order = Random(self.seed)
+        steps = ("take", "flush", "send", "acknowledge", "crash", "again")
+        for step in order.choices(steps, self.weights, k=200):
+            partition, topic = order.choice(deployment.partitions), order.choice(("clicks", "control"))
+            match step:
+                case "take":
+                    deployment.take(partition, topic)
+                case "flush":
+                    deployment.flush(partition)
+                case "send":
+                    deployment.send(partition, topic)
+                case "acknowledge":
+                    deployment.acknowledge(partition, topic)
+                case "crash":
+                    partition.crash()
+                case "again" if partition.logs["control"]:
+                    partition.logs["control"].append(order.choice(partition.logs["control"]))
+        for partition in deployment.partitions:
+            partition.logs["control"] *= 2
+
+
+DISTURBANCES = st.builds(
+    Disturbance,
+    st.integers(0, 2**32),
+    st.tuples(st.just(8), st.sampled_from([1, 2, 8]), st.just(8), st.just(4), st.just(1), st.just(1)),
+)
+
+
+def _shopping() -> st.SearchStrategy[list[tuple[VisitorId, int, VisitorId | None]]]:
+    """Give clicks in order of time, with pauses within a session or beyond one: who, when, who it was before."""
+    click = st.tuples(
+        st.sampled_from([(COOKIE, None), (CUSTOMER, None), (CUSTOMER, COOKIE), (OTHER, None), (OTHER, COOKIE)]),
+        st.sampled_from([1000, 5 * MINUTE_MS, 20 * MINUTE_MS, 40 * MINUTE_MS]),
+    )
+
+    def timed(clicks: Sequence[Any]) -> Iterator[tuple[VisitorId, int, VisitorId | None]]:
+        at_ms = 0
+        for (visitor_id, anonymous_id), pause_ms in clicks:
+            at_ms += pause_ms
+            yield visitor_id, at_ms, anonymous_id
+
+    return st.lists(click, min_size=1, max_size=12).map(lambda clicks: list(timed(clicks)))
+
+
+@settings(max_examples=400, deadline=None)
+@given(clicks=_shopping(), disturbance=DISTURBANCES, partitions=st.sampled_from([1, 2, 3]))
+def test_every_event_is_in_exactly_one_session_whatever_crashes(
+    clicks: list[tuple[VisitorId, int, VisitorId | None]], disturbance: Disturbance, partitions: int
+) -> None:
+    """None is lost and none is there twice: whatever partition lags, crashes, or reads a control record again.
+
+    Every event is under the id of the first one who named its visitor after it, or under its own.
+    """
+    deployment = Deployment(partitions=partitions)
+    for visitor_id, at_ms, anonymous_id in clicks:
+        deployment.click(visitor_id, at_ms, anonymous_id)
+    disturbance.disturb(deployment)
+    deployment.settle()
+    owners = {event.item_id: owner for owner, session in deployment.sessions() for event in session.events}
+    assert deployment.all_items() == Counter(f"i{at_ms}" for _, at_ms, _ in clicks)
+    assert sum(session.event_count for _, session in deployment.sessions()) == len(clicks)
+    for visitor_id, at_ms, _ in clicks:
+        if visitor_id != COOKIE:
+            assert owners[ItemId(f"i{at_ms}")] == visitor_id
+
+
+@settings(max_examples=200, deadline=None)
+@given(pauses=st.lists(st.tuples(st.booleans(), st.integers(1, 20)), min_size=1, max_size=8), disturbance=DISTURBANCES)
+def test_a_login_gives_one_session_whatever_crashes(pauses: list[tuple[bool, int]], disturbance: Disturbance) -> None:
+    """First the cookie, then the customer, without a pause above the gap: one session, with every event, in order."""
+    deployment = Deployment(partitions=2)
+    clicks, at_ms = list[int](), 0
+    for is_customer, minute in sorted(pauses, key=lambda pause: pause[0]):
+        at_ms += minute * MINUTE_MS
+        clicks.append(at_ms)
+        deployment.click(CUSTOMER if is_customer else COOKIE, at_ms, COOKIE if is_customer else None)
+    clicks.append(at_ms + MINUTE_MS)
+    deployment.click(CUSTOMER, at_ms + MINUTE_MS, COOKIE)
+    disturbance.disturb(deployment)
+    deployment.settle()
+    assert deployment.items(CUSTOMER) == [[f"i{moment}" for moment in clicks]]
+    assert deployment.items(COOKIE) == []
