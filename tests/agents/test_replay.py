@@ -87,6 +87,27 @@ async def test_every_session_is_closed_once_by_the_end(shop_log: list[ClickEvent
     assert sum(end["event_count"] for end in ends) == report.records["answered"]
 
 
+async def test_a_login_in_a_log_keeps_the_session(tmp_path: Path) -> None:
+    """The handover is fed back before the customer's next click: one session, and its end is the customer's."""
+    views = [("anon", None), ("anon", None), ("user", "anon"), ("user", "anon")]
+    log = [
+        ClickEvent(
+            visitor_id=VisitorId(visitor_id),
+            event_type="view",
+            event_time=1_400_000_000_000 + number,
+            item_id=ItemId(f"i{number}"),
+            anonymous_id=None if anonymous_id is None else VisitorId(anonymous_id),
+        )
+        for number, (visitor_id, anonymous_id) in enumerate(views)
+    ]
+    report, files = await _replayed(log, tmp_path)
+    (end,) = [json.loads(line) for line in files["session-ends"].splitlines()]
+    assert [event[2] for event in end["events"]] == ["i0", "i1", "i2", "i3"]
+    assert (report.events, report.records["answered"]) == (4, 4)
+    signals = [json.loads(line)["prefix_length"] for line in files["intent-signals"].splitlines()]
+    assert signals == [1, 2, 1, 4]
+
+
 async def test_ten_year_old_log_has_no_late_event(tmp_path: Path) -> None:
     """Replay has no clock but the log's."""
     log = [
