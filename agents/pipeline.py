@@ -38,7 +38,7 @@ from streams.window import OutputRecord, ready
 
 log = structlog.get_logger(__name__)
 
-_UNANSWERED = frozenset({"duplicate", "replayed", "ended"})
+_UNANSWERED = frozenset({"duplicate", "replayed", "ended", "identified"})
 _NO_ITEMS = Answer(items=[])
 
 

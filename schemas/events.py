@@ -12,7 +12,7 @@ MAX_QUERY_LENGTH = 1024
 MAX_PRICE = 1e9
 MAX_QUANTITY = 1_000_000
 
-EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end"]
+EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end", "identify"]
 EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
 ITEM_EVENT_TYPES: frozenset[str] = frozenset({"view", "cart", "remove", "purchase", "favorite"})
 
@@ -27,7 +27,13 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event of a shopper on the shop's clickstream."""
 
     visitor_id: Annotated[VisitorId, _Id, Meta(description="Who clicked; must equal the Kafka record key.")]
-    event_type: Annotated[EventType, Meta(description="What happened; `session_end` closes the session at once.")]
+    event_type: Annotated[
+        EventType,
+        Meta(
+            description="What happened; `session_end` closes the session at once, `identify` says only that the "
+            "visitor was `anonymous_id` before."
+        ),
+    ]
     event_time: Annotated[
         Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)],
         Meta(description="When it happened: RFC 3339 with an offset, or an integer in Unix milliseconds."),

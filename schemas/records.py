@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from schemas.events import MAX_ID_LENGTH, MAX_PRICE, EventType
 from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
 
-Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended"]
+Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
 Tier = Literal["model", "knn", "popular", "default"]
 ImpersonalTier = Literal["popular", "default"]
 IntentSource = Literal["model", "features"]

@@ -101,6 +101,8 @@ def read_sessions(
     event_format = _event_format(path, data_format, options)
     owners, explicit_ids, columns, explicit = Interner(), Interner(), EventColumns(), array("q")
     for row in _rows(path, data_format, event_format, max_malformed_share):
+        if row.event_type == "identify":
+            continue
         columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
         explicit.append(-1 if row.session is None else explicit_ids.code(row.session))
     if event_format.is_by_visitor:

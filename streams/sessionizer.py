@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
 from itertools import groupby
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from msgspec.structs import replace
 
@@ -72,6 +72,8 @@ class TickResult:
 
 
 _T = TypeVar("_T")
+_STILL: Final[frozenset[Status]] = frozenset({"duplicate", "late", "identified"})
+"""What becomes of an act that moves no session."""
 Timing = Literal["fits", "late", "inactivity", "max_duration"]
 
 
@@ -137,6 +139,8 @@ class Sessionizer:
         """Apply one act, whose events are lines of each other; place: of its first line in the record."""
         assert state is not None
         event, time_ms = act[0], self._time_ms(act[0], arrival)
+        if event.event_type == "identify":  # streams/identity.py makes something of it
+            return Advance(state, "identified")
         turned = turned_to(state, event.session_id)
         if _is_duplicate(turned.session, event):
             return Advance(state, "duplicate")
@@ -385,8 +389,8 @@ def _acts(events: Sequence[ClickEvent]) -> Iterator[tuple[int, list[ClickEvent]]
 def _followed(before: Advance, moved: Advance, places: range) -> Advance:
     """Put what an act did behind what the acts of the record before it did."""
     joined = before.joined if moved.state is not None and not moved.closings else ()
-    is_move = moved.status not in {"duplicate", "late"}
-    is_first = not before.closings and not before.joined and before.status in {"duplicate", "late"}
+    is_move = moved.status not in _STILL
+    is_first = not before.closings and not before.joined and before.status in _STILL
     return Advance(
         moved.state,
         moved.status if is_move or is_first else before.status,

@@ -45,6 +45,7 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 """Common names by field, the likeliest first, in lower case without separators; the fields in the order of choosing."""
 
 EVENT_WORDS: Final[Mapping[EventType, tuple[str, ...]]] = {
+    "identify": ("identify", "alias"),
     "session_end": ("sessionend", "sessionended", "endsession", "logout", "sessionclosed"),
     "remove": ("removefromcart", "productremoved", "removecart", "cartremove", "removefrombasket", "remove"),
     "favorite": ("addtowishlist", "productaddedtowishlist", "wishlist", "favorite", "favourite", "like"),

@@ -62,6 +62,7 @@ async def test_every_probability_that_is_known_is_told(
         ([{"at_ms": 10 * 60_000}, {"at_ms": 0}], "late"),
         ([{}, {"consent": False}], "no_consent"),
         ([{}, {"event_type": "session_end", "item_id": None}], "ended"),
+        ([{}, {"event_type": "identify", "item_id": None, "anonymous_id": "cookie"}], "identified"),
     ],
 )
 async def test_every_input_has_exactly_one_record_with_its_status(

@@ -104,6 +104,13 @@ def test_jsonl_keeps_all_events_and_honours_session_ids_and_consent(tmp_path: Pa
     assert sessions.item_ids == ["a"]
 
 
+def test_jsonl_events_that_only_say_who_it_is_are_no_part_of_a_session(tmp_path: Path) -> None:
+    """An `identify` event is nothing that a model could learn."""
+    text = click(item_id="a") + click(event_type="identify", item_id=None, anonymous_id="cookie")
+    sessions = read_sessions(write(tmp_path / "a.jsonl", text), "jsonl")
+    assert sessions.items.tolist() == [0]
+
+
 def test_jsonl_repeats_are_learned_once(tmp_path: Path) -> None:
     """A record that was sent twice counts once; equal events without an id are different events."""
     text = (

@@ -61,6 +61,22 @@ def test_clicks_of_the_cookie_that_come_after_the_login_was_read_go_on_too() -> 
     assert deployment.items(COOKIE) == []
 
 
+@pytest.mark.parametrize("order", [(COOKIE, CUSTOMER), (CUSTOMER, COOKIE)])
+def test_an_event_that_only_says_who_it_is_takes_the_session_along(order: tuple[VisitorId, VisitorId]) -> None:
+    """An alias between the last click of the cookie and the first of the customer is in no session itself."""
+    deployment = Deployment()
+    deployment.click(COOKIE, 0)
+    deployment.click(CUSTOMER, MINUTE_MS, COOKIE, event_type="identify", item_id=None)
+    for visitor_id in order:
+        while deployment.take(deployment.home(visitor_id), "clicks"):
+            pass
+    deployment.settle()
+    deployment.click(CUSTOMER, 2 * MINUTE_MS)
+    deployment.settle()
+    assert deployment.items(CUSTOMER) == [minutes(0, 2)]
+    assert deployment.statuses == {"answered": 2, "identified": 1}
+
+
 def test_what_the_cookie_does_after_a_logout_is_a_session_of_its_own() -> None:
     """Also where the handover comes only after those clicks: it reaches back from the login, not further."""
     before = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (COOKIE, 2))
