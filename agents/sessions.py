@@ -159,8 +159,8 @@ class SessionActor:
 
     async def _after_clicks(self, partition: int, records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
         """Hold back the erasures of other ids until no earlier click can hand over to them any more."""
-        for topic in (self._clickstream, *self._further):
-            await self._windows.of(topic, partition).drained()
+        for tp in self._clicks_of(partition):
+            await self._windows.of(*tp).drained()
         return records
 
     def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:

@@ -320,7 +320,10 @@ def _moved(
 def _parts(
     session: OpenSession, successors: Sequence[Successor], position: InputPosition
 ) -> list[tuple[Successor | None, OpenSession]]:
-    """Cut a session where its events change hands; the events that are only counted are the oldest."""
+    """Cut a session where its events change hands; the events that are only counted are the oldest.
+
+    What stays keeps the session's id; where nothing does, the first part.
+    """
 
     def successor_of(event: SessionEvent) -> Successor | None:
         return next((successor for successor in successors if event.time_ms <= successor.until_ms), None)
@@ -329,12 +332,13 @@ def _parts(
     if len(runs) == 1:
         return [(runs[0][0], session)]
     uncounted = session.event_count - len(session.events)
+    keeper = len(runs) - 1 if runs[-1][0] is None else 0
     parts: list[tuple[Successor | None, OpenSession]] = []
     for number, (successor, events) in enumerate(runs):
         own_id = session.explicit_id or SessionId(f"{position.record_id}-{number}")
         part = replace(
             session,
-            session_id=own_id if parts else session.session_id,
+            session_id=session.session_id if number == keeper else own_id,
             started_ms=events[0].time_ms if parts else session.started_ms,
             latest_ms=events[-1].time_ms,
             event_count=len(events) + (0 if parts else uncounted),
@@ -346,8 +350,8 @@ def _parts(
 
 def _with_rest(state: VisitorState, session: OpenSession, rest: OpenSession) -> VisitorState:
     if state.session is session:
-        return replace(state, session=rest, last_answer=None, click_throughs=())
-    parked = (ParkedSession(rest) if one.session is session else one for one in state.parked)
+        return replace(state, session=rest)
+    parked = (replace(one, session=rest) if one.session is session else one for one in state.parked)
     return replace(state, parked=tuple(parked))
 
 

@@ -88,6 +88,8 @@ def test_what_the_cookie_does_after_a_logout_is_a_session_of_its_own() -> None:
     deployment.settle()
     for one in (before, deployment):
         assert (one.items(CUSTOMER), one.items(COOKIE)) == ([minutes(0, 1)], [minutes(2)])
+    (cookies,) = [session for owner, session in deployment.sessions() if owner == COOKIE]
+    assert (cookies.session_id, cookies.started_ms, cookies.event_count) == ("clicks-0-0", START_MS + 2 * MINUTE_MS, 1)
 
 
 def test_two_customers_on_one_device_each_get_their_own() -> None:
