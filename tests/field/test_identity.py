@@ -13,13 +13,15 @@ from tests.streams.two_ids import Deployment
 _MAPPING = FieldMapping(
     paths={
         "visitor_id": ("userId", "anonymousId"),
-        "anonymous_id": "anonymousId",
-        "event_type": "event",
+        "anonymous_id": ("previousId", "anonymousId"),
+        "event_type": ("event", "type"),
         "item_id": "properties.product_id",
         "event_time": "timestamp",
         "event_id": "messageId",
     },
-    values={"event_type": {"Product Viewed": "view", "Product Added": "cart"}},
+    values={
+        "event_type": {"Product Viewed": "view", "Product Added": "cart", "alias": "identify", "identify": "identify"}
+    },
 )
 _TIME_MS = 1_795_168_801_000
 
@@ -53,6 +55,25 @@ def test_a_login_in_mid_session_is_one_session_of_the_customer() -> None:
     ((owner, session),) = deployment.sessions()
     assert (owner, session.event_count) == (VisitorId("user-7"), 4)
     assert [event.item_id for event in session.events] == [ItemId(f"p{number}") for number in range(1, 5)]
+
+
+@pytest.mark.parametrize(
+    "login",
+    [
+        {"type": "alias", "event": None, "previousId": "anon-1", "anonymousId": None},
+        {"type": "identify", "event": None, "traits": {"email": "a@example.org"}},
+    ],
+)
+def test_an_alias_keeps_the_session_where_no_click_names_both(login: dict[str, Any]) -> None:
+    """The customer's clicks do not name the cookie any more; the event between them is part of no session."""
+    deployment = Deployment(partitions=2)
+    known = _track(4, "user-7", anonymousId=None)
+    for record in (_track(1, None), _track(2, None), _track(3, "user-7", **login), known):
+        for event in _clicks(record).events:
+            deployment.write(event)
+        deployment.settle()
+    ((owner, session),) = deployment.sessions()
+    assert (owner, [event.item_id for event in session.events]) == ("user-7", ["p1", "p2", "p4"])
 
 
 @pytest.mark.parametrize("anonymous_id", [["a"], {"id": "a"}, True, "a" * 257, "\ud800"])
