@@ -157,11 +157,12 @@ def _number(value: Any) -> tuple[float | None, RepairReason | None]:
         case bool():
             return None, "unreadable"
         case int() | float():
-            return (value, None) if math.isfinite(value) else (None, "out_of_range")
+            return (value, None) if -_BEYOND < value < _BEYOND else (None, "out_of_range")
         case str():
             return _number_in(value.strip())
-        case {"centAmount": int(cents)}:  # commercetools' money
-            return cents / 10 ** min(max(int(value.get("fractionDigits", 2)), 0), 6), "reformatted"
+        case {"centAmount": int(cents)} if -_BEYOND < cents < _BEYOND:  # commercetools' money
+            digits = value.get("fractionDigits", 2)
+            return (cents / 10 ** int(digits), "reformatted") if digits in range(7) else (None, "unreadable")
         case dict():
             inner = next((value[name] for name in _AMOUNTS if name in value), None)
             number, _ = _number(inner) if isinstance(inner, int | float | str) else (None, None)
@@ -172,6 +173,8 @@ def _number(value: Any) -> tuple[float | None, RepairReason | None]:
 def _number_in(text: str) -> tuple[float | None, RepairReason | None]:
     if not text:
         return None, None
+    if len(text) > _MOST_CHARACTERS:
+        return None, "unreadable"
     if _PLAIN_NUMBER.fullmatch(text):
         number = float(text)
         return (number, None) if math.isfinite(number) else (None, "out_of_range")
@@ -181,6 +184,10 @@ def _number_in(text: str) -> tuple[float | None, RepairReason | None]:
     return float(plain), "reformatted"
 
 
+_BEYOND: Final = 1e18
+"""No price, no quantity and no cents reach this; an integer of many digits fits no float."""
+_MOST_CHARACTERS: Final = 100
+"""Of a number in a text; looking for one takes time by the square of the length."""
 _MOST_LETTERS: Final = 8
 """Of a currency's sign or name beside a number; more are words."""
 

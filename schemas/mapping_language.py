@@ -1,6 +1,5 @@
 """What every `mapping` of the settings can say of a field, checked once: its paths, its constant and its value map."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -72,16 +71,26 @@ def value_map(values: Mapping[str, str], *, own: frozenset[str] = frozenset()) -
 
     own: our own words, which no pattern renames.
     """
-    patterns = [
-        (re.compile(".*".join(map(re.escape, theirs.split("*"))), re.DOTALL), ours)
-        for theirs, ours in values.items()
-        if "*" in theirs
-    ]
+    patterns = [(theirs.split("*"), ours) for theirs, ours in values.items() if "*" in theirs]
 
     @lru_cache(_MAX_TEXTS)
     def ours(text: str) -> str | None:
         if text in values or text in own:
             return values.get(text)
-        return next((ours for pattern, ours in patterns if pattern.fullmatch(text)), None)
+        return next((ours for pieces, ours in patterns if _fits(text, pieces)), None)
 
     return ours
+
+
+def _fits(text: str, pieces: list[str]) -> bool:
+    """Tell whether a text is these pieces with anything between them; a regular expression may search without end."""
+    first, *middle, last = pieces
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        at = text.find(piece, at, end)
+        if at < 0:
+            return False
+        at += len(piece)
+    return True
