@@ -129,7 +129,11 @@ class Pipeline:
 
     def _decide(self, record: InputRecord, visitors: Visitors) -> Step:
         reader = self._settings.readers[record.position.topic]
-        clicks = reader.read(record.key, record.value, record.time_ms, record.headers)
+        try:
+            clicks = reader.read(record.key, record.value, record.time_ms, record.headers)
+        except Exception as error:
+            log.exception("reading_failed", **_where(record.position))
+            return self.rejected(record, Rejection("internal_error", repr(error)))
         if isinstance(clicks, Rejection):
             return self.rejected(record, clicks)
         if isinstance(clicks, Ignored):

@@ -196,6 +196,16 @@ async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pyte
     assert wire.decode_recommendation_set(answer.value).status == "answered"
 
 
+async def test_bug_in_reading_a_record_is_dead_lettered(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a reader did not foresee in a record costs that record, not the partition."""
+    monkeypatch.setattr("schemas.click_reader.problem", lambda *_: 1 / 0)
+    (letter,) = await worker.click("v1")
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"internal_error"
+    monkeypatch.undo()
+    answer, _ = await worker.click("v1")
+    assert wire.decode_recommendation_set(answer.value).status == "answered"
+
+
 async def test_a_state_that_no_changelog_record_can_hold_is_not_written(worker_of: Callable[..., Any]) -> None:
     """Its click is dead-lettered; the visitor's next one, when the closings are safe on the broker, is answered."""
     worker = worker_of(bot_burst_events=1000)
