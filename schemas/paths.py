@@ -15,6 +15,7 @@ A text that holds a JSON object or list is read as that wherever a path goes on 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,8 @@ OUTER: Final = "$outer"
 _NAME: Final = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|([^."\'\[\]]+)')
 _BRACKET: Final = re.compile(r"\[\s*(?:(-?\d{1,6})|([^\]=]+)=([^\]]*)|)\s*\]")
 _QUOTED: Final = re.compile(rf"\[\s*(?=[\"'])(?:{_NAME.pattern})\s*\]")
+_MOST_TEXTS: Final = 16
+"""Kept decoded, for every field of every event of a batch may look into the same text."""
 _decode_json = msgspec.json.Decoder().decode
 
 
@@ -160,8 +163,9 @@ def in_line(line: Line, path: JsonPath) -> Any:
     return look_up(line.objects[depth], path.parts[-1])
 
 
+@lru_cache(_MOST_TEXTS)
 def json_in(text: str) -> Any:
-    """Give what a text holds as JSON; the text itself where that is no object and no list."""
+    """Give what a text holds as JSON, not to be changed; the text itself where that is no object and no list."""
     start = text.lstrip()[:1]
     if start not in {"{", "["}:
         return text

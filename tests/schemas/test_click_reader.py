@@ -9,6 +9,7 @@ from schemas.click_reader import MAX_CLICKS, REKEYED_HEADER, ClickReader, Clicks
 from schemas.errors import UsageError
 from schemas.events import ClickEvent, from_unix_ms, unix_ms
 from schemas.mapping import FieldMapping, Rule
+from schemas.paths import json_in
 from schemas.payload import MAX_VALUE_BYTES
 from schemas.times import EARLIEST_TIME_MS, LATEST_TIME_MS
 from schemas.validation import MAX_FUTURE_MS, Ignored, Rejection
@@ -472,3 +473,16 @@ def test_nothing_that_a_record_holds_is_an_exception(value: Any) -> None:
         reader = ClickReader(mapping)
         assert isinstance(reader.read(b"v1", encoded, RECORD_TIME_MS), Clicks | Ignored | Rejection)
         assert isinstance(reader.visitor_ids(b"v1", encoded), tuple | Ignored | Rejection)
+
+
+def test_a_text_around_a_batch_is_decoded_once_for_all_its_events() -> None:
+    """Every field of every event looks into it; a record must not hold up a partition for seconds."""
+    fields = {"visitor_id": "v1", "event_type": "view", "event_time": RECORD_TIME_MS, "item_id": "i1"}
+    paths: dict[str, str | tuple[str, ...]] = {name: f"$outer.context.{name}" for name in fields}
+    mapping = FieldMapping(events="events", paths=paths)
+    value = {"context": json.dumps({**fields, "padding": [1] * 10_000}), "events": [{}] * 900}
+    before = json_in.cache_info().misses
+    clicks = ClickReader(mapping).read(b"v1", json.dumps(value).encode(), RECORD_TIME_MS)
+    assert isinstance(clicks, Clicks)
+    assert len(clicks.events) == 900
+    assert json_in.cache_info().misses == before + 1
