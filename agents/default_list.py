@@ -5,10 +5,11 @@ sample. Whoever owns partition 0 of the clickstream writes: that moves with the 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 
 from agents.output_headers import OutputHeaders
@@ -37,11 +38,14 @@ class DefaultListWriter:
         sink: RecordSink,
         headers: OutputHeaders,
         metrics: DeliveryMetrics,
+        *,
+        encode: Callable[[msgspec.Struct], bytes] = wire.encode,
     ) -> None:
         self._recommender = recommender
         self._topic = topic
         self._sink = sink
         self._headers = headers
+        self._encode = encode
         self._metrics = metrics
         self._written: dict[str, Content] = {}
 
@@ -72,7 +76,7 @@ class DefaultListWriter:
         if record is not None:
             record_id = f"{self._topic}-{key}-{unix_ms(record.updated_at)}"
             headers = self._headers.of(None, Topic.DEFAULT_RECOMMENDATIONS, record_id, record.updated_at)
-            output = replace(output, value=wire.encode(record), headers=headers)
+            output = replace(output, value=self._encode(record), headers=headers)
         await (await self._sink.send(output))  # the producer bounds the wait
         if record is None:
             del self._written[key]

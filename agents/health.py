@@ -6,6 +6,7 @@ from faust.exceptions import ConsumerNotStarted
 from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.app import InsessionApp
+from streams.encodings.gate import SchemaGate
 from streams.metrics import DeliveryMetrics
 from streams.standstill import Standstill
 from streams.window import Windows
@@ -20,8 +21,11 @@ class Health:
     hours, and a start that does not move is ended by the `StartGuard`.
     """
 
-    def __init__(self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows) -> None:
+    def __init__(
+        self, app: InsessionApp, metrics: DeliveryMetrics, windows: Windows, gate: SchemaGate | None = None
+    ) -> None:
         self._app = app
+        self._gate = gate
         self._metrics = metrics
         self._windows = windows
         self._commit_age = Standstill()
@@ -48,7 +52,12 @@ class Health:
         self._metrics.window_full.set(self._windows.full_ratio())
 
     def alive(self) -> tuple[bool, str]:
-        """Tell whether the worker makes progress; restart it when it does not."""
+        """Tell whether the worker makes progress; restart it when it does not.
+
+        One that waits for a schema is alive: a restart brings no registry back, and the wait has its own end.
+        """
+        if self._gate is not None and self._gate.awaited is not None:
+            return True, f"waiting for schema {self._gate.awaited} of the registry"
         if self._oldest_seconds > STUCK_AFTER_SECONDS:
             return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events to answer"
         return True, "progressing"
@@ -59,6 +68,8 @@ class Health:
             return False, "rebalancing"
         if self._app.in_recovery:
             return False, "recovering state"
+        if self._gate is not None and self._gate.awaited is not None:
+            return False, f"waiting for schema {self._gate.awaited} of the registry"
         try:
             assigned = self._app.consumer.assignment()
         except ConsumerNotStarted:  # the pages are served before the consumer's thread runs

@@ -13,7 +13,6 @@ from streams.topics import Topic
 CloudEventsMode = Literal["carried", "always"]
 SPEC_VERSION_HEADER: Final = "ce_specversion"
 _SPEC_VERSION: Final = b"1.0"
-_CONTENT_TYPE: Final = b"application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +21,12 @@ class OutputHeaders:
 
     cloud_events: `carried` = outputs of a CloudEvent are CloudEvents; `always` = all are.
     source: the `ce_source` of all outputs.
+    content_type: what their values are.
     """
 
     cloud_events: CloudEventsMode = "carried"
     source: str = "insession"
+    content_type: str = "application/json"
 
     def of(
         self, record: InputRecord | None, topic: Topic, output_id: str, event_time: datetime
@@ -39,7 +40,7 @@ class OutputHeaders:
                 ("ce_source", self.source.encode()),
                 ("ce_type", event_type(topic).encode()),
                 ("ce_time", event_time.isoformat().replace("+00:00", "Z").encode()),
-                ("content-type", _CONTENT_TYPE),
+                ("content-type", self.content_type.encode()),
             ]
         return headers
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from agents.answered import AnsweredRecord, moved_session
@@ -52,6 +53,7 @@ class PipelineSettings:
     readers: how the records of each clickstream topic are read, by its name.
     identities: the rules for a visitor who has two ids.
     outcomes: the rules by which an event is held against the answer before it.
+    encode: an output record's bytes.
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
     """
@@ -64,6 +66,7 @@ class PipelineSettings:
     identities: Identities
     outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     headers: OutputHeaders = field(default_factory=OutputHeaders)
+    encode: Callable[[msgspec.Struct], bytes] = wire.encode
     tracing: Tracing | None = None
     watcher: Watcher | None = None
 
@@ -335,7 +338,7 @@ class Pipeline:
         return OutputRecord(
             self._settings.topics.name(topic),
             record.key,
-            wire.encode(output),
+            self._settings.encode(output),
             self._settings.headers.of(record, topic, output.id, output.event_time),
             partition=record.position.partition,
         )
@@ -371,7 +374,7 @@ class Pipeline:
             OutputRecord(
                 topic,
                 visitor_key.encode(),
-                wire.encode(summary),
+                self._settings.encode(summary),
                 self._settings.headers.of(record, Topic.SESSION_ENDS, summary.id, summary.ended_at),
             )
             for summary in summaries

@@ -19,6 +19,7 @@ from schemas.state import InputPosition, read_header
 from schemas.validation import Rejection
 from streams.app import InsessionApp
 from streams.dead_letters import InputRecord
+from streams.encodings.gate import SchemaGate
 from streams.record_batches import MarkedValue
 from streams.standstill import Standstill
 from streams.strict import StateTable
@@ -35,9 +36,10 @@ class SessionActor:
 
     It never awaits the model. State is written first; the answer is pending in the partition's window.
     further: clickstreams beside the one of `topics`; a visitor's clicks lie on one partition number of them all.
+    gate: holds clicks whose schema is not here; None = every click can be read at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts that it binds
         self,
         app: InsessionApp,
         table: StateTable,
@@ -45,11 +47,14 @@ class SessionActor:
         pipeline: Pipeline,
         windows: Windows,
         further: Sequence[str] = (),
+        *,
+        gate: SchemaGate | None = None,
     ) -> None:
         self._app = app
         self._table = table
         self._pipeline = pipeline
         self._windows = windows
+        self._gate = gate
         self._clickstream = topics.name(Topic.CLICKSTREAM)
         self._further = tuple(further)
         self._control = topics.name(Topic.SESSION_CONTROL)
@@ -59,6 +64,9 @@ class SessionActor:
     async def run(self, stream: Any) -> None:
         """Consume all inputs; nothing a record holds can end the loop."""
         async for event in stream.noack().events():
+            # Before the record is confirmed: one that is let go, or went to another worker meanwhile, has not arrived.
+            if not await self._is_readable(event.message):
+                continue
             if not await self._app.consumer.arrived(event.message):
                 continue
             record = _input_record(event.message)
@@ -86,6 +94,9 @@ class SessionActor:
 
     async def refetch_lost(self, now_seconds: float) -> None:
         """Fetch again what was lost between consumer and actor where nothing follows that would show it."""
+        if self._gate is not None and self._gate.awaited is not None:
+            self._standstill.keep(set())  # what stands still is not lost
+            return
         committed = self._app.consumer.committed_offsets()
         self._standstill.keep(set(committed))
         for tp in committed:
@@ -115,6 +126,11 @@ class SessionActor:
     def _clicks_of(self, partition: int) -> list[TP]:
         """Name that partition of every clickstream, the main one first."""
         return [TP(topic, partition) for topic in (self._clickstream, *self._further)]
+
+    async def _is_readable(self, message: Any) -> bool:
+        if self._gate is None or message.topic == self._control or isinstance(message.value, MarkedValue):
+            return True
+        return await self._gate.opened(message.value)
 
     def _acknowledge(self, event: Any, record_time_ms: int) -> None:
         event.ack()

@@ -24,6 +24,7 @@ from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
 from serving.settings import ServingSettings
+from streams.encodings.settings import EncodingSettings, OutputSettings, RegistrySettings
 from streams.first_start import FirstStart, read_first_start
 from streams.outcomes import OutcomeRules
 from streams.session_rules import SessionRules
@@ -53,6 +54,7 @@ class ClickstreamSettings:
     mapping: FieldMapping = field(default_factory=FieldMapping)
     sources: dict[str, FieldMapping] = field(default_factory=dict)
     start: str = "earliest"
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
     freshness_budget: timedelta = timedelta(milliseconds=500)
     pseudonym_secret: Secret = DEMO_SECRET
 
@@ -82,6 +84,7 @@ class CatalogSettings:
     """
 
     mapping: CatalogMapping = field(default_factory=CatalogMapping)
+    encoding: EncodingSettings = field(default_factory=EncodingSettings)
     require_catalog: bool = False
     start_timeout: timedelta = timedelta(seconds=30)
 
@@ -147,6 +150,8 @@ class Settings:
     sessions: SessionRules = field(default_factory=SessionRules)
     outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
+    registry: RegistrySettings = field(default_factory=RegistrySettings)
+    outputs: OutputSettings = field(default_factory=OutputSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     headers: HeaderSettings = field(default_factory=HeaderSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
@@ -171,6 +176,14 @@ class Settings:
             if name in taken or not is_topic_name(name):
                 why = "it is another topic already" if name in taken else "that is no topic name"
                 raise UsageError(f"clickstream.sources {name!r}: {why}; give the full name of a topic of the shop's")
+        if self.registry.patience >= self.kafka.stall_timeout:
+            raise UsageError(
+                f"registry.patience ({self.registry.patience}) must be below kafka.stall_timeout "
+                f"({self.kafka.stall_timeout}), which ends a worker that waits for longer"
+            )
+        self.clickstream.encoding.check("clickstream.encoding", self.registry)
+        self.catalog.encoding.check("catalog.encoding", self.registry)
+        self.outputs.check(self.registry)
 
     @property
     def clickstreams(self) -> dict[str, FieldMapping]:

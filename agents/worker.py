@@ -11,6 +11,7 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from agents.default_list import DefaultListWriter
+from agents.encodings import Encodings, click_readers
 from agents.health import Health, add_pages
 from agents.input_check import checked_inputs
 from agents.live.access import Access
@@ -24,8 +25,6 @@ from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
 from agents.span_export import collector_spans, exporting
 from agents.tracing import TracedSink, Tracing
-from schemas.catalog_reader import CatalogReader
-from schemas.click_reader import ClickReader
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from session_model.patterns import pattern_of
@@ -33,7 +32,7 @@ from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_ta
 from streams.catalog import Catalog, CatalogFollower
 from streams.codecs import require_codecs
 from streams.identity import Identities
-from streams.metrics import CatalogMetrics, DeliveryMetrics, StateMetrics
+from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import Topic
 from streams.window import InOrderWindow, RecordSink, Windows
@@ -53,28 +52,33 @@ def build_worker(settings: Settings) -> InsessionApp:
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
-    catalog = Catalog(require_catalog=settings.catalog.require_catalog, reader=CatalogReader(settings.catalog.mapping))
     spans = collector_spans(settings.tracing)
+    encodings = Encodings(settings)
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog, reader=encodings.catalog_reader(app.abort))
+    gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
-    pipeline = _live_pipeline(settings, tier.recommender, metrics, feed, spans)
+    live = _live_settings(settings, encodings, metrics, feed, spans)
+    pipeline = Pipeline(live, session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
-    actor = SessionActor(app, table, topics, pipeline, windows, further=tuple(settings.clickstream.sources))
-    health = Health(app, metrics, windows)
+    further = tuple(settings.clickstream.sources)
+    actor = SessionActor(app, table, topics, pipeline, windows, further=further, gate=gate)
+    health = Health(app, metrics, windows, gate)
     add_process_metrics(registry)
     observe_state(StateMetrics(registry), app, table, health)
     app.resources = (
         exporting(spans),
         checked_inputs(app, settings),
         _catalog_view(settings, catalog, CatalogMetrics(registry)),
+        encodings.running(app.abort),
         tier.running(),
         _closing(windows),
     )
     _consume(app, settings, actor)
     table.on_recover(actor.recovered)
     _observe(app, actor, health)
-    _keep_default_lists(app, settings, tier.recommender, metrics)
+    _keep_default_lists(app, settings, encodings, tier.recommender, metrics)
     add_pages(app, registry, health)
     _show_live(app, settings, feed)
     return app
@@ -102,15 +106,20 @@ def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
         await actor.refetch_lost(time.monotonic())
 
 
-def _live_pipeline(
-    settings: Settings, recommender: Recommender, metrics: DeliveryMetrics, feed: LiveFeed, spans: SpanRecorder | None
-) -> Pipeline:
+def _live_settings(
+    settings: Settings, encodings: Encodings, metrics: DeliveryMetrics, feed: LiveFeed, spans: SpanRecorder | None
+) -> PipelineSettings:
     deadline = live_deadline(settings.clickstream.freshness_budget.total_seconds())
     tracing = Tracing(
         malformed=metrics.malformed_trace_headers, recorder=spans, sample_ratio=settings.tracing.sample_ratio
     )
-    live = replace(pipeline_settings(settings, deadline), tracing=tracing, watcher=feed)
-    return Pipeline(live, session_rules(settings), recommender, metrics)
+    return replace(
+        pipeline_settings(settings, deadline),
+        readers=click_readers(settings, encodings.clicks),
+        encode=encodings.encode,
+        tracing=tracing,
+        watcher=feed,
+    )
 
 
 def session_rules(settings: Settings) -> Sessionizer:
@@ -128,10 +137,10 @@ def _input_topics(settings: Settings) -> InputTopics:
 
 
 def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> PipelineSettings:
-    """Pick what the pipeline needs; live and replay differ in the `deadline` only."""
+    """Pick what the pipeline needs; all of a replay, which reads and writes JSON in files."""
     return PipelineSettings(
         topics=settings.topics,
-        readers={topic: ClickReader(mapping) for topic, mapping in settings.clickstreams.items()},
+        readers=click_readers(settings, None),
         pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
         deadline=deadline,
         pattern=pattern_of,
@@ -144,7 +153,8 @@ def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> P
 def _output_headers(settings: Settings) -> OutputHeaders:
     prefix = settings.topics.prefix.rstrip("-._")
     source = settings.headers.event_source or (f"insession/{prefix}" if prefix else "insession")
-    return OutputHeaders(settings.headers.cloud_events, source)
+    is_json = settings.outputs.encoding == "json"
+    return OutputHeaders(settings.headers.cloud_events, source, "application/json" if is_json else "application/avro")
 
 
 def live_deadline(budget_seconds: float) -> Callable[[int], float]:
@@ -158,12 +168,13 @@ def live_deadline(budget_seconds: float) -> Callable[[int], float]:
 
 
 def _keep_default_lists(
-    app: InsessionApp, settings: Settings, recommender: Recommender, metrics: DeliveryMetrics
+    app: InsessionApp, settings: Settings, encodings: Encodings, recommender: Recommender, metrics: DeliveryMetrics
 ) -> None:
     """Let the owner of the first partition write the lists for visitors of whom nothing is known."""
     topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
     first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
-    writer = DefaultListWriter(recommender, topic, KafkaSink(app), _output_headers(settings), metrics)
+    headers = _output_headers(settings)
+    writer = DefaultListWriter(recommender, topic, KafkaSink(app), headers, metrics, encode=encodings.encode)
 
     @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:

@@ -239,3 +239,20 @@ class CatalogMetrics:
         elif isinstance(said, DescribedItem):
             for name, reason in said.repairs.items():
                 self.repaired_fields.labels(field=name, reason=reason).inc()
+
+
+class SchemaMetrics:
+    """Schemas of the input that a registry gives."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.awaited = Gauge(
+            "insession_schema_awaited", "1 while the input waits for the schema of a record.", registry=registry
+        )
+        self.requests = Counter(
+            "insession_schema_requests",
+            "Schemas asked for, by whether the registry gave an answer; that there is none is one.",
+            ["result"],
+            registry=registry,
+        )
+        for result in ("answered", "failed"):
+            self.requests.labels(result=result)

@@ -8,9 +8,9 @@ import click
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
+from agents.encodings import Encodings, click_readers
 from agents.interruption import Interruption
 from agents.settings import Settings
-from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
 from schemas.ids import VisitorId
 from schemas.validation import Ignored, Rejection
@@ -49,7 +49,7 @@ def command(connection: Connection, source: str, *, until_end: bool, as_json: bo
         committed = group_state(admin, route.group, source, len(ends)).committed
         return all(committed.get(partition, 0) >= end for partition, end in ends.items())
 
-    reader = ClickReader(settings.clickstream.mapping)
+    reader = click_readers(settings, Encodings(settings).clicks)[settings.topics.name(Topic.CLICKSTREAM)]
 
     def visitors_of(record: InputRecord) -> Sequence[VisitorId] | Ignored | Rejection:
         return reader.visitor_ids(record.key, record.value, record.headers)
