@@ -130,14 +130,16 @@ class FakeStream:
 class Acting:
     """A session actor over fakes."""
 
-    def __init__(self, worker: Any, further: Sequence[str] = ()) -> None:
+    def __init__(self, worker: Any, further: Sequence[str] = (), gate: Any = None) -> None:
         self.app: Any = FakeApp(worker.metrics)
         self.table: Any = FakeTable()
         self.sink = ListSink()
         self.windows = Windows(
             lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
         )
-        self.actor = SessionActor(self.app, self.table, TopicSettings(), worker.pipeline, self.windows, further)
+        self.actor = SessionActor(
+            self.app, self.table, TopicSettings(), worker.pipeline, self.windows, further, gate=gate
+        )
 
     async def run(self, *events: FakeEvent) -> None:
         """Let the actor consume these events."""
@@ -485,3 +487,55 @@ async def test_a_partition_that_moves_is_not_fetched_again(acting: Acting) -> No
         acting.app.consumer.next[CLICKS] = n
         await acting.actor.refetch_lost(n * (LOST_AFTER_SECONDS - 1))
     assert acting.app.consumer.refetched == []
+
+
+class FakeGate:
+    """Lets records through as the test says; `awaited` is the schema that the input waits for."""
+
+    def __init__(self) -> None:
+        self.awaited: int | None = None
+        self.shut: set[bytes | None] = set()
+        self.asked: list[bytes | None] = []
+
+    async def opened(self, value: bytes | None) -> bool:
+        """Let a value through."""
+        self.asked.append(value)
+        return value not in self.shut
+
+
+async def test_a_record_that_is_let_go_has_not_arrived(worker: Any) -> None:
+    """Its schema did not come before a rebalance: no state, no answer, no ack; the consumer brings it again."""
+    gate, event = FakeGate(), click(0)
+    acting = Acting(worker, gate=gate)
+    gate.shut.add(event.message.value)
+    await acting.run(event)
+    await acting.settle(is_acknowledged=True)
+    assert (acting.sent(), acting.table.states, event.is_acked) == ([], {}, False)
+    assert acting.app.consumer.next_offset(CLICKS) == 0
+    gate.shut.clear()
+    await acting.run(event)
+    assert acting.app.consumer.next_offset(CLICKS) == 1
+    await acting.windows.close()
+
+
+async def test_only_clicks_that_were_decoded_by_the_client_wait_for_a_schema(worker: Any) -> None:
+    """Control records are JSON, and what the client could not decode is a dead letter."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    marked = FakeEvent(CLICKS, 0, b"v1", MarkedValue(b"v", Undecodable("an odd name")))
+    await acting.run(marked, control(0, Tick(next_offset=1, stream_time_ms=START_MS)))
+    assert gate.asked == []
+    await acting.windows.close()
+
+
+async def test_what_waits_for_a_schema_is_not_fetched_again(worker: Any) -> None:
+    """The partition stands still, and nothing is lost."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    gate.awaited = 42
+    await acting.actor.refetch_lost(0.0)
+    await acting.actor.refetch_lost(2 * LOST_AFTER_SECONDS)
+    gate.awaited = None
+    await acting.actor.refetch_lost(2 * LOST_AFTER_SECONDS)
+    assert acting.app.consumer.refetched == []
+    await acting.windows.close()
