@@ -95,8 +95,9 @@ lock:  ## Resolve the dependencies anew into requirements/
 protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/protos/*.proto
 
-schemas: $(STAMP)  ## Generate the published JSON Schemas into schemas/json, and docs/asyncapi.json
+schemas: $(STAMP)  ## Generate the published schemas into schemas/json and schemas/avro, and docs/asyncapi.json
 	$(BIN)/python -m schemas.json_schema
+	$(BIN)/python -m schemas.avro_schema
 	$(BIN)/python -m agents.asyncapi
 
 settings: $(STAMP)  ## Generate the reference of all settings, docs/settings.md

@@ -50,6 +50,7 @@ class Encodings:
         self.clicks = self._decoder("clickstream.encoding", settings.clickstream.encoding)
         self._items = self._decoder("catalog.encoding", settings.catalog.encoding)
         self._outputs = self._avro_outputs()
+        self._written: ValueDecoder | None = None
         self._waiting: PatientDecoder | None = None
 
     def gate(
@@ -74,6 +75,16 @@ class Encodings:
     def encode(self) -> Callable[[msgspec.Struct], bytes]:
         """How an output record becomes bytes; within `running` only."""
         return wire.encode if self._outputs is None else self._outputs.encode
+
+    def decode_output(self, value: bytes) -> object:
+        """Read the value of an output record, written in JSON or as the settings say now; raises ValueError."""
+        if self._outputs is None:
+            return decode_payload(value)
+        from streams.encodings.decoder import RegistryDecoder  # noqa: PLC0415 - an extra
+
+        if self._written is None:
+            self._written = RegistryDecoder(self._registry, decode_payload)
+        return self._written.decode(value)
 
     @asynccontextmanager
     async def running(self, fail: Callable[[BaseException], Any]) -> AsyncIterator[None]:

@@ -30,6 +30,7 @@ class Health:
         self._windows = windows
         self._commit_age = Standstill()
         self._oldest_seconds = 0.0
+        self._excused_seconds = 0.0
 
     def observe(self, now_seconds: float) -> None:
         """Look at every partition once."""
@@ -47,17 +48,27 @@ class Health:
         self._metrics.committed_age.clear()
         for tp, age in ages.items():
             self._metrics.committed_age.labels(topic=tp.topic, partition=tp.partition).set(age)
-        self._oldest_seconds = max(ages.values(), default=0.0)
+        oldest_seconds = max(ages.values(), default=0.0)
+        # The commits need a moment after a wait for a schema, too: what stood still in it counts no more.
+        self._excused_seconds = (
+            min(self._excused_seconds, oldest_seconds) if self._waits_for is None else oldest_seconds
+        )
+        self._oldest_seconds = oldest_seconds - self._excused_seconds
         self._metrics.in_flight.set(len(self._windows))
         self._metrics.window_full.set(self._windows.full_ratio())
+
+    @property
+    def _waits_for(self) -> str | None:
+        awaited = None if self._gate is None else self._gate.awaited
+        return None if awaited is None else f"waiting for schema {awaited} of the registry"
 
     def alive(self) -> tuple[bool, str]:
         """Tell whether the worker makes progress; restart it when it does not.
 
         One that waits for a schema is alive: a restart brings no registry back, and the wait has its own end.
         """
-        if self._gate is not None and self._gate.awaited is not None:
-            return True, f"waiting for schema {self._gate.awaited} of the registry"
+        if self._waits_for is not None:
+            return True, self._waits_for
         if self._oldest_seconds > STUCK_AFTER_SECONDS:
             return False, f"a committed offset has stood still for {self._oldest_seconds:.0f} s with events to answer"
         return True, "progressing"
@@ -68,8 +79,8 @@ class Health:
             return False, "rebalancing"
         if self._app.in_recovery:
             return False, "recovering state"
-        if self._gate is not None and self._gate.awaited is not None:
-            return False, f"waiting for schema {self._gate.awaited} of the registry"
+        if self._waits_for is not None:
+            return False, self._waits_for
         try:
             assigned = self._app.consumer.assignment()
         except ConsumerNotStarted:  # the pages are served before the consumer's thread runs

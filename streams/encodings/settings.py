@@ -94,7 +94,7 @@ class RegistrySettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodingSettings:
-    """What the values of a topic are; anything but json needs insession[registry-formats].
+    """What the values are, of the catalog or of all clickstreams; anything but json needs insession[registry-formats].
 
     format: JSON is read in Confluent's frame, too, and needs no registry.
     framing: confluent = a zero byte and a schema id come first, as Confluent's clients write; none = the value alone.

@@ -48,9 +48,10 @@ class Watched:
 
     def __init__(self) -> None:
         self.app: Any = FakeApp()
+        self.gate: Any = SimpleNamespace(awaited=None)
         self.registry = CollectorRegistry()
         windows = Windows(lambda _: pytest.fail("no window is made by looking"))
-        self.health = Health(self.app, DeliveryMetrics(self.registry), windows)
+        self.health = Health(self.app, DeliveryMetrics(self.registry), windows, self.gate)
         add_pages(self.app, self.registry, self.health)
 
     def age(self) -> float | None:
@@ -166,3 +167,19 @@ async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched)
     assert {"insession_events", "insession_in_flight_events", "insession_dead_letters"} <= families.keys()
     bounded = {"status", "reason", "header", "result", "where", "up_to", "action", "tier", "position"}
     assert labels <= bounded | {"topic", "partition", "le"}
+
+
+async def test_a_worker_that_waits_for_a_schema_is_alive_and_not_ready(watched: Watched) -> None:
+    """A restart brings no registry back; the commits have a moment when it is, and stand still again after that."""
+    watched.app.next[CLICKS] = 11
+    watched.health.observe(0.0)
+    watched.gate.awaited = 42
+    watched.health.observe(2 * STUCK_AFTER_SECONDS)
+    assert await watched.app.ask("/healthz") == (200, "waiting for schema 42 of the registry")
+    assert await watched.app.ask("/readyz") == (503, "waiting for schema 42 of the registry")
+    assert watched.age() == 2 * STUCK_AFTER_SECONDS
+    watched.gate.awaited = None
+    watched.health.observe(2 * STUCK_AFTER_SECONDS + 1)
+    assert (await watched.app.ask("/healthz"))[0] == 200
+    watched.health.observe(4 * STUCK_AFTER_SECONDS)
+    assert (await watched.app.ask("/healthz"))[0] == 503
