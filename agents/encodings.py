@@ -63,11 +63,16 @@ class Encodings:
             self.clicks, metrics, patience_seconds=self._patience_seconds, is_rebalancing=is_rebalancing, fail=fail
         )
 
-    def catalog_reader(self, fail: Callable[[BaseException], Any]) -> CatalogReader:
-        """Give how the records of the catalog are read; `fail` ends the process where a schema does not come."""
+    def catalog_reader(self, fail: Callable[[BaseException], Any] | None = None) -> CatalogReader:
+        """Give how the records of the catalog are read.
+
+        fail: ends the process where a schema does not come in time; None = ask once, and close the item.
+        """
         mapping = self._settings.catalog.mapping
         if self._items is None:
             return CatalogReader(mapping)
+        if fail is None:
+            return CatalogReader(mapping, self._items.decode)
         self._waiting = PatientDecoder(self._items, patience_seconds=self._patience_seconds, fail=fail)
         return CatalogReader(mapping, self._waiting.decode)
 

@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
 
+from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
 from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
@@ -33,9 +35,6 @@ class _Answer(msgspec.Struct):
     """Of a record on `recommendations`, what is needed here."""
 
     id: str
-
-
-_decode_answer: Final = msgspec.json.Decoder(_Answer).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,16 +99,21 @@ def keep_books(settings: Settings, asked: InputsAsked, progress: Progress) -> Bo
 
     Raises UsageError for a partition that a clickstream does not have, TopicsError where the brokers refuse.
     """
-    books = Books()
+    books, encodings = Books(), Encodings(settings)
     with TopicReader(settings.kafka.client_config()) as reader:
-        for topic, mapping in settings.clickstreams.items():
+        for topic, clicks in click_readers(settings, encodings.clicks).items():
             offsets = _chosen(settings, reader, topic, asked, books)
             books.ledgers[topic] = {partition: OffsetLedger(wanted) for partition, wanted in offsets.items()}
             records = progress(topic, reader.read(topic, offsets), _length(offsets))
-            _book_inputs(books, records, ClickReader(mapping))
+            _book_inputs(books, records, clicks)
         if books.first_ms is not None:
             _book_outputs(
-                settings, reader, books, books.first_ms - _CLOCKS_APART // timedelta(milliseconds=1), progress
+                settings,
+                reader,
+                books,
+                books.first_ms - _CLOCKS_APART // timedelta(milliseconds=1),
+                progress,
+                encodings,
             )
     return books
 
@@ -155,10 +159,12 @@ def _book_inputs(books: Books, records: Iterable[InputRecord], reader: ClickRead
             books.first_ms = record.time_ms
 
 
-def _book_outputs(settings: Settings, reader: TopicReader, books: Books, since_ms: int, progress: Progress) -> None:
+def _book_outputs(
+    settings: Settings, reader: TopicReader, books: Books, since_ms: int, progress: Progress, encodings: Encodings
+) -> None:
     """Book the records since the first input; what is missing then is looked for in all that the topics hold."""
-    outputs = {
-        settings.topics.name(Topic.RECOMMENDATIONS): _book_answer,
+    outputs: dict[str, Callable[[Books, InputRecord], None]] = {
+        settings.topics.name(Topic.RECOMMENDATIONS): partial(_book_answer, encodings.decode_output),
         settings.topics.name(Topic.DEAD_LETTERS): _book_letter,
     }
     earlier: dict[str, dict[int, range]] = {}
@@ -175,12 +181,12 @@ def _book_outputs(settings: Settings, reader: TopicReader, books: Books, since_m
             book(books, record)
 
 
-def _book_answer(books: Books, record: InputRecord) -> None:
+def _book_answer(decode: Callable[[bytes], object], books: Books, record: InputRecord) -> None:
     if record.value is None:  # the tombstone of an erasure
         return
     try:
-        position = parse_position(_decode_answer(record.value).id, "")
-    except (msgspec.MsgspecError, UnicodeDecodeError, UsageError):
+        position = parse_position(msgspec.convert(decode(record.value), _Answer).id, "")
+    except (ValueError, UsageError):
         books.unreadable_outputs += 1
         return
     if (ledger := books.ledger_of(position)) is not None:

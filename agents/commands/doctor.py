@@ -25,6 +25,7 @@ from agents.doctor.sample_file import sampled
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from schemas.mapping import FieldMapping
+from schemas.payload import decode_payload
 from streams.dead_letters import InputRecord
 from streams.topic_reader import TopicReader, latest
 
@@ -129,10 +130,14 @@ class _Wanted:
 
 def _propose(connection: Connection, wanted: _Wanted) -> None:
     records, settings = _sampled(connection, wanted)
-    proposal = propose(records)
+    from agents.encodings import Encodings  # noqa: PLC0415 - --help must not pay for it
+
+    decoder = Encodings(settings).clicks
+    decode = decode_payload if decoder is None else decoder.decode
+    proposal = propose(records, decode)
     stated = settings.clickstream.mapping
     mapping = proposal.mapping if stated == FieldMapping() else stated
-    tried = before_and_after(records, mapping, _MAX_TRIED) if wanted.is_try else []
+    tried = before_and_after(records, mapping, _MAX_TRIED, decode) if wanted.is_try else []
     if wanted.is_try and not wanted.as_json:
         _print_tried(tried, "the proposed mapping" if mapping is proposal.mapping else "the mapping of the settings")
     _hand_out(wanted, proposal.toml(), _as_json(proposal, tried))

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
-from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, UnreadableItem
 from streams.dead_letters import InputRecord
 
@@ -14,12 +13,11 @@ _MOST_ARE_BAD: Final = 0.5
 _SHOWN: Final = 3
 
 
-def catalog_findings(records: Sequence[InputRecord], mapping: CatalogMapping) -> Iterator[Finding]:
+def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> Iterator[Finding]:
     """Examine the newest records of the catalog, read as the worker reads them; of each key the last one counts."""
     if not records:
         yield unchecked(CHECK, "the catalog holds no record")
         return
-    reader = CatalogReader(mapping)
     said = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
     yield _readable(list(said.values()))
     described = [one for one in said.values() if isinstance(one, DescribedItem)]

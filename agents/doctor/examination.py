@@ -13,6 +13,7 @@ from agents.doctor.findings import Finding, Level, error, unchecked
 from agents.doctor.machine import machine_findings
 from agents.doctor.model import ask_server, model_findings
 from agents.doctor.records import CHECKS, clock_finding, record_findings
+from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.dead_letters import InputRecord
@@ -46,7 +47,7 @@ def _clickstream(brokers: Brokers, settings: Settings, topic: str, sample_size: 
         bounds = reader.bounds(topic)
         yield from _guarded("workers", lambda: group_findings(brokers, settings, topic, bounds))
         records: Sequence[InputRecord] = list(reader.read(topic, latest(bounds, sample_size)))
-    yield from record_findings(records, len(bounds), settings.clickstreams[topic])
+    yield from record_findings(records, len(bounds), click_readers(settings, Encodings(settings).clicks)[topic])
     yield clock_finding(records, time.time_ns() // 1_000_000)
 
 
@@ -54,7 +55,7 @@ def _catalog(settings: Settings, sample_size: int) -> Iterator[Finding]:
     topic = settings.topics.name(Topic.CATALOG)
     with TopicReader(settings.kafka.client_config(), timeout_seconds=READER_SECONDS) as reader:
         records = list(reader.read(topic, latest(reader.bounds(topic), sample_size)))
-    yield from catalog_findings(records, settings.catalog.mapping)
+    yield from catalog_findings(records, Encodings(settings).catalog_reader())
 
 
 def _guarded(part: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:

@@ -8,7 +8,6 @@ from typing import Final
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.doctor.mapping_trial import visitor_warnings
 from schemas.click_reader import ClickReader, Clicks
-from schemas.mapping import FieldMapping
 from schemas.validation import Ignored, Rejection, RejectReason
 from streams.dead_letters import InputRecord
 from streams.partitioner import Placement, placement
@@ -20,14 +19,13 @@ _MAX_ODD: Final = 3
 _CLOCK_TOLERANCE_MS: Final = 2_000
 
 
-def record_findings(records: Sequence[InputRecord], partitions: int, mapping: FieldMapping) -> Iterator[Finding]:
+def record_findings(records: Sequence[InputRecord], partitions: int, reader: ClickReader) -> Iterator[Finding]:
     """Examine the newest records of the clickstream, read as the worker reads them."""
     if not records:
         yield from (unchecked(check, "the clickstream holds no record") for check in CHECKS)
         return
     yield _placed(placement(records, partitions))
     found = _Found()
-    reader = ClickReader(mapping)
     for record in records:
         found.add(record.rejection or reader.read(record.key, record.value, record.time_ms, record.headers))
     yield _keyed(found.rejected.pop("key_mismatch", 0), len(records))

@@ -201,7 +201,7 @@ def test_outputs_in_avro_are_read_by_their_registered_schemas(
         VISITOR,
     )
     assert second["id"] == f"{deployment.settings.topics.name(Topic.CLICKSTREAM)}-0-1"
-    balance = keep_books(deployment.settings, InputsAsked(), lambda _topic, _count: None).balance
-    assert (balance.inputs, balance.answered, balance.lost) == (2, 2, 0)
+    account = keep_books(deployment.settings, InputsAsked(), lambda _what, records, _total: records).total()
+    assert (account.inputs, account.answered, account.lost) == (2, 2, 0)
     assert client.get_versions(f"{topic}-value") == [1]
     assert dict(deployment.reader.read(topic)[0].headers)["content-type"] == b"application/avro"

@@ -46,10 +46,14 @@ def test_show_changed_leaves_the_defaults_out() -> None:
 def test_no_secret_is_shown(arguments: list[str]) -> None:
     """Every secret that there is stays masked."""
     security = {"PROTOCOL": "sasl_plaintext", "MECHANISM": "PLAIN", "USERNAME": "u"}
+    registry = {"INSESSION_REGISTRY__URL": "http://registry:8081", "INSESSION_REGISTRY__USERNAME": "u"}
     keys = [key for section in section_of(Settings).walk() for key in section.keys if key.is_secret]
     secrets = {key.variable: SECRET for key in keys if key.path[-1] != "key_password"}  # that needs a certificate
     result = run(
-        *arguments, **secrets, **{f"INSESSION_KAFKA__SECURITY__{key}": value for key, value in security.items()}
+        *arguments,
+        **secrets,
+        **registry,
+        **{f"INSESSION_KAFKA__SECURITY__{key}": value for key, value in security.items()},
     )
     assert result.exit_code == 0
     assert SECRET not in result.output

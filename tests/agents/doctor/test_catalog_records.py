@@ -6,6 +6,7 @@ import pytest
 from agents.doctor.catalog_records import CHECK, catalog_findings
 from agents.doctor.findings import Finding, Level
 from schemas.catalog_mapping import OURS, CatalogMapping
+from schemas.catalog_reader import CatalogReader
 from schemas.state import InputPosition
 from streams.dead_letters import InputRecord
 
@@ -17,7 +18,7 @@ def record(key: str, value: Any) -> InputRecord:
 
 def examined(*records: InputRecord, mapping: CatalogMapping = OURS) -> list[Finding]:
     """Give the findings."""
-    return list(catalog_findings(records, mapping))
+    return list(catalog_findings(records, CatalogReader(mapping)))
 
 
 def test_a_readable_catalog_is_well() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from agents.doctor.findings import Finding, Level
 from agents.doctor.records import CHECKS, clock_finding, record_findings
+from schemas.click_reader import ClickReader
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
 from streams.dead_letters import InputRecord, Undecodable
@@ -28,7 +29,7 @@ def record(
 
 def examined(records: Sequence[InputRecord]) -> dict[str, Finding]:
     """Give the findings by their check."""
-    return {one.check: one for one in record_findings(records, PARTITIONS, FieldMapping())}
+    return {one.check: one for one in record_findings(records, PARTITIONS, ClickReader(FieldMapping()))}
 
 
 def test_good_records_are_all_well() -> None:
@@ -118,7 +119,9 @@ def test_a_visitor_who_is_nobody_is_a_warning() -> None:
 
 def test_an_empty_clickstream_says_nothing() -> None:
     """There is nothing to hold against anything."""
-    assert [one.level for one in record_findings([], PARTITIONS, FieldMapping())] == [Level.UNCHECKED] * len(CHECKS)
+    assert [one.level for one in record_findings([], PARTITIONS, ClickReader(FieldMapping()))] == [
+        Level.UNCHECKED
+    ] * len(CHECKS)
     assert clock_finding([], NOW_MS).level is Level.UNCHECKED
 
 
