@@ -1,6 +1,8 @@
 """The schema registry, through Confluent's client, and what it has said, kept on disk."""
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
@@ -33,11 +35,17 @@ class SchemaRegistry:
     """Schemas by id. An id means the same schema for ever, so what was found is kept in memory and in `folder`.
 
     folder: may be None; a restart then needs the registry for every schema.
+    connect: makes the client of one question, which is closed after it: there are too few to keep a connection.
     """
 
-    def __init__(self, settings: RegistrySettings, folder: Path | None = None, client: Any = None) -> None:
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        folder: Path | None = None,
+        connect: Callable[[dict[str, Any]], Any] = SchemaRegistryClient,
+    ) -> None:
         self._url = ",".join(settings.urls)
-        self._client = SchemaRegistryClient(settings.client_config()) if client is None else client
+        self._connect = partial(connect, settings.client_config())
         # Another registry counts its ids anew.
         self._folder = folder and folder / hashlib.sha256(self._url.encode()).hexdigest()[:12]
 
@@ -50,9 +58,10 @@ class SchemaRegistry:
         if kept is not None:
             return kept
         try:
-            schema = self._client.get_schema(schema_id)
-            references: dict[str, str] = {}
-            self._add_references(schema, references)
+            with self._connect() as client:
+                schema = client.get_schema(schema_id)
+                references: dict[str, str] = {}
+                _add_references(client, schema, references)
         except Exception as error:
             raise self._reason(error, f"schema id {schema_id}") from error
         kind: Any = schema.schema_type or "AVRO"
@@ -69,25 +78,17 @@ class SchemaRegistry:
         """
         schema = Schema(text, "AVRO")
         try:
-            try:
-                return int(self._client.lookup_schema(subject, schema).schema_id)
-            except SchemaRegistryError as error:
-                if error.error_code not in _NOT_THERE:
-                    raise
-            return int(self._client.register_schema(subject, schema))
+            with self._connect() as client:
+                try:
+                    return int(client.lookup_schema(subject, schema).schema_id)
+                except SchemaRegistryError as error:
+                    if error.error_code not in _NOT_THERE:
+                        raise
+                return int(client.register_schema(subject, schema))
         except Exception as error:
             if isinstance(error, SchemaRegistryError) and error.http_status_code in _INVALID:
                 raise SchemaError(f"the schema registry refuses the schema of subject {subject}: {error}") from error
             raise self._reason(error, f"subject {subject}") from error
-
-    def _add_references(self, schema: Any, found: dict[str, str]) -> None:
-        for reference in schema.references or ():
-            if reference.name not in found:
-                if len(found) >= _MAX_REFERENCES:
-                    raise SchemaError(f"the schema refers to more than {_MAX_REFERENCES} others")
-                inner = self._client.get_version(reference.subject, reference.version, True).schema
-                self._add_references(inner, found)
-                found[reference.name] = inner.schema_str
 
     def _reason(self, error: Exception, what: str) -> Exception:
         if isinstance(error, SchemaError):
@@ -117,3 +118,13 @@ class SchemaRegistry:
             partial.replace(self._folder / f"{schema_id}.json")
         except OSError as error:
             log.warning("schema_not_kept", schema_id=schema_id, error=str(error), remedy="a restart asks the registry")
+
+
+def _add_references(client: Any, schema: Any, found: dict[str, str]) -> None:
+    for reference in schema.references or ():
+        if reference.name not in found:
+            if len(found) >= _MAX_REFERENCES:
+                raise SchemaError(f"the schema refers to more than {_MAX_REFERENCES} others")
+            inner = client.get_version(reference.subject, reference.version, True).schema
+            _add_references(client, inner, found)
+            found[reference.name] = inner.schema_str

@@ -108,9 +108,9 @@ def _environment(registry: RegistryNode, **changed: str) -> dict[str, str]:
     }
 
 
-def _answers(deployment: Deployment, client: SchemaRegistryClient) -> list[Any]:
+def _answers(deployment: Deployment, registry: RegistryNode) -> list[Any]:
     """Decode the answers as a consumer with the registry does."""
-    decoder = RegistryDecoder(SchemaRegistry(RegistrySettings(), client=client), decode_payload)
+    decoder = RegistryDecoder(SchemaRegistry(RegistrySettings(url=registry.url)), decode_payload)
     topic = deployment.settings.topics.name(Topic.RECOMMENDATIONS)
     return [decoder.decode(record.value or b"") for record in deployment.reader.read(topic)]
 
@@ -144,7 +144,7 @@ def test_every_kind_and_version_of_a_value_is_answered(
     ]
     deployment.write(Topic.CLICKSTREAM, records)
     deployment.wait_until_committed(worker)
-    assert [answer["status"] for answer in _answers(deployment, client)] == ["answered"] * 5
+    assert [answer["status"] for answer in _answers(deployment, registry)] == ["answered"] * 5
     (letter,) = _letters(deployment)
     assert letter["__insession.errors.reason"] == b"undecodable"
     assert b"does not know schema id 999999" in letter["__insession.errors.message"]
@@ -172,11 +172,11 @@ def test_a_registry_that_hangs_loses_no_click_and_needs_no_restart(
         worker.wait_until(lambda: worker.metric("insession_schema_requests_total") >= 2, "the registry was asked twice")
         assert worker.page("/healthz").status == 200
         assert worker.page("/readyz").text.startswith("waiting for schema ")
-        assert len(_answers(deployment, client)) == 2
+        assert len(_answers(deployment, registry)) == 2
     finally:
         registry.go_on()
     deployment.wait_until_committed(worker)
-    assert [answer["status"] for answer in _answers(deployment, client)] == ["answered"] * 4
+    assert [answer["status"] for answer in _answers(deployment, registry)] == ["answered"] * 4
     assert _letters(deployment) == []
     assert worker.end(signal.SIGTERM) == 0
 
@@ -194,14 +194,14 @@ def test_outputs_in_avro_are_read_by_their_registered_schemas(
         deployment.write(Topic.CLICKSTREAM, [producers.avro(item_id)])
         deployment.wait_until_committed(worker)
         assert worker.end(signal.SIGTERM) == 0
-    first, second = _answers(deployment, client)
+    first, second = _answers(deployment, registry)
     assert (first["@type"], first["status"], first["visitor_id"]) == (
         "insession.RecommendationSet",
         "answered",
         VISITOR,
     )
     assert second["id"] == f"{deployment.settings.topics.name(Topic.CLICKSTREAM)}-0-1"
-    account = keep_books(deployment.settings, InputsAsked(), lambda _what, records, _total: records).total()
+    account = keep_books(deployment.settings, InputsAsked(since_ms=0), lambda _what, records, _total: records).total()
     assert (account.inputs, account.answered, account.lost) == (2, 2, 0)
     assert client.get_versions(f"{topic}-value") == [1]
     assert dict(deployment.reader.read(topic)[0].headers)["content-type"] == b"application/avro"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient
@@ -18,6 +18,12 @@ class FakeRegistryClient:
         self._mock = SchemaRegistryClient.new_client({"url": "mock://"})
         self.trouble: Exception | None = None
         self.asked: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what it knows."""
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -45,6 +51,6 @@ def registry_of(client: FakeRegistryClient) -> Callable[..., SchemaRegistry]:
     """Make what asks that registry; `folder` is where it keeps schemas."""
 
     def make(folder: Path | None = None, url: str = "http://registry:8081") -> SchemaRegistry:
-        return SchemaRegistry(RegistrySettings(url=url), folder, client)
+        return SchemaRegistry(RegistrySettings(url=url), folder, lambda _: client)
 
     return make
