@@ -185,7 +185,14 @@ class ClickReader:
         if not isinstance(event.roots[""], dict):
             raise _NoClickError(Rejection("invalid_field", "the record is no JSON object"))
         places = self._places_of(event)
-        event_type = self._event_type(event, places)
+        try:
+            event_type = self._event_type(event, places)
+        except _NoClickError as error:
+            withdrawal = self._withdrawal(event, places) if isinstance(error.why, Ignored) else None
+            if withdrawal is None:
+                raise
+            yield withdrawal
+            return
         visitor_id = self._visitor(event, places)
         lines = _lines(event, places.get("item_id", Place())) if event_type in ITEM_EVENT_TYPES else []
         fields = {
@@ -251,6 +258,16 @@ class ClickReader:
         if text not in EVENT_TYPES:
             raise _NoClickError(Ignored("event_type", f"event_type {text[:100]!r} is no interaction"))
         return cast("EventType", text)
+
+    def _withdrawal(self, event: _Event, places: Places) -> ClickEvent | None:
+        """Give what even an event that is no interaction can say: that consent is withdrawn."""
+        try:
+            if _refusing(read_consent, self._value("consent", event, places)) is not False:
+                return None
+            visitor_id, time_ms = self._visitor(event, places), self._time(event, places)
+        except _NoClickError:
+            return None
+        return ClickEvent(visitor_id=visitor_id, event_type="identify", event_time=time_ms, consent=False)
 
     def _is_ignored(self, event: _Event) -> Ignored | None:
         try:

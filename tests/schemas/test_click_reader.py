@@ -103,6 +103,17 @@ def test_a_producer_that_timestamps_its_records_in_seconds_is_told_so() -> None:
     assert (found.reason, "own timestamp, 1700000000," in found.detail) == ("absurd_time", True)
 
 
+@pytest.mark.parametrize("consent", [False, "no", 0])
+def test_consent_that_is_withdrawn_on_a_page_is_no_page_that_is_ignored(consent: object) -> None:
+    """Alone or among clicks: the visitor must be forgotten. Without a visitor there is nobody to forget."""
+    page = {**json.loads(_click(event_type="page_view", item_id=None)), "consent": consent}
+    (event,) = _events(page)
+    assert (event.visitor_id, event.consent, event.item_id) == ("v1", False, None)
+    assert [click.consent for click in _events([page, json.loads(_click())])] == [False, None]
+    assert _reason(json.dumps({**page, "visitor_id": None}).encode()) == "event_type"
+    assert _reason(json.dumps({**page, "consent": "perhaps"}).encode()) == "event_type"
+
+
 def test_giant_values_are_refused_before_decoding() -> None:
     """One byte over the limit is not decoded; the limit itself is, and what is too long for its field is cut."""
     padding = MAX_VALUE_BYTES - len(_click(query=""))
