@@ -19,7 +19,6 @@ import msgspec
 from agents.configuration.keys import ENVIRONMENT_PREFIX
 from agents.live.pages import PATH
 from schemas.errors import InsessionError
-from schemas.mapping import Format
 from streams.embedded_broker import PARTITIONS
 from streams.watchdog import dismiss, kill_with_parent
 
@@ -90,14 +89,14 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerPlace:
-    """Where the worker finds the others, where it writes, and whose records it reads."""
+    """Where the worker finds the others and where it writes; settings_file: what it is told beside that."""
 
     brokers: str
     serving: str
     models: Path
     datadir: Path
     log_path: Path
-    record_format: Format = "insession"
+    settings_file: Path | None = None
 
 
 class DemoWorker:
@@ -115,9 +114,10 @@ class DemoWorker:
         arguments = ["worker", "--brokers", place.brokers, "--serving", place.serving]
         arguments += ["--models", str(place.models), "--datadir", str(place.datadir)]
         arguments += ["--partitions", str(PARTITIONS), "--replication", "1", "--web-port", str(self._port)]
-        settings = _MOCK_BROKER_SETTINGS | {"CLICKSTREAM__MAPPING__FORMAT": place.record_format}
+        if place.settings_file is not None:
+            arguments += ["--config", str(place.settings_file)]
         with place.log_path.open("wb") as log:
-            self._child = Child(arguments, stderr=log, settings=settings)
+            self._child = Child(arguments, stderr=log, settings=_MOCK_BROKER_SETTINGS)
         try:
             self._wait_until_ready()
         except BaseException:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -23,16 +24,21 @@ from agents.demo.screen import screen_for
 from agents.demo.shapes import Shape, as_records
 from agents.demo.source import LogOptions, ShopOptions, Source, log_source, shop_source
 from agents.demo.training import model_for, require_model_extra
+from agents.doctor.mapping_proposal import propose
 from agents.interruption import Interruption
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.state import InputPosition
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from session_model.release import Release
 from session_model.release_files import load_release, newest_release
+from streams.dead_letters import InputRecord
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.topics import Topic
 
+SAMPLED_RECORDS: Final = 500
+"""What the doctor looks at where another's records are fed."""
 LAST_ANSWERS_SECONDS: Final = 15.0
 """How long to wait for the records of what was fed; an input without one after that is lost."""
 LAST_ANSWERS_AFTER_INTERRUPT_SECONDS: Final = 1.0
@@ -174,13 +180,30 @@ def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], co
                 models=models,
                 datadir=datadir,
                 log_path=logs / "worker.log",
-                record_format=options.shape or "insession",
+                settings_file=_mapping(options, source, console),
             )
             worker = stack.enter_context(DemoWorker(place))
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=options.speed, seconds=options.seconds)
         board = Scoreboard(_popular(source, release), source.scored_from_ms)
         reader = Reader(broker.address, board, feeder.delivered, options.run_dir / "recommendations.jsonl")
         yield _Stage(worker, feeder, reader)
+
+
+def _mapping(options: DemoOptions, source: Source, console: Console) -> Path | None:
+    """Let the doctor propose the mapping from a sample of what will be fed, as a shop does; None = our own records."""
+    if options.shape is None:
+        return None
+    fed = islice(as_records(source.events(), options.shape), SAMPLED_RECORDS)
+    sample = [
+        InputRecord(InputPosition(Topic.CLICKSTREAM, 0, offset), record.key, record.value, record.due_ms)
+        for offset, record in enumerate(fed)
+    ]
+    proposal = propose(sample)
+    path = options.run_dir / "mapping.toml"
+    path.write_text(proposal.toml())
+    told = f"the doctor proposes format = {proposal.mapping.format!r} from {len(sample)} records: {path}"
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    return path
 
 
 def _perform(

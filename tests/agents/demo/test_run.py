@@ -86,7 +86,7 @@ def test_every_event_has_exactly_one_record(ran: Ran) -> None:
 
 
 def test_a_vendors_records_are_all_answered_and_pages_are_not(ran: Ran, tmp_path: Path) -> None:
-    """The same way from click to answer, read by the format's name."""
+    """The same way from click to answer, read by the mapping that the doctor proposes of a sample."""
     shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=2_000)
     options = DemoOptions(source=shop, speed=20.0, seconds=4.0, run_dir=tmp_path, models=ran.models, shape="ga4")
     with Interruption() as interruption:
@@ -95,6 +95,7 @@ def test_a_vendors_records_are_all_answered_and_pages_are_not(ran: Ran, tmp_path
     assert report.ignored > 10
     assert (report.lost, report.dead_lettered, report.ignored_with_record, report.duplicate_ids) == (0, 0, 0, 0)
     assert sum(report.records.values()) == report.events_in - report.ignored
+    assert 'format = "ga4"' in (tmp_path / "mapping.toml").read_text()
 
 
 def test_every_answer_has_a_tier_and_the_model_gives_some(ran: Ran) -> None:
