@@ -28,7 +28,9 @@ from schemas.paths import text_of
 RepairReason = Literal["reformatted", "rounded", "cut", "hashed", "joined", "out_of_range", "unreadable"]
 DROPPED: Final[frozenset[RepairReason]] = frozenset({"out_of_range", "unreadable"})
 
-_NOT_OF_A_NUMBER: Final = re.compile(r"[^\d.,+-]")
+_AMOUNT: Final = re.compile(r"[^\d,+\-/()*%]{0,10}?([+-]?\d[\d.,'\s]*)[^\d/()*%]{0,10}")
+"""One number with a currency's sign or name on one side or both; sums, ranges and percentages are none."""
+_BLANKS: Final = re.compile(r"[\s']")
 _PLAIN_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _AMOUNTS: Final = ("amount", "value", "$numberDecimal", "$numberDouble", "$numberInt", "$numberLong")
 _YES: Final = frozenset({"true", "1", "yes", "y", "on", "granted", "given", "accepted", "allow", "allowed", "opt_in"})
@@ -160,7 +162,9 @@ def _number(value: Any) -> tuple[float | None, RepairReason | None]:
             return (value, None) if -_BEYOND < value < _BEYOND else (None, "out_of_range")
         case str():
             return _number_in(value.strip())
-        case {"centAmount": int(cents)} if -_BEYOND < cents < _BEYOND:  # commercetools' money
+        case {"centAmount": int(cents)} if -_BEYOND < cents < _BEYOND and not isinstance(
+            cents, bool
+        ):  # commercetools' money
             digits = value.get("fractionDigits", 2)
             return (cents / 10 ** int(digits), "reformatted") if digits in range(7) else (None, "unreadable")
         case dict():
@@ -178,27 +182,28 @@ def _number_in(text: str) -> tuple[float | None, RepairReason | None]:
     if _PLAIN_NUMBER.fullmatch(text):
         number = float(text)
         return (number, None) if math.isfinite(number) else (None, "out_of_range")
-    plain = _with_point(_NOT_OF_A_NUMBER.sub("", text).strip(".,"))
-    if not _PLAIN_NUMBER.fullmatch(plain) or sum(map(str.isalpha, text)) > _MOST_LETTERS:
-        return None, "unreadable"
-    return float(plain), "reformatted"
+    found = _AMOUNT.fullmatch(text)
+    plain = "" if found is None else _with_point(_BLANKS.sub("", found[1]).strip(".,"))
+    return (float(plain), "reformatted") if _PLAIN_NUMBER.fullmatch(plain) else (None, "unreadable")
 
 
 _BEYOND: Final = 1e18
 """No price, no quantity and no cents reach this; an integer of many digits fits no float."""
 _MOST_CHARACTERS: Final = 100
 """Of a number in a text; looking for one takes time by the square of the length."""
-_MOST_LETTERS: Final = 8
-"""Of a currency's sign or name beside a number; more are words."""
 
 
 def _with_point(text: str) -> str:
-    """Spell a number with a decimal point: the last sign is it, unless it parts three digits or comes twice."""
+    """Spell a number with a decimal point: the last sign is it, unless it parts thousands; "" = neither."""
     last = max(text.rfind(","), text.rfind("."))
     if last < 0:
         return text
     sign, digits = text[last], len(text) - last - 1
     both = "," in text and "." in text
-    if text.count(sign) > 1 or (not both and sign == "," and digits == 3):
-        return text.replace(",", "").replace(".", "")
+    if text.count(sign) > 1:
+        groups = text.split(sign)[1:]
+        is_grouped = not both and len(groups[-1]) == 3 and all(2 <= len(group) <= 3 for group in groups)
+        return text.replace(sign, "") if is_grouped else ""  # 1,00,000 is a hundred thousand in India
+    if not both and sign == "," and digits == 3:
+        return text.replace(",", "")
     return re.sub(r"[.,]", "", text[:last]) + "." + text[last + 1 :]

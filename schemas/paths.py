@@ -150,7 +150,8 @@ def _walk(start: Any, lists: tuple[tuple[Step, ...], ...]) -> Iterator[tuple[Any
         return
     inside = look_up(start, lists[0])
     inside = json_in(inside) if isinstance(inside, str) else inside
-    for one in inside if isinstance(inside, list) else ():
+    # What was XML once has no list around a single line.
+    for one in inside if isinstance(inside, list) else [inside] if isinstance(inside, dict) else ():
         for objects in _walk(one, lists[1:]):
             yield (start, *objects)
 

@@ -1,8 +1,9 @@
 """From the bytes of a record's value to JSON objects, however they are wrapped.
 
-Read without being told: a byte order mark, gzip, Confluent's frame around JSON (magic byte and schema id, see
-https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format), JSON
-inside a JSON text, one JSON document a line, and the `NaN` and `Infinity` that Python and JavaScript tools write.
+Read without being told: a byte order mark, UTF-16 behind its own, gzip, Confluent's frame around JSON (magic byte and
+schema id), JSON inside a JSON text, one JSON document a line, and the `NaN` and `Infinity` that Python and JavaScript
+tools write. The frame:
+https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
 """
 
 import json
@@ -16,6 +17,7 @@ MAX_UNPACKED_BYTES: Final = 256 * 1024
 """Of a gzipped value: what unpacks to more is refused without unpacking it."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _GZIP: Final = b"\x1f\x8b"
 _FRAME_BYTES: Final = {0: 5, 1: 17}
 """Length of Confluent's frame by its magic byte: a schema id of 4 bytes, or a GUID of 16."""
@@ -37,15 +39,18 @@ def unpacked(value: bytes) -> bytes:
     """Unpack a gzipped value; another one is given back. Raises ValueError where it is damaged or too large."""
     if not value.startswith(_GZIP):
         return value
-    unpacker = zlib.decompressobj(wbits=31)
-    try:
-        plain = unpacker.decompress(value, MAX_UNPACKED_BYTES)
-    except zlib.error as error:
-        raise ValueError(f"gzip data that is damaged ({error})") from error
-    if unpacker.unconsumed_tail:
-        raise ValueError(f"gzip data that unpacks to more than {MAX_UNPACKED_BYTES} bytes")
-    if not unpacker.eof:
-        raise ValueError("gzip data that ends too early")
+    plain, rest = b"", value
+    while rest.startswith(_GZIP):  # a file may have several members, one behind the other
+        unpacker = zlib.decompressobj(wbits=31)
+        try:
+            plain += unpacker.decompress(rest, MAX_UNPACKED_BYTES + 1 - len(plain))
+        except zlib.error as error:
+            raise ValueError(f"gzip data that is damaged ({error})") from error
+        if len(plain) > MAX_UNPACKED_BYTES:
+            raise ValueError(f"gzip data that unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+        if not unpacker.eof:
+            raise ValueError("gzip data that ends too early")
+        rest = unpacker.unused_data
     return plain
 
 
@@ -59,6 +64,8 @@ def unframed(value: bytes) -> bytes:
 
 
 def _decode_text(value: bytes) -> Any:
+    if value.startswith(_UTF_16):
+        value = value.decode("utf-16").encode(errors="replace")
     if not value.strip():
         raise ValueError("nothing but blanks")
     try:

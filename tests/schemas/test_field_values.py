@@ -42,3 +42,31 @@ def test_a_long_text_is_no_price_and_takes_no_time() -> None:
     began = process_time()
     assert read_price("1" * 60_000 + ",2").repair == "unreadable"
     assert process_time() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("12,95", 12.95),
+        ("EUR 1.299,00", 1299.0),
+        ("$1,299.50", 1299.5),
+        ("CHF 1'299.00", 1299.0),
+        ("1 299,00 kr", 1299.0),
+        ("Rs. 1,00,000", 100_000.0),
+        ("12.95 \u20ac", 12.95),
+        ("1,299", 1299.0),
+        ("1.299", 1.299),
+        ("1/2", None),
+        ("0x10", None),
+        ("3 for 2", None),
+        ("1,2,3", None),
+        ("(5.00)", None),
+        ("12%", None),
+        ("9-12", None),
+        ("from 12 to 15", None),
+        ("on request", None),
+    ],
+)
+def test_a_price_in_a_text_is_one_number_with_a_currency(text: str, price: float | None) -> None:
+    """Signs of thousands and of decimals as they are written in the world; what is no price is not guessed at."""
+    assert read_price(text).value == price
