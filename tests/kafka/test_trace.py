@@ -44,7 +44,8 @@ def test_one_id_runs_from_the_click_through_predict_to_every_output(
     deploy: Deploy, model_server: EmbeddedServer, tmp_path: Path
 ) -> None:
     """Each output, and the call of the model server, names the trace of the click that caused it."""
-    deployment = deploy(partitions=1, INSESSION_CLICKSTREAM__FRESHNESS_BUDGET="30s", **NO_TICKS)
+    one_session = {"INSESSION_SESSIONS__MAX_OPEN_SESSIONS": "1"}  # so that the third click ends the first session
+    deployment = deploy(partitions=1, INSESSION_CLICKSTREAM__FRESHNESS_BUDGET="30s", **one_session, **NO_TICKS)
     worker = deployment.worker(
         INSESSION_SERVING__ADDRESS=model_server.address, INSESSION_SERVING__MODELS_DIRECTORY=str(tmp_path / "models")
     )
