@@ -98,6 +98,10 @@ class ClickReader:
             )
             for rule in whole.rules
         )
+        tables = (self._places, *(rule.places for rule in self._rules))
+        places = [path for table in tables for place in table.values() for path in place.paths]
+        conditions = [path for rule in self._rules for path, _ in rule.when]
+        self._reads_record = any(path.root == RECORD for path in (*places, *conditions))
 
     def read(
         self, key: bytes | None, value: bytes | None, record_time_ms: int, headers: Headers = ()
@@ -152,11 +156,7 @@ class ClickReader:
         objects = [(one, around) for around in self._around(whole) for one in self._listed(around)]
         if not objects:
             return Ignored("empty", "the record is a list without events")
-        record = {
-            "key": (key or b"").decode(errors="replace"),
-            "timestamp": RecordTime(record_time_ms),
-            "headers": {name: content.decode(errors="replace") for name, content in headers},
-        }
+        record = _record(key, record_time_ms, headers) if self._reads_record else None
         return [_Event({"": one, OUTER: around, RECORD: record}) for one, around in objects]
 
     def _around(self, whole: Any) -> list[Any]:
@@ -367,6 +367,15 @@ def _value_at(name: str, place: Place, event: _Event, line: Line | None) -> Any:
     if line is not None and name in _OF_THE_LINE and not place.is_in_lines:
         return look_up(line.objects[-1], (name,))
     return place.constant
+
+
+def _record(key: bytes | None, time_ms: int, headers: Headers) -> dict[str, Any]:
+    """Give what `$record` leads into."""
+    return {
+        "key": (key or b"").decode(errors="replace"),
+        "timestamp": RecordTime(time_ms),
+        "headers": {name: content.decode(errors="replace") for name, content in headers},
+    }
 
 
 def _lines(event: _Event, place: Place) -> list[Line]:
