@@ -1,11 +1,13 @@
 """Metrics of the worker as a process, read when they are asked for: also while it starts and recovers."""
 
 import platform
+import shutil
 import time
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Info
+from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.process_collector import ProcessCollector
 
 from agents.health import Health
@@ -13,12 +15,45 @@ from streams.app import InsessionApp
 from streams.metrics import StateMetrics
 from streams.strict import StateTable
 
+_CGROUP: Final = Path("/sys/fs/cgroup")
+_MEMORY_LIMITS: Final = ("memory.max", "memory/memory.limit_in_bytes")
+"""Of cgroup v2 and v1, as a container sees its own."""
+_NO_LIMIT_BYTES: Final = 1 << 60
+"""Version 1 says "none" by a number near 2^63."""
 
-def add_process_metrics(registry: CollectorRegistry) -> None:
-    """Add CPU, memory and file descriptors of the process, and what was built."""
+
+def add_process_metrics(registry: CollectorRegistry, data_folder: Path, cgroup: Path = _CGROUP) -> None:
+    """Add CPU, memory and file descriptors of the process, the disk of `data_folder`, and what was built.
+
+    `insession_memory_limit_bytes` is there only where the cgroup, mounted at `cgroup`, limits the memory.
+    """
     ProcessCollector(registry=registry)
     build = Info("insession_build", "The version that runs.", registry=registry)
     build.info({"version": version("insession"), "python": platform.python_version()})
+    if (limit_bytes := memory_limit_bytes(cgroup)) is not None:
+        limit = Gauge("insession_memory_limit_bytes", "Memory that the container may use.", registry=registry)
+        limit.set(limit_bytes)
+    free = Gauge("insession_disk_free_bytes", "Bytes that the data folder's disk has left for us.", registry=registry)
+    size = Gauge("insession_disk_size_bytes", "Bytes of the data folder's disk.", registry=registry)
+    free.set_function(lambda: _disk_usage(data_folder).free)
+    size.set_function(lambda: _disk_usage(data_folder).total)
+
+
+def memory_limit_bytes(cgroup: Path = _CGROUP) -> int | None:
+    """Read how much memory the container may use; None = no limit, or none that can be read."""
+    for name in _MEMORY_LIMITS:
+        try:
+            limit_bytes = int((cgroup / name).read_text())
+        except (OSError, ValueError):  # version 2 says "max" where there is none
+            continue
+        return limit_bytes if 0 < limit_bytes < _NO_LIMIT_BYTES else None
+    return None
+
+
+def _disk_usage(folder: Path) -> Any:
+    """Ask for the disk of the folder, or of the nearest one above it while the folder is still to be made."""
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(existing)
 
 
 def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable, health: Health) -> None:

@@ -51,6 +51,8 @@ def build_worker(settings: Settings) -> InsessionApp:
     metrics = DeliveryMetrics(registry)
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
+    for topic in settings.clickstreams:
+        metrics.topic_changed.labels(topic=topic).set(0)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
     spans = collector_spans(settings.tracing)
     encodings = Encodings(settings)
@@ -65,7 +67,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     further = tuple(settings.clickstream.sources)
     actor = SessionActor(app, table, topics, pipeline, windows, further=further, gate=gate)
     health = Health(app, metrics, windows, gate)
-    add_process_metrics(registry)
+    add_process_metrics(registry, settings.kafka.datadir)
     observe_state(StateMetrics(registry), app, table, health)
     app.resources = (
         exporting(spans),

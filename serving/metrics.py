@@ -62,6 +62,11 @@ class ServingMetrics:
             "When the release in use was made, Unix seconds; 0 = none.",
             registry=registry,
         )
+        self.release_common = Gauge(
+            "insession_release_common",
+            "1 while the model server has a release that this worker has verified, too.",
+            registry=registry,
+        )
         self.releases_rejected = Counter(
             "insession_releases_rejected", "Releases that did not pass verification.", registry=registry
         )

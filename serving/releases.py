@@ -118,6 +118,7 @@ class ReleaseWatcher:
             available = frozenset()
         newest = await self._newest_good(on_disk, on_disk)
         servable = await self._newest_good(available & on_disk.keys(), on_disk)
+        self._metrics.release_common.set(servable is not None)
         in_use = servable or self._current or newest
         self._held = {parts.version: parts for parts in (newest, in_use) if parts is not None}
         if in_use is not None and not self._is_current(in_use.version):

@@ -89,6 +89,38 @@ class DeliveryMetrics:
         self.skipped_offsets = Counter(
             "insession_offset_gaps", "Gaps in the offsets that a fresh fetch confirmed.", registry=registry
         )
+        self.partitions_healed = Counter(
+            "insession_partitions_healed",
+            "Damaged local partitions that were moved aside, to be read again from the changelog.",
+            registry=registry,
+        )
+        self.states_quarantined = Counter(
+            "insession_states_quarantined",
+            "Stored visitor states that could not be decoded: dead-lettered, and the visitor begins anew.",
+            registry=registry,
+        )
+        self.partitions_assigned = Gauge(
+            "insession_partitions_assigned", "Clickstream partitions that this worker answers.", registry=registry
+        )
+        self.clickstream_partitions = Gauge(
+            "insession_clickstream_partitions", "Partitions that the clickstream topics have.", registry=registry
+        )
+        self.topic_changed = Gauge(
+            "insession_topic_changed",
+            "1 where a topic is gone, made anew or has other partitions than at the start.",
+            ["topic"],
+            registry=registry,
+        )
+        self.lease_expired = Counter(
+            "insession_lease_expired",
+            "Writes refused because the group may have given the partitions away.",
+            registry=registry,
+        )
+        self.clock_skew = Gauge(
+            "insession_clock_skew_seconds",
+            "How far the clocks behind the records' timestamps are ahead of this worker's; below 0: behind.",
+            registry=registry,
+        )
         self.intent = IntentMetrics(registry)
         self.outcomes = OutcomeMetrics(registry)
         for status in get_args(Status):

@@ -1,5 +1,6 @@
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,10 +59,37 @@ async def test_every_assignment_and_recovery_counts(worker: Worker) -> None:
     assert 0 < (worker.metric("last_recovery_seconds") or 0.0) < 60
 
 
-def test_the_version_that_runs_is_told() -> None:
+def test_the_version_that_runs_is_told(tmp_path: Path) -> None:
     """The build is a series of its own, beside CPU and memory of the process."""
     registry = CollectorRegistry()
-    add_process_metrics(registry)
+    add_process_metrics(registry, tmp_path)
     (build,) = [family for family in registry.collect() if family.name == "insession_build"]
     assert [sample.labels["version"] for sample in build.samples] == [version("insession")]
     assert (registry.get_sample_value("process_resident_memory_bytes") or 0) > 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "bytes_told"),
+    [
+        ("memory.max", "1073741824\n", 1 << 30),
+        ("memory.max", "max\n", None),
+        ("memory/memory.limit_in_bytes", "1073741824\n", 1 << 30),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", None),
+        ("other", "", None),
+    ],
+)
+def test_the_memory_limit_is_the_containers(tmp_path: Path, file: str, content: str, bytes_told: int | None) -> None:
+    """Both versions of cgroups are read; without a limit there is no series, so no alert on a share of it."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content)
+    registry = CollectorRegistry()
+    add_process_metrics(registry, tmp_path, cgroup=tmp_path)
+    assert registry.get_sample_value("insession_memory_limit_bytes") == bytes_told
+
+
+def test_the_disk_of_the_data_folder_is_told_before_there_is_a_folder(tmp_path: Path) -> None:
+    """A worker makes its folder while it starts; a full disk is seen before that."""
+    registry = CollectorRegistry()
+    add_process_metrics(registry, tmp_path / "not" / "yet")
+    free_bytes = registry.get_sample_value("insession_disk_free_bytes") or 0
+    assert 0 < free_bytes <= (registry.get_sample_value("insession_disk_size_bytes") or 0)

@@ -382,3 +382,17 @@ async def test_a_catalog_that_cannot_be_taken_in_costs_nothing_else(shelf: Shelf
     with capture_logs() as entries:
         assert await shelf.refresh(1) == 1
     assert [entry["event"] for entry in entries if entry["log_level"] == "error"] == ["catalog_not_taken_in"]
+
+
+async def test_whether_server_and_worker_share_a_release_is_told(shelf: Shelf) -> None:
+    """What the server has and the worker rejects is not shared; neither is what only the worker has."""
+
+    async def is_common(*on_server: int) -> float | None:
+        await shelf.refresh(*on_server)
+        return shelf.registry.get_sample_value("insession_release_common")
+
+    shelf.publish(1)
+    assert await is_common() == 0
+    assert await is_common(1) == 1
+    shelf.publish(2, "broken")
+    assert await is_common(2) == 0
