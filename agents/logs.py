@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from agents.log_limit import SUMMARY_FIELDS, LimitedHandler
+
 _SHARED: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -15,7 +17,7 @@ _SHARED: tuple[Any, ...] = (
 
 
 def configure_logs(level: str = "INFO") -> None:
-    """Send everything to stderr as JSON lines; the libraries below warnings only."""
+    """Send everything to stderr as JSON lines, repeats within bounds; of the libraries warnings only."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -26,11 +28,15 @@ def configure_logs(level: str = "INFO") -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LimitedHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processor=structlog.processors.JSONRenderer(),
-            foreign_pre_chain=[*_SHARED, structlog.processors.format_exc_info],
+            foreign_pre_chain=[
+                *_SHARED,
+                structlog.stdlib.ExtraAdder(SUMMARY_FIELDS),
+                structlog.processors.format_exc_info,
+            ],
         )
     )
     root = logging.getLogger()

@@ -1,5 +1,7 @@
 """Metrics of the worker as a process, read when they are asked for: also while it starts and recovers."""
 
+import contextlib
+import os
 import platform
 import shutil
 import time
@@ -18,36 +20,34 @@ from streams.strict import StateTable
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMORY_LIMITS: Final = ("memory.max", "memory/memory.limit_in_bytes")
 """Of cgroup v2 and v1, as a container sees its own."""
-_NO_LIMIT_BYTES: Final = 1 << 60
-"""Version 1 says "none" by a number near 2^63."""
 
 
 def add_process_metrics(registry: CollectorRegistry, data_folder: Path, cgroup: Path = _CGROUP) -> None:
     """Add CPU, memory and file descriptors of the process, the disk of `data_folder`, and what was built.
 
-    `insession_memory_limit_bytes` is there only where the cgroup, mounted at `cgroup`, limits the memory.
+    cgroup: where the control groups are mounted.
     """
     ProcessCollector(registry=registry)
     build = Info("insession_build", "The version that runs.", registry=registry)
     build.info({"version": version("insession"), "python": platform.python_version()})
-    if (limit_bytes := memory_limit_bytes(cgroup)) is not None:
-        limit = Gauge("insession_memory_limit_bytes", "Memory that the container may use.", registry=registry)
-        limit.set(limit_bytes)
+    limit = Gauge(
+        "insession_memory_limit_bytes", "Memory that the container, or the machine, has for us.", registry=registry
+    )
+    limit.set(memory_limit_bytes(cgroup))
     free = Gauge("insession_disk_free_bytes", "Bytes that the data folder's disk has left for us.", registry=registry)
     size = Gauge("insession_disk_size_bytes", "Bytes of the data folder's disk.", registry=registry)
     free.set_function(lambda: _disk_usage(data_folder).free)
     size.set_function(lambda: _disk_usage(data_folder).total)
 
 
-def memory_limit_bytes(cgroup: Path = _CGROUP) -> int | None:
-    """Read how much memory the container may use; None = no limit, or none that can be read."""
+def memory_limit_bytes(cgroup: Path = _CGROUP) -> int:
+    """Read how much memory the container may use; without a limit, what the machine has."""
+    machine_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     for name in _MEMORY_LIMITS:
-        try:
-            limit_bytes = int((cgroup / name).read_text())
-        except (OSError, ValueError):  # version 2 says "max" where there is none
-            continue
-        return limit_bytes if 0 < limit_bytes < _NO_LIMIT_BYTES else None
-    return None
+        # Without a limit version 2 says "max", and version 1 a number near 2^63.
+        with contextlib.suppress(OSError, ValueError):
+            return min(machine_bytes, int((cgroup / name).read_text()))
+    return machine_bytes
 
 
 def _disk_usage(folder: Path) -> Any:

@@ -17,6 +17,7 @@ from agents.input_check import checked_inputs
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
 from agents.live.pages import LivePages
+from agents.log_limit import add_log_metrics
 from agents.output_headers import OutputHeaders
 from agents.pipeline import Pipeline, PipelineSettings
 from agents.process_metrics import add_process_metrics, observe_state
@@ -67,6 +68,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     further = tuple(settings.clickstream.sources)
     actor = SessionActor(app, table, topics, pipeline, windows, further=further, gate=gate)
     health = Health(app, metrics, windows, gate)
+    add_log_metrics(registry)
     add_process_metrics(registry, settings.kafka.datadir)
     observe_state(StateMetrics(registry), app, table, health)
     app.resources = (

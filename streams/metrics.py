@@ -6,7 +6,7 @@ Every series that can be told beforehand is there from the start, as 0: an alert
 import math
 from bisect import bisect_left
 from itertools import product
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -21,6 +21,9 @@ INTENT_BANDS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 POSITION_BANDS: Final = {1: "1", 5: "2-5", 10: "6-10", 20: "11-20", math.inf: "21+"}
 """Places in an answer, by the last of each band."""
 NOT_SHOWN: Final = "none"
+GapReason = Literal["deleted", "no_record", "unknown"]
+"""deleted: the brokers' retention, or a deletion of records, came before the reading. no_record: nothing was ever there
+for us, as at a transaction's marker, or it was compacted. unknown: the brokers could not be asked."""
 
 
 class DeliveryMetrics:
@@ -86,8 +89,11 @@ class DeliveryMetrics:
         self.resyncs = Counter(
             "insession_offset_resyncs", "Fetches repeated because an offset was missing.", ["where"], registry=registry
         )
-        self.skipped_offsets = Counter(
-            "insession_offset_gaps", "Gaps in the offsets that a fresh fetch confirmed.", registry=registry
+        self.offset_gaps = Counter(
+            "insession_offset_gaps",
+            "Gaps in the offsets that a fresh fetch confirmed, by why.",
+            ["reason"],
+            registry=registry,
         )
         self.partitions_healed = Counter(
             "insession_partitions_healed",
@@ -135,6 +141,8 @@ class DeliveryMetrics:
             self.malformed_trace_headers.labels(header=header)
         for where in ("consumer", "actor"):
             self.resyncs.labels(where=where)
+        for gap_reason in get_args(GapReason):
+            self.offset_gaps.labels(reason=gap_reason)
         for end_reason in get_args(EndReason):
             self.session_ends.labels(reason=end_reason)
 

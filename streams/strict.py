@@ -10,6 +10,7 @@ docs/adr/0003.
 Everything here reaches into Faust's internals; pyproject.toml therefore pins the version that it was tested with.
 """
 
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from faust.types import TP
 from schemas.errors import InsessionError
 from streams.committed_reads import CommittedReads
 from streams.first_start import FirstStart
-from streams.metrics import DeliveryMetrics
+from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 
 log = structlog.get_logger(__name__)
@@ -187,11 +188,11 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
             partition = self._partitions.get(tp)
             if partition is None or tp in resynced:
                 continue  # what is read before a seek comes again after it
+            missing = partition.expected
             verdict = partition.fetched(message.offset)
             if verdict in {"pass", "skip"}:
                 if verdict == "skip":
-                    self._delivery.skipped_offsets.inc()
-                    log.warning("offsets_do_not_exist", topic=tp.topic, partition=tp.partition, next=message.offset)
+                    self.add_future(self._count_gap(tp, missing, message.offset))
                 yield tp, message
             elif verdict == "resync":
                 resynced.add(tp)
@@ -268,6 +269,17 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Book no gap on a jump, as Faust does: `fetched` books it when a fresh fetch has confirmed it."""
+
+    async def _count_gap(self, tp: TP, missing: int, found: int) -> None:
+        """Count a gap by whether the brokers deleted records; nothing waits for that, and it fails nothing."""
+        reason: GapReason = "unknown"
+        with contextlib.suppress(Exception):
+            beginnings = await self.earliest_offsets(tp)
+            reason = "deleted" if beginnings[tp] > missing else "no_record"
+        self._delivery.offset_gaps.labels(reason=reason).inc()
+        log.warning(
+            "offsets_do_not_exist", topic=tp.topic, partition=tp.partition, missing=missing, next=found, reason=reason
+        )
 
     async def _fetch_again(self, tp: TP, offset: int, *, found: int | None) -> None:
         log.warning("offset_jump", topic=tp.topic, partition=tp.partition, expected=offset, found=found)

@@ -36,7 +36,9 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
     settings = connection.settings(_by_section(**options))
     report_settings(settings)
     app = build_worker(settings)
-    faust.Worker(app, loglevel=log_level.lower(), override_logging=False, quiet=True).execute_from_commandline()
+    worker = faust.Worker(app, loglevel=log_level.lower(), override_logging=False, quiet=True)
+    worker.spinner = None  # it writes to the terminal between the log's lines
+    worker.execute_from_commandline()
 
 
 def _by_section(

@@ -50,6 +50,35 @@ KAFKA_STATE = DashboardPage(
             width=6,
         ),
         Panel(
+            title="Partitions assigned",
+            description="Clickstream partitions that each worker answers, and how many there are: what is missing "
+            "belongs to nobody.",
+            queries=[
+                Query(f"sum by (instance) ({of('insession_partitions_assigned')})", "{{instance}}"),
+                Query(f"max({of('insession_clickstream_partitions')})", "of"),
+            ],
+            unit="short",
+            runbook="partitionsunassigned",
+        ),
+        Panel(
+            title="Clock skew",
+            description="How far the clocks behind the clicks' timestamps are ahead of each worker's; below 0: behind.",
+            queries=[Query(f"max by (instance) ({of('insession_clock_skew_seconds')})", "{{instance}}")],
+            unit="s",
+            runbook="clockskew",
+        ),
+        Panel(
+            title="Mended and refused",
+            description="In an hour: damaged partitions and states that were put aside, and writes that came too late.",
+            queries=[
+                Query(increase("insession_partitions_healed_total"), "partitions healed"),
+                Query(increase("insession_states_quarantined_total"), "states quarantined"),
+                Query(increase("insession_lease_expired_total"), "leases expired"),
+            ],
+            unit="short",
+            runbook="partitionshealed",
+        ),
+        Panel(
             title="Committed offset age by partition",
             description="How long each committed offset has stood still while there were clicks to answer.",
             queries=[
@@ -108,7 +137,7 @@ KAFKA_STATE = DashboardPage(
             "fetch confirmed. A few at each rebalance are normal (docs/adr/0003).",
             queries=[
                 Query(rate("insession_offset_resyncs_total", by="where"), "at the {{where}}"),
-                Query(rate("insession_offset_gaps_total"), "gaps"),
+                Query(rate("insession_offset_gaps_total", by="reason"), "gaps: {{reason}}"),
             ],
             unit="reqps",
             runbook="rebalancestorm",

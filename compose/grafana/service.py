@@ -150,10 +150,36 @@ _SATURATION = (
     ),
     Panel(
         title="Memory",
-        description="Resident memory of each worker.",
-        queries=[Query(f"sum by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}")],
+        description="Resident memory of each worker, and what its container or machine allows.",
+        queries=[
+            Query(f"sum by (instance) ({of('process_resident_memory_bytes')})", "{{instance}}"),
+            Query(f"max by (instance) ({of('insession_memory_limit_bytes')})", "limit of {{instance}}"),
+        ],
         unit="bytes",
-        runbook="sizing",
+        runbook="memorynearlimit",
+    ),
+    Panel(
+        title="Disk left",
+        description="Share of the disk under kafka.datadir that is free.",
+        queries=[
+            Query(
+                f"min by (instance) ({of('insession_disk_free_bytes')} / {of('insession_disk_size_bytes')})",
+                "{{instance}}",
+            )
+        ],
+        unit="percentunit",
+        runbook="disknearlyfull",
+        maximum=1,
+        warn_at=0.25,
+        alarm_at=0.1,
+        falling=True,
+    ),
+    Panel(
+        title="Log lines held back",
+        description="Repeats a second that were counted and not written.",
+        queries=[Query(rate("insession_log_lines_suppressed_total", by="instance"), "{{instance}}")],
+        unit="reqps",
+        runbook="logs",
     ),
 )
 

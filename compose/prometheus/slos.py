@@ -21,7 +21,7 @@ class Objective:
     """One service level objective over 30 days.
 
     alert: name of its alerts, and, in lower case, their runbook's anchor.
-    errors, events: PromQL of the two rates; `[w]` stands for the window.
+    errors, events: PromQL of the two rates, or of the two numbers in the window; `[w]` stands for the window.
     """
 
     name: str
@@ -44,6 +44,8 @@ class Burn:
 
 
 _END_TO_END: Final = "insession_end_to_end_seconds"
+_WAITING: Final = "(sum(insession_consumer_lag_records and (insession_committed_offset_age_seconds > 10)) or vector(0))"
+"""Clicks of partitions whose offset has stood still for longer than the promise: late, and answered by nobody yet."""
 _PERSONAL: Final = 'reason!~"cheap|unseen_items|filtered_out"'
 
 OBJECTIVES: Final = (
@@ -68,8 +70,9 @@ OBJECTIVES: Final = (
         alert="FreshnessBudgetBurn",
         target=0.999,
         promise="99.9 % of clicks are answered within 10 s, restarts and rebalances included",
-        errors=f'(sum(rate({_END_TO_END}_count[w])) - sum(rate({_END_TO_END}_bucket{{le="10.0"}}[w])))',
-        events=f"sum(rate({_END_TO_END}_count[w]))",
+        errors=f'(sum(increase({_END_TO_END}_count[w])) - sum(increase({_END_TO_END}_bucket{{le="10.0"}}[w])) + '
+        f"{_WAITING})",
+        events=f"(sum(increase({_END_TO_END}_count[w])) + {_WAITING})",
     ),
 )
 BURNS: Final = (

@@ -18,6 +18,15 @@ SPEED = 20.0
 VARIABLES = {"$job": "insession", "$instance": ".*", "$__rate_interval": "20s"}
 INDEPENDENT_OF_SPEED = {
     "WorkerDown",
+    "WorkerCrashLoops",
+    "PartitionsUnassigned",
+    "LeaseExpired",
+    "StatesQuarantined",
+    "PartitionsHealed",
+    "AnswersReplayed",
+    "ClicksDeletedUnread",
+    "TopicChanged",
+    "InputAwaitsSchema",
     "NoInput",
     "NothingForUs",
     "RebalanceStorm",

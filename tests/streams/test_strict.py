@@ -2,11 +2,11 @@ import asyncio
 import bisect
 import weakref
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import faust
 import pytest
@@ -19,7 +19,7 @@ from rocksdict import Options, Rdict
 
 from streams.dead_letters import Undecodable
 from streams.first_start import FirstStart
-from streams.metrics import DeliveryMetrics
+from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 from streams.strict import (
     ContiguousConsumer,
@@ -306,6 +306,16 @@ class FakeConsumer:
         self.is_rebalancing = False
         self.read_to: int | None = None
         self.value = b""
+        self._futures: list[Awaitable[None]] = []
+
+    def add_future(self, work: Awaitable[None]) -> None:
+        """Take note of what shall run beside."""
+        self._futures.append(work)
+
+    async def in_background(self) -> None:
+        """Run what shall run beside."""
+        while self._futures:
+            await self._futures.pop()
 
     def assignment(self) -> set[TP]:
         """Name the partitions that have an entry in `commits`."""
@@ -424,6 +434,12 @@ def counted(consumer: Consumer, where: str) -> float:
     return float(consumer.app.delivery_metrics.resyncs.labels(where=where)._value.get())
 
 
+def gaps(consumer: Consumer) -> dict[str, float]:
+    """Read the confirmed gaps, by why."""
+    counter = consumer.app.delivery_metrics.offset_gaps
+    return {reason: counter.labels(reason=reason)._value.get() for reason in get_args(GapReason)}
+
+
 async def test_a_seek_expects_the_commit_and_clears_the_books(consumer: Consumer) -> None:
     """After a seek nothing that was acknowledged or booked before counts."""
     consumer._acked[CLICKS], consumer._acked_index[CLICKS], consumer._gap[CLICKS] = [9], {9}, {9}
@@ -506,12 +522,37 @@ async def test_a_stale_fetch_after_the_seek_does_not_pass(consumer: Consumer) ->
     assert counted(consumer, "consumer") == 1
 
 
-async def test_a_confirmed_jump_passes_and_is_counted(consumer: Consumer) -> None:
-    """A hole that the second fetch shows again is passed and counted."""
+async def test_a_confirmed_jump_passes_and_is_counted_as_deleted(consumer: Consumer) -> None:
+    """A hole that the second fetch shows again is passed; where the log begins behind it, its records were deleted."""
     await consumer.perform_seek()
+    assert await consumer.offsets(40) == []
+    assert await consumer.offsets(40, 41) == [40, 41]
+    await consumer.in_background()
+    assert gaps(consumer) == {"deleted": 1, "no_record": 0, "unknown": 0}
+
+
+async def test_a_transactions_marker_is_no_deletion(consumer: Consumer) -> None:
+    """A hole within the log never held a record for us: nobody has to be woken."""
+    consumer.commits = {CLICKS: 50}
+    await consumer.perform_seek()
+    assert await consumer.offsets(52) == []
+    assert await consumer.offsets(52) == [52]
+    await consumer.in_background()
+    assert gaps(consumer) == {"deleted": 0, "no_record": 1, "unknown": 0}
+
+
+async def test_a_gap_is_counted_where_the_brokers_do_not_answer(consumer: Consumer) -> None:
+    """That nobody can say why there is a gap ends nothing, and the gap counts."""
+
+    async def away(*_: TP) -> Mapping[TP, int]:
+        raise TimeoutError
+
+    await consumer.perform_seek()
+    consumer.earliest_offsets = away  # type: ignore[method-assign]
     assert await consumer.offsets(8) == []
-    assert await consumer.offsets(8, 9) == [8, 9]
-    assert consumer.app.delivery_metrics.skipped_offsets._value.get() == 1
+    assert await consumer.offsets(8) == [8]
+    await consumer.in_background()
+    assert gaps(consumer) == {"deleted": 0, "no_record": 0, "unknown": 1}
 
 
 async def test_other_partitions_pass_while_one_is_fetched_again(consumer: Consumer) -> None:
