@@ -1,9 +1,6 @@
-"""Is the worker alive, progressing, ready: the pages and the metrics behind them."""
-
-from typing import Any
+"""Is the worker alive, progressing, ready: what the pages tell, and the metrics behind it."""
 
 from faust.exceptions import ConsumerNotStarted
-from prometheus_client import CollectorRegistry, generate_latest
 
 from streams.app import InsessionApp
 from streams.encodings.gate import SchemaGate
@@ -86,21 +83,3 @@ class Health:
         except ConsumerNotStarted:  # the pages are served before the consumer's thread runs
             return False, "starting"
         return (True, "answering") if assigned else (False, "no partition assigned")
-
-
-def add_pages(app: InsessionApp, registry: CollectorRegistry, health: Health) -> None:
-    """Serve `/metrics`, `/healthz` and `/readyz` on the worker's web port."""
-
-    @app.page("/metrics")  # type: ignore[untyped-decorator]
-    async def metrics(web: Any, _request: Any) -> Any:
-        return web.bytes(generate_latest(registry), content_type="text/plain")
-
-    @app.page("/healthz")  # type: ignore[untyped-decorator]
-    async def healthz(web: Any, _request: Any) -> Any:
-        good, why = health.alive()
-        return web.text(why, status=200 if good else 503)
-
-    @app.page("/readyz")  # type: ignore[untyped-decorator]
-    async def readyz(web: Any, _request: Any) -> Any:
-        good, why = health.ready()
-        return web.text(why, status=200 if good else 503)

@@ -1,10 +1,11 @@
-"""Metrics of the worker as a process, read when they are asked for: also while it starts and recovers."""
+"""Metrics of the worker as a process and of its state: also while it starts and recovers."""
 
 import contextlib
 import os
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -12,7 +13,6 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, Gauge, Info
 from prometheus_client.process_collector import ProcessCollector
 
-from agents.health import Health
 from streams.app import InsessionApp
 from streams.metrics import StateMetrics
 from streams.strict import StateTable
@@ -56,12 +56,8 @@ def _disk_usage(folder: Path) -> Any:
     return shutil.disk_usage(existing)
 
 
-def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable, health: Health) -> None:
-    """Let the gauges of the state look at the worker at every scrape, and time each recovery from its assignment."""
-    metrics.table_keys.set_function(lambda: table.local_size()[0])
-    metrics.table_bytes.set_function(lambda: table.local_size()[1])
-    metrics.ready.set_function(lambda: health.ready()[0])
-    metrics.recovering.set_function(lambda: app.in_recovery)
+def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable) -> Callable[[], None]:
+    """Time each recovery from its assignment; gives what looks at the state, on the event loop that changes it."""
     assigned_seconds = time.monotonic()
 
     async def assigned(*_: Any, **__: Any) -> None:
@@ -74,3 +70,11 @@ def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable, h
 
     app.on_partitions_assigned.connect(assigned)
     table.on_recover(recovered)
+
+    def look() -> None:
+        keys, size_bytes = table.local_size()
+        metrics.table_keys.set(keys)
+        metrics.table_bytes.set(size_bytes)
+        metrics.recovering.set(app.in_recovery)
+
+    return look

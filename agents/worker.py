@@ -3,20 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import structlog
+from aiohttp import web
 from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from agents.default_list import DefaultListWriter
 from agents.encodings import Encodings, click_readers
-from agents.health import Health, add_pages
+from agents.health import Health
 from agents.input_check import checked_inputs
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
-from agents.live.pages import LivePages
+from agents.live.pages import STREAM_PATH, LivePages
 from agents.log_limit import add_log_metrics
 from agents.output_headers import OutputHeaders
 from agents.pipeline import Pipeline, PipelineSettings
@@ -26,6 +27,9 @@ from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
 from agents.span_export import collector_spans, exporting
 from agents.tracing import TracedSink, Tracing
+from agents.web.pages import WorkerPages
+from agents.web.port import WebPort, WebPortError
+from agents.web.pulse import Pulse
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from session_model.patterns import pattern_of
@@ -70,8 +74,12 @@ def build_worker(settings: Settings) -> InsessionApp:
     health = Health(app, metrics, windows, gate)
     add_log_metrics(registry)
     add_process_metrics(registry, settings.kafka.datadir)
-    observe_state(StateMetrics(registry), app, table, health)
+    state_metrics = StateMetrics(registry)
+    pulse = Pulse(health, [observe_state(state_metrics, app, table)])
+    state_metrics.ready.set_function(lambda: pulse.ready()[0])
     app.resources = (
+        pulse.beating(),
+        _served(app, settings, WorkerPages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings),
         _catalog_view(settings, catalog, CatalogMetrics(registry)),
@@ -83,8 +91,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     table.on_recover(actor.recovered)
     _observe(app, actor, health)
     _keep_default_lists(app, settings, encodings, tier.recommender, metrics)
-    add_pages(app, registry, health)
-    _show_live(app, settings, feed)
+    _show_live(app, feed)
     return app
 
 
@@ -185,9 +192,25 @@ def _keep_default_lists(
         await writer.renew(is_ours=app.consumer.next_offset(first_partition) is not None)
 
 
-def _show_live(app: InsessionApp, settings: Settings, feed: LiveFeed) -> None:
-    """Serve the live page on the worker's web port."""
-    LivePages(feed, Access(settings.kafka.web_host, settings.live.token)).add_to(app.web.web_app)
+@asynccontextmanager
+async def _served(app: InsessionApp, settings: Settings, pages: WorkerPages, feed: LiveFeed) -> AsyncIterator[None]:
+    """Serve the pages on a thread of their own, from before the worker looks for its topics until it has ended."""
+
+    def add_pages(server: web.Application) -> None:
+        pages.add_to(server)
+        LivePages(feed, Access(settings.kafka.web_host, settings.live.token)).add_to(server)
+
+    port = WebPort(settings.kafka.web_host, settings.kafka.web_port, add_pages, stream_path=STREAM_PATH)
+    async with AsyncExitStack() as stack:
+        try:
+            await stack.enter_async_context(port.running())
+        except WebPortError as error:
+            app.abort(error)
+        yield
+
+
+def _show_live(app: InsessionApp, feed: LiveFeed) -> None:
+    """Tell the live page every second how the worker does."""
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def summarise() -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import faust
 import structlog
+from faust.app.base import BootStrategy
 from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
@@ -31,6 +32,12 @@ VISITORS = "visitors"
 """The table of visitor states."""
 
 
+class _WithoutWeb(BootStrategy):  # type: ignore[misc]
+    """Faust's web server stays off: it shares the event loop with the clicks, and tells who works on what."""
+
+    enable_web = False
+
+
 class InsessionApp(faust.App):  # type: ignore[misc]
     """A Faust app with strict delivery.
 
@@ -42,6 +49,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     """
 
     delivery_metrics: DeliveryMetrics
+    BootStrategy = _WithoutWeb
     transport_class: type[StrictTransport] = StrictTransport
     first_starts: Mapping[str, FirstStart] = MappingProxyType({})
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
@@ -128,7 +136,6 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         topic_disable_leader=True,
         web_host=settings.web_host,
         web_port=settings.web_port,
-        web_tables_enabled=False,
     )
     app.delivery_metrics = metrics
     app.stall_timeout_seconds = settings.stall_timeout.total_seconds()

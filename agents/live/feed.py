@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -66,34 +67,40 @@ class ShownAnswer(Struct, frozen=True, kw_only=True):
 
 
 class Subscription:
-    """What one page has not read yet; the oldest goes where it reads too slowly."""
+    """What one page has not read yet; the oldest goes where it reads too slowly.
+
+    It is read on the event loop that made it, and written from another thread.
+    """
 
     def __init__(self) -> None:
         self._pending: deque[bytes] = deque(maxlen=MAX_PENDING)
         self._arrived = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def put(self, message: bytes) -> None:
         """Leave a message; never waits."""
         self._pending.append(message)
-        self._arrived.set()
+        self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def take(self) -> list[bytes]:
         """Wait for messages, and take all there are."""
         await self._arrived.wait()
         self._arrived.clear()
-        taken = list(self._pending)
-        self._pending.clear()
-        return taken
+        return [self._pending.popleft() for _ in range(len(self._pending))]
 
 
 class LiveFeed:
-    """Hands what is released to the pages that look on; while there is none, nothing is computed."""
+    """Hands what is released to the pages that look on; while there is none, nothing is computed.
+
+    The pages come and go on the web port's thread, while the worker's own releases: a lock keeps the two apart.
+    """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._subscriptions: set[Subscription] = set()
         self._recent = Recent()
         self._followed: OrderedDict[str, float] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def is_watching(self) -> bool:
@@ -103,28 +110,32 @@ class LiveFeed:
     @contextmanager
     def subscribed(self) -> Iterator[Subscription]:
         """Look on for a while. Raises TooManyWatchersError."""
-        if len(self._subscriptions) >= MAX_WATCHERS:
-            raise TooManyWatchersError(f"{MAX_WATCHERS} pages look on already; close one and load this one again")
-        subscription = Subscription()
-        self._subscriptions.add(subscription)
+        with self._lock:
+            if len(self._subscriptions) >= MAX_WATCHERS:
+                raise TooManyWatchersError(f"{MAX_WATCHERS} pages look on already; close one and load this one again")
+            subscription = Subscription()
+            self._subscriptions.add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions.discard(subscription)
-            if not self._subscriptions:
-                self._recent, self._followed = Recent(), OrderedDict()
+            with self._lock:
+                self._subscriptions.discard(subscription)
+                if not self._subscriptions:
+                    self._recent, self._followed = Recent(), OrderedDict()
 
     def released(self, released: Released) -> None:
         """Show an answer, if its session is one of those that are followed."""
         try:
-            self._show(released)
+            with self._lock:
+                self._show(released)
         except Exception:
             log.exception("live_feed_failed")  # whoever looks on must not cost the shopper the answer
 
     def summarise(self) -> None:
         """Tell the pages of the last minute; a timer calls it, so that they also hear when nothing happens."""
-        if self._subscriptions:
-            self._publish("summary", self._recent.summary(time.monotonic(), len(self._subscriptions)))
+        with self._lock:
+            if self._subscriptions:
+                self._publish("summary", self._recent.summary(time.monotonic(), len(self._subscriptions)))
 
     def _show(self, released: Released) -> None:
         now_seconds, recommendation = time.monotonic(), released.recommendation

@@ -12,6 +12,7 @@ from agents.live.feed import LiveFeed, Subscription, TooManyWatchersError
 from schemas.secret import Secret
 
 PATH: Final = "/live"
+STREAM_PATH: Final = f"{PATH}/events"
 WRITE_TIMEOUT_SECONDS: Final = 10.0
 """A page that takes nothing for so long is let go; its browser comes back by itself."""
 _FILES: Final = {
@@ -44,7 +45,7 @@ class LivePages:
         """Register the routes; before the server starts."""
         for path, (name, content_type) in _FILES.items():
             server.router.add_get(PATH + path, self._file(name, content_type))
-        server.router.add_get(f"{PATH}/events", self._events, allow_head=False)
+        server.router.add_get(STREAM_PATH, self._events, allow_head=False)
         server.on_shutdown.append(self._end_streams)
 
     def _file(self, name: str, content_type: str) -> Handler:

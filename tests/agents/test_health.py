@@ -2,11 +2,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.health import STUCK_AFTER_SECONDS, Health, add_pages
+from agents.health import STUCK_AFTER_SECONDS, Health
+from agents.web.pages import WorkerPages
+from agents.web.pulse import Pulse
 from streams.metrics import DeliveryMetrics
 from streams.window import Windows
 
@@ -14,7 +18,7 @@ CLICKS = TP("clicks", 0)
 
 
 class FakeApp:
-    """An app with one partition, whose offsets the test decides; its pages can be asked."""
+    """An app with one partition, whose offsets the test decides."""
 
     def __init__(self) -> None:
         self.rebalancing = self.in_recovery = False
@@ -27,20 +31,6 @@ class FakeApp:
             highwater=self.end.get,
             assignment=lambda: set(self.committed),
         )
-        self.pages: dict[str, Any] = {}
-
-    def page(self, path: str) -> Any:
-        """Register a page."""
-        return lambda handler: self.pages.setdefault(path, handler)
-
-    async def ask(self, path: str) -> tuple[int, str]:
-        """Ask for a page; gives status and text."""
-        web = SimpleNamespace(
-            text=lambda text, status: (status, text),
-            bytes=lambda content, content_type: (200, content.decode()) if content_type == "text/plain" else None,
-        )
-        answer: tuple[int, str] = await self.pages[path](web, None)
-        return answer
 
 
 class Watched:
@@ -52,7 +42,19 @@ class Watched:
         self.registry = CollectorRegistry()
         windows = Windows(lambda _: pytest.fail("no window is made by looking"))
         self.health = Health(self.app, DeliveryMetrics(self.registry), windows, self.gate)
-        add_pages(self.app, self.registry, self.health)
+        self.pulse = Pulse(self.health)
+
+    async def ask(self, path: str) -> tuple[int, str]:
+        """Ask for a page after a beat of the loop; gives status and text."""
+        self.pulse.beat()
+        server = web.Application()
+        WorkerPages(self.registry, self.pulse).add_to(server)
+        request = make_mocked_request("GET", path)
+        match = await server.router.resolve(request)
+        answer = await match.handler(request)
+        assert isinstance(answer, web.Response)
+        assert isinstance(answer.body, bytes)
+        return answer.status, answer.body.decode()
 
     def age(self) -> float | None:
         """Read the age of the committed offset."""
@@ -77,7 +79,7 @@ async def test_a_commit_that_stands_still_with_events_in_flight_is_stuck(
     watched.app.next[CLICKS] = 12
     watched.health.observe(100.0)
     watched.health.observe(100.0 + passed)
-    status, text = await watched.app.ask("/healthz")
+    status, text = await watched.ask("/healthz")
     assert status == (200 if is_alive else 503)
     assert text == ("progressing" if is_alive else "a committed offset has stood still for 61 s with events to answer")
     assert watched.age() == passed
@@ -101,7 +103,7 @@ async def test_a_shop_where_nobody_clicks_is_no_standstill(watched: Watched) -> 
     watched.app.next[CLICKS] = 11
     watched.health.observe(10_001.0)
     assert watched.age() == 1.0
-    assert (await watched.app.ask("/healthz"))[0] == 200
+    assert (await watched.ask("/healthz"))[0] == 200
 
 
 async def test_a_commit_that_moves_is_progress(watched: Watched) -> None:
@@ -128,8 +130,8 @@ async def test_a_worker_that_recovers_for_hours_is_alive(watched: Watched) -> No
     """Nothing looks at the partitions before the first recovery has ended; the start guard tells whether it moves."""
     watched.app.in_recovery = True
     watched.app.end[CLICKS] = 11
-    assert await watched.app.ask("/healthz") == (200, "progressing")
-    assert (await watched.app.ask("/readyz"))[0] == 503
+    assert await watched.ask("/healthz") == (200, "progressing")
+    assert (await watched.ask("/readyz"))[0] == 503
 
 
 async def test_a_partition_that_went_away_is_not_stuck(watched: Watched) -> None:
@@ -154,13 +156,13 @@ async def test_a_partition_that_went_away_is_not_stuck(watched: Watched) -> None
 async def test_ready_says_what_it_waits_for(watched: Watched, attribute: str, value: Any, text: str) -> None:
     """A worker is ready when it answers clicks now; else the page says why not, with 503."""
     setattr(watched.app, attribute, value)
-    assert await watched.app.ask("/readyz") == (200 if text == "answering" else 503, text)
+    assert await watched.ask("/readyz") == (200 if text == "answering" else 503, text)
 
 
 async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched) -> None:
     """The page parses, and no label is made of visitors, sessions or items."""
     watched.health.observe(0.0)
-    status, text = await watched.app.ask("/metrics")
+    status, text = await watched.ask("/metrics")
     families = {family.name: family for family in text_string_to_metric_families(text)}
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert status == 200
@@ -175,11 +177,11 @@ async def test_a_worker_that_waits_for_a_schema_is_alive_and_not_ready(watched: 
     watched.health.observe(0.0)
     watched.gate.awaited = 42
     watched.health.observe(2 * STUCK_AFTER_SECONDS)
-    assert await watched.app.ask("/healthz") == (200, "waiting for schema 42 of the registry")
-    assert await watched.app.ask("/readyz") == (503, "waiting for schema 42 of the registry")
+    assert await watched.ask("/healthz") == (200, "waiting for schema 42 of the registry")
+    assert await watched.ask("/readyz") == (503, "waiting for schema 42 of the registry")
     assert watched.age() == 2 * STUCK_AFTER_SECONDS
     watched.gate.awaited = None
     watched.health.observe(2 * STUCK_AFTER_SECONDS + 1)
-    assert (await watched.app.ask("/healthz"))[0] == 200
+    assert (await watched.ask("/healthz"))[0] == 200
     watched.health.observe(4 * STUCK_AFTER_SECONDS)
-    assert (await watched.app.ask("/healthz"))[0] == 503
+    assert (await watched.ask("/healthz"))[0] == 503

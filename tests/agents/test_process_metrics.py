@@ -18,7 +18,6 @@ class Worker:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.size = (0, 0)
-        self.is_ready = False
         self.assigned: Callable[..., Awaitable[None]]
         self.recovered: Callable[[], Awaitable[None]]
         self.app: Any = SimpleNamespace(
@@ -29,8 +28,7 @@ class Worker:
         table: Any = SimpleNamespace(
             local_size=lambda: self.size, on_recover=lambda handler: setattr(self, "recovered", handler)
         )
-        health: Any = SimpleNamespace(ready=lambda: (self.is_ready, "why"))
-        observe_state(StateMetrics(self.registry), self.app, table, health)
+        self.look = observe_state(StateMetrics(self.registry), self.app, table)
 
     def metric(self, name: str) -> float | None:
         """Read a metric without labels."""
@@ -43,11 +41,13 @@ def worker() -> Worker:
     return Worker()
 
 
-def test_gauges_say_what_is_true_at_the_scrape(worker: Worker) -> None:
-    """Nothing has to run for them: a worker that is stuck in its start tells it, too."""
-    assert (worker.metric("ready"), worker.metric("recovering"), worker.metric("table_keys")) == (0, 1, 0)
-    worker.is_ready, worker.app.in_recovery, worker.size = True, False, (12, 3400)
-    assert (worker.metric("ready"), worker.metric("recovering")) == (1, 0)
+def test_gauges_say_what_was_true_at_the_last_look(worker: Worker) -> None:
+    """The event loop looks from the start on: a recovery is told, too."""
+    worker.look()
+    assert (worker.metric("recovering"), worker.metric("table_keys")) == (1, 0)
+    worker.app.in_recovery, worker.size = False, (12, 3400)
+    worker.look()
+    assert worker.metric("recovering") == 0
     assert (worker.metric("table_keys"), worker.metric("table_bytes")) == (12, 3400)
 
 

@@ -64,7 +64,7 @@ async def test_changelogs_are_replicated_as_the_topics_are(app_of: Callable[...,
 async def test_state_is_not_served_over_http(app_of: Callable[..., InsessionApp]) -> None:
     """The web port listens on loopback and hands out no table."""
     app = app_of()
-    assert (app.conf.web_host, app.conf.web_tables_enabled) == ("127.0.0.1", False)
+    assert app.BootStrategy.enable_web is False
 
 
 async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None:

@@ -137,7 +137,7 @@ async def test_the_figures_begin_anew_with_the_next_page() -> None:
     assert summary["tiers"] == {}
 
 
-def test_so_many_may_look_and_no_more() -> None:
+async def test_so_many_may_look_and_no_more() -> None:
     """The next one is told so; when one leaves there is room again."""
     feed = LiveFeed(Catalog())
     with ExitStack() as stack:
