@@ -3,7 +3,9 @@
 import importlib
 import os
 import sys
+import traceback
 from io import TextIOWrapper
+from typing import NoReturn
 
 import click
 
@@ -65,3 +67,16 @@ def main() -> None:
     except InsessionError as error:
         click.echo(f"insession: {error}", err=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except Exception as error:  # noqa: BLE001 - the last net: whatever ends a command says what to do
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    """Print what an error means; its traceback before that, where nobody has foreseen it."""
+    from streams.endings import UNEXPECTED, explained  # noqa: PLC0415 - --help must not pay for the Kafka clients
+
+    told = explained(error)
+    if told.endswith(UNEXPECTED):
+        traceback.print_exception(error)
+    click.echo(f"insession: {told}", err=True)
+    sys.exit(1)

@@ -4,7 +4,6 @@
 and the window.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -24,6 +23,7 @@ from schemas.click_reader import ClickReader, Clicks
 from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
+from schemas.pseudonym import pseudonym
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Ignored, Rejection
@@ -382,7 +382,7 @@ class Pipeline:
 
     def _visitor_key(self, visitor_id: VisitorId) -> str:
         """Give the keyed hash that stands for a visitor outside."""
-        return hmac.digest(self._settings.pseudonym_key, visitor_id.encode(), "sha256").hex()[:32]
+        return pseudonym(self._settings.pseudonym_key, visitor_id.encode())
 
 
 def _too_large(write: StateWrite | None) -> Rejection | None:

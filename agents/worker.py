@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -30,6 +31,7 @@ from agents.tracing import TracedSink, Tracing
 from agents.web.pages import WorkerPages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
+from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from session_model.patterns import pattern_of
@@ -222,6 +224,7 @@ def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | Non
     if recorder is not None:
         sink = TracedSink(sink, recorder)
     control = settings.topics.name(Topic.SESSION_CONTROL)
+    secret = settings.clickstream.pseudonym_secret.reveal().encode()
 
     def window(topic: str) -> InOrderWindow:
         return InOrderWindow(
@@ -229,6 +232,7 @@ def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | Non
             span=settings.kafka.control_window_span if topic == control else settings.kafka.window_span,
             send_timeout_seconds=settings.kafka.send_timeout.total_seconds(),
             fail=app.abort,
+            name_key=partial(pseudonym, secret),
         )
 
     return Windows(window)

@@ -15,6 +15,8 @@ from faust.app.base import BootStrategy
 from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
+from schemas.errors import InsessionError
+from streams.endings import explained
 from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
@@ -83,10 +85,18 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     def _new_transport(self) -> StrictTransport:
         return self.transport_class(self.conf.broker_consumer, self)
 
+    def _crash(self, reason: BaseException) -> None:
+        """End where any of Faust's services fails: it would stop one after another, and may wait for ever in that."""
+        self.abort(reason)
+
     def abort(self, error: BaseException) -> NoReturn:
-        """End the process at once, without ack: what is unacknowledged is replayed after the restart."""
-        log.critical("aborted", error=str(error))
-        sys.stderr.write(f"insession: {error}\n")
+        """End the process at once, without ack: what is unacknowledged is replayed after the restart.
+
+        The last line says what to do; the traceback of what is no InsessionError is in the log.
+        """
+        told = explained(error)
+        log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)
+        sys.stderr.write(f"insession: {told}\n")
         logging.shutdown()
         os._exit(EXIT_ABORTED)
 

@@ -25,6 +25,7 @@ from faust.types import TP
 from schemas.errors import InsessionError
 from streams.committed_reads import CommittedReads
 from streams.first_start import FirstStart
+from streams.local_state import LocalState
 from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 
@@ -400,6 +401,23 @@ class StateTable(faust.Table):  # type: ignore[misc]
     Without awaiting it, outputs can be acknowledged and committed while the changelog record is still in a buffer; a
     crash then loses the update.
     """
+
+    def _new_store_by_url(self, url: Any) -> Any:
+        if not str(url).startswith("rocksdb:"):
+            return super()._new_store_by_url(url)
+        # Faust finds a store by the name of its scheme alone; what it hands to one is this.
+        return LocalState(
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            value_type=self.value_type,
+            loop=self.loop,
+            options=self.options,
+        )
 
     def get(self, key: bytes) -> bytes | None:
         """Read `key` in the current event's partition, once; Faust's own `get` looks for it first and reads it then."""

@@ -14,11 +14,12 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 
 from streams.cluster_admin import explained
-from streams.topics import TopicsError, TopicSpec, listed
+from streams.topics import MAX_RECORD_BATCH_BYTES, TopicsError, TopicSpec, listed
 
 _TIMEOUT_SECONDS: Final = 15.0
 _IN_SYNC: Final = "min.insync.replicas"
 _POLICY: Final = "cleanup.policy"
+_MAX_BYTES: Final = "max.message.bytes"
 _BOUNDS: Final = ("retention.ms", "retention.bytes")
 _HIDDEN: Final = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED})
 
@@ -128,6 +129,20 @@ def _wrong_with_ours(spec: TopicSpec, found: TopicState) -> Iterator[tuple[Probl
                     f"--add-config {key}=[{value}]"
                 ),
             )
+    if (small := _too_small(spec, found.configs)) is not None:
+        yield ProblemKind.CONFIG, small
+
+
+def _too_small(spec: TopicSpec, configs: Mapping[str, str]) -> str | None:
+    """Say where a topic takes less than the worker may write to it; its brokers' message.max.bytes is its default."""
+    takes = _number(configs, _MAX_BYTES, default=MAX_RECORD_BATCH_BYTES)
+    if takes >= MAX_RECORD_BATCH_BYTES:
+        return None
+    return (
+        f"takes records of at most {takes:,} bytes ({_MAX_BYTES}, or message.max.bytes of the brokers) and should take "
+        f"{MAX_RECORD_BATCH_BYTES:,}, the most that a worker may write: kafka-configs --alter --topic {spec.name} "
+        f"--add-config {_MAX_BYTES}=1048588"
+    )
 
 
 def _told_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[ProblemKind, str]]:

@@ -16,6 +16,8 @@ from streams.cluster_admin import ClusterAdmin, explained
 
 COMPACTION_LAG: Final = timedelta(days=7)
 """Recommendations and intent signals are a full log for this long; after that only the latest of each visitor stays."""
+MAX_RECORD_BATCH_BYTES: Final = 1_000_012
+"""What a topic of ours must take: the most that a producer of the worker sends at once, and the log's own overhead."""
 _TIMEOUT_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # Kafka: these characters, 249 in all

@@ -10,9 +10,10 @@ broker. The window of a partition outlives seeks and rebalances.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from schemas.errors import InsessionError
+from streams.endings import explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,14 @@ class RecordSink(Protocol):
 
 
 class DeliveryError(InsessionError):
-    """A record was refused or not acknowledged in time. The process ends without ack; a restart replays the event."""
+    """A record was refused or not acknowledged in time. The process ends without ack; a restart replays the event.
+
+    The message names topic and key, the key as a pseudonym.
+    """
+
+
+def _no_name(_key: bytes) -> str:
+    return "not shown"
 
 
 async def ready(records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
@@ -61,17 +69,25 @@ class InOrderWindow:
     """The FIFO of one partition; `put` waits while the oldest unacknowledged offset is `span` or more behind.
 
     fail: ends the process; called with a DeliveryError when a send fails or is unacknowledged after the timeout.
+    name_key: what stands for a key in messages.
     """
 
     def __init__(
-        self, sink: RecordSink, *, span: int, send_timeout_seconds: float, fail: Callable[[BaseException], Any]
+        self,
+        sink: RecordSink,
+        *,
+        span: int,
+        send_timeout_seconds: float,
+        fail: Callable[[BaseException], Any],
+        name_key: Callable[[bytes], str] = _no_name,
     ) -> None:
+        self._name_key = name_key
         self._sink = sink
         self._span = span
         self._send_timeout_seconds = send_timeout_seconds
         self._fail = fail
         self._to_send: asyncio.Queue[tuple[Work, asyncio.Future[Sequence[OutputRecord]]]] = asyncio.Queue()
-        self._to_acknowledge: asyncio.Queue[tuple[Work, list[Awaitable[Any]]]] = asyncio.Queue()
+        self._to_acknowledge: asyncio.Queue[tuple[Work, list[_Sent]]] = asyncio.Queue()
         self._open_offsets: list[int] = []
         self._moved = asyncio.Condition()
         self._tasks = [asyncio.ensure_future(self._guarded(step)) for step in (self._send_next, self._acknowledge_next)]
@@ -134,7 +150,7 @@ class InOrderWindow:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._fail(error if isinstance(error, DeliveryError) else DeliveryError(f"the window broke: {error!r}"))
+        self._fail(error if isinstance(error, DeliveryError) else DeliveryError(explained(error)))
 
     async def _send_next(self) -> None:
         work, answer = await self._to_send.get()
@@ -143,25 +159,55 @@ class InOrderWindow:
         except asyncio.CancelledError:
             answer.cancel()
             raise
-        self._to_acknowledge.put_nowait((work, [await self._sink.send(record) for record in records]))
+        sent = []
+        for record in records:
+            try:
+                sent.append(_Sent(record.topic, record.key, await self._sink.send(record)))
+            except Exception as error:
+                raise self._refused(work, record.topic, record.key, error) from error
+        self._to_acknowledge.put_nowait((work, sent))
 
     async def _acknowledge_next(self) -> None:
         work, sent = await self._to_acknowledge.get()
+        topic, key = "the changelog", None
         try:
             async with asyncio.timeout(self._send_timeout_seconds):
-                for acknowledged in (*sent, *work.written):
+                for topic, key, acknowledged in (*sent, *map(_written, work.written)):  # noqa: B007 - of the one at fault
                     await acknowledged
         except TimeoutError as error:
             raise DeliveryError(
-                f"offset {work.offset}: a record was not acknowledged within {self._send_timeout_seconds} s; "
-                "check the broker and restart"
+                f"{self._where(work, topic, key)}: the record was not acknowledged within "
+                f"{self._send_timeout_seconds} s (kafka.send_timeout); check the brokers and start again"
             ) from error
         except Exception as error:
-            raise DeliveryError(f"offset {work.offset}: a record was refused: {error!r}") from error
+            raise self._refused(work, topic, key, error) from error
         work.acknowledge()
         async with self._moved:
             self._open_offsets.remove(work.offset)
             self._moved.notify_all()
+
+    def _refused(self, work: Work, topic: str, key: bytes | None, error: Exception) -> DeliveryError:
+        return DeliveryError(f"{self._where(work, topic, key)}: {explained(error)}")
+
+    def _where(self, work: Work, topic: str, key: bytes | None) -> str:
+        named = "no key" if key is None else f"key {self._name_key(key)}"
+        return f"{topic} took no record ({named}, of input offset {work.offset})"
+
+
+class _Sent(NamedTuple):
+    """A record on its way."""
+
+    topic: str
+    key: bytes | None
+    acknowledged: Awaitable[Any]
+
+
+def _written(acknowledged: Awaitable[Any]) -> _Sent:
+    """Name a changelog record: Faust's future knows what it is of."""
+    message = getattr(acknowledged, "message", None)
+    if message is None:
+        return _Sent("the changelog", None, acknowledged)
+    return _Sent(str(message.channel), message.key, acknowledged)
 
 
 class Windows:

@@ -1,5 +1,6 @@
 """`insession worker`: run one worker on a real broker."""
 
+import faulthandler
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,17 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
     Settings are read from --config, then from the environment (INSESSION_KAFKA__BROKERS, ...), then from the options.
     """
     mode.loop.use("uvloop")  # before anything makes a loop
-    import faust  # noqa: PLC0415 - after the loop is chosen
-
-    from agents.logs import configure_logs  # noqa: PLC0415
+    from agents.logs import configure_logs  # noqa: PLC0415 - after the loop is chosen
+    from agents.process import WorkerProcess, raise_open_files_limit  # noqa: PLC0415
     from agents.settings import report_settings  # noqa: PLC0415
     from agents.worker import build_worker  # noqa: PLC0415
 
     configure_logs(log_level)
+    faulthandler.enable()  # a crash in native code tells where
+    raise_open_files_limit()
     settings = connection.settings(_by_section(**options))
     report_settings(settings)
-    app = build_worker(settings)
-    worker = faust.Worker(app, loglevel=log_level.lower(), override_logging=False, quiet=True)
-    worker.spinner = None  # it writes to the terminal between the log's lines
-    worker.execute_from_commandline()
+    WorkerProcess(build_worker(settings), log_level).run()
 
 
 def _by_section(

@@ -60,6 +60,17 @@ def test_check_sees_another_cleanup_policy_and_too_few_replicas(kafka_topics: Ma
     assert all(problem.is_warning for problem in check(topics.admin, [replace(wanted, is_the_shops=True)]))
 
 
+def test_check_sees_a_topic_that_takes_less_than_a_worker_writes(kafka_topics: Make) -> None:
+    """Both sizes and the command are named before a record is refused, which would end the worker again and again."""
+    topics = kafka_topics()
+    name = topics.settings.name(Topic.RECOMMENDATIONS)
+    spec = next(spec for spec in topic_specs(topics.settings) if spec.name == name)
+    topics.create([replace(spec, configs={**spec.configs, "max.message.bytes": "4000"})])
+    (problem,) = check(topics.admin, [spec])
+    assert problem.kind is ProblemKind.CONFIG
+    assert f"{name} takes records of at most 4,000 bytes" in problem.message
+
+
 def test_a_refused_topic_is_named(kafka_topics: Make) -> None:
     """More replicas than brokers: the error carries the topic's name."""
     topics = kafka_topics()

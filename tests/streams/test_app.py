@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -17,7 +18,7 @@ from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_t
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
 from streams.strict import StateTable, StrictTransport
-from streams.topics import TopicSettings
+from streams.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
 from streams.window import OutputRecord
 
 
@@ -47,6 +48,11 @@ async def test_the_app_has_strict_delivery(app_of: Callable[..., InsessionApp]) 
 async def test_the_group_stands_behind_the_prefix(app_of: Callable[..., InsessionApp]) -> None:
     """Two deployments on one cluster share neither commits nor changelogs."""
     assert app_of(TopicSettings(prefix="shop."), group="live").conf.id == "shop.live"
+
+
+async def test_topics_must_take_what_the_producer_sends(app_of: Callable[..., InsessionApp]) -> None:
+    """The check of the topics stands on the producer's own bound."""
+    assert app_of().conf.producer_max_request_size < MAX_RECORD_BATCH_BYTES
 
 
 async def test_every_broker_is_known(app_of: Callable[..., InsessionApp]) -> None:
@@ -147,6 +153,23 @@ async def test_abort_ends_the_process_with_the_message(
     assert capsys.readouterr().err.splitlines()[-1] == "insession: the topic is another one"
 
 
+async def test_a_service_of_fausts_that_crashes_ends_the_process(
+    app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, with what to do; Faust would stop its services one after another, and print a traceback alone."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    app = app_of()
+
+    async def timer() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    await asyncio.wait([app.add_future(timer())])
+    assert codes[0] == EXIT_ABORTED
+    assert "insession: [Errno 24] Too many open files: raise the limit of open files" in capsys.readouterr().err
+
+
 async def test_resources_live_from_before_the_consumer_until_after_it(app_of: Callable[..., InsessionApp]) -> None:
     """They are opened in order at start, and closed in reverse at shutdown."""
     events: list[str] = []
@@ -158,7 +181,8 @@ async def test_resources_live_from_before_the_consumer_until_after_it(app_of: Ca
         events.append(f"close {name}")
 
     app = app_of()
-    app.consumer = SimpleNamespace(beacon=app.beacon)  # the real one brings a thread and its loop
+    not_started = SimpleNamespace(_consumer=None)
+    app.consumer = SimpleNamespace(beacon=app.beacon, _thread=not_started)  # the real one brings a thread and its loop
     app.resources = (resource("a"), resource("b"))
     await app.on_start()
     assert events == ["open a", "open b"]

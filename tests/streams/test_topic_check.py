@@ -59,6 +59,11 @@ def test_more_safety_than_asked_for_is_no_problem() -> None:
             ProblemKind.CONFIG,
             ["min.insync.replicas=4", "should have 2"],
         ),
+        (
+            TopicState(8, 3, {**SPEC.configs, "max.message.bytes": "4000"}),
+            ProblemKind.CONFIG,
+            ["at most 4,000 bytes", "should take 1,000,012", "message.max.bytes of the brokers", "kafka-configs"],
+        ),
         (TopicState(8, 3, None), ProblemKind.CONFIG, ["hides its settings", "DescribeConfigs"]),
     ],
 )
@@ -69,6 +74,13 @@ def test_a_problem_says_what_is_and_what_should_be(
     problem = next(compare(SPEC, found))
     assert (problem.topic, problem.kind, problem.is_warning) == ("shop-answers", kind, False)
     assert all(part in problem.message for part in ["shop-answers", *is_and_should_be])
+
+
+def test_a_topic_that_takes_what_a_worker_may_write_has_no_problem() -> None:
+    """The default of Kafka, and that of its older versions, are enough; of the shop's own topics it is not asked."""
+    for size in ("1000012", "1048588", "5000000"):
+        assert not list(compare(SPEC, TopicState(8, 3, {**SPEC.configs, "max.message.bytes": size})))
+    assert not list(compare(CLICKS, shops(max_message_bytes="4000")))
 
 
 @pytest.mark.parametrize(

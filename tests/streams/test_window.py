@@ -3,6 +3,8 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from aiokafka.errors import MessageSizeTooLargeError, UnknownTopicOrPartitionError
+from faust.types.tuples import FutureMessage, PendingMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +36,11 @@ class Bench:
         self.failures: list[BaseException] = []
         self.answers: list[asyncio.Future[Sequence[OutputRecord]]] = []
         self.window = InOrderWindow(
-            self.sink, span=span, send_timeout_seconds=send_timeout_seconds, fail=self.failures.append
+            self.sink,
+            span=span,
+            send_timeout_seconds=send_timeout_seconds,
+            fail=self.failures.append,
+            name_key=lambda key: f"<{len(key)} bytes>",
         )
 
     def work(self, offset: int, *written: asyncio.Future[Any]) -> Work:
@@ -233,6 +239,29 @@ async def test_a_failed_changelog_write_ends_the_process(bench: Bench) -> None:
     await settle()
     bench.assert_failed_once("offset 7", "read only")
     assert bench.acknowledged == []
+
+
+async def test_a_refused_record_is_named_without_the_visitors_id(bench: Bench) -> None:
+    """Topic, what stands for the key, what the broker said and what to do."""
+    await bench.window.put(bench.work(7))
+    bench.answers[0].set_result([OutputRecord("answers", b"visitor", b"{}")])
+    await settle()
+    bench.sink.acknowledgements[0].set_exception(MessageSizeTooLargeError())
+    await settle()
+    bench.assert_failed_once("answers took no record", "<7 bytes>", "offset 7", "raise max.message.bytes of the topic")
+    assert "visitor" not in str(bench.failures[0])
+
+
+async def test_a_changelog_record_that_is_refused_is_named_too(bench: Bench) -> None:
+    """Faust's future of it knows the topic and the key."""
+    channel: Any = "visitors-changelog"
+    pending = PendingMessage(channel, b"visitor", b"{}", None, None, None, None, None, None)
+    changelog = FutureMessage(pending)
+    await bench.window.put(bench.work(7, changelog))
+    bench.answers[0].set_result([])
+    changelog.set_exception(UnknownTopicOrPartitionError())
+    await settle()
+    bench.assert_failed_once("visitors-changelog took no record", "<7 bytes>", "insession topics check")
 
 
 async def test_a_cancelled_acknowledgement_ends_the_process(bench: Bench) -> None:
