@@ -2,12 +2,16 @@
 
 A worker knows what is popular in its own partitions only; keys are spread by hash, so one worker's share is a fair
 sample. Whoever owns partition 0 of the clickstream writes: that moves with the assignment and is never two for long.
+Who begins to write reads which keys are there, and removes the lists of locations that are not listed any more, unless
+the catalog names them.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import structlog
@@ -19,7 +23,8 @@ from schemas.ids import ItemId, ModelVersion
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier
 from serving.chain import Recommender
 from streams.metrics import DeliveryMetrics
-from streams.topics import Topic
+from streams.topic_reader import TopicReader
+from streams.topics import Topic, TopicsError
 from streams.window import OutputRecord, RecordSink
 
 log = structlog.get_logger(__name__)
@@ -29,15 +34,19 @@ Content = tuple[ImpersonalTier, ModelVersion | None, tuple[ItemId, ...]]
 
 
 class DefaultListWriter:
-    """Keeps the default lists of this worker in their topic; remembers what it wrote."""
+    """Keeps the default lists of this worker in their topic; remembers what it wrote.
 
-    def __init__(
+    stored_keys: reads which keys have a list now.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that it binds
         self,
         recommender: Recommender,
         topic: str,
         sink: RecordSink,
         headers: OutputHeaders,
         metrics: DeliveryMetrics,
+        stored_keys: Callable[[], Awaitable[AbstractSet[str]]],
         *,
         encode: Callable[[msgspec.Struct], bytes] = wire.encode,
     ) -> None:
@@ -47,19 +56,38 @@ class DefaultListWriter:
         self._headers = headers
         self._encode = encode
         self._metrics = metrics
-        self._written: dict[str, Content] = {}
+        self._stored_keys = stored_keys
+        self._written: dict[str, Content | None] = {}
+        self._has_looked = False
 
     async def renew(self, *, is_ours: bool) -> None:
         """Write what has changed, all of it after another worker had its turn; a failure is left to the next time."""
         if not is_ours:
             self._written.clear()
+            self._has_looked = False
             return
         try:
-            for key, record in changes(await self._lists(), self._written):
+            lists = await self._lists()
+            await self._look()
+            for key, record in list(changes(lists, self._written)):
                 await self._write(key, record)
         except Exception as error:  # noqa: BLE001 - the lists are no reason to end a worker that answers
             self._metrics.default_lists.labels(result="failed").inc()
             log.warning("default_list_not_written", topic=self._topic, error=repr(error), remedy="retried next time")
+
+    async def _look(self) -> None:
+        """Learn once which lists another worker, or an earlier life of this one, has left behind."""
+        if self._has_looked:
+            return
+        try:
+            keys = await self._stored_keys()
+        except TopicsError as error:
+            log.warning("default_lists_not_read", topic=self._topic, error=str(error), remedy="retried next time")
+            return
+        self._has_looked = True
+        the_shops = self._recommender.catalog.locations
+        left: dict[str, Content | None] = {key: None for key in keys if key != DEFAULT_KEY and key not in the_shops}
+        self._written = left | self._written
 
     async def _lists(self) -> dict[str, DefaultRecommendations]:
         """Make the list that counts everywhere, and one for each location where something else is recommended."""
@@ -72,7 +100,7 @@ class DefaultListWriter:
         return {key: record for key, record in lists.items() if key == DEFAULT_KEY or not _is_repeated(record, lists)}
 
     async def _write(self, key: str, record: DefaultRecommendations | None) -> None:
-        output = OutputRecord(self._topic, key.encode(), None)
+        output = OutputRecord(self._topic, key.encode(errors="surrogateescape"), None)
         if record is not None:
             record_id = f"{self._topic}-{key}-{unix_ms(record.updated_at)}"
             headers = self._headers.of(None, Topic.DEFAULT_RECOMMENDATIONS, record_id, record.updated_at)
@@ -100,11 +128,22 @@ def default_list(recommender: Recommender, location: str | None, now: datetime) 
 
 
 def changes(
-    lists: Mapping[str, DefaultRecommendations], written: Mapping[str, Content]
+    lists: Mapping[str, DefaultRecommendations], written: Mapping[str, Content | None]
 ) -> Iterator[tuple[str, DefaultRecommendations | None]]:
-    """Give the keys to write, None = a location without a list of its own; the list for everywhere never goes."""
+    """Give the keys to write, None = a location without a list of its own; the list for everywhere never goes.
+
+    written: what each key says, None = something that is not known.
+    """
     yield from [(key, record) for key, record in lists.items() if content(record) != written.get(key)]
     yield from [(key, None) for key in written if key not in lists and key != DEFAULT_KEY]
+
+
+def stored_keys(client_config: Mapping[str, Any], topic: str) -> set[str]:
+    """Read which keys of the topic have a list; it takes a moment. Raises TopicsError."""
+    with TopicReader(client_config) as reader:
+        latest = {record.key: record.value for record in reader.read(topic, reader.bounds(topic))}
+    # A key that is no text was not written by us; it is removed as it is.
+    return {key.decode(errors="surrogateescape") for key, value in latest.items() if key and value is not None}
 
 
 def content(record: DefaultRecommendations) -> Content:

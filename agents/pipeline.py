@@ -28,6 +28,7 @@ from schemas.records import IntentSignal, Pattern, RecommendationOutcome, Recomm
 from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
+from serving.popular import Sighting
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
 from streams.identity import Identities, Joined, only_identity
 from streams.metrics import DeliveryMetrics
@@ -258,7 +259,16 @@ class Pipeline:
             for event in (clicks.events[line] for line in advance.joined):
                 if event.item_id is not None and event.event_type != "remove":
                     time_ms = min(event.event_time_ms, state.latest_ms)  # a clock that runs ahead must not age the rest
-                    self._recommender.observe(event.item_id, event.location or state.session.location, time_ms)
+                    location = event.location or state.session.location
+                    self._recommender.observe(
+                        Sighting(
+                            visitor_id=event.visitor_id,
+                            item_id=event.item_id,
+                            location=location,
+                            event_time_ms=time_ms,
+                            arrived_ms=record.time_ms,
+                        )
+                    )
         elif advance.status in {"late", "replayed"}:
             log.info(
                 "event_dropped", status=advance.status, event_time_ms=event.event_time_ms, **_where(record.position)

@@ -22,6 +22,7 @@ from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
+from serving.vouchers import ShopsOwn
 from session_model.release_files import load_release
 
 
@@ -72,6 +73,7 @@ def serving_tier(
         half_life_seconds=settings.popular_half_life_seconds,
         max_items=settings.popular_max_items,
         max_locations=settings.popular_max_locations,
+        vouchers=ShopsOwn(catalog, releases),
     )
     recommender = Recommender(
         model=batcher,

@@ -12,7 +12,7 @@ from aiohttp import web
 from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from agents.default_list import DefaultListWriter
+from agents.default_list import DefaultListWriter, stored_keys
 from agents.encodings import Encodings, click_readers
 from agents.health import Health
 from agents.input_check import checked_inputs
@@ -187,7 +187,15 @@ def _keep_default_lists(
     topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
     first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
     headers = _output_headers(settings)
-    writer = DefaultListWriter(recommender, topic, KafkaSink(app), headers, metrics, encode=encodings.encode)
+    writer = DefaultListWriter(
+        recommender,
+        topic,
+        KafkaSink(app),
+        headers,
+        metrics,
+        lambda: asyncio.to_thread(stored_keys, settings.kafka.client_config(), topic),
+        encode=encodings.encode,
+    )
 
     @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:

@@ -20,7 +20,7 @@ from serving.errors import ModelNotFoundError, PredictError, Reason
 from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
 from serving.metrics import EMPTY, OK, ServingMetrics
 from serving.parts import ReleaseParts
-from serving.popular import StreamPopularity
+from serving.popular import Sighting, StreamPopularity
 from serving.settings import ServingSettings
 
 log = structlog.get_logger(__name__)
@@ -125,9 +125,9 @@ class Recommender:
     metrics: ServingMetrics
     clock: Callable[[], float] = time.monotonic
 
-    def observe(self, item_id: ItemId, location: str | None, event_time_ms: int) -> None:
+    def observe(self, seen: Sighting) -> None:
         """Count an accepted item event for what is popular in the stream."""
-        self.popularity.add(item_id, location, event_time_ms)
+        self.popularity.add(seen)
 
     async def answer(self, request: AnswerRequest) -> Answer:
         """Recommend, from the highest tier that has something left after the filters. Never raises."""

@@ -153,6 +153,11 @@ class FakeRelease:
         grown = float(features[0] / (features[0] + 9))
         return IntentProbabilities(purchase=grown, leave=grown / 2) if self.has_labels else NO_INTENT
 
+    def knows(self, item_id: ItemId) -> bool:
+        """Know i1, i2, ... up to `item_count`."""
+        number = item_id.removeprefix("i")
+        return item_id.startswith("i") and number.isdecimal() and 1 <= int(number) <= self.item_count
+
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item."""
         return ItemId(f"i{index - self.shift}")
@@ -180,6 +185,20 @@ class FakeCatalog:
     def category(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""
         return self.categories.get(item_id)
+
+    def describes(self, item_id: ItemId) -> bool:
+        """See `CatalogView`."""
+        return any(item.item_id == item_id for item in self.described)
+
+    @property
+    def has_items(self) -> bool:
+        """See `CatalogView`."""
+        return bool(self.described)
+
+    @property
+    def locations(self) -> Collection[str]:
+        """See `CatalogView`."""
+        return {location for item in self.described for location in item.locations or ()}
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """See `CatalogView`."""

@@ -1,6 +1,6 @@
 """Policy, apart from scoring: which items may be answered, and how many of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -21,6 +21,17 @@ class CatalogView(Protocol):
 
     def category(self, item_id: ItemId) -> str | None:
         """Name the item's category."""
+
+    def describes(self, item_id: ItemId) -> bool:
+        """Tell whether there is a record of the item."""
+
+    @property
+    def has_items(self) -> bool:
+        """Tell whether there is a record of any item."""
+
+    @property
+    def locations(self) -> Collection[str]:
+        """Name the locations that the records name."""
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """Name some available items, always in the same order."""

@@ -44,5 +44,8 @@ class ReleaseParts(Protocol):
     def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
         """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
 
+    def knows(self, item_id: ItemId) -> bool:
+        """Tell whether the item is one of the training data, or of the catalog that the release was told."""
+
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item at `index`."""

@@ -149,6 +149,10 @@ class Release:
         """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
         return NO_INTENT if self.parts.intent is None else self.parts.intent.answer(features)
 
+    def knows(self, item_id: ItemId) -> bool:
+        """Tell whether the item is one of the training data, or of the catalog that the release was told."""
+        return self.index_of(item_id) is not None
+
     def item_id(self, index: ItemIndex) -> ItemId:
         """Name the item at `index`; raises IndexError where there is none."""
         if self.parts.cold_start is not None and index > len(self.parts.vocabulary):

@@ -1,7 +1,8 @@
 """Every worker's own view of the compacted catalog topic: availability, title, category, price, location."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -36,6 +37,7 @@ class Catalog:
         self._log = RareLog(log)
         self._items: dict[ItemId, CatalogItem] = {}
         self._closed = set[ItemId]()
+        self._locations = Counter[str]()
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
         self._removed = set[ItemId]()
@@ -67,6 +69,20 @@ class Catalog:
         """Name the item's category."""
         item = self._items.get(item_id)
         return None if item is None else item.category
+
+    def describes(self, item_id: ItemId) -> bool:
+        """Tell whether the shop has described the item and not removed it since."""
+        return item_id in self._items
+
+    @property
+    def has_items(self) -> bool:
+        """Tell whether the shop describes any item."""
+        return bool(self._items)
+
+    @property
+    def locations(self) -> Collection[str]:
+        """Name the locations that the items' records name."""
+        return self._locations
 
     def available_items(self, at_most: int) -> list[ItemId]:
         """Name the first available items in the order in which the shop described them."""
@@ -116,15 +132,26 @@ class Catalog:
     def _describe(self, item: CatalogItem) -> None:
         with self._lock:
             before = self._items.get(item.item_id)
+            self._count_locations(before, item)
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
             self._removed.discard(item.item_id)
             self._closed.discard(item.item_id)
             self._revision += was_away or _content(before) != _content(item)
 
+    def _count_locations(self, before: CatalogItem | None, after: CatalogItem | None) -> None:
+        """Keep count of the items that name a location."""
+        old = set() if before is None else set(before.locations or ())
+        new = set() if after is None else set(after.locations or ())
+        self._locations.update(new - old)
+        for location in old - new:
+            self._locations[location] -= 1
+            if not self._locations[location]:
+                del self._locations[location]
+
     def _remove(self, item_id: ItemId) -> None:
         with self._lock:
-            self._items.pop(item_id, None)
+            self._count_locations(self._items.pop(item_id, None), None)
             self._closed.discard(item_id)
             self._removed.add(item_id)  # its record may be compacted away, and a release may know it all the same
 

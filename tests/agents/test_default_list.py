@@ -10,9 +10,11 @@ from agents.default_list import DefaultListWriter, changes, content, default_lis
 from agents.output_headers import OutputHeaders
 from schemas import wire
 from schemas.events import unix_ms
-from schemas.ids import ItemId
+from schemas.ids import ItemId, VisitorId
 from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
 from serving.chain import Recommender
+from serving.popular import Sighting
+from streams.topics import TopicsError
 from streams.window import OutputRecord
 from tests.agents.conftest import START_MS, OneWorker
 
@@ -35,14 +37,18 @@ class CompactedTopic:
         assert record.key is not None
         if self.is_down:
             raise ConnectionError("no broker")
-        key = record.key.decode()
+        key = record.key.decode(errors="surrogateescape")
         self.sent.append(key)
         self.headers = dict(record.headers)
         if record.value is None:
-            del self.latest[key]
+            self.latest.pop(key, None)
         else:
             self.latest[key] = wire.decode_default_recommendations(record.value)
         return asyncio.sleep(0)
+
+    async def keys(self) -> set[str]:
+        """Read the keys that have a list."""
+        return set(self.latest)
 
     def items(self, key: str = DEFAULT_KEY) -> str:
         """Join the items of a list."""
@@ -55,12 +61,38 @@ class Writing:
     def __init__(self, worker: OneWorker) -> None:
         self.worker = worker
         self.topic = CompactedTopic()
-        self.writer = DefaultListWriter(worker.recommender, TOPIC, self.topic, OutputHeaders("always"), worker.metrics)
+        self.writer = self.another_writer()
+        self.visitors = 0
+
+    def another_writer(self) -> DefaultListWriter:
+        """Make the writer of another worker, or of another life of this one."""
+        return DefaultListWriter(
+            self.worker.recommender,
+            TOPIC,
+            self.topic,
+            OutputHeaders("always"),
+            self.worker.metrics,
+            self.topic.keys,
+        )
 
     def click(self, items: str, location: str | None = None) -> None:
-        """Let each letter be clicked once."""
+        """Let each letter be clicked once, by a visitor of its own."""
         for item in items:
-            self.worker.recommender.observe(ItemId(item), location, START_MS)
+            self.click_once(item, location)
+
+    def click_once(self, item: str, location: str | None, *, at_ms: int = 0) -> None:
+        """Let a new visitor click."""
+        self.visitors += 1
+        visitor_id = VisitorId(f"visitor-{self.visitors}")
+        time_ms = START_MS + at_ms
+        sighting = Sighting(
+            visitor_id=visitor_id,
+            item_id=ItemId(item),
+            location=location,
+            event_time_ms=time_ms,
+            arrived_ms=time_ms,
+        )
+        self.worker.recommender.observe(sighting)
 
     async def renew(self, *, is_ours: bool = True) -> list[str]:
         """Let the timer fire; gives the keys written by it."""
@@ -96,6 +128,7 @@ async def test_an_unavailable_item_leaves_the_list(writing: Writing) -> None:
     """The lists pass the same filters as an answer."""
     writing.click("aab")
     await writing.renew()
+    writing.worker.catalog.apply(b"b", wire.encode(CatalogItem(item_id=ItemId("b"))))
     writing.worker.catalog.apply(b"a", wire.encode(CatalogItem(item_id=ItemId("a"), available=False)))
     await writing.renew()
     assert writing.topic.items() == "b"
@@ -203,8 +236,100 @@ def test_the_list_for_everywhere_is_never_removed() -> None:
 def test_a_list_is_what_an_unknown_visitor_is_answered(worker: OneWorker) -> None:
     """The record carries what the recommender's impersonal tiers answer, and is not counted as an answer."""
     recommender: Recommender = worker.recommender
-    recommender.observe(ItemId("a"), "north", START_MS)
+    sighting = Sighting(
+        visitor_id=VisitorId("v"), item_id=ItemId("a"), location="north", event_time_ms=START_MS, arrived_ms=START_MS
+    )
+    recommender.observe(sighting)
     record = default_list(recommender, "north", NOW)
     assert record is not None
     assert (record.items, record.location, record.updated_at) == (recommender.impersonal("north").items, "north", NOW)
     assert worker.count("insession_answers_total", tier="popular", reason="cheap") == 0
+
+
+def shop(writing: Writing) -> None:
+    """Let 200 visitors click on seven items in five cities."""
+    for number in range(200):
+        writing.click_once(f"i{number % 7}", f"city{number % 5}")
+
+
+def said(writing: Writing) -> dict[str, str]:
+    """Give what all lists say."""
+    return {key: writing.topic.items(key) for key in writing.topic.latest}
+
+
+@pytest.mark.parametrize("has_catalog", [False, True])
+async def test_invented_clicks_change_no_list(writing: Writing, *, has_catalog: bool) -> None:
+    """Seventy invented locations, then invented items at ever new locations: what everybody sees stays as it is."""
+    if has_catalog:
+        cities = [f"city{number}" for number in range(5)]
+        for number in range(7):
+            item = CatalogItem(item_id=ItemId(f"i{number}"), locations=cities)
+            writing.worker.catalog.apply(item.item_id.encode(), wire.encode(item))
+    shop(writing)
+    await writing.renew()
+    before = said(writing)
+    assert {"city0", "city4", DEFAULT_KEY} <= before.keys()
+    for number in range(70):
+        writing.click_once(f"spam{number % 3}", f"evil\n<script>{number}")
+    await writing.renew()
+    for number in range(256):
+        writing.click_once(f"spam{number % 3}", f"evil{number}", at_ms=number * 1000)
+    assert await writing.renew() == []
+    assert said(writing) == before
+
+
+async def test_one_visitor_counts_once(writing: Writing) -> None:
+    """However often somebody clicks, two others outweigh it."""
+    clicks = [("v1", "a")] * 50 + [("v2", "b"), ("v3", "b")]
+    for visitor, item in clicks:
+        await writing.worker.click(visitor, item_id=item)
+    await writing.renew()
+    assert writing.topic.items() == "ba"
+
+
+async def test_what_a_release_or_a_catalog_does_not_know_is_not_listed(writing: Writing) -> None:
+    """From the catalog's first record on, also what was counted before it; what it describes later is listed then."""
+    writing.click("aaab")
+    writing.worker.catalog.apply(b"b", wire.encode(CatalogItem(item_id=ItemId("b"))))
+    writing.click("c")
+    await writing.renew()
+    assert writing.topic.items() == "b"
+    writing.worker.catalog.apply(b"c", wire.encode(CatalogItem(item_id=ItemId("c"))))
+    writing.click("ccc")
+    await writing.renew()
+    assert writing.topic.items() == "cb"
+
+
+async def test_strangers_locations_that_are_left_are_removed_at_the_start(writing: Writing) -> None:
+    """Who takes over reads the keys: what it does not list goes, but what the catalog names."""
+    writing.click("a", "north")
+    writing.click("bb")
+    await writing.renew()
+    for stranger in ("evil<script>", "evil\udcff", "south"):
+        writing.topic.latest[stranger] = writing.topic.latest["north"]
+    south = CatalogItem(item_id=ItemId("a"), locations=["south", "north"])
+    writing.worker.catalog.apply(b"a", wire.encode(south))
+    writing.writer = writing.another_writer()
+    await writing.renew()
+    assert writing.topic.latest.keys() == {DEFAULT_KEY, "north", "south"}
+    assert {"evil<script>", "evil\udcff"} <= set(writing.topic.sent)
+    assert await writing.renew() == []
+
+
+async def test_keys_that_cannot_be_read_hold_up_no_list(writing: Writing) -> None:
+    """The lists are written all the same, and the keys are looked at the next time."""
+    writing.click("a")
+    keys = writing.topic.keys
+    writing.topic.latest["evil"] = default_list(writing.worker.recommender, None, NOW)  # type: ignore[assignment]
+    writing.writer = writing.another_writer()
+    writing.writer._stored_keys = unreadable
+    with capture_logs() as logs:
+        assert await writing.renew() == [DEFAULT_KEY]
+    assert [entry["event"] for entry in logs] == ["default_lists_not_read"]
+    writing.writer._stored_keys = keys
+    assert await writing.renew() == ["evil"]
+
+
+async def unreadable() -> set[str]:
+    """Fail as a topic does that nobody may read."""
+    raise TopicsError("the brokers hide it")

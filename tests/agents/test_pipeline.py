@@ -257,8 +257,8 @@ async def test_clock_that_runs_ahead_does_not_empty_what_is_popular(worker: Any)
     await worker.click("v1", item_id="a")
     event = {"visitor_id": "v2", "event_type": "view", "event_time": START_MS + 300 * 24 * 3_600_000, "item_id": "b"}
     await worker.feed(b"v2", json.dumps(event).encode())
-    for _ in range(5):  # what is popular is ranked anew every few clicks
-        records = await worker.click("v3", item_id="c")
+    for number in range(5):  # what is popular is ranked anew every few clicks
+        records = await worker.click(f"v3{number}", item_id="c")
     items = {item.item_id for item in wire.decode_recommendation_set(records[0].value).items}
     assert items == {"a", "b", "c"}
 

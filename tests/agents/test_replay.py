@@ -128,7 +128,7 @@ async def test_the_live_hit_rate_is_the_recall_of_the_same_clicks(shop_log: list
     views = [event for event in shop_log if event.event_type == "view"]
     report, files = await _replayed(views, tmp_path)
     assert report.outcomes == {"click": report.targets}
-    assert report.click_hits == report.hits > 100
+    assert report.click_hits == report.hits > 50
     assert math.isclose(report.click_reciprocal_ranks, report.reciprocal_ranks)
     assert files["recommendation-outcomes"].count(b"\n") == report.targets
     assert report.as_json()["live_hit_rate"] == report.as_json()["recall_at_20"]

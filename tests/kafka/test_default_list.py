@@ -1,11 +1,13 @@
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import pytest
 
 from schemas import wire
-from schemas.records import DEFAULT_KEY
+from schemas.ids import ItemId
+from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendedItem
 from streams.topics import Topic
-from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
+from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
@@ -31,12 +33,42 @@ def test_one_of_two_workers_writes_the_lists(deploy: Deploy) -> None:
         worker.wait_until_ready()
     # Everybody does the same, so that both workers know the same of their partitions.
     tied_in_the_north = [{"item_id": "i1", "location": "north"}, {"item_id": "i2", "location": "north"}]
-    for fields in (*tied_in_the_north, {"item_id": "i2", "location": "south"}):
+    for fields in tied_in_the_north:
         deployment.write(Topic.CLICKSTREAM, [click(visitor, **fields) for visitor in VISITORS])
+    deployment.write(
+        Topic.CLICKSTREAM, [click(f"south-{visitor}", item_id="i2", location="south") for visitor in VISITORS]
+    )
     expected = {DEFAULT_KEY: ["i2", "i1"], "north": ["i1", "i2"], "south": ["i2"]}
     workers[0].wait_until(lambda: lists(deployment) == expected, "it wrote the lists")
-    deployment.write(Topic.CLICKSTREAM, [click(visitor, item_id="i2", location="north") for visitor in VISITORS])
+    deployment.write(
+        Topic.CLICKSTREAM, [click(f"north-{visitor}", item_id="i2", location="north") for visitor in VISITORS]
+    )
     workers[0].wait_until(lambda: lists(deployment)["north"] is None, "it removed the north's")
     assert lists(deployment) == {**expected, "north": None}
     written = [worker.metric("insession_default_lists_total") for worker in workers]
     assert min(written) == 0 < max(written)
+
+
+def test_lists_of_strangers_that_are_left_are_removed_after_a_restart(deploy: Deploy) -> None:
+    """Seventy invented clicks at invented locations list nothing, and what an earlier worker left there goes."""
+    deployment = deploy(partitions=1, **NO_TICKS, **OFTEN)
+    left = DefaultRecommendations(
+        location="evil<script>",
+        items=[RecommendedItem(ItemId("spam"), 1.0)],
+        source="popular",
+        updated_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    deployment.write(Topic.DEFAULT_RECOMMENDATIONS, [NewRecord(b"evil<script>", wire.encode(left))])
+    worker = deployment.worker("a")
+    worker.wait_until_ready()
+    shop = [click(f"v{number}", item_id=f"i{number % 7}", location=f"city{number % 5}") for number in range(200)]
+    deployment.write(Topic.CLICKSTREAM, shop)
+    cities = {DEFAULT_KEY, *(f"city{number}" for number in range(5))}
+    worker.wait_until(lambda: len(lists(deployment).keys() & cities) > 3, "it wrote the lists")
+    worker.wait_until(lambda: lists(deployment)["evil<script>"] is None, "it removed the stranger's")
+    invented = [click(f"a{number}", item_id=f"spam{number % 3}", location=f"evil{number}") for number in range(70)]
+    deployment.write(Topic.CLICKSTREAM, [*invented, click("last", item_id="i0", location="city1")])
+    worker.wait_until(lambda: worker.metric("insession_events_total") == 271, "it answered all")
+    found = {key: items for key, items in lists(deployment).items() if items is not None}
+    assert DEFAULT_KEY in found.keys() <= cities  # one that is like the rest has none of its own
+    assert not any("spam" in item for items in found.values() for item in items or ())

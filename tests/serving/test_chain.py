@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from schemas.ids import ItemId, ModelVersion
+from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import IntentProbabilities
 from schemas.records import CatalogItem, SessionEvent
 from serving.batcher import MicroBatcher
@@ -25,7 +25,7 @@ from serving.fakes import FakeCatalog, FakePredictor, FakeRelease
 from serving.guard import GuardedPredictor
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
-from serving.popular import StreamPopularity
+from serving.popular import Sighting, StreamPopularity
 from serving.settings import ServingSettings
 
 START_MS = 1_700_000_000_000
@@ -57,6 +57,7 @@ class Tier:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.visitors = 0
         self.settings = ServingSettings(answer_size=4, overfetch=5, breaker_failures=2, default_items=(ItemId("d1"),))
         self.registry = CollectorRegistry()
         self.server = FakePredictor()
@@ -78,8 +79,19 @@ class Tier:
         )
 
     def click(self, item: str, location: str | None = None, at_ms: int = 0) -> None:
-        """Let somebody click an item."""
-        self.recommender.observe(ItemId(item), location, START_MS + at_ms)
+        """Let somebody new click an item."""
+        self.visitors += 1
+        time_ms = START_MS + at_ms
+        visitor_id = VisitorId(f"visitor-{self.visitors}")
+        self.recommender.observe(
+            Sighting(
+                visitor_id=visitor_id,
+                item_id=ItemId(item),
+                location=location,
+                event_time_ms=time_ms,
+                arrived_ms=time_ms,
+            )
+        )
 
     async def answer(
         self, *items: str, location: str | None = None, deadline: float = FAR, bought: str = "", personal: bool = True

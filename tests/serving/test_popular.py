@@ -1,149 +1,173 @@
-from random import Random
+from itertools import count
 
 import pytest
 
-from schemas.ids import ItemId
-from serving.popular import DecayedCounts, StreamPopularity
+from schemas.ids import ItemId, VisitorId
+from serving.popular import Sighting, StreamPopularity
+from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS, MIN_VISITORS
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000
 
 
-def counts(max_items: int = 100) -> DecayedCounts:
-    """Give counts that halve every hour."""
-    return DecayedCounts(HOUR_MS, max_items)
+class Shop:
+    """The catalog and the release that a test decides on; None = there is neither."""
+
+    def __init__(self) -> None:
+        self.items: set[str] | None = None
+        self.locations: set[str] | None = None
+
+    def item(self, item_id: ItemId) -> bool | None:
+        """See `Vouchers`."""
+        return None if self.items is None else item_id in self.items
+
+    def location(self, location: str) -> bool | None:
+        """See `Vouchers`."""
+        return None if self.locations is None else location in self.locations
 
 
-def add(counted: DecayedCounts, items: str, at_ms: int = 0) -> None:
-    """Count one event for each letter at START_MS + at_ms."""
-    for item in items:
-        counted.add(ItemId(item), START_MS + at_ms)
+class Clicking:
+    """Popularity that halves every hour, of clicks that are each a new visitor's unless it says whose."""
+
+    def __init__(self, max_locations: int = 2, max_items: int = 100) -> None:
+        self.shop = Shop()
+        self.popular = StreamPopularity(
+            half_life_seconds=3600, max_items=max_items, max_locations=max_locations, vouchers=self.shop
+        )
+        self.visitors = count()
+
+    def click(self, item: str, location: str | None = None, *, at_ms: int = 0, visitor: str | None = None) -> None:
+        """Let somebody click."""
+        time_ms = START_MS + at_ms
+        visitor_id = VisitorId(visitor or f"visitor-{next(self.visitors)}")
+        self.popular.add(
+            Sighting(
+                visitor_id=visitor_id,
+                item_id=ItemId(item),
+                location=location,
+                event_time_ms=time_ms,
+                arrived_ms=time_ms,
+            )
+        )
+
+    def found(self) -> None:
+        """Let the founding visitors come, who all click the same."""
+        for _ in range(FOUNDING_VISITORS):
+            self.click("first", "home")
+
+    def top(self, location: str | None = None) -> list[str]:
+        """Name the most popular items."""
+        return [item.item_id for item in self.popular.top(location, 5)]
 
 
-def names(counted: DecayedCounts, count: int = 10) -> str:
-    """Join the top items."""
-    return "".join(item.item_id for item in counted.top(count))
+@pytest.fixture
+def clicking() -> Clicking:
+    """Give popularity with room for two locations."""
+    return Clicking()
 
 
-def shares(counted: DecayedCounts, count: int) -> list[tuple[str, float]]:
-    """Give the top items with their shares."""
-    return [(item.item_id, item.score) for item in counted.top(count)]
-
-
-def popularity(max_locations: int = 2) -> StreamPopularity:
-    """Give popularity that halves every hour."""
-    return StreamPopularity(half_life_seconds=3600, max_items=100, max_locations=max_locations)
-
-
-def test_more_events_rank_higher_and_ties_go_by_item() -> None:
-    """At one time it is a plain count, and equal counts are ordered by item id."""
-    counted = counts()
-    add(counted, "cbacac")
-    assert names(counted) == "cab"
-    add(counted, "abb")
-    assert names(counted) == "abc"
-
-
-def test_weights_halve_in_a_half_life() -> None:
-    """Two old events weigh as much as one that is a half-life younger."""
-    counted = counts()
-    add(counted, "aab")
-    add(counted, "c", HOUR_MS)
-    assert shares(counted, 10) == [("a", 1.0), ("c", 1.0), ("b", 0.5)]
-
-
-def test_order_of_arrival_does_not_matter() -> None:
-    """Out-of-order events give the same shares as the same events in order."""
-    events = [("a", 0), ("b", HOUR_MS // 2), ("a", HOUR_MS), ("c", 2 * HOUR_MS), ("b", 2 * HOUR_MS)]
-    in_order, shuffled = counts(), counts()
-    for item, at_ms in events:
-        add(in_order, item, at_ms)
-    Random(3).shuffle(events)
-    for item, at_ms in events:
-        add(shuffled, item, at_ms)
-    assert names(shuffled, 3) == names(in_order, 3)
-    assert dict(shares(shuffled, 3)) == pytest.approx(dict(shares(in_order, 3)))
-
-
-def test_weights_stay_finite_over_years() -> None:
-    """The landmark moves: after ten years at a half-life of an hour the newest item leads and shares are right."""
-    counted = counts()
-    add(counted, "aaa")
-    for day in range(0, 3650, 10):
-        add(counted, "b", day * 24 * HOUR_MS)
-    add(counted, "c", 3640 * 24 * HOUR_MS)
-    add(counted, "d", 3640 * 24 * HOUR_MS - HOUR_MS)
-    assert shares(counted, 3) == [("b", 1.0), ("c", 1.0), ("d", 0.5)]
-
-
-def test_a_very_old_event_neither_counts_nor_breaks() -> None:
-    """An event a century late weighs nothing."""
-    counted = counts()
-    add(counted, "a")
-    add(counted, "b", -100 * 365 * 24 * HOUR_MS)
-    assert names(counted) == "ab"
-    assert shares(counted, 2)[1][1] == 0.0
-
-
-def test_size_is_bounded_and_the_popular_stay() -> None:
-    """However many items come, at most twice the bound are kept, the heaviest among them."""
-    counted = counts(max_items=10)
-    for number in range(1000):
-        counted.add(ItemId(f"once-{number:04}"), START_MS)
-        if number < 50:
-            counted.add(ItemId("often"), START_MS)
-        assert len(counted) <= 20
-    assert shares(counted, 1) == [("often", 1.0)]
-
-
-def test_the_order_is_renewed_every_hundred_events() -> None:
-    """With many items a new leader shows after at most a hundred events."""
-    counted = DecayedCounts(HOUR_MS, 1000)
-    for number in range(300):
-        counted.add(ItemId(f"{number:03}"), START_MS)
-    assert names(counted, 1) == "000"
-    for _ in range(99):
-        counted.add(ItemId("299"), START_MS)
-    assert names(counted, 1) == "000"
-    counted.add(ItemId("299"), START_MS)
-    assert names(counted, 1) == "299"
-
-
-def test_locations_are_counted_apart() -> None:
+def test_locations_are_counted_apart(clicking: Clicking) -> None:
     """What is popular at a location differs from what is popular over all."""
-    popular = popularity()
     for item, location in [("a", "north"), ("a", "north"), ("b", "south"), ("c", None), ("b", "south"), ("b", "north")]:
-        popular.add(ItemId(item), location, START_MS)
-    assert [item.item_id for item in popular.top("north", 5)] == ["a", "b"]
-    assert [item.item_id for item in popular.top("south", 5)] == ["b"]
-    assert [item.item_id for item in popular.top(None, 5)] == ["b", "a", "c"]
-    assert popular.top("west", 5) == []
+        clicking.click(item, location)
+    assert [clicking.top(location) for location in ("north", "south", None)] == [["a", "b"], ["b"], ["b", "a", "c"]]
+    assert clicking.top("west") == []
 
 
-def test_the_quietest_location_goes_when_there_are_too_many() -> None:
-    """With room for two, the third location replaces the one not heard of for longest."""
-    popular = popularity(max_locations=2)
-    for location in ("north", "south", "north", "west"):
-        popular.add(ItemId("a"), location, START_MS)
-    assert popular.top("south", 5) == []
-    assert len(popular.top("north", 5)) == len(popular.top("west", 5)) == 1
-    assert popular.locations() == ("north", "west")
+def test_the_least_visited_location_goes_when_there_are_too_many(clicking: Clicking) -> None:
+    """However lately it was clicked; a newcomer takes its place only with more visitors."""
+    for location in ("north", "north", "south", "west"):
+        clicking.click("a", location)
+    assert clicking.popular.locations() == ("north", "south")
+    clicking.click("a", "west")
+    assert clicking.popular.locations() == ("north", "west")
 
 
-def test_age_is_counted_from_the_latest_event() -> None:
+def test_the_shops_own_locations_go_before_all_others(clicking: Clicking) -> None:
+    """Where the catalog names locations, only these have lists, however many visitors another has."""
+    for _ in range(3):
+        clicking.click("a", "north")
+        clicking.click("a", "south")
+    clicking.shop.locations = {"west"}
+    clicking.click("a", "west")
+    clicking.click("a", "east")
+    assert set(clicking.popular.locations()) == {"west", "south"}
+
+
+def test_a_visitor_counts_once_an_item_and_half_life(clicking: Clicking) -> None:
+    """At a location, too; after the half-life again."""
+    for _ in range(50):
+        clicking.click("a", "north", visitor="v")
+    clicking.click("b", "north")
+    clicking.click("b", "north")
+    assert (clicking.top(), clicking.top("north")) == (["b", "a"], ["b", "a"])
+    for visitor in ("v", "w"):
+        clicking.click("a", "north", visitor=visitor, at_ms=2 * HOUR_MS)
+    assert clicking.top() == ["a", "b"]
+
+
+def test_the_first_visitors_make_the_first_lists(clicking: Clicking) -> None:
+    """Without catalog and release a list has to begin somewhere: what they click is listed at once."""
+    clicking.click("a", "north")
+    assert (clicking.top(), clicking.top("north")) == (["a"], ["a"])
+
+
+def test_a_crowd_that_comes_at_once_lists_nothing(clicking: Clicking) -> None:
+    """Thousands of invented visitors of a minute are one stranger; at other people's locations nothing of theirs is."""
+    clicking.found()
+    for number in range(3000):
+        clicking.click(f"evil{number % 3}", f"nowhere{number % 64}", at_ms=number * 20)
+        clicking.click(f"evil{number % 3}", "home", at_ms=number * 20)
+    assert (clicking.top(), clicking.top("home"), clicking.popular.locations()) == (["first"], ["first"], ("home",))
+
+
+def test_what_different_visitors_use_over_a_time_is_listed(clicking: Clicking) -> None:
+    """All its visitors count then; a single one who comes again and again is not enough."""
+    clicking.found()
+    for number in range(MIN_VISITORS):
+        clicking.click("new", at_ms=number * MIN_SPAN_MS // (MIN_VISITORS - 1))
+        clicking.click("mine", at_ms=number * MIN_SPAN_MS, visitor="v")
+        assert ("new" in clicking.top()) == (number == MIN_VISITORS - 1)
+    assert clicking.top() == ["first", "new"]
+    assert clicking.popular.top(None, 2)[1].score == pytest.approx(MIN_VISITORS / FOUNDING_VISITORS, rel=0.2)
+
+
+def test_invented_names_push_no_real_one_out_of_memory() -> None:
+    """Of names that nobody vouches for those with the most visitors stay; so a real new one gets there."""
+    clicking = Clicking(max_items=10)
+    clicking.found()
+    for number in range(MIN_VISITORS):
+        clicking.click("new", at_ms=number * MIN_SPAN_MS // (MIN_VISITORS - 1))
+        if number:
+            for invented in range(1000):
+                clicking.click(f"evil{number}-{invented}", at_ms=number * MIN_SPAN_MS // (MIN_VISITORS - 1))
+    clicking.click("new", at_ms=MIN_SPAN_MS + 1)
+    assert clicking.top() == ["first", "new"]
+
+
+def test_only_what_the_shop_knows_is_listed_where_it_knows_anything(clicking: Clicking) -> None:
+    """From then on strangers' items are neither counted nor shown, also those that were counted before."""
+    clicking.click("a")
+    clicking.click("a")
+    clicking.click("b")
+    clicking.shop.items = {"b", "c"}
+    clicking.click("a")
+    clicking.click("c", "north")
+    clicking.click("evil", "evil")
+    assert (clicking.top(), clicking.popular.locations()) == (["b", "c"], ("north",))
+
+
+def test_age_is_counted_from_the_latest_event(clicking: Clicking) -> None:
     """The age is event time since the latest counted event and never negative."""
-    popular = popularity()
-    popular.add(ItemId("a"), None, START_MS + 500)
-    popular.add(ItemId("a"), None, START_MS)
-    assert popular.age_ms(START_MS + 800) == 300
-    assert popular.age_ms(START_MS) == 0
+    clicking.click("a", at_ms=500)
+    clicking.click("a")
+    assert clicking.popular.age_ms(START_MS + 800) == 300
+    assert clicking.popular.age_ms(START_MS) == 0
 
 
 def test_zero_items_or_locations_count_nothing() -> None:
     """Zero switches off what it bounds."""
     for max_items, max_locations, overall, local in ((0, 5, [], []), (5, 0, ["a"], [])):
-        popularity = StreamPopularity(half_life_seconds=60, max_items=max_items, max_locations=max_locations)
-        popularity.add(ItemId("a"), "north", START_MS)
-        assert [item.item_id for item in popularity.top(None, 5)] == overall
-        assert [item.item_id for item in popularity.top("north", 5)] == local
-        assert popularity.locations() == ()
+        clicking = Clicking(max_locations, max_items)
+        clicking.click("a", "north")
+        assert (clicking.top(), clicking.top("north"), clicking.popular.locations()) == (overall, local, ())
