@@ -1,7 +1,6 @@
 """The one actor of a worker: reads clicks and control records, writes state, hands answers to the in-order windows."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -12,6 +11,7 @@ from faust.types import TP
 
 from agents.pipeline import Pipeline, Step
 from agents.visitor_states import VisitorStates
+from agents.worker_clocks import WorkerClocks
 from schemas import wire
 from schemas.events import Erase, Tick
 from schemas.handovers import Adoption, Handover
@@ -37,6 +37,7 @@ class SessionActor:
     It never awaits the model. State is written first; the answer is pending in the partition's window.
     further: clickstreams beside the one of `topics`; a visitor's clicks lie on one partition number of them all.
     gate: holds clicks whose schema is not here; None = every click can be read at once.
+    newest_record_ms: finds the timestamp of the newest click of these partitions, from which time goes on at a start.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -49,6 +50,8 @@ class SessionActor:
         further: Sequence[str] = (),
         *,
         gate: SchemaGate | None = None,
+        clocks: WorkerClocks | None = None,
+        newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]] | None = None,
     ) -> None:
         self._app = app
         self._table = table
@@ -60,6 +63,10 @@ class SessionActor:
         self._control = topics.name(Topic.SESSION_CONTROL)
         self._states = VisitorStates(table)
         self._standstill = Standstill()
+        self._clocks = clocks or WorkerClocks(app.delivery_metrics)
+        self._newest_record_ms = newest_record_ms
+        self._asking: asyncio.Task[None] | None = None
+        self._at_end = set[TP]()
 
     async def run(self, stream: Any) -> None:
         """Consume all inputs; nothing a record holds can end the loop."""
@@ -79,6 +86,7 @@ class SessionActor:
 
     async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
         """Forget what is known of partitions that went away: another worker moves on what comes back later."""
+        self._at_end &= tps
         ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
         for partition in self._states.expiry.partitions() - ours:
             self._states.close_partition(partition)
@@ -89,8 +97,20 @@ class SessionActor:
             for partition in sorted(self._table.our_partitions() - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
                 self._states.open_partition(partition, ((key, read_header(value)) for key, value in items))
+            if not self._clocks.stream.is_set and self._newest_record_ms is not None:
+                self._asking = asyncio.create_task(self._set_clock(self._newest_record_ms))
         except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more
             self._app.abort(error)
+
+    async def _set_clock(self, newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]]) -> None:
+        """Let time go on from the newest click of our partitions; without one it goes on with the first that comes."""
+        try:
+            newest_ms = await newest_record_ms(self._states.expiry.partitions())
+        except Exception as error:  # noqa: BLE001 - sessions then end a little later
+            log.warning("newest_click_not_found", error=str(error), remedy="sessions end from the next click on")
+            return
+        if newest_ms is not None:
+            self._clocks.stream.observe(newest_ms, self._clocks.monotonic())
 
     async def refetch_lost(self, now_seconds: float) -> None:
         """Fetch again what was lost between consumer and actor where nothing follows that would show it."""
@@ -101,13 +121,18 @@ class SessionActor:
         self._standstill.keep(set(committed))
         for tp in committed:
             next_offset = self._app.consumer.next_offset(tp)
+            if next_offset == self._app.consumer.highwater(tp):
+                self._at_end.add(tp)
             if self._standstill.seconds(tp, next_offset, now_seconds) >= LOST_AFTER_SECONDS:
                 self._standstill.restart(tp, next_offset, now_seconds)
                 await self._app.consumer.refetch_lost(tp)
 
-    def due_ticks(self, now_ms: int) -> list[tuple[int, Tick]]:
+    def due_ticks(self) -> list[tuple[int, Tick]]:
         """Give a tick for each partition of ours that is caught up and has a session to end, with its partition."""
-        ticks = []
+        ticks: list[tuple[int, Tick]] = []
+        now_ms = self._clocks.now_ms()
+        if now_ms is None:
+            return ticks
         for partition in sorted(self._states.expiry.partitions()):
             stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms)
             if stream_time_ms is None or not self._states.expiry.has_due(partition, stream_time_ms):
@@ -134,13 +159,15 @@ class SessionActor:
 
     def _acknowledge(self, event: Any, record_time_ms: int) -> None:
         event.ack()
-        self._app.delivery_metrics.end_to_end.observe(max(0.0, time.time() - record_time_ms / 1000))
+        age_ms = self._clocks.wall_ms() - record_time_ms
+        self._app.delivery_metrics.end_to_end.observe(max(0.0, age_ms / 1000))
 
     def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         if record.rejection is not None:
             return self._pipeline.rejected(record, record.rejection).answer(), []
         if record.position.topic == self._control:
             return self._control_record(record)
+        self._clocks.read(record.time_ms, is_fresh=self._is_fresh(record.position))
         step = self._pipeline.click(record, self._states)
         if step.write is None:
             return step.answer(), []
@@ -148,6 +175,15 @@ class SessionActor:
         if step.write.value is not None:
             self._states.expiry.observe(partition, step.write.clock_lag_ms)
         return self._written(partition, step)
+
+    def _is_fresh(self, position: InputPosition) -> bool:
+        """Tell whether a click did not wait: it is the last of a partition that was read to its end before."""
+        tp = TP(position.topic, position.partition)
+        if self._app.consumer.highwater(tp) != position.offset + 1:
+            return False
+        was_at_end = tp in self._at_end
+        self._at_end.add(tp)
+        return was_at_end
 
     def _written(self, partition: int, step: Step) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         """Write what a step writes, if anything."""
@@ -167,9 +203,12 @@ class SessionActor:
                 return self._after_clicks(record.position.partition, others), []
             return ready([]), [self._erase(control, record.position)]
         # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
-        now = self._tick(record.position.partition, control.stream_time_ms)
+        partition = record.position.partition
+        now = self._tick(partition, control.stream_time_ms)
+        lag_ms = self._states.expiry.clock_lag_ms(partition)
+        is_now = control == now and self._clocks.believes(control.stream_time_ms + lag_ms)
         records, written = self._states.close_due(
-            self._pipeline, record.position, control.stream_time_ms, only_repeat=control != now
+            self._pipeline, record.position, control.stream_time_ms, only_repeat=not is_now
         )
         return _after_all(written, records), written
 
@@ -210,7 +249,7 @@ async def _after_all(written: Sequence[Awaitable[Any]], records: Sequence[Output
 
 async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
     """Send the due ticks to their partitions; a timer calls it."""
-    for partition, tick in actor.due_ticks(time.time_ns() // 1_000_000):
+    for partition, tick in actor.due_ticks():
         await control_topic.send(value=wire.encode(tick), partition=partition)
 
 

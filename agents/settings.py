@@ -47,7 +47,8 @@ class ClickstreamSettings:
         `[clickstream.sources."shop.orders".paths]`. They have `topics.partitions` partitions, keyed alike.
     start: Where a worker begins on a partition of which its group has no commit: `earliest`, `latest`, or the time of
         the first record to read, RFC 3339. It is decided once, and committed before the first record is read.
-    freshness_budget: From the record's timestamp to the answer; an older event gets a tier that does not wait.
+    freshness_budget: From the record's timestamp to the answer; an older event gets a tier that does not wait. What
+        every record is old when it comes, up to 5 s, is a skew of clocks and not counted.
     pseudonym_secret: Keys the hash that stands for a visitor on session ends; the same on all workers.
     """
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ from agents.tracing import TracedSink, Tracing
 from agents.web.pages import WorkerPages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
+from agents.worker_clocks import WorkerClocks
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
@@ -41,6 +43,7 @@ from streams.codecs import require_codecs
 from streams.identity import Identities
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
+from streams.topic_reader import TopicReader
 from streams.topics import Topic
 from streams.window import InOrderWindow, RecordSink, Windows
 
@@ -68,16 +71,27 @@ def build_worker(settings: Settings) -> InsessionApp:
     tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
-    live = _live_settings(settings, encodings, metrics, feed, spans)
+    clocks = WorkerClocks(metrics)
+    live = _live_settings(settings, encodings, clocks, feed, spans)
     pipeline = Pipeline(live, session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
     further = tuple(settings.clickstream.sources)
-    actor = SessionActor(app, table, topics, pipeline, windows, further=further, gate=gate)
+    actor = SessionActor(
+        app,
+        table,
+        topics,
+        pipeline,
+        windows,
+        further,
+        gate=gate,
+        clocks=clocks,
+        newest_record_ms=partial(_newest_record_ms, settings),
+    )
     health = Health(app, metrics, windows, gate)
     add_log_metrics(registry)
     add_process_metrics(registry, settings.kafka.datadir)
     state_metrics = StateMetrics(registry)
-    pulse = Pulse(health, [observe_state(state_metrics, app, table)])
+    pulse = Pulse(health, [observe_state(state_metrics, app, table)], [clocks.disagreement])
     state_metrics.ready.set_function(lambda: pulse.ready()[0])
     app.resources = (
         pulse.beating(),
@@ -120,14 +134,14 @@ def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
 
 
 def _live_settings(
-    settings: Settings, encodings: Encodings, metrics: DeliveryMetrics, feed: LiveFeed, spans: SpanRecorder | None
+    settings: Settings, encodings: Encodings, clocks: WorkerClocks, feed: LiveFeed, spans: SpanRecorder | None
 ) -> PipelineSettings:
-    deadline = live_deadline(settings.clickstream.freshness_budget.total_seconds())
+    budget_seconds = settings.clickstream.freshness_budget.total_seconds()
     tracing = Tracing(
-        malformed=metrics.malformed_trace_headers, recorder=spans, sample_ratio=settings.tracing.sample_ratio
+        malformed=clocks.metrics.malformed_trace_headers, recorder=spans, sample_ratio=settings.tracing.sample_ratio
     )
     return replace(
-        pipeline_settings(settings, deadline),
+        pipeline_settings(settings, lambda record_time_ms: clocks.deadline(record_time_ms, budget_seconds)),
         readers=click_readers(settings, encodings.clicks),
         encode=encodings.encode,
         tracing=tracing,
@@ -170,14 +184,15 @@ def _output_headers(settings: Settings) -> OutputHeaders:
     return OutputHeaders(settings.headers.cloud_events, source, "application/json" if is_json else "application/avro")
 
 
-def live_deadline(budget_seconds: float) -> Callable[[int], float]:
-    """Give the deadline of a record: its budget counts from its timestamp, so a stale one has none left."""
+async def _newest_record_ms(settings: Settings, partitions: AbstractSet[int]) -> int | None:
+    """Find the timestamp of the newest click on the brokers, of these partitions of all clickstreams."""
 
-    def deadline(record_time_ms: int) -> float:
-        age_seconds = max(0.0, time.time() - record_time_ms / 1000)
-        return time.monotonic() + budget_seconds - age_seconds
+    def found() -> int | None:
+        with TopicReader(settings.kafka.client_config()) as reader:
+            newest = (reader.newest_ms(topic, partitions) for topic in settings.clickstreams)
+            return max((time_ms for time_ms in newest if time_ms is not None), default=None)
 
-    return deadline
+    return await asyncio.to_thread(found)
 
 
 def _keep_default_lists(

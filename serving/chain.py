@@ -177,6 +177,8 @@ class Recommender:
         if not len(row.items):
             return _Asked(release, "unseen_items", row), False
         neighbours = release.neighbours(row.items)
+        if request.deadline - self.clock() < self.settings.min_budget_seconds:
+            return _Asked(release, "stale", row, neighbours), False
         if self.gate.refuses:
             return _Asked(release, "breaker_open", row, neighbours), False
         try:

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal, get_args
 from schemas.errors import InsessionError
 
 Reason = Literal[
+    "stale",
     "deadline",
     "breaker_open",
     "unavailable",
@@ -21,6 +22,7 @@ Reason = Literal[
 ]
 """Why no higher tier answered.
 
+stale: the click was too old when its turn came; the model was not asked.
 deadline, breaker_open, unavailable, busy, bad_request, bad_response: how asking the model ended.
 version_gone: the server has unloaded the release's version and offers none that the worker holds.
 no_release: no verified release yet. unseen_items: the release knows no item of the session;

@@ -67,6 +67,11 @@ class ExpiryIndex:
         index = self._partitions.get(partition)
         return None if index is None or index.clock_lag_ms is None else now_ms - index.clock_lag_ms
 
+    def clock_lag_ms(self, partition: int) -> int:
+        """Give how far event time lags behind the records' in the partition; 0 before its first event."""
+        index = self._partitions.get(partition)
+        return 0 if index is None else index.clock_lag_ms or 0
+
     def has_due(self, partition: int, until_ms: int) -> bool:
         """Tell whether a tick at `until_ms` has work."""
         index = self._partitions.get(partition)

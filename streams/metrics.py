@@ -69,6 +69,12 @@ class DeliveryMetrics:
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
         )
+        self.record_age = Histogram(
+            "insession_record_age_seconds",
+            "How old clicks are when they are read, by this worker's clock; 0 where they are from the future.",
+            registry=registry,
+            buckets=LATENCY_BUCKETS_SECONDS,
+        )
         self.in_flight = Gauge("insession_in_flight_events", "Events read and not yet acknowledged.", registry=registry)
         self.committed_age = Gauge(
             "insession_committed_offset_age_seconds",

@@ -1,7 +1,7 @@
 """Bounded reading of a topic without a consumer group: nothing is committed, nobody's partitions move."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,6 +14,8 @@ from streams.topics import TopicsError
 
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2
+_LAST_OFFSETS: Final = 10
+"""The very last ones may be a transaction's markers."""
 
 
 class TopicReader:
@@ -72,6 +74,15 @@ class TopicReader:
             partition: range(firsts[partition] if firsts[partition] >= 0 else held.stop, held.stop)
             for partition, held in bounds.items()
         }
+
+    def newest_ms(self, topic: str, partitions: Container[int]) -> int | None:
+        """Give the newest timestamp among the last records of these partitions, Unix milliseconds; None without any."""
+        ends = {
+            partition: range(max(held.start, held.stop - _LAST_OFFSETS), held.stop)
+            for partition, held in self.bounds(topic).items()
+            if partition in partitions
+        }
+        return max((record.time_ms for record in self.read(topic, ends)), default=None)
 
     def read(self, topic: str, offsets: Mapping[int, range]) -> Iterator[InputRecord]:
         """Give the records at `offsets`, in offset order of each partition; what compaction removed is passed over."""

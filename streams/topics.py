@@ -38,6 +38,8 @@ class Topic(StrEnum):
     DEAD_LETTERS = "clickstream-dlq"
 
 
+_BROKERS_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+"""Of a topic of ours by which everybody can tell the brokers' clock."""
 _ANY_PARTITIONS: Final = frozenset({Topic.CATALOG, Topic.DEFAULT_RECOMMENDATIONS})
 _THE_SHOPS: Final = frozenset({Topic.CLICKSTREAM, Topic.CATALOG})
 
@@ -130,6 +132,8 @@ class TopicSpec:
     configs: Mapping[str, str]
     any_partitions: bool = field(default=False, kw_only=True)
     """The count on the cluster may be another: nothing is co-partitioned with this topic."""
+    at_creation: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    """Beside `configs`, where we create it; on the cluster it may be otherwise."""
     is_the_shops: bool = field(default=False, kw_only=True)
     """Somebody else may have made it and decides about it: only what stops the worker is an error."""
 
@@ -167,6 +171,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.replication,
             {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
             any_partitions=topic in _ANY_PARTITIONS,
+            at_creation=_BROKERS_TIME if topic is Topic.SESSION_CONTROL else {},
             is_the_shops=topic in _THE_SHOPS,
         )
         for topic, own in configs.items()
@@ -206,7 +211,12 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     """
     listed(admin)  # fails within seconds where the cluster does not let us in; creating would try until it is late
     wanted = [
-        NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=spec.replication, config=spec.configs)
+        NewTopic(
+            spec.name,
+            num_partitions=spec.partitions,
+            replication_factor=spec.replication,
+            config={**spec.configs, **spec.at_creation},
+        )
         for spec in specs
     ]
     created = []

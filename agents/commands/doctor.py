@@ -79,7 +79,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     is_try: bool,
     as_json: bool,
 ) -> None:
-    """Check settings, brokers, topics, keys, workers, model server and release; change nothing.
+    """Check settings, brokers, topics, clocks, keys, workers, model server and release; change nothing.
+
+    To learn the brokers' time it writes ticks without effect to session-control.
 
     Give it the settings of the worker, on the worker's machine: data folder, disk and port are those of this one.
     With --sample it prints a settings section instead, for a shop whose events are records of its own.

@@ -8,11 +8,12 @@ from typing import Final
 
 from agents.doctor.catalog_records import CHECK as CATALOG_CHECK
 from agents.doctor.catalog_records import catalog_findings
+from agents.doctor.clock import ask_brokers, clock_finding
 from agents.doctor.cluster import Brokers, group_findings, topic_findings
 from agents.doctor.findings import Finding, Level, error, unchecked
 from agents.doctor.machine import machine_findings
 from agents.doctor.model import ask_server, model_findings
-from agents.doctor.records import CHECKS, clock_finding, record_findings
+from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
 from schemas.errors import InsessionError
@@ -24,7 +25,10 @@ READER_SECONDS: Final = 5.0
 
 
 def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
-    """Make every check, `sample_size` records of the clickstream included; nothing is written anywhere."""
+    """Make every check, `sample_size` records of the clickstream included.
+
+    Nothing is written but ticks without effect, for the brokers to time.
+    """
     yield from _guarded("machine", lambda: machine_findings(settings))
     brokers = Brokers(settings.kafka.client_config())
     reachable = brokers.finding(settings.kafka.brokers)
@@ -48,7 +52,9 @@ def _clickstream(brokers: Brokers, settings: Settings, topic: str, sample_size: 
         yield from _guarded("workers", lambda: group_findings(brokers, settings, topic, bounds))
         records: Sequence[InputRecord] = list(reader.read(topic, latest(bounds, sample_size)))
     yield from record_findings(records, len(bounds), click_readers(settings, Encodings(settings).clicks)[topic])
-    yield clock_finding(records, time.time_ns() // 1_000_000)
+    control = settings.topics.name(Topic.SESSION_CONTROL)
+    asked = ask_brokers(settings.kafka.client_config(), control)
+    yield clock_finding(asked, record_clock_finding(records, time.time_ns() // 1_000_000), control)
 
 
 def _catalog(settings: Settings, sample_size: int) -> Iterator[Finding]:

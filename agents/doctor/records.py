@@ -55,7 +55,7 @@ class _Found:
                 self.details[outcome.reason] = outcome.detail
 
 
-def clock_finding(records: Sequence[InputRecord], now_ms: int) -> Finding:
+def record_clock_finding(records: Sequence[InputRecord], now_ms: int) -> Finding:
     """Hold the newest record timestamp against this machine's clock; only a clock that is behind can be seen."""
     if not records:
         return unchecked("clock", "the clickstream holds no record")

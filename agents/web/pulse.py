@@ -23,13 +23,19 @@ class Pulse:
     """Beats on the event loop, from the very start on; a pulse that is missed is the health of a loop that hangs.
 
     look: what else is measured at each beat, as it is of the loop's own things.
+    hindrances: each says why the worker is not ready, if it knows of something.
     """
 
     def __init__(
-        self, health: Health, look: Sequence[Callable[[], None]] = (), clock: Callable[[], float] = time.monotonic
+        self,
+        health: Health,
+        look: Sequence[Callable[[], None]] = (),
+        hindrances: Sequence[Callable[[], str | None]] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._health = health
         self._look = look
+        self._hindrances = hindrances
         self._clock = clock
         self._told: tuple[float, Told, Told] = (clock(), (True, "starting"), (False, "starting"))
 
@@ -38,9 +44,14 @@ class Pulse:
         try:
             for look in self._look:
                 look()
-            self._told = (self._clock(), self._health.alive(), self._health.ready())
+            self._told = (self._clock(), self._health.alive(), self._ready())
         except Exception:
             log.exception("health_not_measured")  # and so the pulse is missed
+
+    def _ready(self) -> Told:
+        is_ready, why = self._health.ready()
+        hindrance = next(filter(None, (hindered() for hindered in self._hindrances)), None)
+        return (is_ready, why) if hindrance is None or not is_ready else (False, hindrance)
 
     def alive(self) -> Told:
         """Tell whether the worker makes progress; from any thread."""

@@ -10,6 +10,7 @@ from faust.types import TP
 
 from agents.sessions import LOST_AFTER_SECONDS, SessionActor, send_ticks
 from agents.visitor_states import MemoryStore
+from agents.worker_clocks import WorkerClocks
 from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Control, Handover
@@ -137,8 +138,24 @@ class Acting:
         self.windows = Windows(
             lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
         )
+        self.now_ms = EXPIRED_MS
+        self.clocks = WorkerClocks(worker.metrics, lambda: self.now_ms, lambda: self.now_ms / 1000)
+        self.clocks.stream.observe(EXPIRED_MS, EXPIRED_MS / 1000)
+        self.worker, self.further, self.gate = worker, further, gate
+        self.make_actor()
+
+    def make_actor(self, newest_record_ms: Any = None) -> None:
+        """Make the actor over what is there."""
         self.actor = SessionActor(
-            self.app, self.table, TopicSettings(), worker.pipeline, self.windows, further, gate=gate
+            self.app,
+            self.table,
+            TopicSettings(),
+            self.worker.pipeline,
+            self.windows,
+            self.further,
+            gate=self.gate,
+            clocks=self.clocks,
+            newest_record_ms=newest_record_ms,
         )
 
     async def run(self, *events: FakeEvent) -> None:
@@ -246,11 +263,11 @@ async def test_a_tick_counts_where_all_clickstreams_are_at_its_moment(worker: An
     acting, orders = Acting(worker, ["orders"]), TP("orders", 0)
     await acting.actor.recovered()
     await acting.run(click(0))
-    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    assert acting.actor.due_ticks() == []
     acting.app.consumer.next[orders], acting.app.consumer.ends[orders] = 3, 4
-    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    assert acting.actor.due_ticks() == []
     acting.app.consumer.ends[orders] = 3
-    ((_, tick),) = acting.actor.due_ticks(EXPIRED_MS)
+    ((_, tick),) = acting.actor.due_ticks()
     assert tick == Tick(next_offset=1, stream_time_ms=EXPIRED_MS, next_offsets={"orders": 3})
     await acting.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
     acting.app.consumer.next[orders] = 4
@@ -428,10 +445,10 @@ async def test_recovered_sessions_are_due(acting: Acting) -> None:
     await acting.run(click(0))
     await acting.actor.assigned(acting.app, set())
     acting.app.consumer.next[CLICKS] = 1
-    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    assert acting.actor.due_ticks() == []
     await acting.actor.assigned(acting.app, {CLICKS, CONTROL})
     await acting.actor.recovered()
-    assert acting.actor.due_ticks(EXPIRED_MS) == [(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS))]
+    assert acting.actor.due_ticks() == [(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS))]
 
 
 async def test_fausts_signal_reaches_the_actor(acting: Acting) -> None:
@@ -447,16 +464,17 @@ async def test_ticks_are_due_on_caught_up_partitions_only(acting: Acting, end: i
     """A partition with lag, or whose end is unknown, gets no tick; neither does one that is not ours."""
     await acting.run(click(0))
     acting.app.consumer.ends[CLICKS] = end
-    assert [partition for partition, _ in acting.actor.due_ticks(EXPIRED_MS)] == ([0] if end == 1 else [])
+    assert [partition for partition, _ in acting.actor.due_ticks()] == ([0] if end == 1 else [])
     del acting.app.consumer.next[CLICKS]
-    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    assert acting.actor.due_ticks() == []
 
 
 async def test_no_tick_without_work(acting: Acting) -> None:
     """While no session has expired nothing is sent."""
-    assert acting.actor.due_ticks(EXPIRED_MS) == []
+    assert acting.actor.due_ticks() == []
     await acting.run(click(0))
-    assert acting.actor.due_ticks(START_MS + 60_000) == []
+    acting.now_ms = START_MS + 60_000
+    assert acting.actor.due_ticks() == []
 
 
 async def test_due_ticks_go_to_their_partitions(acting: Acting) -> None:
@@ -539,3 +557,62 @@ async def test_what_waits_for_a_schema_is_not_fetched_again(worker: Any) -> None
     await acting.actor.refetch_lost(2 * LOST_AFTER_SECONDS)
     assert acting.app.consumer.refetched == []
     await acting.windows.close()
+
+
+async def test_a_wrong_wall_clock_ends_no_session(acting: Acting) -> None:
+    """Forty days ahead after a restart: time goes on from the newest click that there is, not from the wall clock."""
+    await acting.run(click(0))
+    restarted = Acting(acting.worker)
+    restarted.table.states = acting.table.states
+    wrong_ms = START_MS + 40 * 86_400_000
+    passed_seconds = 0.0
+    restarted.clocks = WorkerClocks(acting.worker.metrics, lambda: wrong_ms, lambda: passed_seconds)
+    newest = asyncio.Future[int | None]()
+    newest.set_result(START_MS)
+    restarted.make_actor(lambda _: newest)
+    restarted.app.consumer.next[CLICKS] = 1
+    await restarted.actor.recovered()
+    assert restarted.actor.due_ticks() == []
+    await restarted.settle()
+    assert restarted.actor.due_ticks() == []
+    passed_seconds = 40 * 60.0
+    assert [tick.stream_time_ms for _, tick in restarted.actor.due_ticks()] == [EXPIRED_MS]
+    await restarted.windows.close()
+
+
+async def test_time_that_cannot_be_found_begins_with_the_next_click(acting: Acting, logged: Any) -> None:
+    """A broker that does not tell the newest click ends nothing, not the worker either."""
+    acting.clocks = WorkerClocks(acting.worker.metrics, lambda: EXPIRED_MS, lambda: 0.0)
+
+    async def lost(_: Any) -> int | None:
+        raise ConnectionError("no broker")
+
+    acting.make_actor(lost)
+    await acting.actor.recovered()
+    await acting.settle()
+    assert [entry["event"] for entry in logged] == ["newest_click_not_found"]
+    assert not acting.clocks.stream.is_set
+    await acting.run(click(0))
+    assert acting.clocks.stream.is_set
+
+
+async def test_a_tick_from_the_future_ends_nothing(acting: Acting) -> None:
+    """Nor does one that a worker with a wrong clock has sent at the very moment of ours."""
+    await acting.run(click(0), control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS + 86_400_000)))
+    assert acting.sent().count("session-ends") == 0
+    assert decode_state(acting.table.states[b"v1"]).session is not None
+
+
+async def test_only_clicks_that_did_not_wait_tell_of_clocks(acting: Acting) -> None:
+    """The last one of a backlog is old by itself; those that come to a partition that was read to its end are not."""
+    await acting.run(click(0))
+    assert acting.clocks.ages.skew_ms() is None
+    await acting.run(click(1))
+    assert acting.clocks.ages.skew_ms() == START_MS - EXPIRED_MS
+
+
+async def test_a_partition_that_stands_at_its_end_is_known_to(acting: Acting) -> None:
+    """After a start without a backlog the very first click tells of clocks, too."""
+    await acting.actor.refetch_lost(0.0)
+    await acting.run(click(0))
+    assert acting.clocks.ages.skew_ms() == START_MS - EXPIRED_MS

@@ -1,6 +1,7 @@
 """`insession doctor` on a real broker: what is sound is told to be, and each of five breaks has its remedy."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from agents.cli import insession
+from agents.doctor.clock import TOLERANCE_MS, BrokersClock, ask_brokers
 from agents.doctor.cluster import Brokers, group_findings
 from agents.doctor.findings import Level
 from agents.settings import load_settings
@@ -128,3 +130,18 @@ def test_a_lag_that_does_not_move_is_told(kafka_topics: Callable[..., Any]) -> N
         member.close()
     assert (workers.level, moving.level, stuck.level) == (Level.OK, Level.OK, Level.ERROR)
     assert stuck.message == f"30 records of {name} are not answered yet; partitions [0] stood still for 3 s"
+
+
+def test_a_clock_that_is_a_second_ahead_of_the_brokers_is_told(kafka_topics: Callable[..., Any]) -> None:
+    """By the time that the broker gives to a record without effect, with no click on the topic at all."""
+    topics = kafka_topics()
+    topics.create()
+    control = topics.settings.name(Topic.SESSION_CONTROL)
+    config = {"bootstrap.servers": topics.brokers, "log_level": 2}
+    asked = ask_brokers(config, control)
+    assert isinstance(asked, BrokersClock)
+    assert abs(asked.ahead_ms) <= TOLERANCE_MS + asked.within_ms
+    ahead = ask_brokers(config, control, lambda: time.time() + 1)
+    assert isinstance(ahead, BrokersClock)
+    assert ahead.ahead_ms == pytest.approx(1_000, abs=TOLERANCE_MS + ahead.within_ms)
+    assert "keeps its writers' timestamps" in str(ask_brokers(config, topics.settings.name(Topic.CLICKSTREAM)))

@@ -169,10 +169,10 @@ async def test_at_the_deadline_the_neighbours_answer(tier: Tier) -> None:
 
 
 async def test_a_request_past_its_deadline_is_answered_without_the_model(tier: Tier) -> None:
-    """Lag never reaches the server and never opens the breaker."""
+    """It says so, apart from a model that is slow; lag never reaches the server and never opens the breaker."""
     for _ in range(5):
         answer = await tier.answer("i20", deadline=-1.0)
-        assert (answer.tier, answer.reason) == ("knn", "deadline")
+        assert (answer.tier, answer.reason) == ("knn", "stale")
     assert tier.server.calls == []
     assert tier.breaker.state == "closed"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from agents.doctor.findings import Finding, Level
-from agents.doctor.records import CHECKS, clock_finding, record_findings
+from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from schemas.click_reader import ClickReader
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
@@ -122,10 +122,10 @@ def test_an_empty_clickstream_says_nothing() -> None:
     assert [one.level for one in record_findings([], PARTITIONS, ClickReader(FieldMapping()))] == [
         Level.UNCHECKED
     ] * len(CHECKS)
-    assert clock_finding([], NOW_MS).level is Level.UNCHECKED
+    assert record_clock_finding([], NOW_MS).level is Level.UNCHECKED
 
 
 @pytest.mark.parametrize(("ahead_ms", "level"), [(-1, Level.OK), (2_000, Level.OK), (2_001, Level.WARNING)])
 def test_records_from_the_future_show_a_clock_that_is_behind(ahead_ms: int, level: Level) -> None:
     """Two seconds are let pass."""
-    assert clock_finding([record("v")], NOW_MS - ahead_ms).level is level
+    assert record_clock_finding([record("v")], NOW_MS - ahead_ms).level is level

@@ -15,8 +15,9 @@ class Watched:
         self.now_seconds = 100.0
         self.is_ready = True
         self.looks = 0
+        self.hindrance: str | None = None
         health: Any = self
-        self.pulse = Pulse(health, [self.look], lambda: self.now_seconds)
+        self.pulse = Pulse(health, [self.look], [lambda: self.hindrance], lambda: self.now_seconds)
 
     def look(self) -> None:
         """Count the looks."""
@@ -56,6 +57,13 @@ def test_a_loop_that_hangs_is_told_by_the_beats_that_are_missed(watched: Watched
     assert watched.pulse.alive() == (False, "the event loop has not moved for 71 s")
     watched.pulse.beat()
     assert watched.pulse.alive()[0]
+
+
+def test_a_hindrance_is_told_where_all_else_is_well(watched: Watched) -> None:
+    """The worker is alive and not ready, and says why."""
+    watched.hindrance = "the clock is wrong"
+    watched.pulse.beat()
+    assert (watched.pulse.alive()[0], watched.pulse.ready()) == (True, (False, "the clock is wrong"))
 
 
 def test_health_that_cannot_be_measured_is_a_missed_beat(watched: Watched) -> None:
