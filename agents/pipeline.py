@@ -25,11 +25,22 @@ from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
 from schemas.pseudonym import pseudonym
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
-from schemas.state import MAX_STATE_BYTES, ClosedSession, InputPosition, VisitorState, decode_state, encode_state
+from schemas.state import (
+    MAX_STATE_BYTES,
+    ClosedSession,
+    InputPosition,
+    StateHeader,
+    StateVersionError,
+    UnreadableStateError,
+    VisitorState,
+    decode_state,
+    encode_state,
+    header_or_due,
+)
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.popular import Sighting
-from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter
+from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter, state_letter
 from streams.identity import Identities, Joined, only_identity
 from streams.metrics import DeliveryMetrics
 from streams.outcomes import OutcomeRules, Outcomes
@@ -94,6 +105,15 @@ class Step:
     is_write_first: bool = False
 
 
+class UnreadableVisitorError(UnreadableStateError):
+    """What is stored under `key` cannot be decoded: it is put aside, and the visitor begins anew."""
+
+    def __init__(self, key: bytes, stored: bytes, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+        self.stored = stored
+
+
 class Visitors(Protocol):
     """What the decisions need of the visitors: the stored states, and the answers that no event has followed yet."""
 
@@ -124,8 +144,9 @@ class Pipeline:
     def click(self, record: InputRecord, visitors: Visitors) -> Step:
         """Decide on one clickstream record.
 
-        Raises StateVersionError, and what reading the state raises: then the state must not be touched. Any other
-        trouble is a bug with this record, which is dead-lettered.
+        Raises StateVersionError, and what reading the state raises: then the state must not be touched. Raises
+        UnreadableVisitorError where it can be put aside. Any other trouble is a bug with this record, which is
+        dead-lettered.
         """
         if self._settings.tracing is None:
             return self._decide(record, visitors)
@@ -144,8 +165,7 @@ class Pipeline:
             return self._ignored(clicks)
         assert record.key is not None
         events = clicks.events
-        stored = visitors.load(record.key)
-        state = None if stored is None else decode_state(stored)
+        state = self._state_of(record.key, record.position.partition, visitors)
         try:
             arrival = Arrival(record.position, record.time_ms)
             advance = self._sessionizer.advance(state, events, arrival)
@@ -180,8 +200,7 @@ class Pipeline:
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:
         """Decide on a session that goes on under another id; raises as `click` does."""
         key, position = control.visitor_id.encode(), record.position
-        stored = visitors.load(key)
-        state = None if stored is None else decode_state(stored)
+        state = self._state_of(key, position.partition, visitors)
         try:
             if isinstance(control, Handover):
                 joined = self._identities.hand_over(state, control, position)
@@ -203,10 +222,13 @@ class Pipeline:
     def erasures(self, erase: Erase, position: InputPosition, visitors: Visitors) -> list[OutputRecord]:
         """Give the erasures of the visitor's other ids, and the final one of this visitor that must come after them.
 
-        Where there are none, the visitor can be forgotten at once.
+        Where there are none, the visitor can be forgotten at once; also one whose state cannot be decoded: its bytes
+        are to be erased, not to be kept as a dead letter.
         """
-        stored = visitors.load(erase.visitor_id.encode())
-        state = None if stored is None else decode_state(stored)
+        try:
+            state = self._state_of(erase.visitor_id.encode(), position.partition, visitors)
+        except UnreadableVisitorError:
+            state = None
         return self._identity_records.erasing(state, erase, position.partition)
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
@@ -231,12 +253,53 @@ class Pipeline:
     def tick(
         self, key: bytes, stored: bytes, position: InputPosition, stream_time_ms: int
     ) -> tuple[StateWrite, list[OutputRecord]] | None:
-        """Decide what a tick does to one visitor; None = nothing to write."""
-        result = self._sessionizer.tick(decode_state(stored), position, stream_time_ms)
+        """Decide what a tick does to one visitor; None = nothing to write; raises as `click` does."""
+        visitor_id = self._visitor_of(key, stored)
+        result = self._sessionizer.tick(self._decoded(key, position.partition, stored), position, stream_time_ms)
         if result is None:
             return None
         write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)
-        return write, self._session_ends(None, VisitorId(key.decode()), result.closings)
+        return write, self._session_ends(None, visitor_id, result.closings)
+
+    def header(self, key: bytes, partition: int, stored: bytes) -> StateHeader:
+        """Read the header of a recovered state as `header_or_due` does."""
+        try:
+            return header_or_due(stored)
+        except StateVersionError as error:
+            raise self._newer(key, partition, error) from error
+
+    def unreadable(self, error: "UnreadableVisitorError", partition: int, changelog: str) -> OutputRecord:
+        """Count and log a stored state that cannot be decoded, and give its dead letter."""
+        self._metrics.states_quarantined.inc()
+        self._metrics.dead_letters.labels(reason="unreadable_state").inc()
+        name = pseudonym(self._settings.pseudonym_key, error.key)
+        log.warning("state_unreadable", visitor_key=name, partition=partition, detail=str(error))
+        stored = InputRecord(InputPosition(changelog, partition, 0), error.key, error.stored, time_ms=0)
+        topic = self._settings.topics.name(Topic.DEAD_LETTERS)
+        return state_letter(stored, str(error), topic, letter_id=f"{changelog}-{partition}-{name}")
+
+    def _state_of(self, key: bytes, partition: int, visitors: Visitors) -> VisitorState | None:
+        stored = visitors.load(key)
+        return None if stored is None else self._decoded(key, partition, stored)
+
+    def _decoded(self, key: bytes, partition: int, stored: bytes) -> VisitorState:
+        try:
+            return decode_state(stored)
+        except UnreadableStateError as error:
+            raise UnreadableVisitorError(key, stored, str(error)) from error
+        except StateVersionError as error:
+            raise self._newer(key, partition, error) from error
+
+    def _newer(self, key: bytes, partition: int, error: StateVersionError) -> StateVersionError:
+        name = pseudonym(self._settings.pseudonym_key, key)
+        return StateVersionError(f"visitor {name} in partition {partition}: {error}")
+
+    @staticmethod
+    def _visitor_of(key: bytes, stored: bytes) -> VisitorId:
+        try:
+            return VisitorId(key.decode())
+        except UnicodeDecodeError as error:
+            raise UnreadableVisitorError(key, stored, "a stored visitor state has a key that is no UTF-8") from error
 
     def reject(self, record: InputRecord, rejection: Rejection) -> OutputRecord:
         """Count, log and dead-letter a record that cannot be used."""

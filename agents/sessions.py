@@ -9,13 +9,14 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.pipeline import Pipeline, Step
+from agents.pipeline import Pipeline, Step, UnreadableVisitorError
+from agents.quarantine import Quarantine
 from agents.visitor_states import VisitorStates
 from agents.worker_clocks import WorkerClocks
 from schemas import wire
 from schemas.events import Erase, Tick
 from schemas.handovers import Adoption, Handover
-from schemas.state import InputPosition, read_header
+from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.app import InsessionApp
 from streams.dead_letters import InputRecord
@@ -38,6 +39,7 @@ class SessionActor:
     further: clickstreams beside the one of `topics`; a visitor's clicks lie on one partition number of them all.
     gate: holds clicks whose schema is not here; None = every click can be read at once.
     newest_record_ms: finds the timestamp of the newest click of these partitions, from which time goes on at a start.
+    quarantine: keeps states that cannot be decoded; None = one of them ends the worker.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -52,7 +54,9 @@ class SessionActor:
         gate: SchemaGate | None = None,
         clocks: WorkerClocks | None = None,
         newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]] | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
+        self._quarantine = quarantine
         self._app = app
         self._table = table
         self._pipeline = pipeline
@@ -78,7 +82,7 @@ class SessionActor:
                 continue
             record = _input_record(event.message)
             try:
-                answer, written = self._take(record)
+                answer, written = await self._taken(record)
             except Exception as error:  # noqa: BLE001 - the state cannot be read or written: going on would lose it
                 self._app.abort(error)
             work = Work(record.position.offset, answer, written, partial(self._acknowledge, event, record.time_ms))
@@ -96,7 +100,8 @@ class SessionActor:
         try:
             for partition in sorted(self._table.our_partitions() - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
-                self._states.open_partition(partition, ((key, read_header(value)) for key, value in items))
+                headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
+                self._states.open_partition(partition, headers)
             if not self._clocks.stream.is_set and self._newest_record_ms is not None:
                 self._asking = asyncio.create_task(self._set_clock(self._newest_record_ms))
         except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more
@@ -161,6 +166,26 @@ class SessionActor:
         event.ack()
         age_ms = self._clocks.wall_ms() - record_time_ms
         self._app.delivery_metrics.end_to_end.observe(max(0.0, age_ms / 1000))
+
+    async def _taken(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        """Take a record; a state that cannot be decoded is put aside before, and its visitor begins anew."""
+        partition = record.position.partition
+        while True:
+            try:
+                taken = self._take(record)
+                break
+            except UnreadableVisitorError as error:
+                await self._put_aside(partition, error)
+        while self._states.unreadable:
+            await self._put_aside(partition, self._states.unreadable.pop())
+        return taken
+
+    async def _put_aside(self, partition: int, error: UnreadableVisitorError) -> None:
+        """Keep the bytes as a dead letter, then write the tombstone: a crash in between keeps them twice."""
+        if self._quarantine is None:
+            raise error
+        await self._quarantine.keep(partition, error, self._table.partition_items(partition))
+        await self._states.drop(partition, error.key)
 
     def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         if record.rejection is not None:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Iterable
 from itertools import islice
 from typing import Any, Protocol
 
-from agents.pipeline import Pipeline, StateWrite
+from agents.pipeline import Pipeline, StateWrite, UnreadableVisitorError
 from agents.shown_answers import ShownAnswers
 from schemas.state import NEVER_MS, InputPosition, StateHeader, read_header
 from streams.expiry import ExpiryIndex
@@ -69,6 +69,8 @@ class VisitorStates:
         self._store = store
         self.expiry = ExpiryIndex()
         self.shown = ShownAnswers()
+        self.unreadable: list[UnreadableVisitorError] = []
+        """What ticks came upon, for whoever puts it aside."""
 
     def open_partition(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
         """Begin with a newly assigned partition, from the headers of its recovered states."""
@@ -112,7 +114,11 @@ class VisitorStates:
             stored = self._store.get(key)
             if stored is None:
                 continue
-            result = pipeline.tick(key, stored, position, until_ms)
+            try:
+                result = pipeline.tick(key, stored, position, until_ms)
+            except UnreadableVisitorError as error:
+                self.unreadable.append(error)
+                continue
             if result is None:  # ended by an earlier tick that may yet be replayed; it must not keep others from ending
                 waiting.append((key, read_header(stored).due_ms))
                 continue

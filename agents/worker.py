@@ -24,6 +24,7 @@ from agents.log_limit import add_log_metrics
 from agents.output_headers import OutputHeaders
 from agents.pipeline import Pipeline, PipelineSettings
 from agents.process_metrics import add_process_metrics, observe_state
+from agents.quarantine import Quarantine
 from agents.serving_tier import serving_tier
 from agents.sessions import SessionActor, send_ticks
 from agents.settings import Settings
@@ -84,6 +85,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         windows,
         further,
         gate=gate,
+        quarantine=Quarantine(KafkaSink(app), pipeline, table.changelog_topic_name),
         clocks=clocks,
         newest_record_ms=partial(_newest_record_ms, settings),
     )

@@ -20,6 +20,8 @@ NEVER_MS = 2**63 - 1
 MAX_STATE_BYTES = 900_000
 """A changelog record must fit into one request of the producer (1,000,000 bytes): what is larger ends the worker."""
 _HEADER = struct.Struct(">Bxqq")
+_END_OF_TIME_MS = 2**58
+"""Beyond every event time and lag that the rules let in, unlike most of what is no header of ours."""
 
 
 class InputPosition(Struct, frozen=True, array_like=True):
@@ -217,7 +219,11 @@ class StateHeader(Struct, frozen=True):
 
 
 class StateVersionError(InsessionError):
-    """A stored value was written by a newer insession, or is no state at all. Stop: run the version that wrote it."""
+    """A stored value was written by a newer insession. Stop: run the version that wrote it."""
+
+
+class UnreadableStateError(InsessionError):
+    """A stored value is no state of any version, or a damaged one: nothing will ever read it."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -234,30 +240,49 @@ def encode_state(state: VisitorState, *, due_ms: int) -> bytes:
 
 
 def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) -> VisitorState:
-    """Read a stored state of this or any earlier version; raises StateVersionError on a later one."""
+    """Read a stored state of this or any earlier version; raises StateVersionError on a later one.
+
+    Raises UnreadableStateError where it is no state, or a damaged one.
+    """
     version, body = _version_of(value), value[_HEADER.size :]
-    while version < STATE_VERSION:
-        body, version = upgrades[version](body), version + 1
     try:
+        while version < STATE_VERSION:
+            body, version = upgrades[version](body), version + 1
         return _decoder.decode(body)
-    except msgspec.MsgspecError as error:
-        raise StateVersionError(
-            f"a stored visitor state cannot be read ({error}); restore or wipe the state"
-        ) from error
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UnreadableStateError(f"a stored visitor state cannot be decoded ({error})") from error
 
 
 def read_header(value: bytes) -> StateHeader:
-    """Read the header only; raises StateVersionError as `decode_state` does."""
+    """Read the header only; raises as `decode_state` does."""
     _version_of(value)
     _, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
     return StateHeader(due_ms, clock_lag_ms)
 
 
+def header_or_due(value: bytes) -> StateHeader:
+    """Read the header; one that cannot be read is due at once, so that the next tick looks at it and puts it aside.
+
+    Raises StateVersionError as `decode_state` does.
+    """
+    try:
+        return read_header(value)
+    except UnreadableStateError:
+        return StateHeader(due_ms=0, clock_lag_ms=NEVER_MS)  # it must not move the clock of its partition
+
+
 def _version_of(value: bytes) -> int:
-    if len(value) < _HEADER.size or not 1 <= value[0] <= STATE_VERSION:
-        found = value[0] if value else "nothing"
+    """Give the version; the header's layout is that of every version, so foreign bytes are told from a newer one."""
+    if len(value) < _HEADER.size:
+        raise UnreadableStateError(f"a stored visitor state has {len(value)} bytes, fewer than its header")
+    version, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
+    if version < 1 or not (
+        0 <= clock_lag_ms < _END_OF_TIME_MS and (0 <= due_ms < _END_OF_TIME_MS or due_ms == NEVER_MS)
+    ):
+        raise UnreadableStateError("a stored visitor state has no header of ours")
+    if version > STATE_VERSION:
         raise StateVersionError(
-            f"a stored visitor state has version {found}, this insession reads 1 to {STATE_VERSION}; "
-            "run the version that wrote it, or start from an empty state"
+            f"a stored visitor state has version {version}, this insession reads 1 to {STATE_VERSION}: "
+            "run the version that wrote it"
         )
-    return value[0]
+    return int(version)

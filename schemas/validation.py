@@ -14,6 +14,7 @@ RejectReason = Literal[
     "absurd_time",
     "key_mismatch",
     "internal_error",
+    "unreadable_state",
 ]
 IgnoreReason = Literal["tombstone", "event_type", "empty"]
 

@@ -14,11 +14,14 @@ REPLAY_HEADER: Final = "__insession.replay.dead_letter"
 """On a record that was sent again: `{topic}-{partition}-{offset}` of the dead letter. It survives a second failure."""
 UNKNOWN: Final = "unknown"
 """The reason of a record that is no dead letter of ours."""
+UNREADABLE_STATE: Final = "unreadable_state"
+"""The reason of a letter that is no input, but a stored state."""
 _NOT_WHOLE: Final = frozenset({"truncated_from_bytes", "headers_dropped", "encoded"})
 
-Obstacle = Literal["foreign", "cut", "control_record", "replayed_before", "failed_again"]
+Obstacle = Literal["foreign", "state", "cut", "control_record", "replayed_before", "failed_again"]
 OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "foreign": "not a dead letter of insession's: nothing says where it came from",
+    "state": "no click, but what was stored of a visitor and could not be decoded",
     "cut": "the original was too large to be kept whole, or not decodable; send it again from where it was made",
     "control_record": "no click, but a control record; send the erasure again",
     "replayed_before": "was replayed before; --again sends it once more",
@@ -101,6 +104,8 @@ def summarize(letters: Iterable[DeadLetter]) -> list[ReasonSummary]:
 
 def obstacle(letter: DeadLetter, control_topic: str, replayed: Mapping[int, set[int]]) -> Obstacle | None:
     """Tell why a letter should not be sent again; None = it may. `replayed`: offsets by partition of the letters."""
+    if letter.reason == UNREADABLE_STATE:
+        return "state"
     if letter.origin is None:
         return "foreign"
     if letter.is_cut:

@@ -77,6 +77,17 @@ def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> Output
     return OutputRecord(topic, key, value, headers)
 
 
+def state_letter(stored: InputRecord, detail: str, topic: str, *, letter_id: str) -> OutputRecord:
+    """Make the letter of a stored state that cannot be decoded, in its own partition.
+
+    stored: its position is the changelog's. The letter names no offset: it is no input, and is never sent again.
+    """
+    letter = dead_letter(stored, Rejection("unreadable_state", detail), topic)
+    told = {HEADER_PREFIX + "id": letter_id.encode()}
+    headers = [(name, told.get(name, content)) for name, content in letter.headers if name != HEADER_PREFIX + "offset"]
+    return OutputRecord(letter.topic, letter.key, letter.value, headers, partition=stored.position.partition)
+
+
 def header_bytes(headers: Iterable[tuple[str, bytes]]) -> int:
     """Count the bytes of names and contents."""
     return sum(len(name.encode()) + len(content) for name, content in headers)

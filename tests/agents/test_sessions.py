@@ -434,7 +434,7 @@ async def test_a_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> No
 
 async def test_a_recovered_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
     """Faust would drop the error, and the partition's sessions would never end."""
-    acting.table.states[b"v1"] = b"\x09"
+    acting.table.states[b"v1"] = b"\x09" + bytes(17)
     acting.table.partitions = {0, 1}
     with pytest.raises(AbortError, match="run the version that wrote it"):
         await acting.actor.recovered()

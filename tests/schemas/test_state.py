@@ -18,9 +18,11 @@ from schemas.state import (
     ShownAnswer,
     StateVersionError,
     Successor,
+    UnreadableStateError,
     VisitorState,
     decode_state,
     encode_state,
+    header_or_due,
     read_header,
 )
 
@@ -81,16 +83,31 @@ def test_never_due_fits_the_header() -> None:
     assert read_header(encode_state(STATE, due_ms=NEVER_MS)).due_ms == NEVER_MS
 
 
-@pytest.mark.parametrize("value", [b"", b"\x02" + bytes(40), b"\x00" + bytes(40), b"\x01short"])
-def test_foreign_values_are_refused_with_a_remedy(value: bytes) -> None:
-    """A value of a newer version, or none of ours, stops the worker with a message instead of resetting the visitor."""
-    with pytest.raises(StateVersionError, match=r"run the version that wrote it|restore or wipe"):
-        decode_state(value)
+@pytest.mark.parametrize("version", [2, 9, 255])
+def test_a_newer_version_is_refused_with_a_remedy(version: int) -> None:
+    """It stops the worker with a message instead of resetting the visitor."""
+    value = bytes([version]) + encode_state(STATE, due_ms=99)[1:]
+    for read in (decode_state, read_header, header_or_due):
+        with pytest.raises(StateVersionError, match=f"has version {version}.*run the version that wrote it"):
+            read(value)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"\x00" + bytes(40), b"\x01short", b'{"visitor_id": "v1", "event_type": "view"}', b"\xff" * 40, b"1" * 40],
+)
+def test_foreign_values_are_told_from_newer_ones(value: bytes) -> None:
+    """They are no state of any version; in the expiry index they are due at once and move no clock."""
+    for read in (decode_state, read_header):
+        with pytest.raises(UnreadableStateError):
+            read(value)  # type: ignore[operator]
+    header = header_or_due(value)
+    assert (header.due_ms, header.clock_lag_ms) == (0, NEVER_MS)
 
 
 def test_body_that_is_no_state_is_refused() -> None:
     """A right header before a wrong body is refused too."""
-    with pytest.raises(StateVersionError, match="cannot be read"):
+    with pytest.raises(UnreadableStateError, match="cannot be decoded"):
         decode_state(encode_state(STATE, due_ms=1)[:18] + msgspec.msgpack.encode({"a": 1}))
 
 

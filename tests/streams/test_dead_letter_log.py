@@ -85,6 +85,7 @@ def test_a_replay_that_failed_again_says_so() -> None:
 def test_what_must_not_be_sent_again_is_named() -> None:
     """A cut original, a control record and a letter that was replayed before each have their reason; the rest goes."""
     assert obstacle(letter(value=bytes(MAX_VALUE_BYTES + 1)), CONTROL, {}) == "cut"
+    assert obstacle(letter(reason="unreadable_state"), CONTROL, {}) == "state"
     assert obstacle(letter(origin=InputPosition(CONTROL, 0, 1)), CONTROL, {}) == "control_record"
     assert obstacle(letter(at=(1, 4)), CONTROL, {1: {4}}) == "replayed_before"
     assert obstacle(letter(at=(0, 4)), CONTROL, {1: {4}}) is None
