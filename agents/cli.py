@@ -24,6 +24,7 @@ COMMANDS = {
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
     "simulate": "agents.commands.simulate",
+    "state": "agents.commands.state",
     "topics": "agents.commands.topics",
     "train": "agents.commands.train",
     "tune": "agents.commands.tune",

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 from confluent_kafka import KafkaException, TopicCollection
 
+from agents.changelog_check import check_changelog
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.app import InsessionApp, changelog_name
@@ -28,6 +29,7 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
     if not settings.kafka.is_mock_broker:  # it can neither describe nor recreate a topic
         try:
             await asyncio.to_thread(check_topics, settings)
+            app.commit_note = await asyncio.to_thread(check_changelog, settings)
         except (InsessionError, OSError) as error:
             app.abort(error)
     yield

@@ -48,6 +48,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     first_starts: by topic, where a partition that was never committed begins; others at their beginning.
     resources: entered before the app subscribes, left after the consumer has stopped.
     stall_timeout_seconds: see `StreamSettings`.
+    commit_note: metadata of every commit; see `changelog_identity`.
     """
 
     delivery_metrics: DeliveryMetrics
@@ -56,6 +57,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     first_starts: Mapping[str, FirstStart] = MappingProxyType({})
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
     stall_timeout_seconds: float
+    commit_note: str = ""
     _opened: AsyncExitStack | None = None
     _open_resources = 0
 

@@ -1,12 +1,13 @@
-"""aiokafka as the worker reads with it: committed transactions only, and no record that ends it.
+"""aiokafka as the worker reads with it: committed transactions only, no record that ends it, commits with a note.
 
 Faust reads uncommitted unless it writes in transactions itself, and has no setting for it.
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+from aiokafka import OffsetAndMetadata
 from aiokafka.consumer import fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -21,7 +22,17 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         fetcher.MemoryRecords = BatchReader()  # between a response and its records there is no other way in
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - read at the start
+        consumer.commit = self._noted(consumer.commit)  # Faust has no setting for the metadata of a commit
         return consumer
+
+    def _noted(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Let commits carry the app's note."""
+
+        async def noted(offsets: Mapping[TP, OffsetAndMetadata]) -> None:
+            note = self.app.commit_note
+            await commit({tp: OffsetAndMetadata(committed.offset, note) for tp, committed in offsets.items()})
+
+        return noted
 
     def highwater(self, tp: TP) -> int | None:
         """Give the end of what may be read: an open transaction begins there, and holds back what is behind it."""

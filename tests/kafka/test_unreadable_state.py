@@ -33,7 +33,7 @@ def test_one_unreadable_state_in_the_changelog_is_put_aside(deploy: Deploy) -> N
     (letter,) = ledger.dead_letters()
     assert (letter.key, letter.value) == (b"v2", GARBAGE)
     assert error_headers(letter)["reason"] == "unreadable_state"
-    assert "v2" not in [line for line in second.log_text().splitlines() if "state_unreadable" in line][0]
+    assert "v2" not in next(line for line in second.log_text().splitlines() if "state_unreadable" in line)
 
 
 def test_many_unreadable_states_are_left_where_they_are(deploy: Deploy) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from agents.changelog_check import accept_changelog
 from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
@@ -231,6 +232,7 @@ def test_an_open_transaction_behind_the_commit_is_no_other_topic(deploy: Deploy)
     deployment.produce(shop, Topic.CLICKSTREAM, [click("answered")])
     deployment.write(Topic.CLICKSTREAM, [click("answered")])
     deployment.commit(Topic.CLICKSTREAM, 2)
+    accept_changelog(deployment.settings)
     worker = deployment.worker()
     worker.wait_until_ready()
     shop.commit_transaction()

@@ -1,0 +1,115 @@
+"""Whether the changelog is still the one that the commits of the group were made with.
+
+Every commit carries a note of it: its topic id (KIP-516) and where its partitions begin. A changelog that was deleted,
+made anew or cut at its beginning has another; the offsets would go on there while every visitor began anew. Where the
+commits have no note (of an older insession, or set by a tool) only an empty changelog can be told.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from schemas.errors import InsessionError
+from streams.cluster_admin import explained
+from streams.topic_reader import TopicReader
+from streams.topics import TopicsError
+
+_TIMEOUT_SECONDS: Final = 15.0
+_NOTE: Final = "insession-changelog"
+
+
+class ChangelogLostError(InsessionError):
+    """The group has commits, and the state that they stand for is not in the changelog. A person must decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangelogIdentity:
+    """What tells a changelog from another one of its name. begins_at: sum of its partitions' first offsets."""
+
+    topic_id: str
+    begins_at: int
+
+    @property
+    def note(self) -> str:
+        """Write it as the metadata of a commit."""
+        return f"{_NOTE} {self.topic_id} {self.begins_at}"
+
+    @classmethod
+    def read(cls, note: str | None) -> Self | None:
+        """Read it back; None where the metadata is somebody else's."""
+        name, _, rest = (note or "").partition(" ")
+        topic_id, _, begins_at = rest.rpartition(" ")
+        return cls(topic_id, int(begins_at)) if name == _NOTE and begins_at.isdecimal() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Changelog:
+    """A changelog as it is. records: what its offsets span; compaction may have left fewer."""
+
+    name: str
+    identity: ChangelogIdentity
+    records: int
+
+
+def look_at(admin: AdminClient, client_config: Mapping[str, Any], name: str) -> Changelog:
+    """Look at a changelog that is there; raises TopicsError where the brokers do not answer."""
+    try:
+        described = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_SECONDS)
+        topic_id = str(described[name].result().topic_id)
+    except KafkaException as error:
+        raise TopicsError(f"the brokers do not describe {name}: {explained(error)}") from error
+    with TopicReader(client_config) as reader:
+        bounds = reader.bounds(name).values()
+    return Changelog(name, ChangelogIdentity(topic_id, sum(held.start for held in bounds)), sum(map(len, bounds)))
+
+
+def committed(admin: AdminClient, group: str, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """Give the group's commits on these partitions, without those at the very beginning.
+
+    Raises TopicsError where the brokers do not tell.
+    """
+    asked = [ConsumerGroupTopicPartitions(group, list(partitions))]
+    try:
+        found = admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
+    except KafkaException as error:
+        raise TopicsError(f"the brokers do not tell the commits of group {group}: {explained(error)}") from error
+    return [part for part in found.topic_partitions if part.offset > 0]
+
+
+def refuse_another(changelog: Changelog, commits: Sequence[TopicPartition]) -> None:
+    """Raise ChangelogLostError where the commits were made with another changelog, or there is nothing in this one."""
+    notes = [ChangelogIdentity.read(part.metadata) for part in commits]
+    if all(note == changelog.identity for note in notes):
+        return
+    noted = next((note for note in notes if note not in {None, changelog.identity}), None)
+    if noted is None:
+        if changelog.records:
+            return
+        what = "is empty"
+    elif noted.topic_id == changelog.identity.topic_id:
+        what = "has lost its first records"
+    else:
+        what = "was deleted and made anew"
+    raise ChangelogLostError(
+        f"changelog {changelog.name} {what}, but the group has answered clicks: every visitor who is not in it would "
+        "begin anew. Restore the changelog; or, to go on with what it holds, stop all workers, run "
+        "`insession state accept`, and start them again"
+    )
+
+
+def note_in_commits(
+    client_config: Mapping[str, Any], group: str, commits: Sequence[TopicPartition], identity: ChangelogIdentity
+) -> None:
+    """Commit the same offsets with the note of this changelog; the group must have no member. Raises TopicsError."""
+    noted = [TopicPartition(part.topic, part.partition, part.offset, identity.note) for part in commits]
+    consumer = Consumer({**client_config, "group.id": group, "enable.auto.commit": False, "log_level": 2})
+    try:
+        if noted:
+            consumer.commit(offsets=noted, asynchronous=False)
+    except KafkaException as error:
+        raise TopicsError(f"the commits of group {group} could not be noted: {explained(error)}") from error
+    finally:
+        consumer.close()

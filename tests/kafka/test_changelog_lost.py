@@ -1,0 +1,140 @@
+import json
+import signal
+from collections.abc import Callable
+
+import pytest
+from click.testing import CliRunner
+from confluent_kafka import TopicPartition
+
+from agents.commands.state import command
+from schemas import wire
+from streams.app import changelog_name
+from streams.topics import Topic, changelog_spec, create
+from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
+from tests.kafka.test_worker import click
+from tests.kafka.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.kafka
+
+VISITORS = [f"v{number}" for number in range(20)]
+
+
+def name_of(deployment: Deployment) -> str:
+    """Name the changelog."""
+    return changelog_name(deployment.settings.kafka, deployment.settings.topics)
+
+
+def delete_changelog(deployment: Deployment) -> None:
+    """Delete it and wait until it is gone."""
+    name = name_of(deployment)
+    deployment.admin.delete_topics([name])[name].result()
+    while name in deployment.admin.list_topics(timeout=15).topics:
+        pass  # pytest's timeout bounds this
+
+
+def make_anew(deployment: Deployment) -> None:
+    """Delete it, make it again, and let it hold something."""
+    delete_changelog(deployment)
+    create(deployment.admin, [changelog_spec(deployment.settings.topics, name_of(deployment))])
+    deployment.write(name_of(deployment), [NewRecord(b"gone", None, partition=0)])
+
+
+def cut(deployment: Deployment) -> None:
+    """Delete its first records."""
+    for future in deployment.admin.delete_records([TopicPartition(name_of(deployment), 0, 5)]).values():
+        future.result()
+
+
+def accept(deployment: Deployment) -> dict[str, object]:
+    """Run `insession state accept` in process."""
+    topics = deployment.settings.topics
+    environment = {"INSESSION_TOPICS__PARTITIONS": str(topics.partitions), "INSESSION_TOPICS__REPLICATION": "1"}
+    options = ["accept", f"--brokers={deployment.settings.kafka.brokers}", f"--prefix={topics.prefix}"]
+    run = CliRunner().invoke(command, [*options, "--yes", "--json"], env=environment, catch_exceptions=False)
+    assert run.exit_code == 0, run.output
+    told: dict[str, object] = json.loads(run.output)
+    return told
+
+
+def lengths(deployment: Deployment) -> set[int]:
+    """Give the session length that the latest signal of each visitor tells."""
+    found = {}
+    for record in deployment.ledger().records(Topic.INTENT_SIGNALS):
+        told = wire.decode_intent_signal(record.value or b"")
+        found[told.visitor_id] = told.prefix_length
+    return set(found.values())
+
+
+def answer_all(deployment: Deployment, worker: WorkerProcess) -> None:
+    """Let every visitor click, and wait until all is committed."""
+    deployment.write(Topic.CLICKSTREAM, [click(visitor) for visitor in VISITORS])
+    deployment.wait_until_committed(worker)
+
+
+@pytest.mark.parametrize("folder", ["a", "b"], ids=["kept folder", "empty folder"])
+@pytest.mark.parametrize(
+    ("lose", "told"),
+    [
+        (delete_changelog, "was deleted and made anew"),
+        (make_anew, "was deleted and made anew"),
+        (cut, "has lost its first records"),
+    ],
+)
+def test_a_changelog_that_is_not_that_of_the_commits_is_refused(
+    deploy: Deploy, lose: Callable[[Deployment], None], told: str, folder: str
+) -> None:
+    """One message at each start and no silent new beginning; once accepted, the worker goes on with what there is."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    first = deployment.worker("a")
+    answer_all(deployment, first)
+    assert first.end(signal.SIGTERM) == 0
+    lose(deployment)
+    for _ in range(2):
+        refused = deployment.worker(folder)
+        assert refused.wait() == 1
+        (line,) = [line for line in refused.log_text().splitlines() if line.startswith("insession: ")]
+        assert f"changelog {name_of(deployment)} {told}" in line
+        assert "insession state accept" in line
+    assert accept(deployment)["committed_partitions"] == 1
+    worker = deployment.worker(folder)
+    answer_all(deployment, worker)
+    assert worker.end(signal.SIGTERM) == 0
+    assert {record.status for record in deployment.ledger().recommendations} == {"answered"}
+    if lose is not cut:
+        assert lengths(deployment) == {1}
+
+
+def test_commits_without_a_state_are_no_lost_changelog(deploy: Deploy) -> None:
+    """Where nothing that was read made a state, an empty changelog is the right one: a note in the commits says so."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    deployment.write(Topic.CLICKSTREAM, [NewRecord(b"v", b"no json", partition=0)])
+    for name in ("a", "a", "b"):
+        worker = deployment.worker(name)
+        worker.wait_until_ready()
+        deployment.wait_until_committed(worker)
+        assert worker.end(signal.SIGTERM) == 0
+
+
+def test_commits_of_a_tool_beside_an_empty_changelog_are_refused(deploy: Deploy) -> None:
+    """They have no note, and nobody can tell whether the states are lost."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    deployment.write(Topic.CLICKSTREAM, [click("v"), click("v")])
+    deployment.commit(Topic.CLICKSTREAM, 1)
+    refused = deployment.worker()
+    assert refused.wait() == 1
+    assert f"changelog {name_of(deployment)} is empty" in refused.log_text()
+    accept(deployment)
+    worker = deployment.worker()
+    deployment.wait_until_committed(worker)
+    assert len(deployment.ledger().recommendations) == 1
+
+
+def test_a_changelog_is_not_accepted_under_a_worker(deploy: Deploy) -> None:
+    """Its next commit would have another note."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    topics = deployment.settings.topics
+    options = ["accept", f"--brokers={deployment.settings.kafka.brokers}", f"--prefix={topics.prefix}", "--yes"]
+    run = CliRunner().invoke(command, options)
+    assert "stop them all" in str(run.exception)
