@@ -26,10 +26,16 @@ def check_changelog(settings: Settings) -> str:
     Raises ChangelogLostError where the commits were made with another changelog, TopicsError where the brokers do not
     answer. Drops the local copies that were made from another one.
     """
-    admin, changelog = _looked_at(settings)
-    refuse_another(changelog, _commits(admin, settings))
+    changelog = verified_changelog(settings)
     drop_copies_of_another(settings.kafka.datadir, changelog.identity.topic_id)
     return changelog.identity.note
+
+
+def verified_changelog(settings: Settings) -> Changelog:
+    """Look at the changelog, and raise as `check_changelog` does."""
+    admin, changelog = _looked_at(settings)
+    refuse_another(changelog, _commits(admin, settings))
+    return changelog
 
 
 def accept_changelog(settings: Settings) -> tuple[Changelog, int]:

@@ -6,6 +6,7 @@ from streams.app import InsessionApp
 from streams.encodings.gate import SchemaGate
 from streams.metrics import DeliveryMetrics
 from streams.standstill import Standstill
+from streams.start_guard import has_lost_brokers
 from streams.window import Windows
 
 STUCK_AFTER_SECONDS = 60.0
@@ -82,4 +83,6 @@ class Health:
             assigned = self._app.consumer.assignment()
         except ConsumerNotStarted:  # the pages are served before the consumer's thread runs
             return False, "starting"
+        if has_lost_brokers(self._app):
+            return False, "the brokers do not answer"
         return (True, "answering") if assigned else (False, "no partition assigned")

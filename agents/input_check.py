@@ -13,6 +13,7 @@ from agents.changelog_check import check_changelog
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.app import InsessionApp, changelog_name
+from streams.endings import explained
 from streams.strict import TopicChangedError
 from streams.topic_check import check
 from streams.topics import Topic, TopicsError, admin_client, changelog_spec, create
@@ -30,8 +31,10 @@ async def checked_inputs(app: InsessionApp, settings: Settings) -> AsyncIterator
         try:
             await asyncio.to_thread(check_topics, settings)
             app.commit_note = await asyncio.to_thread(check_changelog, settings)
-        except (InsessionError, OSError) as error:
+        except InsessionError as error:
             app.abort(error)
+        except OSError as error:  # a full disk does not say which
+            app.abort(InsessionError(f"data folder {settings.kafka.datadir}: {explained(error)}"))
     yield
 
 

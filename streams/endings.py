@@ -50,6 +50,11 @@ ENDINGS: Final[tuple[Ending, ...]] = (
         numbers=frozenset({errno.EACCES, errno.EPERM, errno.EROFS}),
     ),
     Ending(
+        "a wrong folder",
+        "check the path in the settings (`insession config show`): it must be a folder, or one that can be made",
+        numbers=frozenset({errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}),
+    ),
+    Ending(
         "no more file handles",
         "raise the limit of open files (`ulimit -n`, LimitNOFILE, the container's ulimits); a worker needs about 10 a "
         "partition and one a connection",
@@ -164,6 +169,7 @@ ENDINGS: Final[tuple[Ending, ...]] = (
         meaning="the operating system refuses it",
     ),
 )
+_SPARE_FILES: Final = 8
 UNEXPECTED: Final = "a bug, of insession or of a library: report it with the traceback in the log, and start again"
 
 
@@ -174,11 +180,26 @@ def explained(error: BaseException) -> str:
             return str(one)
         if isinstance(one, KafkaException):
             return explained_by_librdkafka(one)
+    if (full := _lack_of_files()) is not None:
+        error = full  # libraries raise something else of it, as that nobody answers
     for one in _behind(error):
         ending = next((ending for ending in ENDINGS if ending.fits(one)), None)
         if ending is not None:
             return f"{_told(one, ending)}: {ending.remedy}"
     return f"unexpected {_one_line(repr(error))}: {UNEXPECTED}"
+
+
+def _lack_of_files() -> OSError | None:
+    """Give the error that opening a file makes now, where there are next to no file handles left."""
+    opened: list[int] = []
+    try:
+        opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_SPARE_FILES))
+    except OSError as error:
+        return error if error.errno in {errno.EMFILE, errno.ENFILE} else None
+    finally:
+        for handle in opened:
+            os.close(handle)
+    return None
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from schemas.errors import InsessionError
+from streams.endings import explained
 
 LOOK_EVERY_SECONDS: Final = 1.0
 
@@ -72,7 +73,7 @@ class StartGuard:
         """Look once."""
         error = self._broken()
         if error is not None:
-            self._fail(StalledError(f"the Kafka client has given up: {error!r}; see that and start again"))
+            self._fail(StalledError(f"the Kafka client has given up: {explained(error)}"))
         progress = self._look()
         if progress is None or progress != self._last:
             self._last, self._since_seconds = progress, now_seconds
@@ -107,6 +108,12 @@ def client_error(app: Any) -> BaseException | None:
     ended = [task.exception() for task in _TASKS(client) if task.done() and not task.cancelled()]
     errors: list[BaseException | None] = [*ended, _PENDING_ERROR(client)]
     return next((error for error in errors if error is not None), None)
+
+
+def has_lost_brokers(app: Any) -> bool:
+    """Tell whether the group's coordinator, and with it the group, is out of reach."""
+    client = _started_client(app)
+    return client is not None and _COORDINATOR(client).coordinator_id is None
 
 
 def _started_client(app: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from agents.changelog_check import verified_changelog
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import Settings
 from streams.app import app_id, changelog_name
+from streams.changelog_identity import ChangelogLostError
 from streams.group_state import GroupState, group_state
 from streams.topic_check import ProblemKind, check
 from streams.topics import TopicSettings, admin_client, changelog_spec
@@ -79,6 +81,11 @@ def _changelog(brokers: Brokers, settings: Settings) -> Finding:
     name = changelog_name(settings.kafka, settings.topics)
     problems = check(brokers.admin, [changelog_spec(settings.topics, name)])
     if not problems:
+        try:
+            verified_changelog(settings)
+        except ChangelogLostError as lost:
+            message, _, remedy = str(lost).partition(". ")
+            return error("changelog", message, remedy)
         return ok("changelog", f"{name} is compacted and has {settings.topics.partitions} partitions")
     if problems[0].kind is ProblemKind.MISSING:
         return unchecked("changelog", f"{name} is not there yet: the first worker makes it")

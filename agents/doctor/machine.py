@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import resource
 import shutil
 import socket
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from streams.codecs import CODECS, REMEDY, unreadable_codecs
 
 _LITTLE_BYTES: Final = 2 << 30
 _TOO_LITTLE_BYTES: Final = 256 << 20
+_FILES_OF_A_WORKER: Final = 512
+_FILES_OF_A_PARTITION: Final = 16
 
 
 def machine_findings(settings: Settings) -> Iterator[Finding]:
@@ -21,6 +24,7 @@ def machine_findings(settings: Settings) -> Iterator[Finding]:
     yield _codecs()
     yield _datadir(settings.kafka.datadir)
     yield _disk(settings.kafka.datadir)
+    yield _open_files(settings)
     yield _web_port(settings.kafka.web_host, settings.kafka.web_port)
 
 
@@ -65,6 +69,21 @@ def _disk(datadir: Path) -> Finding:
         return ok("disk", told)
     finding = error if free < _TOO_LITTLE_BYTES else warning
     return finding("disk", told, "free some: RocksDB stops the worker on a full disk; or move kafka.datadir")
+
+
+def _open_files(settings: Settings) -> Finding:
+    """Judge the hard limit: a worker raises its own to that."""
+    check = "open files"
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    copies = settings.topics.partitions * (1 + settings.kafka.standby_replicas)
+    wanted = _FILES_OF_A_WORKER + _FILES_OF_A_PARTITION * copies
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return warning(
+            check,
+            f"at most {hard:,} can be open, and a worker that holds all partitions may need {wanted:,}",
+            "raise the limit: `ulimit -Hn`, LimitNOFILE of the unit, the container's ulimits",
+        )
+    return ok(check, "no limit" if hard == resource.RLIM_INFINITY else f"{hard:,} can be open")
 
 
 def _web_port(host: str, port: int) -> Finding:

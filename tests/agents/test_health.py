@@ -22,6 +22,8 @@ class FakeApp:
 
     def __init__(self) -> None:
         self.rebalancing = self.in_recovery = False
+        coordinator = SimpleNamespace(coordinator_id=0)
+        self._consumer = SimpleNamespace(_thread=SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator)))
         self.committed = {CLICKS: 10}
         self.next: dict[TP, int] = {CLICKS: 10}
         self.end: dict[TP, int | None] = {CLICKS: None}
@@ -185,3 +187,12 @@ async def test_a_worker_that_waits_for_a_schema_is_alive_and_not_ready(watched: 
     assert (await watched.ask("/healthz"))[0] == 200
     watched.health.observe(4 * STUCK_AFTER_SECONDS)
     assert (await watched.ask("/healthz"))[0] == 503
+
+
+async def test_a_worker_that_has_lost_the_brokers_is_not_ready(watched: Watched) -> None:
+    """Also where nobody clicks meanwhile; a restart would not help, so it is alive."""
+    watched.app._consumer._thread._consumer._coordinator.coordinator_id = None
+    assert await watched.ask("/readyz") == (503, "the brokers do not answer")
+    assert (await watched.ask("/healthz"))[0] == 200
+    watched.app._consumer._thread._consumer._coordinator.coordinator_id = 1
+    assert await watched.ask("/readyz") == (200, "answering")

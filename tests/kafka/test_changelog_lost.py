@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.commands.state import command
 from schemas import wire
@@ -40,9 +41,20 @@ def make_anew(deployment: Deployment) -> None:
 
 
 def cut(deployment: Deployment) -> None:
-    """Delete its first records."""
+    """Delete its first records, as a retention does while the topic is not only compacted."""
+    set_policy(deployment, "delete")
     for future in deployment.admin.delete_records([TopicPartition(name_of(deployment), 0, 5)]).values():
         future.result()
+    set_policy(deployment, "compact")
+
+
+def set_policy(deployment: Deployment, policy: str) -> None:
+    """Set the changelog's cleanup, and wait until the broker says so."""
+    given = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, name_of(deployment), incremental_configs=[given])
+    deployment.admin.incremental_alter_configs([resource])[resource].result()
+    while deployment.admin.describe_configs([resource])[resource].result()["cleanup.policy"].value != policy:
+        pass  # pytest's timeout bounds this
 
 
 def accept(deployment: Deployment) -> dict[str, object]:

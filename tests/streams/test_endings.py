@@ -1,5 +1,7 @@
 import errno
 import os
+import resource
+from pathlib import Path
 
 import pytest
 from aiokafka import errors as kafka
@@ -62,3 +64,16 @@ def test_an_error_that_is_its_own_cause_comes_to_an_end() -> None:
 def test_every_ending_has_a_remedy() -> None:
     """And names what it is about."""
     assert all(ending.cause and ending.remedy and (ending.errors or ending.numbers) for ending in ENDINGS)
+
+
+def test_an_error_for_want_of_file_handles_says_so() -> None:
+    """The Kafka client only says that it cannot connect."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 2, hard))
+    try:
+        told = explained(kafka.KafkaConnectionError("Unable to bootstrap"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "Too many open files" in told
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import InconsistentGroupProtocolError
 
-from streams.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
+from streams.start_guard import Progress, StalledError, StartGuard, client_error, has_lost_brokers, progress_of
 
 TIMEOUT_SECONDS = 150.0
 
@@ -47,7 +48,9 @@ async def client() -> Any:
     endless = asyncio.get_running_loop().create_future()
     return SimpleNamespace(
         _subscription=SimpleNamespace(reassignment_in_progress=False),
-        _coordinator=SimpleNamespace(_coordination_task=endless, _pending_exception=None, generation=1),
+        _coordinator=SimpleNamespace(
+            _coordination_task=endless, _pending_exception=None, generation=1, coordinator_id=0
+        ),
         _fetcher=SimpleNamespace(_fetch_task=endless),
         _client=SimpleNamespace(_sync_task=endless),
     )
@@ -107,9 +110,10 @@ def test_a_worker_that_answers_is_left_alone() -> None:
 def test_a_client_that_has_given_up_ends_the_worker_at_once() -> None:
     """The error is in the message; nobody waits for the timeout."""
     guarded = Guarded()
-    guarded.error = ValueError("group refused")
+    guarded.error = InconsistentGroupProtocolError()
     (message,) = guarded.observe(0)
-    assert message == "the Kafka client has given up: ValueError('group refused'); see that and start again"
+    assert message.startswith("the Kafka client has given up: the group has members that are no insession workers")
+    assert "end it, or give one of the two another group" in message
 
 
 def test_an_app_that_has_not_connected_says_so(app: Any) -> None:
@@ -197,3 +201,12 @@ async def test_what_ends_at_a_stop_is_no_error(app: Any, client: Any) -> None:
     client._coordinator._pending_exception = PermissionError("group")
     app.should_stop = True
     assert client_error(app) is None
+
+
+async def test_a_worker_without_its_coordinator_has_lost_the_brokers(app: Any, client: Any) -> None:
+    """Until the client has found one again; before it has started nothing is lost."""
+    assert not has_lost_brokers(app)
+    client._coordinator.coordinator_id = None
+    assert has_lost_brokers(app)
+    app._consumer = None
+    assert not has_lost_brokers(app)

@@ -93,3 +93,14 @@ def test_a_host_that_is_no_name_is_told(host: str) -> None:
     found = {one.check: one for one in machine_findings(settings)}["web port"]
     assert found.level is Level.WARNING
     assert "cannot be had: " in found.message
+
+
+def test_a_low_limit_of_open_files_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the worker runs into it in the middle of the night: the hard limit counts, the worker raises the soft."""
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 600))
+    found = examined(tmp_path, free_port())["open files"]
+    assert found.level is Level.WARNING
+    assert "at most 600" in found.message
+    assert "LimitNOFILE" in found.remedy
+    monkeypatch.setattr("resource.getrlimit", lambda _: (256, 4096))
+    assert examined(tmp_path, free_port())["open files"].level is Level.OK
