@@ -75,7 +75,7 @@ class WebPort:
             await runner.cleanup()
             raise WebPortError(
                 f"kafka.web_host and kafka.web_port: {self._host}:{self._port} cannot be listened on "
-                f"({getattr(error, 'strerror', None) or error}): give this worker an address and a free port of its own"
+                f"({getattr(error, 'strerror', None) or error}): set kafka.web_port to a free one, or end what holds it"
             ) from error
         self._stop = lambda: _quietly(loop, stopping.set)
         started.set_result(server.sockets[0].getsockname()[1])
