@@ -14,6 +14,8 @@ from confluent_kafka.admin import AdminClient
 
 from schemas.errors import InsessionError
 from streams.cluster_admin import explained
+from streams.group_state import is_unknown_group
+from streams.patience import asked_again
 from streams.topic_reader import TopicReader
 from streams.topics import TopicsError
 
@@ -57,13 +59,17 @@ class Changelog:
 def look_at(admin: AdminClient, client_config: Mapping[str, Any], name: str) -> Changelog:
     """Look at a changelog that is there; raises TopicsError where the brokers do not answer."""
     try:
-        described = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_SECONDS)
-        topic_id = str(described[name].result().topic_id)
+        topic_id = asked_again(lambda: _topic_id(admin, name), _TIMEOUT_SECONDS)
     except KafkaException as error:
         raise TopicsError(f"the brokers do not describe {name}: {explained(error)}") from error
     with TopicReader(client_config) as reader:
         bounds = reader.bounds(name).values()
     return Changelog(name, ChangelogIdentity(topic_id, sum(held.start for held in bounds)), sum(map(len, bounds)))
+
+
+def _topic_id(admin: AdminClient, name: str) -> str:
+    described = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_SECONDS)
+    return str(described[name].result().topic_id)
 
 
 def committed(admin: AdminClient, group: str, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
@@ -72,9 +78,15 @@ def committed(admin: AdminClient, group: str, partitions: Sequence[TopicPartitio
     Raises TopicsError where the brokers do not tell.
     """
     asked = [ConsumerGroupTopicPartitions(group, list(partitions))]
+
+    def ask() -> ConsumerGroupTopicPartitions:
+        return admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
+
     try:
-        found = admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
+        found = asked_again(ask, _TIMEOUT_SECONDS)
     except KafkaException as error:
+        if is_unknown_group(error):
+            return []
         raise TopicsError(f"the brokers do not tell the commits of group {group}: {explained(error)}") from error
     return [part for part in found.topic_partitions if part.offset > 0]
 

@@ -1,6 +1,5 @@
 """How a consumer group stands: its workers, and how far behind they are on a topic."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -8,13 +7,10 @@ from typing import Final
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.patience import asked_again
 from streams.topics import TopicsError
 
 _TIMEOUT_SECONDS: Final = 5.0
-_RETRY_SECONDS: Final = 0.2
-_TRANSIENT: Final = frozenset(
-    {KafkaError.COORDINATOR_NOT_AVAILABLE, KafkaError.COORDINATOR_LOAD_IN_PROGRESS, KafkaError.NOT_COORDINATOR}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +34,12 @@ class GroupState:
 
 def group_state(admin: AdminClient, group: str, topic: str, partitions: int) -> GroupState:
     """Ask how `group` stands on `topic`; raises TopicsError where the brokers do not answer."""
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while True:
-        try:
-            return _ask(admin, group, [TopicPartition(topic, partition) for partition in range(partitions)])
-        except KafkaException as error:
-            # The first question about any group makes a new cluster create its offsets topic, and is refused.
-            if error.args[0].code() not in _TRANSIENT or time.monotonic() > deadline:
-                why = error.args[0]
-                raise TopicsError(f"the brokers do not tell of group {group} ({why.name()} {why.str()})") from error
-        time.sleep(_RETRY_SECONDS)
+    wanted = [TopicPartition(topic, partition) for partition in range(partitions)]
+    try:
+        return asked_again(lambda: _ask(admin, group, wanted), _TIMEOUT_SECONDS)
+    except KafkaException as error:
+        why = error.args[0]
+        raise TopicsError(f"the brokers do not tell of group {group} ({why.name()} {why.str()})") from error
 
 
 def _ask(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> GroupState:
@@ -56,7 +48,7 @@ def _ask(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> GroupS
     try:
         found = admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
     except KafkaException as error:
-        if _is_unknown(error):
+        if is_unknown_group(error):
             return GroupState("EMPTY", 0, {})
         raise
     committed = {part.partition: part.offset for part in found.topic_partitions if part.offset >= 0}
@@ -67,13 +59,13 @@ def _described(admin: AdminClient, group: str) -> tuple[str, int]:
     try:
         described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group].result()
     except KafkaException as error:
-        if _is_unknown(error):
+        if is_unknown_group(error):
             return "EMPTY", 0
         raise
     state = "EMPTY" if described.state.name == "DEAD" else described.state.name
     return state, len(described.members)
 
 
-def _is_unknown(error: KafkaException) -> bool:
+def is_unknown_group(error: KafkaException) -> bool:
     """Since KIP-1043 a group that is not there is an error, before it was a dead one."""
     return bool(error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND)

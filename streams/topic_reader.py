@@ -10,6 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from schemas.state import InputPosition
 from streams.cluster_admin import Complaints, explained
 from streams.dead_letters import InputRecord, Undecodable
+from streams.patience import asked_again
 from streams.topics import TopicsError
 
 _BATCH: Final = 500
@@ -120,10 +121,13 @@ class TopicReader:
         return metadata.topics[topic]
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
-        low, high = self._consumer.get_watermark_offsets(
-            TopicPartition(topic, partition), timeout=self._timeout_seconds
-        )
-        return low, high
+        def ask() -> tuple[int, int]:
+            low, high = self._consumer.get_watermark_offsets(
+                TopicPartition(topic, partition), timeout=self._timeout_seconds
+            )
+            return low, high
+
+        return asked_again(ask, self._timeout_seconds)
 
 
 def latest(offsets: Mapping[int, range], at_most: int) -> dict[int, range]:

@@ -1,0 +1,36 @@
+"""Asking brokers again that are not ready to answer yet: a topic or group that is new has no leader for a moment."""
+
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+Answer = TypeVar("Answer")
+
+_RETRY_SECONDS: Final = 0.2
+_NOT_YET: Final = frozenset(
+    {
+        # The first question about any group makes a new cluster create its offsets topic, and is refused.
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_COORDINATOR,
+        # A partition that was just made, or moves to another broker; one that does not know it yet may be asked, too.
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.KAFKA_STORAGE_ERROR,
+    }
+)
+
+
+def asked_again(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
+    """Call `ask` until it answers, for as long as the brokers say that they cannot yet; raises what it raised last."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(_RETRY_SECONDS)
