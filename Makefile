@@ -64,6 +64,17 @@ test: $(STAMP)  ## Run the tests; what needs Kafka runs where Java 17 and Maven 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel
 
+.PHONY: audit sbom
+audit: $(STAMP)  ## Ask for known vulnerabilities of all dependencies (OSV); says so where it cannot be asked
+	$(BIN)/python .ci/audit.py requirements/all.txt $(ARGS)
+
+sbom: $(STAMP)  ## List what is in the images as CycloneDX: build/sbom-worker.json, build/sbom-trainer.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements requirements/worker.txt $(SBOM) build/sbom-worker.json
+	$(BIN)/cyclonedx-py requirements requirements/model.txt $(SBOM) build/sbom-trainer.json
+
+SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --validate --output-format JSON --output-file
+
 # --- measure ----------------------------------------------------------------------------------------------------------
 
 .PHONY: bench results chaos-rebalance
@@ -90,7 +101,8 @@ lock:  ## Resolve the dependencies anew into requirements/
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
 	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
 	$(COMPILE) pyproject.toml --extra model $(LOCKED) requirements/model.txt; \
-	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt
+	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt; \
+	echo uv | $(COMPILE) - --output-file requirements/uv.txt
 
 protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. serving/protos/*.proto
