@@ -5,8 +5,10 @@ import sys
 from typing import Any
 
 import structlog
+from structlog.typing import EventDict
 
 from agents.log_limit import SUMMARY_FIELDS, LimitedHandler
+from schemas.secret import masked
 
 _SHARED: tuple[Any, ...] = (
     structlog.contextvars.merge_contextvars,
@@ -14,6 +16,9 @@ _SHARED: tuple[Any, ...] = (
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
+
+
+_JSON = structlog.processors.JSONRenderer()
 
 
 def configure_logs(level: str = "INFO") -> None:
@@ -31,7 +36,10 @@ def configure_logs(level: str = "INFO") -> None:
     handler = LimitedHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processor=structlog.processors.JSONRenderer(),
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _render,
+            ],
             foreign_pre_chain=[
                 *_SHARED,
                 structlog.stdlib.ExtraAdder(SUMMARY_FIELDS),
@@ -44,3 +52,8 @@ def configure_logs(level: str = "INFO") -> None:
     root.setLevel(logging.WARNING)
     for room in ("agents", "streams", "serving", "session_model"):
         logging.getLogger(room).setLevel(level)
+
+
+def _render(logger: Any, method: str, event: EventDict) -> str:
+    """Write the line, addresses in it masked: a library's message names them, too."""
+    return masked(str(_JSON(logger, method, event)))

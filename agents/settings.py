@@ -36,7 +36,7 @@ log = structlog.get_logger(__name__)
 _FILE_VARIABLE = "INSESSION_CONFIG"
 DEMO_SECRET = Secret("insession")
 """Known to everybody, so the worker warns where it is in use."""
-MIN_TOKEN_LENGTH = 16
+MIN_SECRET_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,17 @@ class ClickstreamSettings:
     pseudonym_secret: Secret = DEMO_SECRET
 
     def __post_init__(self) -> None:
-        """Refuse a budget that nothing meets, and an empty secret, with which anybody could make the pseudonyms."""
+        """Refuse a budget that nothing meets, and a secret by which anybody could make the pseudonyms."""
         try:
             read_first_start(self.start)
         except ValueError as error:
             raise UsageError(f"clickstream.start: {error}") from error
         if self.freshness_budget <= timedelta(0):
             raise UsageError(f"clickstream.freshness_budget must be above 0, found {self.freshness_budget}")
-        if not self.pseudonym_secret.reveal():
-            raise UsageError("clickstream.pseudonym_secret must not be empty: openssl rand -hex 32")
+        if self.pseudonym_secret != DEMO_SECRET and len(self.pseudonym_secret.reveal()) < MIN_SECRET_LENGTH:
+            raise UsageError(
+                f"clickstream.pseudonym_secret must have at least {MIN_SECRET_LENGTH} characters: openssl rand -hex 32"
+            )
 
     @property
     def first_start(self) -> FirstStart:
@@ -137,8 +139,19 @@ class LiveSettings:
 
     def __post_init__(self) -> None:
         """Refuse a token that can be guessed."""
-        if self.token is not None and len(self.token.reveal()) < MIN_TOKEN_LENGTH:
-            raise UsageError(f"live.token must have at least {MIN_TOKEN_LENGTH} characters: openssl rand -hex 16")
+        if self.token is not None and len(self.token.reveal()) < MIN_SECRET_LENGTH:
+            raise UsageError(f"live.token must have at least {MIN_SECRET_LENGTH} characters: openssl rand -hex 16")
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """What holds for all connections of a deployment.
+
+    require_tls: Refuse settings by which anything is sent in the clear: to brokers, model server, schema registry,
+        token endpoint or collector.
+    """
+
+    require_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,7 @@ class Settings:
     headers: HeaderSettings = field(default_factory=HeaderSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
+    security: TransportSettings = field(default_factory=TransportSettings)
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""
@@ -182,9 +196,32 @@ class Settings:
                 f"registry.patience ({self.registry.patience}) must be below kafka.stall_timeout "
                 f"({self.kafka.stall_timeout}), which ends a worker that waits for longer"
             )
+        if self.security.require_tls and (in_the_clear := self._in_the_clear()):
+            raise UsageError(f"security.require_tls is set, but there is no TLS: {'; '.join(in_the_clear)}")
         self.clickstream.encoding.check("clickstream.encoding", self.registry)
         self.catalog.encoding.check("catalog.encoding", self.registry)
         self.outputs.check(self.registry)
+
+    def _in_the_clear(self) -> list[str]:
+        """Name the settings by which something is sent unencrypted, with what to do."""
+        found = []
+        security = self.kafka.security
+        if not security.uses_tls:
+            found.append(f"kafka.security.protocol is {security.protocol!r}, make it ssl or sasl_ssl")
+        if self.serving.tls.ca_file is None:
+            found.append("serving.tls.ca_file is not set, give the certificate that vouches for the model server")
+        urls = {
+            "kafka.security.oauth.token_url": (security.oauth.token_url,),
+            "registry.url": self.registry.urls,
+            "tracing.endpoint": (self.tracing.endpoint,),
+        }
+        found += [
+            f"{name} is {url}, make it https"
+            for name, given in urls.items()
+            for url in given
+            if url is not None and not url.startswith("https://")
+        ]
+        return found
 
     @property
     def clickstreams(self) -> dict[str, FieldMapping]:
@@ -246,8 +283,15 @@ def warnings_of(settings: Settings) -> list[str]:
             "workers (INSESSION_CLICKSTREAM__PSEUDONYM_SECRET, or ..._SECRET_FILE)"
         )
     security = settings.kafka.security
-    if security.mechanism == "PLAIN" and not security.uses_tls:
+    if security.mechanism in {"PLAIN", "OAUTHBEARER"} and not security.uses_tls:
+        what = "password" if security.mechanism == "PLAIN" else "token"
         found.append(
-            "kafka.security.mechanism PLAIN sends the password as it is: make kafka.security.protocol sasl_ssl"
+            f"kafka.security.mechanism {security.mechanism} sends the {what} as it is: make kafka.security.protocol "
+            "sasl_ssl"
+        )
+    if not security.verify_hostname:
+        found.append(
+            "kafka.security.verify_hostname is false, so any certificate that the CA has signed passes for a broker's: "
+            "let the brokers' certificates name their addresses, and take the key away"
         )
     return found

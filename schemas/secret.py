@@ -1,8 +1,24 @@
 """Values that must not be seen: in logs, messages, tracebacks or what a command prints."""
 
+import re
 from typing import Final
 
 MASK: Final = "********"
+_USER: Final = re.compile(r"""(?<=://)[^\s/@"'\\]{1,1024}@|[^\s/:@"',\\]{1,256}:(?!//)[^\s"'\\]{1,1024}@""")
+"""The user part of an address, with or without a scheme; a password that is not escaped as it should be, too."""
+_PARAMETER: Final = re.compile(
+    r"""(?i)(?<=[?&])((?:access[_-]?|api[_-]?|auth[_-]?)?(?:key|token|secret|password|signature))=[^\s&"'\\]+"""
+)
+
+
+def masked(text: str) -> str:
+    """Mask what is secret in the addresses of a text: users with their passwords, and parameters that are keys.
+
+    Settings that are addresses are texts, so whatever prints one goes through this: `config show`, errors, logs.
+    """
+    if "@" in text:
+        text = _USER.sub(f"{MASK}@", text)
+    return _PARAMETER.sub(rf"\1={MASK}", text) if "=" in text else text
 
 
 class Secret:

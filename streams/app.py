@@ -16,10 +16,12 @@ from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
 from schemas.errors import InsessionError
+from schemas.secret import masked
 from streams.endings import explained
 from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
+from streams.oauth import BearerTokens
 from streams.security import SecuritySettings
 from streams.settings import StreamSettings
 from streams.start_guard import Progress, StartGuard, client_error, progress_of
@@ -96,7 +98,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
 
         The last line says what to do; the traceback of what is no InsessionError is in the log.
         """
-        told = explained(error)
+        told = masked(explained(error))
         log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)
         sys.stderr.write(f"insession: {told}\n")
         logging.shutdown()
@@ -161,6 +163,8 @@ def broker_credentials(security: SecuritySettings) -> CredentialsT | None:
     context = security.ssl_context()
     if not security.uses_sasl:
         return None if context is None else faust.SSLCredentials(context)
+    if security.tokens is not None:
+        return faust.OAuthCredentials(oauth_cb=BearerTokens(security.tokens), ssl_context=context)
     assert security.password is not None
     return faust.SASLCredentials(
         username=security.username,

@@ -72,7 +72,7 @@ def explained(error: KafkaException) -> str:
     if reason.code() == _REFUSED:
         return (
             f"The brokers refused the user: {reason.str()}. Check kafka.security.username, kafka.security.password and "
-            "kafka.security.mechanism."
+            "kafka.security.mechanism, or kafka.security.oauth where the mechanism is OAUTHBEARER."
         )
     if reason.code() == _NO_TLS:
         return (

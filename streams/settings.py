@@ -78,8 +78,11 @@ class StreamSettings:
     def client_config(self) -> dict[str, Any]:
         """Return what every librdkafka client of ours (admin, producer, consumer) needs to reach the brokers.
 
-        The password is in it: never log it.
+        The password is in it: never log it. Where the brokers ask for tokens the first one is fetched here: a client
+        says no more than that it has none. Raises TokenError.
         """
+        if self.security.tokens is not None:
+            self.security.tokens.token()
         return {"bootstrap.servers": self.brokers, **self.security.librdkafka()}
 
     def _check_addresses(self) -> None:

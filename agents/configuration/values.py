@@ -12,7 +12,7 @@ import msgspec
 from agents.configuration.keys import SettingKey, is_section
 from agents.durations import duration_text, read_duration
 from schemas.errors import UsageError
-from schemas.secret import MASK, Secret
+from schemas.secret import MASK, Secret, masked
 
 _TYPE_NAMES: Final[Mapping[Any, str]] = {
     bool: "true or false",
@@ -57,10 +57,10 @@ def value_of(settings: Any, key: SettingKey) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Turn a setting's value into what JSON and TOML can hold; a secret becomes a mask."""
+    """Turn a setting's value into what JSON and TOML can hold; a secret, in an address too, becomes a mask."""
     match value:
-        case Secret():
-            return MASK
+        case Secret() | str():
+            return MASK if isinstance(value, Secret) else masked(value)
         case timedelta():
             return duration_text(value)
         case Path():

@@ -73,3 +73,13 @@ def test_a_traceback_is_inside_its_line(capsys: pytest.CaptureFixture[str]) -> N
         structlog.get_logger("agents.pipeline").exception("decision_failed")
     (line,) = lines(capsys)
     assert "ValueError: invalid literal" in line["exception"]
+
+
+def test_a_password_in_an_address_is_masked_in_any_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """In a value of ours, and in a library's message."""
+    configure_logs()
+    structlog.get_logger("agents.tracing").warning("export_failed", endpoint="https://u:geheim@collector:4317")
+    logging.getLogger("urllib3").warning("retrying %s", "https://u:geheim@collector:4317")
+    written = lines(capsys)
+    assert len(written) == 2
+    assert "geheim" not in str(written)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+import trustme
 
 from agents.settings import DEMO_SECRET, Settings, load_settings, report_settings, warnings_of
 from schemas.errors import UsageError
@@ -220,7 +221,7 @@ def test_a_wrong_mapping_of_a_source_names_it(tmp_path: Path) -> None:
         settings_of(tmp_path, "[clickstream.sources.orders.paths]\nitem = 'x'")
 
 
-@pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET.reveal(), True), ("hidden-7", False)])
+@pytest.mark.parametrize(("secret", "is_warned"), [(DEMO_SECRET.reveal(), True), ("hidden-7-hidden-7", False)])
 def test_the_report_shows_settings_but_no_secret(secret: str, *, is_warned: bool) -> None:
     """What is in force is logged without the secret; a warning says where the secret is the published default."""
     settings = load_settings({"clickstream": {"pseudonym_secret": secret}, "kafka": {"group": "g"}}, environment={})
@@ -277,10 +278,75 @@ def test_a_password_in_the_clear_is_warned_of(protocol: str, *, is_warned: bool)
     assert any("sends the password as it is" in warning for warning in warned) is is_warned
 
 
-def test_pseudonyms_need_a_secret() -> None:
-    """A variable that was passed on empty must not key the hash."""
-    with pytest.raises(UsageError, match=r"^clickstream\.pseudonym_secret must not be empty"):
-        load_settings(environment={"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": ""})
+@pytest.mark.parametrize("secret", ["", "x", "fifteen letters"])
+def test_pseudonyms_need_a_secret_that_cannot_be_guessed(secret: str) -> None:
+    """A variable that was passed on empty must not key the hash; nor must what is tried out in a moment."""
+    with pytest.raises(UsageError, match=r"^clickstream\.pseudonym_secret must have at least 16 characters"):
+        load_settings(environment={"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": secret})
+
+
+def test_certificates_for_any_name_are_warned_of() -> None:
+    """Without the name in it, any certificate of the same CA passes for a broker's."""
+    security = {"protocol": "ssl", "verify_hostname": False}
+    warned = warnings_of(load_settings({"kafka": {"security": security}}, environment={}))
+    assert any("kafka.security.verify_hostname is false" in warning for warning in warned)
+
+
+def test_tls_everywhere_names_what_is_in_the_clear(tmp_path: Path) -> None:
+    """One switch holds for brokers, model server, registry, token endpoint and collector, and says all at once."""
+    toml = """
+[security]
+require_tls = true
+[kafka.security]
+protocol = "sasl_plaintext"
+mechanism = "OAUTHBEARER"
+oauth = { token_url = "http://login/token", client_id = "c", client_secret = "geheim" }
+[registry]
+url = "https://one:8081,http://two:8081"
+[tracing]
+endpoint = "http://u:geheim@collector:4317"
+"""
+    with pytest.raises(UsageError, match=r"security\.require_tls is set, but there is no TLS") as refused:
+        settings_of(tmp_path, toml)
+    for told in (
+        "kafka.security.protocol is 'sasl_plaintext'",
+        "serving.tls.ca_file is not set",
+        "kafka.security.oauth.token_url is http://login/token",
+        "registry.url is http://two:8081",
+        f"tracing.endpoint is http://{MASK}@collector:4317",
+    ):
+        assert told in str(refused.value)
+    assert "one:8081" not in str(refused.value)
+
+
+def test_tls_everywhere_is_content_with_tls(tmp_path: Path) -> None:
+    """What is encrypted, or not used, is not asked for."""
+    ca_file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(ca_file)
+    toml = f"""
+[security]
+require_tls = true
+[kafka.security]
+protocol = "ssl"
+[serving.tls]
+ca_file = "{ca_file}"
+[tracing]
+endpoint = "https://collector:4317"
+"""
+    assert settings_of(tmp_path, toml).security.require_tls
+
+
+def test_a_password_in_an_address_is_masked_wherever_it_is_printed(tmp_path: Path) -> None:
+    """The report at the start, and the message that refuses it."""
+    settings = settings_of(tmp_path, '[tracing]\nendpoint = "https://u:geheim@collector:4317"')
+    with structlog.testing.capture_logs() as logged:
+        report_settings(settings)
+    assert "collector:4317" in str(logged)
+    assert "geheim" not in str(logged)
+    for toml in ('[tracing]\nendpoint = "u:geheim@collector"', '[kafka]\nbrokers = "u:geheim@kafka:9092"'):
+        with pytest.raises(UsageError) as refused:
+            settings_of(tmp_path, toml)
+        assert "geheim" not in str(refused.value)
 
 
 @pytest.mark.parametrize("key", ["clickstream.freshness_budget", "catalog.start_timeout", "topics.outcomes_retention"])

@@ -1,4 +1,8 @@
-"""A Kafka node that also listens with TLS and SASL, as clusters do that are not on loopback."""
+"""A Kafka node that also listens with TLS and SASL, as clusters do that are not on loopback.
+
+A user comes in by SCRAM with a client certificate, or by a token (OAUTHBEARER). Kafka's default validator takes tokens
+that nobody has signed, and checks what is in them: enough to see whether a client brings the right one in time.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,10 +37,13 @@ PASSWORD: Final = "scram-geheim-4711"  # noqa: S105 - of a node that lives for o
 KEY_PASSWORD: Final = "key-geheim-0815"  # noqa: S105 - as above
 
 _PROPERTIES: Final = """
-listeners={plain},CONTROLLER://127.0.0.1:{controller_port},SECURE://127.0.0.1:{secure_port}
-advertised.listeners={plain},SECURE://127.0.0.1:{secure_port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL
-sasl.enabled.mechanisms=SCRAM-SHA-512
+listeners={plain},CONTROLLER://127.0.0.1:{controller_port},SECURE://127.0.0.1:{secure_port},TOKEN://127.0.0.1:{token_port}
+advertised.listeners={plain},SECURE://127.0.0.1:{secure_port},TOKEN://127.0.0.1:{token_port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL,TOKEN:SASL_SSL
+listener.name.secure.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.token.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.token.oauthbearer.sasl.jaas.config=\
+org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 listener.name.secure.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
@@ -79,12 +86,17 @@ class SecureNode(KafkaNode):
     def __init__(self, certificates: Certificates) -> None:
         super().__init__()
         self.certificates = certificates
-        self._secure_port = free_port()
+        self._secure_port, self._token_port = free_port(), free_port()
 
     @property
     def secure_address(self) -> str:
         """`host:port` of the listener with TLS and SASL."""
         return f"127.0.0.1:{self._secure_port}"
+
+    @property
+    def token_address(self) -> str:
+        """`host:port` of the listener with TLS that asks for a token."""
+        return f"127.0.0.1:{self._token_port}"
 
     def start(self) -> None:
         """Start the broker and make the user."""
@@ -128,12 +140,25 @@ class SecureNode(KafkaNode):
         }
         return {f"INSESSION_KAFKA__SECURITY__{key.upper()}": str(value) for key, value in {**right, **changed}.items()}
 
+    def token_environment(self, token_url: str, **changed: str) -> Mapping[str, str]:
+        """Give the variables of a worker that comes in by a token of this endpoint, some of them changed."""
+        right = {
+            "protocol": "sasl_ssl",
+            "mechanism": "OAUTHBEARER",
+            "oauth__token_url": token_url,
+            "oauth__client_id": USER,
+            "oauth__client_secret": PASSWORD,
+            "ca_file": str(self.certificates.ca_file),
+        }
+        return {f"INSESSION_KAFKA__SECURITY__{key.upper()}": value for key, value in {**right, **changed}.items()}
+
     def _write_properties(self) -> Path:
         path = super()._write_properties()
         added = _PROPERTIES.format(
             plain=f"PLAINTEXT://{self.address}",
             controller_port=self._controller_port,
             secure_port=self._secure_port,
+            token_port=self._token_port,
             keystore=self.certificates.keystore,
             truststore=self.certificates.ca_file,
         )

@@ -8,7 +8,7 @@ from agents.configuration.reading import Reading
 from agents.settings import Settings, read_settings
 from schemas.errors import UsageError
 
-SECRET = "hunter-2-geheim"  # noqa: S105 - the test looks for it where it must not be
+SECRET = "hunter-2-geheim-7"  # noqa: S105 - the test looks for it where it must not be
 
 
 def reading_of(tmp_path: Path, toml: str = "", environment: Mapping[str, str] | None = None) -> Reading[Settings]:

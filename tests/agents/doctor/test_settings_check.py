@@ -21,7 +21,7 @@ def test_valid_settings_tell_who_gave_them(tmp_path: Path) -> None:
 
 def test_a_secret_of_ones_own_is_no_warning() -> None:
     """Nothing is left to say."""
-    environment = {"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": "long and random"}
+    environment = {"INSESSION_CLICKSTREAM__PSEUDONYM_SECRET": "long and at random"}
     (valid,) = settings_findings(read_settings(environment=environment))
     assert valid.level is Level.OK
 
