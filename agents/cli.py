@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "agents.commands.evaluate",
     "ledger": "agents.commands.ledger",
     "rekey": "agents.commands.rekey",
+    "release": "agents.commands.release",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
     "simulate": "agents.commands.simulate",

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry
@@ -284,16 +285,17 @@ async def replay_log(
 
     described: the catalog, the same from beginning to end; without it every item is allowed.
     """
-    release = verify_release(newest_release(settings.serving.models_directory))
+    release = verify_release(newest_release(settings.serving.models_directory), settings.serving.release_key)
     shape = FixedShape(BATCH_ROWS, release.max_length)
     records = list(described)
     catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))
     for item in records:
         catalog.apply(item.item_id.encode(), wire.encode(item))
-    tier = serving_tier(settings.serving, catalog, CollectorRegistry(), fixed_shape=shape)
-    await tier.releases.refresh()
-    await tier.releases.take_catalog_in()
     with ExitStack() as stack:
+        copies = Path(stack.enter_context(TemporaryDirectory(prefix="insession-releases-")))
+        tier = serving_tier(settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape)
+        await tier.releases.refresh()
+        await tier.releases.take_catalog_in()
         files = {
             settings.topics.name(topic): stack.enter_context((out / name).open("wb")) for topic, name in _FILES.items()
         }

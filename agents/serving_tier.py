@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
@@ -23,7 +24,7 @@ from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
 from serving.vouchers import ShopsOwn
-from session_model.release_files import load_release
+from session_model.release_copies import ReleaseCopies
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,14 @@ def serving_tier(
     catalog: CatalogView,
     registry: CollectorRegistry,
     *,
+    copies: Path,
     fixed_shape: FixedShape | None = None,
     recorder: SpanRecorder | None = None,
 ) -> ServingTier:
-    """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay."""
+    """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay.
+
+    copies: folder of this process alone, to which releases are copied and from which they are read.
+    """
     metrics = ServingMetrics(registry)
     breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
     client = PredictClient(settings, fixed_shape=fixed_shape)
@@ -68,7 +73,9 @@ def serving_tier(
     batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
     metrics.waiting_rows.set_function(lambda: len(batcher))
     metrics.waiting_rows_limit.set(settings.max_waiting)
-    releases = ReleaseWatcher(settings.models_directory / settings.model_name, load_release, client, metrics, catalog)
+    shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
+    models = settings.models_directory / settings.model_name
+    releases = ReleaseWatcher(models, shelf.load, client, metrics, catalog)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life_seconds,
         max_items=settings.popular_max_items,

@@ -69,7 +69,8 @@ def build_worker(settings: Settings) -> InsessionApp:
     encodings = Encodings(settings)
     catalog = Catalog(require_catalog=settings.catalog.require_catalog, reader=encodings.catalog_reader(app.abort))
     gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
-    tier = serving_tier(settings.serving, catalog, registry, recorder=spans)
+    copies = settings.kafka.datadir / "releases"
+    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans)
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
     clocks = WorkerClocks(metrics)

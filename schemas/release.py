@@ -29,3 +29,7 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
     has_intent: Annotated[bool, Meta(description="False where the training data had no times: no intent is told.")]
     metrics: dict[str, float]
     files: Annotated[dict[str, str], Meta(description="SHA-256, hex, by path relative to the version directory.")]
+    sizes_bytes: Annotated[
+        dict[str, Annotated[int, Meta(ge=0)]],
+        Meta(description="Size of the same files. Empty in releases made before sizes were kept."),
+    ] = {}

@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from schemas.ids import ModelVersion
+from schemas.release_folder import folder_stamp
 from serving.errors import PredictError
 from serving.filters import CatalogView
 from serving.metrics import ServingMetrics
@@ -21,8 +22,8 @@ class ReleaseWatcher:
 
     The release in use is the newest one that was verified here and that the server reports as AVAILABLE; so vocabulary
     and model never disagree. Until the server was heard of at all, the newest verified one serves what needs no server.
-    A release that does not load is logged and counted once, and skipped until its directory is gone; one that could not
-    be read (OSError) is tried again at the next refresh. Whatever happens, the release in use stays.
+    A release that does not load is logged and counted once, and skipped until anything in its directory changes; one
+    that could not be read (OSError) is tried again at the next refresh. Whatever happens, the release in use stays.
 
     load: reads and verifies the release in a version directory; runs in a thread.
     catalog: the release in use is told at every refresh what it has described since.
@@ -44,7 +45,7 @@ class ReleaseWatcher:
         self._told: tuple[ModelVersion, int] | None = None
         self._current: ReleaseParts | None = None
         self._held: dict[ModelVersion, ReleaseParts] = {}
-        self._broken: set[ModelVersion] = set()
+        self._broken: dict[ModelVersion, str] = {}
         self._complained: set[ModelVersion] = set()
         self._unresolved: ModelVersion | None = None
         self._refreshing = asyncio.Lock()
@@ -109,7 +110,7 @@ class ReleaseWatcher:
         except OSError as error:
             log.warning("models_directory_unreadable", directory=str(self._directory), error=str(error))
             return
-        self._broken.intersection_update(on_disk)
+        self._broken = {version: stamp for version, stamp in self._broken.items() if version in on_disk}
         self._complained.intersection_update(on_disk)
         try:
             available = await self._predictor.loaded_versions()
@@ -141,7 +142,14 @@ class ReleaseWatcher:
         return None
 
     async def _load_good(self, version: ModelVersion, path: Path) -> ReleaseParts | None:
-        if version in self._broken:
+        try:
+            stamp = await asyncio.to_thread(folder_stamp, path)
+            if self._broken.get(version) == stamp:
+                return None
+            if self._broken.pop(version, None) is not None:
+                self._complained.discard(version)
+        except OSError as error:
+            self._complain(version, path, error)
             return None
         try:
             parts = await asyncio.to_thread(self._load, path)
@@ -150,7 +158,7 @@ class ReleaseWatcher:
         except OSError as error:
             self._complain(version, path, error)
         except Exception as error:  # noqa: BLE001 - a release is foreign data; whatever is wrong with it, it is skipped
-            self._broken.add(version)
+            self._broken[version] = stamp
             self._complain(version, path, error)
         else:
             self._held[version] = parts

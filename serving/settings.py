@@ -6,6 +6,8 @@ from pathlib import Path
 from schemas.certificates import CertificateFiles
 from schemas.errors import UsageError
 from schemas.ids import ItemId
+from schemas.release_signature import check_key
+from schemas.secret import Secret
 
 MAX_BATCH_ROWS = 4096
 
@@ -48,6 +50,8 @@ class ServingSettings:
     model_name: Name of the model on the server, and of its folder below models_directory.
     models_directory: As the model server sees it; versions lie in `models_directory/model_name/<version>`.
     status_timeout_seconds: Patience for the server's answer to which versions it has.
+    release_key: Signs releases; where it is set, one that is not signed with it is refused.
+    release_max_memory_bytes: What the parts of a release may take in memory, without the mapped index of sessions.
     release_poll_seconds: How often the worker looks for a newer release, on disk and on the server.
     min_budget_seconds: A row with less time left is not sent; so a late row is no failure of the server.
     max_batch: Rows in one Predict.
@@ -72,6 +76,8 @@ class ServingSettings:
     model_name: str = "session_gru"
     models_directory: Path = Path("models")
     status_timeout_seconds: float = 2.0
+    release_key: Secret | None = None
+    release_max_memory_bytes: int = 512 * 1024 * 1024
     release_poll_seconds: float = 2.0
     min_budget_seconds: float = 0.002
     max_batch: int = 32
@@ -98,6 +104,8 @@ class ServingSettings:
             raise UsageError(f"serving.address: {self.address!r} is no host:port, like 127.0.0.1:8500")
         if not self.model_name or "/" in self.model_name:
             raise UsageError(f"serving.model_name: {self.model_name!r} is no name of a model")
+        if self.release_key is not None:
+            check_key(self.release_key, "serving.release_key")
         for key in _ABOVE_ZERO:
             if not getattr(self, key) > 0:
                 raise UsageError(f"serving.{key} must be above 0, found {getattr(self, key)}")
@@ -110,6 +118,7 @@ class ServingSettings:
 
 _ABOVE_ZERO = (
     "status_timeout_seconds",
+    "release_max_memory_bytes",
     "release_poll_seconds",
     "max_batch",
     "max_waiting",

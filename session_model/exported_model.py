@@ -7,8 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from schemas.ranking import Candidates, ModelInput
+from schemas.release_folder import ReleaseError
 from session_model.ranking import top_k
-from session_model.release_files import ReleaseError
 from session_model.tensorflow_import import import_tensorflow
 
 SIGNATURE = "serving_default"

@@ -6,27 +6,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeVar
 from zipfile import BadZipFile
 
 import msgspec
 import numpy as np
 
-from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
+from schemas.release_folder import ReleaseError, ReleaseFolder, look_at_release
+from schemas.release_signature import SIGNATURE_PATH, signature_of
+from schemas.secret import Secret
 from session_model.blend import BlendWeights
 from session_model.categories import Categories
 from session_model.cold_items import ColdItems
 from session_model.cold_start import ColdStart
 from session_model.content import ContentIndex
-from session_model.files import file_sha256
+from session_model.files import file_sha256, write_whole
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import Parts, Release
+from session_model.release_memory import check_memory
 from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.reranker import Reranker
 from session_model.training_overlap import TrainedSessions
@@ -47,11 +50,8 @@ CATEGORIES_FILE = "categories.json"
 COLD_ITEMS_FOLDER = "cold_items"
 TRAINED_SESSIONS_FILE = "trained_sessions.npz"
 
+_BESIDE = frozenset({MANIFEST_PATH, SIGNATURE_PATH})
 _Part = TypeVar("_Part")
-
-
-class ReleaseError(InsessionError):
-    """A release is missing, damaged or foreign. Nothing of it is used: the worker stays with the one it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class ReleaseFacts:
     sessions: TrainedSessions | None = None
 
 
-def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseManifest:
+def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret | None = None) -> ReleaseManifest:
     """Write the parts into `assets.extra/` of `directory`, then the manifest with the SHA-256 of every file there.
 
     Call it last, on the directory's temporary name: the SavedModel and the warm-up requests are in the manifest too.
@@ -96,18 +96,29 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts) -> ReleaseMa
     if facts.sessions is not None:
         facts.sessions.save(folder / TRAINED_SESSIONS_FILE)
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
-    (directory / MANIFEST_PATH).write_bytes(content)
+    write_manifest(directory, manifest, key)
     return manifest
 
 
-def load_release(directory: Path) -> Release:
-    """Verify every file of the manifest, then read the parts.
+def write_manifest(directory: Path, manifest: ReleaseManifest, key: Secret | None) -> None:
+    """Write the manifest, and its signature where there is a key; an older signature would be wrong and goes."""
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    write_whole(directory / MANIFEST_PATH, lambda file: file.write(content))
+    if key is None:
+        (directory / SIGNATURE_PATH).unlink(missing_ok=True)
+    else:
+        signature = signature_of(content, key)
+        write_whole(directory / SIGNATURE_PATH, lambda file: file.write(signature))
 
-    Raises ReleaseError naming the file and the remedy, and OSError where the disk failed and a retry may succeed.
+
+def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_memory_bytes: int) -> Release:
+    """Read the parts from a verified copy, and map the large ones.
+
+    directory: of what it is the copy. Raises ReleaseError naming the file and the remedy, before it takes more memory
+    than `max_memory_bytes`; OSError where the disk failed and a retry may succeed.
     """
-    manifest = verify_release(directory)
-    folder = directory / PARTS_DIRECTORY
+    folder = copy / PARTS_DIRECTORY
+    check_memory(folder, max_memory_bytes, mapped=KNN_FOLDER, apart=TRAINED_SESSIONS_FILE)
     parts = Parts(
         vocabulary=_read(folder / VOCABULARY_FILE, _read_vocabulary),
         knn=_read(folder / KNN_FOLDER, SessionKnn.load),
@@ -133,24 +144,25 @@ def trained_sessions(release: Release) -> TrainedSessions | None:
     return _read(release.directory / PARTS_DIRECTORY / TRAINED_SESSIONS_FILE, TrainedSessions.load)
 
 
-def verify_release(directory: Path) -> ReleaseManifest:
-    """Check the format, the version and the SHA-256 of every file, in constant memory; raises ReleaseError."""
-    manifest = _read_manifest(directory)
-    if directory.name.isdecimal() and int(directory.name) != manifest.version:
-        raise ReleaseError(
-            f"release {directory} says it is version {manifest.version}; give the directory its own number back"
-        )
-    if tuple(manifest.feature_names) != FEATURE_NAMES:
+def verify_release(directory: Path, key: Secret | None = None) -> ReleaseManifest:
+    """Check signature (where there is a `key`), format, version and the SHA-256 of every file, in constant memory.
+
+    Raises ReleaseError with the remedy. What is read from `directory` afterwards may be something else.
+    """
+    folder = look_at_parts(directory, key)
+    folder.verify()
+    return folder.manifest
+
+
+def look_at_parts(directory: Path, key: Secret | None) -> ReleaseFolder:
+    """Look at a release of the features that this code makes; raises ReleaseError."""
+    folder = look_at_release(directory, key)
+    if tuple(folder.manifest.feature_names) != FEATURE_NAMES:
         raise ReleaseError(
             f"release {directory} reads other prefix features than this insession makes; train it again, or run "
-            f"insession {manifest.code_version}"
+            f"insession {folder.manifest.code_version}"
         )
-    for name, digest in manifest.files.items():
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ReleaseError(f"release {directory}: the manifest names {name!r}, outside the release; do not use it")
-        if _read(directory / name, file_sha256) != digest:
-            raise ReleaseError(f"release file {directory / name} differs from the manifest; copy the release again")
-    return manifest
+    return folder
 
 
 def newest_release(models_directory: Path) -> Path:
@@ -181,27 +193,9 @@ def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> Rele
         input_event_types=list(facts.input_event_types),
         has_intent=has_intent,
         metrics=facts.metrics,
-        files={name: _read(path, file_sha256) for name, path in names.items() if name != MANIFEST_PATH},
+        files={name: _read(path, file_sha256) for name, path in names.items() if name not in _BESIDE},
+        sizes_bytes={name: path.stat().st_size for name, path in names.items() if name not in _BESIDE},
     )
-
-
-class _FormatOnly(msgspec.Struct):
-    format: int
-
-
-def _read_manifest(directory: Path) -> ReleaseManifest:
-    path = directory / MANIFEST_PATH
-    content = _read(path, Path.read_bytes)
-    try:
-        found = msgspec.json.decode(content, type=_FormatOnly).format
-        if found != RELEASE_FORMAT:
-            raise ReleaseError(
-                f"release {directory} has format {found}, this insession reads {RELEASE_FORMAT}; "
-                "train it again, or run the insession that made it"
-            )
-        return msgspec.json.decode(content, type=ReleaseManifest)
-    except msgspec.DecodeError as error:
-        raise ReleaseError(f"release manifest {path} cannot be read ({error}); copy the release again") from error
 
 
 def _read(path: Path, reader: Callable[[Path], _Part]) -> _Part:
@@ -209,7 +203,7 @@ def _read(path: Path, reader: Callable[[Path], _Part]) -> _Part:
         return reader(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise ReleaseError(f"release file {path} is missing; copy the release again") from error
-    except (EOFError, KeyError, ValueError, BadZipFile) as error:
+    except (EOFError, KeyError, ValueError, MemoryError, RecursionError, BadZipFile) as error:
         raise ReleaseError(f"release file {path} cannot be read ({error}); copy the release again") from error
 
 

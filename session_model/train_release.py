@@ -13,6 +13,7 @@ import msgspec
 from schemas.events import EventType
 from schemas.ids import ModelVersion
 from schemas.records import CatalogItem
+from schemas.secret import Secret
 from session_model.catalogs import published_catalog, read_catalog
 from session_model.categories import learn_categories
 from session_model.cold_start import Described
@@ -25,6 +26,7 @@ from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.presets import Preset
 from session_model.release import Parts
+from session_model.release_copies import load_release
 from session_model.release_files import ReleaseFacts, write_parts
 from session_model.run_folder import RunConfig, RunFolder, open_run
 from session_model.time_budget import TimeBudget
@@ -50,6 +52,7 @@ class TrainRequest:
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
     is_fresh: begin anew, even where the same training was interrupted.
     loading_seconds: what was spent before; counts against the budget.
+    sign_key: signs the release; None: it is not signed.
     """
 
     data: Path
@@ -62,6 +65,7 @@ class TrainRequest:
     catalog: Path | None = None
     is_fresh: bool = False
     loading_seconds: float = 0.0
+    sign_key: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,5 +192,6 @@ def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts:
             metrics=learned.metrics,
             sessions=TrainedSessions.fit(data.sessions, request.input_event_types),
         )
-        write_parts(draft.directory, parts, facts)
+        write_parts(draft.directory, parts, facts, request.sign_key)
+        load_release(draft.directory, request.sign_key)  # what no worker can read is not published
     return draft.version, draft.published

@@ -21,7 +21,8 @@ from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Pr
 from session_model.exported_model import ExportedModel
 from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
 from session_model.release import Release
-from session_model.release_files import load_release, newest_release, trained_sessions
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release, trained_sessions
 from session_model.training_overlap import Overlap
 
 _FILE = OutputFile()

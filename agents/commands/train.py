@@ -17,6 +17,7 @@ from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.training_bar import training_bar
 from schemas.errors import UsageError
+from schemas.release_signature import read_key
 from session_model.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
@@ -74,6 +75,12 @@ Examples:
     "--time-budget", type=DurationType(), metavar="DURATION", default="55m", show_default=True, help="See above."
 )
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same training was interrupted.")
+@click.option(
+    "--sign-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
+    help="File with the key that signs the release: serving.release_key of the workers.",
+)
 @click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
 def command(json_path: Path | None, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
@@ -143,6 +150,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         time_budget_seconds=options["time_budget"].total_seconds(),
         is_fresh=options["is_fresh"],
         loading_seconds=options["loading_seconds"],
+        sign_key=None if options["sign_key"] is None else read_key(options["sign_key"]),
     )
 
 

@@ -11,8 +11,10 @@ from agents.demo.processes import Child
 from agents.demo.source import TrainingPart
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.release_folder import ReleaseError
 from session_model.release import Release
-from session_model.release_files import ReleaseError, load_release, newest_release
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release
 
 TIME_BUDGET_SECONDS: Final = 90
 _NEEDED: Final = ("tensorflow", "tensorflow_serving")

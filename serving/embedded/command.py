@@ -47,6 +47,12 @@ MODEL_EXTRA = {"tensorflow", "tensorflow_serving", "grpc_health"}
     type=click.IntRange(min=1),
     help="Calls beyond are refused.",
 )
+@click.option(
+    "--release-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
+    help="Serve only versions that are signed with the key in this file.",
+)
 @click.option("--stop-with-stdin", is_flag=True, help="Stop when standard input closes, so as to die with a parent.")
 def command(
     num_versions: int, versions: tuple[int, ...], *, all_versions: bool, stop_with_stdin: bool, **settings: Any

@@ -17,6 +17,7 @@ class ServerOptions:
     port: 0 picks a free one.
     op_threads: threads within and across ops; None leaves it to TensorFlow, 1 makes the order of float sums repeatable.
     max_concurrent_calls: calls beyond it are answered RESOURCE_EXHAUSTED at once.
+    release_key_file: key with which releases are signed; None: only their checksums count.
     """
 
     models: Path
@@ -27,6 +28,7 @@ class ServerOptions:
     poll_seconds: float = 1.0
     op_threads: int | None = None
     max_concurrent_calls: int = 256
+    release_key_file: Path | None = None
 
     @property
     def base_path(self) -> Path:
@@ -38,6 +40,8 @@ class ServerOptions:
         arguments = ["--models", str(self.models), "--model-name", self.model_name]
         arguments += ["--host", self.host, "--port", str(self.port), "--poll-seconds", str(self.poll_seconds)]
         arguments += ["--max-concurrent-calls", str(self.max_concurrent_calls), *self.policy.arguments()]
+        if self.release_key_file is not None:
+            arguments += ["--release-key-file", str(self.release_key_file)]
         if self.op_threads is not None:
             arguments += ["--op-threads", str(self.op_threads)]
         return arguments

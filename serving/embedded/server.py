@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
+from serving.embedded.release_check import ReleaseCheck
 from serving.embedded.servable import Servable, load_servable
 from serving.embedded.services import ModelService
 from serving.embedded.versions import ModelVersions, VersionState
@@ -33,7 +34,8 @@ class ModelServer:
 
     def __init__(self, options: ServerOptions) -> None:
         self._options = options
-        self._versions = ModelVersions(options.base_path, options.policy, load_and_warm_up)
+        self._check = ReleaseCheck(options)
+        self._versions = ModelVersions(options.base_path, options.policy, self._load)
         self._health = health.HealthServicer()
         self._stopping = Event()
         self._poller = Thread(target=self._poll_until_stopped, name="version-poller", daemon=True)
@@ -65,6 +67,10 @@ class ModelServer:
     def available_versions(self) -> list[int]:
         """List the versions that answer calls, lowest first."""
         return self._versions.available()
+
+    def _load(self, path: Path) -> Servable:
+        self._check.check(path)
+        return load_and_warm_up(path)
 
     def _wait_for_first_version(self) -> None:
         log.info("waiting_for_first_version", model=self._versions.name, path=str(self._options.base_path))

@@ -7,12 +7,17 @@ A version is loaded before the one that it replaces goes, and goes when its last
 | 1, 2 | latest 1 | 1 AVAILABLE | loads 2, unloads 1 | 1 END, 2 AVAILABLE |
 | 1, 2 (broken) | latest 1 | 1 AVAILABLE | fails on 2, keeps 1 | 1 AVAILABLE, 2 END with its error |
 | nothing | any | 1 AVAILABLE | unloads 1 | 1 END |
+| 1, 2, 3 (2, 3 broken) | latest 2 | nothing | fails on 3 and 2, loads 1 | 1 AVAILABLE, 2 and 3 END |
+
+In the last row TensorFlow Serving serves nothing, and with a good 3 that the workers reject it unloads 1: here versions
+that failed do not count among the latest. A failed version is tried again once anything in its folder has changed.
 
 Source: core/aspired_versions_manager.cc, core/availability_preserving_policy.cc, core/basic_manager.cc and
 sources/storage_path/file_system_storage_path_source.cc.
 """
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -23,6 +28,7 @@ from typing import Generic, TypeVar
 import grpc
 import structlog
 
+from schemas.release_folder import folder_stamp
 from serving.embedded.errors import StatusError, not_found
 from serving.embedded.policies import VersionPolicy
 
@@ -57,6 +63,7 @@ class _Entry(Generic[ServableT]):
     servable: ServableT | None = None
     calls: int = 0
     error: StatusError | None = None
+    failed_stamp: str | None = None
     aspired: bool = True
 
 
@@ -78,9 +85,11 @@ class ModelVersions(Generic[ServableT]):
         except OSError as error:  # an unmounted store must not unload what serves
             log.warning("base_path_unreadable", model=self.name, path=str(self._base_path), error=str(error))
             return
-        aspired = self._policy.aspired(on_disk)
-        for version in self._aspire(aspired):
-            self._load_version(version, on_disk[version])
+        aspired = self._policy.aspired(on_disk.keys() - self._still_broken(on_disk))
+        while new := self._aspire(aspired):
+            for version in new:
+                self._load_version(version, on_disk[version])
+            aspired = self._policy.aspired(on_disk.keys() - self._failed())
         self._unload_all_but(aspired)
 
     def statuses(self) -> list[VersionStatus]:
@@ -120,8 +129,24 @@ class ModelVersions(Generic[ServableT]):
             entry.calls -= 1
             self._end_if_idle(version, entry)
 
+    def _still_broken(self, on_disk: Mapping[int, Path]) -> frozenset[int]:
+        """Forget failures of folders that are gone or changed since; name the others."""
+        with self._lock:
+            stamps = {n: entry.failed_stamp for n, entry in self._entries.items() if entry.failed_stamp is not None}
+        found = {version: _stamp(on_disk[version]) for version in stamps if version in on_disk}
+        with self._lock:
+            for version, stamp in stamps.items():
+                if found.get(version) != stamp:
+                    self._entries[version].failed_stamp = None
+                    self._entries[version].aspired = False
+        return self._failed()
+
+    def _failed(self) -> frozenset[int]:
+        with self._lock:
+            return frozenset(n for n, entry in self._entries.items() if entry.failed_stamp is not None)
+
     def _aspire(self, aspired: frozenset[int]) -> list[int]:
-        """Note what is aspired to; return what to load. A failed version waits until it was gone for a poll."""
+        """Note what is aspired to; return what to load."""
         with self._lock:
             new = []
             for version in sorted(aspired, reverse=True):
@@ -135,10 +160,11 @@ class ModelVersions(Generic[ServableT]):
 
     def _load_version(self, version: int, path: Path) -> None:
         self._move(version, VersionState.LOADING)
+        stamp = _stamp(path)
         try:
             servable = self._load(path)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one folder, the other versions serve on
-            self._fail(version, error)
+            self._fail(version, error, stamp)
             return
         with self._lock:
             entry = self._entries[version]
@@ -146,10 +172,11 @@ class ModelVersions(Generic[ServableT]):
             entry.state = VersionState.AVAILABLE
         log.info("version_available", model=self.name, version=version)
 
-    def _fail(self, version: int, error: Exception) -> None:
+    def _fail(self, version: int, error: Exception, stamp: str) -> None:
         status = error if isinstance(error, StatusError) else StatusError(grpc.StatusCode.INTERNAL, repr(error))
         with self._lock:
             self._entries[version].error = status
+            self._entries[version].failed_stamp = stamp
             self._entries[version].state = VersionState.END
         log.error("version_load_failed", model=self.name, version=version, code=status.code.name, error=status.message)
 
@@ -172,6 +199,14 @@ class ModelVersions(Generic[ServableT]):
     def _move(self, version: int, state: VersionState) -> None:
         with self._lock:
             self._entries[version].state = state
+
+
+def _stamp(path: Path) -> str:
+    """Tell what a folder holds; what cannot be told differs from everything, so that it is tried again."""
+    try:
+        return folder_stamp(path)
+    except OSError as error:
+        return f"{error} at {time.monotonic_ns()}"
 
 
 def versions_on_disk(base_path: Path) -> dict[int, Path]:

@@ -19,7 +19,7 @@ from serving.parts import ReleaseParts
 from serving.popular import StreamPopularity
 from serving.settings import ServingSettings
 from session_model.evaluation import PUBLISHED, HeldOut, evaluate, targets
-from session_model.release_files import load_release
+from session_model.release_copies import load_release
 from session_model.session_events import session_events
 from session_model.sessions import Sessions
 from streams.catalog import Catalog

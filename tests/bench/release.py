@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 from schemas.errors import InsessionError
+from schemas.release_folder import ReleaseError
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.training_data import write_training_data
-from session_model.release_files import ReleaseError, load_release, newest_release
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release
 
 TRAINING_EVENTS = 60_000
 EPOCHS = 2

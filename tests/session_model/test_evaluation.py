@@ -16,7 +16,8 @@ from session_model.evaluation import MODELS, Baseline, HeldOut, Protocol, evalua
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.release import Parts, Release
-from session_model.release_files import ReleaseFacts, load_release, write_parts
+from session_model.release_copies import load_release
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from schemas.ranking import ModelInput
+from schemas.release_folder import ReleaseError
 from session_model.exported_model import ExportedModel
-from session_model.release_files import ReleaseError
 
 
 @pytest.fixture(scope="module")

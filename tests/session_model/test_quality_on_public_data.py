@@ -8,7 +8,7 @@ from session_model.datasets import read_sessions
 from session_model.evaluation import Evaluation, HeldOut, evaluate
 from session_model.exported_model import ExportedModel
 from session_model.presets import PRESETS
-from session_model.release_files import load_release
+from session_model.release_copies import load_release
 from session_model.train_release import TrainRequest, train_release
 from session_model.training_progress import NoProgress
 from tests.session_model.public_data import public_file

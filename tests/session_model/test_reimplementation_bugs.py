@@ -27,7 +27,8 @@ from session_model.optimizer import RowSparseAdagrad
 from session_model.popularity import Popularity
 from session_model.ranking_metrics import target_rank
 from session_model.release import Parts, Release
-from session_model.release_files import ReleaseFacts, load_release, write_parts
+from session_model.release_copies import load_release
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.sampling import NegativeSampler
 from session_model.session_parallel import SessionParallelBatches
 from session_model.sessions import EVENT_TYPE_CODES, Sessions

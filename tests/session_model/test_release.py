@@ -20,7 +20,8 @@ from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES, prefix_features
 from session_model.release import Parts
-from session_model.release_files import ReleaseFacts, load_release, write_parts
+from session_model.release_copies import load_release
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.reranker import Reranker, Voices, rerank
 from session_model.transitions import Transitions

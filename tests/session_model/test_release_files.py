@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from schemas.release import MANIFEST_PATH
-from session_model.release_files import ReleaseError, load_release, newest_release
+from schemas.release_folder import ReleaseError
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release
 from session_model.reranker import Reranker
 from tests.session_model.test_release import SHARES, write
 

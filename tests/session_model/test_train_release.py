@@ -13,7 +13,8 @@ from session_model.blend import MODEL_ONLY
 from session_model.gru import GruSettings
 from session_model.gru4rec import Gru4RecSettings
 from session_model.presets import Preset, Recipe
-from session_model.release_files import load_release, newest_release, trained_sessions
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release, trained_sessions
 from session_model.train_release import TrainRequest, TrainResult, train_release
 from session_model.training import TrainingSettings
 from session_model.training_progress import EpochReport, NoProgress

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from agents.commands.train import _request, command
 from session_model.gru4rec import GRU4REC
 from session_model.presets import PRESETS
-from session_model.release_files import load_release
+from session_model.release_copies import load_release
 
 DATA = {
     "sequences": "a b c\nb c a\nc a b\n" * 20,

@@ -35,7 +35,8 @@ from session_model.evaluation import PUBLISHED, HeldOut, evaluate, targets
 from session_model.exported_model import ExportedModel
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
-from session_model.release_files import load_release, newest_release
+from session_model.release_copies import load_release
+from session_model.release_files import newest_release
 
 pytestmark = pytest.mark.slow
 
