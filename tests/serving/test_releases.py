@@ -396,3 +396,24 @@ async def test_whether_server_and_worker_share_a_release_is_told(shelf: Shelf) -
     assert await is_common(1) == 1
     shelf.publish(2, "broken")
     assert await is_common(2) == 0
+
+
+async def test_a_release_repaired_in_place_is_taken_up(shelf: Shelf) -> None:
+    """It is tried again when anything in it has changed, and only then."""
+    shelf.publish(1, "broken")
+    assert await shelf.refresh(1) is None
+    assert await shelf.refresh(1) is None
+    assert shelf.loaded == ["1"]
+    (shelf.directory / "1" / "release").write_text("good")
+    assert await shelf.refresh(1) == 1
+
+
+async def test_a_release_that_changes_and_stays_broken_is_told_again(shelf: Shelf) -> None:
+    """A new attempt has a new line, and counts."""
+    shelf.publish(1, "broken")
+    await shelf.refresh(1)
+    (shelf.directory / "1" / "more").write_text("")
+    with capture_logs() as logs:
+        await shelf.refresh(1)
+    assert [line["event"] for line in logs] == ["release_rejected"]
+    assert shelf.registry.get_sample_value("insession_releases_rejected_total") == 2

@@ -143,20 +143,46 @@ def test_a_broken_version_leaves_the_old_one(shelf: Shelf) -> None:
     assert [(line["event"], line["version"]) for line in logs] == [("version_load_failed", 2)]
 
 
-def test_a_broken_version_is_not_tried_again(shelf: Shelf) -> None:
-    """A failed load is not repeated, even with other content, until the version was gone for a poll."""
+def test_a_broken_version_is_tried_again_once_it_has_changed(shelf: Shelf) -> None:
+    """A failed load is not repeated while the folder stays as it is; a repair in place is taken up."""
     shelf.put(2, word="broken")
     shelf.versions.poll()
-    (shelf.base_path / "2" / "word").write_text("good")
     shelf.versions.poll()
     assert shelf.loaded == [2]
+    (shelf.base_path / "2" / "word").write_text("good")
+    shelf.versions.poll()
+    assert shelf.loaded == [2, 2]
+    assert shelf.states() == {2: VersionState.AVAILABLE}
+    assert shelf.versions.statuses()[0].error is None
+
+
+def test_a_broken_version_that_was_away_is_tried_again(shelf: Shelf) -> None:
+    """Gone for a poll and back, it is another one."""
+    shelf.put(2, word="broken")
+    shelf.versions.poll()
     shelf.remove(2)
     shelf.versions.poll()
     shelf.put(2)
     shelf.versions.poll()
     assert shelf.loaded == [2, 2]
     assert shelf.states() == {2: VersionState.AVAILABLE}
-    assert shelf.versions.statuses()[0].error is None
+
+
+def test_two_broken_versions_do_not_push_a_good_one_off(tmp_path: Path) -> None:
+    """What failed does not count among the latest: neither where the good one serves already, nor after a start."""
+    shelf = Shelf(tmp_path, LatestVersions(2))
+    shelf.put(1)
+    shelf.versions.poll()
+    shelf.put(2, 3, word="broken")
+    shelf.versions.poll()
+    shelf.versions.poll()
+    assert shelf.versions.available() == [1]
+    started = ModelVersions(shelf.base_path, LatestVersions(2), shelf.load)
+    started.poll()
+    assert started.available() == [1]
+    shelf.put(4)
+    started.poll()
+    assert started.available() == [1, 4]
 
 
 def test_an_unexpected_error_is_internal(shelf: Shelf) -> None:

@@ -1,0 +1,93 @@
+"""`insession release`: what is verified, signed and published."""
+
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agents.commands.release import command
+from schemas.errors import InsessionError
+from schemas.release_folder import ReleaseError
+from schemas.release_signature import SIGNATURE_PATH
+from schemas.secret import Secret
+from session_model.release_copies import ReleaseCopies, load_release
+from tests.session_model.test_release import write
+from tests.session_model.test_release_files import edit_manifest
+
+KEY = "k" * 32
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """Write a key."""
+    path = tmp_path / "release.key"
+    path.write_text(KEY)
+    return path
+
+
+def run(*arguments: str | Path) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(command, [str(argument) for argument in arguments])
+
+
+def test_a_whole_release_is_told(tmp_path: Path) -> None:
+    """Without a key nobody asks who made it."""
+    result = run("verify", write(tmp_path))
+    assert result.exit_code == 0
+    assert "version 3 is whole: " in result.output
+
+
+def test_a_worker_with_a_key_refuses_what_is_not_signed(tmp_path: Path, key_file: Path) -> None:
+    """Signing it is the remedy; the signature is of this key alone and of this manifest alone."""
+    directory = write(tmp_path)
+    worker = ReleaseCopies(tmp_path / "copies", Secret(KEY))
+    with pytest.raises(ReleaseError, match=r"is not signed.*`insession release sign"):
+        worker.load(directory)
+    assert run("sign", directory, "--key-file", key_file).exit_code == 0
+    assert run("verify", directory, "--key-file", key_file).exit_code == 0
+    assert worker.load(directory).version == 3
+    with pytest.raises(ReleaseError, match="signed with another key"):
+        load_release(directory, Secret("l" * 32))
+    edit_manifest(directory, lambda manifest: manifest.update(code_version="0.2.0"))
+    with pytest.raises(ReleaseError, match="its manifest was changed since"):
+        worker.load(directory)
+
+
+def test_an_old_release_gets_its_sizes_when_it_is_signed(tmp_path: Path, key_file: Path) -> None:
+    """One made before sizes were kept is as good as a new one then."""
+    directory = write(tmp_path)
+    edit_manifest(directory, lambda manifest: manifest.pop("sizes_bytes"))
+    assert run("sign", directory, "--key-file", key_file).exit_code == 0
+    assert load_release(directory, Secret(KEY)).manifest.sizes_bytes["saved_model.pb"] == 5
+
+
+def test_a_damaged_release_is_not_signed(tmp_path: Path, key_file: Path) -> None:
+    """A signature says that it is whole, too."""
+    directory = write(tmp_path)
+    (directory / "saved_model.pb").write_bytes(b"xxxxx")
+    result = run("sign", directory, "--key-file", key_file)
+    assert isinstance(result.exception, ReleaseError)
+    assert not (directory / SIGNATURE_PATH).exists()
+
+
+def test_a_release_is_published_whole(tmp_path: Path, key_file: Path) -> None:
+    """With its signature, under its number, and never over another."""
+    directory = write(tmp_path)
+    run("sign", directory, "--key-file", key_file)
+    result = run("publish", directory, "--out", tmp_path / "models", "--key-file", key_file)
+    published = tmp_path / "models/session_gru/3"
+    assert str(published) in result.output
+    assert load_release(published, Secret(KEY)).version == 3
+    again = run("publish", directory, "--out", tmp_path / "models")
+    assert isinstance(again.exception, InsessionError)
+    assert "is there already" in str(again.exception)
+
+
+def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None:
+    """So that it pushes no good one off the server."""
+    directory = write(tmp_path)
+    os.truncate(directory / "assets.extra/vocabulary.json", 3)
+    result = run("publish", directory, "--out", tmp_path / "models")
+    assert isinstance(result.exception, ReleaseError)
+    assert not list(tmp_path.glob("models/session_gru/*"))
