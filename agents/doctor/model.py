@@ -10,6 +10,7 @@ from typing import Final
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
+from schemas.secret import Secret
 from serving.client import PredictClient
 from serving.errors import PredictError
 from serving.settings import ServingSettings
@@ -43,7 +44,7 @@ def model_findings(settings: ServingSettings, served: Served, now: datetime) -> 
     """Examine the models directory, and hold it against what is served."""
     folder = settings.models_directory / settings.model_name
     on_disk = _versions(folder)
-    yield _release(folder, on_disk, now)
+    yield _release(folder, on_disk, now, settings.release_key)
     if served.failure is not None:
         yield error(
             "model server",
@@ -52,11 +53,13 @@ def model_findings(settings: ServingSettings, served: Served, now: datetime) -> 
             "its TLS settings",
         )
         yield from (
-            unchecked(check, "the model server does not answer") for check in ("served version", "two versions")
+            unchecked(check, "the model server does not answer")
+            for check in ("served version", "common version", "two versions")
         )
         return
     yield ok("model server", f"{settings.address} answers for {settings.model_name}")
     yield _newest_is_served(settings, on_disk, served.versions)
+    yield _one_is_common(settings, on_disk, served.versions)
     yield _two_are_served(on_disk, served.versions)
 
 
@@ -68,7 +71,7 @@ def _versions(folder: Path) -> Sequence[ModelVersion]:
     return sorted((ModelVersion(int(name)) for name in names if name.isascii() and name.isdecimal()), reverse=True)
 
 
-def _release(folder: Path, on_disk: Sequence[ModelVersion], now: datetime) -> Finding:
+def _release(folder: Path, on_disk: Sequence[ModelVersion], now: datetime, key: Secret | None) -> Finding:
     if not on_disk:
         return error(
             "release",
@@ -76,7 +79,7 @@ def _release(folder: Path, on_disk: Sequence[ModelVersion], now: datetime) -> Fi
             f"make one with `insession train DATA --out {folder.parent}`, or set serving.models_directory",
         )
     try:
-        manifest = verify_release(folder / str(on_disk[0]))
+        manifest = verify_release(folder / str(on_disk[0]), key)
     except (InsessionError, OSError) as failure:
         return error(
             "release",
@@ -104,6 +107,30 @@ def _newest_is_served(
         f"version {on_disk[0]}, the newest on disk, is not served (served: {listed})",
         f"let the server load {settings.models_directory / settings.model_name}, the same directory; its log says why "
         "it refuses a version",
+    )
+
+
+def _one_is_common(
+    settings: ServingSettings, on_disk: Sequence[ModelVersion], served: frozenset[ModelVersion]
+) -> Finding:
+    """Find the newest version that a worker takes up and the server has; without one no answer is the model's."""
+    check = "common version"
+    folder = settings.models_directory / settings.model_name
+    refused = list[str]()
+    for version in on_disk:
+        if version not in served:
+            continue
+        try:
+            verify_release(folder / str(version), settings.release_key)
+        except (InsessionError, OSError) as failure:
+            refused.append(str(failure))
+        else:
+            return ok(check, f"version {version} is whole and served")
+    return error(
+        check,
+        "the server has no version that a worker takes up" + "".join(f"; {why}" for why in refused),
+        f"move what is refused out of {folder}: the server then loads an older one; publish releases by `insession "
+        "train` or `insession release publish`, which publish none that a worker refuses",
     )
 
 

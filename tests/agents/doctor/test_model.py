@@ -9,6 +9,7 @@ from agents.doctor.findings import Finding, Level
 from agents.doctor.model import OLD_AFTER, Served, ask_server, model_findings
 from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
+from schemas.secret import Secret
 from serving.settings import ServingSettings
 from session_model.prefix_features import FEATURE_NAMES
 
@@ -119,3 +120,24 @@ def test_asking_a_server_that_is_away_ends_soon(address: str) -> None:
     served = ask_server(ServingSettings(address=address, status_timeout_seconds=0.5))
     assert served.failure is not None
     assert address in served.failure
+
+
+def test_served_releases_that_no_worker_takes_are_an_error(tmp_path: Path) -> None:
+    """Two that are rejected may have pushed the good one off: what is wrong with each is told, and what to do."""
+    write_release(tmp_path, 1)
+    for version in (2, 3):
+        (write_release(tmp_path, version) / "saved_model.pb").write_bytes(b"other")
+    assert examined(tmp_path, 1, 2)["common version"].level is Level.OK
+    found = examined(tmp_path, 2, 3)["common version"]
+    assert found.level is Level.ERROR
+    assert found.detail.count("differs from the manifest") == 2
+    assert "release publish" in found.remedy
+
+
+def test_an_unsigned_release_is_an_error_where_there_is_a_key(tmp_path: Path) -> None:
+    """Before the workers refuse it."""
+    write_release(tmp_path, 1)
+    settings = ServingSettings(models_directory=tmp_path, release_key=Secret("k" * 32))
+    found = {one.check: one for one in model_findings(settings, Served(frozenset({ModelVersion(1)})), NOW)}
+    assert found["release"].level is Level.ERROR
+    assert "is not signed" in found["release"].detail

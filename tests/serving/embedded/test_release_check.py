@@ -1,25 +1,69 @@
 """The model server loads what the workers can use."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from schemas.ids import ModelVersion
 from serving.embedded.errors import StatusError
 from serving.embedded.options import ServerOptions
 from serving.embedded.release_check import ReleaseCheck
+from serving.embedded.server import ModelServer
+from serving.fakes import FakePredictor
+from serving.metrics import ServingMetrics
+from serving.releases import ReleaseWatcher
+from session_model.release_copies import ReleaseCopies
 from tests.serving import rec_model
 from tests.session_model.test_release import write
+from tests.session_model.test_release_files import edit_manifest, seal
 
 
 def release(models: Path, version: int) -> Path:
     """Write a release with a SavedModel that can be loaded."""
     directory = write(models, version)
     (directory / "saved_model.pb").unlink()
-    rec_model.lay_out(models / "graph")
-    graph = next((models / "graph").glob("*/*/saved_model.pb")).parent
-    shutil.copytree(graph, directory, dirs_exist_ok=True)
+    rec_model.export(directory, seed=1)
+    seal(directory)
     return directory
+
+
+async def test_two_damaged_releases_do_not_push_the_good_one_off(tmp_path: Path) -> None:
+    """Server and worker stay with version 1, also if the server starts anew; once version 3 is mended they have it."""
+    good = release(tmp_path, 1)
+    options = ServerOptions(models=tmp_path)
+    server = ModelServer(options)
+    server._versions.poll()
+    registry = CollectorRegistry()
+    copies = ReleaseCopies(tmp_path / "copies")
+    predictor = FakePredictor([])
+    watcher = ReleaseWatcher(good.parent, copies.load, predictor, ServingMetrics(registry))
+
+    async def in_use() -> ModelVersion | None:
+        predictor.versions = set(map(ModelVersion, server.available_versions()))
+        await watcher.refresh()
+        return watcher.current and watcher.current.version
+
+    assert await in_use() == 1
+    (good.parent / "2").mkdir()
+    (good.parent / "2" / "x").write_bytes(b"garbage")
+    bad = good.parent / "3"
+    shutil.copytree(good, bad)
+    edit_manifest(bad, lambda manifest: manifest.update(version=3))
+    os.truncate(bad / "assets.extra/vocabulary.json", 5)
+    server._versions.poll()
+    assert await in_use() == 1
+    server = ModelServer(options)
+    server._versions.poll()
+    assert server.available_versions() == [1]
+    assert await in_use() == 1
+    assert registry.get_sample_value("insession_release_common") == 1
+    shutil.copy(good / "assets.extra/vocabulary.json", bad / "assets.extra/vocabulary.json")
+    server._versions.poll()
+    assert server.available_versions() == [1, 3]
+    assert await in_use() == 3
 
 
 def test_a_release_needs_its_manifest(tmp_path: Path) -> None:
