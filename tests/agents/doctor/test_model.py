@@ -130,7 +130,7 @@ def test_served_releases_that_no_worker_takes_are_an_error(tmp_path: Path) -> No
     assert examined(tmp_path, 1, 2)["common version"].level is Level.OK
     found = examined(tmp_path, 2, 3)["common version"]
     assert found.level is Level.ERROR
-    assert found.detail.count("differs from the manifest") == 2
+    assert found.message.count("differs from the manifest") == 2
     assert "release publish" in found.remedy
 
 
@@ -140,4 +140,4 @@ def test_an_unsigned_release_is_an_error_where_there_is_a_key(tmp_path: Path) ->
     settings = ServingSettings(models_directory=tmp_path, release_key=Secret("k" * 32))
     found = {one.check: one for one in model_findings(settings, Served(frozenset({ModelVersion(1)})), NOW)}
     assert found["release"].level is Level.ERROR
-    assert "is not signed" in found["release"].detail
+    assert "is not signed" in found["release"].message
