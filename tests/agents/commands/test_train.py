@@ -99,6 +99,7 @@ def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
     options |= {"columns": (), "event_types": (), "config": None}
     options |= {"time_budget": timedelta(minutes=55), "catalog": None, "is_fresh": False, "loading_seconds": 0.0}
+    options |= {"sign_key": None}
     given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, input_events=("view",), **options)
     plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, input_events=("view",), **options)
     assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)
