@@ -119,7 +119,13 @@ class AnsweredRecord:
         time_ms = event_time_ms(state, self.event)
         position = self.record.position
         answer = AnswerRef(
-            position.offset, time_ms, tier, self.answer.model_version, self.event.experiment, position.topic
+            position.offset,
+            time_ms,
+            tier,
+            self.answer.model_version,
+            self.event.experiment,
+            position.topic,
+            position.topic_id,
         )
         return ShownAnswer(answer, session.session_id, tuple(item.item_id for item in self.answer.items))
 

@@ -59,12 +59,6 @@ EXITS: Final[tuple[Exit, ...]] = (
         "the command in the line raises max.message.bytes",
     ),
     Exit(
-        "a damaged topic-ids.json",
-        1,
-        "topic-ids.json cannot be read",
-        "as the line says: delete it, or empty the folder",
-    ),
-    Exit(
         "a changelog that is not the one of the commits",
         1,
         "every visitor who is not in it would begin anew",

@@ -140,6 +140,7 @@ class Pipeline:
         self._metrics = metrics
         self._calibration = IntentCalibration(metrics.intent)
         self._rare_log = RareLog(log)
+        self._made_anew: set[str] = set()
 
     def click(self, record: InputRecord, visitors: Visitors) -> Step:
         """Decide on one clickstream record.
@@ -166,6 +167,7 @@ class Pipeline:
         assert record.key is not None
         events = clicks.events
         state = self._state_of(record.key, record.position.partition, visitors)
+        self._note_void(state, record.position)
         try:
             arrival = Arrival(record.position, record.time_ms)
             advance = self._sessionizer.advance(state, events, arrival)
@@ -201,6 +203,7 @@ class Pipeline:
         """Decide on a session that goes on under another id; raises as `click` does."""
         key, position = control.visitor_id.encode(), record.position
         state = self._state_of(key, position.partition, visitors)
+        self._note_void(state, position)
         try:
             if isinstance(control, Handover):
                 joined = self._identities.hand_over(state, control, position)
@@ -311,6 +314,16 @@ class Pipeline:
     def _write(self, key: bytes, state: VisitorState) -> StateWrite:
         due_ms = self._sessionizer.due_ms(state)
         return StateWrite(key, encode_state(state, due_ms=due_ms), due_ms, state.clock_lag_ms)
+
+    def _note_void(self, state: VisitorState | None, position: InputPosition) -> None:
+        """Count a state whose offset is of an earlier topic of that name, and log each such topic once."""
+        if state is None or not state.is_made_void_by(position):
+            return
+        self._metrics.void_offsets.labels(topic=position.topic).inc()
+        if position.topic not in self._made_anew:
+            self._made_anew.add(position.topic)
+            detail = "the visitors' offsets are of an earlier topic of this name: void; their sessions go on"
+            log.warning("topic_made_anew", topic=position.topic, detail=detail)
 
     def _note(self, record: InputRecord, clicks: Clicks, before: VisitorState | None, advance: Advance) -> None:
         """Count what was accepted for trending, and what was repaired; log what was dropped."""
@@ -434,7 +447,8 @@ class Pipeline:
         self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
     ) -> list[OutputRecord]:
         """Give the session ends; `record`: the click that closed them, None = a tick."""
-        ended = [(place, closed) for place, closed in enumerate(closings) if closed.move is None]
+        causes = [closed.cause for closed in closings]
+        ended = [(causes[:n].count(one.cause), one) for n, one in enumerate(closings) if one.move is None]
         if not ended:
             return []
         visitor_key = self._visitor_key(visitor_id)

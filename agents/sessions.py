@@ -1,9 +1,10 @@
 """The one actor of a worker: reads clicks and control records, writes state, hands answers to the in-order windows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -40,6 +41,7 @@ class SessionActor:
     gate: holds clicks whose schema is not here; None = every click can be read at once.
     newest_record_ms: finds the timestamp of the newest click of these partitions, from which time goes on at a start.
     quarantine: keeps states that cannot be decoded; None = one of them ends the worker.
+    topic_ids: by input topic, filled before the worker subscribes; see `InputPosition`.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -55,6 +57,7 @@ class SessionActor:
         clocks: WorkerClocks | None = None,
         newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]] | None = None,
         quarantine: Quarantine | None = None,
+        topic_ids: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._quarantine = quarantine
         self._app = app
@@ -62,6 +65,7 @@ class SessionActor:
         self._pipeline = pipeline
         self._windows = windows
         self._gate = gate
+        self._topic_ids = topic_ids
         self._clickstream = topics.name(Topic.CLICKSTREAM)
         self._further = tuple(further)
         self._control = topics.name(Topic.SESSION_CONTROL)
@@ -80,7 +84,7 @@ class SessionActor:
                 continue
             if not await self._app.consumer.arrived(event.message):
                 continue
-            record = _input_record(event.message)
+            record = _input_record(event.message, self._topic_ids.get(event.message.topic, 0))
             try:
                 answer, written = await self._taken(record)
             except Exception as error:  # noqa: BLE001 - the state cannot be read or written: going on would lose it
@@ -278,8 +282,8 @@ async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
         await control_topic.send(value=wire.encode(tick), partition=partition)
 
 
-def _input_record(message: Any) -> InputRecord:
-    position = InputPosition(message.topic, message.partition, message.offset)
+def _input_record(message: Any, topic_id: int) -> InputRecord:
+    position = InputPosition(message.topic, message.partition, message.offset, topic_id)
     marked = message.value if isinstance(message.value, MarkedValue) else None
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers

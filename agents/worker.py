@@ -45,6 +45,7 @@ from streams.identity import Identities
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topic_reader import TopicReader
+from streams.topic_watch import TopicWatch
 from streams.topics import Topic
 from streams.window import InOrderWindow, RecordSink, Windows
 
@@ -78,6 +79,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     pipeline = Pipeline(live, session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
     further = tuple(settings.clickstream.sources)
+    topic_ids: dict[str, int] = {}
     actor = SessionActor(
         app,
         table,
@@ -89,8 +91,10 @@ def build_worker(settings: Settings) -> InsessionApp:
         quarantine=Quarantine(KafkaSink(app), pipeline, table.changelog_topic_name),
         clocks=clocks,
         newest_record_ms=partial(_newest_record_ms, settings),
+        topic_ids=topic_ids,
     )
-    health = Health(app, metrics, windows, gate)
+    watch = TopicWatch(settings.clickstreams, metrics, app.abort)
+    health = Health(app, metrics, windows, gate, clickstreams=settings.clickstreams, watch=watch)
     add_log_metrics(registry)
     add_process_metrics(registry, settings.kafka.datadir)
     state_metrics = StateMetrics(registry)
@@ -100,7 +104,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         pulse.beating(),
         _served(app, settings, WorkerPages(registry, pulse), feed),
         exporting(spans),
-        checked_inputs(app, settings),
+        checked_inputs(app, settings, topic_ids, watch),
         _catalog_view(settings, catalog, CatalogMetrics(registry)),
         encodings.running(app.abort),
         tier.running(),

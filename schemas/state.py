@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable, Mapping
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion, SessionId, VisitorId
@@ -25,11 +25,24 @@ _END_OF_TIME_MS = 2**58
 
 
 class InputPosition(Struct, frozen=True, array_like=True):
-    """Where an input record lies in Kafka."""
+    """Where an input record lies in Kafka.
+
+    topic_id: tells two topics apart of which one was made after the other under the same name (docs/adr/0009); 0 = not
+    known, as in a replay, on the embedded broker and in what was stored before there were any: it counts as any.
+    """
 
     topic: str
     partition: int
     offset: int
+    topic_id: int = 0
+
+    def shares_topic_with(self, other: "InputPosition") -> bool:
+        """Tell whether the offsets of both are of one topic, and not of two that had the same name."""
+        return self.topic == other.topic and (self.topic_id == other.topic_id or 0 in {self.topic_id, other.topic_id})
+
+    def is_same_as(self, other: "InputPosition") -> bool:
+        """Tell whether both are the same record."""
+        return (self.partition, self.offset) == (other.partition, other.offset) and self.shares_topic_with(other)
 
     @property
     def record_id(self) -> str:
@@ -70,12 +83,19 @@ class ClosedSession(Struct, frozen=True, array_like=True):
     """A closed session, kept until its session-end record is surely acknowledged; a replay of `cause` re-emits it.
 
     move: it has not ended but goes on under another id, so that its record is an adoption.
+    again: the input that told it again, since the topic of `cause` is gone, and with it the offset that would have.
     """
 
     cause: InputPosition
     end_reason: EndReason
     session: OpenSession
     move: Move | None = None
+    again: InputPosition | None = None
+
+    @property
+    def told_by(self) -> InputPosition:
+        """Give the input whose acknowledgement covers its record."""
+        return self.again or self.cause
 
 
 class AnswerRef(Struct, frozen=True, array_like=True):
@@ -83,6 +103,7 @@ class AnswerRef(Struct, frozen=True, array_like=True):
 
     time_ms: event time of that input.
     topic: empty = that of the event which follows from the answer; of states from before there were several.
+    topic_id: see `InputPosition`.
     """
 
     offset: int
@@ -91,6 +112,7 @@ class AnswerRef(Struct, frozen=True, array_like=True):
     model_version: ModelVersion | None
     experiment: str | None
     topic: str = ""
+    topic_id: int = 0
 
 
 class ShownAnswer(Struct, frozen=True, array_like=True):
@@ -154,7 +176,7 @@ class Identity(Struct, frozen=True, array_like=True):
     """The other ids of the visitor, as far as the shop's events name them; streams/identity.py has the rules.
 
     predecessors: the newest last. successors: by `until_ms`. Both are bounded.
-    adopted: by `{topic}-{partition}`, the last offset there that moved a session here; makes adoptions idempotent.
+    adopted: by source partition, the last offset there that moved a session here; makes adoptions idempotent.
     """
 
     predecessors: tuple[Predecessor, ...] = ()
@@ -176,6 +198,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     session: the open session of the latest event. parked: the others; a session id of the shop's own leads to them.
     last_topic: the clickstream of the last offset; empty where the visitor was seen on one only.
     identity: None where no event named another id of the visitor.
+    topic_ids: of the topics that `offsets` are of, in that order; what is missing is not known.
     """
 
     offsets: dict[str, int]
@@ -195,6 +218,29 @@ class VisitorState(Struct, frozen=True, array_like=True):
     parked: tuple[ParkedSession, ...] = ()
     last_topic: str = ""
     identity: Identity | None = None
+    topic_ids: tuple[int, ...] = ()
+
+    def applied_offset(self, position: InputPosition) -> int | None:
+        """Give the last offset that was applied of the topic of `position`; that of an earlier topic is void."""
+        last = self._last_of(position.topic)
+        return last.offset if last is not None and last.shares_topic_with(position) else None
+
+    def is_made_void_by(self, position: InputPosition) -> bool:
+        """Tell whether an offset is kept of an earlier topic of that name."""
+        return position.topic in self.offsets and self.applied_offset(position) is None
+
+    def with_applied(self, position: InputPosition) -> "VisitorState":
+        """Note that an input was applied."""
+        known = dict(zip(self.offsets, self.topic_ids, strict=False)) | {position.topic: position.topic_id}
+        offsets = {**self.offsets, position.topic: position.offset}
+        ids = tuple(known.get(topic, 0) for topic in offsets)
+        return structs.replace(self, offsets=offsets, topic_ids=ids if any(ids) else ())
+
+    def _last_of(self, topic: str) -> InputPosition | None:
+        offset = self.offsets.get(topic)
+        if offset is None:
+            return None
+        return InputPosition(topic, 0, offset, dict(zip(self.offsets, self.topic_ids, strict=False)).get(topic, 0))
 
     @property
     def open_sessions(self) -> tuple[OpenSession, ...]:

@@ -42,6 +42,24 @@ def group_state(admin: AdminClient, group: str, topic: str, partitions: int) -> 
         raise TopicsError(f"the brokers do not tell of group {group} ({why.name()} {why.str()})") from error
 
 
+def owned_partitions(admin: AdminClient, group: str) -> dict[str, frozenset[int]] | None:
+    """Name the partitions that the members of `group` have, by topic; None while the group is not at rest.
+
+    Raises TopicsError where the brokers do not answer.
+    """
+    try:
+        described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group].result()
+    except KafkaException as error:
+        raise TopicsError(f"the brokers do not tell of group {group} ({error.args[0].str()})") from error
+    if described.state.name != "STABLE":
+        return None
+    owned: dict[str, set[int]] = {}
+    for member in described.members:
+        for part in member.assignment.topic_partitions:
+            owned.setdefault(part.topic, set()).add(part.partition)
+    return {topic: frozenset(partitions) for topic, partitions in owned.items()}
+
+
 def _ask(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> GroupState:
     state, members = _described(admin, group)
     asked = [ConsumerGroupTopicPartitions(group, wanted)]

@@ -50,7 +50,7 @@ from schemas.state import (
 )
 from streams.parked_sessions import quietest, without
 from streams.session_rules import SessionRules
-from streams.sessionizer import Advance, Arrival, InputTopics, caused_by, close, latest
+from streams.sessionizer import Advance, Arrival, InputTopics, caused_by, close, latest, told_again
 
 MAX_PREDECESSORS: Final = 16
 """Of a visitor, the latest; an adoption from an older one is taken in all the same."""
@@ -97,7 +97,7 @@ class Identities:
             return Joined(None, advance.closings)
         if advance.is_replay:
             predecessors = () if state.identity is None else state.identity.predecessors
-            again = [known for known in predecessors if known.cause == position]
+            again = [known for known in predecessors if known.cause.is_same_as(position)]
             return Joined(state, advance.closings, _handovers(events[0].visitor_id, state, again))
         named: list[Predecessor] = []
         if self._rules.join_identities and advance.status != "bot":
@@ -116,7 +116,8 @@ class Identities:
             successor = Successor(handover.to, handover.partition, handover.until_ms)
             state = replace(state, identity=replace(identity, successors=_with(identity.successors, successor)))
         state, moved = _moved(state, position, hops=0)
-        return Joined(self._topics.applied(state, position), moved)
+        applied = self._topics.applied(state, position)
+        return Joined(applied, told_again(applied, position) + moved)
 
     def adopt(self, state: VisitorState | None, adoption: Adoption, position: InputPosition) -> Joined:
         """Apply an adoption to the visitor who goes on with the sessions; nothing where that one was forgotten."""
@@ -124,11 +125,12 @@ class Identities:
             return Joined(None)
         if _is_applied(state, position):
             return Joined(state, caused_by(state, position))
-        source = f"{adoption.source.topic}-{adoption.source.partition}"
-        if adoption.source.offset <= identity.adopted.get(source, -1):
-            return Joined(self._topics.applied(state, position))
-        others = [(known, offset) for known, offset in identity.adopted.items() if known != source]
-        adopted = dict([*others, (source, adoption.source.offset)][-MAX_SOURCES:])
+        names = _source_names(adoption.source)
+        if any(adoption.source.offset <= identity.adopted.get(name, -1) for name in names):
+            applied = self._topics.applied(state, position)
+            return Joined(applied, told_again(applied, position))
+        others = [(known, offset) for known, offset in identity.adopted.items() if known not in names]
+        adopted = dict([*others, (names[0], adoption.source.offset)][-MAX_SOURCES:])
         closings: tuple[ClosedSession, ...] = ()
         state = replace(
             state,
@@ -139,7 +141,8 @@ class Identities:
             state, closed = self._with_session(state, session, position)
             closings += closed
         state, moved = _moved(state, position, hops=adoption.hops + 1)
-        return Joined(self._topics.applied(state, position), closings + moved)
+        applied = self._topics.applied(state, position)
+        return Joined(applied, told_again(applied, position) + closings + moved)
 
     def _named(
         self, state: VisitorState, events: Sequence[ClickEvent], arrival: Arrival
@@ -222,10 +225,10 @@ def adoptions(
     visitor_id: VisitorId, state: VisitorState | None, closings: Iterable[ClosedSession]
 ) -> list[tuple[Move, Adoption]]:
     """Make the records by which sessions go on elsewhere, one for each id that they go to."""
-    going: dict[Move, list[ClosedSession]] = {}
+    going: dict[tuple[Move, InputPosition], list[ClosedSession]] = {}
     for closed in closings:
         if closed.move is not None:
-            going.setdefault(closed.move, []).append(closed)
+            going.setdefault((closed.move, closed.cause), []).append(closed)
     purchased = () if state is None else state.purchased[-MAX_MOVED_PURCHASES:]
     return [
         (
@@ -233,13 +236,13 @@ def adoptions(
             Adoption(
                 visitor_id=move.to,
                 predecessor=visitor_id,
-                source=moved[0].cause,
+                source=cause,
                 sessions=tuple(closed.session for closed in moved),
                 purchased=purchased,
                 hops=move.hops,
             ),
         )
-        for move, moved in going.items()
+        for (move, cause), moved in going.items()
     ]
 
 
@@ -271,6 +274,7 @@ def only_identity(state: VisitorState | None) -> VisitorState | None:
         state.latest_ms,
         clock_lag_ms=state.clock_lag_ms,
         identity=Identity(predecessors=state.identity.predecessors),
+        topic_ids=state.topic_ids,
     )
 
 
@@ -361,7 +365,14 @@ def _taken_out(state: VisitorState, session: OpenSession) -> VisitorState:
 
 
 def _is_applied(state: VisitorState, position: InputPosition) -> bool:
-    return position.offset <= state.offsets.get(position.topic, -1)
+    applied = state.applied_offset(position)
+    return applied is not None and position.offset <= applied
+
+
+def _source_names(source: InputPosition) -> tuple[str, ...]:
+    """Name a source partition, as of its topic's id and as it was named before there were ids."""
+    bare = f"{source.topic}-{source.partition}"
+    return (f"{bare}@{source.topic_id:x}", bare) if source.topic_id else (bare,)
 
 
 def _knows(identity: Identity, predecessor: VisitorId) -> bool:

@@ -101,6 +101,12 @@ class DeliveryMetrics:
             ["reason"],
             registry=registry,
         )
+        self.void_offsets = Counter(
+            "insession_void_offsets",
+            "Visitors whose state was of an earlier topic of that name: its offset is void, the sessions go on.",
+            ["topic"],
+            registry=registry,
+        )
         self.partitions_healed = Counter(
             "insession_partitions_healed",
             "Damaged local partitions that were moved aside, to be read again from the changelog.",

@@ -123,4 +123,6 @@ def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswe
         return last
     if shown.answer.time_ms < session.started_ms:  # the shop's id has come back: an earlier session of the same name
         return last
-    return shown if last is None or shown.answer.offset > last.answer.offset else last
+    if last is None or shown.answer.topic_id != last.answer.topic_id:
+        return shown
+    return shown if shown.answer.offset > last.answer.offset else last

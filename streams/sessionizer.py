@@ -81,7 +81,8 @@ Timing = Literal["fits", "late", "inactivity", "max_duration"]
 class InputTopics:
     """The two kinds of inputs of the actor, and how many offsets of a partition can be unacknowledged at once.
 
-    A closing whose cause lies further back than that is known to be on the broker, so the state drops it.
+    A closing whose cause lies further back than that is known to be on the broker, so the state drops it. Of a topic
+    that is gone nobody knows: what its inputs have closed is told again, by the first input of the one made anew.
     """
 
     clickstream: str
@@ -96,10 +97,13 @@ class InputTopics:
     def applied(self, state: VisitorState, position: InputPosition) -> VisitorState:
         """Note that an input was applied, and drop the closings that are on the broker for sure by now."""
         oldest = position.offset - self.window(position.topic)
+        closings = [
+            replace(closed, again=position) if _is_of_an_earlier_topic(closed.told_by, position) else closed
+            for closed in state.closings
+        ]
         return replace(
-            state,
-            offsets={**state.offsets, position.topic: position.offset},
-            closings=tuple(c for c in state.closings if c.cause.topic != position.topic or c.cause.offset >= oldest),
+            state.with_applied(position),
+            closings=tuple(c for c in closings if c.told_by.topic != position.topic or c.told_by.offset >= oldest),
         )
 
 
@@ -170,7 +174,7 @@ class Sessionizer:
         """
         if repeated := caused_by(state, position):
             return TickResult(state, repeated)
-        last = state.offsets.get(position.topic)
+        last = state.applied_offset(position)
         if last is not None and position.offset < last:
             return None
         expired = [session for session in state.open_sessions if stream_time_ms > self._expires_ms(session)]
@@ -179,15 +183,16 @@ class Sessionizer:
             for session in expired:
                 moved, closed = close(moved, ClosedSession(position, "inactivity", session))
                 closings += closed
-            return TickResult(self._topics.applied(moved, position), closings)
+            applied = self._topics.applied(moved, position)
+            return TickResult(applied, told_again(applied, position) + closings)
         if not state.open_sessions and stream_time_ms > _quiet_since_ms(state) + self._retention_ms:
             return TickResult(None)
         applied = self._topics.applied(state, position)
-        return TickResult(applied) if len(applied.closings) < len(state.closings) else None
+        return TickResult(applied, told_again(applied, position)) if applied.closings != state.closings else None
 
     def due_ms(self, state: VisitorState) -> int:
         """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
-        if any(closed.cause.topic == self._topics.control for closed in state.closings):
+        if any(closed.told_by.topic == self._topics.control for closed in state.closings):
             return state.latest_ms
         if state.open_sessions:
             return min(map(self._expires_ms, state.open_sessions)) + 1
@@ -291,7 +296,7 @@ class Sessionizer:
         state = self._topics.applied(moved.state, position)
         has_further = len(state.offsets.keys() - {self._topics.control}) > 1
         state = replace(state, last_status=moved.status, last_topic=position.topic if has_further else "")
-        return Advance(state, moved.status, moved.closings, moved.joined)
+        return Advance(state, moved.status, told_again(state, position) + moved.closings, moved.joined)
 
 
 def _quiet_since_ms(state: VisitorState) -> int:
@@ -355,7 +360,7 @@ def summarise(closed: ClosedSession, visitor_key: str, place: int = 0) -> Sessio
 
 def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | None:
     """Recognise an offset that the state holds already: the state is rewritten unchanged, what it caused re-emitted."""
-    last = None if state is None else state.offsets.get(position.topic)
+    last = None if state is None else state.applied_offset(position)
     if state is None or last is None or position.offset > last:
         return None
     closings = caused_by(state, position)
@@ -364,9 +369,18 @@ def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | 
     return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_replay=True)
 
 
+def _is_of_an_earlier_topic(one: InputPosition, position: InputPosition) -> bool:
+    return one.topic == position.topic and not one.shares_topic_with(position)
+
+
 def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
     """Give the closings of an input that the state still holds."""
-    return tuple(closed for closed in state.closings if closed.cause == position)
+    return tuple(closed for closed in state.closings if closed.told_by.is_same_as(position))
+
+
+def told_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+    """Give the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
+    return tuple(closed for closed in state.closings if closed.again == position)
 
 
 def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[SessionEvent, ...]:

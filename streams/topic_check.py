@@ -70,17 +70,25 @@ def check(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[TopicProblem]:
 
 def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]:
     """Yield the differences between one spec and the topic found; None is a topic that is not there."""
+    if (problem := layout_problem(spec, None if found is None else found.partitions)) is not None:
+        yield problem
     if found is None:
-        yield TopicProblem(spec.name, ProblemKind.MISSING, _missing(spec))
         return
-    if found.partitions != spec.partitions and not spec.any_partitions:
-        yield TopicProblem(spec.name, ProblemKind.PARTITIONS, _other_count(spec, found.partitions))
     if spec.is_the_shops:
         for kind, message in _told_of_the_shops(spec, found):
             yield TopicProblem(spec.name, kind, f"{spec.name} {message}", is_warning=True)
     else:
         for kind, message in _wrong_with_ours(spec, found):
             yield TopicProblem(spec.name, kind, f"{spec.name} {message}")
+
+
+def layout_problem(spec: TopicSpec, partitions: int | None) -> TopicProblem | None:
+    """Hold a topic's partitions against its spec; None = it is not there."""
+    if partitions is None:
+        return TopicProblem(spec.name, ProblemKind.MISSING, _missing(spec))
+    if partitions == spec.partitions or spec.any_partitions:
+        return None
+    return TopicProblem(spec.name, ProblemKind.PARTITIONS, _other_count(spec, partitions))
 
 
 def _missing(spec: TopicSpec) -> str:

@@ -8,10 +8,11 @@ from faust.types import TP
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from agents.health import STUCK_AFTER_SECONDS, Health
+from agents.health import ONLY_REPLAYED_ANSWERS, STUCK_AFTER_SECONDS, Health
 from agents.web.pages import WorkerPages
 from agents.web.pulse import Pulse
 from streams.metrics import DeliveryMetrics
+from streams.topic_watch import SeenTopic, Sighting, TopicWatch
 from streams.window import Windows
 
 CLICKS = TP("clicks", 0)
@@ -25,13 +26,14 @@ class FakeApp:
         coordinator = SimpleNamespace(coordinator_id=0)
         self._consumer = SimpleNamespace(_thread=SimpleNamespace(_consumer=SimpleNamespace(_coordinator=coordinator)))
         self.committed = {CLICKS: 10}
+        self.unread: set[TP] = set()
         self.next: dict[TP, int] = {CLICKS: 10}
         self.end: dict[TP, int | None] = {CLICKS: None}
         self.consumer = SimpleNamespace(
             committed_offsets=lambda: dict(self.committed),
             next_offset=self.next.get,
             highwater=self.end.get,
-            assignment=lambda: set(self.committed),
+            assignment=lambda: set(self.committed) | self.unread,
         )
 
 
@@ -43,7 +45,9 @@ class Watched:
         self.gate: Any = SimpleNamespace(awaited=None)
         self.registry = CollectorRegistry()
         windows = Windows(lambda _: pytest.fail("no window is made by looking"))
-        self.health = Health(self.app, DeliveryMetrics(self.registry), windows, self.gate)
+        self.metrics = DeliveryMetrics(self.registry)
+        self.topics = TopicWatch(["clicks"], self.metrics, lambda error: pytest.fail(str(error)))
+        self.health = Health(self.app, self.metrics, windows, self.gate, clickstreams=["clicks"], watch=self.topics)
         self.pulse = Pulse(self.health)
 
     async def ask(self, path: str) -> tuple[int, str]:
@@ -151,7 +155,8 @@ async def test_a_partition_that_went_away_is_not_stuck(watched: Watched) -> None
     [
         ("rebalancing", True, "rebalancing"),
         ("in_recovery", True, "recovering state"),
-        ("committed", {}, "no partition assigned"),
+        ("committed", {}, "no clickstream partition assigned"),
+        ("committed", {TP("session-control", 0): 3}, "no clickstream partition assigned"),
         ("rebalancing", False, "answering"),
     ],
 )
@@ -196,3 +201,62 @@ async def test_a_worker_that_has_lost_the_brokers_is_not_ready(watched: Watched)
     assert (await watched.ask("/healthz"))[0] == 200
     watched.app._consumer._thread._consumer._coordinator.coordinator_id = 1
     assert await watched.ask("/readyz") == (200, "answering")
+
+
+async def test_a_worker_without_partitions_is_a_spare_where_others_have_them(watched: Watched) -> None:
+    """It is ready to take over; where nobody has them, it is not."""
+    watched.app.committed.clear()
+    watched.topics.observe(Sighting({"clicks": SeenTopic(1, 2)}, {"clicks": frozenset({0, 1})}))
+    assert await watched.ask("/readyz") == (200, "a spare: every clickstream partition has another worker")
+    watched.topics.observe(Sighting({"clicks": SeenTopic(1, 2)}, {"clicks": frozenset({0})}))
+    assert await watched.ask("/readyz") == (503, "no clickstream partition assigned")
+
+
+async def test_no_page_is_green_while_a_partition_has_no_worker(watched: Watched) -> None:
+    """Also not that of a worker that reads the others."""
+    for _ in range(2):
+        watched.topics.observe(Sighting({"clicks": SeenTopic(1, 2)}, {"clicks": frozenset({0})}))
+    for path in ("/healthz", "/readyz"):
+        status, text = await watched.ask(path)
+        assert (status, "no worker of the group has clicks-1" in text) == (503, True)
+
+
+async def test_no_page_is_green_while_everything_is_replayed(watched: Watched) -> None:
+    """For a minute, at least twenty; a crash that is made good is over before, and one answer ends it."""
+    for second in range(90):
+        watched.metrics.events.labels(status="replayed").inc()
+        watched.health.observe(float(second))
+        assert watched.health.ready()[0] == (second < 60)
+    for path in ("/healthz", "/readyz"):
+        status, text = await watched.ask(path)
+        assert (status, "every click of the last minute was replayed" in text) == (503, True)
+    watched.metrics.events.labels(status="answered").inc()
+    watched.health.observe(90.0)
+    assert await watched.ask("/healthz") == (200, "progressing")
+
+
+async def test_a_quiet_shop_after_a_crash_is_not_all_replayed(watched: Watched) -> None:
+    """What was answered again in the first seconds is made good, however long nobody clicks then."""
+    for second in range(120):
+        if second < 3:
+            watched.metrics.events.labels(status="replayed").inc(ONLY_REPLAYED_ANSWERS)
+        watched.health.observe(float(second))
+        assert watched.health.ready()[0]
+
+
+async def test_a_partition_of_ours_that_is_never_read_is_stuck(watched: Watched) -> None:
+    """The group gave it to this worker, and no offset is expected of it; a rebalance may take its time."""
+    watched.app.unread = {TP("clicks", 1)}
+    watched.health.observe(0.0)
+    watched.health.observe(61.0)
+    assert watched.health.alive() == (False, "a partition of ours has not been read for 61 s")
+    watched.app.rebalancing = True
+    watched.health.observe(62.0)
+    assert watched.health.alive()[0]
+
+
+def test_the_assigned_partitions_of_the_clickstream_are_counted(watched: Watched) -> None:
+    """Those of session-control are none."""
+    watched.app.committed = {CLICKS: 0, TP("clicks", 4): 0, TP("session-control", 0): 0}
+    watched.health.observe(0.0)
+    assert watched.registry.get_sample_value("insession_partitions_assigned") == 2

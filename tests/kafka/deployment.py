@@ -115,6 +115,12 @@ class Deployment:
             pass  # the broker hides it a moment after the controller; pytest's timeout bounds this
         return name
 
+    def make_anew(self, topic: Topic) -> str:
+        """Delete a topic and create it again; gives its name."""
+        name = self.delete(topic)
+        self.create(next(spec for spec in self.settings.topic_specs() if spec.name == name))
+        return name
+
     def create(self, spec: TopicSpec) -> None:
         """Create a topic of any layout."""
         create(self.admin, [spec])

@@ -59,20 +59,11 @@ def topic_too_small(deployment: Deployment) -> WorkerProcess:
     return deployment.worker()
 
 
-def ids_damaged(deployment: Deployment) -> WorkerProcess:
-    """Break the note of the topics' ids."""
-    folder = deployment.folder / "a"
-    folder.mkdir()
-    (folder / "topic-ids.json").write_text("{")
-    return deployment.worker()
-
-
 def disk_full(deployment: Deployment) -> WorkerProcess:
     """Let the first file that a start writes go to a device that is full; the error has no path."""
     folder = deployment.folder / "a"
     folder.mkdir()
-    for name in ("topic-ids.unfinished", "changelog-id.unfinished"):
-        (folder / name).symlink_to("/dev/full")
+    (folder / "changelog-id.unfinished").symlink_to("/dev/full")
     return deployment.worker()
 
 
@@ -139,7 +130,6 @@ def foreign_member(deployment: Deployment) -> WorkerProcess:
 ON_KAFKA: dict[str, Callable[[Deployment], WorkerProcess]] = {
     "topics that are missing or different": topic_missing,
     "a topic that takes less than a worker writes": topic_too_small,
-    "a damaged topic-ids.json": ids_damaged,
     "the disk is full": disk_full,
     "a changelog that is not the one of the commits": changelog_lost,
     "a damaged block in the local state": block_damaged,

@@ -156,20 +156,6 @@ def test_a_topic_of_another_layout_stops_the_worker_at_once(deploy: Deploy) -> N
     assert f"{name} has 2 partitions and should have 4" in worker.log_text()
 
 
-def test_a_topic_made_anew_stops_a_worker_that_has_state_of_the_old_one(deploy: Deploy) -> None:
-    """Its offsets mean other events: the worker ends with 1 and names the topic."""
-    deployment = deploy()
-    deployment.write(Topic.CLICKSTREAM, [click("v")])
-    first = deployment.worker()
-    deployment.wait_until_committed(first)
-    assert first.end(signal.SIGTERM) == 0
-    name = deployment.delete(Topic.CLICKSTREAM)
-    deployment.create(TopicSpec(name, 4, 1, {"cleanup.policy": "delete", "min.insync.replicas": "1"}))
-    second = deployment.worker()
-    assert second.wait() == 1
-    assert f"topic {name} was deleted and made anew" in second.log_text()
-
-
 def test_ticks_end_the_sessions_of_visitors_who_left(deploy: Deploy) -> None:
     """Nobody clicks any more: each session ends once, by inactivity, and the next click opens another one."""
     deployment = deploy(**SHORT_SESSIONS)

@@ -68,8 +68,10 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
 
 
 def without_shown(value: bytes) -> bytes:
-    """Leave out of a stored state what depends on which answers were there in time, and so on the run."""
+    """Leave out of a stored state what depends on the run: which answers were there in time, and the topics' ids."""
     stored = decode_state(value)
+    closings = tuple(replace(closed, cause=replace(closed.cause, topic_id=0)) for closed in stored.closings)
+    stored = replace(stored, topic_ids=(), closings=closings)
     parked = tuple(ParkedSession(one.session) for one in stored.parked)
     state = replace(stored, parked=parked, last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
     return encode_state(state, due_ms=read_header(value).due_ms)

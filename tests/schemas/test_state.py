@@ -66,10 +66,41 @@ def test_state_round_trips() -> None:
 def test_state_without_the_latest_fields_is_read_with_their_defaults() -> None:
     """A value that was written before a field was there needs no upgrade; neither does its reader of then."""
     header, body = encode_state(STATE, due_ms=99)[:18], encode_state(STATE, due_ms=99)[18:]
-    older = header + msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-7])
+    older = header + msgspec.msgpack.encode(msgspec.msgpack.decode(body)[:-8])
     assert decode_state(older) == replace(STATE, last_answer=None, click_throughs=(), last_outcome=None)
     newer = header + msgspec.msgpack.encode([*msgspec.msgpack.decode(body), "of a later release"])
     assert decode_state(newer) == STATE
+
+
+def test_an_offset_counts_for_the_very_topic_that_it_is_of() -> None:
+    """Ids are kept beside the offsets, each with its own; a topic made anew under the name has applied nothing."""
+    clicks, control = InputPosition("clicks", 0, 7, 0xFFFF_FFFF), InputPosition("control", 0, 3, 12)
+    state = replace(STATE, offsets={}).with_applied(clicks).with_applied(control)
+    state = decode_state(encode_state(state, due_ms=0))
+    assert (state.applied_offset(clicks), state.applied_offset(control)) == (7, 3)
+    anew = replace(clicks, topic_id=9)
+    assert (state.applied_offset(anew), state.is_made_void_by(anew)) == (None, True)
+    state = state.with_applied(replace(anew, offset=0))
+    assert (state.offsets, state.applied_offset(anew), state.applied_offset(control)) == (
+        {"clicks": 0, "control": 3},
+        0,
+        3,
+    )
+
+
+def test_an_offset_without_an_id_counts_for_the_topic_that_is_there() -> None:
+    """So states from before the ids, and a replay without a broker, find what they have applied."""
+    assert STATE.applied_offset(InputPosition("clickstream", 0, 8, 5)) == 7
+    assert STATE.with_applied(InputPosition("clickstream", 0, 8)).topic_ids == ()
+    known = STATE.with_applied(InputPosition("clickstream", 0, 8, 5))
+    assert known.applied_offset(InputPosition("clickstream", 0, 8)) == 8
+    assert not known.is_made_void_by(InputPosition("orders", 0, 0, 5))
+
+
+def test_ids_take_a_few_bytes() -> None:
+    """They are stored with every visitor."""
+    ids = STATE.with_applied(InputPosition("clickstream", 0, 7, 0xFFFF_FFFF))
+    assert len(encode_state(ids, due_ms=0)) - len(encode_state(STATE, due_ms=0)) == 5
 
 
 def test_header_is_readable_without_the_body() -> None:

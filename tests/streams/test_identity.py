@@ -313,6 +313,31 @@ def test_what_is_kept_of_ids_is_bounded() -> None:
     assert adopted.session.event_count == 2 * MAX_PREDECESSORS + 1
 
 
+def test_an_adoption_from_a_topic_made_anew_is_taken_in_once() -> None:
+    """Its source has an offset below the last adopted one, which is of the earlier topic; that stays known, too."""
+    deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE))
+    state = deployment.state(CUSTOMER)
+    session = deployment.sessions()[0][1]
+    assert state is not None
+
+    def adopted(state: VisitorState, source: InputPosition, offset: int) -> VisitorState:
+        adoption = Adoption(visitor_id=CUSTOMER, predecessor=COOKIE, source=source, sessions=(session,))
+        after = deployment.identities.adopt(state, adoption, InputPosition("control", 1, offset)).state
+        assert after is not None
+        return after
+
+    def events(state: VisitorState) -> int:
+        return sum(one.event_count for one in state.open_sessions)
+
+    old, new = InputPosition("clicks", 0, 90, 1), InputPosition("clicks", 0, 4, 2)
+    state = adopted(state, old, 50)
+    before = events(state)
+    state = adopted(state, new, 51)
+    assert events(state) == before + session.event_count
+    for source in (new, old):
+        assert events(adopted(state, source, 52)) == events(state)
+
+
 def test_hops_are_bounded() -> None:
     """A session that went round in a ring stays."""
     deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE), (OTHER, 2, CUSTOMER))

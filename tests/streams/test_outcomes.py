@@ -335,6 +335,22 @@ def test_an_answer_of_an_earlier_session_of_the_same_id_is_none_of_the_new_one(s
     assert shopper.does(2, "b", session_id="A").outcomes == ()
 
 
+def test_an_answer_of_a_topic_made_anew_is_the_latest_one() -> None:
+    """Offsets of two topics do not tell which answer came first."""
+    shopper = Shopper()
+    shopper.offset = 90
+    shopper.does(0, "a")
+    shopper.sees("b")
+    shopper.does(1, "a")
+    assert shopper.state is not None
+    assert shopper.state.session is not None
+    answer = AnswerRef(0, START_MS + 1, "model", None, None, topic_id=2)
+    anew = ShownAnswer(answer, shopper.state.session.session_id, (ItemId("c"),))
+    shopper.shown = anew
+    (outcome,) = shopper.does(2, "c").outcomes
+    assert (outcome.answer, outcome.position) == (anew.answer, 1)
+
+
 def test_each_device_has_its_own_answers() -> None:
     """An answer that was seen on one is what the next click on that one is held against, whatever came between."""
     shopper = Shopper()

@@ -29,6 +29,7 @@ class Visitor:
         self.state: VisitorState | None = None
         self.offset = -1
         self.control_offset = -1
+        self.topic_id = 1
 
     def click(
         self, at_ms: int = 0, event_type: str = "view", *, record_ms: int | None = None, **fields: Any
@@ -50,7 +51,8 @@ class Visitor:
         """Apply an event at a given offset."""
         fields = {"item_id": f"i{at_ms}"} | fields
         event = ClickEvent(visitor_id="v", event_type=event_type, event_time=START_MS + at_ms, **fields)  # type: ignore[arg-type]
-        arrival = Arrival(InputPosition(topic, 0, offset), START_MS + (at_ms if record_ms is None else record_ms))
+        position = InputPosition(topic, 0, offset, self.topic_id)
+        arrival = Arrival(position, START_MS + (at_ms if record_ms is None else record_ms))
         advance = self.sessionizer.advance(self.state, (event,), arrival)
         self.state = advance.state or self.state
         return advance
@@ -67,11 +69,15 @@ class Visitor:
         self.state = advance.state or self.state
         return advance
 
+    def make_topics_anew(self) -> None:
+        """Delete the topics and create them again: offsets begin with 0."""
+        self.topic_id, self.offset, self.control_offset = self.topic_id + 1, -1, -1
+
     def tick(self, at_ms: int, offset: int | None = None) -> Any:
         """Apply a tick at stream time START_MS + at_ms."""
         assert self.state is not None
         self.control_offset = self.control_offset + 1 if offset is None else offset
-        position = InputPosition("control", 0, self.control_offset)
+        position = InputPosition("control", 0, self.control_offset, self.topic_id)
         result = self.sessionizer.tick(self.state, position, START_MS + at_ms)
         if result is not None:
             self.state = result.state
@@ -651,3 +657,59 @@ def test_a_batch_gives_the_sessions_of_its_events_one_by_one(
 
 def _unnamed(session: OpenSession) -> OpenSession:
     return structs.replace(session, session_id=SessionId("any"))
+
+
+def test_a_topic_made_anew_makes_offsets_void_and_leaves_the_session() -> None:
+    """Its first clicks have offsets that the state has seen: they are new all the same, and join the session."""
+    visitor = Visitor()
+    for at_ms in range(5):
+        visitor.click(at_ms, "purchase")
+    assert visitor.state is not None
+    session_id = visitor.state.session.session_id  # type: ignore[union-attr]
+    visitor.make_topics_anew()
+    advance = visitor.click(10)
+    assert (advance.status, advance.is_replay) == ("answered", False)
+    assert visitor.state.session is not None
+    assert (visitor.state.session.session_id, visitor.state.session.event_count) == (session_id, 6)
+    assert len(visitor.state.purchased) == 5
+    assert visitor.at_offset(0, 10).is_replay
+    assert visitor.click(11).status == "answered"
+
+
+def test_what_the_topic_before_has_closed_is_told_again_by_the_first_input_of_the_new_one() -> None:
+    """Its own offset never comes again; the id stays, a replay repeats it, and it goes with the window."""
+    visitor = Visitor()
+    visitor.click(0)
+    (closed,) = visitor.click(GAP_MS + 1).closings
+    visitor.make_topics_anew()
+    (again,) = visitor.click(GAP_MS + 2).closings
+    assert summarise(again, "k") == summarise(closed, "k")
+    assert visitor.click(GAP_MS + 3).closings == ()
+    assert visitor.at_offset(0, GAP_MS + 2).closings == (again,)
+    assert visitor.state is not None
+    assert visitor.state.closings == (again,)
+    visitor.at_offset(257, GAP_MS + 4)
+    assert visitor.state.closings == ()
+
+
+def test_ticks_of_a_control_topic_made_anew_end_sessions() -> None:
+    """Their offsets are below those that the state has applied; what an earlier tick has ended is told again."""
+    visitor = Visitor()
+    visitor.click(0)
+    (closed,) = visitor.tick(GAP_MS + GRACE_MS + 1, offset=50).closings
+    visitor.click(2 * GAP_MS)
+    visitor.make_topics_anew()
+    again, second = visitor.tick(4 * GAP_MS).closings
+    assert summarise(again, "k") == summarise(closed, "k")
+    assert second.cause == InputPosition("control", 0, 0, 2)
+
+
+def test_a_state_from_before_the_ids_knows_its_replays() -> None:
+    """Its offset counts as one of the topic that is there, and so does the cause of what it has closed."""
+    visitor = Visitor()
+    visitor.topic_id = 0
+    visitor.click(0)
+    (closed,) = visitor.click(GAP_MS + 1).closings
+    visitor.topic_id = 7
+    advance = visitor.at_offset(1, GAP_MS + 1)
+    assert (advance.is_replay, advance.closings) == (True, (closed,))
