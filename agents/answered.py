@@ -91,7 +91,12 @@ class AnsweredRecord:
         event, position = self.events[outcome.line], self.record.position
         assert event.item_id is not None
         answer = outcome.answer
-        answer_position = structs.replace(position, topic=answer.topic or position.topic, offset=answer.offset)
+        answer_position = structs.replace(
+            position,
+            topic=answer.topic or position.topic,
+            partition=position.partition if answer.partition < 0 else answer.partition,
+            offset=answer.offset,
+        )
         return RecommendationOutcome(
             id=position.record_id + (f"-{place}" if place else ""),
             recommendation_id=answer_position.record_id,

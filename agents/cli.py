@@ -22,6 +22,7 @@ COMMANDS = {
     "ledger": "agents.commands.ledger",
     "rekey": "agents.commands.rekey",
     "release": "agents.commands.release",
+    "repartition": "agents.commands.repartition",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
     "simulate": "agents.commands.simulate",

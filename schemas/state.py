@@ -17,6 +17,8 @@ from schemas.records import EndReason, SessionEvent, Status, Tier
 STATE_VERSION = 1
 """A new last field with a default needs no new version: older values lack it, and older readers pass over it."""
 NEVER_MS = 2**63 - 1
+FORMER_TOPIC_ID = 1
+"""Of a topic of which nothing is known but that it is not there any more; see `InputPosition.topic_id`."""
 MAX_STATE_BYTES = 900_000
 """A changelog record must fit into one request of the producer (1,000,000 bytes): what is larger ends the worker."""
 _HEADER = struct.Struct(">Bxqq")
@@ -99,11 +101,12 @@ class ClosedSession(Struct, frozen=True, array_like=True):
 
 
 class AnswerRef(Struct, frozen=True, array_like=True):
-    """Which answer it was: `offset` of its input, whose partition the visitor's key determines.
+    """Which answer it was: `offset` of its input.
 
     time_ms: event time of that input.
     topic: empty = that of the event which follows from the answer; of states from before there were several.
     topic_id: see `InputPosition`.
+    partition: -1 = where the visitor's state lies; another one where it was moved since the answer.
     """
 
     offset: int
@@ -113,6 +116,7 @@ class AnswerRef(Struct, frozen=True, array_like=True):
     experiment: str | None
     topic: str = ""
     topic_id: int = 0
+    partition: int = -1
 
 
 class ShownAnswer(Struct, frozen=True, array_like=True):

@@ -116,6 +116,11 @@ def event_time_ms(state: VisitorState, event: ClickEvent) -> int:
     return min(event.event_time_ms, state.latest_ms)
 
 
+def _place(answer: AnswerRef) -> tuple[int, int]:
+    """Give what two answers share whose offsets tell which came first."""
+    return answer.topic_id, answer.partition
+
+
 def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswer | None:
     """Give the latest answer of the open session; `shown` may be of one that has ended, and be overtaken."""
     session, last = state.session, state.last_answer
@@ -123,6 +128,6 @@ def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswe
         return last
     if shown.answer.time_ms < session.started_ms:  # the shop's id has come back: an earlier session of the same name
         return last
-    if last is None or shown.answer.topic_id != last.answer.topic_id:
+    if last is None or _place(shown.answer) != _place(last.answer):
         return shown
     return shown if shown.answer.offset > last.answer.offset else last

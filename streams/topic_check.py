@@ -105,11 +105,12 @@ def _other_count(spec: TopicSpec, count: int) -> str:
     if spec.is_the_shops:
         return (
             f"{has}: set topics.partitions to {count} and run `insession topics create`; where insession's own topics "
-            "are there already, under another topics.prefix, since they need as many."
+            f"are there already, stop all workers and run `insession repartition --partitions {count}`."
         )
     return (
-        f"{has}: set topics.partitions to {count} where every topic has that many, else create the topics under a new "
-        "prefix. Adding partitions would part visitors from their state."
+        f"{has}: set topics.partitions to {count} where every topic has that many. Where partitions were added, or a "
+        f"repartition did not end, stop all workers and run `insession repartition --partitions "
+        f"{max(count, spec.partitions)}`: the visitors' states have to move with their keys."
     )
 
 

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import InsessionError
+from schemas.state import FORMER_TOPIC_ID
 from streams.group_state import owned_partitions
 from streams.metrics import DeliveryMetrics
 from streams.strict import TopicChangedError
@@ -67,7 +68,7 @@ def _short_id(uuid: Any) -> int:
     """Make 32 bits of an id: it is stored with every visitor, and has to differ from few others."""
     if not uuid.get_most_significant_bits() and not uuid.get_least_significant_bits():
         return 0
-    return int.from_bytes(blake2b(str(uuid).encode(), digest_size=4).digest()) or 1
+    return max(FORMER_TOPIC_ID + 1, int.from_bytes(blake2b(str(uuid).encode(), digest_size=4).digest()))
 
 
 class TopicWatch:

@@ -55,7 +55,7 @@ class TopicSettings:
     prefix: Before the name of every topic, group and changelog, so that deployments share a cluster.
     clickstream: Full name of the shop's topic of clicks, without the prefix; not set = prefix and `clickstream`.
     catalog: Full name of the shop's topic of items, without the prefix; not set = prefix and `catalog`.
-    partitions: Permanent once there is state: the state of a visitor lives on the partition that the key hashes to.
+    partitions: Of every topic; with state only `insession repartition` changes it, since states lie where keys hash to.
     replication: Replicas of every topic and changelog.
     min_insync_replicas: Replicas that must hold a record before it counts; without one: replication - 1, at least 1.
     output_retention: Of recommendations, intent signals and dead letters.

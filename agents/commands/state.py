@@ -6,6 +6,7 @@ import click
 
 from agents.changelog_check import accept_changelog
 from agents.commands.connection import Connection, connection_options
+from agents.commands.state_import import import_command
 
 
 @click.group()
@@ -35,3 +36,6 @@ def accept(connection: Connection, *, is_agreed: bool, as_json: bool) -> None:
             f"{changelog.name} with {changelog.records:,} records is the state of {partitions} committed partitions "
             "now: start the workers"
         )
+
+
+command.add_command(import_command)

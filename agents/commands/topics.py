@@ -32,7 +32,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--partitions",
             type=click.IntRange(min=1),
-            help="Partitions of every topic; permanent once there is state.",
+            help="Partitions of every topic; `insession repartition` changes them where there is state.",
         ),
         connection_options,
     ):

@@ -45,13 +45,13 @@ class Deployment:
     _environment: Mapping[str, str]
     _workers: list[WorkerProcess] = field(default_factory=list)
 
-    def worker(self, name: str = "a", **settings: str) -> WorkerProcess:
+    def worker(self, name: str = "a", *, partitions: str | None = None, **settings: str) -> WorkerProcess:
         """Start a worker on the data folder `name`; further settings by their variables' names."""
         topics = self.settings.topics
         options = {
             "brokers": self.settings.kafka.brokers,
             "prefix": topics.prefix,
-            "partitions": str(topics.partitions),
+            "partitions": partitions or str(topics.partitions),
             "replication": "1",
         }
         self._workers.append(WorkerProcess(options, {**self._environment, **settings}, self.folder / name))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 TIMEOUT_SECONDS = 30.0
 
@@ -46,15 +46,22 @@ class TopicReader:
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """Give the end offset of each partition."""
-        return {
-            part.partition: self._consumer.get_watermark_offsets(part, timeout=TIMEOUT_SECONDS)[1]
-            for part in self._partitions(topic)
-        }
+        return {part.partition: self._end(part) for part in self._partitions(topic)}
 
     def committed(self, topic: str) -> dict[int, int]:
         """Give the group's committed offset of each partition; 0 where none is."""
         asked = self._consumer.committed(self._partitions(topic), timeout=TIMEOUT_SECONDS)
         return {part.partition: max(0, part.offset) for part in asked}
+
+    def _end(self, part: TopicPartition) -> int:
+        while True:  # pytest's timeout bounds this
+            try:
+                end: int = self._consumer.get_watermark_offsets(part, timeout=TIMEOUT_SECONDS)[1]
+            except KafkaException as error:  # a partition that was made a moment ago has no leader yet
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise
+            else:
+                return end
 
     def _read(self, topic: str) -> Iterator[LoggedRecord]:
         parts = [TopicPartition(topic, part.partition, OFFSET_BEGINNING) for part in self._partitions(topic)]
