@@ -37,7 +37,7 @@ class OneWorker:
         self.catalog = Catalog()
         topics = InputTopics("clickstream", "session-control")
         serving = ServingSettings(models_directory=models)
-        self.recommender = serving_tier(serving, self.catalog, self.registry).recommender
+        self.recommender = serving_tier(serving, self.catalog, self.registry, copies=models / "copies").recommender
         settings = PipelineSettings(
             topics=TopicSettings(),
             readers={

@@ -28,7 +28,7 @@ async def _replayed(
     """Replay without a release: the tier is `popular`, everything else is as with one."""
     settings = settings or Settings()
     settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
-    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry())
+    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), copies=out / "releases")
     paths = {name: out / name for name in FILES}
     files = {name: path.open("wb") for name, path in paths.items()}
     try:

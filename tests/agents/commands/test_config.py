@@ -8,7 +8,7 @@ from agents.commands.config import command
 from agents.configuration.keys import section_of
 from agents.settings import Settings
 
-SECRET = "hunter-2-geheim-7-4711"  # noqa: S105 - the test looks for it where it must not be
+SECRET = "hunter-2-geheim-4711-and-some-more-of-it"  # noqa: S105 - the test looks for it where it must not be
 
 
 def run(*arguments: str, **environment: str) -> Result:

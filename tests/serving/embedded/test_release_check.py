@@ -25,7 +25,8 @@ def release(models: Path, version: int) -> Path:
     """Write a release with a SavedModel that can be loaded."""
     directory = write(models, version)
     (directory / "saved_model.pb").unlink()
-    rec_model.export(directory, seed=1)
+    rec_model.export(models / "graph", seed=1)
+    shutil.copytree(models / "graph", directory, dirs_exist_ok=True)
     seal(directory)
     return directory
 
