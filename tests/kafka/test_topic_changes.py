@@ -11,7 +11,6 @@ from schemas.wire import decode_intent_signal
 from streams.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
-from tests.kafka.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.kafka
 
@@ -82,16 +81,12 @@ def test_a_topic_that_changes_under_a_worker_ends_it_within_a_minute(
     deployment.write(Topic.CLICKSTREAM, clicks(20, "old"))
     deployment.wait_until_committed(worker)
     message = change(deployment)
-    wait_until_told(worker)
-    assert (worker.page("/readyz").status, worker.page("/healthz").status) == (503, 503)
+    worker.wait_until(lambda: worker.metric("insession_topic_changed") == 1, "the gauge told it", 60)
+    for path in ("/readyz", "/healthz"):  # a page tells what the last beat of the worker's loop has seen
+        worker.wait_until(lambda path=path: worker.page(path).status == 503, f"{path} was red", 10)  # type: ignore[misc]
     assert worker.wait(60) == 1
     assert f"insession: the topics are not what the worker expects:\n{message}" in worker.log_text()
     assert "Traceback" not in worker.log_text()
-
-
-def wait_until_told(worker: WorkerProcess) -> None:
-    """Wait until the watch has found something."""
-    worker.wait_until(lambda: worker.metric("insession_topic_changed") == 1, "the gauge told it", 60)
 
 
 def test_a_worker_beyond_the_partitions_says_that_it_is_a_spare(deploy: Deploy) -> None:
