@@ -6,7 +6,6 @@ from typing import Final
 
 import structlog
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from agents.settings import Settings
 from schemas.errors import InsessionError
@@ -33,8 +32,8 @@ def check_changelog(settings: Settings) -> str:
 
 def verified_changelog(settings: Settings) -> Changelog:
     """Look at the changelog, and raise as `check_changelog` does."""
-    admin, changelog = _looked_at(settings)
-    refuse_another(changelog, _commits(admin, settings))
+    changelog = _looked_at(settings)
+    refuse_another(changelog, _commits(settings))
     return changelog
 
 
@@ -48,8 +47,8 @@ def accept_changelog(settings: Settings) -> tuple[Changelog, int]:
     if members := group_state(admin, group, topic, settings.topics.partitions).members:
         raise InsessionError(f"group {group} has {members} workers: stop them all, then accept the changelog")
     create(admin, [changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))])
-    admin, changelog = _looked_at(settings)
-    commits = _commits(admin, settings)
+    changelog = _looked_at(settings)
+    commits = _commits(settings)
     note_in_commits(settings.kafka.client_config(), group, commits, changelog.identity)
     return changelog, len(commits)
 
@@ -69,15 +68,15 @@ def drop_copies_of_another(datadir: Path, topic_id: str) -> None:
     unfinished.replace(file)
 
 
-def _looked_at(settings: Settings) -> tuple[AdminClient, Changelog]:
-    admin = admin_client(settings.kafka.client_config())
-    return admin, look_at(admin, settings.kafka.client_config(), changelog_name(settings.kafka, settings.topics))
+def _looked_at(settings: Settings) -> Changelog:
+    config = settings.kafka.client_config()
+    return look_at(admin_client(config), config, changelog_name(settings.kafka, settings.topics))
 
 
-def _commits(admin: AdminClient, settings: Settings) -> list[TopicPartition]:
+def _commits(settings: Settings) -> list[TopicPartition]:
     wanted = [
         TopicPartition(topic, partition)
         for topic in settings.clickstreams
         for partition in range(settings.topics.partitions)
     ]
-    return committed(admin, app_id(settings.kafka, settings.topics), wanted)
+    return committed(settings.kafka, app_id(settings.kafka, settings.topics), wanted)

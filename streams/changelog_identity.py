@@ -5,21 +5,29 @@ made anew or cut at its beginning has another; the offsets would go on there whi
 commits have no note (of an older insession, or set by a tool) only an empty changelog can be told.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicCollection, TopicPartition
+from aiokafka import TopicPartition as AiokafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError as AiokafkaError
+from aiokafka.structs import OffsetAndMetadata
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from schemas.errors import InsessionError
+from streams.app import broker_credentials
 from streams.cluster_admin import explained
-from streams.group_state import is_unknown_group
 from streams.patience import asked_again
+from streams.settings import StreamSettings
 from streams.topic_reader import TopicReader
 from streams.topics import TopicsError
 
 _TIMEOUT_SECONDS: Final = 15.0
+_RETRY_SECONDS: Final = 0.2
 _NOTE: Final = "insession-changelog"
 
 
@@ -72,23 +80,50 @@ def _topic_id(admin: AdminClient, name: str) -> str:
     return str(described[name].result().topic_id)
 
 
-def committed(admin: AdminClient, group: str, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """Give the group's commits on these partitions, without those at the very beginning.
+def committed(settings: StreamSettings, group: str, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """Give the commits of `group` on `partitions`, where there are any.
 
-    Raises TopicsError where the brokers do not tell.
+    Raises TopicsError where the brokers do not answer.
+
+    By the worker's own client: confluent-kafka reads metadata up to a NUL, which only its own commits end with, and so
+    takes in what lies behind it in memory (confluentinc/librdkafka#4649).
     """
-    asked = [ConsumerGroupTopicPartitions(group, list(partitions))]
-
-    def ask() -> ConsumerGroupTopicPartitions:
-        return admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
-
     try:
-        found = asked_again(ask, _TIMEOUT_SECONDS)
-    except KafkaException as error:
-        if is_unknown_group(error):
-            return []
-        raise TopicsError(f"the brokers do not tell the commits of group {group}: {explained(error)}") from error
-    return [part for part in found.topic_partitions if part.offset > 0]
+        found = asyncio.run(_committed(settings, group, partitions))
+    except (AiokafkaError, OSError, TimeoutError) as error:
+        raise TopicsError(f"the brokers do not tell the commits of group {group}: {error!r}") from error
+    return [
+        TopicPartition(tp.topic, tp.partition, at.offset, at.metadata.rstrip("\0"))
+        for tp, at in found.items()
+        if at.offset > 0
+    ]
+
+
+async def _committed(
+    settings: StreamSettings, group: str, partitions: Sequence[TopicPartition]
+) -> Mapping[AiokafkaPartition, OffsetAndMetadata]:
+    wanted = [AiokafkaPartition(part.topic, part.partition) for part in partitions]
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=[address.strip() for address in settings.brokers.split(",")],
+        **credentials_to_aiokafka_auth(broker_credentials(settings.security)),
+    )
+    async with asyncio.timeout(_TIMEOUT_SECONDS):
+        await admin.start()
+        try:
+            while True:
+                try:
+                    found = await admin.list_consumer_group_offsets(group, partitions=wanted)
+                except AiokafkaError as error:
+                    if not error.retriable:
+                        raise
+                else:
+                    if found.keys() >= set(
+                        wanted
+                    ):  # fewer where the coordinator is not ready: the client passes over it
+                        return found  # type: ignore[no-any-return]
+                await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            await admin.close()
 
 
 def refuse_another(changelog: Changelog, commits: Sequence[TopicPartition]) -> None:

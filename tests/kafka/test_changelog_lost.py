@@ -1,8 +1,12 @@
+import asyncio
 import json
 import signal
 from collections.abc import Callable
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from aiokafka import TopicPartition as AiokafkaPartition
+from aiokafka.structs import OffsetAndMetadata
 from click.testing import CliRunner
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
@@ -10,6 +14,7 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from agents.commands.state import command
 from schemas import wire
 from streams.app import changelog_name
+from streams.changelog_identity import ChangelogIdentity, committed, note_in_commits
 from streams.topics import Topic, changelog_spec, create
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
@@ -150,3 +155,21 @@ def test_a_changelog_is_not_accepted_under_a_worker(deploy: Deploy) -> None:
     options = ["accept", f"--brokers={deployment.settings.kafka.brokers}", f"--prefix={topics.prefix}", "--yes"]
     run = CliRunner().invoke(command, options)
     assert "stop them all" in str(run.exception)
+
+
+async def test_the_note_of_a_commit_is_read_as_it_was_written(deploy: Deploy) -> None:
+    """Of the worker's client and of librdkafka, which ends a note with a NUL and reads others past their end."""
+    deployment = deploy(partitions=2, **NO_TICKS)
+    clicks, group = deployment.settings.topics.name(Topic.CLICKSTREAM), f"{deployment.settings.topics.prefix}notes"
+    identity = ChangelogIdentity("AAAAAAAAAAAAAAAAAAAAAA", 0)
+    note_in_commits(deployment.settings.kafka.client_config(), group, [TopicPartition(clicks, 0, 5)], identity)
+    consumer = AIOKafkaConsumer(bootstrap_servers=deployment.settings.kafka.brokers, group_id=group)
+    await consumer.start()
+    worker_partition = AiokafkaPartition(clicks, 1)
+    consumer.assign([worker_partition])
+    await consumer.commit({worker_partition: OffsetAndMetadata(7, identity.note)})
+    await consumer.stop()
+    asked = [TopicPartition(clicks, 0), TopicPartition(clicks, 1)]
+    found = await asyncio.to_thread(committed, deployment.settings.kafka, group, asked)
+    assert sorted((part.partition, part.offset) for part in found) == [(0, 5), (1, 7)]
+    assert {ChangelogIdentity.read(part.metadata) for part in found} == {identity}
