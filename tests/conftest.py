@@ -7,10 +7,16 @@ from dataclasses import dataclass, field
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from streams.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 from streams.kafka_node import KafkaNode
 from streams.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
+
+# How fast an example runs says how busy the machine is, not whether the property holds.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -126,7 +126,7 @@ async def test_a_tick_puts_aside_what_nobody_clicks_on(suffering: Suffering, sto
     """Found at recovery, it is due at once; the sessions beside it end by the same tick."""
     await suffering.begin(v1=stored)
     await suffering.run(click(0, "v2"))
-    ((_, tick),) = suffering.actor.due_ticks(EXPIRED_MS)
+    ((_, tick),) = suffering.actor.due_ticks()
     await suffering.run(control(0, tick))
     assert suffering.sent().count("session-ends") == 1
     assert set(suffering.table.states) == {b"v2"}

@@ -387,7 +387,7 @@ def _shopping() -> st.SearchStrategy[list[tuple[VisitorId, int, VisitorId | None
     return st.lists(click, min_size=1, max_size=12).map(lambda clicks: list(timed(clicks)))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(clicks=_shopping(), disturbance=DISTURBANCES, partitions=st.sampled_from([1, 2, 3]))
 def test_every_event_is_in_exactly_one_session_whatever_crashes(
     clicks: list[tuple[VisitorId, int, VisitorId | None]], disturbance: Disturbance, partitions: int
@@ -409,7 +409,7 @@ def test_every_event_is_in_exactly_one_session_whatever_crashes(
             assert owners[ItemId(f"i{at_ms}")] == visitor_id
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(pauses=st.lists(st.tuples(st.booleans(), st.integers(1, 20)), min_size=1, max_size=8), disturbance=DISTURBANCES)
 def test_a_login_gives_one_session_whatever_crashes(pauses: list[tuple[bool, int]], disturbance: Disturbance) -> None:
     """First the cookie, then the customer, without a pause above the gap: one session, with every event, in order."""

@@ -272,7 +272,7 @@ class Worker:
 ACTIONS = ("append", "append", "fetch", "deliver", "deliver", "lose", "act", "act", "ack", "commit", "rebalance")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 9)), min_size=50, max_size=100))
 def test_whatever_happens_every_record_is_processed_in_order(history: list[tuple[str, int]]) -> None:
     """Stale fetches, lost records and seeks back lose nothing: all is processed, in order, and committed only then."""

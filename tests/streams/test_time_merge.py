@@ -98,7 +98,7 @@ def test_what_was_read_before_or_is_not_ours_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 2, 5])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_whatever_comes_when_all_is_taken_once_and_in_order(partitions: int, data: st.DataObject) -> None:
     """By time over all partitions where each is in order by itself, however their batches interleave."""

@@ -384,7 +384,7 @@ async def test_windows_outlive_the_assignment_of_their_partition() -> None:
     assert asyncio.all_tasks() == before - {task for bench in benches for task in bench.window._tasks}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_interleaving_acknowledges_in_order_each_once(data: st.DataObject) -> None:
     """However answers, broker and changelog interleave, events are acknowledged in order, once, and only when safe."""

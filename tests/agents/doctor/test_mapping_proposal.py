@@ -256,7 +256,7 @@ JSON = st.recursive(
 
 
 @given(values=st.lists(JSON, max_size=5), key=st.none() | st.text(max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_whatever_a_topic_holds_the_proposal_is_a_mapping_that_loads(values: list[Any], key: str | None) -> None:
     """And every record of the sample is readable, ignored or refused."""
     found = propose([record(key, json.dumps(value).encode(errors="replace")) for value in values])

@@ -49,7 +49,7 @@ def parsed_by_tensorflow(proto: Any) -> Any:
 
 
 @given(protos())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_reading_agrees_with_tensorflow(proto: Any) -> None:
     """Whatever the wire says, the array is the one that TensorFlow reads, and so is the refusal."""
     expected = parsed_by_tensorflow(proto)
@@ -67,7 +67,7 @@ def test_reading_agrees_with_tensorflow(proto: Any) -> None:
         lambda dtype: npst.arrays(dtype, npst.array_shapes(min_dims=0, min_side=0, max_side=4))
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_writing_agrees_with_tensorflow(array: Any) -> None:
     """TensorFlow reads back what is written, and it is in a value field."""
     proto = to_proto(array)
