@@ -35,9 +35,19 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return noted
 
     def highwater(self, tp: TP) -> int | None:
-        """Give the end of what may be read: an open transaction begins there, and holds back what is behind it."""
-        stable: int | None = self._ensure_consumer().last_stable_offset(tp)
-        return super().highwater(tp) if stable is None or stable < 0 else stable
+        """Give the end of what may be read: an open transaction begins there, and holds back what is behind it.
+
+        None as long as it is not known, and of a partition that goes away while this is asked: aiokafka, in its own
+        thread, takes that for a mistake of the caller.
+        """
+        subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001 - its `highwater()` asserts
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        if state is None:
+            return None
+        stable: int | None = state.lso
+        end: int | None = state.highwater if stable is None or stable < 0 else stable
+        return end
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """Give the ends of the logs, open transactions included: workers used to commit behind their beginning."""
