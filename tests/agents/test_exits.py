@@ -216,6 +216,7 @@ def test_the_command_ends_as_the_table_says(
 
         monkeypatch.setattr("agents.worker.build_worker", fail)
         monkeypatch.setattr("faulthandler.enable", lambda: None)
+        monkeypatch.setattr("agents.logs.configure_logs", lambda _level: None)  # it would be that of all later tests
         monkeypatch.setattr(sys, "argv", ["insession", "worker", f"--datadir={tmp_path}"])
         with pytest.raises(SystemExit) as ended:
             cli.main()
