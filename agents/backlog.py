@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from agents.encodings import Encodings, click_readers
 from agents.pipeline import Pipeline, StateWrite, Step
-from agents.serving_tier import ServingTier, serving_tier
+from agents.serving_tier import serving_tier
 from agents.settings import Settings
 from agents.shown_answers import ShownAnswers
 from agents.worker import pipeline_settings, session_rules
@@ -34,7 +34,7 @@ from streams.sender import Sender
 from streams.state_copies import StateCopies
 from streams.topic_reader import TopicReader
 from streams.topics import Topic, TopicsError
-from streams.window import OutputRecord
+from streams.window import OutputRecord, ready
 
 _BATCH: Final = 500
 _TIMEOUT_SECONDS: Final = 15.0
@@ -140,7 +140,7 @@ class Backlog:
     async def open(self) -> Any:
         """Let it answer within this block."""
         errors: list[BaseException] = []
-        async with self._encodings.running(errors.append), _released(self._tier):
+        async with self._encodings.running(errors.append), self._tier.running():
             if errors:
                 raise errors[0]
             yield self
@@ -203,7 +203,7 @@ class Backlog:
         elif isinstance(control, Erase):
             others = self._pipeline.erasures(control, record.position, self._visitors)
             if others:
-                yield Step(None, lambda: _ready(others))
+                yield Step(None, lambda: ready(others))
             else:
                 self._write(StateWrite(control.visitor_id.encode(), None, 0, 0))
         # A tick: `tell_of_ticks` has told what it had ended; what is due now, the next one ends.
@@ -252,16 +252,6 @@ def open_commits(settings: Settings) -> Commits:
 def _everything(settings: Settings) -> CatalogView:
     """Allow every item: what the catalog says now was not known when these clicks came."""
     return Catalog(require_catalog=False, reader=Encodings(settings).catalog_reader())
-
-
-@asynccontextmanager
-async def _released(tier: ServingTier) -> Any:
-    async with tier.running():
-        yield
-
-
-async def _ready(records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
-    return records
 
 
 def _batches(records: Iterator[_T]) -> Iterator[list[_T]]:

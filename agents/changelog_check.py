@@ -8,7 +8,6 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from agents.settings import Settings
-from schemas.errors import InsessionError
 from streams.app import VISITORS, app_id, changelog_name
 from streams.changelog_identity import Changelog, committed, look_at, note_in_commits, refuse_another
 from streams.group_state import group_state
@@ -44,8 +43,8 @@ def accept_changelog(settings: Settings) -> tuple[Changelog, int]:
     """
     admin = admin_client(settings.kafka.client_config())
     group, topic = app_id(settings.kafka, settings.topics), settings.topics.name(Topic.CLICKSTREAM)
-    if members := group_state(admin, group, topic, settings.topics.partitions).members:
-        raise InsessionError(f"group {group} has {members} workers: stop them all, then accept the changelog")
+    state = group_state(admin, group, topic, settings.topics.partitions)
+    state.refuse_workers(group, then="then accept the changelog")
     create(admin, [changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))])
     changelog = _looked_at(settings)
     commits = _commits(settings)

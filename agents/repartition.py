@@ -106,11 +106,8 @@ class Repartition:
 
     def _refuse_members(self) -> None:
         topic = self._settings.topics.name(Topic.CLICKSTREAM)
-        if members := group_state(self._admin, self._group, topic, 1).members:
-            raise InsessionError(
-                f"group {self._group} has {members} workers: stop them all, and run this again; the states are not in "
-                "two places at a time"
-            )
+        state = group_state(self._admin, self._group, topic, 1)
+        state.refuse_workers(self._group, then="and run this again; the states are not in two places at a time")
 
     def _sizes(self) -> Mapping[str, int]:
         """Give the partitions of every topic that grows; refuses one that is missing or too large."""

@@ -63,8 +63,6 @@ def build_worker(settings: Settings) -> InsessionApp:
     metrics = DeliveryMetrics(registry)
     topics = settings.topics
     app = create_app(settings.kafka, topics, metrics)
-    for topic in settings.clickstreams:
-        metrics.topic_changed.labels(topic=topic).set(0)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
     spans = collector_spans(settings.tracing)
     encodings = Encodings(settings)

@@ -68,7 +68,7 @@ class ReleaseFolder:
                 copy.parent.mkdir(parents=True, exist_ok=True)
             self._read(name, copy)
         for path in (target, *(path for path in target.rglob("*") if path.is_dir())):
-            sync_folder(path)
+            sync_path(path)
 
     def _read(self, name: str, copy: Path | None) -> None:
         path, digest, left = self.path / name, hashlib.sha256(), self.sizes[name]
@@ -136,8 +136,8 @@ def folder_stamp(directory: Path) -> str:
     return digest.hexdigest()
 
 
-def sync_folder(path: Path) -> None:
-    """See the names in a folder onto the disk."""
+def sync_path(path: Path) -> None:
+    """See a file, or the names in a folder, onto the disk (fsync(2))."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -47,10 +47,6 @@ class DecayedCounts:
         """Give the decayed count of an item; only to be compared with others of the same moment."""
         return self._weights.get(item_id, 0.0)
 
-    def top(self, count: int) -> list[RecommendedItem]:
-        """Give the `count` (at most 1,000) heaviest items; see `ranked`."""
-        return self.ranked()[:count]
-
     def ranked(self) -> list[RecommendedItem]:
         """Give the 1,000 heaviest items with their share of the heaviest one's weight, ties by item.
 

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from schemas.release_folder import ReleaseError, ReleaseFolder, sync_folder
+from schemas.release_folder import ReleaseError, ReleaseFolder, sync_path
 from schemas.secret import Secret
 from session_model.release import Release
 from session_model.release_files import PARTS_DIRECTORY, look_at_parts, read_release
@@ -70,7 +70,7 @@ class ReleaseCopies:
             beside.rename(copy)
         finally:
             _remove(beside)
-        sync_folder(self._folder)
+        sync_path(self._folder)
         log.info("release_copied", version=release.manifest.version, path=str(copy))
 
     def _drop_old(self) -> None:

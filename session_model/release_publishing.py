@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
-from schemas.release_folder import look_at_release, sync_folder
+from schemas.release_folder import look_at_release, sync_path
 from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
 from session_model.files import write_whole
@@ -49,7 +49,7 @@ def publish_release(source: Path, models_directory: Path, key: Secret | None) ->
             beside.rename(published)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        sync_folder(base)
+        sync_path(base)
     except OSError as error:
         raise InsessionError(f"cannot publish {published}: {error}; check space and rights") from error
     return published

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
+from schemas.release_folder import sync_path
 from session_model.release_files import MODEL_NAME
 
 HIGHEST_VERSION_FILE = ".highest-version"
@@ -42,7 +43,7 @@ def draft_version(models_dir: Path) -> Iterator[VersionDraft]:
         yield draft
         _sync_tree(draft.directory)
         draft.directory.rename(draft.published)
-        _sync(base)
+        sync_path(base)
     except OSError as error:
         raise InsessionError(f"cannot write a model version below {base}: {error}; check space and rights") from error
     finally:
@@ -62,7 +63,7 @@ def _claim(base: Path) -> VersionDraft:
         except FileExistsError:
             continue  # another trainer is at work on it, or died over it: the number is taken either way
         remembered.write_text(f"{version}\n")
-        _sync(remembered)
+        sync_path(remembered)
         return VersionDraft(ModelVersion(version), directory, base / str(version))
     raise AssertionError("count() does not end")
 
@@ -75,13 +76,5 @@ def _number(name: str) -> int:
 def _sync_tree(directory: Path) -> None:
     for folder, _, files in os.walk(directory):
         for name in files:
-            _sync(Path(folder, name))
-        _sync(Path(folder))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            sync_path(Path(folder, name))
+        sync_path(Path(folder))

@@ -117,9 +117,8 @@ async def _committed(
                     if not error.retriable:
                         raise
                 else:
-                    if found.keys() >= set(
-                        wanted
-                    ):  # fewer where the coordinator is not ready: the client passes over it
+                    # The client passes over a coordinator that is not ready, and then there are fewer.
+                    if found.keys() >= set(wanted):
                         return found  # type: ignore[no-any-return]
                 await asyncio.sleep(_RETRY_SECONDS)
         finally:

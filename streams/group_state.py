@@ -7,6 +7,7 @@ from typing import Final
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from schemas.errors import InsessionError
 from streams.patience import asked_again
 from streams.topics import TopicsError
 
@@ -30,6 +31,11 @@ class GroupState:
             partition: held.stop - max(held.start, min(self.committed.get(partition, held.start), held.stop))
             for partition, held in bounds.items()
         }
+
+    def refuse_workers(self, group: str, then: str) -> None:
+        """Raise InsessionError while the group has members; `then`: what may be done without them."""
+        if self.members:
+            raise InsessionError(f"group {group} has {self.members} workers: stop them all, {then}")
 
 
 def group_state(admin: AdminClient, group: str, topic: str, partitions: int) -> GroupState:

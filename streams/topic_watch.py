@@ -82,6 +82,8 @@ class TopicWatch:
     ) -> None:
         self._clickstreams = clickstreams
         self._metrics = metrics
+        for topic in clickstreams:
+            metrics.topic_changed.labels(topic=topic).set(0)
         self._fail = fail
         self._specs: Mapping[str, TopicSpec] = {}
         self._before: Mapping[str, SeenTopic] = {}

@@ -84,8 +84,7 @@ def _refuse_running(settings: Settings, route: ImportRoute) -> None:
             f"topics of {partitions} partitions, then run `insession repartition`"
         )
     state = group_state(admin, route.group, topics.name(Topic.CLICKSTREAM), topics.partitions)
-    if state.members:
-        raise InsessionError(f"group {route.group} has {state.members} workers: stop them all, then import the state")
+    state.refuse_workers(route.group, then="then import the state")
     if route.source == route.target:
         return
     if any(state.committed.values()):

@@ -22,12 +22,12 @@ def add(counted: DecayedCounts, items: str, at_ms: int = 0) -> None:
 
 def names(counted: DecayedCounts, count: int = 10) -> str:
     """Join the top items."""
-    return "".join(item.item_id for item in counted.top(count))
+    return "".join(item.item_id for item in counted.ranked()[:count])
 
 
 def shares(counted: DecayedCounts, count: int) -> list[tuple[str, float]]:
     """Give the top items with their shares."""
-    return [(item.item_id, item.score) for item in counted.top(count)]
+    return [(item.item_id, item.score) for item in counted.ranked()[:count]]
 
 
 def test_more_events_rank_higher_and_ties_go_by_item() -> None:
