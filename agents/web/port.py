@@ -16,6 +16,10 @@ from schemas.errors import InsessionError
 
 MAX_REQUEST_BYTES: Final = 32 << 10
 """Head and body together; a browser's head has a few KB, and no page takes a body."""
+ACCEPTED_AT_ONCE: Final = 8
+"""asyncio takes so many connections in one turn, and three turns pass until one too many is closed: that many are above
+the bound at most, however fast they come."""
+_WAITING_IN_KERNEL: Final = 100
 _SWEEP_SECONDS: Final = 1.0
 _STOP_SECONDS: Final = 5.0
 
@@ -70,13 +74,18 @@ class WebPort:
         runner = web.AppRunner(pages, access_log=None, lingering_time=0, shutdown_timeout=1)
         await runner.setup()
         try:
-            server = await loop.create_server(lambda: self._guarded(runner), self._host, self._port)
+            server = await loop.create_server(
+                lambda: self._guarded(runner), self._host, self._port, backlog=ACCEPTED_AT_ONCE
+            )
         except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for is a UnicodeError
             await runner.cleanup()
             raise WebPortError(
                 f"kafka.web_host and kafka.web_port: {self._host}:{self._port} cannot be listened on "
                 f"({getattr(error, 'strerror', None) or error}): set kafka.web_port to a free one, or end what holds it"
             ) from error
+        for listening in server.sockets:
+            with listening.dup() as same:  # asyncio's backlog is both numbers: a probe in a crowd must not be sent away
+                same.listen(_WAITING_IN_KERNEL)
         self._stop = lambda: _quietly(loop, stopping.set)
         started.set_result(server.sockets[0].getsockname()[1])
         try:

@@ -1,10 +1,12 @@
 import asyncio
 import http.client
+import itertools
 import os
 import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,7 @@ from agents.live.pages import STREAM_PATH, LivePages
 from agents.web import connections
 from agents.web.connections import MAX_CONNECTIONS
 from agents.web.pages import METRICS_SECONDS, WorkerPages
-from agents.web.port import MAX_REQUEST_BYTES, WebPort, WebPortError
+from agents.web.port import ACCEPTED_AT_ONCE, MAX_REQUEST_BYTES, WebPort, WebPortError
 from agents.web.pulse import Pulse
 from streams.catalog import Catalog
 from tests.agents.live.builders import decoded, released
@@ -66,10 +68,18 @@ class Served:
         self.pulse = Pulse(health)
         self.port = WebPort("127.0.0.1", 0, self._add_pages, stream_path=STREAM_PATH)
         self.number = 0
+        self.held, self.go_on = threading.Event(), threading.Event()
 
     def _add_pages(self, server: web.Application) -> None:
         WorkerPages(self.registry, self.pulse).add_to(server)
         LivePages(self.feed, Access("127.0.0.1", None)).add_to(server)
+        server.router.add_get("/hold", self._hold)
+
+    async def _hold(self, _request: web.Request) -> web.Response:
+        """Keep the thread of the pages, as a machine without time for it does."""
+        self.held.set()
+        self.go_on.wait(PATIENCE_SECONDS)
+        return web.Response()
 
     async def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Ask for a page, as a probe does, from outside of the event loop."""
@@ -96,8 +106,9 @@ class Served:
 def few_more_files(count: int) -> Iterator[None]:
     """Let this process open so many more files only."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = max(int(number) for number in os.listdir("/dev/fd"))  # noqa: PTH208 - numbers, no paths
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, used + count), hard))
+    used = {int(number) for number in os.listdir("/dev/fd")}  # noqa: PTH208 - numbers, no paths
+    free = (number for number in itertools.count() if number not in used)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, next(itertools.islice(free, count, None))), hard))
     try:
         yield
     finally:
@@ -138,13 +149,13 @@ async def test_a_dead_event_loop_is_told_while_it_is_dead(served: Served, monkey
 async def test_nine_hundred_half_open_connections_stop_neither_clicks_nor_health(served: Served) -> None:
     """A bounded number is held, those that wait longest go, and the event loop of the clicks does not notice.
 
-    The worker may open a hundred more files only, as where the limit is low: all others stay free for Kafka.
+    The worker may open some more files only, as where the limit is low: all others stay free for Kafka.
     """
     attacker = await asyncio.create_subprocess_exec(
         sys.executable, "-c", ATTACK, str(served.number), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert attacker.stdout is not None
-    with few_more_files(100):
+    with few_more_files(MAX_CONNECTIONS + 3 * ACCEPTED_AT_ONCE + 4):
         turns = 0
         attacking = asyncio.create_task(attacker.stdout.readline())
         while not attacking.done():
@@ -156,6 +167,22 @@ async def test_nine_hundred_half_open_connections_stop_neither_clicks_nor_health
     assert int(await attacking) >= 900 - MAX_CONNECTIONS
     assert (health, held <= MAX_CONNECTIONS) == ((200, "progressing"), True)
     assert turns > 100
+
+
+async def test_a_crowd_at_once_takes_no_more_files_than_the_bound(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Those that came while the thread had no time are let in a few at a time."""
+    holding = asyncio.create_task(served.ask("/hold"))
+    await asyncio.to_thread(served.held.wait, PATIENCE_SECONDS)
+    crowd = [served.half_open() for _ in range(100)]
+    with few_more_files(MAX_CONNECTIONS + 3 * ACCEPTED_AT_ONCE + 4):
+        served.go_on.set()
+        await holding
+        assert await served.ask("/healthz") == (200, "progressing")
+    for one in crowd:
+        one.close()
+    assert caplog.messages == []
 
 
 async def test_who_does_not_finish_the_head_is_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
