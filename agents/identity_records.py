@@ -30,7 +30,7 @@ class IdentityRecords:
         self, state: VisitorState | None, visitor_id: VisitorId, position: InputPosition
     ) -> list[OutputRecord]:
         """Give the erasure by which a visitor without consent is forgotten under every id; none = there is no other."""
-        if state is None:
+        if state is None or state.identity is None or not state.identity.predecessors:
             return []
         return [self._to(Erase(visitor_id=visitor_id, reach="predecessors"), position.partition)]
 

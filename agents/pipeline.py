@@ -4,7 +4,7 @@
 and the window.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -41,7 +41,7 @@ from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.popular import Sighting
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter, state_letter
-from streams.identity import Identities, Joined, only_identity
+from streams.identity import Identities, Joined
 from streams.metrics import DeliveryMetrics
 from streams.outcomes import OutcomeRules, Outcomes
 from streams.rare_log import RareLog
@@ -171,16 +171,17 @@ class Pipeline:
         try:
             arrival = Arrival(record.position, record.time_ms)
             advance = self._sessionizer.advance(state, events, arrival)
-            if advance.state is not None and not advance.is_replay:
+            if advance.state is not None and not advance.is_replay:  # also without consent: then it is let go
                 shown = visitors.shown.take(record.position.partition, record.key)
                 advance = self._outcomes.follow(advance, events, shown)
             self._note(record, clicks, state, advance)
+            visitor_id, controls = events[0].visitor_id, list[OutputRecord]()
             if advance.status == "no_consent":
-                joined = Joined(only_identity(state))
-                controls = self._identity_records.forgetting(joined.state, events[0].visitor_id, record.position)
+                joined = Joined(advance.state, advance.closings)
+                controls = self._identity_records.forgetting(joined.state, visitor_id, record.position)
             else:
                 joined = self._identities.follow(advance, events, arrival)
-                controls = self._identity_records.of(events[0].visitor_id, joined)
+            controls += self._identity_records.of(visitor_id, joined)
             advance = replace(advance, closings=joined.closings)
             # A tombstone always: the table may have lost the key before the changelog did.
             write = (
@@ -254,11 +255,17 @@ class Pipeline:
         return control
 
     def tick(
-        self, key: bytes, stored: bytes, position: InputPosition, stream_time_ms: int
+        self,
+        key: bytes,
+        stored: bytes,
+        position: InputPosition,
+        stream_time_ms: int,
+        committed: Collection[InputPosition] = (),
     ) -> tuple[StateWrite, list[OutputRecord]] | None:
-        """Decide what a tick does to one visitor; None = nothing to write; raises as `click` does."""
+        """Decide what a tick does to one visitor, as `Sessionizer.tick`; None = nothing to write; raises as `click`."""
         visitor_id = self._visitor_of(key, stored)
-        result = self._sessionizer.tick(self._decoded(key, position.partition, stored), position, stream_time_ms)
+        state = self._decoded(key, position.partition, stored)
+        result = self._sessionizer.tick(state, position, stream_time_ms, committed)
         if result is None:
             return None
         write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)

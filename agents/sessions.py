@@ -237,9 +237,21 @@ class SessionActor:
         lag_ms = self._states.expiry.clock_lag_ms(partition)
         is_now = control == now and self._clocks.believes(control.stream_time_ms + lag_ms)
         records, written = self._states.close_due(
-            self._pipeline, record.position, control.stream_time_ms, only_repeat=not is_now
+            self._pipeline,
+            record.position,
+            control.stream_time_ms,
+            self._committed(partition),
+            only_repeat=not is_now,
         )
         return _after_all(written, records), written
+
+    def _committed(self, partition: int) -> list[InputPosition]:
+        """Give where a restart would begin to read the inputs of a partition."""
+        return [
+            InputPosition(tp.topic, partition, offset, self._topic_ids.get(tp.topic, 0))
+            for tp, offset in self._app.consumer.committed_offsets().items()
+            if tp.partition == partition
+        ]
 
     async def _after_clicks(self, partition: int, records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
         """Hold back the erasures of other ids until no earlier click can hand over to them any more."""

@@ -1,6 +1,6 @@
 """The visitors' states with the index of when each is due for a tick: over Faust's table, or over a dict in replay."""
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Collection, Iterable
 from itertools import islice
 from typing import Any, Protocol
 
@@ -100,11 +100,18 @@ class VisitorStates:
         return self._store.drop(key)
 
     def close_due(
-        self, pipeline: Pipeline, position: InputPosition, stream_time_ms: int, *, only_repeat: bool = False
+        self,
+        pipeline: Pipeline,
+        position: InputPosition,
+        stream_time_ms: int,
+        committed: Collection[InputPosition] = (),
+        *,
+        only_repeat: bool = False,
     ) -> tuple[list[OutputRecord], list[Awaitable[Any]]]:
         """End the sessions that are due by a tick at `position`; gives the session ends and the writes.
 
-        only_repeat: emit again what this very tick has ended once, and end nothing new.
+        committed: see `Sessionizer.tick`. only_repeat: emit again what this very tick has ended once, and end nothing
+        new.
         """
         partition, until_ms = position.partition, -1 if only_repeat else stream_time_ms
         writes: list[StateWrite] = []
@@ -115,7 +122,7 @@ class VisitorStates:
             if stored is None:
                 continue
             try:
-                result = pipeline.tick(key, stored, position, until_ms)
+                result = pipeline.tick(key, stored, position, until_ms, committed)
             except UnreadableVisitorError as error:
                 self.unreadable.append(error)
                 continue

@@ -253,6 +253,11 @@ class VisitorState(Struct, frozen=True, array_like=True):
         return (*(parked.session for parked in self.parked), *current)
 
     @property
+    def is_forgotten(self) -> bool:
+        """Tell whether consent was withdrawn, so that only what a replay must find is left."""
+        return self.last_status == "no_consent" and not self.open_sessions
+
+    @property
     def last_outcomes(self) -> tuple[Outcome, ...]:
         """Give those of the last clickstream offset, in the order of its events."""
         return () if self.last_outcome is None else (self.last_outcome, *self.further_outcomes)

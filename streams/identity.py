@@ -264,20 +264,6 @@ def erasures(state: VisitorState | None, erase: Erase) -> list[tuple[Erase, int 
     return found
 
 
-def only_identity(state: VisitorState | None) -> VisitorState | None:
-    """Leave nothing of a visitor but the predecessors that are still to be forgotten; None where there are none."""
-    if state is None or state.identity is None or not state.identity.predecessors:
-        return None
-    return VisitorState(
-        state.offsets,
-        "no_consent",
-        state.latest_ms,
-        clock_lag_ms=state.clock_lag_ms,
-        identity=Identity(predecessors=state.identity.predecessors),
-        topic_ids=state.topic_ids,
-    )
-
-
 def _handovers(visitor_id: VisitorId, state: VisitorState, named: Iterable[Predecessor]) -> tuple[Handover, ...]:
     return tuple(
         Handover(

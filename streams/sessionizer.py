@@ -19,7 +19,7 @@ A record may hold several events, which are applied one after the other and writ
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -31,7 +31,7 @@ from msgspec.structs import replace
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import NEVER_MS, ClosedSession, InputPosition, OpenSession, Outcome, VisitorState
+from schemas.state import NEVER_MS, ClosedSession, Identity, InputPosition, OpenSession, Outcome, VisitorState
 from streams.parked_sessions import quietest, turned_to, without
 from streams.session_rules import SessionRules
 
@@ -126,18 +126,35 @@ class Sessionizer:
         The status is that of the last act that moved the session; where none did, of the last one.
         """
         if any(event.consent is False for event in events):
-            return Advance(None, "no_consent")  # and what is kept of the visitor goes
+            return self._without_consent(state, arrival.position)
         if self._rules.ignore_session_ids:
             events = [replace(event, session_id=None) for event in events]
         replayed = _replayed(state, arrival.position)
         if replayed is not None:
             return replayed
         first_ms = self._time_ms(events[0], arrival)
-        whole = Advance(state or VisitorState(offsets={}, last_status="answered", latest_ms=first_ms), "duplicate")
+        if state is None:
+            state = VisitorState(offsets={}, last_status="answered", latest_ms=first_ms)
+        elif state.is_forgotten:
+            state = replace(state, latest_ms=first_ms)
+        whole = Advance(state, "duplicate")
         for first, act in _acts(events):
             places = range(first, first + len(act))
             whole = _followed(whole, self._acted(whole.state, act, arrival, first), places)
         return self._applied(whole, arrival.position)
+
+    def _without_consent(self, state: VisitorState | None, position: InputPosition) -> Advance:
+        """Forget a visitor, but for what a replay of the inputs before must find: without it they would be told anew.
+
+        That is the offsets, the closings that may not be on the broker yet, and other ids that are still to be
+        forgotten. A tick writes the tombstone as soon as no replay can come; where nothing is kept, it is written now.
+        """
+        if state is None:
+            return Advance(None, "no_consent")
+        last = state.applied_offset(position)
+        if last is not None and position.offset <= last:
+            return Advance(state, "no_consent", caused_by(state, position), is_replay=True)
+        return self._applied(Advance(_forgotten(state), "no_consent"), position)
 
     def _acted(self, state: VisitorState | None, act: Sequence[ClickEvent], arrival: Arrival, place: int) -> Advance:
         """Apply one act, whose events are lines of each other; place: of its first line in the record."""
@@ -166,8 +183,17 @@ class Sessionizer:
     def _time_ms(self, event: ClickEvent, arrival: Arrival) -> int:
         return min(event.event_time_ms, arrival.record_time_ms + self._skew_ms)
 
-    def tick(self, state: VisitorState, position: InputPosition, stream_time_ms: int) -> TickResult | None:
+    def tick(
+        self,
+        state: VisitorState,
+        position: InputPosition,
+        stream_time_ms: int,
+        committed: Collection[InputPosition] = (),
+    ) -> TickResult | None:
         """End the visitor's session if it expired by `stream_time_ms`; None where there is nothing to write.
+
+        committed: where a restart would begin to read the inputs of this partition; none = nothing is read twice. A
+        visitor is forgotten only when nothing that was applied can come again.
 
         A session expires when no event that belongs to it can arrive in time any more: after gap and grace (as in Kafka
         Streams, apache/kafka#10824). A visitor without a session is forgotten after `visitor_retention`.
@@ -185,7 +211,7 @@ class Sessionizer:
                 closings += closed
             applied = self._topics.applied(moved, position)
             return TickResult(applied, told_again(applied, position) + closings)
-        if not state.open_sessions and stream_time_ms > _quiet_since_ms(state) + self._retention_ms:
+        if stream_time_ms >= self._forget_ms(state) and _cannot_come_again(state, committed):
             return TickResult(None)
         applied = self._topics.applied(state, position)
         return TickResult(applied, told_again(applied, position)) if applied.closings != state.closings else None
@@ -196,7 +222,15 @@ class Sessionizer:
             return state.latest_ms
         if state.open_sessions:
             return min(map(self._expires_ms, state.open_sessions)) + 1
-        return min(_quiet_since_ms(state) + self._retention_ms + 1, NEVER_MS)
+        return min(self._forget_ms(state), NEVER_MS)
+
+    def _forget_ms(self, state: VisitorState) -> int:
+        """Give the event time at which a visitor without an open session is forgotten."""
+        if state.open_sessions:
+            return NEVER_MS
+        if state.is_forgotten and state.identity is None:
+            return state.latest_ms
+        return _quiet_since_ms(state) + self._retention_ms + 1
 
     def _expires_ms(self, session: OpenSession) -> int:
         return session.latest_ms + self._gap_ms + self._grace_ms
@@ -297,6 +331,23 @@ class Sessionizer:
         has_further = len(state.offsets.keys() - {self._topics.control}) > 1
         state = replace(state, last_status=moved.status, last_topic=position.topic if has_further else "")
         return Advance(state, moved.status, told_again(state, position) + moved.closings, moved.joined)
+
+
+def _forgotten(state: VisitorState) -> VisitorState:
+    predecessors = () if state.identity is None else state.identity.predecessors
+    return VisitorState(
+        state.offsets,
+        "no_consent",
+        state.latest_ms,
+        clock_lag_ms=state.clock_lag_ms,
+        closings=state.closings,
+        identity=Identity(predecessors=predecessors) if predecessors else None,
+        topic_ids=state.topic_ids,
+    )
+
+
+def _cannot_come_again(state: VisitorState, committed: Iterable[InputPosition]) -> bool:
+    return all((last := state.applied_offset(one)) is None or last < one.offset for one in committed)
 
 
 def _quiet_since_ms(state: VisitorState) -> int:

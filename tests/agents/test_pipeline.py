@@ -7,7 +7,7 @@ import structlog
 
 from schemas import wire
 from schemas.ranking import IntentProbabilities
-from schemas.state import MAX_STATE_BYTES, InputPosition
+from schemas.state import MAX_STATE_BYTES, InputPosition, VisitorState, decode_state
 from schemas.validation import Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH, InputRecord
@@ -91,16 +91,34 @@ async def test_cheap_statuses_are_answered_from_an_impersonal_tier(worker: Any, 
 
 
 async def test_consent_that_is_withdrawn_forgets_what_was_kept(worker: Any) -> None:
-    """The state goes with a tombstone, without a session end; what comes with consent again begins anew."""
+    """Nothing of it is left but what a replay must find, without a session end; consent again begins anew."""
     for n in range(3):
         await worker.click("eve", n, event_type="purchase", consent=True)
     (answer,) = await worker.click("eve", 3, consent=False)
     assert wire.decode_recommendation_set(answer.value).status == "no_consent"
-    assert worker.store.states == {}
+    left = decode_state(worker.store.states[b"eve"])
+    assert left == VisitorState({"clickstream": 3}, "no_consent", START_MS + 2)
     again = await worker.click("eve", 3, consent=False, offset=3)
     assert [record.topic for record in again] == ["recommendations"]
     (_, signal) = await worker.click("eve", 4)
     assert wire.decode_intent_signal(signal.value).prefix_length == 1
+
+
+async def test_what_consent_leaves_of_a_visitor_goes_with_a_tombstone_once_it_is_committed(worker: Any) -> None:
+    """A crash before the commit brings the inputs back, and they must not make a visitor anew."""
+    await worker.click("eve", 0)
+    await worker.click("eve", 1, consent=False)
+    for committed, left in ((1, [b"eve"]), (2, [])):
+        position = InputPosition("clickstream", 0, committed)
+        worker.states.close_due(worker.pipeline, InputPosition("control", 0, 0), START_MS, [position])
+        assert list(worker.store.states) == left
+
+
+async def test_withdrawn_consent_lets_go_of_the_answer_before_it(worker: Any) -> None:
+    """What comes with consent again is not held against it."""
+    for n, consent in enumerate((True, False, True)):
+        records = await worker.click("eve", n, consent=consent)
+    assert "recommendation-outcomes" not in {record.topic for record in records}
 
 
 async def test_a_consent_that_was_never_given_writes_a_tombstone_all_the_same(worker: Any) -> None:

@@ -20,7 +20,6 @@ from streams.identity import (
     MAX_MOVED_BYTES,
     MAX_PREDECESSORS,
     erasures,
-    only_identity,
 )
 from streams.session_rules import SessionRules
 from streams.sessionizer import Arrival
@@ -271,15 +270,15 @@ def test_erasures_reach_the_other_ids() -> None:
 
 
 def test_without_consent_only_the_ids_to_forget_stay() -> None:
-    """Until the erasure of the other ids is on the broker; a visitor with one id leaves nothing."""
+    """Until the erasure of the other ids is on the broker."""
     deployment = settled((COOKIE, 0), (CUSTOMER, 1, COOKIE))
-    left = only_identity(deployment.state(CUSTOMER))
+    event = ClickEvent(visitor_id=CUSTOMER, event_type="view", event_time=START_MS, consent=False)
+    arrival = Arrival(InputPosition("clicks", 1, 1_000), START_MS)
+    left = deployment.sessionizer.advance(deployment.state(CUSTOMER), (event,), arrival).state
     assert left is not None
     assert left.identity is not None
     assert (left.session, left.purchased, left.closings) == (None, (), ())
     assert [known.visitor_id for known in left.identity.predecessors] == [COOKIE]
-    assert only_identity(deployment.state(COOKIE)) is None
-    assert only_identity(None) is None
 
 
 def test_what_is_kept_of_ids_is_bounded() -> None:

@@ -329,13 +329,77 @@ def test_session_end_event_closes_and_opens_nothing() -> None:
 
 
 def test_no_consent_leaves_no_trace() -> None:
-    """Without consent nothing is written, and an earlier state stays as it was."""
+    """Without consent nothing is written of a visitor of whom nothing is kept."""
+    advance = Visitor().click(1000, consent=False)
+    assert (advance.state, advance.status) == (None, "no_consent")
+
+
+def test_withdrawn_consent_leaves_what_a_replay_must_find_and_nothing_else() -> None:
+    """A crash takes the inputs back that are not committed: each tells what it told, and no session begins anew."""
     visitor = Visitor()
     visitor.click(0)
-    before = visitor.state
-    advance = visitor.click(1000, consent=False)
-    assert (advance.state, advance.status) == (None, "no_consent")
-    assert visitor.state == before
+    (closed,) = visitor.click(GAP_MS + 1).closings
+    visitor.click(GAP_MS + 2, "purchase")
+    assert visitor.click(GAP_MS + 3, consent=False).closings == ()
+    forgotten = visitor.state
+    latest_ms = START_MS + GAP_MS + 2
+    assert forgotten == VisitorState({"clicks": 3}, "no_consent", latest_ms, closings=(closed,), topic_ids=(1,))
+    assert [visitor.at_offset(offset, offset).status for offset in range(3)] == ["replayed"] * 3
+    assert visitor.at_offset(1, GAP_MS + 1).closings == (closed,)
+    again = visitor.at_offset(3, GAP_MS + 3, consent=False)
+    assert (again.status, again.is_replay, again.state) == ("no_consent", True, forgotten)
+
+
+def test_a_forgotten_visitor_is_gone_with_the_tick_after_the_commit() -> None:
+    """And not before it, nor with a tick that only repeats: a replay would begin a session that never was."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.click(1, consent=False)
+    assert visitor.state is not None
+    assert visitor.sessionizer.due_ms(visitor.state) == START_MS
+    position = InputPosition("control", 0, 0)
+    for stream_time_ms, committed in ((START_MS, 1), (-1, 2)):
+        known = [InputPosition("clicks", 0, committed, visitor.topic_id)]
+        assert visitor.sessionizer.tick(visitor.state, position, stream_time_ms, known) is None
+    made_anew = InputPosition("clicks", 0, 0, visitor.topic_id + 1)
+    for one in (InputPosition("clicks", 0, 2, visitor.topic_id), made_anew, InputPosition("orders", 0, 0)):
+        result = visitor.sessionizer.tick(visitor.state, position, START_MS, [one])
+        assert result is not None
+        assert result.state is None
+
+
+def test_consent_that_is_given_again_begins_a_visitor_anew() -> None:
+    """However old its event is: nothing is known of the time before."""
+    visitor = Visitor()
+    visitor.click(GAP_MS)
+    visitor.click(GAP_MS, consent=False)
+    advance = visitor.click(0, record_ms=GAP_MS)
+    assert (advance.status, visitor.times) == ("answered", [0])
+    assert visitor.click(1).status == "answered"
+
+
+def test_withdrawn_consent_that_is_replayed_leaves_what_came_after_it() -> None:
+    """The visitor agreed again: the state is of then."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.click(1, consent=False)
+    visitor.click(2)
+    after = visitor.state
+    assert visitor.at_offset(1, 1, consent=False).status == "no_consent"
+    assert visitor.state == after
+
+
+def test_a_visitor_is_not_forgotten_while_its_inputs_can_come_again() -> None:
+    """A backlog of months is read faster than its offsets are committed."""
+    visitor = Visitor()
+    visitor.click(0)
+    visitor.click(1, "session_end", item_id=None)
+    assert visitor.state is not None
+    position, later_ms = InputPosition("control", 0, 0), START_MS + 31 * 24 * 3_600_000
+    assert visitor.sessionizer.tick(visitor.state, position, later_ms, [InputPosition("clicks", 0, 1)]) is None
+    result = visitor.sessionizer.tick(visitor.state, position, later_ms, [InputPosition("clicks", 0, 2)])
+    assert result is not None
+    assert result.state is None
 
 
 def test_visitor_over_the_rate_limit_is_a_bot_until_the_session_ends() -> None:
