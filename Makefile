@@ -77,7 +77,7 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench results chaos-rebalance
+.PHONY: bench results chaos-rebalance simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
 	$(BIN)/python -m tests.bench.results $(DATA) $(ARGS)
@@ -87,6 +87,9 @@ bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafk
 
 chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count every event; options in ARGS="..."
 	INSESSION_CHAOS_ROUNDS=12 INSESSION_CHAOS_STANDBYS=0,1 $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from 10,000 seeds; takes minutes
+	$(BIN)/python -m tests.simulation --seeds 10000 $(ARGS)
 
 # --- generated files --------------------------------------------------------------------------------------------------
 

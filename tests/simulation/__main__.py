@@ -1,0 +1,73 @@
+"""Deterministic simulation of the delivery: `python -m tests.simulation --seeds 10000`, or one by `--seed N`.
+
+Exit code 1 where a seed shows a problem; the command that replays it is printed. The same seed gives the same run, to
+the last byte of its trace.
+"""
+
+import os
+import sys
+
+if os.environ.get("PYTHONHASHSEED") != "0":  # the order of Faust's sets must not depend on the process
+    os.environ["PYTHONHASHSEED"] = "0"
+    os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
+
+import multiprocessing
+from collections.abc import Iterator
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tests.simulation.seeds import Outcome, begin, run_seed, trace_seed
+
+SEEDS_A_PROCESS = 200
+"""Then another process takes its place, so that memory stays small."""
+
+
+@click.command(help=__doc__)
+@click.option("--seed", type=int, help="Replay one seed and print its trace.")
+@click.option("--seeds", type=click.IntRange(1), default=300, show_default=True, help="Run so many seeds.")
+@click.option("--first", type=int, default=0, show_default=True, help="Begin with this seed.")
+@click.option("--mutant", help="Take a mend out first; tests/simulation/mutants.py names them.")
+@click.option("--processes", type=click.IntRange(1), default=os.cpu_count(), help="Run in so many processes.")
+def main(seed: int | None, seeds: int, first: int, mutant: str | None, processes: int) -> None:
+    """Run seeds."""
+    if seed is not None:
+        with multiprocessing.Pool(1, begin, (mutant,)) as pool:
+            outcome = pool.apply(trace_seed, (seed,))
+        sys.stdout.write("\n".join((*outcome.trace, "")))
+        _report([outcome], mutant)
+        sys.exit(bool(outcome.problems))
+    outcomes = list(_run(range(first, first + seeds), mutant, processes))
+    _report(outcomes, mutant)
+    seconds = sum(outcome.cpu_seconds for outcome in outcomes)
+    click.echo(f"{1000 * seconds / len(outcomes):.0f} ms CPU a seed")
+    sys.exit(any(outcome.problems for outcome in outcomes))
+
+
+def _run(seeds: range, mutant: str | None, processes: int) -> Iterator[Outcome]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with (
+        multiprocessing.Pool(processes, begin, (mutant,), maxtasksperchild=SEEDS_A_PROCESS) as pool,
+        Progress(*columns, console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("seeds", total=len(seeds))
+        for outcome in pool.imap_unordered(run_seed, seeds):
+            progress.advance(task)
+            yield outcome
+
+
+def _report(outcomes: list[Outcome], mutant: str | None) -> None:
+    option = "" if mutant is None else f" --mutant {mutant}"
+    failed = sorted((outcome for outcome in outcomes if outcome.problems), key=lambda outcome: outcome.seed)
+    for outcome in failed:
+        click.echo(f"seed {outcome.seed}: {'; '.join(outcome.problems)}")
+        click.echo(f"  replay: python -m tests.simulation --seed {outcome.seed}{option}")
+    click.echo(
+        f"{len(outcomes)} seeds, {len(failed)} with a problem; {sum(one.events for one in outcomes)} events, "
+        f"{sum(one.duplicates for one in outcomes)} records twice"
+    )
+
+
+if __name__ == "__main__":
+    main()

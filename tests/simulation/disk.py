@@ -1,0 +1,87 @@
+"""Stands in for RocksDB: local tables in memory that outlive the process which wrote them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+
+class WriteBatch:
+    """Writes that are applied together."""
+
+    def __init__(self, *, raw_mode: bool) -> None:
+        assert raw_mode
+        self.writes: list[tuple[bytes, bytes | None]] = []
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Add a write."""
+        self.writes.append((key, value))
+
+    def delete(self, key: bytes) -> None:
+        """Add a removal."""
+        self.writes.append((key, None))
+
+
+class Database:
+    """One local table: its entries, and the log of writes that a crash of the machine may cut short."""
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, bytes] = {}
+        self._log: list[tuple[tuple[bytes, bytes | None], ...]] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read."""
+        return self._entries.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Write."""
+        self._apply(((key, value),))
+
+    def delete(self, key: bytes) -> None:
+        """Remove."""
+        self._apply(((key, None),))
+
+    def write(self, batch: WriteBatch) -> None:
+        """Write a batch."""
+        self._apply(tuple(batch.writes))
+
+    def key_may_exist(self, key: bytes) -> bool:
+        """Tell, for sure even."""
+        return key in self._entries
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """Read everything, in the order of the keys."""
+        return iter(sorted(self._entries.items()))
+
+    def lose_latest(self, writes: int) -> None:
+        """Go back to how it was before the latest writes, as when a machine loses power."""
+        kept = self._log[: max(0, len(self._log) - writes)]
+        self._entries, self._log = {}, []
+        for changes in kept:
+            self._apply(changes)
+
+    def _apply(self, changes: tuple[tuple[bytes, bytes | None], ...]) -> None:
+        self._log.append(changes)
+        for key, value in changes:
+            if value is None:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = value
+
+
+@dataclass(slots=True)
+class Disk:
+    """The data folder of a worker: databases by path."""
+
+    databases: dict[str, Database] = field(default_factory=dict)
+
+    def open(self, path: object) -> Database:
+        """Open a database, or make it."""
+        return self.databases.setdefault(str(path), Database())
+
+    def wipe(self) -> None:
+        """Lose everything."""
+        self.databases.clear()
+
+    def lose_latest(self, writes: int) -> None:
+        """Lose the latest writes of each database."""
+        for database in self.databases.values():
+            database.lose_latest(writes)

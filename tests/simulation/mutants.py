@@ -1,0 +1,226 @@
+"""The mends of the delivery's history, each taken out again: a simulation that is worth its time finds every one.
+
+docs/simulation.md has the table; tests/simulation/test_mutants.py holds both together.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from faust.types import TP
+
+from agents.pipeline import StateWrite
+from agents.sessions import SessionActor
+from agents.visitor_states import DONE, VisitorStates
+from streams.committed_reads import CommittedReads
+from streams.strict import ContiguousConsumer, PartitionOffsets, StateTable
+from streams.window import InOrderWindow
+
+
+def jump_is_a_gap() -> None:
+    """Take a jump in the offsets for a gap, at once."""
+
+    def fetched(self: PartitionOffsets, offset: int) -> str:
+        if offset < self.expected:
+            return "drop"
+        if offset > self.expected:
+            self.skipped[self.expected] = offset
+        self.expected = offset + 1
+        return "pass"
+
+    PartitionOffsets.fetched = fetched  # type: ignore[assignment]
+
+
+def no_check_at_the_actor() -> None:
+    """Miss nothing that is lost between consumer and actor."""
+
+    def arrived(self: PartitionOffsets, offset: int) -> str:
+        self.at_actor = max(self.at_actor, offset + 1)
+        return "process"
+
+    PartitionOffsets.arrived = arrived  # type: ignore[assignment]
+
+
+def commit_over_a_missing_head() -> None:
+    """Commit from the first acknowledged offset on, whatever is missing before it (faust-streaming/faust#606)."""
+    committable = PartitionOffsets.committable
+
+    def over_the_head(self: PartitionOffsets) -> int | None:
+        if self.acked:
+            self.committed = min(self.acked)
+        return committable(self)
+
+    PartitionOffsets.committable = over_the_head  # type: ignore[method-assign]
+
+
+def changelog_is_not_awaited() -> None:
+    """Take a write of the state for safe while its record is still in a buffer."""
+    put = StateTable.put
+
+    def not_awaited(self: StateTable, key: bytes, value: bytes) -> Awaitable[Any]:
+        put(self, key, value)
+        return DONE
+
+    StateTable.put = not_awaited  # type: ignore[method-assign]
+
+
+def acknowledged_before_sent() -> None:
+    """Acknowledge an event when its records are handed to the producer."""
+
+    async def acknowledge_next(self: InOrderWindow) -> None:
+        work, _ = await self._to_acknowledge.get()
+        work.acknowledge()
+        async with self._moved:
+            self._open_offsets.remove(work.offset)
+            self._moved.notify_all()
+
+    InOrderWindow._acknowledge_next = acknowledge_next  # type: ignore[method-assign]
+
+
+def windows_end_with_the_rebalance() -> None:
+    """Begin another window after a rebalance, while events are still in the one before."""
+    assigned = SessionActor.assigned
+
+    async def with_new_windows(self: SessionActor, *args: Any, **kwargs: Any) -> None:
+        self._windows._windows.clear()
+        await assigned(self, *args, **kwargs)
+
+    SessionActor.assigned = with_new_windows  # type: ignore[method-assign]
+
+
+def last_seek_is_not_ours() -> None:
+    """Do not seek once more when it is known what to expect."""
+    perform_seek = ContiguousConsumer.perform_seek
+
+    async def without_the_last(self: Any) -> None:
+        async def no_seek(_partitions: Mapping[TP, int]) -> None:
+            """Leave the positions."""
+
+        self.seek_wait = no_seek
+        try:
+            await perform_seek(self)
+        finally:
+            del self.seek_wait
+
+    ContiguousConsumer.perform_seek = without_the_last  # type: ignore[method-assign]
+
+
+def commit_under_way_swallows() -> None:
+    """Let a commit that is asked for while another is under way only wait for that one."""
+    del ContiguousConsumer.commit
+
+
+def books_end_before_the_last_commit() -> None:
+    """Forget what was expected, and so what was acknowledged, before the last commit of a revocation."""
+
+    async def revoked_at_once(self: Any, revoked: set[TP]) -> None:
+        for tp in revoked:
+            self._partitions.pop(tp, None)
+        await super(ContiguousConsumer, self).on_partitions_revoked(revoked)
+
+    ContiguousConsumer.on_partitions_revoked = revoked_at_once  # type: ignore[method-assign]
+
+
+def read_before_the_seek() -> None:
+    """Answer what is read between the resumption of a partition and its seek, and again after the seek."""
+    getmany = ContiguousConsumer.getmany
+
+    async def with_early_records(self: Any, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109
+        for tp in self.assignment():
+            if self._is_source(tp) and tp not in self._partitions:
+                position = self._read_to(tp)
+                if position is not None:
+                    self._partitions[tp] = PartitionOffsets.starting_at(position)
+        async for one in getmany(self, timeout):
+            yield one
+
+    ContiguousConsumer.getmany = with_early_records  # type: ignore[method-assign]
+
+
+def late_seek_in_a_rebalance() -> None:
+    """Let a fetch that finds the flow stopped seek to the commits, whenever it gets to it."""
+    perform_seek = ContiguousConsumer.perform_seek
+
+    async def always(self: Any) -> None:
+        was_active, self.flow_active = self.flow_active, True
+        seek = perform_seek(self)
+        try:
+            await seek
+        finally:
+            self.flow_active = was_active and self.flow_active
+
+    ContiguousConsumer.perform_seek = always  # type: ignore[method-assign]
+
+
+def no_refetch_at_a_standstill() -> None:
+    """Do not fetch a lost record again that nothing follows."""
+
+    async def nothing(_self: SessionActor, _now_seconds: float) -> None:
+        """Look at nothing."""
+
+    SessionActor.refetch_lost = nothing  # type: ignore[method-assign]
+
+
+def replays_do_not_write() -> None:
+    """Do not write a state again that the local table has already, but perhaps not the changelog."""
+    write_always = VisitorStates.write
+
+    def write(self: VisitorStates, partition: int, write: StateWrite) -> Awaitable[Any]:
+        if write.value is not None and self._store.get(write.key) == write.value:
+            return DONE
+        return write_always(self, partition, write)
+
+    VisitorStates.write = write  # type: ignore[method-assign]
+
+
+def uncommitted_records_are_read() -> None:
+    """Answer what lies in a transaction that is open or aborted, as Faust reads."""
+
+    def create(self: Any, transport: Any) -> Any:
+        return super(CommittedReads, self)._create_worker_consumer(transport)
+
+    CommittedReads._create_worker_consumer = create  # type: ignore[method-assign]
+
+
+def lost_sends_are_acknowledged() -> None:
+    """Take a record for sent that the broker did not acknowledge in time."""
+    acknowledge_next = InOrderWindow._acknowledge_next
+
+    async def anyway(self: InOrderWindow) -> None:
+        work, sent = await self._to_acknowledge.get()
+        self._to_acknowledge._queue.appendleft((work, [_settled(one) for one in (*sent, *work.written)]))  # type: ignore[attr-defined]
+        await acknowledge_next(self)
+
+    InOrderWindow._acknowledge_next = anyway  # type: ignore[method-assign]
+
+
+async def _settled(sent: Awaitable[Any]) -> None:
+    with contextlib.suppress(Exception):
+        await sent
+
+
+MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
+    mutant.__name__.replace("_", "-"): mutant
+    for mutant in (
+        jump_is_a_gap,
+        no_check_at_the_actor,
+        commit_over_a_missing_head,
+        changelog_is_not_awaited,
+        acknowledged_before_sent,
+        windows_end_with_the_rebalance,
+        last_seek_is_not_ours,
+        commit_under_way_swallows,
+        books_end_before_the_last_commit,
+        read_before_the_seek,
+        late_seek_in_a_rebalance,
+        no_refetch_at_a_standstill,
+        replays_do_not_write,
+        uncommitted_records_are_read,
+        lost_sends_are_acknowledged,
+    )
+}
+
+
+def apply(name: str) -> None:
+    """Take a mend out, in this process, for good."""
+    MUTANTS[name]()

@@ -1,0 +1,31 @@
+"""A few hundred seeds of the simulated delivery; `make simulate-delivery` runs ten thousand."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SEEDS = 300
+
+
+def simulation(*options: str, hash_seed: str = "0") -> "subprocess.CompletedProcess[str]":
+    """Run the simulation in a process of its own: in that one, time is another."""
+    command = [sys.executable, "-m", "tests.simulation", *options]
+    environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_whatever_happens() -> None:
+    """Every input is answered once it is committed, in order, and states and session ends are an undisturbed run's."""
+    run = simulation("--seeds", str(SEEDS))
+    assert run.returncode == 0, run.stdout
+    assert f"{SEEDS} seeds, 0 with a problem" in run.stdout
+
+
+def test_a_seed_replays_to_the_last_byte() -> None:
+    """Nothing of a run depends on the process that it runs in."""
+    first, again = (simulation("--seed", "7", hash_seed=seed) for seed in ("1", "2"))
+    assert len(first.stdout.splitlines()) > 200
+    assert first.stdout == again.stdout
