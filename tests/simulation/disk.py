@@ -1,6 +1,6 @@
 """Stands in for RocksDB: local tables in memory that outlive the process which wrote them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 
@@ -18,6 +18,37 @@ class WriteBatch:
     def delete(self, key: bytes) -> None:
         """Add a removal."""
         self.writes.append((key, None))
+
+
+class Cursor:
+    """Goes through the entries of a table as they are when it begins, in the order of the keys."""
+
+    def __init__(self, entries: Mapping[bytes, bytes]) -> None:
+        self._entries = sorted(entries.items())
+        self._at = 0
+
+    def seek_to_first(self) -> None:
+        """Begin."""
+        self._at = 0
+
+    def valid(self) -> bool:
+        """Tell whether there is an entry here."""
+        return self._at < len(self._entries)
+
+    def key(self) -> bytes:
+        """Give the key of this entry."""
+        return self._entries[self._at][0]
+
+    def value(self) -> bytes:
+        """Give its value."""
+        return self._entries[self._at][1]
+
+    def next(self) -> None:
+        """Go on."""
+        self._at += 1
+
+    def status(self) -> None:
+        """Raise nothing: nothing is damaged."""
 
 
 class Database:
@@ -46,6 +77,10 @@ class Database:
     def key_may_exist(self, key: bytes) -> bool:
         """Tell, for sure even."""
         return key in self._entries
+
+    def iter(self) -> "Cursor":
+        """Read everything step by step."""
+        return Cursor(self._entries)
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Read everything, in the order of the keys."""

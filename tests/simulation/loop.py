@@ -150,12 +150,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not able:
             self._let_time_pass()
             return
-        thread = able[0] if len(able) == 1 else self._chance.choice(able)
+        thread = able[int(self._chance.random() * len(able))]
         self._run(thread)
 
     def _run(self, thread: Thread) -> None:
         process, ready = thread.process, thread.ready
-        for _ in range(self._chance.randint(1, MOST_AT_ONCE)):
+        for _ in range(1 + int(self._chance.random() * MOST_AT_ONCE)):
             if not ready:
                 break
             handle = ready.popleft()

@@ -26,9 +26,9 @@ from tests.simulation.stand_ins import forget_apps, silence
 from tests.simulation.trace import Trace
 from tests.simulation.worker import PARTITIONS, Host, running, simulated_settings
 
-CLICKS: Final = 70
+CLICKS: Final = 54
 VISITORS: Final = 7
-SECONDS_OF_TRAFFIC: Final = 14.0
+SECONDS_OF_TRAFFIC: Final = 11.0
 PATIENCE_SECONDS: Final = 150.0
 """After the last fault, for all to be committed: more than the stall timeout, a restart and a recovery."""
 

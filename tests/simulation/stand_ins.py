@@ -106,6 +106,7 @@ def install() -> None:
     aiokafka.AIOKafkaProducer = ProducerClient
     rocksdb.RocksDBOptions.open = _open
     rocksdb.rocksdict = SimpleNamespace(WriteBatch=WriteBatch)
+    rocksdb.gc = SimpleNamespace(collect=lambda: None)  # closes real databases, and takes a sixth of the time
     ServiceThread.Worker = InLoopThread
     ServiceThread._gather_remaining_tasks = _nothing
     asyncio.set_event_loop_policy(OneLoop())

@@ -17,6 +17,7 @@ def simulation(*options: str, hash_seed: str = "0") -> "subprocess.CompletedProc
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_nothing_is_lost_whatever_happens() -> None:
     """Every input is answered once it is committed, in order, and states and session ends are an undisturbed run's."""
     run = simulation("--seeds", str(SEEDS))

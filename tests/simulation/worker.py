@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from agents import worker as composition
 from agents.pipeline import Pipeline
 from agents.sessions import SessionActor
 from agents.settings import Settings
+from agents.worker_clocks import WorkerClocks
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
 from schemas.tracing import TraceContext
@@ -205,6 +207,13 @@ class Host:
     async def _serve(self, stop: asyncio.Event) -> None:
         process = self.process
         assert process is not None
+        try:
+            await self._live(stop)
+        except Exception as error:  # noqa: BLE001 - as the interpreter would: a traceback, and the end
+            self.ended(f"failed: {error!r}")
+        process.kill()
+
+    async def _live(self, stop: asyncio.Event) -> None:
         app = self.app = build(self._settings, self.chance, self.faults)
         consumer = app.consumer
         consumer.callback = self._losing(consumer.callback)
@@ -214,27 +223,25 @@ class Host:
         if not stop.is_set():
             self.ended(f"stopped itself: {app.crash_reason!r}")
         await app.stop()
-        self._trace.add("stopped", self.name)
-        process.kill()
 
 
 def build(settings: Settings, chance: random.Random, faults: Faults) -> InsessionApp:
     """Wire a worker as `agents.worker` does, without catalog, model server and pages."""
-    registry = CollectorRegistry()
-    metrics = DeliveryMetrics(registry)
+    metrics = _delivery_metrics()
     app = create_app(settings.kafka, settings.topics, metrics)
-    app.conf.web_enabled = False
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
     windows = composition._windows(app, settings, None)
-    pipeline_settings = composition.pipeline_settings(settings, composition.live_deadline(2.0))
+    clocks = WorkerClocks(metrics)
+    pipeline_settings = composition.pipeline_settings(settings, lambda time_ms: clocks.deadline(time_ms, 2.0))
     pipeline = Pipeline(
         pipeline_settings,
         composition.session_rules(settings),
-        _recommender(settings, registry, SlowModel(chance, faults)),
+        _recommender(settings, SlowModel(chance, faults)),
         metrics,
     )
     table = state_table(app, settings.kafka, settings.topics.partitions)
-    actor = SessionActor(app, table, settings.topics, pipeline, windows, further=tuple(settings.clickstream.sources))
+    further = tuple(settings.clickstream.sources)
+    actor = SessionActor(app, table, settings.topics, pipeline, windows, further, clocks=clocks)
     app.resources = (composition._closing(windows),)
     composition._consume(app, settings, actor)
     table.on_recover(actor.recovered)
@@ -248,7 +255,18 @@ def _look_for_lost(app: InsessionApp, actor: SessionActor) -> None:
         await actor.refetch_lost(app.loop.time())
 
 
-def _recommender(settings: Settings, registry: CollectorRegistry, model: SlowModel) -> Recommender:
+@cache
+def _delivery_metrics() -> DeliveryMetrics:
+    """Count for all workers of all runs together: nobody reads it, and it takes long to make."""
+    return DeliveryMetrics(CollectorRegistry())
+
+
+@cache
+def _serving_metrics() -> ServingMetrics:
+    return ServingMetrics(CollectorRegistry())
+
+
+def _recommender(settings: Settings, model: SlowModel) -> Recommender:
     return Recommender(
         model=model,
         gate=OpenGate(),
@@ -256,7 +274,7 @@ def _recommender(settings: Settings, registry: CollectorRegistry, model: SlowMod
         popularity=StreamPopularity(half_life_seconds=600.0, max_items=100, max_locations=10),
         catalog=FakeCatalog(),
         settings=settings.serving,
-        metrics=ServingMetrics(registry),
+        metrics=_serving_metrics(),
     )
 
 
