@@ -207,7 +207,12 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         if partition is not None and verdict == "rewind":
             self._delivery.resyncs.labels(where="actor").inc()
             await self._fetch_again(message.tp, partition.expected, found=message.offset)
-        return verdict in {"process", "replay"}
+        if verdict in {"process", "replay"}:
+            return True
+        # Nobody will acknowledge it, and the actor holds it until its next event: a rebalance or the end of the worker
+        # would wait for it, and so for ever.
+        self._unacked_messages.discard(message)
+        return False
 
     def next_offset(self, tp: TP) -> int | None:
         """Give the offset that the actor expects next; None while the partition is not ours."""

@@ -284,6 +284,11 @@ def test_whatever_happens_every_record_is_processed_in_order(history: list[tuple
     assert worker.committed == worker.end
 
 
+def message(offset: int) -> Message:
+    """Make a record of the clickstream."""
+    return Message(CLICKS.topic, CLICKS.partition, offset, 0.0, 0, None, b"v", b"{}", None)
+
+
 class FakeConsumer:
     """The part of Faust's consumer that the mix-in builds on; `batches` are what the next fetches give."""
 
@@ -299,6 +304,7 @@ class FakeConsumer:
         self._acked: dict[TP, list[int]] = defaultdict(list)
         self._acked_index: dict[TP, set[int]] = defaultdict(set)
         self._gap: dict[TP, set[int]] = defaultdict(set)
+        self._unacked_messages: set[Message] = set()
         self._commit_fut: asyncio.Future[None] | None = None
         self.flushed = asyncio.Event()
         self.flushed.set()
@@ -658,7 +664,7 @@ async def test_changelogs_are_not_judged(consumer: Consumer) -> None:
 async def test_the_actor_confirms_what_reached_it(consumer: Consumer) -> None:
     """A record behind a lost one is refused and the lost one sought; replays are let through."""
     await consumer.perform_seek()
-    messages = {offset: SimpleNamespace(tp=CLICKS, offset=offset) for offset in range(5, 8)}
+    messages = {offset: message(offset) for offset in range(5, 8)}
     await consumer.offsets(5, 6, 7)
     assert [await consumer.arrived(messages[offset]) for offset in (5, 7)] == [True, False]
     assert consumer.sought[-1] == {CLICKS: 6}
@@ -666,6 +672,18 @@ async def test_the_actor_confirms_what_reached_it(consumer: Consumer) -> None:
     assert await consumer.offsets(6, 7) == [6, 7]
     assert [await consumer.arrived(messages[offset]) for offset in (6, 7, 5)] == [True, True, True]
     assert consumer.next_offset(CLICKS) == 8
+
+
+async def test_nobody_waits_for_what_the_actor_did_not_take(consumer: Consumer) -> None:
+    """A rebalance, or the end of the worker, waits for what is in work; a refused record is not, and comes again."""
+    await consumer.perform_seek()
+    await consumer.offsets(5, 6)
+    taken, refused = message(5), message(6)
+    consumer._unacked_messages |= {taken, refused}
+    assert await consumer.arrived(taken)
+    await consumer.perform_seek()
+    assert not await consumer.arrived(refused)
+    assert consumer._unacked_messages == {taken}
 
 
 async def test_a_commit_never_passes_a_missing_head(consumer: Consumer) -> None:
