@@ -22,6 +22,11 @@ class Member:
     joining: "asyncio.Future[JoinedGroup] | None" = None
     syncing: "asyncio.Future[Any] | None" = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Tell whether a request of its has no answer yet: so long the coordinator takes it for alive."""
+        return any(request is not None and not request.done() for request in (self.joining, self.syncing))
+
 
 @dataclass(frozen=True, slots=True)
 class JoinedGroup:
@@ -81,6 +86,7 @@ class Group:
         if self.state == "stable":
             for one in self._members.values():
                 if one.syncing is not None and not one.syncing.done():
+                    one.heard_at = self.loop.time()
                     one.syncing.set_result(self._assignment.get(one.id))
         return member.syncing
 
@@ -112,7 +118,7 @@ class Group:
         gone = [
             member.id
             for member in self._members.values()
-            if now - member.heard_at > self.session_timeout and (member.joining is None or member.joining.done())
+            if now - member.heard_at > self.session_timeout and not member.is_waiting
         ]
         for member_id in gone:
             del self._members[member_id]
