@@ -9,7 +9,7 @@ from agents.settings import Settings
 from schemas import wire
 from streams.app import VISITORS
 from streams.topics import Topic
-from tests.kafka.ledger import Findings, Ledger, different, error_headers
+from tests.kafka.ledger import Ledger, different, error_headers
 from tests.kafka.topic_log import LoggedRecord
 from tests.kafka.undisturbed import StateKey, without_shown
 from tests.simulation.broker import Broker
@@ -56,7 +56,6 @@ def check(books: Books) -> Verdict:
     """Say what is wrong."""
     ledger = Ledger(books.settings, LogReader(books.broker))  # type: ignore[arg-type]
     findings = ledger.check()
-    _pardon_the_forgotten(findings, ledger, books.settings.topics.name(Topic.CLICKSTREAM))
     problems = []
     try:
         findings.assert_clean()
@@ -67,36 +66,6 @@ def check(books: Books) -> Verdict:
     if books.is_orderly and findings.duplicates:
         problems.append(f"{findings.duplicates} records came twice, though every worker left in order")
     return Verdict(problems, findings.inputs, findings.duplicates)
-
-
-def _pardon_the_forgotten(findings: Findings, ledger: Ledger, clickstream: str) -> None:
-    """Take copies out that are made of an input after its visitor was forgotten.
-
-    A replay from before a withdrawn consent finds no state that remembers it: a second copy of an answer or a session
-    end then says what it would be of a new visitor. The first copy is right, and the state is gone again in the end.
-    """
-    inputs = {f"{clickstream}-{one.partition}-{one.offset}": one for one in ledger.records(Topic.CLICKSTREAM)}
-    forgotten = {
-        (one.partition, one.key): one.offset
-        for record_id, one in inputs.items()
-        if ledger.expected.statuses.get(record_id) == "no_consent"
-    }
-
-    def is_pardoned(record_id: str) -> bool:
-        one = inputs.get(record_id)
-        return one is not None and one.offset < forgotten.get((one.partition, one.key), -1)
-
-    expected, answers, ends = ledger.expected, ledger.recommendations, ledger.session_ends()
-    statuses = {answer.id: answer.status for answer in reversed(answers)}  # of the first copies
-    summaries = {end.id: end for end in reversed(ends)}
-    findings.unlike = [
-        one for one in findings.unlike if not (is_pardoned(one) and statuses.get(one) == expected.statuses.get(one))
-    ]
-    findings.session_ends = [
-        one
-        for one in findings.session_ends
-        if not (is_pardoned(one.rpartition("-")[0]) and summaries.get(one) == expected.session_ends.get(one))
-    ]
 
 
 def _commits_ahead(books: Books, ledger: Ledger) -> list[str]:
