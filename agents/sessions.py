@@ -24,7 +24,7 @@ from streams.dead_letters import InputRecord
 from streams.encodings.gate import SchemaGate
 from streams.record_batches import MarkedValue
 from streams.standstill import Standstill
-from streams.strict import StateTable
+from streams.state_table import StateTable
 from streams.topics import Topic, TopicSettings
 from streams.window import OutputRecord, Windows, Work, ready
 
@@ -100,9 +100,11 @@ class SessionActor:
             self._states.close_partition(partition)
 
     async def recovered(self) -> None:
-        """Build the expiry index of newly assigned partitions."""
+        """Claim our partitions, and build the expiry index of newly assigned ones."""
         try:
-            for partition in sorted(self._table.our_partitions() - self._states.expiry.partitions()):
+            ours = self._table.our_partitions()
+            await self._table.claim(ours)
+            for partition in sorted(ours - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
                 headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
                 self._states.open_partition(partition, headers)

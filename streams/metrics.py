@@ -139,6 +139,11 @@ class DeliveryMetrics:
             "How far the clocks behind the records' timestamps are ahead of this worker's; below 0: behind.",
             registry=registry,
         )
+        self.stale_states = Counter(
+            "insession_stale_states",
+            "State records that a worker wrote after it had lost the partition; the recovery passed them over.",
+            registry=registry,
+        )
         self.intent = IntentMetrics(registry)
         self.outcomes = OutcomeMetrics(registry)
         for status in get_args(Status):

@@ -1,4 +1,4 @@
-"""Delivery that holds at rebalances: contiguous offsets up to the actor, and a table whose writes can be awaited.
+"""Delivery that holds at rebalances: contiguous offsets up to the actor.
 
 Faust 0.15.3 loses events at rebalances as it comes. A record that was fetched before the seek to the committed offset
 can be delivered after it; the jump is booked as a gap, all in between counts as acknowledged and the re-read records
@@ -11,13 +11,12 @@ Everything here reaches into Faust's internals; pyproject.toml therefore pins th
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-import faust
 import structlog
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -25,7 +24,6 @@ from faust.types import TP
 from schemas.errors import InsessionError
 from streams.committed_reads import CommittedReads
 from streams.first_start import FirstStart
-from streams.local_state import LocalState
 from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 
@@ -334,7 +332,8 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         }
         asked = {changelog for behind in changelogs.values() for changelog in behind}
         ends = await self.highwaters(*asked) if asked else {}
-        lost = {tp for tp, behind in changelogs.items() if any(ends[changelog] > 0 for changelog in behind)}
+        # A changelog that holds nothing but the claims of its owners, ours the latest, has no state.
+        lost = {tp for tp, behind in changelogs.items() if any(ends[one] > self.app.claims(one) for one in behind)}
         for tp in lost:
             log.warning("commits_lost", topic=tp.topic, partition=tp.partition, starts_at="earliest")
         return lost
@@ -398,70 +397,3 @@ class StrictTransport(driver.Transport):  # type: ignore[misc]
     """The aiokafka transport with the strict consumer."""
 
     Consumer = StrictConsumer
-
-
-class StateTable(faust.Table):  # type: ignore[misc]
-    """A table of bytes whose writes hand out the changelog record's future.
-
-    Without awaiting it, outputs can be acknowledged and committed while the changelog record is still in a buffer; a
-    crash then loses the update.
-    """
-
-    def _new_store_by_url(self, url: Any) -> Any:
-        if not str(url).startswith("rocksdb:"):
-            return super()._new_store_by_url(url)
-        # Faust finds a store by the name of its scheme alone; what it hands to one is this.
-        return LocalState(
-            url,
-            self.app,
-            self,
-            table_name=self.name,
-            key_type=self.key_type,
-            key_serializer=self.key_serializer,
-            value_serializer=self.value_serializer,
-            value_type=self.value_type,
-            loop=self.loop,
-            options=self.options,
-        )
-
-    def get(self, key: bytes) -> bytes | None:
-        """Read `key` in the current event's partition, once; Faust's own `get` looks for it first and reads it then."""
-        try:
-            return self.data[key]  # type: ignore[no-any-return]
-        except KeyError:
-            return None
-
-    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
-        """Write `key` in the current event's partition; the result is done when the broker has the changelog record."""
-        future = self.send_changelog(self.partition_for_key(key), key, value)
-        self.data[key] = value
-        return future  # type: ignore[no-any-return]
-
-    def drop(self, key: bytes) -> Awaitable[Any]:
-        """Remove `key` with a tombstone; the result is done when the broker has it."""
-        future = self.send_changelog(self.partition_for_key(key), key, None, value_serializer="raw")
-        if key in self.data:
-            del self.data[key]
-        return future  # type: ignore[no-any-return]
-
-    def our_partitions(self) -> set[int]:
-        """Name the partitions whose state is ours (not a standby's)."""
-        return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
-
-    def local_size(self) -> tuple[int, int]:
-        """Estimate the entries and the bytes that the local partitions hold, standbys included.
-
-        A key that was written again counts again until RocksDB has compacted it.
-        """
-        databases = list(self.data._dbs.values())  # noqa: SLF001 - Faust has no public way to its databases
-        keys, *sizes = (
-            sum(database.property_int_value(name) or 0 for database in databases)
-            for name in ("rocksdb.estimate-num-keys", "rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
-        )
-        return keys, sum(sizes)
-
-    def partition_items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read one partition's local entries; the partition must be recovered."""
-        store = self.data
-        database = store._db_for_partition(partition)  # noqa: SLF001 - Faust has no public way to read one partition
-        return store._visible_items(database)  # type: ignore[no-any-return]  # noqa: SLF001

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,6 +38,9 @@ class FakeTable(MemoryStore):
     def our_partitions(self) -> set[int]:
         """Name the assigned partitions."""
         return self.partitions
+
+    async def claim(self, partitions: AbstractSet[int]) -> None:
+        """Take partitions over: nobody else wants them."""
 
     def partition_items(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read everything."""

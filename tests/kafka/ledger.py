@@ -14,6 +14,7 @@ from schemas import wire
 from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
 from streams.app import VISITORS, changelog_name
 from streams.dead_letters import HEADER_PREFIX
+from streams.fencing import ChangelogFences, visible
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, without_shown
@@ -192,8 +193,10 @@ def error_headers(letter: LoggedRecord) -> dict[str, str]:
 
 
 def last_values(records: Iterable[LoggedRecord]) -> dict[StateKey, bytes]:
-    """Give the last value of each key; a tombstone removes it."""
-    latest = {(record.partition, record.key or b""): record.value for record in records}
+    """Give the last value of each key of a changelog, as a recovery reads it; a tombstone removes it."""
+    fences = ChangelogFences()
+    kept = (record for record in records if fences.keeps(record.partition, record.key, record.headers))
+    latest = {(record.partition, record.key or b""): record.value for record in kept}
     return {key: value for key, value in latest.items() if value is not None}
 
 
@@ -205,7 +208,7 @@ def local_tables(datadir: Path, partitions: int) -> dict[StateKey, bytes]:
         if not path.exists():
             continue
         database = Rdict(str(path), Options(raw_mode=True), access_type=AccessType.read_only())
-        states |= {(partition, key): value for key, value in database.items() if key != _OFFSET_KEY}
+        states |= {(partition, key): value for key, value in visible(database.items()) if key != _OFFSET_KEY}
         database.close()
     return states
 

@@ -17,7 +17,8 @@ from schemas.errors import UsageError
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
-from streams.strict import StateTable, StrictTransport
+from streams.state_table import StateTable
+from streams.strict import StrictTransport
 from streams.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
 from streams.window import OutputRecord
 

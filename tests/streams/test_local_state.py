@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from streams import local_state
 from streams.local_state import DAMAGED_MARK, LocalState, StateDamagedError, StateUnusableError, set_aside
 from streams.metrics import DeliveryMetrics
-from streams.strict import StateTable
+from streams.state_table import StateTable
 
 KEYS = [b"v%d" % number for number in range(2000)]
 PARTITION = 3

@@ -1,21 +1,16 @@
 import asyncio
 import bisect
-import weakref
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
-import faust
 import pytest
-from faust.streams import _current_event
-from faust.types import TP, Message
+from faust.types import TP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
-from rocksdict import Options, Rdict
 
 from streams.dead_letters import Undecodable
 from streams.first_start import FirstStart
@@ -24,7 +19,6 @@ from streams.record_batches import MarkedValue
 from streams.strict import (
     ContiguousConsumer,
     PartitionOffsets,
-    StateTable,
     StateUnreadableError,
     TopicChangedError,
 )
@@ -427,6 +421,7 @@ def consumer() -> Consumer:
         topics=SimpleNamespace(acks_enabled_for=lambda topic: topic in {"clicks", "control", "changelog"}),
         tables=SimpleNamespace(changelog_topics={"changelog"}),
         first_starts={},
+        claims=lambda _changelog: 1,
         abort=aborted.append,
         aborted=aborted,
     )
@@ -597,7 +592,7 @@ async def test_a_first_start_that_is_not_the_beginning_is_committed_before_a_rec
     """A worker that dies at once has decided: the next one begins there, whatever has come since."""
     consumer.app.first_starts = {"clicks": start}
     control = TP("control", 0)
-    consumer.commits, consumer.ends[CHANGELOG] = {CLICKS: None, control: None}, 0
+    consumer.commits, consumer.ends[CHANGELOG] = {CLICKS: None, control: None}, 1  # our own claim
     await consumer.perform_seek()
     assert consumer.sought == [{control: 40, CLICKS: offset}]
     assert consumer.commits == {CLICKS: offset, control: None}
@@ -722,54 +717,6 @@ async def test_a_revoked_partition_is_forgotten(consumer: Consumer) -> None:
     assert consumer.next_offset(CLICKS) is None
     assert consumer._new_offset(CLICKS) is None
     assert consumer.committed_offsets() == {}
-
-
-@pytest.fixture
-def table() -> Iterator[StateTable]:
-    """Make a table in memory inside an event of partition 3."""
-    app = faust.App("test-strict", broker="kafka://127.0.0.1:1", store="memory://", Table=StateTable)
-    app.finalize()
-    table = app.Table("states", key_type=bytes, value_type=bytes, partitions=4)
-    table._verified_source_topics_for_partitions.add("clicks")
-    message = Message("clicks", 3, 0, 0.0, 0, None, b"v", b"{}", None)
-    event = faust.Event(app, b"v", b"{}", None, message)
-    token = _current_event.set(weakref.ref(event))
-    yield table
-    _current_event.reset(token)
-
-
-async def test_put_hands_out_the_changelog_record(table: StateTable) -> None:
-    """A write is readable at once; its future is the changelog record's, on the event's partition, and not yet done."""
-    future = table.put(b"v", b"state")
-    assert table[b"v"] == b"state"
-    assert isinstance(future, asyncio.Future)
-    assert not future.done()
-    message: Any = future.message
-    assert message.channel is table.changelog_topic
-    assert (message.partition, message.key, message.value) == (3, b"v", b"state")
-
-
-def test_the_local_size_is_that_of_all_databases(tmp_path: Path) -> None:
-    """Keys and bytes are RocksDB's estimates, summed over the partitions; without any they are 0."""
-    databases = {partition: Rdict(str(tmp_path / str(partition)), Options(raw_mode=True)) for partition in range(2)}
-    for database in databases.values():
-        for number in range(100):
-            database[b"%d" % number] = b"state" * 200
-    table: Any = SimpleNamespace(data=SimpleNamespace(_dbs=databases))
-    keys, size_bytes = StateTable.local_size(table)
-    assert keys == 200
-    assert 200 * 1000 <= size_bytes < 100 * 200 * 1000
-    table.data._dbs = {}
-    assert StateTable.local_size(table) == (0, 0)
-
-
-async def test_drop_sends_a_tombstone(table: StateTable) -> None:
-    """A removal is a changelog record without a value, also for a key that is not there."""
-    table.put(b"v", b"state")
-    for _ in range(2):
-        future: Any = table.drop(b"v")
-        assert (future.message.partition, future.message.key, future.message.value) == (3, b"v", None)
-        assert b"v" not in table
 
 
 async def test_revocation_commits_what_is_acknowledged_until_the_last_moment(consumer: Consumer) -> None:
