@@ -20,6 +20,8 @@ from schemas.errors import InsessionError
 from schemas.secret import masked
 from streams.endings import explained
 from streams.first_start import FirstStart
+from streams.lease import Lease, boot_seconds
+from streams.membership import member_lost
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
 from streams.oauth import BearerTokens
@@ -53,9 +55,11 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     resources: entered before the app subscribes, left after the consumer has stopped.
     stall_timeout_seconds: see `StreamSettings`.
     commit_note: metadata of every commit; see `changelog_identity`.
+    lease: asked for before every write and send; None = nobody could take the partitions.
     """
 
     delivery_metrics: DeliveryMetrics
+    lease: Lease | None = None
     BootStrategy = _WithoutWeb
     transport_class: type[StrictTransport] = StrictTransport
     first_starts: Mapping[str, FirstStart] = MappingProxyType({})
@@ -82,6 +86,17 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         await super().on_shutdown()
         if self._opened is not None:
             await self._opened.aclose()
+
+    def require_lease(self) -> None:
+        """End the process where another worker may have its partitions; called before every write and send."""
+        now_seconds = boot_seconds()
+        if self.lease is not None and self.lease.is_over(now_seconds):
+            self.delivery_metrics.lease_expired.inc()
+            self.abort(self.lease.over(now_seconds))
+
+    def membership_lost(self) -> None:
+        """End the process whose member the group does not know any more, with whatever it had still to send."""
+        self.abort(member_lost(self.conf.consumer_group_instance_id, self.conf.broker_session_timeout))
 
     def claims(self, changelog: TP) -> int:
         """Tell how often a changelog partition was claimed, as far as its records say; 0 before ours is sent."""
@@ -162,6 +177,8 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         web_port=settings.web_port,
     )
     app.delivery_metrics = metrics
+    if not settings.is_mock_broker:  # which holds one worker: however long that is paused, nobody takes its partitions
+        app.lease = Lease(settings.session_timeout.total_seconds())
     app.stall_timeout_seconds = settings.stall_timeout.total_seconds()
     if settings.is_mock_broker:
         app.transport_class = MockTransport

@@ -12,6 +12,8 @@ from aiokafka.consumer import fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.lease import boot_seconds
+from streams.membership import watch_coordinator
 from streams.record_batches import BatchReader
 
 
@@ -24,6 +26,13 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - read at the start
         consumer.commit = self._noted(consumer.commit)  # Faust has no setting for the metadata of a commit
         return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer; the app hears of every answer of the group from the first on."""
+        await super().on_start()
+        if self.app.lease is not None:
+            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - there before the first subscription
+            watch_coordinator(coordinator, boot_seconds, self.app.lease.renewed, self.app.membership_lost)
 
     def _noted(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Let commits carry the app's note."""

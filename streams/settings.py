@@ -28,7 +28,7 @@ class StreamSettings:
     control_window_span: The same for a partition of session-control.
     send_timeout: A record that the brokers have not acknowledged by then ends the worker, which then starts over.
     commit_interval: How often acknowledged offsets are committed.
-    session_timeout: A worker that the group has not heard of for this long loses its partitions.
+    session_timeout: A worker that the group has not heard of for this long loses its partitions; at least send_timeout.
     rebalance_timeout: Patience of the group with a worker that hands its partitions over.
     stall_timeout: A worker whose start or rebalance has not moved for this long ends, and is started anew.
     tick_interval: How often ticks look for sessions that nobody clicks in any more.
@@ -67,6 +67,12 @@ class StreamSettings:
             raise UsageError(
                 f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
                 f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
+            )
+        if self.session_timeout < self.send_timeout and not self.is_mock_broker:
+            raise UsageError(
+                f"kafka.session_timeout ({self.session_timeout}) must be at least kafka.send_timeout "
+                f"({self.send_timeout}): a record that is tried for longer may arrive when another worker has the "
+                "partition. Raise the first or lower the second"
             )
         if self.stall_timeout <= self.session_timeout + self.rebalance_timeout:
             raise UsageError(

@@ -155,6 +155,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
             log.info("states_written_again", partition=partition, states=len(covered))
 
     def _send(self, partition: int, key: bytes, value: bytes | None, *, callback: Any = None) -> Awaitable[Any]:
+        self.app.require_lease()
         ownership = self._owned.get(partition)
         if ownership is None:
             raise UnclaimedPartitionError(f"partition {partition} of {self.changelog_topic_name} is not this worker's")

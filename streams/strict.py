@@ -24,6 +24,7 @@ from faust.types import TP
 from schemas.errors import InsessionError
 from streams.committed_reads import CommittedReads
 from streams.first_start import FirstStart
+from streams.membership import LeasedProducer
 from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 
@@ -394,6 +395,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
 
 
 class StrictTransport(driver.Transport):  # type: ignore[misc]
-    """The aiokafka transport with the strict consumer."""
+    """The aiokafka transport with the strict consumer, and a producer that asks for the lease."""
 
     Consumer = StrictConsumer
+    Producer = LeasedProducer

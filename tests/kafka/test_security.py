@@ -66,7 +66,11 @@ def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | 
         "partitions": f"{topics.partitions}",
         "replication": "1",
     }
-    environment = {**node.environment(**changed), "INSESSION_KAFKA__SESSION_TIMEOUT": "8"}
+    environment = {
+        **node.environment(**changed),
+        "INSESSION_KAFKA__SESSION_TIMEOUT": "8",
+        "INSESSION_KAFKA__SEND_TIMEOUT": "8",
+    }
     return WorkerProcess(options, environment, deployment.folder / name)
 
 

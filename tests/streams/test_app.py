@@ -84,6 +84,7 @@ async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None
     [
         ({"send_timeout": timedelta(seconds=90)}, "send_timeout.*rebalance_timeout"),
         ({"stall_timeout": timedelta(seconds=120)}, "stall_timeout.*session_timeout.*rebalance_timeout"),
+        ({"session_timeout": timedelta(seconds=29)}, "session_timeout.*at least kafka.send_timeout"),
         ({"window_span": 0}, "window_span"),
         ({"control_window_span": 0}, "control_window_span"),
         ({"web_port": 0}, "web_port"),

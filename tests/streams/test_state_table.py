@@ -59,6 +59,7 @@ def table(tmp_path: Path) -> Iterator[StateTable]:
     """Make a table inside an event of partition 3; its state is recovered up to offset 41."""
     app: Any = faust.App("t", broker="kafka://127.0.0.1:1", store="rocksdb://", datadir=tmp_path, Table=StateTable)
     app.delivery_metrics = DeliveryMetrics(CollectorRegistry())
+    app.require_lease = lambda: None
     app.finalize()
     app.conf.tabledir.mkdir(parents=True, exist_ok=True)
     options = {"driver": "rocksdict", "block_cache_size": 1 << 20, "write_buffer_size": 1 << 20}
