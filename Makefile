@@ -77,7 +77,7 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench results chaos-rebalance simulate-delivery
+.PHONY: bench results chaos-rebalance chaos-pause simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
 	$(BIN)/python -m tests.bench.results $(DATA) $(ARGS)
@@ -87,6 +87,9 @@ bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafk
 
 chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count every event; options in ARGS="..."
 	INSESSION_CHAOS_ROUNDS=12 INSESSION_CHAOS_STANDBYS=0,1 $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
+
+chaos-pause: $(STAMP)  ## Pause workers for 20 to 90 s under load, twenty times, and count every event; options in ARGS="..."
+	INSESSION_CHAOS_PAUSES=20 INSESSION_CHAOS_PAUSE_SECONDS=20,90 $(BIN)/python -m pytest -m chaos tests/chaos/test_pause.py $(ARGS)
 
 simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from 10,000 seeds; takes minutes
 	$(BIN)/python -m tests.simulation --seeds 10000 $(ARGS)

@@ -65,6 +65,30 @@ EXITS: Final[tuple[Exit, ...]] = (
         "restore it; or `insession state accept`",
     ),
     Exit(
+        "a second worker on one data folder",
+        1,
+        "is in use by another worker",
+        "give every worker a kafka.datadir of its own; the first goes on",
+    ),
+    Exit(
+        "two workers with one kafka.instance_id",
+        1,
+        "another worker with kafka.instance_id",
+        "give every worker an id of its own; the one that came last goes on",
+    ),
+    Exit(
+        "a worker that was paused, or cut off from the group",
+        1,
+        "the group has",
+        "start it again: others have its partitions, nothing stale was written; see why it stood still",
+    ),
+    Exit(
+        "two workers that write to one changelog partition",
+        1,
+        "another worker wrote while this one took",
+        "start it again: it reads what the other wrote first; if it comes back, look for equal kafka.instance_id",
+    ),
+    Exit(
         "a damaged block in the local state",
         1,
         "moves this copy aside and recovers",

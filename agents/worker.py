@@ -41,6 +41,7 @@ from session_model.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
 from streams.codecs import require_codecs
+from streams.folder_lock import locked_folder
 from streams.identity import Identities
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
@@ -99,6 +100,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     pulse = Pulse(health, [observe_state(state_metrics, app, table)], [clocks.disagreement])
     state_metrics.ready.set_function(lambda: pulse.ready()[0])
     app.resources = (
+        locked_folder(settings.kafka.datadir),
         pulse.beating(),
         _served(app, settings, WorkerPages(registry, pulse), feed),
         exporting(spans),

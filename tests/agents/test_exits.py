@@ -141,6 +141,26 @@ def _port_taken(start: Started) -> "subprocess.Popen[str]":
         return process
 
 
+def _folder_taken(start: Started) -> "subprocess.Popen[str]":
+    first = start()
+    assert first.stderr is not None
+    for line in first.stderr:
+        if "catalog_incomplete" in line:
+            break
+    return start()
+
+
+CONTESTED = """
+from streams.state_table import StateTable
+real = StateTable._next_ownership
+def too_late(table, partition):
+    ownership = real(table, partition)
+    ownership.next_offset -= 1
+    return ownership
+StateTable._next_ownership = too_late
+"""
+
+
 STUCK = """
 import asyncio
 from contextlib import asynccontextmanager
@@ -171,6 +191,8 @@ IN_A_PROCESS: dict[str, Callable[[Started], "subprocess.Popen[str]"]] = {
     ),
     "no more file handles": lambda start: start(before=limit_open_files, patch=EXHAUSTED),
     "the port is taken": _port_taken,
+    "a second worker on one data folder": _folder_taken,
+    "two workers that write to one changelog partition": lambda start: start(patch=CONTESTED),
     "a wrong folder": lambda start: start("--datadir=/dev/null/data"),
     "a start or rebalance that stands still": lambda start: start(
         patch=STUCK,

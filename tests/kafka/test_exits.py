@@ -127,8 +127,32 @@ def foreign_member(deployment: Deployment) -> WorkerProcess:
     return worker
 
 
+def same_instance(deployment: Deployment) -> WorkerProcess:
+    """Start a second worker with the id of the first; gives the first."""
+    first = deployment.worker("a", INSESSION_KAFKA__INSTANCE_ID="same")
+    first.wait_until_ready()
+    second = deployment.worker("b", INSESSION_KAFKA__INSTANCE_ID="same")
+    second.wait_until_ready()
+    return first
+
+
+def paused(deployment: Deployment) -> WorkerProcess:
+    """Pause a worker until another one has its partitions."""
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    worker.send(signal.SIGSTOP)
+    other = deployment.worker("b")
+    other.wait_until_ready()
+    deployment.write(Topic.CLICKSTREAM, [click(f"v{number}") for number in range(20)])
+    deployment.wait_until_committed(other)
+    worker.send(signal.SIGCONT)
+    return worker
+
+
 ON_KAFKA: dict[str, Callable[[Deployment], WorkerProcess]] = {
     "topics that are missing or different": topic_missing,
+    "two workers with one kafka.instance_id": same_instance,
+    "a worker that was paused, or cut off from the group": paused,
     "a topic that takes less than a worker writes": topic_too_small,
     "the disk is full": disk_full,
     "a changelog that is not the one of the commits": changelog_lost,
