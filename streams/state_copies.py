@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from rocksdict import Options, Rdict
 
+from streams.fencing import ChangelogFences
 from streams.topic_reader import TopicReader
 
 _PARTITION: Final = struct.Struct(">I")
@@ -36,13 +37,15 @@ class StateCopies:
     def load(
         self, reader: TopicReader, changelog: str, bounds: Mapping[int, range], advance: Callable[[int], None]
     ) -> None:
-        """Read a changelog; `advance` hears of records read, now and then."""
-        read = 0
+        """Read a changelog as a recovery does; `advance` hears of records read, now and then."""
+        read, fences = 0, ChangelogFences()
         for read, record in enumerate(reader.read(changelog, bounds), 1):
-            if record.key is not None and record.value is not None:
-                self.put(record.position.partition, record.key, record.value)
-            elif record.key is not None:
-                self.drop(record.position.partition, record.key)
+            partition = record.position.partition
+            counts = fences.keeps(partition, record.key, record.headers)
+            if counts and record.key is not None and record.value is not None:
+                self.put(partition, record.key, record.value)
+            elif counts and record.key is not None:
+                self.drop(partition, record.key)
             if read % _TOLD_EVERY == 0:
                 advance(_TOLD_EVERY)
         advance(read % _TOLD_EVERY)
