@@ -71,6 +71,12 @@ EXITS: Final[tuple[Exit, ...]] = (
         "give every worker a kafka.datadir of its own; the first goes on",
     ),
     Exit(
+        "a data folder on a file system without locks",
+        1,
+        "is on a file system without locks",
+        "put kafka.datadir on a local disk; it is only a copy of the changelog",
+    ),
+    Exit(
         "two workers with one kafka.instance_id",
         1,
         "another worker with kafka.instance_id",
@@ -87,6 +93,12 @@ EXITS: Final[tuple[Exit, ...]] = (
         1,
         "another worker wrote while this one took",
         "start it again: it reads what the other wrote first; if it comes back, look for equal kafka.instance_id",
+    ),
+    Exit(
+        "a state to write in a partition that has gone to another worker",
+        1,
+        "this worker has not, or not any more",
+        "start it again: the worker that has the partition answers the click",
     ),
     Exit(
         "a damaged block in the local state",

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 import structlog
@@ -39,11 +40,8 @@ class FencedStore(LocalState):
     def under_stale(self, partition: int) -> list[tuple[bytes, bytes | None]]:
         """Give the keys over whose value a stale record lies in the changelog, with that value; None = none."""
         database = self._db_for_partition(partition)
-        keys: list[bytes] = []
-        for key in database.keys(from_key=_STALE):
-            if not key.startswith(_STALE):
-                break
-            keys.append(key.removeprefix(_STALE))
+        noted = takewhile(lambda key: key.startswith(_STALE), (key for key, _ in database.items(_STALE)))
+        keys = [key.removeprefix(_STALE) for key in noted]
         return [(key, database.get(key)) for key in keys]
 
     def forget_stale(self, partition: int, keys: Iterable[bytes]) -> None:

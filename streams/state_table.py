@@ -158,7 +158,10 @@ class StateTable(faust.Table):  # type: ignore[misc]
         self.app.require_lease()
         ownership = self._owned.get(partition)
         if ownership is None:
-            raise UnclaimedPartitionError(f"partition {partition} of {self.changelog_topic_name} is not this worker's")
+            raise UnclaimedPartitionError(
+                f"a state was to be written to topic {self.changelog_topic_name} partition {partition}, which this "
+                "worker has not, or not any more. Start it again: whoever has the partition answers the click"
+            )
         future: Awaitable[Any] = self.changelog_topic.send_soon(
             key=key,
             value=value,

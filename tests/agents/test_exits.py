@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from agents import cli
 from agents.demo.processes import free_port
 from agents.exits import EXITS, Exit, table
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.endings import ENDINGS
+from streams.topics import Topic, TopicSettings
 from tests.kafka.test_exits import ON_KAFKA
+from tests.kafka.test_worker import click
 
 PATIENCE_SECONDS = 120
 ROWS = {row.cause: row for row in EXITS}
@@ -161,6 +164,34 @@ StateTable._next_ownership = too_late
 """
 
 
+NO_LOCKS = """
+import errno, fcntl, os
+def refuse(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = refuse
+"""
+
+
+UNCLAIMED = """
+from streams.state_table import StateTable
+async def claim_nothing(*_):
+    pass
+StateTable.claim = claim_nothing
+"""
+
+
+def _clicked_unclaimed(start: Started) -> "subprocess.Popen[str]":
+    topics = TopicSettings(prefix="unclaimed")
+    process = start(patch=UNCLAIMED, INSESSION_TOPICS__PREFIX=topics.prefix)
+    assert isinstance(process.args, list)
+    (brokers,) = (option.removeprefix("--brokers=") for option in process.args if option.startswith("--brokers="))
+    producer = Producer({"bootstrap.servers": brokers})
+    record = click("v")
+    producer.produce(topics.name(Topic.CLICKSTREAM), record.value, record.key)
+    producer.flush()
+    return process
+
+
 STUCK = """
 import asyncio
 from contextlib import asynccontextmanager
@@ -192,7 +223,9 @@ IN_A_PROCESS: dict[str, Callable[[Started], "subprocess.Popen[str]"]] = {
     "no more file handles": lambda start: start(before=limit_open_files, patch=EXHAUSTED),
     "the port is taken": _port_taken,
     "a second worker on one data folder": _folder_taken,
+    "a data folder on a file system without locks": lambda start: start(patch=NO_LOCKS),
     "two workers that write to one changelog partition": lambda start: start(patch=CONTESTED),
+    "a state to write in a partition that has gone to another worker": _clicked_unclaimed,
     "a wrong folder": lambda start: start("--datadir=/dev/null/data"),
     "a start or rebalance that stands still": lambda start: start(
         patch=STUCK,

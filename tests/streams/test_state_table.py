@@ -167,7 +167,7 @@ async def test_the_local_offset_follows_our_own_records_only(table: StateTable, 
 
 async def test_a_state_of_a_partition_that_is_not_claimed_is_not_written(table: StateTable) -> None:
     """Its events belong to another worker by now; the process ends, and nothing is acknowledged."""
-    with pytest.raises(UnclaimedPartitionError, match="partition 3 of t-states-changelog is not this worker's"):
+    with pytest.raises(UnclaimedPartitionError, match="t-states-changelog partition 3, which this worker has not"):
         table.put(b"v", b"state")
     assert table.get(b"v") is None
 
