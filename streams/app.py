@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -34,6 +35,9 @@ from streams.topics import TopicSettings
 from streams.window import OutputRecord
 
 log = structlog.get_logger(__name__)
+
+_ENDING = threading.RLock()
+"""Held by the thread that ends the process: the consumer's and the loop's may both have found out why."""
 
 EXIT_ABORTED = 1
 VISITORS = "visitors"
@@ -124,10 +128,12 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         The last line says what to do; the traceback of what is no InsessionError is in the log.
         """
         told = masked(explained(error))
-        log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)
-        sys.stderr.write(f"insession: {told}\n")
-        logging.shutdown()
-        os._exit(EXIT_ABORTED)
+        with _ENDING:
+            log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)
+            logging.shutdown()  # first: it may tell of lines that were held back
+            sys.stderr.write(f"insession: {told}\n")
+            sys.stderr.flush()
+            os._exit(EXIT_ABORTED)
 
 
 def app_id(settings: StreamSettings, topics: TopicSettings) -> str:

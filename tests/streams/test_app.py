@@ -1,7 +1,9 @@
 import asyncio
 import errno
 import os
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +16,7 @@ from mode import CrashingSupervisor
 from prometheus_client import CollectorRegistry
 
 from schemas.errors import UsageError
+from streams import app as app_module
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
@@ -146,13 +149,29 @@ async def test_the_sink_sends_as_told(app_of: Callable[..., InsessionApp], monke
 async def test_abort_ends_the_process_with_the_message(
     app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exit code is 1, and the last line says why."""
+    """The exit code is 1, and the last line says why, behind what the log had held back."""
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    monkeypatch.setattr("logging.shutdown", lambda: None)
+    monkeypatch.setattr("logging.shutdown", lambda: sys.stderr.write("held back\n"))
     app_of().abort(UsageError("the topic is another one"))
     assert codes == [EXIT_ABORTED] == [1]
     assert capsys.readouterr().err.splitlines()[-1] == "insession: the topic is another one"
+
+
+def test_one_thread_alone_tells_why_the_process_ends(
+    app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer's thread and the loop's may find out at the same time; the second one waits for the end."""
+    others: list[bool] = []
+
+    def end(_code: int) -> None:
+        with ThreadPoolExecutor(1) as other:
+            others.append(other.submit(app_module._ENDING.acquire, blocking=False).result())
+
+    monkeypatch.setattr(os, "_exit", end)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    app_of().abort(UsageError("why"))
+    assert others == [False]
 
 
 async def test_a_service_of_fausts_that_crashes_ends_the_process(
