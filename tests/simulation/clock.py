@@ -26,5 +26,6 @@ def install() -> None:
     (`perf_counter`) stay real.
     """
     time.monotonic = lambda: CLOCK.now
+    time.clock_gettime = lambda _clock: CLOCK.now
     time.time = lambda: EPOCH_SECONDS + CLOCK.now
     time.time_ns = lambda: round((EPOCH_SECONDS + CLOCK.now) * 1e9)

@@ -1,17 +1,39 @@
 """The coordinator inside the consumer's client: it joins the group, says that it lives, and commits."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from aiokafka import errors
+from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from faust.types import TP
 
 if TYPE_CHECKING:
     from tests.simulation.consumer_client import ConsumerClient
 
 BACKOFF_SECONDS: Final = 0.1
+
+
+class _WithOperation:
+    """A request of aiokafka's class, with what the group does about it instead of its fields."""
+
+    def __init__(self, operation: Callable[[], Any]) -> None:
+        self.operation = operation
+
+
+class _Heartbeat(_WithOperation, HeartbeatRequest):
+    pass
+
+
+class _Sync(_WithOperation, SyncGroupRequest):
+    pass
+
+
+class _Commit(_WithOperation, OffsetCommitRequest):
+    pass
 
 
 class Coordinator:
@@ -45,7 +67,7 @@ class Coordinator:
             async with self._commit_lock:
                 try:
                     commit = partial(self._commit, self.member_id, self.generation, offsets)
-                    await asyncio.shield(self._request(commit))
+                    await asyncio.shield(self._ask(_Commit(commit)))
                 except errors.RebalanceInProgressError as error:
                     self._rejoin.set()
                     raise _commit_failed() from error
@@ -66,6 +88,22 @@ class Coordinator:
 
     def _request(self, operation: Any) -> "asyncio.Future[Any]":
         return self._consumer.network.request(operation)
+
+    async def _send_req(self, request: Any) -> Any:
+        """Ask the group, whose answer has a code; streams/membership.py listens here."""
+        value, code = None, errors.NoError.errno
+        try:
+            value = await self._request(request.operation)
+        except (errors.RebalanceInProgressError, errors.UnknownMemberIdError, errors.IllegalGenerationError) as error:
+            code = error.errno
+        return SimpleNamespace(error_code=code, topics=[("", [(0, code)])], value=value)
+
+    async def _ask(self, request: Any) -> Any:
+        """Ask the group; raises what the code of its answer stands for."""
+        answer = await self._send_req(request)
+        if answer.error_code != errors.NoError.errno:
+            raise errors.for_code(answer.error_code)
+        return answer.value
 
     def _reset_generation(self) -> None:
         self.generation, self.member_id = -1, None
@@ -105,7 +143,8 @@ class Coordinator:
             joined = await self._request(lambda: self._group.join(member_id, metadata))
             self.generation, self.member_id = joined.generation, joined.member_id
             shares = assignor.assign(cluster, joined.members) if joined.is_leader else None
-            share = await self._request(lambda: self._group.sync(joined.member_id, joined.generation, shares))
+            sync = partial(self._group.sync, joined.member_id, joined.generation, shares)
+            share = await self._ask(_Sync(sync))
         except (errors.RebalanceInProgressError, errors.RequestTimedOutError):
             return False
         except (errors.UnknownMemberIdError, errors.IllegalGenerationError):
@@ -129,7 +168,7 @@ class Coordinator:
             if self.member_id is None:
                 return
             try:
-                await self._request(partial(self._group.heartbeat, self.member_id, self.generation))
+                await self._ask(_Heartbeat(partial(self._group.heartbeat, self.member_id, self.generation)))
             except errors.RebalanceInProgressError:
                 self._rejoin.set()
             except (errors.UnknownMemberIdError, errors.IllegalGenerationError):

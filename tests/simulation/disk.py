@@ -1,5 +1,6 @@
 """Stands in for RocksDB: local tables in memory that outlive the process which wrote them."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -27,9 +28,9 @@ class Cursor:
         self._entries = sorted(entries.items())
         self._at = 0
 
-    def seek_to_first(self) -> None:
-        """Begin."""
-        self._at = 0
+    def seek(self, key: bytes) -> None:
+        """Begin at a key, or behind where it would be."""
+        self._at = bisect_left(self._entries, (key, b""))
 
     def valid(self) -> bool:
         """Tell whether there is an entry here."""

@@ -13,7 +13,8 @@ from agents.pipeline import StateWrite
 from agents.sessions import SessionActor
 from agents.visitor_states import DONE, VisitorStates
 from streams.committed_reads import CommittedReads
-from streams.strict import ContiguousConsumer, PartitionOffsets, StateTable
+from streams.state_table import StateTable
+from streams.strict import ContiguousConsumer, PartitionOffsets
 from streams.window import InOrderWindow
 
 

@@ -8,6 +8,7 @@ from faust.types import TP
 from agents.settings import Settings
 from schemas import wire
 from streams.app import VISITORS
+from streams.fencing import visible
 from streams.topics import Topic
 from tests.kafka.ledger import Ledger, different, error_headers
 from tests.kafka.topic_log import LoggedRecord
@@ -100,9 +101,8 @@ def _wrong_tables(books: Books, ledger: Ledger) -> list[str]:
         for path, database in host.disk.databases.items():
             partition = int(path.rsplit(f"{VISITORS}-", 1)[1].removesuffix(".db"))
             if partition in actives:
-                found |= {
-                    (partition, key): without_shown(value) for key, value in database.items() if key != _OFFSET_KEY
-                }
+                states = ((key, value) for key, value in visible(database.items()) if key != _OFFSET_KEY)
+                found |= {(partition, key): without_shown(value) for key, value in states}
         expected = {key: value for key, value in ledger.expected.states.items() if key[0] in actives}
         if wrong := different(expected, found):
             problems.append(f"local tables of {host.name}: {len(wrong)} states wrong, first {wrong[:3]}")

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, Final
 
 from aiokafka import errors
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import RecordMetadata, TopicPartition
 from faust.types import TP
 
@@ -38,6 +38,30 @@ class Lane:
     is_busy: bool = False
 
 
+class Produce(ProduceRequest):
+    """A batch on its way. operation: what the broker does with it."""
+
+    def __init__(self, operation: Callable[[], Any]) -> None:
+        self.operation = operation
+
+
+class Connection:
+    """The producer's way to the broker; streams/membership.py puts itself before it."""
+
+    def __init__(self, broker: Broker, network: Network) -> None:
+        self.cluster = Cluster(broker)
+        self.api_version = (2, 6)
+        self._network = network
+
+    async def ready(self, _node_id: int) -> bool:
+        """Connect."""
+        return True
+
+    async def send(self, _node_id: int, request: Produce) -> Any:
+        """Send a batch."""
+        return await self._network.request(request.operation)
+
+
 class ProducerClient:
     """What Faust asks of an AIOKafkaProducer."""
 
@@ -49,7 +73,7 @@ class ProducerClient:
         self._linger_seconds = linger_ms / 1000
         self._lanes: dict[TP, Lane] = {}
         self._unacknowledged: set[asyncio.Future[RecordMetadata]] = set()
-        self.client = SimpleNamespace(cluster=Cluster(self._broker), api_version=(2, 6))
+        self.client = Connection(self._broker, self._network)
 
     async def start(self) -> None:
         """Begin."""
@@ -109,7 +133,8 @@ class ProducerClient:
         """Send a batch until it is acknowledged or too old."""
         client = current_thread().process.name
         while True:
-            answer = self._network.request(lambda: self._broker.produce(client, tp, batch))
+            batch_sent = self.client.send(0, Produce(lambda: self._broker.produce(client, tp, batch)))
+            answer = asyncio.ensure_future(batch_sent)
             left = batch[0].expires_at - self._broker.loop.time()
             await asyncio.wait([answer], timeout=max(0.0, left))
             if answer.done() and answer.exception() is None:

@@ -5,6 +5,8 @@ import gc
 import io
 import logging
 import os
+import random
+import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from faust.types import AppT
 from mode.signals import BaseSignal
 from mode.threads import ServiceThread
 
+from streams import fenced_store
 from streams.app import InsessionApp
 from tests.simulation.consumer_client import ConsumerClient
 from tests.simulation.disk import Database, WriteBatch
@@ -106,6 +109,8 @@ def install() -> None:
     aiokafka.AIOKafkaProducer = ProducerClient
     rocksdb.RocksDBOptions.open = _open
     rocksdb.rocksdict = SimpleNamespace(WriteBatch=WriteBatch)
+    fenced_store.WriteBatch = WriteBatch  # type: ignore[misc]
+    secrets.token_bytes = random.randbytes
     rocksdb.gc = SimpleNamespace(collect=lambda: None)  # closes real databases, and takes a sixth of the time
     ServiceThread.Worker = InLoopThread
     ServiceThread._gather_remaining_tasks = _nothing

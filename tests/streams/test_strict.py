@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
-from faust.types import TP
+from faust.types import TP, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
