@@ -102,9 +102,8 @@ class SessionActor:
     async def recovered(self) -> None:
         """Claim our partitions, and build the expiry index of newly assigned ones."""
         try:
-            ours = self._table.our_partitions()
-            await self._table.claim(ours)
-            for partition in sorted(ours - self._states.expiry.partitions()):
+            claimed = await self._table.claim(self._table.our_partitions())
+            for partition in sorted(claimed - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
                 headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
                 self._states.open_partition(partition, headers)

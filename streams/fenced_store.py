@@ -63,11 +63,12 @@ class FencedStore(LocalState):
         fence = Fence(self.owner(tp.partition))
         writes, stale = WriteBatch(raw_mode=True), 0
         for message in messages:
-            if not fence.keeps(owner_of(message.headers)):
+            counts = fence.keeps(owner_of(message.headers))
+            if message.key.startswith(RESERVED):
+                continue  # a claim: the fence has taken it in
+            if not counts:
                 writes.put(_STALE + message.key, b"")
                 stale += 1
-            elif message.key.startswith(RESERVED):
-                pass  # a claim: the fence has taken it in
             elif message.value is None:
                 writes.delete(message.key)
             else:

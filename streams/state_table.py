@@ -1,7 +1,8 @@
 """The table of states: its writes can be awaited, and carry who wrote them."""
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -54,14 +55,24 @@ class StateTable(faust.Table):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._worker = secrets.token_bytes(WORKER_BYTES)
         self._owned: dict[int, _Ownership] = {}
+        self._claiming = asyncio.Lock()
 
-    async def claim(self, partitions: AbstractSet[int]) -> None:
-        """Become the owner of these partitions, and of no others; their state must be recovered.
+    async def claim(self, partitions: AbstractSet[int]) -> set[int]:
+        """Become the owner of those of these partitions whose state is recovered, and of no others; gives them.
+
+        Faust says that a recovery is complete also when a rebalance has broken it off, and then again when it is.
 
         What stale records lie over in the changelog is written again. Raises ContestedPartitionError where somebody
         has written since the recovery.
         """
-        self._owned = {partition: self._next_ownership(partition) for partition in partitions}
+        async with self._claiming:
+            self.app.tables.recovery.flush_buffers()
+            read_to = {partition: self._read_to(partition) for partition in partitions}
+            await self._claim({partition: offset for partition, offset in read_to.items() if offset is not None})
+            return set(self._owned)
+
+    async def _claim(self, read_to: Mapping[int, int]) -> None:
+        self._owned = {partition: self._next_ownership(partition, offset) for partition, offset in read_to.items()}
         claims = [
             self._send(number, CLAIM_KEY, None, callback=partial(self._on_claimed, ownership))
             for number, ownership in self._owned.items()
@@ -75,7 +86,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
                     "the partition over. Start again; if it happens again, see whether two workers have the same "
                     "kafka.instance_id"
                 )
-        for number in partitions:
+        for number in self._owned:
             await self._write_again(number)
 
     def claims(self, partition: int) -> int:
@@ -140,9 +151,18 @@ class StateTable(faust.Table):  # type: ignore[misc]
             options=self.options,
         )
 
-    def _next_ownership(self, partition: int) -> _Ownership:
+    def _read_to(self, partition: int) -> int | None:
+        """Tell the offset up to which the local state holds the changelog; None where the recovery has not got there.
+
+        The end may have been compacted away, then the recovery has passed it; or be a record of our own.
+        """
         tp, recovery = TP(self.changelog_topic_name, partition), self.app.tables.recovery
-        read_to = max(recovery.active_highwaters[tp], recovery.active_offsets[tp])
+        end: int | None = recovery.active_highwaters.get(tp)
+        known = (recovery.active_offsets.get(tp), self.data.persisted_offset(tp))
+        read_to: int = max(-1, *(offset for offset in known if offset is not None))
+        return None if end is None or read_to < end else read_to
+
+    def _next_ownership(self, partition: int, read_to: int) -> _Ownership:
         return _Ownership(Fence(self.data.owner(partition)).next_owner(self._worker), next_offset=read_to + 1)
 
     async def _write_again(self, partition: int) -> None:

@@ -156,8 +156,8 @@ def _folder_taken(start: Started) -> "subprocess.Popen[str]":
 CONTESTED = """
 from streams.state_table import StateTable
 real = StateTable._next_ownership
-def too_late(table, partition):
-    ownership = real(table, partition)
+def too_late(table, partition, read_to):
+    ownership = real(table, partition, read_to)
     ownership.next_offset -= 1
     return ownership
 StateTable._next_ownership = too_late
@@ -175,7 +175,7 @@ fcntl.flock = refuse
 UNCLAIMED = """
 from streams.state_table import StateTable
 async def claim_nothing(*_):
-    pass
+    return set()
 StateTable.claim = claim_nothing
 """
 

@@ -39,8 +39,9 @@ class FakeTable(MemoryStore):
         """Name the assigned partitions."""
         return self.partitions
 
-    async def claim(self, partitions: AbstractSet[int]) -> None:
+    async def claim(self, partitions: AbstractSet[int]) -> set[int]:
         """Take partitions over: nobody else wants them."""
+        return set(partitions)
 
     def partition_items(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read everything."""

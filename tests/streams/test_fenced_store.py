@@ -97,6 +97,14 @@ def test_what_stale_records_lie_over_is_known_until_it_is_written_again(store_of
     assert states(store) == {b"v": b"good"}
 
 
+def test_a_stale_claim_is_no_state(store_of: Callable[[], FencedStore]) -> None:
+    """Nothing of a visitor lies under it that would have to be written again."""
+    store = store_of()
+    store.apply_changelog_batch(batch(0, [(CLAIM_KEY, None, NEW), (CLAIM_KEY, None, OLD)]))
+    assert store.under_stale(CHANGELOG.partition) == []
+    assert store.owner(CHANGELOG.partition) == NEW
+
+
 def test_a_recovery_from_the_middle_knows_whom_to_believe(store_of: Callable[[], FencedStore]) -> None:
     """The owner is kept beside the offset, over a restart."""
     store_of().apply_changelog_batch(batch(0, [(b"v", b"good", NEW)]))

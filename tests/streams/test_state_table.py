@@ -1,6 +1,6 @@
 import asyncio
 import weakref
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -40,13 +40,17 @@ class Changelog:
             message.callback(future)
             self.end += 1
 
-    async def claim(self) -> None:
-        """Let the table claim its partition."""
-        claiming = asyncio.ensure_future(self.table.claim({PARTITION}))
+    async def claim(self) -> set[int]:
+        """Let the table claim its partition; gives what it has then."""
+        return await self.delivered(self.table.claim({PARTITION}))
+
+    async def delivered(self, claim: Coroutine[Any, Any, set[int]]) -> set[int]:
+        """Acknowledge what is sent until a claim is through."""
+        claiming = asyncio.ensure_future(claim)
         while not claiming.done():
             await asyncio.sleep(0)
             self.deliver()
-        await claiming
+        return await claiming
 
     def persisted(self) -> int | None:
         """Give how far the local table says that it holds the changelog."""
@@ -67,6 +71,7 @@ def table(tmp_path: Path) -> Iterator[StateTable]:
     changelog = TP(table.changelog_topic_name, PARTITION)
     app.tables.recovery.active_highwaters[changelog] = 41
     app.tables.recovery.active_offsets[changelog] = 40  # of before: the recovery had nothing to read
+    table.data.set_persisted_offset(changelog, 41)
     table._verified_source_topics_for_partitions.add("clicks")
     message = Message("clicks", PARTITION, 0, 0.0, 0, None, b"v", b"{}", None)
     event = faust.Event(app, b"v", b"{}", None, message)
@@ -133,7 +138,52 @@ async def test_a_claim_behind_the_record_of_another_ends_the_worker(table: State
     with pytest.raises(ContestedPartitionError, match=r"partition 3: another worker wrote .* Start again"):
         await changelog.claim()
     assert table.data.owner(PARTITION) is None
-    assert changelog.persisted() is None
+    assert changelog.persisted() == 41
+
+
+@pytest.mark.parametrize("end", [None, 43])
+async def test_a_partition_is_not_claimed_before_it_is_recovered(
+    table: StateTable, changelog: Changelog, end: int | None
+) -> None:
+    """Faust says that a recovery that a rebalance has broken off is complete: all its states would be stale then."""
+    highwaters = table.app.tables.recovery.active_highwaters
+    del highwaters[TP(table.changelog_topic_name, PARTITION)]
+    if end is not None:
+        highwaters[TP(table.changelog_topic_name, PARTITION)] = end
+    assert await changelog.claim() == set()
+    assert (changelog.records, table.data.owner(PARTITION)) == ([], None)
+    with pytest.raises(UnclaimedPartitionError):
+        table.put(b"v", b"state")
+
+
+async def test_what_the_recovery_has_read_is_applied_before_the_claim(table: StateTable, changelog: Changelog) -> None:
+    """It lies in a buffer until all partitions are read; a claim would put another owner before it."""
+    tp, recovery = TP(table.changelog_topic_name, PARTITION), table.app.tables.recovery
+    message = SimpleNamespace(tp=tp, partition=PARTITION, offset=42, key=b"v", value=b"1", headers=OTHER.headers())
+    recovery.buffers[table].append(SimpleNamespace(message=message))
+    recovery.active_highwaters[tp] = recovery.active_offsets[tp] = 42
+    changelog.end = 43
+    assert await changelog.claim() == {PARTITION}
+    assert (table.get(b"v"), table.data.under_stale(PARTITION)) == (b"1", [])
+    (claim,) = changelog.records
+    assert claim[2] is not None
+    assert claim[2].epoch == OTHER.epoch + 1
+
+
+async def test_a_recovery_may_end_behind_what_compaction_has_taken(table: StateTable, changelog: Changelog) -> None:
+    """Where the first record that is left lies behind the end that was seen, nothing is there to be read."""
+    tp, recovery = TP(table.changelog_topic_name, PARTITION), table.app.tables.recovery
+    recovery.active_highwaters[tp] = recovery.active_offsets[tp] = 50
+    changelog.end = 51
+    assert await changelog.claim() == {PARTITION}
+
+
+async def test_claims_do_not_overtake_each_other(table: StateTable, changelog: Changelog) -> None:
+    """A rebalance comes while the claim of the one before is on its way: the second is behind it, and one higher."""
+    first = asyncio.ensure_future(table.claim({PARTITION}))
+    assert await changelog.delivered(table.claim({PARTITION})) == await first == {PARTITION}
+    assert [owner and owner.epoch for _, _, owner in changelog.records] == [1, 2]
+    assert changelog.persisted() == 43
 
 
 async def test_what_stale_records_lie_over_is_written_again(table: StateTable, changelog: Changelog) -> None:
