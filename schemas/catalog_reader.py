@@ -12,9 +12,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from schemas.catalog_mapping import FIELDS, CatalogMapping
-from schemas.events import MAX_ID_LENGTH
 from schemas.field_values import RepairReason, read_id
-from schemas.ids import ItemId
+from schemas.ids import MAX_ID_BYTES, ItemId, utf8_bytes
 from schemas.item_values import READERS, read_available
 from schemas.mapping_language import is_there, own_names, stated, value_map
 from schemas.paths import OUTER, RECORD, JsonPath, in_line, json_in, lines_of, look_up, text_of
@@ -111,9 +110,10 @@ class CatalogReader:
             item = self._direct(value)
         except (ValueError, RecursionError):
             return None
-        ids = (*(item.locations or ()), *(text for text in (item.category, item.variant_group) if text is not None))
-        is_plain = all(len(text) <= MAX_ID_LENGTH and is_there(text) for text in ids)
-        return item if is_plain and (item.title is None or is_there(item.title)) else None
+        ids = (item.item_id, *(item.locations or ()), *(() if item.variant_group is None else (item.variant_group,)))
+        is_plain = all(utf8_bytes(text) <= MAX_ID_BYTES and is_there(text) for text in ids)
+        is_plain = is_plain and all(text is None or is_there(text) for text in (item.title, item.category))
+        return item if is_plain else None
 
     def _read_value(self, value: bytes, key_id: ItemId | None, record: _Roots) -> DescribedItem | UnreadableItem:
         item_id = key_id

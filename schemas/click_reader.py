@@ -12,7 +12,7 @@ import msgspec
 
 from schemas.events import EVENT_TYPES, ITEM_EVENT_TYPES, ClickEvent, EventType
 from schemas.field_values import READERS, RepairReason, read_consent, read_id
-from schemas.ids import ItemId, VisitorId
+from schemas.ids import MAX_ID_BYTES, ItemId, VisitorId, utf8_bytes
 from schemas.mapping import FIELDS, IGNORE, REJECT, FieldMapping
 from schemas.mapping_language import Place, Places, is_there, own_names, stated, value_map
 from schemas.paths import OUTER, RECORD, JsonPath, Line, in_line, json_in, lines_of, look_up, parse_path, text_of
@@ -114,7 +114,7 @@ class ClickReader:
                 pass  # no click as we write it; it may be one all the same
             else:
                 has_blank = "" in {click.location, click.device, click.query, click.experiment}
-                if not has_blank and problem(click, key, record_time_ms) is None:
+                if not has_blank and not _has_wide(click) and problem(click, key, record_time_ms) is None:
                     return Clicks((click,))
         events = self._split(key, value, record_time_ms, headers)
         if not isinstance(events, list):
@@ -352,6 +352,23 @@ class _Contents:
             self._foreign = wrong
         else:
             self._others.append(wrong)
+
+
+def _has_wide(click: ClickEvent) -> bool:
+    """Tell an id or label within the bound in characters that is above it in bytes."""
+    return any(
+        text is not None and not text.isascii() and utf8_bytes(text) > MAX_ID_BYTES
+        for text in (
+            click.visitor_id,
+            click.item_id,
+            click.event_id,
+            click.session_id,
+            click.location,
+            click.device,
+            click.experiment,
+            click.anonymous_id,
+        )
+    )
 
 
 def _value_at(name: str, place: Place, event: _Event, line: Line | None) -> Any:

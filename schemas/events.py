@@ -5,9 +5,8 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from schemas.ids import EventId, ItemId, SessionId, VisitorId
+from schemas.ids import MAX_ID_BYTES, EventId, ItemId, SessionId, VisitorId
 
-MAX_ID_LENGTH = 256
 MAX_QUERY_LENGTH = 1024
 MAX_PRICE = 1e9
 MAX_QUANTITY = 1_000_000
@@ -19,12 +18,13 @@ ITEM_EVENT_TYPES: frozenset[str] = frozenset({"view", "cart", "remove", "purchas
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-_Id = Meta(min_length=1, max_length=MAX_ID_LENGTH)
-_Label = Annotated[str, Meta(max_length=MAX_ID_LENGTH)]
+_Id = Meta(min_length=1, max_length=MAX_ID_BYTES)
+_Label = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
+"""JSON Schema counts characters; the readers count bytes of UTF-8."""
 
 
 class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event of a shopper on the shop's clickstream."""
+    """One event of a shopper on the shop's clickstream; an id or label has at most 128 bytes in UTF-8."""
 
     visitor_id: Annotated[VisitorId, _Id, Meta(description="Who clicked; must equal the Kafka record key.")]
     event_type: Annotated[
@@ -103,7 +103,7 @@ Reach = Literal["all", "predecessors", "self"]
 class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind", omit_defaults=True):
     """Forget a visitor: the state is tombstoned. Sent to every partition."""
 
-    visitor_id: Annotated[VisitorId, _Id]
+    visitor_id: Annotated[VisitorId, Meta(min_length=1)]  # whose id is from before there was a bound can go, too
     reach: Annotated[
         Reach,
         Meta(

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from schemas.events import MAX_ID_LENGTH, MAX_PRICE, MAX_QUANTITY, MAX_QUERY_LENGTH
+from schemas.events import MAX_PRICE, MAX_QUANTITY, MAX_QUERY_LENGTH
+from schemas.ids import MAX_ID_BYTES, utf8_bytes
 from schemas.paths import text_of
 
 RepairReason = Literal["reformatted", "rounded", "cut", "hashed", "joined", "out_of_range", "unreadable"]
@@ -53,9 +54,9 @@ def read_id(name: str, value: Any) -> str | None:
     text = None if isinstance(value, bool) else text_of(value)
     if text is None:
         raise ValueError(f"{name} is no text and no number")
-    if len(text) > MAX_ID_LENGTH:
-        raise ValueError(f"{name} has {len(text)} characters, at most {MAX_ID_LENGTH} are read")
     text.encode()  # half a surrogate pair is a UnicodeEncodeError, which is a ValueError
+    if utf8_bytes(text) > MAX_ID_BYTES:
+        raise ValueError(f"{name} has {utf8_bytes(text)} bytes in UTF-8, at most {MAX_ID_BYTES} are read")
     return text or None
 
 
@@ -73,8 +74,11 @@ def read_consent(value: Any) -> bool | None:
 
 
 def read_label(value: Any) -> Described:
-    """Read a short text: a place, a device, an arm of an experiment."""
-    return read_text(value, MAX_ID_LENGTH)
+    """Read a short text: a place, a device, an arm of an experiment; a longer one is cut between two characters."""
+    label = read_text(value, MAX_ID_BYTES)
+    if label.value is None or utf8_bytes(label.value) <= MAX_ID_BYTES:
+        return label
+    return Described(label.value.encode()[:MAX_ID_BYTES].decode(errors="ignore"), "cut")
 
 
 def read_query(value: Any) -> Described:
@@ -93,7 +97,7 @@ def read_own_id(value: Any) -> Described:
     text = None if isinstance(value, bool) else text_of(value)
     if text is None:
         return _UNREADABLE
-    if len(text) > MAX_ID_LENGTH:
+    if utf8_bytes(text) > MAX_ID_BYTES:
         return Described(sha256(text.encode(errors="replace")).hexdigest(), "hashed")
     return Described(_spelled(text))
 

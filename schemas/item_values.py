@@ -16,10 +16,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemas.events import MAX_ID_LENGTH
 from schemas.field_values import Described, read_label, read_own_id, read_price, read_text
 from schemas.paths import text_of
-from schemas.records import MAX_LOCATIONS, MAX_TITLE_LENGTH
+from schemas.records import MAX_CATEGORY_LENGTH, MAX_LOCATIONS, MAX_TITLE_LENGTH
 
 _NAMES: Final = ("name", "title", "label", "value", "id")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
@@ -54,7 +53,7 @@ def read_title(value: Any) -> Described:
 
 def read_category(value: Any) -> Described:
     """Read a category; a list is the way to it, the widest first."""
-    return _read_name(value, MAX_ID_LENGTH, " > ")
+    return _read_name(value, MAX_CATEGORY_LENGTH, " > ")
 
 
 def read_locations(value: Any) -> Described:

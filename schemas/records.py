@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.events import MAX_ID_LENGTH, MAX_PRICE, EventType
-from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
+from schemas.events import MAX_PRICE, EventType
+from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, SessionId, VisitorId
 
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
 Tier = Literal["model", "knn", "popular", "default"]
@@ -17,6 +17,7 @@ Action = Literal["click", "cart", "purchase"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
 MAX_TITLE_LENGTH = 1024
+MAX_CATEGORY_LENGTH = 256
 MAX_LOCATIONS = 1024
 DEFAULT_KEY = "__default__"
 """Key of the default list that counts everywhere; the other keys of that topic are locations."""
@@ -170,10 +171,10 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     An item whose last record cannot be read is not recommended. Other spellings are read, too: docs/consumers.md.
     """
 
-    item_id: Annotated[ItemId, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
+    item_id: Annotated[ItemId, Meta(min_length=1, max_length=MAX_ID_BYTES)]
     available: Annotated[bool, Meta(description="False: never recommended.")] = True
     title: Annotated[str, Meta(max_length=MAX_TITLE_LENGTH)] | None = None
-    category: Annotated[str, Meta(max_length=MAX_ID_LENGTH)] | None = None
+    category: Annotated[str, Meta(max_length=MAX_CATEGORY_LENGTH)] | None = None
     price: Annotated[float, Meta(ge=0, le=MAX_PRICE)] | None = None
     locations: Annotated[
         Annotated[list[str], Meta(max_length=MAX_LOCATIONS)] | None,

@@ -17,8 +17,8 @@ import structlog
 
 from schemas.catalog_mapping import OURS, CatalogMapping
 from schemas.catalog_reader import CatalogReader, UnreadableItem
-from schemas.events import MAX_ID_LENGTH, MAX_PRICE
-from schemas.ids import ItemId
+from schemas.events import MAX_PRICE
+from schemas.ids import MAX_ID_BYTES, ItemId, utf8_bytes
 from schemas.records import MAX_TITLE_LENGTH, CatalogItem
 from session_model.datasets import DataFormat
 from session_model.public_datasets import PUBLIC_DATASETS, cells_of, column_places, parts_in
@@ -128,8 +128,8 @@ def _say(items: _Items, item_id: str, **fields: str | float | None) -> None:
 
 
 def _id(text: str) -> str:
-    if not 0 < len(text) <= MAX_ID_LENGTH:
-        raise ValueError(f"an id has {len(text)} characters, 1 to {MAX_ID_LENGTH} are allowed")
+    if not 0 < utf8_bytes(text) <= MAX_ID_BYTES:
+        raise ValueError(f"an id has {utf8_bytes(text)} bytes in UTF-8, 1 to {MAX_ID_BYTES} are allowed")
     return text
 
 

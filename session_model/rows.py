@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from schemas.events import MAX_ID_LENGTH, MAX_PRICE, EventType
+from schemas.events import MAX_PRICE, EventType
+from schemas.ids import MAX_ID_BYTES, utf8_bytes
 
 
 class Row(NamedTuple):
@@ -23,8 +24,8 @@ class Row(NamedTuple):
 def check_ids(*ids: str | None) -> None:
     """Raise ValueError on an id that is empty or too long."""
     for text in ids:
-        if text is not None and not 0 < len(text) <= MAX_ID_LENGTH:
-            raise ValueError(f"an id has {len(text)} characters, 1 to {MAX_ID_LENGTH} are allowed")
+        if text is not None and not 0 < utf8_bytes(text) <= MAX_ID_BYTES:
+            raise ValueError(f"an id has {utf8_bytes(text)} bytes in UTF-8, 1 to {MAX_ID_BYTES} are allowed")
 
 
 def price_of(value: str | float | None) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from schemas.events import MAX_ID_LENGTH
+from schemas.ids import MAX_ID_BYTES
 from schemas.paths import MAX_LISTS, MAX_PATH_LENGTH, json_in, parse_path
 
 MAX_PATHS: Final = 500
@@ -14,7 +14,8 @@ MAX_DEPTH: Final = 8
 MAX_DISTINCT: Final = 2_000
 _MAX_LINES: Final = 20
 """Of a list; further ones look like these."""
-_MAX_TEXT: Final = MAX_ID_LENGTH + 1  # so that what is too long for an id still is
+_MAX_NAME: Final = 256
+_MAX_TEXT: Final = MAX_ID_BYTES + 1  # so that what is too long for an id still is
 _BARE_NAME: Final = re.compile(r"[^\s.\"'\[\]$][^\s.\"'\[\]]*( [^\s.\"'\[\]]+)*")
 _PLAIN_KEY: Final = re.compile(r"[\w.$-]{1,100}")
 
@@ -70,7 +71,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
     if isinstance(value, str):
         value = json_in(value)
     if isinstance(value, dict | list):
-        if depth < MAX_DEPTH and len(path) < MAX_PATH_LENGTH - MAX_ID_LENGTH:
+        if depth < MAX_DEPTH and len(path) < MAX_PATH_LENGTH - _MAX_NAME:
             yield from _walk_object(value, path, depth) if isinstance(value, dict) else _walk_list(value, path, depth)
     elif isinstance(value, int | float) or (isinstance(value, str) and value.strip()):
         yield path, value
@@ -78,7 +79,7 @@ def _walk(value: Any, path: str, depth: int) -> Iterator[tuple[str, Any]]:
 
 def _walk_object(value: dict[str, Any], path: str, depth: int) -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
-        if name and name.isprintable() and len(name) <= MAX_ID_LENGTH:
+        if name and name.isprintable() and len(name) <= _MAX_NAME:
             step = name if _BARE_NAME.fullmatch(name) else _quoted(name)
             yield from _walk(inner, f"{path}.{step}" if path else step, depth + 1)
 

@@ -10,7 +10,8 @@ from schemas import wire
 from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader, DescribedItem, RemovedItem, UnreadableItem
 from schemas.errors import UsageError
-from schemas.events import MAX_ID_LENGTH, MAX_PRICE
+from schemas.events import MAX_PRICE
+from schemas.ids import MAX_ID_BYTES
 from schemas.records import MAX_LOCATIONS, MAX_TITLE_LENGTH, CatalogItem
 
 OURS = CatalogMapping()
@@ -182,7 +183,7 @@ def test_a_describing_field_never_refuses_an_item(name: str, said: Any, read: An
 
 def test_long_ids_of_groups_stay_apart() -> None:
     """Variants are told by the hash of a group that is too long."""
-    (one, _), (other, repairs) = (_fields(variant_group="g" * MAX_ID_LENGTH + end) for end in "ab")
+    (one, _), (other, repairs) = (_fields(variant_group="g" * MAX_ID_BYTES + end) for end in "ab")
     assert one != other
     assert repairs == {"variant_group": "hashed"}
 

@@ -204,7 +204,7 @@ def test_unmappable_json_is_refused(change: dict[str, Any], expected: str) -> No
         ("query", ["oak", "chair"], "oak chair", "joined"),
         ("query", [], None, None),
         ("query", {"q": "oak"}, None, "unreadable"),
-        ("device", "Mozilla " * 40, ("Mozilla " * 32)[:256], "cut"),
+        ("device", "Mozilla " * 40, ("Mozilla " * 16)[:128], "cut"),
         ("device", "", None, None),
         ("location", {"city": "Utrecht"}, None, "unreadable"),
         ("location", None, None, None),
