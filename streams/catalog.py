@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2
 _METADATA_SECONDS = 1.0
+MAX_REMOVED = 100_000
+"""Of the items that are known to be removed, the latest; some 15 MB. An older one is in an older release at most."""
 
 
 class Catalog:
@@ -40,7 +42,7 @@ class Catalog:
         self._locations = Counter[str]()
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
-        self._removed = set[ItemId]()
+        self._removed = dict[ItemId, None]()
         self._revision = 0
 
     def __len__(self) -> int:
@@ -135,7 +137,7 @@ class Catalog:
             self._count_locations(before, item)
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
-            self._removed.discard(item.item_id)
+            self._removed.pop(item.item_id, None)
             self._closed.discard(item.item_id)
             self._revision += was_away or _content(before) != _content(item)
 
@@ -153,7 +155,10 @@ class Catalog:
         with self._lock:
             self._count_locations(self._items.pop(item_id, None), None)
             self._closed.discard(item_id)
-            self._removed.add(item_id)  # its record may be compacted away, and a release may know it all the same
+            self._removed.pop(item_id, None)
+            self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
+            if len(self._removed) > MAX_REMOVED:
+                del self._removed[next(iter(self._removed))]
 
     def _close(self, item_id: ItemId | None) -> None:
         """Keep what was said of the item before: variants of what was bought are known by it."""

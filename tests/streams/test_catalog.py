@@ -64,6 +64,15 @@ def test_every_change_has_its_number() -> None:
     assert catalog.revision != before
 
 
+def test_the_memory_of_what_was_removed_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest removals are known; a shop that renews its items for years does not fill the worker."""
+    monkeypatch.setattr("streams.catalog.MAX_REMOVED", 2)
+    catalog = Catalog()
+    for item_id in (b"a", b"b", b"a", b"c"):
+        catalog.apply(item_id, None)
+    assert [catalog.allowed(ItemId(item_id), None) for item_id in "abc"] == [False, True, False]
+
+
 def test_what_the_shop_removed_is_not_recommended() -> None:
     """A tombstone is no absence of a record: a release may still know the item. Described anew it is back."""
     catalog = catalog_of(item("a"))
