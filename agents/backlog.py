@@ -15,14 +15,14 @@ from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from agents.encodings import Encodings, click_readers
-from agents.pipeline import Pipeline, StateWrite, Step
+from agents.pipeline import Pipeline, StateWrite, Step, StoredValues
 from agents.serving_tier import serving_tier
 from agents.settings import Settings
 from agents.shown_answers import ShownAnswers
 from agents.worker import pipeline_settings, session_rules
 from schemas.events import Erase
 from schemas.handovers import Adoption, Handover
-from schemas.state import InputPosition, VisitorState, decode_state
+from schemas.state import InputPosition, VisitorState, decode_state, mark_key
 from schemas.validation import Rejection
 from serving.filters import CatalogView
 from streams.app import app_id, changelog_name
@@ -83,9 +83,11 @@ class _Visitors:
     shown: ShownAnswers
     partition: int = 0
 
-    def load(self, key: bytes) -> bytes | None:
-        """Read a state, where it lay or where it was moved to."""
-        return self.copies.get(self.place(key), key)
+    def load(self, key: bytes) -> StoredValues | None:
+        """Read what is stored of a visitor, where it lay or where it was moved to."""
+        place = self.place(key)
+        state = self.copies.get(place, key)
+        return None if state is None else StoredValues(state, self.copies.get(place, mark_key(key)))
 
     def place(self, key: bytes) -> int:
         """Give the partition where a state lies; a new one lies at home at once."""
@@ -205,7 +207,7 @@ class Backlog:
             if others:
                 yield Step(None, lambda: ready(others))
             else:
-                self._write(StateWrite(control.visitor_id.encode(), None, 0, 0))
+                self._write(StateWrite(control.visitor_id.encode(), None))
         # A tick: `tell_of_ticks` has told what it had ended; what is due now, the next one ends.
 
     def _written(self, step: Step) -> Step:
@@ -215,11 +217,14 @@ class Backlog:
 
     def _write(self, write: StateWrite) -> None:
         partition = self._visitors.place(write.key)
-        self._sender.send(OutputRecord(self._changelog, write.key, write.value, partition=partition))
         if write.value is None:
-            self._copies.drop(partition, write.key)
-        else:
-            self._copies.put(partition, write.key, write.value)
+            for key in (mark_key(write.key), write.key):
+                self._sender.send(OutputRecord(self._changelog, key, None, partition=partition))
+                self._copies.drop(partition, key)
+            return
+        key = mark_key(write.key) if write.is_mark else write.key
+        self._sender.send(OutputRecord(self._changelog, key, write.value, partition=partition))
+        self._copies.put(partition, key, write.value)
 
     def tell_of_ticks(self) -> None:
         """Tell again what unacknowledged ticks have ended, before `answer`: a tick does not say whose sessions."""
@@ -228,7 +233,7 @@ class Backlog:
         for partition in partitions:
             for key, value in self._copies.items(partition):
                 for position in _open_causes(decode_state(value), self._control, partition, committed):
-                    repeated = self._pipeline.tick(key, value, position, -1)
+                    repeated = self._pipeline.tick(key, StoredValues(value, None), position, -1)
                     for output in () if repeated is None else repeated[1]:
                         self._sender.send(output)
         self._sender.flush()

@@ -6,7 +6,7 @@ and the window.
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -26,16 +26,17 @@ from schemas.ids import VisitorId
 from schemas.pseudonym import pseudonym
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import (
-    MAX_STATE_BYTES,
     ClosedSession,
     InputPosition,
     StateHeader,
     StateVersionError,
+    StoredVisitor,
     UnreadableStateError,
     VisitorState,
-    decode_state,
+    encode_mark,
     encode_state,
     header_or_due,
+    read_visitor,
 )
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
@@ -85,12 +86,18 @@ class PipelineSettings:
 
 @dataclass(frozen=True, slots=True)
 class StateWrite:
-    """One write to the visitor table, and what the expiry index must know of it; value None = tombstone."""
+    """One write about a visitor; value None = everything of the visitor goes.
+
+    before: the header of the state before; None where there was none, or no entry of the expiry index is left of it.
+    is_mark: the input moved nothing; the value is its mark. is_repeat: a replay writes again what is there already.
+    """
 
     key: bytes
     value: bytes | None
-    due_ms: int
-    clock_lag_ms: int
+    clock_lag_ms: int = 0
+    before: StateHeader | None = None
+    is_mark: bool = False
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,13 @@ class UnreadableVisitorError(UnreadableStateError):
         self.stored = stored
 
 
+class StoredValues(NamedTuple):
+    """The bytes that are stored of a visitor: the state, and the mark beside it."""
+
+    state: bytes
+    mark: bytes | None
+
+
 class Visitors(Protocol):
     """What the decisions need of the visitors: the stored states, and the answers that no event has followed yet."""
 
@@ -121,8 +135,8 @@ class Visitors(Protocol):
     def shown(self) -> ShownAnswers:
         """Give the answers."""
 
-    def load(self, key: bytes) -> bytes | None:
-        """Read the stored state of a visitor."""
+    def load(self, key: bytes) -> StoredValues | None:
+        """Read what is stored of a visitor."""
 
 
 class Pipeline:
@@ -133,7 +147,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._sessionizer = sessionizer
-        self._outcomes = Outcomes(settings.outcomes)
+        self._outcomes = Outcomes(settings.outcomes, sessionizer.budget)
         self._identities = settings.identities
         self._identity_records = IdentityRecords(settings.topics)
         self._recommender = recommender
@@ -166,12 +180,14 @@ class Pipeline:
             return self._ignored(clicks)
         assert record.key is not None
         events = clicks.events
-        state = self._state_of(record.key, record.position.partition, visitors)
+        stored = self._stored(record.key, record.position.partition, visitors)
+        state = None if stored is None else stored.state
         self._note_void(state, record.position)
         try:
             arrival = Arrival(record.position, record.time_ms)
             advance = self._sessionizer.advance(state, events, arrival)
-            if advance.state is not None and not advance.is_replay:  # also without consent: then it is let go
+            if advance.state is not None and not advance.is_replay and not advance.is_still:
+                # Also without consent: then it is let go.
                 shown = visitors.shown.take(record.position.partition, record.key)
                 advance = self._outcomes.follow(advance, events, shown)
             self._note(record, clicks, state, advance)
@@ -182,15 +198,19 @@ class Pipeline:
             else:
                 joined = self._identities.follow(advance, events, arrival)
             controls += self._identity_records.of(visitor_id, joined)
+            is_still = advance.is_still and joined.state is advance.state
             advance = replace(advance, closings=joined.closings)
-            # A tombstone always: the table may have lost the key before the changelog did.
-            write = (
-                StateWrite(record.key, None, 0, 0) if joined.state is None else self._write(record.key, joined.state)
-            )
+            if joined.state is None:
+                write = StateWrite(record.key, None)  # always: the table may have lost the key before the changelog did
+            elif is_still and stored is not None:
+                mark = encode_mark(stored, joined.state)
+                write = StateWrite(record.key, mark, joined.state.clock_lag_ms, is_mark=True)
+            else:
+                write = self._write(record.key, joined.state, stored, is_repeat=advance.is_replay)
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
             return self.rejected(record, Rejection("internal_error", repr(error)))
-        if (rejection := _too_large(write)) is not None:
+        if (rejection := self._too_large(write)) is not None:
             return self.rejected(record, rejection)
         # What leaves a state must not be back after a crash: a handover before the replay would move what
         # has ended already.
@@ -203,20 +223,21 @@ class Pipeline:
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:
         """Decide on a session that goes on under another id; raises as `click` does."""
         key, position = control.visitor_id.encode(), record.position
-        state = self._state_of(key, position.partition, visitors)
+        stored = self._stored(key, position.partition, visitors)
+        state = None if stored is None else stored.state
         self._note_void(state, position)
         try:
             if isinstance(control, Handover):
                 joined = self._identities.hand_over(state, control, position)
             else:
                 joined = self._identities.adopt(state, control, position)
-            write = None if joined.state is None else self._write(key, joined.state)
+            write = None if joined.state is None else self._write(key, joined.state, stored)
             records = self._identity_records.of(control.visitor_id, joined)
             records += self._session_ends(None, control.visitor_id, joined.closings)
         except Exception as error:
             log.exception("decision_failed", **_where(position))
             return self.rejected(record, Rejection("internal_error", repr(error)))
-        if (rejection := _too_large(write)) is not None:
+        if (rejection := self._too_large(write)) is not None:
             return self.rejected(record, rejection)
         if write is None:
             self._metrics.forgotten_adoptions.inc()
@@ -230,10 +251,10 @@ class Pipeline:
         are to be erased, not to be kept as a dead letter.
         """
         try:
-            state = self._state_of(erase.visitor_id.encode(), position.partition, visitors)
+            stored = self._stored(erase.visitor_id.encode(), position.partition, visitors)
         except UnreadableVisitorError:
-            state = None
-        return self._identity_records.erasing(state, erase, position.partition)
+            stored = None
+        return self._identity_records.erasing(None if stored is None else stored.state, erase, position.partition)
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
@@ -257,18 +278,21 @@ class Pipeline:
     def tick(
         self,
         key: bytes,
-        stored: bytes,
+        values: StoredValues,
         position: InputPosition,
         stream_time_ms: int,
         committed: Collection[InputPosition] = (),
     ) -> tuple[StateWrite, list[OutputRecord]] | None:
-        """Decide what a tick does to one visitor, as `Sessionizer.tick`; None = nothing to write; raises as `click`."""
-        visitor_id = self._visitor_of(key, stored)
-        state = self._decoded(key, position.partition, stored)
+        """Decide what a tick does to one visitor, whose entry in the expiry index is taken; None = nothing to write.
+
+        As `Sessionizer.tick`; raises as `click` does.
+        """
+        visitor_id = self._visitor_of(key, values.state)
+        state = self._decoded(key, position.partition, values).state
         result = self._sessionizer.tick(state, position, stream_time_ms, committed)
         if result is None:
             return None
-        write = StateWrite(key, None, 0, 0) if result.state is None else self._write(key, result.state)
+        write = StateWrite(key, None) if result.state is None else self._write(key, result.state, None)
         return write, self._session_ends(None, visitor_id, result.closings)
 
     def header(self, key: bytes, partition: int, stored: bytes) -> StateHeader:
@@ -288,15 +312,15 @@ class Pipeline:
         topic = self._settings.topics.name(Topic.DEAD_LETTERS)
         return state_letter(stored, str(error), topic, letter_id=f"{changelog}-{partition}-{name}")
 
-    def _state_of(self, key: bytes, partition: int, visitors: Visitors) -> VisitorState | None:
-        stored = visitors.load(key)
-        return None if stored is None else self._decoded(key, partition, stored)
+    def _stored(self, key: bytes, partition: int, visitors: Visitors) -> StoredVisitor | None:
+        values = visitors.load(key)
+        return None if values is None else self._decoded(key, partition, values)
 
-    def _decoded(self, key: bytes, partition: int, stored: bytes) -> VisitorState:
+    def _decoded(self, key: bytes, partition: int, values: StoredValues) -> StoredVisitor:
         try:
-            return decode_state(stored)
+            return read_visitor(values.state, values.mark)
         except UnreadableStateError as error:
-            raise UnreadableVisitorError(key, stored, str(error)) from error
+            raise UnreadableVisitorError(key, values.state, str(error)) from error
         except StateVersionError as error:
             raise self._newer(key, partition, error) from error
 
@@ -318,9 +342,17 @@ class Pipeline:
         log.warning("dead_letter", reason=rejection.reason, detail=detail, **_where(record.position))
         return dead_letter(record, rejection, self._settings.topics.name(Topic.DEAD_LETTERS))
 
-    def _write(self, key: bytes, state: VisitorState) -> StateWrite:
-        due_ms = self._sessionizer.due_ms(state)
-        return StateWrite(key, encode_state(state, due_ms=due_ms), due_ms, state.clock_lag_ms)
+    def _write(
+        self, key: bytes, state: VisitorState, before: StoredVisitor | None, *, is_repeat: bool = False
+    ) -> StateWrite:
+        """Make the write of a whole state, within its budget."""
+        due_ms, is_quiet = self._sessionizer.due_ms(state), self._sessionizer.is_quiet(state)
+        value = encode_state(state, due_ms=due_ms, is_quiet=is_quiet)
+        budget = self._sessionizer.budget
+        if len(value) > budget.max_bytes:
+            value = encode_state(budget.cut(state), due_ms=due_ms, is_quiet=is_quiet)
+        header = None if before is None else before.header
+        return StateWrite(key, value, state.clock_lag_ms, header, is_repeat=is_repeat)
 
     def _note_void(self, state: VisitorState | None, position: InputPosition) -> None:
         """Count a state whose offset is of an earlier topic of that name, and log each such topic once."""
@@ -474,16 +506,17 @@ class Pipeline:
             for summary in summaries
         ]
 
+    def _too_large(self, write: StateWrite | None) -> Rejection | None:
+        """Refuse what does not fit with all of it gone that may go, as a state from before there was a budget."""
+        max_bytes = self._sessionizer.budget.max_bytes
+        if write is None or write.value is None or len(write.value) <= max_bytes:
+            return None
+        detail = f"the visitor's state would have {len(write.value)} bytes, at most {max_bytes} are kept"
+        return Rejection("too_large", detail)
+
     def _visitor_key(self, visitor_id: VisitorId) -> str:
         """Give the keyed hash that stands for a visitor outside."""
         return pseudonym(self._settings.pseudonym_key, visitor_id.encode())
-
-
-def _too_large(write: StateWrite | None) -> Rejection | None:
-    if write is None or write.value is None or len(write.value) <= MAX_STATE_BYTES:
-        return None
-    detail = f"the visitor's state would have {len(write.value)} bytes, at most {MAX_STATE_BYTES} are kept"
-    return Rejection("too_large", detail)
 
 
 def _where(position: InputPosition) -> dict[str, object]:

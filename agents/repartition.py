@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from agents.backlog import Backlog, Commits, open_commits
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
-from schemas.state import decode_state, encode_state, read_header
+from schemas.state import decode_state, encode_state, mark_key, read_header
 from streams.app import app_id, changelog_name
 from streams.cluster_admin import explained
 from streams.group_state import group_state
@@ -213,12 +213,14 @@ class Repartition:
                 # One that an earlier run has moved is at home, and may have gone on there.
                 is_home = now == partition or copies.get(now, key) is not None
                 if not is_home or (now == partition and right != state):
-                    content = encode_state(right, due_ms=read_header(value).due_ms)
+                    header = read_header(value)
+                    content = encode_state(right, due_ms=header.due_ms, is_quiet=header.is_quiet)
                     sender.send(OutputRecord(self._changelog, key, content, partition=now))
                 if now != partition:
                     self._done.moved += 1
-                    left.append(OutputRecord(self._changelog, key, None, partition=partition))
-                if len(left) == _BATCH:
+                    stored = (one for one in (key, mark_key(key)) if copies.get(partition, one) is not None)
+                    left += [OutputRecord(self._changelog, one, None, partition=partition) for one in stored]
+                if len(left) >= _BATCH:
                     self._remove(sender, left)
                 if self._done.states % _BATCH == 0:
                     self._told.advance(_BATCH)

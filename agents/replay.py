@@ -254,6 +254,8 @@ class Replay:
         """End what is due, as the live ticks do on a caught-up partition; True where anything was."""
         position = InputPosition(self._control, 0, self._ticks)
         self._ticks += 1
+        if not self._states.has_due(0, stream_time_ms):
+            return False
         records, written = self._states.close_due(self._pipeline, position, stream_time_ms)
         if records:
             await window.put(Work(self.report.events, ready(records), written, _ignore))

@@ -69,7 +69,7 @@ class SessionActor:
         self._clickstream = topics.name(Topic.CLICKSTREAM)
         self._further = tuple(further)
         self._control = topics.name(Topic.SESSION_CONTROL)
-        self._states = VisitorStates(table)
+        self._states = VisitorStates(table, app.delivery_metrics)
         self._standstill = Standstill()
         self._clocks = clocks or WorkerClocks(app.delivery_metrics)
         self._newest_record_ms = newest_record_ms
@@ -145,7 +145,7 @@ class SessionActor:
             return ticks
         for partition in sorted(self._states.expiry.partitions()):
             stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms)
-            if stream_time_ms is None or not self._states.expiry.has_due(partition, stream_time_ms):
+            if stream_time_ms is None or not self._states.has_due(partition, stream_time_ms):
                 continue
             ends = {tp: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
             if all(offset is not None and self._app.consumer.highwater(tp) == offset for tp, offset in ends.items()):

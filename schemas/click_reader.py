@@ -114,7 +114,7 @@ class ClickReader:
                 pass  # no click as we write it; it may be one all the same
             else:
                 has_blank = "" in {click.location, click.device, click.query, click.experiment}
-                if not has_blank and not _has_wide(click) and problem(click, key, record_time_ms) is None:
+                if not has_blank and not _is_odd(click) and problem(click, key, record_time_ms) is None:
                     return Clicks((click,))
         events = self._split(key, value, record_time_ms, headers)
         if not isinstance(events, list):
@@ -354,9 +354,9 @@ class _Contents:
             self._others.append(wrong)
 
 
-def _has_wide(click: ClickEvent) -> bool:
-    """Tell an id or label within the bound in characters that is above it in bytes."""
-    return any(
+def _is_odd(click: ClickEvent) -> bool:
+    """Tell an id or label within the bound in characters that is above it in bytes, and an id with a NUL."""
+    return any("\0" in text for text in (click.visitor_id, click.item_id or "", click.anonymous_id or "")) or any(
         text is not None and not text.isascii() and utf8_bytes(text) > MAX_ID_BYTES
         for text in (
             click.visitor_id,

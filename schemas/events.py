@@ -103,7 +103,8 @@ Reach = Literal["all", "predecessors", "self"]
 class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind", omit_defaults=True):
     """Forget a visitor: the state is tombstoned. Sent to every partition."""
 
-    visitor_id: Annotated[VisitorId, Meta(min_length=1)]  # whose id is from before there was a bound can go, too
+    # Whose id is from before there was a bound can go, too; our own entries of a table cannot.
+    visitor_id: Annotated[VisitorId, Meta(min_length=1, pattern="^[^\\x00]+$")]
     reach: Annotated[
         Reach,
         Meta(

@@ -54,6 +54,8 @@ def read_id(name: str, value: Any) -> str | None:
     text = None if isinstance(value, bool) else text_of(value)
     if text is None:
         raise ValueError(f"{name} is no text and no number")
+    if "\0" in text:
+        raise ValueError(f"{name} has a character that is none (NUL); our own entries of a table are named with it")
     text.encode()  # half a surrogate pair is a UnicodeEncodeError, which is a ValueError
     if utf8_bytes(text) > MAX_ID_BYTES:
         raise ValueError(f"{name} has {utf8_bytes(text)} bytes in UTF-8, at most {MAX_ID_BYTES} are read")

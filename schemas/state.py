@@ -1,7 +1,11 @@
 """What is stored of a visitor, and its codec: a fixed header, then msgpack.
 
-Header, 18 bytes big-endian: version (uint8), a byte in reserve, due_ms (int64), clock_lag_ms (int64). It can be read
-without decoding the rest, so the expiry index of a recovered partition is built from the first bytes of each value.
+Header, 18 bytes big-endian: version (uint8), whether the visitor is quiet (uint8: 1 = yes, 0 = no or not known), due_ms
+(int64), clock_lag_ms (int64). It can be read without decoding the rest, so the expiry index of a recovered partition is
+built from the first bytes of each value.
+
+An input that moves nothing (a duplicate, a late click, one of a bot) leaves the state as it lies and writes a *mark*
+under a key of its own: the offset, and what became of it. Reading the visitor puts the two together.
 """
 
 import struct
@@ -21,7 +25,12 @@ FORMER_TOPIC_ID = 1
 """Of a topic of which nothing is known but that it is not there any more; see `InputPosition.topic_id`."""
 MAX_STATE_BYTES = 900_000
 """A changelog record must fit into one request of the producer (1,000,000 bytes): what is larger ends the worker."""
-_HEADER = struct.Struct(">Bxqq")
+_HEADER = struct.Struct(">BBqq")
+HEADER_BYTES = _HEADER.size
+_MARK_VERSION = 2
+"""Above what workers read that know no marks: they end with a message instead of taking one for a state."""
+_MARK_PREFIX = b"\xff"
+"""No UTF-8 text begins with it, so no visitor's key does."""
 _END_OF_TIME_MS = 2**58
 """Beyond every event time and lag that the rules let in, unlike most of what is no header of ours."""
 
@@ -267,10 +276,37 @@ class StateHeader(Struct, frozen=True):
     """The first bytes of a stored state.
 
     due_ms: event time at which a tick has work to do for the visitor; `NEVER_MS` = none.
+    is_quiet: nothing but to be forgotten is before the visitor; False also where an older version wrote the state.
     """
 
     due_ms: int
     clock_lag_ms: int
+    is_quiet: bool = False
+
+
+class Mark(Struct, frozen=True, array_like=True):
+    """What an input that moved nothing leaves behind: the fields of these names of the visitor's state from then on.
+
+    follows: `offsets` of the state as it was last written whole. A mark of any other state is outdated, for each whole
+    write notes another offset. topic_ids: as in that state.
+    """
+
+    follows: dict[str, int]
+    offsets: dict[str, int]
+    last_status: Status
+    last_topic: str = ""
+    topic_ids: tuple[int, ...] = ()
+
+
+class StoredVisitor(Struct, frozen=True):
+    """A visitor as read from the table, mark and all.
+
+    written_offsets: what a further mark has to follow. header: of the state as it was last written whole.
+    """
+
+    state: VisitorState
+    written_offsets: dict[str, int]
+    header: StateHeader
 
 
 class StateVersionError(InsessionError):
@@ -283,15 +319,21 @@ class UnreadableStateError(InsessionError):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(VisitorState)
+_mark_decoder = msgspec.msgpack.Decoder(Mark)
 
 Upgrade = Callable[[bytes], bytes]
 UPGRADES: Mapping[int, Upgrade] = {}
 """By old version: turns that version's msgpack body into the next version's. Every released version stays readable."""
 
 
-def encode_state(state: VisitorState, *, due_ms: int) -> bytes:
+def encode_state(state: VisitorState, *, due_ms: int, is_quiet: bool = False) -> bytes:
     """Serialise `state` with its header."""
-    return _HEADER.pack(STATE_VERSION, due_ms, state.clock_lag_ms) + _encoder.encode(state)
+    return _HEADER.pack(STATE_VERSION, is_quiet, due_ms, state.clock_lag_ms) + _encoder.encode(state)
+
+
+def encoded_bytes(part: Struct) -> int:
+    """Count the bytes that a part of a state takes in it."""
+    return len(_encoder.encode(part))
 
 
 def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) -> VisitorState:
@@ -311,8 +353,66 @@ def decode_state(value: bytes, *, upgrades: Mapping[int, Upgrade] = UPGRADES) ->
 def read_header(value: bytes) -> StateHeader:
     """Read the header only; raises as `decode_state` does."""
     _version_of(value)
-    _, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
-    return StateHeader(due_ms, clock_lag_ms)
+    _, is_quiet, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
+    return StateHeader(due_ms, clock_lag_ms, bool(is_quiet))
+
+
+def mark_key(key: bytes) -> bytes:
+    """Give the key under which the mark of a visitor lies; it belongs into the partition of the visitor's own key."""
+    return _MARK_PREFIX + key
+
+
+def visitor_of(key: bytes) -> bytes:
+    """Give the key of the visitor whose state or mark lies under `key`."""
+    return key.removeprefix(_MARK_PREFIX)
+
+
+def is_mark(key: bytes) -> bool:
+    """Tell the key of a mark from that of a state."""
+    return key.startswith(_MARK_PREFIX)
+
+
+def encode_mark(visitor: StoredVisitor, state: VisitorState) -> bytes:
+    """Serialise what `state` says of its latest input, which moved nothing else of `visitor`."""
+    mark = Mark(visitor.written_offsets, state.offsets, state.last_status, state.last_topic, state.topic_ids)
+    return bytes([_MARK_VERSION]) + _encoder.encode(mark)
+
+
+def read_visitor(value: bytes, mark: bytes | None) -> StoredVisitor:
+    """Read a stored state and the mark beside it, if any; raises as `decode_state` does."""
+    state, header = decode_state(value), read_header(value)
+    found = None if mark is None else _decode_mark(mark)
+    if found is None or (found.follows, found.topic_ids) != (state.offsets, state.topic_ids):
+        return StoredVisitor(state, state.offsets, header)
+    marked = structs.replace(
+        state,
+        offsets=found.offsets,
+        last_status=found.last_status,
+        last_topic=found.last_topic,
+        last_outcome=None,
+        further_outcomes=(),
+    )
+    return StoredVisitor(marked, state.offsets, header)
+
+
+def whole_state(value: bytes, mark: bytes | None) -> bytes:
+    """Put a stored state and the mark beside it, if any, together as one value; raises as `decode_state` does."""
+    if mark is None:
+        return value
+    visitor = read_visitor(value, mark)
+    return encode_state(visitor.state, due_ms=visitor.header.due_ms, is_quiet=visitor.header.is_quiet)
+
+
+def _decode_mark(value: bytes) -> Mark:
+    if value[:1] > bytes([_MARK_VERSION]):
+        raise StateVersionError(
+            f"the mark beside a visitor state has version {value[0]}, this insession reads {_MARK_VERSION}: "
+            "run the version that wrote it"
+        )
+    try:
+        return _mark_decoder.decode(value[1:])
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise UnreadableStateError(f"the mark beside a visitor state cannot be decoded ({error})") from error
 
 
 def header_or_due(value: bytes) -> StateHeader:
@@ -330,9 +430,11 @@ def _version_of(value: bytes) -> int:
     """Give the version; the header's layout is that of every version, so foreign bytes are told from a newer one."""
     if len(value) < _HEADER.size:
         raise UnreadableStateError(f"a stored visitor state has {len(value)} bytes, fewer than its header")
-    version, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
-    if version < 1 or not (
-        0 <= clock_lag_ms < _END_OF_TIME_MS and (0 <= due_ms < _END_OF_TIME_MS or due_ms == NEVER_MS)
+    version, is_quiet, due_ms, clock_lag_ms = _HEADER.unpack_from(value)
+    if (
+        version < 1
+        or is_quiet > 1
+        or not (0 <= clock_lag_ms < _END_OF_TIME_MS and (0 <= due_ms < _END_OF_TIME_MS or due_ms == NEVER_MS))
     ):
         raise UnreadableStateError("a stored visitor state has no header of ours")
     if version > STATE_VERSION:

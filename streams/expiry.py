@@ -1,21 +1,43 @@
-"""When each visitor is due for a tick, in memory and a partition at a time; rebuilt from the state after recovery."""
+"""When visitors with an open session are due for a tick, in memory, a partition at a time; rebuilt after recovery.
+
+Memory is for those whom a tick soon has work for, not for all visitors of `sessions.visitor_retention`: their number is
+that of open sessions, and each costs its key and three bytes more. An entry says "look at this visitor from then on". A
+click that puts the end of a session off leaves the entry where it is; whoever takes it reads in the state's header when
+the visitor is really due, and puts it back. So an entry is never later than the visitor is due, and often earlier.
+
+Visitors without an open session only wait to be forgotten. They have no entry: a *pass* over the partition's states,
+some at a time, finds those whose time has come (agents/visitor_states.py).
+"""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from schemas.state import NEVER_MS, StateHeader
+
+BUCKET_MS: Final = 1000
+_LENGTH_BYTES: Final = 3
 
 
 @dataclass(slots=True)
 class _Partition:
-    due_ms: dict[bytes, int] = field(default_factory=dict)
-    heap: list[tuple[int, bytes]] = field(default_factory=list)
+    """buckets: by due time, the keys of visitors, each followed by its length. order: the buckets' numbers, a heap.
+
+    forget_ms: no visitor without a session is due before. later_ms: the same, of what the pass under way has seen.
+    passed: the key that the pass has come to.
+    """
+
+    buckets: dict[int, bytearray] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
     clock_lag_ms: int | None = None
+    forget_ms: int = NEVER_MS
+    later_ms: int = NEVER_MS
+    passed: bytes | None = None
 
 
 class ExpiryIndex:
-    """Visitors by the event time at which a tick has work for them, and how far event time lags in each partition.
+    """Visitors by the event time from which a tick may have work for them, and how far event time lags in a partition.
 
     Stream time is the wall clock less the lag of the latest event behind its record's timestamp: about now in a live
     stream, ten years ago in a ten-year-old log, and it goes on when nobody clicks.
@@ -28,7 +50,7 @@ class ExpiryIndex:
         """Build a newly assigned partition from the headers of its recovered states."""
         loaded = self._partitions[partition] = _Partition()
         for key, header in headers:
-            self.schedule(partition, key, header.due_ms)
+            self.schedule(partition, key, header, before=None)
             lag_ms = loaded.clock_lag_ms
             loaded.clock_lag_ms = header.clock_lag_ms if lag_ms is None else min(lag_ms, header.clock_lag_ms)
 
@@ -40,22 +62,72 @@ class ExpiryIndex:
         """Forget a partition that was revoked."""
         self._partitions.pop(partition, None)
 
-    def schedule(self, partition: int, key: bytes, due_ms: int) -> None:
-        """Set when a visitor is due, instead of any earlier setting; `NEVER_MS` forgets the visitor.
+    def schedule(self, partition: int, key: bytes, header: StateHeader, *, before: StateHeader | None) -> None:
+        """Note when a visitor is due whose state was written; `before`: the header of the one before, None = none.
 
         A partition that is not built is left alone: it is on its way out, and is built anew when it comes back.
         """
         index = self._partitions.get(partition)
         if index is None:
             return
-        if due_ms >= NEVER_MS:
-            index.due_ms.pop(key, None)
-        elif index.due_ms.get(key) != due_ms:
-            index.due_ms[key] = due_ms
-            heapq.heappush(index.heap, (due_ms, key))
-            if len(index.heap) > 2 * len(index.due_ms) + 1000:
-                index.heap = [(due, key) for key, due in index.due_ms.items()]
-                heapq.heapify(index.heap)
+        if header.is_quiet:
+            index.forget_ms = min(index.forget_ms, header.due_ms)
+            index.later_ms = min(index.later_ms, header.due_ms)
+        elif before is None or before.is_quiet or header.due_ms < before.due_ms:
+            self.put(partition, key, header.due_ms)
+
+    def put(self, partition: int, key: bytes, due_ms: int) -> None:
+        """Add an entry, whether the visitor has one or not."""
+        index = self._partitions.get(partition)
+        if index is None or due_ms >= NEVER_MS:
+            return
+        number = due_ms // BUCKET_MS
+        bucket = index.buckets.get(number)
+        if bucket is None:
+            bucket = index.buckets[number] = bytearray()
+            heapq.heappush(index.order, number)
+        bucket += key + len(key).to_bytes(_LENGTH_BYTES)
+
+    def take(self, partition: int, until_ms: int) -> bytes | None:
+        """Take an entry of those that come first, to within BUCKET_MS; None where none may be due at `until_ms`.
+
+        The visitor may be gone, or due later than that: whoever takes an entry reads the state and puts it back.
+        """
+        index = self._partitions.get(partition)
+        if index is None or not index.order or index.order[0] * BUCKET_MS > until_ms:
+            return None
+        bucket = index.buckets[index.order[0]]
+        length = int.from_bytes(bucket[-_LENGTH_BYTES:])
+        key = bytes(bucket[-_LENGTH_BYTES - length : -_LENGTH_BYTES])
+        del bucket[-_LENGTH_BYTES - length :]
+        if not bucket:
+            del index.buckets[heapq.heappop(index.order)]
+        return key
+
+    def next_to_pass(self, partition: int, until_ms: int) -> tuple[bool, bytes | None]:
+        """Tell whether the pass has to go on at `until_ms`, and behind which key; None = from the beginning."""
+        index = self._partitions.get(partition)
+        return (False, None) if index is None else (index.forget_ms <= until_ms, index.passed)
+
+    def passed(
+        self, partition: int, headers: Iterable[tuple[bytes, StateHeader]], until_ms: int, *, to: bytes | None
+    ) -> None:
+        """Take in the states that the pass has come by; `to`: the key that it has come to, None = the end."""
+        index = self._partitions.get(partition)
+        if index is None:
+            return
+        if index.passed is None:
+            index.later_ms = NEVER_MS
+        for key, header in headers:
+            if not header.is_quiet:
+                continue
+            if header.due_ms <= until_ms:
+                self.put(partition, key, header.due_ms)
+            else:
+                index.later_ms = min(index.later_ms, header.due_ms)
+        index.passed = to
+        if to is None:
+            index.forget_ms = index.later_ms
 
     def observe(self, partition: int, clock_lag_ms: int) -> None:
         """Note how far the latest event lay behind its record's timestamp."""
@@ -71,23 +143,3 @@ class ExpiryIndex:
         """Give how far event time lags behind the records' in the partition; 0 before its first event."""
         index = self._partitions.get(partition)
         return 0 if index is None else index.clock_lag_ms or 0
-
-    def has_due(self, partition: int, until_ms: int) -> bool:
-        """Tell whether a tick at `until_ms` has work."""
-        index = self._partitions.get(partition)
-        return index is not None and self._settle(index) and index.heap[0][0] <= until_ms
-
-    def take_due(self, partition: int, until_ms: int) -> Iterator[bytes]:
-        """Take the visitors that are due at `until_ms`, earliest first; the caller schedules each again, afterwards."""
-        while self.has_due(partition, until_ms):
-            index = self._partitions[partition]
-            _, key = heapq.heappop(index.heap)
-            del index.due_ms[key]
-            yield key
-
-    @staticmethod
-    def _settle(index: _Partition) -> bool:
-        """Drop outdated heads; True while anything is left."""
-        while index.heap and index.due_ms.get(index.heap[0][1]) != index.heap[0][0]:
-            heapq.heappop(index.heap)
-        return bool(index.heap)

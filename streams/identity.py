@@ -30,7 +30,6 @@ from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from schemas.events import ClickEvent, Erase
@@ -47,10 +46,12 @@ from schemas.state import (
     Predecessor,
     Successor,
     VisitorState,
+    encoded_bytes,
 )
 from streams.parked_sessions import quietest, without
 from streams.session_rules import SessionRules
 from streams.sessionizer import Advance, Arrival, InputTopics, caused_by, close, latest, told_again
+from streams.state_budget import StateBudget
 
 MAX_PREDECESSORS: Final = 16
 """Of a visitor, the latest; an adoption from an older one is taken in all the same."""
@@ -59,13 +60,9 @@ MAX_SOURCES: Final = 256
 """Source partitions of which the last adopted offset is kept, the latest."""
 MAX_HOPS: Final = 8
 """A session that went on under so many ids stays: ids that name each other in a ring must not pass it on for ever."""
-MAX_MOVED_BYTES: Final = 400_000
-"""Of the sessions that one input moves; a larger one stays and ends where it is."""
 MAX_MOVED_PURCHASES: Final = 200
 AGAIN_AFTER_MS: Final = 5 * 60_000
 """Event time after which a further click that names both hands over again: the shopper may have been logged out."""
-
-_json = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,7 @@ class Identities:
         self._gap_ms = rules.inactivity_gap // timedelta(milliseconds=1)
         self._skew_ms = rules.allowed_skew // timedelta(milliseconds=1)
         self._max_duration_ms = rules.max_session_duration // timedelta(milliseconds=1)
+        self._budget = StateBudget(rules)
 
     def follow(self, advance: Advance, events: Sequence[ClickEvent], arrival: Arrival) -> Joined:
         """Add to what a record's `events` did to their visitor what they say of its ids."""
@@ -102,7 +100,7 @@ class Identities:
         named: list[Predecessor] = []
         if self._rules.join_identities and advance.status != "bot":
             state, named = self._named(state, events, arrival)
-        state, moved = _moved(state, position, hops=0)
+        state, moved = _moved(state, position, self._budget, hops=0)
         return Joined(state, advance.closings + moved, _handovers(events[0].visitor_id, state, named))
 
     def hand_over(self, state: VisitorState | None, handover: Handover, position: InputPosition) -> Joined:
@@ -115,7 +113,7 @@ class Identities:
         if not any(known.visitor_id == handover.to for known in identity.predecessors):  # else they name each other
             successor = Successor(handover.to, handover.partition, handover.until_ms)
             state = replace(state, identity=replace(identity, successors=_with(identity.successors, successor)))
-        state, moved = _moved(state, position, hops=0)
+        state, moved = _moved(state, position, self._budget, hops=0)
         applied = self._topics.applied(state, position)
         return Joined(applied, told_again(applied, position) + moved)
 
@@ -140,7 +138,7 @@ class Identities:
         for session in adoption.sessions:
             state, closed = self._with_session(state, session, position)
             closings += closed
-        state, moved = _moved(state, position, hops=adoption.hops + 1)
+        state, moved = _moved(state, position, self._budget, hops=adoption.hops + 1)
         applied = self._topics.applied(state, position)
         return Joined(applied, told_again(applied, position) + closings + moved)
 
@@ -186,7 +184,9 @@ class Identities:
         state = replace(state, parked=(*state.parked, ParkedSession(session)))
         closings: tuple[ClosedSession, ...] = ()
         while len(state.parked) >= self._rules.max_open_sessions and (most_quiet := quietest(state)) is not None:
-            state, closed = close(state, ClosedSession(position, "inactivity", most_quiet))
+            if not self._budget.can_close(state):
+                break  # it ends by a tick
+            state, closed = close(state, ClosedSession(position, "inactivity", most_quiet), self._budget)
             closings += closed
         return state, closings
 
@@ -285,26 +285,28 @@ def _with(successors: tuple[Successor, ...], new: Successor) -> tuple[Successor,
 
 
 def _moved(
-    state: VisitorState, position: InputPosition, *, hops: int
+    state: VisitorState, position: InputPosition, budget: StateBudget, *, hops: int
 ) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
     """Take out what goes on under another id; it stays among the closings until its adoption is on the broker."""
     if state.identity is None or not state.identity.successors or hops >= MAX_HOPS:
         return state, ()
     moved: list[ClosedSession] = []
-    moved_bytes = 0
+    room_bytes = budget.closing_room_bytes(state)
     for session in state.open_sessions:
         parts = _parts(session, state.identity.successors, position)
         going = [(successor, part) for successor, part in parts if successor is not None]
-        moved_bytes += sum(len(_json.encode(part)) for _, part in going)
-        if session.is_bot or not going or moved_bytes > MAX_MOVED_BYTES:
-            continue
-        moved += [
+        leaving = [
             ClosedSession(position, "inactivity", part, Move(successor.to, successor.partition, hops))
             for successor, part in going
         ]
+        leaving_bytes = sum(map(encoded_bytes, leaving))
+        if session.is_bot or not going or leaving_bytes > room_bytes:
+            continue
+        moved += leaving
+        room_bytes -= leaving_bytes
         rest = parts[-1][1] if parts[-1][0] is None else None
         state = without(state, session) if rest is None else _with_rest(state, session, rest)
-    return replace(state, closings=(*state.closings, *moved)), tuple(moved)
+    return (replace(state, closings=(*state.closings, *moved)), tuple(moved)) if moved else (state, ())
 
 
 def _parts(

@@ -90,10 +90,10 @@ class WatchedDatabase:
         except Exception as error:  # noqa: BLE001 - as above
             self._failed(error)
 
-    def items(self, begin: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+    def items(self, from_key: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Read from a key on, in order; a block that cannot be read is no end, as it is for rocksdict's iterators."""
         reader = self._database.iter()
-        reader.seek(begin)
+        reader.seek(from_key)
         while reader.valid():
             yield reader.key(), reader.value()
             reader.next()

@@ -16,6 +16,7 @@ from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import IgnoreReason, RejectReason
 
 LATENCY_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+STATE_BYTES_BUCKETS = (128, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 262144, 1048576)
 INTENT_BANDS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 1.0)
 """Upper ends, inclusive, of the bands of predicted probability."""
 POSITION_BANDS: Final = {1: "1", 5: "2-5", 10: "6-10", 20: "11-20", math.inf: "21+"}
@@ -74,6 +75,12 @@ class DeliveryMetrics:
             "How old clicks are when they are read, by this worker's clock; 0 where they are from the future.",
             registry=registry,
             buckets=LATENCY_BUCKETS_SECONDS,
+        )
+        self.state_bytes = Histogram(
+            "insession_state_bytes",
+            "Bytes of what was written about a visitor: a whole state, or the mark of an input that moved nothing.",
+            registry=registry,
+            buckets=STATE_BYTES_BUCKETS,
         )
         self.in_flight = Gauge("insession_in_flight_events", "Events read and not yet acknowledged.", registry=registry)
         self.committed_age = Gauge(

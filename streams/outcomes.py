@@ -29,6 +29,7 @@ from schemas.records import Action
 from schemas.state import AnswerRef, ClickThrough, Outcome, ShownAnswer, VisitorState
 from streams.parked_sessions import with_shown
 from streams.sessionizer import Advance
+from streams.state_budget import StateBudget
 
 ACTIONS: Final[Mapping[EventType, Action]] = {"view": "click", "cart": "cart", "purchase": "purchase"}
 """The event types that are held against an answer."""
@@ -56,8 +57,9 @@ class OutcomeRules:
 class Outcomes:
     """The rules of attribution; holds no state, so every method is a function of its arguments."""
 
-    def __init__(self, rules: OutcomeRules) -> None:
+    def __init__(self, rules: OutcomeRules, budget: StateBudget) -> None:
         self._rules = rules
+        self._budget = budget
         self._window_ms = rules.window // timedelta(milliseconds=1)
 
     def follow(self, advance: Advance, events: Sequence[ClickEvent], shown: ShownAnswer | None) -> Advance:
@@ -77,14 +79,15 @@ class Outcomes:
             outcomes.append(outcome)
             if outcome.position is not None and event.event_type == "view" and event.item_id is not None:
                 throughs = self._with(throughs, ClickThrough(outcome.answer, event.item_id, outcome.position))
+        told = self._budget.outcomes(outcomes)
         state = structs.replace(
             with_shown(state, shown),
             last_answer=last,
             click_throughs=throughs,
-            last_outcome=outcomes[0] if outcomes else None,
-            further_outcomes=tuple(outcomes[1:]),
+            last_outcome=told[0] if told else None,
+            further_outcomes=told[1:],
         )
-        return replace(advance, state=state, outcomes=tuple(outcomes))
+        return replace(advance, state=state, outcomes=told)
 
     def _outcome(self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, line: int) -> Outcome | None:
         item_id = event.item_id

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from schemas.errors import UsageError
+from schemas.state import MAX_STATE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class SessionRules:
         that one, as at a login in mid-session. Without such events it does nothing.
     max_seen_event_ids: Latest event ids of a session among which duplicates are found; 0 = none are.
     max_purchased_items: Latest items a visitor bought, which are not recommended again; 0 = none are kept.
+    max_state_bytes: Bytes that are kept of a visitor; docs/operations.md tells what goes first where they do not
+        suffice. At least 24 KiB, and 4 KiB for each of max_open_sessions.
     bot_events_per_minute: Lasting rate at which a visitor counts as a bot; 0 = nobody does.
     bot_burst_events: Events that a visitor may send at once before the rate counts; 0 = nobody is a bot.
     """
@@ -39,6 +42,7 @@ class SessionRules:
     max_kept_events: int = 50
     max_seen_event_ids: int = 200
     max_purchased_items: int = 200
+    max_state_bytes: int = 65_536
     bot_events_per_minute: float = 120.0
     bot_burst_events: int = 60
 
@@ -57,6 +61,13 @@ class SessionRules:
         for name, least in _AT_LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"sessions.{name} must be at least {least}, found {getattr(self, name)}")
+
+        least_bytes = 24_576 + 4096 * self.max_open_sessions
+        if not least_bytes <= self.max_state_bytes <= MAX_STATE_BYTES:
+            raise UsageError(
+                f"sessions.max_state_bytes must be from {least_bytes} (with sessions.max_open_sessions "
+                f"{self.max_open_sessions}) to {MAX_STATE_BYTES}, found {self.max_state_bytes}"
+            )
 
     @property
     def has_bots(self) -> bool:

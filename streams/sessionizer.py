@@ -19,6 +19,7 @@ A record may hold several events, which are applied one after the other and writ
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,6 +35,7 @@ from schemas.records import SessionEvent, SessionSummary, Status
 from schemas.state import NEVER_MS, ClosedSession, Identity, InputPosition, OpenSession, Outcome, VisitorState
 from streams.parked_sessions import quietest, turned_to, without
 from streams.session_rules import SessionRules
+from streams.state_budget import StateBudget
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Advance:
     joined: the places, from 0, of those of its events that are in the session that is open now.
     outcomes: what the input says of the answer before it; of a replayed input, what it said the first time.
     is_replay: the state held this offset already.
+    is_still: the input moved nothing, so that a mark of its offset is all that has to be stored.
     """
 
     state: VisitorState | None
@@ -61,6 +64,7 @@ class Advance:
     joined: tuple[int, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
     is_replay: bool = False
+    is_still: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ class Sessionizer:
         self._skew_ms = _ms(rules.allowed_skew)
         self._retention_ms = _ms(rules.visitor_retention)
         self._bot_events_per_ms = rules.bot_events_per_minute / 60_000
+        self.budget = StateBudget(rules)
 
     def advance(self, state: VisitorState | None, events: Sequence[ClickEvent], arrival: Arrival) -> Advance:
         """Apply the events of one record, at least one, to their visitor's state.
@@ -134,14 +139,20 @@ class Sessionizer:
             return replayed
         first_ms = self._time_ms(events[0], arrival)
         if state is None:
-            state = VisitorState(offsets={}, last_status="answered", latest_ms=first_ms)
-        elif state.is_forgotten:
-            state = replace(state, latest_ms=first_ms)
-        whole = Advance(state, "duplicate")
+            begun = VisitorState(offsets={}, last_status="answered", latest_ms=first_ms)
+        else:
+            begun = replace(state, latest_ms=first_ms) if state.is_forgotten else state
+        whole = Advance(begun, "duplicate")
         for first, act in _acts(events):
             places = range(first, first + len(act))
             whole = _followed(whole, self._acted(whole.state, act, arrival, first), places)
-        return self._applied(whole, arrival.position)
+        return self._followed_by_a_mark(state, whole, arrival.position)
+
+    def _followed_by_a_mark(self, before: VisitorState | None, moved: Advance, position: InputPosition) -> Advance:
+        """Note that the input was applied, and whether a mark says all that it has changed."""
+        applied = self._applied(moved, position)
+        is_still = before is not None and moved.state is before and _differ_in_the_mark_only(before, applied.state)
+        return dataclasses.replace(applied, is_still=is_still)
 
     def _without_consent(self, state: VisitorState | None, position: InputPosition) -> Advance:
         """Forget a visitor, but for what a replay of the inputs before must find: without it they would be told anew.
@@ -154,7 +165,10 @@ class Sessionizer:
         last = state.applied_offset(position)
         if last is not None and position.offset <= last:
             return Advance(state, "no_consent", caused_by(state, position), is_replay=True)
-        return self._applied(Advance(_forgotten(state), "no_consent"), position)
+        forgotten = _forgotten(state)
+        if state.is_forgotten and _differ_in_the_mark_only(state, forgotten):
+            forgotten = state
+        return self._followed_by_a_mark(state, Advance(forgotten, "no_consent"), position)
 
     def _acted(self, state: VisitorState | None, act: Sequence[ClickEvent], arrival: Arrival, place: int) -> Advance:
         """Apply one act, whose events are lines of each other; place: of its first line in the record."""
@@ -172,7 +186,7 @@ class Sessionizer:
         if turned.session is None and len(turned.parked) == self._rules.max_open_sessions and time_ms < state.latest_ms:
             return Advance(state, "late")  # it would end a session for one that is older
         moved = self._clicked(turned, act, time_ms, arrival, place)
-        return Advance(state, "late") if moved is None else moved
+        return Advance(state, moved.status) if moved.state is turned else moved
 
     def _is_of_a_closed_session(self, turned: VisitorState, event: ClickEvent, time_ms: int) -> bool:
         """Tell an event that is older than the end of a session; one that names an open session belongs to that."""
@@ -207,7 +221,9 @@ class Sessionizer:
         if expired:
             moved, closings = state, tuple[ClosedSession, ...]()
             for session in expired:
-                moved, closed = close(moved, ClosedSession(position, "inactivity", session))
+                if not self.budget.can_close(moved):
+                    break  # a later tick ends it, when those before it are surely told
+                moved, closed = close(moved, ClosedSession(position, "inactivity", session), self.budget)
                 closings += closed
             applied = self._topics.applied(moved, position)
             return TickResult(applied, told_again(applied, position) + closings)
@@ -215,6 +231,12 @@ class Sessionizer:
             return TickResult(None)
         applied = self._topics.applied(state, position)
         return TickResult(applied, told_again(applied, position)) if applied.closings != state.closings else None
+
+    def is_quiet(self, state: VisitorState) -> bool:
+        """Tell whether nothing but to be forgotten is before the visitor, some time after `visitor_retention`."""
+        if state.open_sessions or _is_forgotten_soon(state):
+            return False
+        return all(closed.told_by.topic != self._topics.control for closed in state.closings)
 
     def due_ms(self, state: VisitorState) -> int:
         """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
@@ -228,7 +250,7 @@ class Sessionizer:
         """Give the event time at which a visitor without an open session is forgotten."""
         if state.open_sessions:
             return NEVER_MS
-        if state.is_forgotten and state.identity is None:
+        if _is_forgotten_soon(state):
             return state.latest_ms
         return _quiet_since_ms(state) + self._retention_ms + 1
 
@@ -240,24 +262,31 @@ class Sessionizer:
         session = turned_to(state, event.session_id).session
         if session is None or self._timing(session, time_ms) == "late":
             return Advance(state, "ended")
-        state, closings = close(state, ClosedSession(position, "session_end_event", session))
+        if self.budget.closing_room_bytes(state) < 0:
+            return Advance(state, "bot")
+        state, closings = close(state, ClosedSession(position, "session_end_event", session), self.budget)
         ended_ms = max(state.ended_ms, time_ms)
         return Advance(replace(state, ended_ms=ended_ms, latest_ms=max(state.latest_ms, ended_ms)), "ended", closings)
 
     def _clicked(
         self, state: VisitorState, act: Sequence[ClickEvent], time_ms: int, arrival: Arrival, place: int
-    ) -> Advance | None:
-        """Apply a click to the current session, or open one; None = it is too old for the session that it names."""
+    ) -> Advance:
+        """Apply a click to the current session, or open one; the same state where it moves none."""
         event, session = act[0], state.session
         closings: tuple[ClosedSession, ...] = ()
         if session is not None:
             timing = self._timing(session, time_ms)
-            if timing == "late":
-                return None
+            if timing == "late":  # too old for the session that it names
+                return Advance(state, "late")
             if timing != "fits":
-                state, closings = close(state, ClosedSession(arrival.position, timing, session))
+                if self.budget.closing_room_bytes(state) < 0:
+                    return Advance(state, "bot")
+                state, closings = close(state, ClosedSession(arrival.position, timing, session), self.budget)
         session = state.session
         if session is None:
+            is_full = len(state.parked) >= self._rules.max_open_sessions
+            if is_full and not closings and self.budget.closing_room_bytes(state) < 0:
+                return Advance(state, "bot")
             session = _open(event, time_ms, arrival.position, place)
             state, evicted = self._with_room(state, arrival.position)
             closings += evicted
@@ -283,7 +312,9 @@ class Sessionizer:
         """End parked sessions, the quietest first, until one more may be open."""
         closings: tuple[ClosedSession, ...] = ()
         while len(state.parked) >= self._rules.max_open_sessions and (session := quietest(state)) is not None:
-            state, closed = close(state, ClosedSession(position, "session_id_changed", session))
+            if not self.budget.can_close(state):
+                break
+            state, closed = close(state, ClosedSession(position, "session_id_changed", session), self.budget)
             closings += closed
         return state, closings
 
@@ -329,7 +360,13 @@ class Sessionizer:
         assert moved.state is not None
         state = self._topics.applied(moved.state, position)
         has_further = len(state.offsets.keys() - {self._topics.control}) > 1
-        state = replace(state, last_status=moved.status, last_topic=position.topic if has_further else "")
+        state = replace(
+            state,
+            last_status=moved.status,
+            last_topic=position.topic if has_further else "",
+            last_outcome=None,
+            further_outcomes=(),
+        )
         return Advance(state, moved.status, told_again(state, position) + moved.closings, moved.joined)
 
 
@@ -344,6 +381,11 @@ def _forgotten(state: VisitorState) -> VisitorState:
         identity=Identity(predecessors=predecessors) if predecessors else None,
         topic_ids=state.topic_ids,
     )
+
+
+def _is_forgotten_soon(state: VisitorState) -> bool:
+    """Tell whether nothing but a replay that may come keeps the visitor."""
+    return state.is_forgotten and state.identity is None
 
 
 def _cannot_come_again(state: VisitorState, committed: Iterable[InputPosition]) -> bool:
@@ -376,10 +418,12 @@ def _open(event: ClickEvent, time_ms: int, position: InputPosition, place: int) 
     )
 
 
-def close(state: VisitorState, closed: ClosedSession) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
+def close(
+    state: VisitorState, closed: ClosedSession, budget: StateBudget
+) -> tuple[VisitorState, tuple[ClosedSession, ...]]:
     """End an open session. One that a bot opened and never joined has no event and leaves no session end."""
     session = closed.session
-    closings = (closed,) if session.event_count else ()
+    closings = (budget.kept(state, closed),) if session.event_count else ()
     ended = replace(
         without(state, session),
         closings=(*state.closings, *closings),
@@ -422,6 +466,18 @@ def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | 
 
 def _is_of_an_earlier_topic(one: InputPosition, position: InputPosition) -> bool:
     return one.topic == position.topic and not one.shares_topic_with(position)
+
+
+def _differ_in_the_mark_only(before: VisitorState, applied: VisitorState | None) -> bool:
+    """Tell whether an applied input leaves nothing behind but what a mark holds."""
+    return applied is not None and before == replace(
+        applied,
+        offsets=before.offsets,
+        last_status=before.last_status,
+        last_topic=before.last_topic,
+        last_outcome=before.last_outcome,
+        further_outcomes=before.further_outcomes,
+    )
 
 
 def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:

@@ -9,6 +9,7 @@ from typing import Final, Self
 
 from rocksdict import Options, Rdict
 
+from schemas.state import is_mark, mark_key, whole_state
 from streams.fencing import ChangelogFences
 from streams.topic_reader import TopicReader
 
@@ -17,7 +18,7 @@ _TOLD_EVERY: Final = 1000
 
 
 class StateCopies:
-    """States by partition and key, in a temporary folder (`TMPDIR`) that goes when the `with` block ends."""
+    """States and marks by partition and key, in a temporary folder (`TMPDIR`) that goes when the `with` block ends."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="insession-states-")
@@ -64,9 +65,14 @@ class StateCopies:
         self._database.delete(_PARTITION.pack(partition) + key)
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Give the states of a partition, in the order of their keys; what is written meanwhile may be left out."""
+        """Give the states of a partition, in the order of their keys; what is written meanwhile may be left out.
+
+        Each is whole: the mark beside it is put into it.
+        """
         prefix = _PARTITION.pack(partition)
         for key, value in self._database.items(from_key=prefix):
             if not key.startswith(prefix):
                 return
-            yield key.removeprefix(prefix), value
+            visitor = key.removeprefix(prefix)
+            if not is_mark(visitor):
+                yield visitor, whole_state(value, self.get(partition, mark_key(visitor)))

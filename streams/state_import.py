@@ -12,7 +12,15 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from msgspec.structs import replace
 
-from schemas.state import FORMER_TOPIC_ID, InputPosition, VisitorState, decode_state, encode_state, read_header
+from schemas.state import (
+    FORMER_TOPIC_ID,
+    InputPosition,
+    VisitorState,
+    decode_state,
+    encode_state,
+    is_mark,
+    read_header,
+)
 from streams.cluster_admin import explained
 from streams.sender import Sender
 from streams.state_copies import StateCopies
@@ -97,7 +105,8 @@ def import_state(
                 imported.voided += marked != state
                 if marked == state and route.source == route.target:
                     continue
-                content = value if marked == state else encode_state(marked, due_ms=read_header(value).due_ms)
+                header = read_header(value)
+                content = encode_state(marked, due_ms=header.due_ms, is_quiet=header.is_quiet)
                 sender.send(OutputRecord(route.target, key, content, partition=partition))
         sender.flush()
         for topic in (*route.clickstreams, route.control):
@@ -112,7 +121,9 @@ def _forget_others(reader: TopicReader, sender: Sender, route: ImportRoute, copi
         return
     for record in reader.read(route.target, reader.bounds(route.target)):
         key, partition = record.key, record.position.partition
-        if key is not None and record.value is not None and copies.get(partition, key) is None:
+        if key is None or record.value is None:
+            continue
+        if is_mark(key) or copies.get(partition, key) is None:  # a mark is put into its state
             sender.send(OutputRecord(route.target, key, None, partition=partition))
 
 

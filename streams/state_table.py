@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import faust
@@ -13,8 +14,9 @@ import structlog
 from faust.types import TP
 
 from schemas.errors import InsessionError
+from schemas.state import is_mark
 from streams.fenced_store import FencedStore
-from streams.fencing import CLAIM_KEY, WORKER_BYTES, Fence, Owner
+from streams.fencing import CLAIM_KEY, WORKER_BYTES, Fence, Owner, visible
 
 log = structlog.get_logger(__name__)
 
@@ -129,11 +131,23 @@ class StateTable(faust.Table):  # type: ignore[misc]
         )
         return keys, sum(sizes)
 
+    def look(self, partition: int, key: bytes) -> bytes | None:
+        """Read `key` in a partition while no event is worked on."""
+        return self.data._db_for_partition(partition).get(key)  # type: ignore[no-any-return]  # noqa: SLF001
+
+    def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
+        """Read the next entries behind `key` in a partition, in the order of the keys; None = from the first on."""
+        store = self.data
+        found = visible(store._db_for_partition(partition).items(from_key=key or b""))  # noqa: SLF001
+        others = (item for item in found if item[0] not in {key, store.offset_key})
+        return list(islice(others, count))
+
     def partition_items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read one partition's local entries; the partition must be recovered."""
+        """Read the states of one partition, without the marks beside them; the partition must be recovered."""
         store = self.data
         database = store._db_for_partition(partition)  # noqa: SLF001 - Faust has no public way to read one partition
-        return store._visible_items(database)  # type: ignore[no-any-return]  # noqa: SLF001
+        items = store._visible_items(database)  # noqa: SLF001
+        return ((key, value) for key, value in items if not is_mark(key))
 
     def _new_store_by_url(self, url: Any) -> Any:
         if url.scheme != "rocksdb":

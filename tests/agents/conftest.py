@@ -52,7 +52,7 @@ class OneWorker:
         sessionizer = Sessionizer(rules, topics)
         self.pipeline = Pipeline(settings, sessionizer, self.recommender, self.metrics)
         self.store = MemoryStore()
-        self.states = VisitorStates(self.store)
+        self.states = VisitorStates(self.store, self.metrics)
         self.states.open_partition(0, ())
         self.offset = 0
 

@@ -137,11 +137,11 @@ async def test_a_tick_puts_aside_a_key_that_is_no_visitor(suffering: Suffering) 
     """A foreign record in the changelog: its value may even be a state."""
     await suffering.begin()
     await suffering.run(click(0))
-    suffering.table.states[b"\xff"] = suffering.table.states[b"v1"]
-    suffering.actor._states.expiry.schedule(0, b"\xff", 0)
+    suffering.table.states[b"\xfe"] = suffering.table.states[b"v1"]
+    suffering.actor._states.expiry.put(0, b"\xfe", 0)
     await suffering.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
-    assert [letter.key for letter in suffering.read()] == [b"\xff"]
-    assert b"\xff" not in suffering.table.states
+    assert [letter.key for letter in suffering.read()] == [b"\xfe"]
+    assert b"\xfe" not in suffering.table.states
 
 
 async def test_an_adoption_by_an_unreadable_visitor_goes_on(suffering: Suffering) -> None:

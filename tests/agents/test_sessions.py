@@ -16,7 +16,7 @@ from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
-from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state
+from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state, is_mark
 from streams.dead_letters import HEADER_PREFIX, Undecodable
 from streams.fakes import ListSink
 from streams.record_batches import MarkedValue
@@ -44,8 +44,8 @@ class FakeTable(MemoryStore):
         return set(partitions)
 
     def partition_items(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read everything."""
-        return iter(list(self.states.items()))
+        """Read every state."""
+        return iter([(key, value) for key, value in self.states.items() if not is_mark(key)])
 
 
 class FakeConsumer:

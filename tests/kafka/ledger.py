@@ -17,7 +17,7 @@ from streams.dead_letters import HEADER_PREFIX
 from streams.fencing import ChangelogFences, visible
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord, TopicReader
-from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, without_shown
+from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, whole_states
 
 _OFFSET_KEY = b"__faust\0offset__"
 """Under which Faust keeps, in each local table, how far it has read the changelog."""
@@ -109,7 +109,7 @@ class Ledger:
     def changelog(self) -> dict[StateKey, bytes]:
         """Give the last value of each key of the changelog, without what the session rules do not determine."""
         name = changelog_name(self._settings.kafka, self._settings.topics)
-        return {key: without_shown(value) for key, value in last_values(self._reader.read(name)).items()}
+        return whole_states(last_values(self._reader.read(name)))
 
     def check(self) -> Findings:
         """Compare the topics with the undisturbed run."""
@@ -129,7 +129,7 @@ class Ledger:
     def unlike_local_tables(self, datadir: Path) -> list[StateKey]:
         """Name the states of a stopped worker's local tables that differ from the undisturbed run's."""
         found = local_tables(datadir, self._settings.topics.partitions)
-        return different(self.expected.states, {key: without_shown(value) for key, value in found.items()})
+        return different(self.expected.states, whole_states(found))
 
     def _check_ids(self, findings: Findings) -> None:
         """See that every input has its record: an answer of its status, or a dead letter of its reason."""

@@ -12,7 +12,7 @@ import pytest
 
 from agents.repartition import Repartition, Told
 from schemas import wire
-from schemas.state import decode_state
+from schemas.state import decode_state, is_mark, visitor_of
 from streams.app import app_id, changelog_name
 from streams.group_state import group_state
 from streams.partitioner import murmur2_partition
@@ -20,6 +20,7 @@ from streams.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.ledger import last_values
 from tests.kafka.test_worker import click
+from tests.kafka.undisturbed import StateKey
 from tests.kafka.worker_process import COMMAND
 
 pytestmark = pytest.mark.kafka
@@ -53,12 +54,17 @@ def wait_until_the_group_is_empty(deployment: Deployment) -> None:
 
 def states(deployment: Deployment) -> dict[bytes, tuple[int, Any]]:
     """Read where each visitor's state is, and what it says; there must be one."""
-    name = changelog_name(deployment.settings.kafka, deployment.settings.topics)
     found: dict[bytes, tuple[int, Any]] = {}
-    for (partition, key), value in last_values(deployment.reader.read(name)).items():
-        assert key not in found
-        found[key] = (partition, decode_state(value))
+    for (partition, key), value in stored(deployment).items():
+        if not is_mark(key):
+            assert key not in found
+            found[key] = (partition, decode_state(value))
     return found
+
+
+def stored(deployment: Deployment) -> dict[StateKey, bytes]:
+    """Read the changelog."""
+    return last_values(deployment.reader.read(changelog_name(deployment.settings.kafka, deployment.settings.topics)))
 
 
 def assert_nothing_lost(deployment: Deployment, clicks_written: int, *, killed: bool) -> None:
@@ -142,6 +148,27 @@ def test_a_run_that_ends_in_the_middle_is_run_again(deploy: Deploy) -> None:
     deployment.wait_until_committed(second)
     assert second.end(signal.SIGTERM) == 0
     assert_nothing_lost(deployment, 240, killed=False)
+
+
+def test_what_moved_nothing_is_known_where_the_state_goes(deploy: Deploy) -> None:
+    """Marks are put into the states that move, and none is left behind; duplicates stay duplicates, unread ones too."""
+    deployment = deploy(partitions=2, **NO_TICKS)
+    first = deployment.worker()
+    once = [click(f"v{number}", event_id=f"e{number}") for number in range(VISITORS)]
+    deployment.write(Topic.CLICKSTREAM, [*once, *once])
+    deployment.wait_until_committed(first)
+    assert first.end(signal.SIGTERM) == 0
+    assert sum(is_mark(key) for _, key in stored(deployment)) == VISITORS
+    deployment.write(Topic.CLICKSTREAM, [one._replace(partition=murmur2_partition(one.key or b"", 2)) for one in once])
+    assert run_repartition(deployment)["answered"] == VISITORS
+    assert all(partition == murmur2_partition(visitor_of(key), 4) for partition, key in stored(deployment))
+    second = deployment.worker(partitions="4")
+    deployment.write(Topic.CLICKSTREAM, once)
+    deployment.wait_until_committed(second)
+    assert second.end(signal.SIGTERM) == 0
+    statuses = Counter(answer.status for answer in deployment.ledger().recommendations)
+    assert statuses == {"answered": VISITORS, "duplicate": 3 * VISITORS}
+    assert all(state.session.event_count == 1 for _, state in states(deployment).values())
 
 
 def test_a_login_before_and_after_joins_one_session(deploy: Deploy) -> None:

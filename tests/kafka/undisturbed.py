@@ -1,7 +1,7 @@
 """What an undisturbed run makes of a clickstream as it lies in Kafka: the session rules alone, offset by offset."""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -12,7 +12,16 @@ from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import InputPosition, ParkedSession, VisitorState, decode_state, encode_state, read_header
+from schemas.state import (
+    InputPosition,
+    ParkedSession,
+    VisitorState,
+    decode_state,
+    encode_state,
+    is_mark,
+    mark_key,
+    read_visitor,
+)
 from schemas.validation import Ignored, Rejection, RejectReason
 from streams.sessionizer import Arrival, summarise
 from streams.topics import Topic
@@ -63,18 +72,31 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
         for place, closed in enumerate(advance.closings):
             summary = summarise(closed, _visitor_key(settings, event), place)
             run.session_ends[summary.id] = summary
-    run.states = {key: encode_state(state, due_ms=rules.due_ms(state)) for key, state in states.items()}
+    run.states = {
+        key: encode_state(state, due_ms=rules.due_ms(state), is_quiet=rules.is_quiet(state))
+        for key, state in states.items()
+    }
     return run
 
 
-def without_shown(value: bytes) -> bytes:
+def whole_states(values: Mapping[StateKey, bytes]) -> dict[StateKey, bytes]:
+    """Put the states of a table and the marks beside them together, as a worker reads them."""
+    return {
+        (partition, key): _without_shown(value, values.get((partition, mark_key(key))))
+        for (partition, key), value in values.items()
+        if not is_mark(key)
+    }
+
+
+def _without_shown(value: bytes, mark: bytes | None) -> bytes:
     """Leave out of a stored state what depends on the run: which answers were there in time, and the topics' ids."""
-    stored = decode_state(value)
+    visitor = read_visitor(value, mark)
+    stored = visitor.state
     closings = tuple(replace(closed, cause=replace(closed.cause, topic_id=0)) for closed in stored.closings)
     stored = replace(stored, topic_ids=(), closings=closings)
     parked = tuple(ParkedSession(one.session) for one in stored.parked)
     state = replace(stored, parked=parked, last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
-    return encode_state(state, due_ms=read_header(value).due_ms)
+    return encode_state(state, due_ms=visitor.header.due_ms, is_quiet=visitor.header.is_quiet)
 
 
 def _visitor_key(settings: Settings, event: ClickEvent) -> str:

@@ -225,6 +225,42 @@ def test_a_describing_field_never_refuses_a_click(field: str, found: Any, read: 
     assert clicks.repairs == (() if reason is None else (Repair(field, reason),))  # type: ignore[arg-type]
 
 
+WIDEST = "\U0001f600" * 32
+"""128 bytes in UTF-8."""
+NAMED = FieldMapping(paths={"item_id": ["item", "item_id"]})
+"""Reads the same fields, but none of the records as ours."""
+
+
+@pytest.mark.parametrize("mapping", [IDENTITY, NAMED])
+def test_ids_are_bounded_in_bytes(mapping: FieldMapping) -> None:
+    """As state and topics are sized; in characters a stranger could send four times as much."""
+    fields = {"item_id": WIDEST, "session_id": WIDEST, "event_id": WIDEST, "device": WIDEST, "location": WIDEST}
+    clicks = _read(_click(visitor_id=WIDEST, **fields), mapping, WIDEST)
+    assert clicks.repairs == ()
+    assert {getattr(clicks.events[0], name) for name in fields} == {WIDEST}
+    for name in ("visitor_id", "item_id"):
+        refused = _read(_click(**{name: WIDEST + "x"}), mapping, WIDEST + "x" if name == "visitor_id" else "v1")
+        assert (refused.reason, "129 bytes" in refused.detail) == ("invalid_field", True)
+    longer = _read(_click(**{name: "x" + text for name, text in fields.items() if name != "item_id"}), mapping)
+    assert {(one.field, one.reason) for one in longer.repairs} == {
+        ("session_id", "hashed"),
+        ("event_id", "hashed"),
+        ("device", "cut"),
+        ("location", "cut"),
+    }
+    assert longer.events[0].device == "x" + WIDEST[:31]
+    assert _read(_click(anonymous_id=WIDEST + "x"), mapping).repairs == (Repair("anonymous_id", "unreadable"),)
+
+
+@pytest.mark.parametrize("mapping", [IDENTITY, NAMED])
+def test_an_id_with_a_nul_is_none(mapping: FieldMapping) -> None:
+    """Faust and we name our own entries of the local tables with it, so such a visitor would overwrite one."""
+    own = "__faust\0offset__"
+    for name, key in (("visitor_id", own), ("item_id", "v1")):
+        assert _read(_click(**{name: own}), mapping, key).reason == "invalid_field"
+    assert _read(_click(anonymous_id=own), mapping).repairs == (Repair("anonymous_id", "unreadable"),)
+
+
 def test_an_id_that_is_too_long_stays_unique() -> None:
     """Its hash stands for it, so that two of them remain two."""
     first, second = (_read(_click(event_id="x" * 300 + end)) for end in "ab")

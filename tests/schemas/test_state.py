@@ -6,6 +6,7 @@ from schemas.ids import ItemId, ModelVersion, SessionId, VisitorId
 from schemas.records import SessionEvent
 from schemas.state import (
     NEVER_MS,
+    STATE_VERSION,
     AnswerRef,
     ClickThrough,
     ClosedSession,
@@ -16,14 +17,20 @@ from schemas.state import (
     Outcome,
     Predecessor,
     ShownAnswer,
+    StateHeader,
     StateVersionError,
     Successor,
     UnreadableStateError,
     VisitorState,
     decode_state,
+    encode_mark,
     encode_state,
     header_or_due,
+    is_mark,
+    mark_key,
     read_header,
+    read_visitor,
+    visitor_of,
 )
 
 SESSION = OpenSession(
@@ -154,3 +161,41 @@ def test_older_versions_are_read_through_the_upgrades(monkeypatch: pytest.Monkey
     value = b"\x01" + bytes(17) + body
     assert decode_state(value, upgrades={1: step(1), 2: step(2)}) == STATE  # type: ignore[dict-item]
     assert steps == [1, 2]
+
+
+VISITOR = read_visitor(encode_state(STATE, due_ms=99, is_quiet=True), None)
+MOVED_ON = replace(STATE, offsets={**STATE.offsets, "clickstream": 99}, last_status="late", last_topic="clickstream")
+
+
+def test_a_mark_tells_of_the_input_that_moved_nothing() -> None:
+    """Read together with the state it follows, it gives what the input left; further marks follow the same state."""
+    mark = encode_mark(VISITOR, MOVED_ON)
+    found = read_visitor(encode_state(STATE, due_ms=99, is_quiet=True), mark)
+    assert found.state == replace(MOVED_ON, last_outcome=None, further_outcomes=())
+    assert found.written_offsets == STATE.offsets
+    assert found.header == StateHeader(99, STATE.clock_lag_ms, is_quiet=True)
+
+
+def test_a_mark_of_another_state_says_nothing() -> None:
+    """It was overtaken by a later write, or the state that it follows is gone and was made anew."""
+    mark = encode_mark(VISITOR, MOVED_ON)
+    for later in (MOVED_ON, replace(STATE, offsets={}), replace(STATE, topic_ids=(77,))):
+        assert read_visitor(encode_state(later, due_ms=1), mark).state == later
+
+
+def test_a_mark_of_a_newer_version_is_refused_and_one_that_is_none_is_told() -> None:
+    """As a state is; and a worker from before there were marks takes none for a state."""
+    value, mark = encode_state(STATE, due_ms=1), encode_mark(VISITOR, MOVED_ON)
+    with pytest.raises(StateVersionError, match="run the version that wrote it"):
+        read_visitor(value, b"\x03" + mark[1:])
+    for broken in (b"", b"\x02", mark[:-3]):
+        with pytest.raises(UnreadableStateError, match="mark"):
+            read_visitor(value, broken)
+    assert mark[0] > STATE_VERSION
+
+
+def test_the_keys_of_marks_are_no_keys_of_visitors() -> None:
+    """No UTF-8 begins with the byte in front of them."""
+    assert is_mark(mark_key(b"v1"))
+    assert not is_mark("\u00ff".encode())
+    assert visitor_of(mark_key(b"v1")) == visitor_of(b"v1") == b"v1"

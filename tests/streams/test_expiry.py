@@ -1,115 +1,124 @@
-from collections.abc import Callable
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.state import NEVER_MS, StateHeader
-from streams.expiry import ExpiryIndex
+from schemas.state import StateHeader
+from streams.expiry import BUCKET_MS, ExpiryIndex
 
 YEAR_MS = 365 * 24 * 3600 * 1000
 NOW_MS = 1_700_000_000_000
 
-Make = Callable[..., ExpiryIndex]
+
+def busy(due_ms: int, clock_lag_ms: int = 0) -> StateHeader:
+    """Make the header of a visitor with an open session."""
+    return StateHeader(due_ms, clock_lag_ms)
+
+
+def quiet(due_ms: int) -> StateHeader:
+    """Make the header of a visitor who only waits to be forgotten."""
+    return StateHeader(due_ms, 0, is_quiet=True)
 
 
 def loaded(*due: tuple[bytes, int], clock_lag_ms: int = 0) -> ExpiryIndex:
     """Build partition 0 from states that are due at these times."""
     index = ExpiryIndex()
-    index.load(0, ((key, StateHeader(due_ms, clock_lag_ms)) for key, due_ms in due))
+    index.load(0, ((key, busy(due_ms, clock_lag_ms)) for key, due_ms in due))
     return index
 
 
 def taken(index: ExpiryIndex, until_ms: int) -> list[bytes]:
-    """Take everything that is due."""
-    return list(index.take_due(0, until_ms))
-
-
-@pytest.mark.parametrize(("until_ms", "is_due"), [(99, False), (100, True), (101, True)])
-def test_a_visitor_is_due_from_its_time_on(until_ms: int, *, is_due: bool) -> None:
-    """The bound is inclusive."""
-    index = loaded((b"v", 100))
-    assert index.has_due(0, until_ms) is is_due
-    assert taken(index, until_ms) == [b"v"] * is_due
+    """Take everything that may be due."""
+    found = []
+    while (key := index.take(0, until_ms)) is not None:
+        found.append(key)
+    return found
 
 
 def test_the_earliest_are_taken_first_and_once() -> None:
-    """Visitors come in the order in which they are due; what was taken is gone until it is scheduled again."""
-    index = loaded((b"late", 30), (b"early", 10), (b"middle", 20), (b"later", 40))
-    assert taken(index, 30) == [b"early", b"middle", b"late"]
-    assert not index.has_due(0, 30)
-    index.schedule(0, b"early", 25)
-    assert taken(index, 30) == [b"early"]
+    """Visitors come in the order in which they are due, to within a bucket; what was taken is gone."""
+    index = loaded((b"late", 3000), (b"early", 1000), (b"middle", 2000), (b"later", 4000))
+    assert taken(index, 3000) == [b"early", b"middle", b"late"]
+    assert taken(index, 3000) == []
+    index.put(0, b"early", 2500)
+    assert taken(index, 3000) == [b"early"]
 
 
-def test_who_stops_early_takes_no_more_than_it_was_given() -> None:
-    """The visitors behind the last one that was given stay in the index."""
-    index = loaded((b"a", 10), (b"b", 20))
-    assert next(index.take_due(0, 100)) == b"a"
-    assert taken(index, 100) == [b"b"]
+def test_who_is_due_later_is_not_taken_yet() -> None:
+    """A visitor comes at most one bucket too soon, and never too late."""
+    index = loaded((b"v", 5500))
+    assert taken(index, 4999) == []
+    assert taken(index, 5500) == [b"v"]
 
 
-def test_a_later_schedule_replaces_the_earlier_one() -> None:
-    """A visitor who clicked again is not due at the old time; the old entry in the heap is dead."""
-    index = loaded((b"v", 100))
-    index.schedule(0, b"v", 200)
-    assert not index.has_due(0, 199)
-    assert taken(index, 200) == [b"v"]
+def test_a_session_that_goes_on_costs_nothing_more() -> None:
+    """A later schedule leaves the entry where it is: whoever takes it sees in the state when the visitor is due."""
+    index = loaded((b"v", 1000))
+    for due_ms in range(2000, 100_000, 1000):
+        index.schedule(0, b"v", busy(due_ms), before=busy(due_ms - 1000))
+    assert taken(index, 500_000) == [b"v"]
+
+
+def test_an_earlier_schedule_counts() -> None:
+    """A visitor who is due sooner than before is looked at sooner."""
+    index = loaded((b"v", 200_000))
+    index.schedule(0, b"v", busy(100_000), before=busy(200_000))
+    assert taken(index, 100_000) == [b"v"]
+
+
+def test_a_quiet_visitor_has_no_entry() -> None:
+    """Whoever only waits to be forgotten costs no memory; a click that opens a session makes an entry."""
+    index = ExpiryIndex()
+    index.load(0, [(b"v", quiet(1000))])
+    index.schedule(0, b"w", quiet(2000), before=busy(500))
     assert taken(index, 10_000) == []
+    index.schedule(0, b"v", busy(9000), before=quiet(1000))
+    assert taken(index, 10_000) == [b"v"]
 
 
-def test_an_earlier_schedule_replaces_the_later_one() -> None:
-    """A visitor whose session ended is due sooner, and not a second time at the old time."""
-    index = loaded((b"v", 200))
-    index.schedule(0, b"v", 100)
-    assert taken(index, 100) == [b"v"]
-    assert taken(index, 10_000) == []
+def test_a_pass_finds_whom_to_forget() -> None:
+    """It is asked for when one may be due, goes on where it was, and starts over when the next one may be."""
+    index = ExpiryIndex()
+    index.load(0, [(b"a", quiet(1000)), (b"b", quiet(5000)), (b"c", quiet(1500))])
+    assert index.next_to_pass(0, 999) == (False, None)
+    assert index.next_to_pass(0, 2000) == (True, None)
+    index.passed(0, [(b"a", quiet(1000)), (b"b", quiet(5000))], 2000, to=b"b")
+    assert index.next_to_pass(0, 2000) == (True, b"b")
+    index.passed(0, [(b"c", quiet(1500)), (b"open", busy(1))], 2000, to=None)
+    assert sorted(taken(index, 2000)) == [b"a", b"c"]
+    assert index.next_to_pass(0, 4999) == (False, None)
+    assert index.next_to_pass(0, 5000) == (True, None)
 
 
-def test_never_forgets_the_visitor() -> None:
-    """An erased visitor is not due any more, though its entry is still in the heap."""
-    index = loaded((b"v", 100), (b"w", 150))
-    index.schedule(0, b"v", NEVER_MS)
-    index.schedule(0, b"unknown", NEVER_MS)
-    assert not index.has_due(0, 149)
-    assert taken(index, 150) == [b"w"]
-
-
-def test_dead_entries_do_not_pile_up() -> None:
-    """A visitor who clicks for ever costs a bounded number of entries, and is due once."""
-    index = loaded((b"other", 5))
-    for due_ms in range(10, 50_010):
-        index.schedule(0, b"v", due_ms)
-    assert len(index._partitions[0].heap) <= 2 * 2 + 1000
-    assert taken(index, 100_000) == [b"other", b"v"]
+def test_who_becomes_quiet_behind_a_pass_is_found_by_the_next() -> None:
+    """The pass under way has gone by already, so its end must not forget that somebody is due."""
+    index = ExpiryIndex()
+    index.load(0, [(b"a", quiet(1000)), (b"z", quiet(9000))])
+    index.passed(0, [(b"a", quiet(1000))], 2000, to=b"a")
+    index.schedule(0, b"A", quiet(3000), before=busy(1))
+    index.passed(0, [(b"z", quiet(9000))], 2000, to=None)
+    assert index.next_to_pass(0, 3000) == (True, None)
 
 
 @given(
-    st.lists(
-        st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.one_of(st.integers(0, 50), st.just(NEVER_MS))),
-        max_size=60,
-    ),
-    st.integers(0, 60),
+    st.lists(st.tuples(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(0, 9 * BUCKET_MS)), max_size=60),
+    st.integers(0, 10 * BUCKET_MS),
 )
-def test_the_index_is_a_map_from_visitor_to_latest_schedule(schedules: list[tuple[bytes, int]], until_ms: int) -> None:
-    """Whatever the order of schedules, exactly those are due whose latest schedule says so, earliest first."""
-    index = loaded()
+def test_nobody_is_looked_at_too_late(schedules: list[tuple[bytes, int]], until_ms: int) -> None:
+    """Whatever the order of schedules, everybody whose latest one is due is among those who are taken."""
+    index, latest = loaded(), dict[bytes, StateHeader]()
     for key, due_ms in schedules:
-        index.schedule(0, key, due_ms)
-    latest = dict(schedules)
-    due = taken(index, until_ms)
-    assert sorted(due) == sorted(key for key, due_ms in latest.items() if due_ms <= until_ms)
-    assert [latest[key] for key in due] == sorted(latest[key] for key in due)
+        index.schedule(0, key, busy(due_ms), before=latest.get(key))
+        latest[key] = busy(due_ms)
+    assert {key for key, header in latest.items() if header.due_ms <= until_ms} <= set(taken(index, until_ms))
 
 
 def test_a_partition_that_was_never_built_knows_nothing() -> None:
     """Schedules and observations for it are left alone; it is built from the states when it comes."""
     index = ExpiryIndex()
-    index.schedule(3, b"v", 10)
+    index.schedule(3, b"v", busy(10), before=None)
     index.observe(3, 7)
     assert index.partitions() == set()
-    assert not index.has_due(3, 100)
-    assert list(index.take_due(3, 100)) == []
+    assert index.take(3, 100) is None
+    assert index.next_to_pass(3, 100) == (False, None)
     assert index.stream_time_ms(3, NOW_MS) is None
 
 
@@ -118,8 +127,8 @@ def test_a_partition_that_comes_back_is_built_anew() -> None:
     index = loaded((b"stays away", 10), clock_lag_ms=500)
     index.drop(0)
     assert index.partitions() == set()
-    index.schedule(0, b"too late", 10)
-    index.load(0, [(b"moved on", StateHeader(300, 40))])
+    index.schedule(0, b"too late", busy(10), before=None)
+    index.load(0, [(b"moved on", busy(300, 40))])
     assert (index.partitions(), index.stream_time_ms(0, NOW_MS)) == ({0}, NOW_MS - 40)
     assert taken(index, 1_000) == [b"moved on"]
 
@@ -128,8 +137,8 @@ def test_partitions_are_apart() -> None:
     """A visitor is due on its own partition only."""
     index = loaded((b"v", 10))
     index.load(1, [])
-    assert not index.has_due(1, 100)
-    assert index.has_due(0, 100)
+    assert index.take(1, 100) is None
+    assert index.take(0, 100) == b"v"
 
 
 def test_stream_time_is_unknown_before_the_first_event() -> None:
@@ -158,15 +167,15 @@ def test_stream_time_goes_on_when_nobody_clicks() -> None:
     for passed_ms, is_due in ((999, False), (1_000, True)):
         stream_time_ms = index.stream_time_ms(0, NOW_MS + passed_ms)
         assert stream_time_ms is not None
-        assert index.has_due(0, stream_time_ms) is is_due
+        assert (index.take(0, stream_time_ms) is not None) is is_due
 
 
 def test_stream_time_after_recovery_is_that_of_the_most_live_visitor() -> None:
     """The smallest lag of the recovered states counts; a visitor of long ago does not hold time back."""
     index = ExpiryIndex()
     headers = [
-        (b"old", StateHeader(5, 10 * YEAR_MS)),
-        (b"live", StateHeader(9, 30)),
+        (b"old", busy(5, 10 * YEAR_MS)),
+        (b"live", busy(9, 30)),
     ]
     index.load(0, headers)
     assert index.stream_time_ms(0, NOW_MS) == NOW_MS - 30

@@ -17,7 +17,6 @@ from schemas.state import InputPosition, OpenSession, VisitorState
 from streams.identity import (
     AGAIN_AFTER_MS,
     MAX_HOPS,
-    MAX_MOVED_BYTES,
     MAX_PREDECESSORS,
     erasures,
 )
@@ -227,7 +226,7 @@ def test_a_forgotten_customer_adopts_nothing() -> None:
     deployment.take(deployment.home(CUSTOMER), "clicks")
     deployment.flush(deployment.home(CUSTOMER))
     deployment.send(deployment.home(CUSTOMER), "clicks")
-    deployment.home(CUSTOMER).write(CUSTOMER, None)
+    deployment.home(CUSTOMER).write(CUSTOMER.encode(), None)
     deployment.settle()
     assert (deployment.items(COOKIE), deployment.items(CUSTOMER)) == ([], [])
     deployment.click(CUSTOMER, 2)
@@ -236,13 +235,14 @@ def test_a_forgotten_customer_adopts_nothing() -> None:
 
 
 def test_a_session_that_is_too_large_to_send_stays_where_it_is() -> None:
-    """A record above the broker's limit would end every worker that tries to send it."""
+    """It would stay among the closings, until it is sent for sure, and they have half of the state's budget."""
     deployment = settled((COOKIE, 0))
     state = deployment.state(COOKIE)
     assert state is not None
     assert state.session is not None
-    event = SessionEvent("view", START_MS, ItemId("i" * 256))
-    large = replace(state, session=replace(state.session, events=(event,) * (MAX_MOVED_BYTES // 256)))
+    event = SessionEvent("view", START_MS, ItemId("i" * 128))
+    half_bytes = SessionRules().max_state_bytes // 2
+    large = replace(state, session=replace(state.session, events=(event,) * (half_bytes // 128)))
     handover = Handover(visitor_id=COOKIE, to=CUSTOMER, partition=1, until_ms=START_MS)
     joined = deployment.identities.hand_over(large, handover, InputPosition("control", 0, 0))
     assert joined.closings == ()

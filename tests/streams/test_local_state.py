@@ -267,3 +267,19 @@ def test_a_damaged_copy_is_not_kept_where_recovery_needs_its_space(
     monkeypatch.setattr(local_state, "_size_bytes", lambda _: 1 << 60)
     assert set_aside(partition, NOW) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_partition_is_read_piece_by_piece(tmp_path: Path) -> None:
+    """Each piece goes on behind the key that the one before ended with; Faust's own entry is none of ours."""
+    store = Worker(tmp_path).store()
+    table: Any = store.table
+    database = store._db_for_partition(PARTITION)
+    for key in (b"a", b"b", b"c", b"\xffa"):
+        database.put(key, b"1")
+    store.set_persisted_offset(CHANGELOG, 7)
+    found, key = [], None
+    while piece := table.following(PARTITION, key, 2):
+        found.append([one for one, _ in piece])
+        key = piece[-1][0]
+    assert found == [[b"a", b"b"], [b"c", b"\xffa"]]
+    assert (table.look(PARTITION, b"a"), table.look(PARTITION, b"nobody")) == (b"1", None)

@@ -14,6 +14,7 @@ from schemas.state import AnswerRef, InputPosition, ParkedSession, ShownAnswer, 
 from streams.outcomes import OutcomeRules, Outcomes, event_time_ms
 from streams.session_rules import SessionRules
 from streams.sessionizer import Advance, Arrival, InputTopics, Sessionizer
+from streams.state_budget import StateBudget
 
 GAP_MS = 30 * 60_000
 GRACE_MS = 60_000
@@ -28,7 +29,7 @@ class Shopper:
     def __init__(self, rules: OutcomeRules = RULES, sessions: SessionRules | None = None) -> None:
         topics = InputTopics("clicks", "control", clickstream_window=256, control_window=4)
         self.sessionizer = Sessionizer(sessions or SessionRules(), topics)
-        self.outcomes = Outcomes(rules)
+        self.outcomes = Outcomes(rules, StateBudget(SessionRules()))
         self.state: VisitorState | None = None
         self.shown: ShownAnswer | None = None
         self.offset = -1

@@ -589,7 +589,7 @@ def test_any_input_keeps_the_state_sound_and_replays_idempotently(events: list[t
             assert visitor.times == sorted(visitor.times)
             assert visitor.state.session.event_count > 0
         again = visitor.at_offset(visitor.offset, clock_ms, event_type, session_id=session_id, event_id=event_id)
-        assert replace(again, is_replay=False, joined=advance.joined) == advance
+        assert replace(again, is_replay=False, joined=advance.joined, is_still=advance.is_still) == advance
     assert len(emitted) == len(set(emitted))
 
 

@@ -8,7 +8,17 @@ from typing import Any
 from schemas.events import ClickEvent
 from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, VisitorId
-from schemas.state import ClosedSession, InputPosition, OpenSession, VisitorState, decode_state, encode_state
+from schemas.state import (
+    ClosedSession,
+    InputPosition,
+    OpenSession,
+    StoredVisitor,
+    VisitorState,
+    encode_mark,
+    encode_state,
+    mark_key,
+    read_visitor,
+)
 from streams.identity import Identities, Joined, adoptions
 from streams.session_rules import SessionRules
 from streams.sessionizer import Arrival, InputTopics, Sessionizer
@@ -35,6 +45,15 @@ class Step:
     is_sent: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input that was taken, and how many writes must be durable for it."""
+
+    offset: int
+    visitor_id: VisitorId
+    write: int | None
+
+
 @dataclass(slots=True)
 class Partition:
     """Both inputs of one partition, its table, and the writes of which the changelog has the first `durable`."""
@@ -44,25 +63,30 @@ class Partition:
     positions: dict[str, int] = field(default_factory=lambda: {"clicks": 0, "control": 0})
     committed: dict[str, int] = field(default_factory=lambda: {"clicks": 0, "control": 0})
     in_flight: dict[str, list[Step]] = field(default_factory=lambda: {"clicks": [], "control": []})
-    table: dict[VisitorId, bytes] = field(default_factory=dict)
-    changelog: list[tuple[VisitorId, bytes | None]] = field(default_factory=list)
+    table: dict[bytes, bytes] = field(default_factory=dict)
+    changelog: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     durable: int = 0
 
-    def write(self, visitor_id: VisitorId, state: VisitorState | None) -> int:
-        """Write a state, or a tombstone; gives how many writes must be durable for it."""
-        value = None if state is None else encode_state(state, due_ms=0)
-        self.changelog.append((visitor_id, value))
-        _apply(self.table, visitor_id, value)
+    def read(self, visitor_id: VisitorId) -> StoredVisitor | None:
+        """Read a visitor's state with its mark."""
+        key = visitor_id.encode()
+        return None if key not in self.table else read_visitor(self.table[key], self.table.get(mark_key(key)))
+
+    def write(self, key: bytes, value: bytes | None) -> int:
+        """Write a state, a mark or a tombstone; gives how many writes must be durable for it."""
+        self.changelog.append((key, value))
+        self._fill()
         return len(self.changelog)
 
     def crash(self) -> None:
         """Lose what the changelog does not have, and go back to the commits."""
         del self.changelog[self.durable :]
-        self.table = {}
-        for visitor_id, value in self.changelog:
-            _apply(self.table, visitor_id, value)
+        self._fill()
         self.positions = dict(self.committed)
         self.in_flight = {"clicks": [], "control": []}
+
+    def _fill(self) -> None:
+        self.table = {key: value for key, value in dict(self.changelog).items() if value is not None}
 
 
 class Deployment:
@@ -81,8 +105,8 @@ class Deployment:
 
     def state(self, visitor_id: VisitorId) -> VisitorState | None:
         """Read a visitor's state."""
-        stored = self.home(visitor_id).table.get(visitor_id)
-        return None if stored is None else decode_state(stored)
+        stored = self.home(visitor_id).read(visitor_id)
+        return None if stored is None else stored.state
 
     def click(self, visitor_id: VisitorId, at_ms: int, anonymous_id: VisitorId | None = None, **fields: Any) -> None:
         """Write a click of item `i{at_ms}` to the clickstream."""
@@ -107,22 +131,28 @@ class Deployment:
         record = partition.logs[topic][offset]
         position = InputPosition(topic, partition.number, offset)
         visitor_id = record.visitor_id
-        stored = partition.table.get(visitor_id)
-        state = None if stored is None else decode_state(stored)
+        stored, is_still = partition.read(visitor_id), False
+        state = None if stored is None else stored.state
         if isinstance(record, ClickEvent):
             arrival = Arrival(position, record.event_time_ms)
             advance = self.sessionizer.advance(state, [record], arrival)
             self.statuses[advance.status] += 1
             joined = self.identities.follow(advance, [record], arrival)
+            is_still = advance.is_still and joined.state is advance.state
         elif isinstance(record, Handover):
             joined = self.identities.hand_over(state, record, position)
         else:
             joined = self.identities.adopt(state, record, position)
-        self._keep(partition, topic, offset, visitor_id, joined)
+        write = None
+        if joined.state is not None and is_still and stored is not None:
+            write = partition.write(mark_key(visitor_id.encode()), encode_mark(stored, joined.state))
+        elif joined.state is not None:
+            write = partition.write(visitor_id.encode(), encode_state(joined.state, due_ms=0))
+        self._keep(partition, topic, Input(offset, visitor_id, write), joined)
         return True
 
-    def _keep(self, partition: Partition, topic: str, offset: int, visitor_id: VisitorId, joined: Joined) -> None:
-        write = None if joined.state is None else partition.write(visitor_id, joined.state)
+    def _keep(self, partition: Partition, topic: str, taken: Input, joined: Joined) -> None:
+        offset, visitor_id, write = taken.offset, taken.visitor_id, taken.write
         moved = [adoption for _, adoption in adoptions(visitor_id, joined.state, joined.closings)]
         ends = [(f"{visitor_id}-{place}", one) for place, one in enumerate(joined.closings) if one.move is None]
         is_write_first = bool(joined.closings or joined.handovers)
@@ -182,13 +212,6 @@ class Deployment:
     def all_items(self) -> Counter[str | None]:
         """Count the items of all sessions of all visitors."""
         return Counter(event.item_id for _, session in self.sessions() for event in session.events)
-
-
-def _apply(table: dict[VisitorId, bytes], visitor_id: VisitorId, value: bytes | None) -> None:
-    if value is None:
-        table.pop(visitor_id, None)
-    else:
-        table[visitor_id] = value
 
 
 @dataclass(frozen=True, slots=True)
