@@ -1,31 +1,184 @@
-"""Memory that a worker needs for each visitor and each catalog item: `python -m tests.bench.memory`."""
+"""Memory, disk and start of a worker by the number of its visitors: `python -m tests.bench.memory`.
+
+The states lie in RocksDB with the worker's options, eight partitions of them; the process is this program, without
+Kafka, model and catalog. Most visitors of a month have no open session, so that is measured apart from those who have.
+"""
 
 import json
+import tempfile
+import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+from zlib import crc32
 
 import click
+from faust.stores.rocksdb import RocksDBOptions
 
+from agents.pipeline import StateWrite
+from agents.visitor_states import DONE, VisitorStates
 from schemas import wire
-from schemas.ids import ItemId
+from schemas.events import ClickEvent
+from schemas.ids import EventId, ItemId, VisitorId
 from schemas.records import CatalogItem
-from schemas.state import StateHeader
+from schemas.state import InputPosition, VisitorState, encode_state, read_header
 from streams.catalog import Catalog
-from streams.expiry import ExpiryIndex
+from streams.session_rules import SessionRules
+from streams.sessionizer import Arrival, InputTopics, Sessionizer
+from streams.settings import StreamSettings
 
-START_MS = 1_700_000_000_000
+START_MS: Final = 1_700_000_000_000
+PARTITIONS: Final = 8
+ITEMS: Final = 100_000
+EVENTS: Final = 8
+MIB: Final = 2**20
+
+
+class DiskStore:
+    """The partitions of a table as Faust opens them; a visitor's partition is that of the key."""
+
+    def __init__(self, folder: Path) -> None:
+        cache_bytes = StreamSettings().rocksdb_cache_bytes
+        options = RocksDBOptions(use_rocksdict=True, block_cache_size=cache_bytes, write_buffer_size=cache_bytes // 2)
+        self._partitions = [options.open(folder / f"{number}.db") for number in range(PARTITIONS)]
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read a value."""
+        return self.look(partition_of(key), key)
+
+    def look(self, partition: int, key: bytes) -> bytes | None:
+        """Read a value of a partition."""
+        return self._partitions[partition].get(key)  # type: ignore[no-any-return]
+
+    def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
+        """Read the next values behind `key`."""
+        return list(islice((item for item in self._partitions[partition].items(from_key=key) if item[0] != key), count))
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+        """Write a value."""
+        self._partitions[partition_of(key)].put(key, value)
+        return DONE
+
+    def drop(self, key: bytes) -> Awaitable[Any]:
+        """Remove a value."""
+        self._partitions[partition_of(key)].delete(key)
+        return DONE
+
+    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read all of a partition."""
+        yield from self._partitions[partition].items()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for partition in self._partitions:
+            partition.close()
+
+
+def partition_of(key: bytes) -> int:
+    """Give the partition of a visitor."""
+    return crc32(key) % PARTITIONS
 
 
 @click.command()
-@click.option("--count", default=100_000, show_default=True, help="Visitors, and items.")
-def main(count: int) -> None:
-    """Fill the expiry index with visitors of 32-byte ids, and the catalog with described items; print bytes of each."""
-    measured = {
-        "bytes_per_visitor_in_the_expiry_index": _bytes_each(_expiry_index, count),
-        "bytes_per_visitor_after_three_clicks": _bytes_each(_clicked_three_times, count),
-        "bytes_per_item_in_the_catalog": _bytes_each(_catalog, count),
+@click.option("--visitors", "counts", default="100000,300000,1000000", show_default=True, help="Where to look, rising.")
+def main(counts: str) -> None:
+    """Fill a table with visitors, quiet ones and then ones in a session, and print what they cost."""
+    steps = [int(count) for count in counts.split(",")]
+    measured: dict[str, Any] = {
+        "quiet": _in_a_process_of_its_own(steps, False),
+        "in_a_session": _in_a_process_of_its_own(steps, True),
+        "bytes_per_item_in_the_catalog": _bytes_each(_catalog, ITEMS),
     }
-    click.echo(json.dumps({"count": count, **measured}, indent=2))
+    click.echo(json.dumps(measured, indent=2))
+
+
+def _in_a_process_of_its_own(*arguments: Any) -> Any:
+    """Measure in a fresh process: what one has freed would hide what the next takes."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measure, arguments)
+
+
+def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
+    sessionizer = Sessionizer(SessionRules(), InputTopics("clickstream", "session-control"))
+    state = _state(sessionizer, is_open=is_open)
+    due_ms, is_quiet = sessionizer.due_ms(state), sessionizer.is_quiet(state)
+    value = encode_state(state, due_ms=due_ms, is_quiet=is_quiet)
+    with tempfile.TemporaryDirectory() as folder:
+        store = DiskStore(Path(folder))
+        states = VisitorStates(store)
+        for partition in range(PARTITIONS):
+            states.open_partition(partition, ())
+        before, number, rows, order = _rss_bytes(), 0, list[dict[str, int]](), Random(1)
+        for count in steps:
+            started = time.perf_counter()
+            for visitor in range(number, count):
+                key = b"%032d" % visitor
+                states.write(partition_of(key), StateWrite(key, _with_items_of_its_own(value, order)))
+            write_seconds = time.perf_counter() - started
+            rows.append(
+                {
+                    "visitors": count,
+                    "rss_mib": round(_rss_bytes() / MIB),
+                    "rss_bytes_a_visitor": round((_rss_bytes() - before) / count),
+                    "disk_bytes_a_visitor": round(_disk_bytes(Path(folder)) / count),
+                    "writes_a_second": round((count - number) / write_seconds),
+                }
+            )
+            number = count
+        started = time.perf_counter()
+        for partition in range(PARTITIONS):
+            states.open_partition(partition, ((key, read_header(value)) for key, value in store.items(partition)))
+        index_seconds = time.perf_counter() - started
+        store.close()
+    return {
+        "state_bytes": len(value),
+        "steps": rows,
+        "seconds_to_index_a_million": round(index_seconds * 1e6 / number, 1),
+    }
+
+
+def _state(sessionizer: Sessionizer, *, is_open: bool) -> VisitorState:
+    """Make the state of a visitor of eight events, one of them a purchase."""
+    state: VisitorState | None = None
+    for number in range(EVENTS):
+        event = ClickEvent(
+            visitor_id=VisitorId("v"),
+            event_type="purchase" if number == EVENTS - 1 else "view",
+            event_time=START_MS + number * 20_000,
+            item_id=ItemId(f"item-{number:012x}"),
+            event_id=EventId(f"event-{number}"),
+        )
+        position = InputPosition("clickstream", 0, number)
+        state = sessionizer.advance(state, (event,), Arrival(position, event.event_time_ms)).state
+    assert state is not None
+    if is_open:
+        return state
+    for offset in (0, 9):  # the second finds that the session's end is surely sent
+        result = sessionizer.tick(state, InputPosition("session-control", 0, offset), START_MS + 3_600_000)
+        assert result is not None
+        assert result.state is not None
+        state = result.state
+    return state
+
+
+def _with_items_of_its_own(value: bytes, order: Random) -> bytes:
+    """Give other items to a state, as no two visitors have the same: RocksDB compresses what repeats."""
+    for number in range(EVENTS):
+        value = value.replace(b"%012x" % number, order.randbytes(6).hex().encode())
+    return value
+
+
+def _rss_bytes() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+
+def _disk_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _bytes_each(fill: Callable[[int], object], count: int) -> int:
@@ -35,20 +188,6 @@ def _bytes_each(fill: Callable[[int], object], count: int) -> int:
     tracemalloc.stop()
     del kept
     return round(held / count)
-
-
-def _expiry_index(count: int) -> ExpiryIndex:
-    index = ExpiryIndex()
-    index.load(0, ((b"%032d" % number, StateHeader(START_MS + number, 0)) for number in range(count)))
-    return index
-
-
-def _clicked_three_times(count: int) -> ExpiryIndex:
-    index = _expiry_index(count)
-    for later_ms in (60_000, 120_000):
-        for number in range(count):
-            index.schedule(0, b"%032d" % number, START_MS + later_ms + number)
-    return index
 
 
 def _catalog(count: int) -> Catalog:
