@@ -55,6 +55,7 @@ class OneWorker:
         self.states = VisitorStates(self.store, self.metrics)
         self.states.open_partition(0, ())
         self.offset = 0
+        self.topic_id = 0
 
     async def feed(
         self,
@@ -85,7 +86,7 @@ class OneWorker:
     def _step(
         self, key: bytes | None, value: bytes | None, *, offset: int | None, time_ms: int, topic: str = "clickstream"
     ) -> Step:
-        position = InputPosition(topic, 0, self.offset if offset is None else offset)
+        position = InputPosition(topic, 0, self.offset if offset is None else offset, self.topic_id)
         self.offset = max(self.offset, position.offset + 1)
         step = self.pipeline.click(InputRecord(position, key, value, time_ms, [("h", b"1")]), self.states)
         if step.write is not None:

@@ -189,6 +189,19 @@ async def test_a_hot_visitor_costs_what_any_other_does(worker: Any) -> None:
     assert taken == [b"v1"]
 
 
+async def test_a_mark_of_a_topic_that_was_made_anew_drops_no_click(worker: Any) -> None:
+    """Offsets begin anew, so a later state may have the very offsets that the old mark follows."""
+    worker.topic_id = 7
+    for _ in range(5):
+        await worker.click("v1", 0, event_id="e")
+    mark = worker.store.states[mark_key(b"v1")]
+    worker.topic_id = 8
+    assert status(await worker.click("v1", 10, offset=0)) == "answered"
+    assert worker.store.states[mark_key(b"v1")] == mark
+    killed(worker)
+    assert [status(await worker.click("v1", 10 + number, offset=number)) for number in range(1, 6)] == ["answered"] * 5
+
+
 async def test_a_session_of_ten_thousand_events_is_no_larger_than_one_of_fifty(worker_of: Callable[..., Any]) -> None:
     """All are counted, the latest are kept, and each click writes as little as the next."""
     worker = worker_of(bot_burst_events=0)
