@@ -1,8 +1,9 @@
 """`insession worker`: run one worker on a real broker."""
 
 import faulthandler
+import signal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import mode.loop
@@ -26,6 +27,7 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
 
     Settings are read from --config, then from the environment (INSESSION_KAFKA__BROKERS, ...), then from the options.
     """
+    _end_on_signals()
     mode.loop.use("uvloop")  # before anything makes a loop
     from agents.logs import configure_logs  # noqa: PLC0415 - after the loop is chosen
     from agents.process import WorkerProcess, raise_open_files_limit  # noqa: PLC0415
@@ -38,6 +40,17 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
     settings = connection.settings(_by_section(**options))
     report_settings(settings)
     WorkerProcess(build_worker(settings), log_level).run()
+
+
+def _end_on_signals() -> None:
+    """Hear signals before the loop does, which would kill the process, or not reach it where it is process 1."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(0)  # nothing was taken in
 
 
 def _by_section(

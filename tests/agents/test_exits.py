@@ -122,6 +122,16 @@ def test_a_signal_ends_a_worker(start: Started, cause: str, number: signal.Signa
     assert (ROWS[cause].says in told) or ROWS[cause].says == "none"
 
 
+@pytest.mark.parametrize("number", BY_SIGNAL["SIGTERM, SIGINT or SIGHUP"])
+def test_a_signal_ends_a_worker_that_has_not_begun(start: Started, number: signal.Signals) -> None:
+    """Nothing was taken in; the exit code is that of every end by a signal."""
+    process = start(
+        patch=f"import os, agents.worker as w\nw.build_worker = lambda *_: os.kill(os.getpid(), {number.value})"
+    )
+    _, told = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, "insession: " in told, "Traceback" in told) == (0, False, False), told
+
+
 def test_sigusr2_brings_up_no_debugger(start: Started) -> None:
     """Faust would wait in it for ever, or end at the first read of a standard input that is closed."""
     process = start()

@@ -77,6 +77,7 @@ def test_an_order_is_one_record_with_an_outcome_a_line_and_nothing_is_lost_by_a_
     first.wait_until(lambda: first.metric("insession_events_total") > 2 * len(VISITORS) + 10, "it answered some")
     assert first.end(signal.SIGKILL) == -signal.SIGKILL
     second = deployment.worker()
+    second.wait_until_ready()  # the first may have committed all
     deployment.wait_until_committed(second)
     assert second.end(signal.SIGTERM) == 0
     books = deployment.ledger()
