@@ -168,6 +168,7 @@ async def test_who_is_forgotten_leaves_no_mark(worker: Any) -> None:
             await worker.states.drop(0, b"v1")
         elif forget == "no consent":
             await worker.click("v1", 1, consent=False)
+            worker.states.close_due(worker.pipeline, InputPosition("session-control", 0, 10), 1_700_000_000_001)
         else:
             for offset in range(6):
                 worker.states.close_due(worker.pipeline, InputPosition("session-control", 0, offset), 1_700_010_000_000)
@@ -175,6 +176,33 @@ async def test_who_is_forgotten_leaves_no_mark(worker: Any) -> None:
             assert worker.states.has_due(0, far_ms)
             worker.states.close_due(worker.pipeline, InputPosition("session-control", 0, 9), far_ms)
         assert worker.store.states == {}
+
+
+async def test_a_withdrawal_that_comes_again_writes_next_to_nothing(worker: Any) -> None:
+    """What a replay must find may be half a state; a mark beside it is enough, and both go by the next tick."""
+    for number in range(40):
+        await worker.click("v1", number, "session_end" if number % 2 else "view", session_id=wide(f"s{number}"))
+    await worker.click("v1", 100, consent=False)
+    assert len(worker.store.states[b"v1"]) > 10 * MAX_MARK_BYTES
+    before = written_bytes(worker)
+    for _ in range(20):
+        assert status(await worker.click("v1", 100, consent=False)) == "no_consent"
+    assert written_bytes(worker) - before <= 20 * MAX_MARK_BYTES
+    killed(worker)
+    assert worker.states.has_due(0, 1_700_000_000_200)
+    worker.states.close_due(worker.pipeline, InputPosition("session-control", 0, 0), 1_700_000_000_200)
+    assert worker.store.states == {}
+
+
+async def test_a_withdrawal_after_the_session_is_no_mark(worker: Any) -> None:
+    """It makes the visitor due at once, which the header of the state says, not the mark."""
+    await worker.click("v1", 0, "session_end")
+    assert read_header(worker.store.states[b"v1"]).is_quiet
+    await worker.click("v1", 1, consent=False)
+    header = read_header(worker.store.states[b"v1"])
+    assert (header.is_quiet, header.due_ms < 1_700_000_000_100) == (False, True)
+    await worker.click("v1", 2, "identify", item_id=None)
+    assert read_header(worker.store.states[b"v1"]).is_quiet
 
 
 async def test_a_hot_visitor_costs_what_any_other_does(worker: Any) -> None:

@@ -12,7 +12,7 @@ from streams.fencing import visible
 from streams.topics import Topic
 from tests.kafka.ledger import Ledger, different, error_headers
 from tests.kafka.topic_log import LoggedRecord
-from tests.kafka.undisturbed import StateKey, without_shown
+from tests.kafka.undisturbed import StateKey, whole_states
 from tests.simulation.broker import Broker
 from tests.simulation.worker import Host
 
@@ -101,8 +101,8 @@ def _wrong_tables(books: Books, ledger: Ledger) -> list[str]:
         for path, database in host.disk.databases.items():
             partition = int(path.rsplit(f"{VISITORS}-", 1)[1].removesuffix(".db"))
             if partition in actives:
-                states = ((key, value) for key, value in visible(database.items()) if key != _OFFSET_KEY)
-                found |= {(partition, key): without_shown(value) for key, value in states}
+                stored = {(partition, key): value for key, value in visible(database.items()) if key != _OFFSET_KEY}
+                found |= whole_states(stored)
         expected = {key: value for key, value in ledger.expected.states.items() if key[0] in actives}
         if wrong := different(expected, found):
             problems.append(f"local tables of {host.name}: {len(wrong)} states wrong, first {wrong[:3]}")
