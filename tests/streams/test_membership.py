@@ -32,6 +32,11 @@ class Group:
         self.lost += 1
 
 
+def named(value: Any) -> str:
+    """Name a request by its kind, an error by its code."""
+    return str(value) if isinstance(value, int) else type(value).__name__
+
+
 @pytest.mark.parametrize(
     ("request_", "error_code"), [(HEARTBEAT, 0), (HEARTBEAT, 27), (SYNC, 0)], ids=["heartbeat", "rebalance", "joined"]
 )
@@ -45,7 +50,7 @@ async def test_an_answer_renews_the_lease_from_when_its_request_was_sent(request
 @pytest.mark.parametrize(
     ("request_", "error_code"),
     [(HEARTBEAT, 22), (HEARTBEAT, 25), (HEARTBEAT, 82), (COMMIT, 25), (COMMIT, 82)],
-    ids=repr,
+    ids=named,
 )
 async def test_a_member_that_the_group_does_not_know_is_lost(request_: Any, error_code: int) -> None:
     """The partitions are another one's: aiokafka would join again, and send what it had queued."""
@@ -54,7 +59,9 @@ async def test_a_member_that_the_group_does_not_know_is_lost(request_: Any, erro
     assert (group.renewals, group.lost) == ([], 1)
 
 
-@pytest.mark.parametrize(("request_", "error_code"), [(SYNC, 25), (COMMIT, 22), (COMMIT, 0), (HEARTBEAT, 16)], ids=repr)
+@pytest.mark.parametrize(
+    ("request_", "error_code"), [(SYNC, 25), (COMMIT, 22), (COMMIT, 0), (HEARTBEAT, 16)], ids=named
+)
 async def test_other_answers_say_nothing(request_: Any, error_code: int) -> None:
     """A member that is not known while it joins has nothing to lose, and an old commit may meet a new generation."""
     group = Group(error_code)
