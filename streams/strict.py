@@ -148,6 +148,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._partitions: dict[TP, PartitionOffsets] = {}
+        self._revocations = 0
         self._delivery: DeliveryMetrics = self.app.delivery_metrics
 
     async def perform_seek(self) -> None:
@@ -157,16 +158,20 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         would be dropped, and nothing would bring it back until the next record. So the last seek is ours.
 
         `getmany` asks for it, too, where it finds the flow stopped. That is in a rebalance, whose end seeks anyway; one
-        that comes to its end after that would bring back all that was answered since.
+        that comes to its end after that would bring back all that was answered since. And Faust lets one that the next
+        rebalance overtakes go on: what it found would let records pass before the seek of that rebalance.
         """
         if not self.flow_active:
             return
+        revocations = self._revocations
         await super().perform_seek()
         sources = [tp for tp in self.assignment() if self._is_source(tp)]
         uncommitted = [tp for tp in sources if self._read_offset[tp] is None]
         starts: dict[TP, int] = {tp: self._read_offset[tp] for tp in sources if tp not in uncommitted}
         if uncommitted:
             starts |= await self._first_offsets(uncommitted, committed={tp.partition for tp in starts})
+        if revocations != self._revocations:
+            return
         for tp, offset in starts.items():
             self._partitions[tp] = PartitionOffsets.starting_at(offset)
             for booked in (self._acked[tp], self._acked_index[tp], self._gap[tp]):
@@ -251,6 +256,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         Faust forgets its books before that; ours outlive it, so that the next owner replays nothing that was
         acknowledged.
         """
+        self._revocations += 1
         for tp in revoked & self._partitions.keys():
             self._book(tp)
         await super().on_partitions_revoked(revoked)

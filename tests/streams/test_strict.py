@@ -709,6 +709,23 @@ async def test_a_marker_behind_the_last_record_is_not_owed(consumer: Consumer, r
     assert consumer.highwater(CLICKS) == end
 
 
+async def test_a_seek_that_a_rebalance_overtakes_expects_nothing(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it found is of the assignment before: with it records would pass before the seek of the next one."""
+    find_commits = FakeConsumer.perform_seek
+
+    async def overtaken(fake: FakeConsumer) -> None:
+        await find_commits(fake)
+        await consumer.on_partitions_revoked({CLICKS})
+
+    monkeypatch.setattr(FakeConsumer, "perform_seek", overtaken)
+    await consumer.perform_seek()
+    assert consumer.next_offset(CLICKS) is None
+    assert consumer.sought == []
+    assert await consumer.offsets(5, 6) == []
+
+
 async def test_a_revoked_partition_is_forgotten(consumer: Consumer) -> None:
     """A partition that went away is neither committed nor expected; its late records pass unjudged to be replayed."""
     await consumer.perform_seek()
