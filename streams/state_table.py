@@ -173,7 +173,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
         tp, recovery = TP(self.changelog_topic_name, partition), self.app.tables.recovery
         end: int | None = recovery.active_highwaters.get(tp)
         known = (recovery.active_offsets.get(tp), self.data.persisted_offset(tp))
-        read_to: int = max(-1, *(offset for offset in known if offset is not None))
+        read_to: int = max((offset for offset in known if offset is not None), default=-1)
         return None if end is None or read_to < end else read_to
 
     def _next_ownership(self, partition: int, read_to: int) -> _Ownership:

@@ -156,6 +156,17 @@ async def test_a_partition_is_not_claimed_before_it_is_recovered(
         table.put(b"v", b"state")
 
 
+@pytest.mark.parametrize(("end", "claimed"), [(None, set()), (-1, {2}), (0, set())])
+async def test_a_partition_of_which_nothing_was_read_is_claimed_where_it_is_empty(
+    table: StateTable, changelog: Changelog, end: int | None, claimed: set[int]
+) -> None:
+    """A rebalance may come before the recovery has looked at a new partition at all."""
+    if end is not None:
+        table.app.tables.recovery.active_highwaters[TP(table.changelog_topic_name, 2)] = end
+    changelog.end = 0
+    assert await changelog.delivered(table.claim({2})) == claimed
+
+
 async def test_what_the_recovery_has_read_is_applied_before_the_claim(table: StateTable, changelog: Changelog) -> None:
     """It lies in a buffer until all partitions are read; a claim would put another owner before it."""
     tp, recovery = TP(table.changelog_topic_name, PARTITION), table.app.tables.recovery
