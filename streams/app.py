@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
 from faust.types import TP
 from faust.types.auth import CredentialsT
@@ -28,13 +29,15 @@ from streams.mock_transport import MockTransport
 from streams.oauth import BearerTokens
 from streams.security import SecuritySettings
 from streams.settings import StreamSettings
-from streams.start_guard import Progress, StartGuard, client_error, progress_of
+from streams.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
 from streams.state_table import StateTable
 from streams.strict import StrictTransport
 from streams.topics import TopicSettings
-from streams.window import OutputRecord
+from streams.window import DeliveryError, OutputRecord
 
 log = structlog.get_logger(__name__)
+
+_UNANSWERED = (DeliveryError, StalledError, KafkaError)
 
 _ENDING = threading.RLock()
 """Held by the thread that ends the process: the consumer's and the loop's may both have found out why."""
@@ -98,6 +101,14 @@ class InsessionApp(faust.App):  # type: ignore[misc]
             self.delivery_metrics.lease_expired.inc()
             self.abort(self.lease.over(now_seconds))
 
+    def _reason(self, error: BaseException) -> BaseException:
+        """Give the pause, where there was one, for what the brokers had no chance to answer in it."""
+        now_seconds = boot_seconds()
+        if self.lease is None or not isinstance(error, _UNANSWERED) or not self.lease.is_over(now_seconds):
+            return error
+        self.delivery_metrics.lease_expired.inc()
+        return self.lease.over(now_seconds)
+
     def membership_lost(self) -> None:
         """End the process whose member the group does not know any more, with whatever it had still to send."""
         self.abort(member_lost(self.conf.consumer_group_instance_id, self.conf.broker_session_timeout))
@@ -127,6 +138,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
 
         The last line says what to do; the traceback of what is no InsessionError is in the log.
         """
+        error = self._reason(error)
         told = masked(explained(error))
         with _ENDING:
             log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)

@@ -12,18 +12,21 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
+from aiokafka.errors import KafkaTimeoutError
 from mode import CrashingSupervisor
 from prometheus_client import CollectorRegistry
 
 from schemas.errors import UsageError
 from streams import app as app_module
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
+from streams.lease import Lease, boot_seconds
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
+from streams.start_guard import StalledError
 from streams.state_table import StateTable
 from streams.strict import StrictTransport
 from streams.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
-from streams.window import OutputRecord
+from streams.window import DeliveryError, OutputRecord
 
 
 @pytest.fixture
@@ -156,6 +159,30 @@ async def test_abort_ends_the_process_with_the_message(
     app_of().abort(UsageError("the topic is another one"))
     assert codes == [EXIT_ABORTED] == [1]
     assert capsys.readouterr().err.splitlines()[-1] == "insession: the topic is another one"
+
+
+@pytest.mark.parametrize(
+    "error", [DeliveryError("took no record"), StalledError("no progress"), KafkaTimeoutError(), UsageError("disk")]
+)
+async def test_what_a_pause_has_left_unanswered_is_told_as_a_pause(
+    app_of: Callable[..., InsessionApp],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+) -> None:
+    """Whichever timeout sees it first: the brokers are not to blame. Other errors stay what they are."""
+    monkeypatch.setattr(os, "_exit", lambda _code: None)
+    monkeypatch.setattr("logging.shutdown", lambda: None)
+    app = app_of()
+    assert app.lease is not None
+    for sent_seconds, has_paused in (
+        (boot_seconds(), False),
+        (boot_seconds() - 100, not isinstance(error, UsageError)),
+    ):
+        app.lease = Lease(30.0)
+        app.lease.renewed(sent_seconds)
+        app.abort(error)
+        assert ("insession: the group has not answered for 100" in capsys.readouterr().err) == has_paused
 
 
 def test_one_thread_alone_tells_why_the_process_ends(
