@@ -4,13 +4,12 @@ The clicks are as old as the stop, so they are answered by the tiers that do not
 sends answers, then commits, and waits for each: a crash repeats a batch, whose states know that they have it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from msgspec import structs
 from prometheus_client import CollectorRegistry
 
@@ -27,51 +26,17 @@ from schemas.validation import Rejection
 from serving.filters import CatalogView
 from streams.app import app_id, changelog_name
 from streams.catalog import Catalog
-from streams.cluster_admin import explained
 from streams.dead_letters import InputRecord
+from streams.group_commits import GroupCommits
 from streams.metrics import DeliveryMetrics
 from streams.sender import Sender
 from streams.state_copies import StateCopies
 from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError
+from streams.topics import Topic
 from streams.window import OutputRecord, ready
 
 _BATCH: Final = 500
-_TIMEOUT_SECONDS: Final = 15.0
 _T = TypeVar("_T")
-
-
-class Commits:
-    """The commits of a group without members. Raises TopicsError where the brokers do not take or tell them."""
-
-    def __init__(self, client_config: Mapping[str, Any], group: str) -> None:
-        self._group = group
-        self._consumer = Consumer({**client_config, "group.id": group, "enable.auto.commit": False, "log_level": 2})
-
-    def of(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Give them by partition; one without is not in it."""
-        asked = [TopicPartition(topic, partition) for partition in partitions]
-        try:
-            found = self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise TopicsError(f"the brokers do not tell the commits of {self._group}. {explained(error)}") from error
-        return {part.partition: part.offset for part in found if part.offset >= 0}
-
-    def write(self, topic: str, offsets: Mapping[int, int]) -> None:
-        """Commit these offsets."""
-        if not offsets:
-            return
-        commits = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
-        try:
-            self._consumer.commit(offsets=commits, asynchronous=False)
-        except KafkaException as error:
-            raise TopicsError(
-                f"the brokers take no commit of {self._group}: has a worker started? {explained(error)}"
-            ) from error
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._consumer.close()
 
 
 @dataclass(slots=True)
@@ -107,7 +72,7 @@ class Backlog:
         settings: Settings,
         reader: TopicReader,
         sender: Sender,
-        commits: Commits,
+        commits: GroupCommits,
         copies: StateCopies,
         *,
         home: Callable[[bytes], int],
@@ -249,9 +214,9 @@ def _open_causes(state: VisitorState, control: str, partition: int, committed: M
     }
 
 
-def open_commits(settings: Settings) -> Commits:
+def open_commits(settings: Settings) -> GroupCommits:
     """Open the commits of the deployment's group."""
-    return Commits(settings.kafka.client_config(), app_id(settings.kafka, settings.topics))
+    return GroupCommits(settings.kafka.client_config(), app_id(settings.kafka, settings.topics))
 
 
 def _everything(settings: Settings) -> CatalogView:

@@ -9,7 +9,8 @@ from confluent_kafka import TopicPartition
 
 from agents.settings import Settings
 from streams.app import VISITORS, app_id, changelog_name
-from streams.changelog_identity import Changelog, committed, look_at, note_in_commits, refuse_another
+from streams.changelog_identity import Changelog, committed, look_at, refuse_another
+from streams.group_commits import GroupCommits
 from streams.group_state import group_state
 from streams.topics import Topic, admin_client, changelog_spec, create
 
@@ -48,7 +49,10 @@ def accept_changelog(settings: Settings) -> tuple[Changelog, int]:
     create(admin, [changelog_spec(settings.topics, changelog_name(settings.kafka, settings.topics))])
     changelog = _looked_at(settings)
     commits = _commits(settings)
-    note_in_commits(settings.kafka.client_config(), group, commits, changelog.identity)
+    with GroupCommits(settings.kafka.client_config(), group) as written:
+        for name in settings.clickstreams:
+            offsets = {part.partition: part.offset for part in commits if part.topic == name}
+            written.write(name, offsets, changelog.identity.note)
     return changelog, len(commits)
 
 

@@ -15,12 +15,13 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from agents.backlog import Backlog, Commits, open_commits
+from agents.backlog import Backlog, open_commits
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from schemas.state import decode_state, encode_state, mark_key, read_header
 from streams.app import app_id, changelog_name
 from streams.cluster_admin import explained
+from streams.group_commits import GroupCommits
 from streams.group_state import group_state
 from streams.rehoming import Partitioner, Placements, rehomed
 from streams.sender import Sender
@@ -85,9 +86,8 @@ class Repartition:
         self._refuse_members()
         inputs = list(self._settings.clickstreams)
         sizes = self._sizes()
-        commits = open_commits(self._settings)
         config = self._settings.kafka.client_config()
-        try:
+        with open_commits(self._settings) as commits:
             self._grow([name for name in sizes if name != self._control], sizes)
             grown_seconds = time.monotonic()
             with TopicReader(config) as reader, StateCopies() as copies:
@@ -100,8 +100,6 @@ class Repartition:
                 self._refuse_members()
                 self._move(copies, partitioner)
             self._grow([self._control], sizes)
-        finally:
-            commits.close()
         return self._done
 
     def _refuse_members(self) -> None:
@@ -141,7 +139,7 @@ class Repartition:
                 raise TopicsError(f"the brokers do not show the new partitions of {', '.join(names)}: run this again")
             time.sleep(_LOOK_SECONDS)
 
-    def _begin_new_partitions(self, reader: TopicReader, commits: Commits) -> None:
+    def _begin_new_partitions(self, reader: TopicReader, commits: GroupCommits) -> None:
         """Commit the beginning of what is new: a group that begins at the end elsewhere must not pass over it."""
         for topic in self._settings.clickstreams:
             new = {partition: held for partition, held in reader.bounds(topic).items() if partition >= self._before}
@@ -166,7 +164,7 @@ class Repartition:
     async def _answer_backlog(
         self,
         reader: TopicReader,
-        commits: Commits,
+        commits: GroupCommits,
         copies: StateCopies,
         partitioner: Partitioner,
         grown_seconds: float,

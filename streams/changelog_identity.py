@@ -14,7 +14,7 @@ from aiokafka import TopicPartition as AiokafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError as AiokafkaError
 from aiokafka.structs import OffsetAndMetadata
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
@@ -144,18 +144,3 @@ def refuse_another(changelog: Changelog, commits: Sequence[TopicPartition]) -> N
         "begin anew. Restore the changelog; or, to go on with what it holds, stop all workers, run "
         "`insession state accept`, and start them again"
     )
-
-
-def note_in_commits(
-    client_config: Mapping[str, Any], group: str, commits: Sequence[TopicPartition], identity: ChangelogIdentity
-) -> None:
-    """Commit the same offsets with the note of this changelog; the group must have no member. Raises TopicsError."""
-    noted = [TopicPartition(part.topic, part.partition, part.offset, identity.note) for part in commits]
-    consumer = Consumer({**client_config, "group.id": group, "enable.auto.commit": False, "log_level": 2})
-    try:
-        if noted:
-            consumer.commit(offsets=noted, asynchronous=False)
-    except KafkaException as error:
-        raise TopicsError(f"the commits of group {group} could not be noted: {explained(error)}") from error
-    finally:
-        consumer.close()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from msgspec.structs import replace
 
 from schemas.state import (
@@ -21,11 +20,10 @@ from schemas.state import (
     is_mark,
     read_header,
 )
-from streams.cluster_admin import explained
+from streams.group_commits import GroupCommits
 from streams.sender import Sender
 from streams.state_copies import StateCopies
 from streams.topic_reader import TopicReader
-from streams.topics import TopicsError
 from streams.window import OutputRecord
 
 _TOLD_EVERY: Final = 500
@@ -111,7 +109,11 @@ def import_state(
         sender.flush()
         for topic in (*route.clickstreams, route.control):
             imported.begins[topic] = _begins(reader, topic, latest, route.margin_ms)
-    _commit(client_config, route.group, imported)
+    with GroupCommits(client_config, route.group) as commits:
+        for topic, begins in imported.begins.items():
+            known = commits.of(topic, begins)  # a mirror's own translation stays
+            imported.begins[topic] = {partition: begin for partition, begin in begins.items() if partition not in known}
+            commits.write(topic, imported.begins[topic])
     return imported
 
 
@@ -158,24 +160,3 @@ def _begins(reader: TopicReader, topic: str, latest: _Latest, margin_ms: int) ->
 
 def _former(position: InputPosition) -> InputPosition:
     return position if position.topic_id else replace(position, topic_id=FORMER_TOPIC_ID)
-
-
-def _commit(client_config: Mapping[str, Any], group: str, imported: Imported) -> None:
-    """Commit where the group begins; what it has committed already, a mirror's own translation, stays."""
-    wanted = {
-        (topic, partition): offset for topic, begins in imported.begins.items() for partition, offset in begins.items()
-    }
-    consumer = Consumer({**client_config, "group.id": group, "enable.auto.commit": False, "log_level": 2})
-    try:
-        known = consumer.committed([TopicPartition(*place) for place in wanted], timeout=15)
-        for part in known:
-            if part.offset >= 0:
-                del wanted[part.topic, part.partition]
-                del imported.begins[part.topic][part.partition]
-        if wanted:
-            offsets = [TopicPartition(*place, offset) for place, offset in wanted.items()]
-            consumer.commit(offsets=offsets, asynchronous=False)
-    except KafkaException as error:
-        raise TopicsError(f"the commits of group {group} could not be written. {explained(error)}") from error
-    finally:
-        consumer.close()

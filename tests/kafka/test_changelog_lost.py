@@ -14,7 +14,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from agents.commands.state import command
 from schemas import wire
 from streams.app import changelog_name
-from streams.changelog_identity import ChangelogIdentity, committed, note_in_commits
+from streams.changelog_identity import ChangelogIdentity, committed
+from streams.group_commits import GroupCommits
 from streams.topics import Topic, changelog_spec, create
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
@@ -162,7 +163,8 @@ async def test_the_note_of_a_commit_is_read_as_it_was_written(deploy: Deploy) ->
     deployment = deploy(partitions=2, **NO_TICKS)
     clicks, group = deployment.settings.topics.name(Topic.CLICKSTREAM), f"{deployment.settings.topics.prefix}notes"
     identity = ChangelogIdentity("AAAAAAAAAAAAAAAAAAAAAA", 0)
-    note_in_commits(deployment.settings.kafka.client_config(), group, [TopicPartition(clicks, 0, 5)], identity)
+    with GroupCommits(deployment.settings.kafka.client_config(), group) as commits:
+        commits.write(clicks, {0: 5}, identity.note)
     consumer = AIOKafkaConsumer(bootstrap_servers=deployment.settings.kafka.brokers, group_id=group)
     await consumer.start()
     worker_partition = AiokafkaPartition(clicks, 1)
