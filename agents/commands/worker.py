@@ -44,9 +44,10 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
 
 def _end_on_signals() -> None:
     """Hear signals before the loop does, which would kill the process, or not reach it where it is process 1."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _end)
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored; a shell SIGINT in the background
+        signal.signal(signal.SIGHUP, _end)
 
 
 def _end(*_: object) -> NoReturn:
