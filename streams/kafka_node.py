@@ -119,6 +119,16 @@ class KafkaNode:
         """Kill the broker with SIGKILL: what a crash of the machine leaves is what `start` finds."""
         self._end(signal.SIGKILL)
 
+    def pause(self) -> None:
+        """Let the broker hang: its connections stay open and nothing answers, as over a network that drops all."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """Stop the broker and remove its folder where that is temporary."""
         self.stop()

@@ -20,7 +20,8 @@ hypothesis_settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options that point tests/serving/test_conformance.py at a model server from outside."""
+    """Add the options that point tests/serving/test_conformance.py at a model server from outside, and the table's."""
+    parser.addoption("--chaos-table", metavar="FILE", help="where tests/chaos writes the table of what it counted")
     parser.addoption("--serving-address", metavar="HOST:PORT", help="test this model server, not the embedded one")
     parser.addoption("--serving-models", metavar="FOLDER", help="the folder from which that server loads its models")
 

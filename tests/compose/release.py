@@ -21,13 +21,13 @@ SESSION_LENGTH = 4
 CANDIDATES = 50
 
 
-def write_untrained(models: Path, item_ids: Sequence[ItemId]) -> None:
-    """Write version 1 of a release of `item_ids`, fitted on random sessions of them."""
+def write_untrained(models: Path, item_ids: Sequence[ItemId], version: int = 1) -> None:
+    """Write a release of `item_ids`, fitted on random sessions of them; it appears at once and whole."""
     from session_model.export import ServableParts, export_servable
     from session_model.gru import GruSettings, SessionGru
 
     n_items, n_features = len(item_ids), len(FEATURE_NAMES)
-    items = np.random.default_rng(1).integers(1, n_items + 1, 50 * SESSION_LENGTH, dtype=np.int32)
+    items = np.random.default_rng(version).integers(1, n_items + 1, 50 * SESSION_LENGTH, dtype=np.int32)
     starts = np.arange(0, len(items) + 1, SESSION_LENGTH)
     intent = purchase_only(-2.0)
     parts = Parts(
@@ -40,7 +40,7 @@ def write_untrained(models: Path, item_ids: Sequence[ItemId]) -> None:
     )
     settings = GruSettings(units=8, dimension=6, max_length=10)
     facts = ReleaseFacts(
-        version=ModelVersion(1),
+        version=ModelVersion(version),
         created_at=datetime.now(UTC),
         code_version="0",
         training_data_sha256="0" * 64,
@@ -49,7 +49,8 @@ def write_untrained(models: Path, item_ids: Sequence[ItemId]) -> None:
         input_event_types=("view", "cart", "purchase"),
         metrics={},
     )
-    release = models / MODEL_NAME / "1"
+    release = models / MODEL_NAME / f".{version}"
     release.mkdir(parents=True)
-    export_servable(ServableParts(SessionGru(n_items, settings, seed=1), intent, n_features, CANDIDATES), release)
+    export_servable(ServableParts(SessionGru(n_items, settings, seed=version), intent, n_features, CANDIDATES), release)
     write_parts(release, parts, facts)
+    release.rename(models / MODEL_NAME / f"{version}")

@@ -29,6 +29,10 @@ class Page:
     text: str
 
 
+class WorkerEndedError(AssertionError):
+    """A worker has ended while something was expected of it."""
+
+
 class WorkerProcess:
     """One worker on `datadir`; it dies with the tests.
 
@@ -72,10 +76,11 @@ class WorkerProcess:
         """Tell whether /readyz says that clicks are answered."""
         return self.page("/readyz").status == 200
 
-    def metric(self, name: str) -> float:
-        """Sum the samples of a metric over its labels; 0 where the worker does not answer."""
+    def metric(self, name: str, label: str = "") -> float:
+        """Sum the samples of a metric that have `label` (`name="value"`); 0 where the worker does not answer."""
         lines = self.page("/metrics").text.splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+        samples = [line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and label in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in samples)
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for `condition`; fails with the worker's last words where it ends before, or time runs out."""
@@ -83,12 +88,22 @@ class WorkerProcess:
         while not condition():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(POLL_SECONDS)
-                raise AssertionError(f"the worker ended with {self._process.returncode} before {what}: {self.tail()}")
+                raise WorkerEndedError(f"the worker ended with {self._process.returncode} before {what}: {self.tail()}")
             assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; the worker: {self.tail()}"
 
     def wait_until_ready(self) -> None:
         """Wait until the worker answers clicks."""
         self.wait_until(self.is_ready, "it was ready")
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether the process is gone."""
+        return self._process.poll() is not None
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
 
     def send(self, signal_number: signal.Signals) -> None:
         """Send a signal; whoever sends one that ends the worker then calls `wait`."""

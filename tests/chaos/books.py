@@ -1,0 +1,67 @@
+"""What every fault is held against: each event counted, each state and session end compared with an undisturbed run."""
+
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from streams.topics import Topic
+from tests.chaos.table import ChaosRow
+from tests.kafka.deployment import Deployment
+from tests.kafka.ledger import Ledger
+from tests.kafka.shop import Traffic
+from tests.kafka.worker_process import WorkerEndedError, WorkerProcess
+
+
+@contextmanager
+def recovery(row: ChaosRow) -> Iterator[None]:
+    """Time the way back from the end of a fault; the longest of a row counts."""
+    started = time.monotonic()
+    yield
+    row.recovery_seconds = round(max(row.recovery_seconds or 0.0, time.monotonic() - started), 1)
+
+
+def let_pass(traffic: Traffic, worker: WorkerProcess, events: int) -> None:
+    """Wait until the shop has sent so many more clicks and the worker has answered some."""
+    enough = traffic.sent + events
+    worker.wait_until(lambda: traffic.sent >= enough and answered(worker) > 0, f"{events} more clicks")
+
+
+def answered(worker: WorkerProcess) -> float:
+    """Count what this process has answered."""
+    return worker.metric("insession_events_total")
+
+
+def kept_alive(deployment: Deployment, worker: WorkerProcess, **settings: str) -> WorkerProcess:
+    """Wait until all input is committed; start a worker that has ended again, on its folder, as its keeper would."""
+    while True:
+        try:
+            deployment.wait_until_committed(worker)
+        except WorkerEndedError:
+            worker = deployment.worker(worker.datadir.name, **settings)
+        else:
+            return worker
+
+
+def balance(deployment: Deployment, row: ChaosRow, *workers: WorkerProcess, local: bool = True) -> Ledger:
+    """Stop the workers in order when all is committed, and count; fails where anything is lost or other than it should.
+
+    local: the local tables of the last worker, which holds every partition by then, are compared, too.
+    """
+    for worker in workers:
+        deployment.wait_until_committed(workers[-1])
+        assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    findings = ledger.check()
+    unlike = ledger.unlike_local_tables(workers[-1].datadir) if local else []
+    row.events, row.lost, row.duplicates = findings.inputs, len(findings.lost), findings.duplicates
+    row.answered = findings.inputs - len(findings.lost)
+    row.state_equal, row.session_ends_equal = not findings.changelog and not unlike, not findings.session_ends
+    findings.assert_clean()
+    assert unlike == []
+    return ledger
+
+
+def commits(deployment: Deployment) -> Mapping[int, int]:
+    """Give the committed offsets of the clickstream."""
+    return deployment.reader.committed(deployment.settings.topics.name(Topic.CLICKSTREAM))

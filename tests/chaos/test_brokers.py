@@ -1,0 +1,76 @@
+"""The broker goes away and comes back, with a node of its own that nobody else uses."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from streams.kafka_jars import KafkaUnavailableError
+from streams.kafka_node import KafkaNode
+from tests.chaos.books import balance, kept_alive, let_pass, recovery
+from tests.chaos.table import ChaosRow
+from tests.conftest import require_kafka
+from tests.kafka.deployment import NO_TICKS, Deploy
+from tests.kafka.shop import Shop
+from tests.kafka.worker_process import WorkerProcess
+
+EVENTS_PER_SECOND = 100
+EVENTS_BEFORE = 300
+
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def node(kafka_tools: None) -> Iterator[KafkaNode]:  # noqa: ARG001 - only its skip matters
+    """Start a node that may be stopped."""
+    try:
+        with KafkaNode() as node:
+            yield node
+    except KafkaUnavailableError as error:
+        require_kafka(error)
+
+
+@pytest.fixture(scope="module")
+def kafka_brokers(node: KafkaNode) -> str:
+    """Deploy on that node."""
+    return node.address
+
+
+def restarted(end: Callable[[KafkaNode], None]) -> Callable[[KafkaNode, WorkerProcess], None]:
+    """Make the fault of a broker that ends and is started again at once."""
+
+    def fault(node: KafkaNode, _worker: WorkerProcess) -> None:
+        end(node)
+        node.start()
+
+    return fault
+
+
+def unreachable(node: KafkaNode, worker: WorkerProcess) -> None:
+    """Let nothing answer until the worker says that it is not ready, or has ended."""
+    node.pause()
+    worker.wait_until(lambda: worker.has_ended or not worker.is_ready(), "it noticed", 120)
+    node.resume()
+
+
+FAULTS = {
+    "stopped and started": restarted(KafkaNode.stop),
+    "killed and started": restarted(KafkaNode.kill),
+    "unreachable until the worker notices": unreachable,
+}
+
+
+@pytest.mark.fault("broker {fault}", "none lost, states of an undisturbed run; goes on by itself or by a restart")
+@pytest.mark.parametrize("fault", FAULTS)
+def test_nothing_is_lost_while_the_broker_is_away(deploy: Deploy, row: ChaosRow, node: KafkaNode, fault: str) -> None:
+    """A worker that gives up ends with a message, and its keeper starts it again."""
+    deployment = deploy(**NO_TICKS)
+    traffic = deployment.traffic(Shop(seed=9).clicks())
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    with traffic.at_rate(EVENTS_PER_SECOND):
+        let_pass(traffic, worker, EVENTS_BEFORE)
+        FAULTS[fault](node, worker)
+        with recovery(row):
+            worker = kept_alive(deployment, worker)
+    worker = kept_alive(deployment, worker)
+    balance(deployment, row, worker)
