@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 Answer = TypeVar("Answer")
 
 _RETRY_SECONDS: Final = 0.2
-_NOT_YET: Final = frozenset(
+NOT_YET: Final = frozenset(
     {
         # The first question about any group makes a new cluster create its offsets topic, and is refused.
         KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -31,6 +31,6 @@ def asked_again(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
         try:
             return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _NOT_YET or time.monotonic() > deadline:
+            if error.args[0].code() not in NOT_YET or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_SECONDS)

@@ -42,9 +42,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
             row.passed = True
         elif not report.passed:
             row.passed = False
-            row.reason = str(call.excinfo.value if call.excinfo else report.longrepr).splitlines()[0][
-                :MAX_REASON_LENGTH
-            ]
+            told = "" if call.excinfo is None else f"{call.excinfo.typename}: {call.excinfo.value}"
+            row.reason = (told or str(report.longrepr)).splitlines()[0][:MAX_REASON_LENGTH]
         if report.when == "setup":
             item.config.stash.setdefault(_ROWS, []).append(row)
     return report

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+
+from streams.patience import NOT_YET, asked_again
 
 TIMEOUT_SECONDS = 30.0
 
@@ -50,18 +53,15 @@ class TopicReader:
 
     def committed(self, topic: str) -> dict[int, int]:
         """Give the group's committed offset of each partition; 0 where none is."""
-        asked = self._consumer.committed(self._partitions(topic), timeout=TIMEOUT_SECONDS)
+        parts = self._partitions(topic)
+        asked = asked_again(lambda: self._consumer.committed(parts, timeout=TIMEOUT_SECONDS), TIMEOUT_SECONDS)
         return {part.partition: max(0, part.offset) for part in asked}
 
     def _end(self, part: TopicPartition) -> int:
-        while True:  # pytest's timeout bounds this
-            try:
-                end: int = self._consumer.get_watermark_offsets(part, timeout=TIMEOUT_SECONDS)[1]
-            except KafkaException as error:  # a partition that was made a moment ago has no leader yet
-                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
-                    raise
-            else:
-                return end
+        def ask() -> tuple[int, int]:
+            return self._consumer.get_watermark_offsets(part, timeout=TIMEOUT_SECONDS)  # type: ignore[no-any-return]
+
+        return asked_again(ask, TIMEOUT_SECONDS)[1]
 
     def _read(self, topic: str) -> Iterator[LoggedRecord]:
         parts = [TopicPartition(topic, part.partition, OFFSET_BEGINNING) for part in self._partitions(topic)]
@@ -75,12 +75,13 @@ class TopicReader:
                     yield _logged(message)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition())
-                else:
+                elif error.code() not in NOT_YET:
                     raise AssertionError(f"{topic} could not be read: {error}")
         self._consumer.unassign()
 
     def _partitions(self, topic: str) -> list[TopicPartition]:
-        listed = self._consumer.list_topics(topic, timeout=TIMEOUT_SECONDS).topics[topic]
+        ask = partial(self._consumer.list_topics, topic, timeout=TIMEOUT_SECONDS)
+        listed = asked_again(ask, TIMEOUT_SECONDS).topics[topic]
         return [TopicPartition(topic, partition) for partition in sorted(listed.partitions)]
 
 
