@@ -113,11 +113,11 @@ def read_anonymous_id(value: Any) -> Described:
 
 
 def read_price(value: Any) -> Described:
-    """Read a price of one piece."""
+    """Read a price of one piece, as a float, so that it is written alike before and after it was stored."""
     number, repair = _number(value)
     if number is None:
         return Described(repair=repair)
-    return Described(number, repair) if 0 <= number <= MAX_PRICE else Described(repair="out_of_range")
+    return Described(float(number), repair) if 0 <= number <= MAX_PRICE else Described(repair="out_of_range")
 
 
 def read_quantity(value: Any) -> Described:

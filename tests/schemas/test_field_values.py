@@ -37,6 +37,12 @@ def test_money_keeps_its_fraction_digits() -> None:
     assert read_price({"centAmount": 1250, "fractionDigits": 3}).value == 1.25
 
 
+@pytest.mark.parametrize("price", [0, 3, "4", {"amount": 5}])
+def test_a_price_is_a_float_however_it_is_written(price: Any) -> None:
+    """What a session holds of it has the same bytes before and after it was stored."""
+    assert isinstance(read_price(price).value, float)
+
+
 def test_a_long_text_is_no_price_and_takes_no_time() -> None:
     """A producer that sends a text of digits does not hold up the others."""
     began = process_time()
