@@ -58,8 +58,8 @@ types: $(STAMP)  ## Check the types, strictly
 contracts: $(STAMP)  ## Check which package may import which
 	$(BIN)/lint-imports
 
-test: $(STAMP)  ## Run the tests; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP)  ## Run the tests but chaos; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
+	$(BIN)/python -m pytest -m "not chaos" $(ARGS)
 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel
@@ -77,7 +77,7 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench results chaos-rebalance chaos-pause simulate-delivery
+.PHONY: bench results simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
 	$(BIN)/python -m tests.bench.results $(DATA) $(ARGS)
@@ -85,14 +85,24 @@ results: $(STAMP)  ## Train and evaluate on the public research data in DATA=fol
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
 	$(BIN)/python -m tests.bench $(ARGS)
 
-chaos-rebalance: $(STAMP)  ## Kill and restart workers under load and count every event; options in ARGS="..."
-	INSESSION_CHAOS_ROUNDS=12 INSESSION_CHAOS_STANDBYS=0,1 $(BIN)/python -m pytest -m chaos tests/chaos $(ARGS)
-
-chaos-pause: $(STAMP)  ## Pause workers for 20 to 90 s under load, twenty times, and count every event; options in ARGS="..."
-	INSESSION_CHAOS_PAUSES=20 INSESSION_CHAOS_PAUSE_SECONDS=20,90 $(BIN)/python -m pytest -m chaos tests/chaos/test_pause.py $(ARGS)
-
 simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from 10,000 seeds; takes minutes
 	$(BIN)/python -m tests.simulation --seeds 10000 $(ARGS)
+
+# --- bad days ---------------------------------------------------------------------------------------------------------
+
+.PHONY: chaos chaos-all chaos-table soak
+CHAOS = $(BIN)/python -m pytest tests/chaos --chaos-table build/chaos.json
+chaos: $(STAMP)  ## Break what workers stand on, under load, and count every event into build/chaos.json; takes ten minutes
+	$(CHAOS) -m "chaos and not long and not soak" $(ARGS)
+
+chaos-all: $(STAMP)  ## The same with the faults that take longer; takes an hour and a half
+	$(CHAOS) -m "chaos and not soak" $(ARGS)
+
+chaos-table: $(STAMP)  ## Write the rows of build/chaos.json into docs/operations.md
+	$(BIN)/python -m tests.chaos.table build/chaos.json docs/operations.md
+
+soak: $(STAMP)  ## A steady load for INSESSION_SOAK_MINUTES (30): memory, files, lag and p99 do not creep
+	$(CHAOS) -s -m soak $(ARGS)
 
 # --- generated files --------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-from streams.topics import Topic
+from schemas.ids import SessionId
+from schemas.records import SessionEvent
+from schemas.state import decode_state
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import Deployment
-from tests.kafka.ledger import Ledger
+from tests.kafka.ledger import Ledger, different
 from tests.kafka.shop import Traffic
 from tests.kafka.worker_process import WorkerEndedError, WorkerProcess
 
@@ -62,6 +64,31 @@ def balance(deployment: Deployment, row: ChaosRow, *workers: WorkerProcess, loca
     return ledger
 
 
-def commits(deployment: Deployment) -> Mapping[int, int]:
-    """Give the committed offsets of the clickstream."""
-    return deployment.reader.committed(deployment.settings.topics.name(Topic.CLICKSTREAM))
+def balance_with_ticks(deployment: Deployment, row: ChaosRow, *workers: WorkerProcess) -> None:
+    """Stop the workers in order when all is committed, and count; the sessions must be those that the clicks make.
+
+    With ticks, when a session ends depends on the wall clock, and with it what is stored; what it holds does not.
+    """
+    for worker in workers:
+        deployment.wait_until_committed(workers[-1])
+        assert worker.end(signal.SIGTERM) == 0
+    ledger = deployment.ledger()
+    ids = [record.id for record in ledger.recommendations]
+    due = ledger.expected.statuses.keys()
+    row.events, row.lost, row.duplicates = len(due), len(due - set(ids)), len(ids) - len(set(ids))
+    row.answered = row.events - row.lost
+    ended = sessions_ended(ledger)
+    states = map(decode_state, ledger.changelog().values())
+    opened = {session.session_id: list(session.events) for state in states for session in state.open_sessions}
+    row.session_ends_equal = different(ledger.expected.sessions(), opened | ended) == [] and not opened.keys() & ended
+    assert {record.status for record in ledger.recommendations} <= {"answered", "replayed"}
+    assert due == set(ids)
+    assert row.session_ends_equal
+
+
+def sessions_ended(ledger: Ledger) -> dict[SessionId, list[SessionEvent]]:
+    """Give the events of every ended session; fails where one ended twice."""
+    ends = {end.id: end for end in ledger.session_ends()}
+    sessions = {end.session_id: end.events for end in ends.values()}
+    assert len(sessions) == len(ends)
+    return sessions

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.chaos.table import ChaosRow, write_rows
@@ -12,7 +13,7 @@ from tests.kafka.deployment import deploy, say
 __all__ = ["deploy", "say"]
 
 _ROW = pytest.StashKey[ChaosRow]()
-_ROWS = pytest.StashKey[list[ChaosRow]]()
+_PROPERTY = "chaos row"
 MAX_REASON_LENGTH = 300
 
 
@@ -22,6 +23,14 @@ def row(request: pytest.FixtureRequest) -> ChaosRow:
     return request.node.stash[_ROW]  # type: ignore[no-any-return]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Collect the rows where the table is written: not in a process that only runs some of the tests for another."""
+    path = config.getoption("--chaos-table")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Rows(Path(path)), "chaos rows")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Make the row of every test that tries a fault: `@pytest.mark.fault(name, promise)`."""
     for item in items:
@@ -44,14 +53,29 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
             row.passed = False
             told = "" if call.excinfo is None else f"{call.excinfo.typename}: {call.excinfo.value}"
             row.reason = (told or str(report.longrepr)).splitlines()[0][:MAX_REASON_LENGTH]
-        if report.when == "setup":
-            item.config.stash.setdefault(_ROWS, []).append(row)
+        report.user_properties.append((_PROPERTY, msgspec.to_builtins(row)))
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the rows."""
-    path = session.config.getoption("--chaos-table")
-    rows = session.config.stash.get(_ROWS, [])
-    if path and rows:
-        write_rows(Path(path), rows)
+class _Rows:
+    """Takes the rows out of the reports, of this process and of those that it shares the tests with."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rows: dict[str, ChaosRow] = {}
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Where nothing is run, write which faults there are."""
+        if session.config.option.collectonly:
+            self._rows = {item.nodeid: item.stash[_ROW] for item in session.items if _ROW in item.stash}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the last word on a test."""
+        for name, given in report.user_properties:
+            if name == _PROPERTY:
+                self._rows[report.nodeid] = msgspec.convert(given, ChaosRow)
+
+    def pytest_sessionfinish(self) -> None:
+        """Write the rows."""
+        if self._rows:
+            write_rows(self._path, self._rows.values())

@@ -5,7 +5,7 @@ python -m tests.chaos.table build/chaos.json docs/operations.md    # writes the 
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +14,19 @@ from msgspec import Struct
 
 BEGIN = "<!-- chaos table: written by `make chaos-table` -->"
 END = "<!-- end of the chaos table -->"
+HEADER = (
+    "fault",
+    "promise",
+    "workers",
+    "events",
+    "answered",
+    "lost",
+    "twice",
+    "states equal",
+    "session ends equal",
+    "recovery s",
+    "passed on",
+)
 
 
 class ChaosRow(Struct):
@@ -42,7 +55,7 @@ class ChaosRow(Struct):
 
 
 def write_rows(path: Path, rows: Iterable[ChaosRow]) -> None:
-    """Write the rows as JSON; those of faults that were not tried this time stay as they were."""
+    """Write the rows as JSON; those of faults that were not tried this time stay as they were, with their date."""
     kept = {row.fault: row for row in read_rows(path)} if path.exists() else {}
     today = datetime.now(UTC).date().isoformat()
     for row in rows:
@@ -58,49 +71,41 @@ def read_rows(path: Path) -> list[ChaosRow]:
     return msgspec.json.decode(path.read_bytes(), type=list[ChaosRow])
 
 
-def as_markdown(rows: Sequence[ChaosRow]) -> str:
-    """Lay the rows out as a table of a document."""
-    columns = (
-        "fault",
-        "promise",
-        "workers",
-        "events",
-        "answered",
-        "lost",
-        "twice",
-        "states equal",
-        "session ends equal",
-    )
-    lines = [_line((*columns, "recovery s", "passed")), "|---" * (len(columns) + 2) + "|"]
-    return "\n".join((*lines, *map(_cells, rows)))
+def with_rows(document: str, rows: Iterable[ChaosRow]) -> str:
+    """Give the document with the rows in the table between its markers; rows of other faults stay, with their date."""
+    before, _, rest = document.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    lines = dict(documented(document)) | {row.fault: _cells(row) for row in rows}
+    table = "\n".join((_line(HEADER), "|---" * len(HEADER) + "|", *(lines[fault] for fault in sorted(lines))))
+    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
+
+
+def documented(document: str) -> Mapping[str, str]:
+    """Give the lines of the document's table by fault."""
+    table = document.partition(BEGIN)[2].partition(END)[0]
+    return {line[len("| [") : line.index("](")]: line for line in table.splitlines() if line.startswith("| [")}
 
 
 def _cells(row: ChaosRow) -> str:
-    fault = f"[{row.fault}](../{row.test.partition('::')[0]})"
-    counts = (row.workers, f"{row.events:,}", f"{row.answered:,}", row.lost, f"{row.duplicates:,}")
-    equal = (_yes(row.state_equal), _yes(row.session_ends_equal))
-    recovery = "" if row.recovery_seconds is None else f"{row.recovery_seconds:.1f}"
-    return _line((fault, row.promise, *counts, *equal, recovery, row.date if row.passed else f"no: {row.reason}"))
+    def cells() -> Iterator[object]:
+        yield f"[{row.fault}](../{row.test.partition('::')[0]})"
+        yield row.promise
+        yield row.workers
+        yield from (f"{count:,}" for count in (row.events, row.answered, row.lost, row.duplicates))
+        yield from ({True: "yes", False: "no", None: "-"}[equal] for equal in (row.state_equal, row.session_ends_equal))
+        yield "-" if row.recovery_seconds is None else f"{row.recovery_seconds:.1f}"
+        yield row.date if row.passed else f"not on {row.date}: {row.reason}".replace("|", "/")
+
+    return _line(cells())
 
 
 def _line(cells: Iterable[object]) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
-def written_into(document: str, table: str) -> str:
-    """Give the document with `table` between its markers."""
-    before, _, rest = document.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
-
-
-def _yes(value: bool | None) -> str:
-    return {True: "yes", False: "no", None: "-"}[value]
-
-
 def main(source: Path, document: Path) -> None:
-    """Write the table of `source` into `document`."""
-    text = written_into(document.read_text(encoding="utf-8"), as_markdown(read_rows(source)))
+    """Write the rows of `source` into `document`."""
+    text = with_rows(document.read_text(encoding="utf-8"), read_rows(source))
     document.write_text(text, encoding="utf-8")
 
 

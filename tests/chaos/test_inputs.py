@@ -1,5 +1,6 @@
 """What a clickstream may bring: ten times the rate, anything at all, every codec at once, one key for all."""
 
+import json
 import random
 import time
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from itertools import islice
 
 import pytest
 
+from schemas.state import decode_state
 from streams.codecs import CODECS
 from streams.topics import Topic
 from tests.chaos.books import answered, balance, let_pass, recovery
@@ -17,6 +19,7 @@ from tests.kafka.shop import Click, Shop
 
 STEADY_EVENTS_PER_SECOND = 40
 BURST = 10
+STATE_BYTES = 64 << 10
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -42,7 +45,7 @@ def test_a_burst_is_worked_off(deploy: Deploy, row: ChaosRow, seconds: int) -> N
 
 
 @pytest.mark.fault(
-    "{records} records of anything: mutated clicks, random bytes, deep and huge JSON",
+    "{records:,} records of anything: mutated clicks, random bytes, deep and huge JSON",
     "each answered, dead-lettered or not for us",
 )
 @pytest.mark.parametrize("records", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
@@ -74,7 +77,9 @@ def test_clicks_of_every_codec_are_answered(deploy: Deploy, row: ChaosRow) -> No
     balance(deployment, row, worker)
 
 
-@pytest.mark.fault("hot key: {clicks} clicks of one visitor between others'", "none lost, the others are answered, too")
+@pytest.mark.fault(
+    "hot key: {clicks:,} clicks of one visitor between others'", "none lost, the others are answered, too"
+)
 @pytest.mark.parametrize("clicks", [5_000, pytest.param(30_000, marks=pytest.mark.long)])
 def test_one_visitor_does_not_hold_up_the_others(deploy: Deploy, row: ChaosRow, clicks: int) -> None:
     """A session of thousands of events, and a bot's rate."""
@@ -95,6 +100,33 @@ def test_one_visitor_does_not_hold_up_the_others(deploy: Deploy, row: ChaosRow, 
         deployment.wait_until_committed(worker)
     assert answered(worker) > 0
     balance(deployment, row, worker)
+
+
+@pytest.mark.fault("a session of {events:,} events", "none lost, its state stays within its bounds")
+@pytest.mark.parametrize("events", [10_000])
+def test_a_long_session_is_one_session(deploy: Deploy, row: ChaosRow, events: int) -> None:
+    """A tab that is left open beside others' clicks; all but the latest events are only counted."""
+    deployment = deploy(partitions=2, **NO_TICKS)
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    start_ms = time.time_ns() // 1_000_000 - events * 1000
+    views = (
+        {
+            "visitor_id": "tab",
+            "event_type": "view",
+            "item_id": f"i{number % 300}",
+            "event_time": start_ms + number * 1000,
+        }
+        for number in range(events)
+    )
+    deployment.write(Topic.CLICKSTREAM, (NewRecord(b"tab", json.dumps(view).encode()) for view in views))
+    deployment.write(Topic.CLICKSTREAM, map(record_of, islice(Shop(seed=18).clicks(), 300)))
+    with recovery(row):
+        deployment.wait_until_committed(worker)
+    ledger = balance(deployment, row, worker)
+    (state,) = (state for (_, key), state in ledger.changelog().items() if key == b"tab")
+    assert decode_state(state).session.event_count == events  # type: ignore[union-attr]
+    assert len(state) < STATE_BYTES
 
 
 def record_of(click: Click) -> NewRecord:

@@ -1,0 +1,51 @@
+"""The chaos table of docs/operations.md: rows have tests, the faults of `make chaos` have rows, README points there."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.table import ChaosRow, documented, read_rows
+from tests.docs.documents import ROOT, anchors, links
+
+OPERATIONS = ROOT / "docs" / "operations.md"
+SECTION = "bad-days"
+
+
+def faults(folder: Path, *options: str) -> dict[str, ChaosRow]:
+    """Ask the tests which faults there are."""
+    found = folder / "faults.json"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/chaos", "--chaos-table", found, *options]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return {row.fault: row for row in read_rows(found)}
+
+
+@pytest.fixture(scope="module")
+def table() -> dict[str, str]:
+    """Read the document's lines by fault."""
+    return dict(documented(OPERATIONS.read_text()))
+
+
+def test_every_promise_of_the_table_has_its_test(table: dict[str, str], tmp_path: Path) -> None:
+    """With the words in which the test itself makes it."""
+    there = faults(tmp_path)
+    assert sorted(table.keys() - there.keys()) == []
+    assert [fault for fault, line in table.items() if there[fault].promise not in line] == []
+    assert [fault for fault, line in table.items() if there[fault].test.partition("::")[0] not in line] == []
+
+
+def test_every_fault_of_the_fast_half_is_in_the_table(table: dict[str, str], tmp_path: Path) -> None:
+    """The others are, as soon as `make chaos-all` was run."""
+    assert sorted(faults(tmp_path, "-m", "chaos and not long and not soak").keys() - table.keys()) == []
+
+
+def test_every_row_has_the_day_of_its_figures(table: dict[str, str]) -> None:
+    """Rows of several runs stand side by side."""
+    assert [line for line in table.values() if "20" not in line.rsplit("|", 2)[1]] == []
+
+
+def test_the_readme_points_to_the_table() -> None:
+    """What is promised there is held here."""
+    assert SECTION in anchors(OPERATIONS)
+    assert f"docs/operations.md#{SECTION}" in [link.target for link in links(ROOT / "README.md")]
