@@ -80,10 +80,12 @@ def balance_with_ticks(deployment: Deployment, row: ChaosRow, *workers: WorkerPr
     ended = sessions_ended(ledger)
     states = map(decode_state, ledger.changelog().values())
     opened = {session.session_id: list(session.events) for state in states for session in state.open_sessions}
-    row.session_ends_equal = different(ledger.expected.sessions(), opened | ended) == [] and not opened.keys() & ended
+    unlike = different(ledger.expected.sessions(), opened | ended)
+    row.session_ends_equal = unlike == [] and not opened.keys() & ended
     assert {record.status for record in ledger.recommendations} <= {"answered", "replayed"}
     assert due == set(ids)
-    assert row.session_ends_equal
+    assert unlike == []
+    assert not opened.keys() & ended
 
 
 def sessions_ended(ledger: Ledger) -> dict[SessionId, list[SessionEvent]]:
