@@ -58,8 +58,9 @@ types: $(STAMP)  ## Check the types, strictly
 contracts: $(STAMP)  ## Check which package may import which
 	$(BIN)/lint-imports
 
-test: $(STAMP)  ## Run the tests but chaos; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
-	$(BIN)/python -m pytest -m "not chaos" $(ARGS)
+PROCESSES ?= 2
+test: $(STAMP)  ## Run the tests but chaos, in PROCESSES; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
+	$(BIN)/python -m pytest -m "not chaos" -n $(PROCESSES) --dist loadfile $(ARGS)
 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel

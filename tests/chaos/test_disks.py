@@ -66,10 +66,9 @@ def read_only(deployment: Deployment, worker: WorkerProcess, disk: Path) -> Call
 
 def corrupt(_deployment: Deployment, worker: WorkerProcess, disk: Path) -> Callable[[], None]:
     """Kill the worker, and turn bytes over in the middle of every table."""
+    worker.wait_until(lambda: any(disk.rglob("*.sst")), "it wrote a table")
     worker.end(signal.SIGKILL)
-    tables = list(disk.rglob("*.sst"))
-    assert tables
-    for table in tables:
+    for table in disk.rglob("*.sst"):
         content = bytearray(table.read_bytes())
         middle = len(content) // 2
         content[middle : middle + 2000] = os.urandom(len(content[middle : middle + 2000]))

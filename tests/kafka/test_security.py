@@ -138,7 +138,8 @@ def start_by_token(
         "partitions": f"{topics.partitions}",
         "replication": "1",
     }
-    environment = {**node.token_environment(endpoint.url, **changed), "INSESSION_KAFKA__SESSION_TIMEOUT": "8"}
+    timeouts = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", "INSESSION_KAFKA__SEND_TIMEOUT": "8"}
+    environment = {**node.token_environment(endpoint.url, **changed), **timeouts}
     return WorkerProcess(options, environment, deployment.folder / name)
 
 

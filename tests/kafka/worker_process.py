@@ -121,9 +121,9 @@ class WorkerProcess:
         return self.wait()
 
     def close(self) -> None:
-        """Kill the worker if it still runs."""
-        if self._process.poll() is None:
-            self.end(signal.SIGKILL)
+        """Kill the worker if it still runs; one that has ended by itself was watched until now."""
+        self._process.kill()
+        self.wait()
 
     def log_text(self) -> str:
         """Give all that the worker wrote."""
