@@ -86,8 +86,10 @@ results: $(STAMP)  ## Train and evaluate on the public research data in DATA=fol
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
 	$(BIN)/python -m tests.bench $(ARGS)
 
-simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from 10,000 seeds; takes minutes
-	$(BIN)/python -m tests.simulation --seeds 10000 $(ARGS)
+SEEDS ?= 10000
+simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from SEEDS=10000 seeds, and its mutants
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+	$(BIN)/python -m tests.simulation --mutants
 
 # --- bad days ---------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 Exit code 1 where a seed shows a problem; the command that replays it is printed. The same seed gives the same run, to
 the last byte of its trace.
+
+`--mutants` takes the mends of the delivery's history out, one at a time, and looks for the first seed that shows it;
+its table is kept in docs/simulation.md. Exit code 1 where one is not found.
 """
 
 import os
@@ -20,6 +23,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.simulation.seeds import Outcome, begin, run_seed, trace_seed
 
+MOST_SEEDS_A_MUTANT = 300
+
 SEEDS_A_PROCESS = 200
 """Then another process takes its place, so that memory stays small."""
 
@@ -29,9 +34,22 @@ SEEDS_A_PROCESS = 200
 @click.option("--seeds", type=click.IntRange(1), default=300, show_default=True, help="Run so many seeds.")
 @click.option("--first", type=int, default=0, show_default=True, help="Begin with this seed.")
 @click.option("--mutant", help="Take a mend out first; tests/simulation/mutants.py names them.")
+@click.option("--mutants", is_flag=True, help="Look for every mutant and write the table.")
+@click.option("--stated", is_flag=True, help="Look for every mutant at the seed that the table states.")
 @click.option("--processes", type=click.IntRange(1), default=os.cpu_count(), help="Run in so many processes.")
-def main(seed: int | None, seeds: int, first: int, mutant: str | None, processes: int) -> None:
+def main(
+    *,
+    seed: int | None,
+    seeds: int,
+    first: int,
+    mutant: str | None,
+    mutants: bool,
+    stated: bool,
+    processes: int,
+) -> None:
     """Run seeds."""
+    if mutants or stated:
+        sys.exit(not _look_for_mutants(only_stated=stated))
     if seed is not None:
         with multiprocessing.Pool(1, begin, (mutant,)) as pool:
             outcome = pool.apply(trace_seed, (seed,))
@@ -43,6 +61,21 @@ def main(seed: int | None, seeds: int, first: int, mutant: str | None, processes
     seconds = sum(outcome.cpu_seconds for outcome in outcomes)
     click.echo(f"{1000 * seconds / len(outcomes):.0f} ms CPU a seed")
     sys.exit(any(outcome.problems for outcome in outcomes))
+
+
+def _look_for_mutants(*, only_stated: bool) -> bool:
+    """Look for all mutants; tells whether each was found."""
+    begin(None)
+    from tests.simulation import search
+
+    found = []
+    for one in search.look_again() if only_stated else search.look_for_all(MOST_SEEDS_A_MUTANT):
+        seconds = f"{one.cpu_seconds:.1f} s CPU"
+        click.echo(f"{one.mutant}: {'not found' if one.seed is None else f'seed {one.seed}'}, {seconds} {one.shows}")
+        found.append(one)
+    if not only_stated:
+        search.write_table(found)
+    return all(one.seed is not None for one in found)
 
 
 def _run(seeds: range, mutant: str | None, processes: int) -> Iterator[Outcome]:

@@ -44,6 +44,8 @@ class Broker:
         self._trace = trace
         self.logs: dict[TP, PartitionLog] = {}
         self._appended = loop.create_future()
+        self.taken: Callable[[str], None] = lambda _client: None
+        """Called with a client's name when a batch or a commit of it was taken, and before it hears of that."""
 
     def create(self, *topics: str) -> None:
         """Make topics."""
@@ -77,16 +79,23 @@ class Broker:
         if (luck := luck - self._faults.refused_produce) < 0:
             self._trace.add("refused", client, tp)
             raise errors.NotEnoughReplicasError
+        is_spared = self._faults.loses_only_changelog and not tp.topic.endswith("-changelog")
+        lost_produce = 0.0 if is_spared else self._faults.lost_produce
+        luck -= lost_produce
+        if luck < -lost_produce / 2:
+            self._trace.add("batch_lost", client, tp)
+            return self.loop.create_future()  # for ever
         offsets = [self.append(tp, one.key, one.value, one.headers, by=client) for one in batch]
-        if (luck := luck - self._faults.refused_after_append) < 0:
+        self.taken(client)
+        if luck < 0:
+            self._trace.add("answer_lost", client, tp)
+            return self.loop.create_future()
+        if luck - self._faults.refused_after_append < 0:
             self._trace.add("refused_after_append", client, tp)
             raise errors.NotEnoughReplicasAfterAppendError
-        if luck - self._faults.lost_produce < 0:
-            self._trace.add("answer_lost", client, tp)
-            return self.loop.create_future()  # for ever
         return offsets
 
-    def commit(self, member_id: str | None, generation: int, offsets: Any) -> None:
+    def commit(self, client: str, member_id: str | None, generation: int, offsets: Any) -> None:
         """Take commits of a member; at times it does not hear of it."""
         is_lost = self._chance.random() < self._faults.lost_commit
         if is_lost and self._chance.random() < 0.5:
@@ -96,6 +105,7 @@ class Broker:
         for tp, offset in sorted(offsets.items()):
             self._trace.add("commit", member_id, tp, offset)
             self.commits.append(Commit(tp, offset, len(self._order)))
+        self.taken(client)
         if is_lost:
             self._trace.add("commit_answer_lost")
             raise errors.RequestTimedOutError

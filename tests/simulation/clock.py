@@ -22,10 +22,10 @@ CLOCK: Final = Clock()
 def install() -> None:
     """Let `time` tell the simulated time in this process, for good.
 
-    Before anything else is imported: many modules take `monotonic` by its name. Durations that are only measured
-    (`perf_counter`) stay real.
+    Before anything else is imported: many modules take `monotonic` by its name. `perf_counter`, too: mode's timers
+    take what it tells for drift, and would sleep for longer or shorter by how busy the machine is.
     """
-    time.monotonic = lambda: CLOCK.now
+    time.monotonic = time.perf_counter = lambda: CLOCK.now
     time.clock_gettime = lambda _clock: CLOCK.now
     time.time = lambda: EPOCH_SECONDS + CLOCK.now
     time.time_ns = lambda: round((EPOCH_SECONDS + CLOCK.now) * 1e9)

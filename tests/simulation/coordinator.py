@@ -11,6 +11,8 @@ from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
 from faust.types import TP
 
+from tests.simulation.loop import current_thread
+
 if TYPE_CHECKING:
     from tests.simulation.consumer_client import ConsumerClient
 
@@ -41,6 +43,7 @@ class Coordinator:
 
     def __init__(self, client: "ConsumerClient") -> None:
         self._consumer = client
+        self._client = current_thread().process.name
         self.generation = -1
         self.member_id: str | None = None
         self.coordinator_id = 0
@@ -84,7 +87,7 @@ class Coordinator:
         return self._consumer.broker.group
 
     def _commit(self, member_id: str | None, generation: int, offsets: Mapping[TP, int]) -> None:
-        self._consumer.broker.commit(member_id, generation, offsets)
+        self._consumer.broker.commit(self._client, member_id, generation, offsets)
 
     def _request(self, operation: Any) -> "asyncio.Future[Any]":
         return self._consumer.network.request(operation)

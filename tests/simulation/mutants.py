@@ -1,19 +1,21 @@
 """The mends of the delivery's history, each taken out again: a simulation that is worth its time finds every one.
 
-docs/simulation.md has the table; tests/simulation/test_mutants.py holds both together.
+`python -m tests.simulation --mutants` looks for each and writes the table in docs/simulation.md; the first line of a
+mutant says there what it does. tests/simulation/test_simulation.py holds that each is found at the seed of the table.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from faust.types import TP
 
-from agents.pipeline import StateWrite
 from agents.sessions import SessionActor
-from agents.visitor_states import DONE, VisitorStates
+from streams import sessionizer
+from streams.app import InsessionApp
 from streams.committed_reads import CommittedReads
-from streams.state_table import StateTable
+from streams.fencing import Fence
 from streams.strict import ContiguousConsumer, PartitionOffsets
 from streams.window import InOrderWindow
 
@@ -43,7 +45,8 @@ def no_check_at_the_actor() -> None:
 
 
 def commit_over_a_missing_head() -> None:
-    """Commit from the first acknowledged offset on, whatever is missing before it (faust-streaming/faust#606)."""
+    """Commit from the first acknowledged offset on, whatever is missing before it, with no check at the actor."""
+    no_check_at_the_actor()
     committable = PartitionOffsets.committable
 
     def over_the_head(self: PartitionOffsets) -> int | None:
@@ -52,17 +55,6 @@ def commit_over_a_missing_head() -> None:
         return committable(self)
 
     PartitionOffsets.committable = over_the_head  # type: ignore[method-assign]
-
-
-def changelog_is_not_awaited() -> None:
-    """Take a write of the state for safe while its record is still in a buffer."""
-    put = StateTable.put
-
-    def not_awaited(self: StateTable, key: bytes, value: bytes) -> Awaitable[Any]:
-        put(self, key, value)
-        return DONE
-
-    StateTable.put = not_awaited  # type: ignore[method-assign]
 
 
 def acknowledged_before_sent() -> None:
@@ -76,17 +68,6 @@ def acknowledged_before_sent() -> None:
             self._moved.notify_all()
 
     InOrderWindow._acknowledge_next = acknowledge_next  # type: ignore[method-assign]
-
-
-def windows_end_with_the_rebalance() -> None:
-    """Begin another window after a rebalance, while events are still in the one before."""
-    assigned = SessionActor.assigned
-
-    async def with_new_windows(self: SessionActor, *args: Any, **kwargs: Any) -> None:
-        self._windows._windows.clear()
-        await assigned(self, *args, **kwargs)
-
-    SessionActor.assigned = with_new_windows  # type: ignore[method-assign]
 
 
 def last_seek_is_not_ours() -> None:
@@ -104,11 +85,6 @@ def last_seek_is_not_ours() -> None:
             del self.seek_wait
 
     ContiguousConsumer.perform_seek = without_the_last  # type: ignore[method-assign]
-
-
-def commit_under_way_swallows() -> None:
-    """Let a commit that is asked for while another is under way only wait for that one."""
-    del ContiguousConsumer.commit
 
 
 def books_end_before_the_last_commit() -> None:
@@ -162,18 +138,6 @@ def no_refetch_at_a_standstill() -> None:
     SessionActor.refetch_lost = nothing  # type: ignore[method-assign]
 
 
-def replays_do_not_write() -> None:
-    """Do not write a state again that the local table has already, but perhaps not the changelog."""
-    write_always = VisitorStates.write
-
-    def write(self: VisitorStates, partition: int, write: StateWrite) -> Awaitable[Any]:
-        if write.value is not None and self._store.get(write.key) == write.value:
-            return DONE
-        return write_always(self, partition, write)
-
-    VisitorStates.write = write  # type: ignore[method-assign]
-
-
 def uncommitted_records_are_read() -> None:
     """Answer what lies in a transaction that is open or aborted, as Faust reads."""
 
@@ -200,24 +164,63 @@ async def _settled(sent: Awaitable[Any]) -> None:
         await sent
 
 
+def replays_tell_no_session_ends() -> None:
+    """Tell a session end only once, with the input that caused it, though a crash may have kept it from the broker."""
+    sessionizer.caused_by = lambda _state, _position: ()
+
+
+def replays_count_again() -> None:
+    """Apply an input again that the state holds already."""
+    sessionizer._replayed = lambda _state, _position: None
+
+
+def answers_overtake_each_other() -> None:
+    """Send the answers of a partition as they come, whatever is before them."""
+
+    async def send_next(self: InOrderWindow) -> None:
+        work, answer = await self._to_send.get()
+        self._to_send.put_nowait((work, answer))
+        await asyncio.wait([answer for _, answer in self._to_send._queue], return_when=asyncio.FIRST_COMPLETED)  # type: ignore[attr-defined]
+        is_done = [one for one in self._to_send._queue if one[1].done()]  # type: ignore[attr-defined]
+        self._to_send._queue.remove(is_done[0])  # type: ignore[attr-defined]
+        self._to_send._queue.appendleft(is_done[0])  # type: ignore[attr-defined]
+        await send_first(self)
+
+    send_first = InOrderWindow._send_next
+    InOrderWindow._send_next = send_next  # type: ignore[method-assign]
+
+
+def a_lost_member_goes_on() -> None:
+    """Join again without a word where the group does not know the worker any more, with all that it had queued."""
+    InsessionApp.membership_lost = lambda _self: None  # type: ignore[method-assign]
+
+
+def nothing_is_fenced() -> None:
+    """Let a worker that was away for too long write and send, and take its states for the partition's."""
+    a_lost_member_goes_on()
+    InsessionApp.require_lease = lambda _self: None  # type: ignore[method-assign]
+    Fence.keeps = lambda _self, _writer: True  # type: ignore[method-assign]
+
+
 MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
     mutant.__name__.replace("_", "-"): mutant
     for mutant in (
         jump_is_a_gap,
         no_check_at_the_actor,
         commit_over_a_missing_head,
-        changelog_is_not_awaited,
         acknowledged_before_sent,
-        windows_end_with_the_rebalance,
         last_seek_is_not_ours,
-        commit_under_way_swallows,
         books_end_before_the_last_commit,
         read_before_the_seek,
         late_seek_in_a_rebalance,
         no_refetch_at_a_standstill,
-        replays_do_not_write,
         uncommitted_records_are_read,
         lost_sends_are_acknowledged,
+        replays_tell_no_session_ends,
+        replays_count_again,
+        answers_overtake_each_other,
+        a_lost_member_goes_on,
+        nothing_is_fenced,
     )
 }
 

@@ -14,11 +14,12 @@ from typing import Final
 from faust.types import TP
 
 from streams.app import changelog_name
+from streams.endings import UNEXPECTED
 from streams.topics import Topic
 from tests.kafka.shop import Click, Shop
 from tests.simulation.broker import Broker, Network
 from tests.simulation.clock import CLOCK, EPOCH_SECONDS
-from tests.simulation.faults import LONGEST_CUT_SECONDS, draw_faults
+from tests.simulation.faults import draw_absence, draw_faults
 from tests.simulation.group import Group
 from tests.simulation.loop import SimulatedLoop, StandstillError
 from tests.simulation.oracle import Books, check
@@ -29,6 +30,8 @@ from tests.simulation.worker import PARTITIONS, Host, running, simulated_setting
 CLICKS: Final = 54
 VISITORS: Final = 7
 SECONDS_OF_TRAFFIC: Final = 11.0
+LAST_RECORDS_LOST_MORE: Final = 8
+"""The last records are lost more often: nothing follows that would show it."""
 PATIENCE_SECONDS: Final = 150.0
 """After the last fault, for all to be committed: more than the stall timeout, a restart and a recovery."""
 
@@ -67,6 +70,8 @@ class World:
         self.broker = Broker(self.loop, group, self.trace, self.faults, broker_chance, partitions=PARTITIONS)
         self.broker.create(*map(self.settings.topics.name, Topic), changelog_name(kafka, self.settings.topics))
         self.network = Network(self.loop, self._chance_of("network"), self.faults)
+        self.broker.taken = self._spring
+        self._ambushes: dict[str, int] = {}
         self.hosts = [self._host(name) for name in "abc"]
         self.clickstream = self.settings.topics.name(Topic.CLICKSTREAM)
 
@@ -85,6 +90,9 @@ class World:
             self.loop.run(self._story())
         except StandstillError as error:
             self.result.problems.append(str(error))
+        self.result.problems += [
+            f"{host.name} ended by itself: {why}" for host in self.hosts for why in host.ends if UNEXPECTED in why
+        ]
         self.result.callbacks = self.loop.callbacks
         return self.result
 
@@ -117,7 +125,9 @@ class World:
         until = self.loop.time() + SECONDS_OF_TRAFFIC
         clicks: Iterator[Click] = islice(shop.clicks(), CLICKS)
         transactions = 0
-        for click in clicks:
+        for number, click in enumerate(clicks):
+            if number == CLICKS - PARTITIONS:
+                self.faults.dropped_record *= LAST_RECORDS_LOST_MORE
             await asyncio.sleep(self.chance.expovariate(CLICKS / SECONDS_OF_TRAFFIC))
             key = click.key.encode()
             tp = TP(self.clickstream, self.broker.partition_of(key))
@@ -153,6 +163,22 @@ class World:
         host.disk_after_death = self.chance.choice(("kept", "kept", "older", "wiped"))
         host.kill(after_callbacks=self.chance.randint(0, 60))
 
+    def _ambush(self) -> None:
+        """Kill a worker when the broker has taken one of its next batches or commits, and it does not know yet."""
+        host = self._some_host()
+        if host is not None and host.process is not None:
+            self.trace.add("ambush", host.name)
+            self._ambushes[host.process.name] = self.chance.randint(1, 8)
+
+    def _spring(self, client: str) -> None:
+        if client not in self._ambushes:
+            return
+        self._ambushes[client] -= 1
+        if self._ambushes[client] == 0:
+            host = next(one for one in self.hosts if one.process is not None and one.process.name == client)
+            host.disk_after_death = self.chance.choice(("kept", "kept", "older", "wiped"))
+            host.kill()
+
     def _leave(self) -> None:
         host = self._some_host()
         if host is not None and host.is_wanted:
@@ -166,14 +192,14 @@ class World:
     def _cut(self) -> None:
         host = self._some_host()
         if host is not None and host.process is not None:
-            seconds = self.chance.random() * LONGEST_CUT_SECONDS
+            seconds = draw_absence(self.chance)
             self.trace.add("cut", host.name, f"{seconds:.2f}")
             self.network.cut_until[host.process.name] = self.loop.time() + seconds
 
     def _pause(self) -> None:
         host = self._some_host()
         if host is not None:
-            host.pause(self.chance.random() * LONGEST_CUT_SECONDS)
+            host.pause(draw_absence(self.chance))
 
     def _retention(self) -> None:
         """Delete what is committed, or, where nobody runs, more than that."""
@@ -189,6 +215,7 @@ class World:
     async def _calm(self) -> None:
         """End all faults; at least one worker goes on."""
         self.faults.calm_down()
+        self._ambushes.clear()
         self.trace.add("calm")
         if not any(host.is_wanted for host in self.hosts):
             self.hosts[0].is_wanted = True

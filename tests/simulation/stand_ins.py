@@ -23,6 +23,7 @@ from mode.threads import ServiceThread
 
 from streams import fenced_store
 from streams.app import InsessionApp
+from streams.endings import explained
 from tests.simulation.consumer_client import ConsumerClient
 from tests.simulation.disk import Database, WriteBatch
 from tests.simulation.loop import ProcessEndedError, current_thread, is_simulated, simulated_loop
@@ -63,7 +64,7 @@ def _open(_options: Any, path: Any, **_more: Any) -> Database:
 
 
 def _abort(_app: InsessionApp, error: BaseException) -> NoReturn:
-    _end_process(f"aborted: {error}")
+    _end_process(f"aborted: {explained(error)}")
 
 
 def _exit(code: int, exit_for_real: Callable[[int], NoReturn] = os._exit) -> NoReturn:
@@ -74,8 +75,9 @@ def _exit(code: int, exit_for_real: Callable[[int], NoReturn] = os._exit) -> NoR
 
 def _end_process(why: str) -> NoReturn:
     process = current_thread().process
-    process.owner.ended(why)
-    process.kill()
+    if process.is_alive:  # the services of a process that has just ended may see their tasks end, and tell of it again
+        process.owner.ended(why)
+        process.kill()
     raise ProcessEndedError(why)
 
 

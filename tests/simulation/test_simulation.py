@@ -1,4 +1,4 @@
-"""A few hundred seeds of the simulated delivery; `make simulate-delivery` runs ten thousand."""
+"""A few hundred seeds of the simulated delivery, and its mutants; `make simulate-delivery` runs ten thousand."""
 
 import os
 import subprocess
@@ -30,3 +30,11 @@ def test_a_seed_replays_to_the_last_byte() -> None:
     first, again = (simulation("--seed", "7", hash_seed=seed) for seed in ("1", "2"))
     assert len(first.stdout.splitlines()) > 200
     assert first.stdout == again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_each_mend_is_missed_where_it_is_taken_out() -> None:
+    """Every mutant shows at the seed that the table in docs/simulation.md states."""
+    run = simulation("--stated")
+    assert run.returncode == 0, run.stdout + run.stderr

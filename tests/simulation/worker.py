@@ -36,6 +36,8 @@ from tests.simulation.trace import Trace
 
 PARTITIONS: Final = 3
 RESTART_SECONDS: Final = 1.0
+LEAVES_AFTER_A_LOSS: Final = 0.2
+"""How often a worker that has lost a record is told to stop before it comes again."""
 
 
 def simulated_settings(folder: Path, *, standbys: int = 0) -> Settings:
@@ -44,6 +46,7 @@ def simulated_settings(folder: Path, *, standbys: int = 0) -> Settings:
         datadir=folder,
         standby_replicas=standbys,
         window_span=32,
+        commit_interval=timedelta(seconds=0.3),
         send_timeout=timedelta(seconds=4),
         session_timeout=timedelta(seconds=6),
         rebalance_timeout=timedelta(seconds=12),
@@ -184,10 +187,16 @@ class Host:
             is_input = message.topic in self._inputs
             if is_input and self.chance.random() < self.faults.dropped_record:
                 self._trace.add("dropped", self.name, message.tp, message.offset)
+                if "leave" in self.faults.accidents and self.chance.random() < LEAVES_AFTER_A_LOSS:
+                    self._loop.call_later(self.chance.random(), self._leave, context=self._loop.outside.copy())
                 return
             await deliver(message)
 
         return delivered
+
+    def _leave(self) -> None:
+        if self.faults.accidents:  # it is not calm yet
+            self.stop()
 
     def _died(self) -> None:
         self._trace.add("died", self.name, self.disk_after_death)
