@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from schemas.catalog_mapping import FIELDS, CatalogMapping
+from schemas.errors import without_input
 from schemas.field_values import RepairReason, read_id
 from schemas.ids import MAX_ID_BYTES, ItemId, utf8_bytes
 from schemas.item_values import READERS, read_available
@@ -95,7 +96,7 @@ class CatalogReader:
         try:
             return self._read_value(value, key_id, record)
         except Exception as error:  # noqa: BLE001 - a bug, or a foreign decoder's: it closes one item and ends nothing
-            return UnreadableItem(key_id, "internal_error", repr(error))
+            return UnreadableItem(key_id, "internal_error", without_input(error))
 
     def read_line(self, line: bytes) -> DescribedItem | UnreadableItem:
         """Read a line of a file, which has no key: the item is the one that it names."""

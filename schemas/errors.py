@@ -12,3 +12,8 @@ class InsessionError(Exception):
 
 class UsageError(InsessionError):
     """A setting or argument is wrong. Exit code 2."""
+
+
+def without_input(error: BaseException) -> str:
+    """Say what an error is, for logs: the `repr` of a UnicodeDecodeError holds all bytes that it read, ids too."""
+    return f"{type(error).__name__}: {error}"

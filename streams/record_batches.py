@@ -17,6 +17,7 @@ from typing import Any, Final, Self
 from aiokafka import codec
 from aiokafka.record.memory_records import MemoryRecords
 
+from schemas.errors import without_input
 from streams.codecs import CODECS
 from streams.dead_letters import Undecodable
 
@@ -147,7 +148,7 @@ class _Batch:
         try:
             return iter(list(self._batch))
         except Exception as error:  # noqa: BLE001 - whatever it is, it would come again at every start
-            return self._one_by_one(repr(error))
+            return self._one_by_one(without_input(error))
 
     def _one_by_one(self, trouble: str) -> Iterator[_Record]:
         """Decode each record on its own, and where that goes no further, mark the rest."""

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import fastavro
 from fastavro.read import LOGICAL_READERS
 
+from schemas.errors import without_input
 from streams.encodings.errors import SchemaError
 
 TYPE_KEY: Final = "@type"
@@ -67,7 +68,7 @@ class AvroSchema:
             )
             value = _plain(read["value"])
         except Exception as error:  # fastavro raises whatever its walk meets; RecursionError is of nesting
-            raise ValueError(f"the value is not what its Avro schema says: {error!r}") from error
+            raise ValueError(f"the value is not what its Avro schema says: {without_input(error)}") from error
         if rest := len(payload) - content.tell():
             raise ValueError(f"the value is not what its Avro schema says: {rest} bytes are left over")
         if self._name is not None and isinstance(value, dict):
