@@ -25,6 +25,7 @@ from schemas.state import InputPosition, VisitorState, decode_state, mark_key
 from schemas.validation import Rejection
 from serving.filters import CatalogView
 from streams.app import app_id, changelog_name
+from streams.blocked_ids import is_block_key
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.group_commits import GroupCommits
@@ -55,7 +56,9 @@ class _Visitors:
         return None if state is None else StoredValues(state, self.copies.get(place, mark_key(key)))
 
     def place(self, key: bytes) -> int:
-        """Give the partition where a state lies; a new one lies at home at once."""
+        """Give the partition where a state lies; a new one lies at home at once, a block in every partition."""
+        if is_block_key(key):
+            return self.partition
         home = self.home(key)
         is_there = self.copies.get(home, key) is None and self.copies.get(self.partition, key) is not None
         return self.partition if is_there else home
@@ -172,6 +175,8 @@ class Backlog:
             if others:
                 yield Step(None, lambda: ready(others))
             else:
+                if (block := self._pipeline.block(control)) is not None:
+                    self._write(block)
                 self._write(StateWrite(control.visitor_id.encode(), None))
         # A tick: `tell_of_ticks` has told what it had ended; what is due now, the next one ends.
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from schemas import wire
 from schemas.events import Erase
 from schemas.handovers import Control
@@ -41,7 +43,7 @@ class IdentityRecords:
             for other, where in erasures(state, erase)
         ]
         if records:
-            records.append(self._to(Erase(visitor_id=erase.visitor_id, reach="self"), partition))
+            records.append(self._to(replace(erase, reach="self"), partition))
         return records
 
     def _to_id(self, record: Control, visitor_id: VisitorId) -> OutputRecord:

@@ -20,6 +20,7 @@ from agents.shown_answers import ShownAnswers
 from agents.tracing import Tracing
 from schemas import wire
 from schemas.click_reader import ClickReader, Clicks
+from schemas.errors import without_input
 from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
@@ -41,6 +42,7 @@ from schemas.state import (
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.popular import Sighting
+from streams.blocked_ids import block, block_key, holds, without_blocked
 from streams.dead_letters import MAX_DETAIL_LENGTH, InputRecord, dead_letter, state_letter
 from streams.identity import Identities, Joined
 from streams.metrics import DeliveryMetrics
@@ -173,15 +175,16 @@ class Pipeline:
             clicks = reader.read(record.key, record.value, record.time_ms, record.headers)
         except Exception as error:
             log.exception("reading_failed", **_where(record.position))
-            return self.rejected(record, Rejection("internal_error", repr(error)))
-        if isinstance(clicks, Rejection):
-            return self.rejected(record, clicks)
-        if isinstance(clicks, Ignored):
-            return self._ignored(clicks)
+            return self.rejected(record, Rejection("internal_error", without_input(error)))
+        if isinstance(clicks, Rejection | Ignored):
+            return self.rejected(record, clicks) if isinstance(clicks, Rejection) else self._ignored(clicks)
         assert record.key is not None
-        events = clicks.events
+        events: Sequence[ClickEvent] = clicks.events
         stored = self._stored(record.key, record.position.partition, visitors)
         state = None if stored is None else stored.state
+        if state is None and self._is_blocked(events[0].visitor_id, record, visitors):
+            return self._of_an_erased_visitor(record, clicks, visitors)
+        events = without_blocked(events, state, lambda earlier_id: self._is_blocked(earlier_id, record, visitors))
         self._note_void(state, record.position)
         try:
             arrival = Arrival(record.position, record.time_ms)
@@ -209,7 +212,7 @@ class Pipeline:
                 write = self._write(record.key, joined.state, stored, is_repeat=advance.is_replay)
         except Exception as error:
             log.exception("decision_failed", **_where(record.position))
-            return self.rejected(record, Rejection("internal_error", repr(error)))
+            return self.rejected(record, Rejection("internal_error", without_input(error)))
         if (rejection := self._too_large(write)) is not None:
             return self.rejected(record, rejection)
         # What leaves a state must not be back after a crash: a handover before the replay would move what
@@ -220,11 +223,22 @@ class Pipeline:
             is_write_first=bool(joined.closings or controls),
         )
 
+    def _of_an_erased_visitor(self, record: InputRecord, clicks: Clicks, visitors: Visitors) -> Step:
+        """Answer a click as one without consent, and write nothing: a tombstone, too, would name the visitor again."""
+        self._metrics.blocked_inputs.labels(kind="click").inc()
+        advance = Advance(None, "no_consent")
+        self._note(record, clicks, None, advance)
+        return Step(None, lambda: self._records_or_dead_letter(record, clicks.events, advance, (), visitors.shown))
+
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:
         """Decide on a session that goes on under another id; raises as `click` does."""
         key, position = control.visitor_id.encode(), record.position
         stored = self._stored(key, position.partition, visitors)
         state = None if stored is None else stored.state
+        if state is None and self._is_blocked(control.visitor_id, record, visitors):
+            self._metrics.blocked_inputs.labels(kind="control").inc()
+            log.info("control_record_of_an_erased_visitor", **_where(position))
+            return Step(None, lambda: ready([]))
         self._note_void(state, position)
         try:
             if isinstance(control, Handover):
@@ -236,7 +250,7 @@ class Pipeline:
             records += self._session_ends(None, control.visitor_id, joined.closings)
         except Exception as error:
             log.exception("decision_failed", **_where(position))
-            return self.rejected(record, Rejection("internal_error", repr(error)))
+            return self.rejected(record, Rejection("internal_error", without_input(error)))
         if (rejection := self._too_large(write)) is not None:
             return self.rejected(record, rejection)
         if write is None:
@@ -255,6 +269,18 @@ class Pipeline:
         except UnreadableVisitorError:
             stored = None
         return self._identity_records.erasing(None if stored is None else stored.state, erase, position.partition)
+
+    def block(self, erase: Erase) -> StateWrite | None:
+        """Give what keeps an erased visitor's later clicks out, to be written before the state goes; None = nothing."""
+        if erase.blocked_until_ms is None:
+            return None
+        key = block_key(self._settings.pseudonym_key, erase.visitor_id)
+        return self._write(key, block(erase.blocked_until_ms), None)
+
+    def _is_blocked(self, visitor_id: VisitorId, record: InputRecord, visitors: Visitors) -> bool:
+        key = block_key(self._settings.pseudonym_key, visitor_id)
+        stored = self._stored(key, record.position.partition, visitors)
+        return stored is not None and holds(stored.state, record.time_ms)
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
         """Give the step of a record that cannot be used."""
@@ -403,7 +429,7 @@ class Pipeline:
             records = await self._records(record, events, advance, shown)
         except Exception as error:
             log.exception("answer_failed", **_where(record.position))
-            records = [self.reject(record, Rejection("internal_error", repr(error)))]
+            records = [self.reject(record, Rejection("internal_error", without_input(error)))]
         return [*records, *self._session_ends(record, events[-1].visitor_id, advance.closings), *controls]
 
     async def _records(

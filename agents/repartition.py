@@ -8,7 +8,7 @@ old count nor with the new one.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,9 +17,11 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from agents.backlog import Backlog, open_commits
 from agents.settings import Settings
+from agents.told import Told
 from schemas.errors import InsessionError, UsageError
 from schemas.state import decode_state, encode_state, mark_key, read_header
 from streams.app import app_id, changelog_name
+from streams.blocked_ids import is_block_key
 from streams.cluster_admin import explained
 from streams.group_commits import GroupCommits
 from streams.group_state import group_state
@@ -46,14 +48,6 @@ class Repartitioned:
     answered: int = 0
     states: int = 0
     moved: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """Hears how far it is. begin: a step with the count of what it has to do, if that is known. advance: of it."""
-
-    begin: Callable[[str, int | None], None]
-    advance: Callable[[int], None]
 
 
 class Repartition:
@@ -153,7 +147,8 @@ class Repartition:
         placements = Placements(self._before, self._now)
         for partition in range(self._now):
             for key, _ in copies.items(partition):
-                placements.see(key, partition)
+                if not is_block_key(key):
+                    placements.see(key, partition)
         if placements.partitioner is None:
             raise InsessionError(
                 f"{placements.misplaced} visitors lie on partitions that no one partitioner gives their keys, so it "
@@ -204,6 +199,9 @@ class Repartition:
         left: list[OutputRecord] = []
         for partition in range(self._now):
             for key, value in copies.items(partition):
+                if is_block_key(key):
+                    self._spread(sender, copies, key, value)
+                    continue
                 self._done.states += 1
                 now, before = home(key), partitioner(key, self._before)
                 state = decode_state(value)
@@ -223,6 +221,13 @@ class Repartition:
                 if self._done.states % _BATCH == 0:
                     self._told.advance(_BATCH)
         self._remove(sender, left)
+
+    def _spread(self, sender: Sender, copies: StateCopies, key: bytes, value: bytes) -> None:
+        """Write the block of an erased id to the partitions that do not have it."""
+        for partition in range(self._now):
+            if copies.get(partition, key) is None:
+                sender.send(OutputRecord(self._changelog, key, value, partition=partition))
+                copies.put(partition, key, value)
 
     def _remove(self, sender: Sender, left: list[OutputRecord]) -> None:
         sender.flush()

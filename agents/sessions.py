@@ -42,6 +42,7 @@ class SessionActor:
     newest_record_ms: finds the timestamp of the newest click of these partitions, from which time goes on at a start.
     quarantine: keeps states that cannot be decoded; None = one of them ends the worker.
     topic_ids: by input topic, filled before the worker subscribes; see `InputPosition`.
+    erased: hears of each partition from whose files a visitor is to go.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -58,7 +59,9 @@ class SessionActor:
         newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]] | None = None,
         quarantine: Quarantine | None = None,
         topic_ids: Mapping[str, int] = MappingProxyType({}),
+        erased: Callable[[int], None] = lambda _partition: None,
     ) -> None:
+        self._note_erased = erased
         self._quarantine = quarantine
         self._app = app
         self._table = table
@@ -261,18 +264,25 @@ class SessionActor:
         return records
 
     def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
-        """Write the tombstone, always: the local table may have lost the key before the changelog did."""
-        partition, key = position.partition, erase.visitor_id.encode()
-        tombstone = self._states.drop(partition, key)
-        log.info("visitor_erased", partition=partition, offset=position.offset)
-        return self._erased(partition, key, tombstone)
+        """Write the tombstone, always: the local table may have lost the key before the changelog did.
 
-    async def _erased(self, partition: int, key: bytes, tombstone: Awaitable[Any]) -> None:
+        The block comes first: where a crash parts the two, the state is still there and nothing new begins.
+        """
+        partition, key = position.partition, erase.visitor_id.encode()
+        block = self._pipeline.block(erase)
+        written = [] if block is None else [self._states.write(partition, block)]
+        written.append(self._states.drop(partition, key))
+        log.info("visitor_erased", partition=partition, offset=position.offset)
+        return self._erased(partition, key, written)
+
+    async def _erased(self, partition: int, key: bytes, written: Sequence[Awaitable[Any]]) -> None:
         """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no replay may undo it."""
         for tp in self._clicks_of(partition):
             await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click
-        await tombstone
+        for write in written:
+            await write
+        self._note_erased(partition)
 
 
 async def _after(

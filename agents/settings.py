@@ -37,6 +37,7 @@ _FILE_VARIABLE = "INSESSION_CONFIG"
 DEMO_SECRET = Secret("insession")
 """Known to everybody, so the worker warns where it is in use."""
 MIN_SECRET_LENGTH = 16
+_LONGEST_BLOCK = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,24 @@ class LiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """What becomes of visitors who are erased (`insession erase`).
+
+    block_erased: How long clicks of an erased id build no state again: they are answered as without consent. Make it
+        longer than the clickstream, its mirrors and the dead letters are kept; 0 = the next click begins anew.
+    """
+
+    block_erased: timedelta = timedelta(days=35)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time from now."""
+        if not timedelta(0) <= self.block_erased <= _LONGEST_BLOCK:
+            raise UsageError(
+                f"privacy.block_erased must be from 0 to {_LONGEST_BLOCK.days} days, found {self.block_erased}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class TransportSettings:
     """What holds for all connections of a deployment.
 
@@ -170,6 +189,7 @@ class Settings:
     headers: HeaderSettings = field(default_factory=HeaderSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     security: TransportSettings = field(default_factory=TransportSettings)
 
     def __post_init__(self) -> None:

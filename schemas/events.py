@@ -10,6 +10,8 @@ from schemas.ids import MAX_ID_BYTES, EventId, ItemId, SessionId, VisitorId
 MAX_QUERY_LENGTH = 1024
 MAX_PRICE = 1e9
 MAX_QUANTITY = 1_000_000
+MAX_BLOCKED_UNTIL_MS = 253_402_300_799_000
+"""The end of the year 9999."""
 
 EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end", "identify"]
 EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
@@ -112,6 +114,13 @@ class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind", om
             "this one; `self`, none. Workers write the narrower ones."
         ),
     ] = "all"
+    blocked_until_ms: Annotated[
+        Annotated[int, Meta(ge=0, le=MAX_BLOCKED_UNTIL_MS)] | None,
+        Meta(
+            description="Clicks of the visitor whose records are not younger than this, Unix milliseconds, build no "
+            "state again: they are answered as without consent. Absent = the next click begins anew."
+        ),
+    ] = None
 
 
 def unix_ms(moment: datetime) -> int:

@@ -256,11 +256,11 @@ def erasures(state: VisitorState | None, erase: Erase) -> list[tuple[Erase, int 
         return []
     identity = state.identity
     found: list[tuple[Erase, int | None]] = [
-        (Erase(visitor_id=known.visitor_id, reach="predecessors"), None) for known in identity.predecessors
+        (replace(erase, visitor_id=known.visitor_id, reach="predecessors"), None) for known in identity.predecessors
     ]
     if erase.reach == "all":
         ids = {successor.to: successor.partition for successor in identity.successors}
-        found += [(Erase(visitor_id=visitor_id), partition) for visitor_id, partition in ids.items()]
+        found += [(replace(erase, visitor_id=visitor_id), partition) for visitor_id, partition in ids.items()]
     return found
 
 

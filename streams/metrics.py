@@ -114,6 +114,12 @@ class DeliveryMetrics:
             ["topic"],
             registry=registry,
         )
+        self.blocked_inputs = Counter(
+            "insession_blocked_inputs",
+            "Clicks of erased visitors, answered as without consent, and control records that would bring them back.",
+            ["kind"],
+            registry=registry,
+        )
         self.partitions_healed = Counter(
             "insession_partitions_healed",
             "Damaged local partitions that were moved aside, to be read again from the changelog.",
@@ -163,6 +169,8 @@ class DeliveryMetrics:
             self.default_lists.labels(result=result)
         for header in (TRACEPARENT, TRACESTATE):
             self.malformed_trace_headers.labels(header=header)
+        for kind in ("click", "control"):
+            self.blocked_inputs.labels(kind=kind)
         for where in ("consumer", "actor"):
             self.resyncs.labels(where=where)
         for gap_reason in get_args(GapReason):

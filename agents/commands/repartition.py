@@ -8,7 +8,8 @@ import click
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
 from agents.logs import configure_logs
-from agents.repartition import Repartition, Told
+from agents.repartition import Repartition
+from agents.told import Told
 
 
 @click.command(

@@ -10,10 +10,14 @@ from typing import Any
 
 import pytest
 
-from agents.repartition import Repartition, Told
+from agents.repartition import Repartition
+from agents.told import Told
 from schemas import wire
+from schemas.events import MAX_BLOCKED_UNTIL_MS, Erase
+from schemas.ids import VisitorId
 from schemas.state import decode_state, is_mark, visitor_of
 from streams.app import app_id, changelog_name
+from streams.blocked_ids import is_block_key
 from streams.group_state import group_state
 from streams.partitioner import murmur2_partition
 from streams.topics import Topic
@@ -187,3 +191,33 @@ def test_a_login_before_and_after_joins_one_session(deploy: Deploy) -> None:
     assert second.end(signal.SIGTERM) == 0
     signals = [wire.decode_intent_signal(one.value or b"") for one in deployment.ledger().records(Topic.INTENT_SIGNALS)]
     assert max(one.prefix_length for one in signals if one.visitor_id == LOGGED_IN) >= 5
+
+
+def test_blocks_of_erased_ids_lie_in_every_partition(deploy: Deploy) -> None:
+    """Those that owners have written, and one whose erasure nobody had read: the id may hash to a new partition."""
+    deployment = deploy(partitions=2, **NO_TICKS)
+    first = deployment.worker()
+    deployment.write(Topic.CLICKSTREAM, clicks(120, "old"))
+    deployment.wait_until_committed(first)
+    erase(deployment, "v1")
+    deployment.wait_until_committed(first)
+    assert first.end(signal.SIGTERM) == 0
+    erase(deployment, "v2")
+    run_repartition(deployment)
+    blocks = {place for place in stored(deployment) if is_block_key(place[1])}
+    assert len({key for _, key in blocks}) == 2
+    assert Counter(partition for partition, _ in blocks) == dict.fromkeys(range(4), 2)
+    second = deployment.worker(partitions="4")
+    deployment.write(Topic.CLICKSTREAM, clicks(60, "new"))
+    deployment.wait_until_committed(second)
+    assert second.end(signal.SIGTERM) == 0
+    answers = Counter((one.visitor_id, one.status) for one in deployment.ledger().recommendations)
+    assert [answers[visitor_id, "no_consent"] for visitor_id in ("v1", "v2", "v3")] == [2, 2, 0]
+    assert not {b"v1", b"v2"} & {key for _, key in stored(deployment)}
+
+
+def erase(deployment: Deployment, visitor_id: str) -> None:
+    """Ask every owner to erase a visitor, and to keep out what comes later."""
+    erasure = Erase(visitor_id=VisitorId(visitor_id), reach="self", blocked_until_ms=MAX_BLOCKED_UNTIL_MS)
+    records = [NewRecord(None, wire.encode(erasure), partition=partition) for partition in range(2)]
+    deployment.write(Topic.SESSION_CONTROL, records)
