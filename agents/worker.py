@@ -43,6 +43,8 @@ from streams.catalog import Catalog, CatalogFollower
 from streams.codecs import require_codecs
 from streams.folder_lock import locked_folder
 from streams.identity import Identities
+from streams.local_state import LocalState
+from streams.local_tidying import TIDYING_SECONDS, LocalTidying
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topic_reader import TopicReader
@@ -77,6 +79,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     live = _live_settings(settings, encodings, clocks, feed, spans)
     pipeline = Pipeline(live, session_rules(settings), tier.recommender, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
+    tidying = LocalTidying(lambda: table.data if isinstance(table.data, LocalState) else None)
     further = tuple(settings.clickstream.sources)
     topic_ids: dict[str, int] = {}
     actor = SessionActor(
@@ -91,6 +94,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         clocks=clocks,
         newest_record_ms=partial(_newest_record_ms, settings),
         topic_ids=topic_ids,
+        erased=tidying.erased,
     )
     watch = TopicWatch(settings.clickstreams, metrics, app.abort)
     health = Health(app, metrics, windows, gate, clickstreams=settings.clickstreams, watch=watch)
@@ -113,6 +117,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     _consume(app, settings, actor)
     table.on_recover(actor.recovered)
     _observe(app, actor, health)
+    _tidy(app, tidying)
     _keep_default_lists(app, settings, encodings, tier.recommender, metrics)
     _show_live(app, feed)
     return app
@@ -138,6 +143,14 @@ def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
     async def observe_health() -> None:
         health.observe(time.monotonic())
         await actor.refetch_lost(time.monotonic())
+
+
+def _tidy(app: InsessionApp, tidying: LocalTidying) -> None:
+    """Rid the local files of what was deleted."""
+
+    @app.timer(TIDYING_SECONDS)  # type: ignore[untyped-decorator]
+    async def tidy() -> None:
+        await tidying.step()
 
 
 def _live_settings(

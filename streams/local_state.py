@@ -104,7 +104,27 @@ class WatchedDatabase:
 
 
 class LocalState(rocksdb.Store):  # type: ignore[misc]
-    """Faust's RocksDB store, which heals its partitions."""
+    """Faust's RocksDB store, which heals its partitions, and which can be rid of what was deleted from it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options = self.rocksdb_options.as_options
+
+        def with_fresh_manifests() -> Any:
+            """RocksDB's manifest names the first and last key of every file, and else keeps those of files gone."""
+            made = options()
+            made.set_max_manifest_file_size(1)
+            return made
+
+        self.rocksdb_options.as_options = with_fresh_manifests
+
+    def opened(self) -> dict[int, WatchedDatabase]:
+        """Give the partitions that are open, standby copies included."""
+        return dict(self._dbs)
+
+    def folder(self) -> Path:
+        """Give where the partitions lie, each in a folder of its own."""
+        return Path(self.partition_path(0)).parent
 
     def _open_for_partition(self, partition: int) -> WatchedDatabase:
         path = self.partition_path(partition)
