@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "agents.commands.demo",
     "dlq": "agents.commands.dlq",
     "doctor": "agents.commands.doctor",
+    "erase": "agents.commands.erase",
     "evaluate": "agents.commands.evaluate",
     "ledger": "agents.commands.ledger",
     "rekey": "agents.commands.rekey",

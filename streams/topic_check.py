@@ -64,7 +64,7 @@ def check(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[TopicProblem]:
     The embedded broker can neither create nor describe topics: do not call this for it. Raises TopicsError when the
     cluster does not answer.
     """
-    found = _describe(admin, [spec.name for spec in specs])
+    found = described(admin, [spec.name for spec in specs])
     return [problem for spec in specs for problem in compare(spec, found.get(spec.name))]
 
 
@@ -210,7 +210,8 @@ def _number(configs: Mapping[str, str], key: str, *, default: int) -> int:
     return int(configs.get(key, default))
 
 
-def _describe(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicState]:
+def described(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicState]:
+    """Give those of the topics that are there; raises TopicsError where the cluster does not answer."""
     shown = listed(admin)
     try:
         present = [name for name in names if name in shown and shown[name].error is None]

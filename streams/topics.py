@@ -38,7 +38,7 @@ class Topic(StrEnum):
     DEAD_LETTERS = "clickstream-dlq"
 
 
-_BROKERS_TIME: Final = {"message.timestamp.type": "LogAppendTime"}
+_BROKERS_TIME: Final[dict[str, str]] = {"message.timestamp.type": "LogAppendTime"}
 """Of a topic of ours by which everybody can tell the brokers' clock."""
 _ANY_PARTITIONS: Final = frozenset({Topic.CATALOG, Topic.DEFAULT_RECOMMENDATIONS})
 _THE_SHOPS: Final = frozenset({Topic.CLICKSTREAM, Topic.CATALOG})
@@ -150,6 +150,11 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         "min.compaction.lag.ms": _milliseconds(COMPACTION_LAG),
         "retention.ms": _milliseconds(settings.output_retention),
     }
+    at_creation: dict[Topic, dict[str, str]] = {
+        Topic.SESSION_CONTROL: _BROKERS_TIME,
+        Topic.RECOMMENDATIONS: _compacted_within(2 * COMPACTION_LAG),
+        Topic.INTENT_SIGNALS: _compacted_within(2 * COMPACTION_LAG),
+    }
     configs: dict[Topic, dict[str, str]] = {
         Topic.CLICKSTREAM: {"cleanup.policy": "delete"},
         Topic.SESSION_CONTROL: {"cleanup.policy": "delete"},
@@ -171,7 +176,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.replication,
             {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
             any_partitions=topic in _ANY_PARTITIONS,
-            at_creation=_BROKERS_TIME if topic is Topic.SESSION_CONTROL else {},
+            at_creation=at_creation.get(topic, {}),
             is_the_shops=topic in _THE_SHOPS,
         )
         for topic, own in configs.items()
@@ -195,7 +200,8 @@ def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:
     Faust would create it while it starts; its consumer can then miss it until its metadata is refreshed, minutes later.
     """
     configs = {"cleanup.policy": "compact", "min.insync.replicas": str(settings.replicas_in_sync)}
-    return TopicSpec(name, settings.partitions, settings.replication, configs)
+    within = _compacted_within(COMPACTION_LAG)
+    return TopicSpec(name, settings.partitions, settings.replication, configs, at_creation=within)
 
 
 def admin_client(config: Mapping[str, Any]) -> AdminClient:
@@ -256,6 +262,11 @@ def listed(admin: AdminClient) -> dict[str, Any]:
     except KafkaException as error:
         raise TopicsError(explained(error)) from error
     return topics
+
+
+def _compacted_within(time: timedelta) -> dict[str, str]:
+    """Say when what was erased must be gone (KIP-354); else a broker compacts where and when it is worth its while."""
+    return {"max.compaction.lag.ms": _milliseconds(time)}
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -57,6 +57,10 @@ class Deployment:
         self._workers.append(WorkerProcess(options, {**self._environment, **settings}, self.folder / name))
         return self._workers[-1]
 
+    def workers(self) -> list[WorkerProcess]:
+        """Give all that were started, the newest last."""
+        return list(self._workers)
+
     def traffic(self, clicks: Iterator[Click]) -> Traffic:
         """Prepare to write clicks to the clickstream."""
         return Traffic(self.settings.kafka.brokers, self.settings.topics.name(Topic.CLICKSTREAM), clicks)
