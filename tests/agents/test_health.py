@@ -174,7 +174,7 @@ async def test_metrics_are_prometheus_text_with_bounded_labels(watched: Watched)
     labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
     assert status == 200
     assert {"insession_events", "insession_in_flight_events", "insession_dead_letters"} <= families.keys()
-    bounded = {"status", "reason", "header", "result", "where", "up_to", "action", "tier", "position"}
+    bounded = {"status", "reason", "kind", "header", "result", "where", "up_to", "action", "tier", "position"}
     assert labels <= bounded | {"topic", "partition", "le"}
 
 

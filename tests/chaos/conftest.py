@@ -70,10 +70,12 @@ class _Rows:
             self._rows = {item.nodeid: item.stash[_ROW] for item in session.items if _ROW in item.stash}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the last word on a test."""
+        """Take the last word on a test, and write it down: a run that is broken off has told what it tried."""
         for name, given in report.user_properties:
             if name == _PROPERTY:
                 self._rows[report.nodeid] = msgspec.convert(given, ChaosRow)
+        if report.when == "teardown":
+            self.pytest_sessionfinish()
 
     def pytest_sessionfinish(self) -> None:
         """Write the rows."""

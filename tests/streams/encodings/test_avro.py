@@ -108,6 +108,9 @@ def test_bytes_of_another_schema_are_refused() -> None:
         schema.decode(b"\x04i1\x00\x00")
     with pytest.raises(ValueError, match="not what its Avro schema says"):
         schema.decode(b"\x64i1")
+    with pytest.raises(ValueError, match="UnicodeDecodeError") as caught:
+        schema.decode(b"\x10visitor\xff")
+    assert "visitor" not in str(caught.value)  # it goes into the log
 
 
 @given(st.binary(max_size=60))
