@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from schemas.click_reader import Clicks, Repair
+from schemas.ids import MAX_ID_BYTES
 from schemas.mapping import FieldMapping
 from schemas.validation import Rejection
 from tests.field.field_records import RECORD_TIME_MS, clicks, read, told
@@ -276,7 +277,7 @@ def test_e3_an_array_of_events_is_all_of_them() -> None:
         ({"price": None}, None, None),
         ({"quantity": "1.0"}, 1, None),
         ({"quantity": -3}, None, "out_of_range"),
-        ({"device": "Mozilla/5.0 " * 60}, ("Mozilla/5.0 " * 60)[:256], "cut"),
+        ({"device": "Mozilla/5.0 " * 60}, ("Mozilla/5.0 " * 60)[:MAX_ID_BYTES], "cut"),
         ({"location": {"lat": 52.1}}, None, "unreadable"),
         ({"consent": 1}, True, None),
         ({"experiment": ""}, None, None),

@@ -273,7 +273,7 @@ def test_a_file_of_purchases_alone_is_read_as_such(tmp_path: Path) -> None:
         ("diginetica", "3;NA;81766;x;2016-05-09", "invalid literal"),
         ("diginetica", "3;NA;81766", "too few columns"),
         ("retailrocket", "1433221332117,1,like,2,", "like"),
-        ("rees46", "2019-10-01 00:00:00 UTC,view,,1,,,35.79,1,s", "an id has 0 characters"),
+        ("rees46", "2019-10-01 00:00:00 UTC,view,,1,,,35.79,1,s", "an id has 0 bytes"),
         ("rees46", "2019-10-01 00:00:00 UTC,view,1,1,,,-1,1,s", "no price"),
         ("otto", '{"session":0,"events":[{"aid":1,"ts":1,"type":"likes"}]}', "Invalid enum"),
         ("otto", '{"session":0,"events":[{"aid":1,"ts":1,"type":"clicks"}]}', "no time"),
