@@ -95,7 +95,7 @@ simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and
 
 .PHONY: chaos chaos-all chaos-table soak
 CHAOS = $(BIN)/python -m pytest tests/chaos --chaos-table build/chaos.json
-chaos: $(STAMP)  ## Break what workers stand on, under load, and count every event into build/chaos.json; takes ten minutes
+chaos: $(STAMP)  ## Break what workers stand on, under load, and count every event into build/chaos.json; takes a quarter of an hour
 	$(CHAOS) -m "chaos and not long and not soak" $(ARGS)
 
 chaos-all: $(STAMP)  ## The same with the faults that take longer; takes an hour and a half
