@@ -5,7 +5,6 @@ visitor without consent, a state of whom nothing is known but a time. So it is r
 and, at its end, forgotten by a tick as every such state is.
 """
 
-import hmac
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 
 from schemas.events import ClickEvent
 from schemas.ids import VisitorId
+from schemas.pseudonym import pseudonym
 from schemas.state import VisitorState
 
 _PREFIX: Final = b"\0erased:"
@@ -22,7 +22,7 @@ _PURPOSE: Final = b"insession erased id\0"
 
 def block_key(secret: bytes, visitor_id: VisitorId) -> bytes:
     """Give the key under which a block is stored; without the secret nobody finds the id again."""
-    return _PREFIX + hmac.digest(secret, _PURPOSE + visitor_id.encode(), "sha256").hex()[:32].encode()
+    return _PREFIX + pseudonym(secret, _PURPOSE + visitor_id.encode()).encode()
 
 
 def is_block_key(key: bytes) -> bool:

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -52,14 +53,21 @@ def require_kafka(exception: KafkaUnavailableError) -> None:
     pytest.skip(str(exception))
 
 
+@contextmanager
+def where_kafka_is() -> Iterator[None]:
+    """Skip, or fail as `require_kafka` says, where what is done within finds no Kafka."""
+    try:
+        yield
+    except KafkaUnavailableError as error:
+        require_kafka(error)
+
+
 @pytest.fixture(scope="session")
 def kafka_tools() -> None:
     """Skip where Kafka cannot be started: no Java 17, no Maven, no network."""
-    try:
+    with where_kafka_is():
         find_java()
         fetch(default_cache())
-    except KafkaUnavailableError as error:
-        require_kafka(error)
 
 
 @pytest.fixture(scope="session")
@@ -72,11 +80,8 @@ def kafka_brokers(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def kafka_node(kafka_tools: None) -> Iterator[KafkaNode]:  # noqa: ARG001 - only its skip matters
     """Share one node among the tests of a run: never stop this one; a test that must starts its own."""
-    try:
-        with KafkaNode() as node:
-            yield node
-    except KafkaUnavailableError as error:
-        require_kafka(error)
+    with where_kafka_is(), KafkaNode() as node:
+        yield node
 
 
 @pytest.fixture

@@ -14,13 +14,12 @@ from rich.text import Text
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import rfc3339, shown_time
-from agents.commands.progress import counted_progress
+from agents.commands.progress import counted_progress, steps_on
 from agents.durations import DurationType
 from agents.erasure import Erasure
 from agents.erasure_report import Place
 from agents.logs import configure_logs
 from agents.settings import Settings
-from agents.told import Told
 from schemas.errors import UsageError
 from schemas.ids import MAX_ID_BYTES, VisitorId, utf8_bytes
 from streams.state_search import StateSurvey
@@ -78,22 +77,15 @@ def command(  # noqa: PLR0913 - the options
     settings = connection.settings()
     asked = _asked(ids, from_file, is_stdin_ours=is_agreed or dry_run)
     configure_logs("WARNING")
-    with counted_progress() as bar:
-        task = bar.add_task("looking at the topics", total=None)
-
-        def begin(step: str, total: int | None) -> None:
-            bar.reset(task, description=step, total=total)
-
-        told = Told(begin, lambda count: bar.update(task, advance=count))
-        with Erasure(settings, told) as erasure:
-            found = erasure.look(asked)
-            if dry_run:
-                places, blocked_until_ms = erasure.report(found), None
-            else:
-                _agree(found, bar.stop, bar.start, is_agreed=is_agreed)
-                blocked_until_ms = _blocked_until_ms(settings, is_blocked=not no_block)
-                found.earlier |= erasure.request(found, blocked_until_ms, timeout.total_seconds())
-                places = erasure.clean(found, delete_dead_letters=delete_dead_letters)
+    with counted_progress() as bar, Erasure(settings, steps_on(bar, "looking at the topics")) as erasure:
+        found = erasure.look(asked)
+        if dry_run:
+            places, blocked_until_ms = erasure.report(found), None
+        else:
+            _agree(found, bar.stop, bar.start, is_agreed=is_agreed)
+            blocked_until_ms = _blocked_until_ms(settings, is_blocked=not no_block)
+            found.earlier |= erasure.request(found, blocked_until_ms, timeout.total_seconds())
+            places = erasure.clean(found, delete_dead_letters=delete_dead_letters)
     if as_json:
         click.echo(json.dumps(_as_json(asked, found, places, blocked_until_ms)))
         return

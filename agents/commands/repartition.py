@@ -6,10 +6,9 @@ from dataclasses import asdict
 import click
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.progress import counted_progress
+from agents.commands.progress import counted_progress, steps_on
 from agents.logs import configure_logs
 from agents.repartition import Repartition
-from agents.told import Told
 
 
 @click.command(
@@ -38,12 +37,7 @@ def command(connection: Connection, partitions: int, settle: float, *, as_json: 
     """
     configure_logs("WARNING")
     with counted_progress() as bar:
-        task = bar.add_task("looking at the topics", total=None)
-
-        def begin(step: str, total: int | None) -> None:
-            bar.reset(task, description=step, total=total)
-
-        told = Told(begin, lambda count: bar.update(task, advance=count))
+        told = steps_on(bar, "looking at the topics")
         done = Repartition(connection.settings(), partitions, settle_seconds=settle, told=told).run()
     if as_json:
         click.echo(json.dumps(asdict(done)))

@@ -75,9 +75,12 @@ class _Rows:
             if name == _PROPERTY:
                 self._rows[report.nodeid] = msgspec.convert(given, ChaosRow)
         if report.when == "teardown":
-            self.pytest_sessionfinish()
+            self._write()
 
     def pytest_sessionfinish(self) -> None:
-        """Write the rows."""
+        """Write the rows of what was only collected."""
+        self._write()
+
+    def _write(self) -> None:
         if self._rows:
             write_rows(self._path, self._rows.values())

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streams.kafka_jars import KafkaUnavailableError
 from streams.kafka_node import KafkaNode
 from tests.chaos.books import balance, kept_alive, let_pass, recovery
 from tests.chaos.table import ChaosRow
-from tests.conftest import require_kafka
+from tests.conftest import where_kafka_is
 from tests.kafka.deployment import NO_TICKS, Deploy
 from tests.kafka.shop import Shop
 from tests.kafka.worker_process import WorkerProcess
@@ -26,11 +25,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 @pytest.fixture(scope="module")
 def node(kafka_tools: None) -> Iterator[KafkaNode]:  # noqa: ARG001 - only its skip matters
     """Start a node that may be stopped."""
-    try:
-        with KafkaNode() as node:
-            yield node
-    except KafkaUnavailableError as error:
-        require_kafka(error)
+    with where_kafka_is(), KafkaNode() as node:
+        yield node
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,8 @@ from streams.encodings.decoder import RegistryDecoder
 from streams.encodings.protobuf import ProtobufSchema, compiled
 from streams.encodings.registry import SchemaRegistry
 from streams.encodings.settings import RegistrySettings
-from streams.kafka_jars import KafkaUnavailableError
 from streams.topics import Topic
-from tests.conftest import require_kafka
+from tests.conftest import where_kafka_is
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.registry_node import RegistryNode
 from tests.kafka.worker_process import WorkerProcess
@@ -55,11 +54,8 @@ KIND = 'syntax = "proto3"; package shop; enum Kind { none = 0; view = 1; }'
 @pytest.fixture(scope="module")
 def registry(kafka_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryNode]:  # noqa: ARG001
     """Run one registry for the tests of this module."""
-    try:
-        with RegistryNode(tmp_path_factory.mktemp("registry")) as node:
-            yield node
-    except KafkaUnavailableError as error:
-        require_kafka(error)
+    with where_kafka_is(), RegistryNode(tmp_path_factory.mktemp("registry")) as node:
+        yield node
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from click.testing import CliRunner
 
 from agents.cli import insession
 from schemas import wire
-from streams.kafka_jars import KafkaUnavailableError
 from streams.topics import Topic, TopicsError
-from tests.conftest import require_kafka
+from tests.conftest import where_kafka_is
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 from tests.kafka.secure_node import KEY_PASSWORD, PASSWORD, USER, SecureNode, make_certificates
 from tests.kafka.worker_process import WorkerProcess
@@ -28,11 +27,8 @@ TOKEN_LIFE_SECONDS = 15
 @pytest.fixture(scope="module")
 def secure_node(kafka_tools: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureNode]:  # noqa: ARG001
     """Run one node with a SASL_SSL listener for the tests of this module."""
-    try:
-        with SecureNode(make_certificates(tmp_path_factory.mktemp("certificates"))) as node:
-            yield node
-    except KafkaUnavailableError as error:
-        require_kafka(error)
+    with where_kafka_is(), SecureNode(make_certificates(tmp_path_factory.mktemp("certificates"))) as node:
+        yield node
 
 
 @pytest.fixture(scope="module")

@@ -96,11 +96,6 @@ class WorkerProcess:
         self.wait_until(self.is_ready, "it was ready")
 
     @property
-    def has_ended(self) -> bool:
-        """Tell whether the process is gone."""
-        return self._process.poll() is not None
-
-    @property
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
