@@ -19,6 +19,8 @@ _SHARED: tuple[Any, ...] = (
 
 
 _JSON = structlog.processors.JSONRenderer()
+ROOMS = ("agents", "streams", "serving", "session_model")
+"""Whose lines have the level of the setting; of everything else warnings are written."""
 
 
 def configure_logs(level: str = "INFO") -> None:
@@ -31,7 +33,6 @@ def configure_logs(level: str = "INFO") -> None:
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
     )
     handler = LimitedHandler(sys.stderr)
     handler.setFormatter(
@@ -50,7 +51,7 @@ def configure_logs(level: str = "INFO") -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
-    for room in ("agents", "streams", "serving", "session_model"):
+    for room in ROOMS:
         logging.getLogger(room).setLevel(level)
 
 

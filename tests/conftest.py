@@ -1,5 +1,6 @@
 """What several rooms need: a real Kafka, once a run or from outside, and the options of the conformance test."""
 
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -7,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
+import structlog
 from confluent_kafka.admin import AdminClient
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+from agents.logs import ROOMS
 from streams.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 from streams.kafka_node import KafkaNode
 from streams.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
@@ -25,6 +28,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--chaos-table", metavar="FILE", help="where tests/chaos writes the table of what it counted")
     parser.addoption("--serving-address", metavar="HOST:PORT", help="test this model server, not the embedded one")
     parser.addoption("--serving-models", metavar="FOLDER", help="the folder from which that server loads its models")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Put logging back: a command that a test runs in this process sets it up for all tests after it."""
+    root = logging.getLogger()
+    handlers, levels = root.handlers, {name: logging.getLogger(name).level for name in ("", *ROOMS)}
+    yield
+    root.handlers = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+    structlog.reset_defaults()
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,11 @@
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
 from agents.logs import configure_logs
-
-ROOMS = ("agents", "streams", "serving", "session_model")
-
-
-@pytest.fixture(autouse=True)
-def logging_as_it_was() -> Iterator[None]:
-    """Put logging back."""
-    root = logging.getLogger()
-    handlers, levels = root.handlers, {name: logging.getLogger(name).level for name in ("", *ROOMS)}
-    yield
-    root.handlers = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-    structlog.reset_defaults()
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

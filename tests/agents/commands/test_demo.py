@@ -3,11 +3,9 @@
 import fcntl
 import importlib.util
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from agents.cli import main
 
@@ -30,10 +28,9 @@ class Line:
 
 
 @pytest.fixture
-def line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Iterator[Line]:
+def line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Line:
     """Give the command with a run folder of its own."""
-    yield Line(monkeypatch, capsys, tmp_path / "run")
-    structlog.reset_defaults()
+    return Line(monkeypatch, capsys, tmp_path / "run")
 
 
 @pytest.mark.parametrize("speed", ["0", "-1", "nan", "fast"])
