@@ -40,9 +40,11 @@ class FencedStore(LocalState):
     def under_stale(self, partition: int) -> list[tuple[bytes, bytes | None]]:
         """Give the keys over whose value a stale record lies in the changelog, with that value; None = none."""
         database = self._db_for_partition(partition)
-        noted = takewhile(lambda key: key.startswith(_STALE), (key for key, _ in database.items(_STALE)))
-        keys = [key.removeprefix(_STALE) for key in noted]
-        return [(key, database.get(key)) for key in keys]
+        return [(key, database.get(key)) for key in self._noted(partition)]
+
+    def _noted(self, partition: int) -> list[bytes]:
+        keys = (key for key, _ in self._db_for_partition(partition).items(_STALE))
+        return [key.removeprefix(_STALE) for key in takewhile(lambda key: key.startswith(_STALE), keys)]
 
     def forget_stale(self, partition: int, keys: Iterable[bytes]) -> None:
         """Take in that the values of these keys are written again."""
@@ -61,15 +63,19 @@ class FencedStore(LocalState):
 
     def _apply(self, tp: TP, messages: Sequence[Any]) -> None:
         fence = Fence(self.owner(tp.partition))
-        writes, stale = WriteBatch(raw_mode=True), 0
+        writes, stale, noted = WriteBatch(raw_mode=True), 0, set(self._noted(tp.partition))
         for message in messages:
             counts = fence.keeps(owner_of(message.headers))
             if message.key.startswith(RESERVED):
                 continue  # a claim: the fence has taken it in
             if not counts:
                 writes.put(_STALE + message.key, b"")
+                noted.add(message.key)
                 stale += 1
-            elif message.value is None:
+                continue
+            if message.key in noted:  # no stale record is the key's last any more; and an erased id must not stay here
+                writes.delete(_STALE + message.key)
+            if message.value is None:
                 writes.delete(message.key)
             else:
                 writes.put(message.key, message.value)

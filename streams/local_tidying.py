@@ -25,6 +25,8 @@ QUIET_SECONDS: Final = 10.0
 DAILY_SECONDS: Final = 24 * 3600.0
 SETTLED_SECONDS: Final = 3600.0
 """Nothing of the daily work is done sooner after a start, or the opening of a partition: there is enough to do."""
+LOOK_SECONDS: Final = 3600.0
+"""From one look for unused copies to the next: it reads the times of all files."""
 KEPT_DAMAGED_SECONDS: Final = 7 * DAILY_SECONDS
 
 
@@ -80,7 +82,7 @@ class LocalTidying:
     ) -> None:
         self._partitions = partitions
         self._monotonic, self._wall_seconds = monotonic, wall_seconds
-        self._started_seconds = monotonic()
+        self._next_look_seconds = monotonic() + SETTLED_SECONDS
         self._plan = TidyingPlan()
 
     def erased(self, partition: int) -> None:
@@ -99,7 +101,8 @@ class LocalTidying:
                 self._plan.compacted(partition, begun_seconds)
                 taken_seconds = round(self._monotonic() - begun_seconds, 3)
                 log.info("partition_compacted", partition=partition, seconds=taken_seconds)
-            if begun_seconds >= self._started_seconds + SETTLED_SECONDS:
+            if begun_seconds >= self._next_look_seconds:
+                self._next_look_seconds = begun_seconds + LOOK_SECONDS
                 await asyncio.to_thread(self._delete_unused, partitions.folder(), set(opened))
         except Exception as error:  # noqa: BLE001 - rocksdict has no class of its own; no click may end for this
             log.warning("local_files_not_tidied", partition=partition, error=str(error), remedy="tried again")

@@ -1,6 +1,6 @@
 """Do offsets move, is the group calm, does recovery work, how much state is there."""
 
-from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, rate
+from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, or_nothing, quantiles, rate
 
 KAFKA_STATE = DashboardPage(
     uid="insession-kafka-state",
@@ -9,8 +9,12 @@ KAFKA_STATE = DashboardPage(
     panels=(
         Panel(
             title="Workers",
-            description="Workers that answer clicks now, as /readyz says.",
-            queries=[Query(f"sum({of('insession_ready')})", "ready"), Query('sum(up{job="$job"})', "up")],
+            description="Workers that answer clicks now, as /readyz says, that are up, and of each version.",
+            queries=[
+                Query(f"sum({of('insession_ready')})", "ready"),
+                Query('sum(up{job="$job"})', "up"),
+                Query(f"count by (version) ({of('insession_build_info')})", "of {{version}}"),
+            ],
             unit="none",
             runbook="workerdown",
             kind="stat",
@@ -74,9 +78,37 @@ KAFKA_STATE = DashboardPage(
                 Query(increase("insession_partitions_healed_total"), "partitions healed"),
                 Query(increase("insession_states_quarantined_total"), "states quarantined"),
                 Query(increase("insession_lease_expired_total"), "leases expired"),
+                Query(increase("insession_stale_states_total"), "states of lost owners passed over"),
+                Query(increase("insession_forgotten_adoptions_total"), "sessions gone with a forgotten visitor"),
             ],
             unit="short",
             runbook="partitionshealed",
+        ),
+        Panel(
+            title="Topics changed",
+            description="1 for a topic that is gone, made anew or grown since the worker began; visitors, in an "
+            "hour, whose offsets were of an earlier topic.",
+            queries=[
+                Query(f"max by (topic) ({of('insession_topic_changed')})", "{{topic}}"),
+                Query(or_nothing(increase("insession_void_offsets_total")), "visitors with void offsets"),
+            ],
+            unit="short",
+            runbook="topicchanged",
+        ),
+        Panel(
+            title="Erased and blocked",
+            description="Inputs a second of erased visitors, which build no state.",
+            queries=[Query(rate("insession_blocked_inputs_total", by="kind"), "{{kind}}")],
+            unit="reqps",
+            runbook="erase-a-visitor",
+        ),
+        Panel(
+            title="Bytes written at a click",
+            description="Of a visitor's state, or of the mark of a click that moved nothing.",
+            queries=quantiles("insession_state_bytes"),
+            unit="bytes",
+            runbook="what-a-visitor-may-take-up",
+            warn_at=32 * 1024,
         ),
         Panel(
             title="Committed offset age by partition",

@@ -116,5 +116,13 @@ MODEL = DashboardPage(
             falling=True,
             maximum=1,
         ),
+        Panel(
+            title="Release of worker and model server",
+            description="1 where worker and model server share a release; at 0 clicks are answered without the model.",
+            queries=[Query(f"min by (instance) ({of('insession_release_common')})", "{{instance}}")],
+            unit="short",
+            runbook="releasenotshared",
+            maximum=1,
+        ),
     ),
 )

@@ -67,6 +67,11 @@ def increase(metric: str, *matchers: str, by: str = "", over: str = "1h") -> str
     return f"{_sum(by)}(increase({of(metric, *matchers)}[{over}]))"
 
 
+def or_nothing(expr: str) -> str:
+    """Show 0 where there is no series yet: of a counter whose labels are known when it first counts."""
+    return f"{expr} or vector(0)"
+
+
 def share(part: str, whole: str) -> str:
     """Give a part of a whole; NaN where the whole is nothing."""
     return f"{part} / {whole}"

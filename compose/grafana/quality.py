@@ -1,6 +1,6 @@
 """Are the answers good: who gives them, are they clicked, do the probabilities hold, is the catalog there."""
 
-from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, rate, share
+from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, or_nothing, rate, share
 
 _ANSWERS = (
     Panel(
@@ -171,6 +171,18 @@ _CATALOG = (
         unit="short",
         runbook="catalogunreadable",
         warn_at=1,
+    ),
+    Panel(
+        title="Repaired catalog fields",
+        description="Fields of catalog records, in an hour, that were repaired or left out; the items are recommended.",
+        queries=[
+            Query(
+                or_nothing(increase("insession_repaired_catalog_fields_total", by="field, reason")),
+                "{{field}} {{reason}}",
+            )
+        ],
+        unit="short",
+        runbook="catalogunreadable",
     ),
 )
 

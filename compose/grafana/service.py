@@ -75,6 +75,13 @@ _FLOW = (
         alarm_at=0.5,
     ),
     Panel(
+        title="Age of clicks when they are read",
+        description="From the click's timestamp in Kafka to the worker that reads it: what the answer cannot win back.",
+        queries=quantiles("insession_record_age_seconds"),
+        unit="s",
+        runbook="lagstays",
+    ),
+    Panel(
         title="Time to an answer by tier, p95",
         description="From asking the fallback chain to having the answer, by the tier that gave it.",
         queries=[Query(quantile(0.95, "insession_answer_latency_seconds", by="tier"), "{{tier}}")],
@@ -104,6 +111,7 @@ _FLOW = (
         queries=[
             Query(rate("insession_ignored_records_total", by="reason"), "ignored: {{reason}}"),
             Query(rate("insession_repaired_fields_total", by="field, reason"), "{{field}} {{reason}}"),
+            Query(rate("insession_malformed_trace_headers_total", by="header"), "trace header: {{header}}"),
         ],
         unit="reqps",
         runbook="deadletters",
@@ -118,6 +126,17 @@ _FLOW = (
         warn_at=1,
         alarm_at=14.4,
     ),
+)
+
+_SCHEMAS = Panel(
+    title="Schemas of the input",
+    description="Schemas asked of the registry a second, and 1 while the input waits for one.",
+    queries=[
+        Query(rate("insession_schema_requests_total", by="result"), "{{result}}"),
+        Query(f"max by (instance) ({of('insession_schema_awaited')})", "{{instance}} waits"),
+    ],
+    unit="short",
+    runbook="inputawaitsschema",
 )
 
 _SATURATION = (
@@ -187,5 +206,5 @@ SERVICE = DashboardPage(
     uid="insession-service",
     title="insession / Service",
     description="Does the service answer clicks, fast enough, and how near is it to its limits.",
-    panels=(*_NOW, *_FLOW, *_SATURATION),
+    panels=(*_NOW, *_FLOW, *_SATURATION, _SCHEMAS),
 )

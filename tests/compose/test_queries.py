@@ -1,5 +1,6 @@
 """Every expression of every panel and rule, asked of a Prometheus that watches a worker under load."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -63,6 +64,16 @@ def test_every_panel_shows_something(prometheus: Prometheus, expr: str) -> None:
     for variable, value in VARIABLES.items():
         expr = expr.replace(variable, value)
     prometheus.wait_for(expr)
+
+
+def test_all_that_a_worker_counts_is_shown(prometheus: Prometheus) -> None:
+    """Each of its own metrics stands on a dashboard."""
+    prometheus.wait_for('insession_events_total{status="answered"} > 0')
+    named = prometheus.query('group by (__name__) ({__name__=~"insession_.+"})')
+    counted = {re.sub("_(total|created|bucket|sum|count)$", "", series.labels["__name__"]) for series in named}
+    shown = " ".join(query.expr for page in DASHBOARDS for panel in page.panels for query in panel.queries)
+    assert len(counted) > 50
+    assert sorted(name for name in counted if name not in shown) == []
 
 
 @pytest.mark.parametrize("rule", [pytest.param(rule, id=f"{rule.name}: {rule.expr[:40]}") for rule in rules()])

@@ -7,6 +7,7 @@ mutant says there what it does. tests/simulation/test_simulation.py holds that e
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from faust.types import TP
@@ -16,6 +17,8 @@ from streams import sessionizer
 from streams.app import InsessionApp
 from streams.committed_reads import CommittedReads
 from streams.fencing import Fence
+from streams.start_guard import StartGuard
+from streams.state_table import StateTable
 from streams.strict import ContiguousConsumer, PartitionOffsets
 from streams.window import InOrderWindow
 
@@ -45,8 +48,7 @@ def no_check_at_the_actor() -> None:
 
 
 def commit_over_a_missing_head() -> None:
-    """Commit from the first acknowledged offset on, whatever is missing before it, with no check at the actor."""
-    no_check_at_the_actor()
+    """Commit from the first acknowledged offset on, whatever is missing before it."""
     committable = PartitionOffsets.committable
 
     def over_the_head(self: PartitionOffsets) -> int | None:
@@ -197,8 +199,115 @@ def a_lost_member_goes_on() -> None:
 
 def nothing_is_fenced() -> None:
     """Let a worker that was away for too long write and send, and take its states for the partition's."""
-    a_lost_member_goes_on()
+    nothing_is_leased()
+    Fence.keeps = lambda _self, _writer: True  # type: ignore[method-assign]
+
+
+def changelog_is_not_awaited() -> None:
+    """Acknowledge an event whose answers the broker has, and its state not yet."""
+    acknowledge_next = InOrderWindow._acknowledge_next
+
+    async def answers_only(self: InOrderWindow) -> None:
+        work, sent = await self._to_acknowledge.get()
+        self._to_acknowledge._queue.appendleft((replace(work, written=()), sent))  # type: ignore[attr-defined]
+        await acknowledge_next(self)
+
+    InOrderWindow._acknowledge_next = answers_only  # type: ignore[method-assign]
+
+
+def refused_records_are_awaited() -> None:
+    """Leave a record that the actor has refused among those that a stop or a rebalance waits for."""
+    arrived = ContiguousConsumer.arrived
+
+    async def kept(self: Any, message: Any) -> bool:
+        is_processed = await arrived(self, message)
+        if not is_processed:
+            self._unacked_messages.add(message)
+        return is_processed
+
+    ContiguousConsumer.arrived = kept  # type: ignore[method-assign]
+
+
+def commit_leaves_out_what_follows() -> None:
+    """Take a commit that another one swallowed for done."""
+
+    async def commit(self: Any, *args: Any, **options: Any) -> bool:
+        return await super(ContiguousConsumer, self).commit(*args, **options)  # type: ignore[no-any-return]
+
+    ContiguousConsumer.commit = commit  # type: ignore[method-assign]
+
+
+def lost_twice_is_lost() -> None:
+    """Rewind once for a missing record, and let every later one go while it has not come."""
+    arrived = PartitionOffsets.arrived
+
+    def only_once(self: PartitionOffsets, offset: int) -> str:
+        if self._rewinding and offset > self._missing():
+            return "drop"
+        return arrived(self, offset)
+
+    PartitionOffsets.arrived = only_once  # type: ignore[assignment]
+
+
+def overtaken_seek_counts() -> None:
+    """Let a seek that the next rebalance has overtaken say what is expected."""
+    on_partitions_revoked = ContiguousConsumer.on_partitions_revoked
+
+    async def uncounted(self: Any, revoked: set[TP]) -> None:
+        await on_partitions_revoked(self, revoked)
+        self._revocations = 0
+
+    ContiguousConsumer.on_partitions_revoked = uncounted  # type: ignore[method-assign]
+
+
+def claim_before_the_recovery() -> None:
+    """Claim every partition that was assigned, however far its state is recovered."""
+    read_to = StateTable._read_to
+
+    def known(self: Any, partition: int) -> int | None:
+        found = read_to(self, partition)
+        return (self.data.persisted_offset(_changelog(self, partition)) or -1) if found is None else found
+
+    StateTable._read_to = known  # type: ignore[method-assign]
+
+
+def _changelog(table: StateTable, partition: int) -> TP:
+    return TP(table.changelog_topic_name, partition)
+
+
+def end_is_asked_of_the_client() -> None:
+    """Ask aiokafka for the end of a partition that may not be assigned any more."""
+
+    def highwater(self: Any, tp: TP) -> int | None:
+        end: int | None = self._ensure_consumer().highwater(tp)
+        return end
+
+    CommittedReads.highwater = highwater  # type: ignore[method-assign]
+
+
+def a_stalled_worker_goes_on() -> None:
+    """Wait for ever for a start or a rebalance that does not come to its end."""
+    StartGuard.observe = lambda _self, _now_seconds: None  # type: ignore[method-assign]
+
+
+def windows_end_with_their_partition() -> None:
+    """Begin a window anew whenever partitions are assigned, whatever is still in the one before."""
+    assigned = SessionActor.assigned
+
+    async def with_new_windows(self: Any, app: InsessionApp, tps: Any, **more: Any) -> None:
+        self._windows._windows.clear()
+        await assigned(self, app, tps, **more)
+
+    SessionActor.assigned = with_new_windows  # type: ignore[method-assign]
+
+
+def nothing_is_leased() -> None:
+    """Let a worker that was away for too long write and send, whoever has its partitions; readers pass over it."""
     InsessionApp.require_lease = lambda _self: None  # type: ignore[method-assign]
+
+
+def writers_are_believed() -> None:
+    """Take what a lost owner wrote for the partition's states; the lease alone keeps it from writing."""
     Fence.keeps = lambda _self, _writer: True  # type: ignore[method-assign]
 
 
@@ -221,10 +330,33 @@ MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
         answers_overtake_each_other,
         a_lost_member_goes_on,
         nothing_is_fenced,
+        changelog_is_not_awaited,
+        refused_records_are_awaited,
+        commit_leaves_out_what_follows,
+        lost_twice_is_lost,
+        overtaken_seek_counts,
+        claim_before_the_recovery,
+        end_is_asked_of_the_client,
+        a_stalled_worker_goes_on,
+        windows_end_with_their_partition,
+        nothing_is_leased,
+        writers_are_believed,
     )
 }
 
 
+BESIDE: Final[Mapping[str, str]] = {
+    "commit-over-a-missing-head": "no-check-at-the-actor",
+    "lost-twice-is-lost": "no-refetch-at-a-standstill",
+    "nothing-is-fenced": "a-lost-member-goes-on",
+    "nothing-is-leased": "a-lost-member-goes-on",
+    "writers-are-believed": "a-lost-member-goes-on",
+}
+"""What is taken out with a mutant, as it stands before it; a seed that shows that one alone tells nothing of both."""
+
+
 def apply(name: str) -> None:
-    """Take a mend out, in this process, for good."""
+    """Take a mend out, in this process, for good, and what stands before it."""
+    if name in BESIDE:
+        MUTANTS[BESIDE[name]]()
     MUTANTS[name]()

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -29,7 +29,8 @@ class Found:
         """Write it as a row of the table."""
         does = (mutants.MUTANTS[self.mutant].__doc__ or "").splitlines()[0].removesuffix(".")
         seed = "none" if self.seed is None else self.seed
-        return f"| `{self.mutant}` | {does} | {seed} | {self.cpu_seconds:.1f} | {self.shows} |\n"
+        beside = f"; beside it `{mutants.BESIDE[self.mutant]}`" if self.mutant in mutants.BESIDE else ""
+        return f"| `{self.mutant}` | {does}{beside} | {seed} | {self.cpu_seconds:.1f} | {self.shows} |\n"
 
 
 def look_for_all(most_seeds: int) -> Iterator[Found]:
@@ -44,6 +45,18 @@ def look_again() -> Iterator[Found]:
 
 
 def _found(name: str, among: range) -> Found:
+    """Look for a mutant, at seeds that show nothing of what is taken out beside it."""
+    cpu_seconds = 0.0
+    while True:
+        found = _in_a_copy(name, among)
+        cpu_seconds += found.cpu_seconds
+        beside = mutants.BESIDE.get(name)
+        if found.seed is None or beside is None or _in_a_copy(beside, range(found.seed, found.seed + 1)).seed is None:
+            return replace(found, cpu_seconds=cpu_seconds)
+        among = range(found.seed + 1, among.stop)
+
+
+def _in_a_copy(name: str, among: range) -> Found:
     """Look for a mutant in a copy of this process."""
     forked = multiprocessing.get_context("fork")
     here, there = forked.Pipe(duplex=False)

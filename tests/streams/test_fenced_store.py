@@ -97,6 +97,15 @@ def test_what_stale_records_lie_over_is_known_until_it_is_written_again(store_of
     assert states(store) == {b"v": b"good"}
 
 
+def test_what_the_owner_writes_over_a_stale_record_needs_no_second_write(store_of: Callable[[], FencedStore]) -> None:
+    """Nor does a standby that never owns the partition keep the key of a visitor who was erased since."""
+    store = store_of()
+    store.apply_changelog_batch(batch(0, [(b"v", b"good", NEW), (b"v", b"stale", OLD), (b"w", b"stale", OLD)]))
+    store.apply_changelog_batch(batch(3, [(b"v", None, NEW), (b"x", b"stale", OLD), (b"x", b"good", NEW)]))
+    assert store.under_stale(CHANGELOG.partition) == [(b"w", None)]
+    assert states(store) == {b"x": b"good"}
+
+
 def test_a_stale_claim_is_no_state(store_of: Callable[[], FencedStore]) -> None:
     """Nothing of a visitor lies under it that would have to be written again."""
     store = store_of()

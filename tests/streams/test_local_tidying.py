@@ -10,6 +10,7 @@ from streams.local_state import LocalState
 from streams.local_tidying import (
     DAILY_SECONDS,
     KEPT_DAMAGED_SECONDS,
+    LOOK_SECONDS,
     QUIET_SECONDS,
     SETTLED_SECONDS,
     LocalTidying,
@@ -150,3 +151,20 @@ def test_the_open_partitions_and_their_folder_are_known(tmp_path: Path) -> None:
     store._db_for_partition(PARTITION)
     assert list(store.opened()) == [PARTITION]
     assert (store.folder() / f"visitors-{PARTITION}.db").is_dir()
+
+
+async def test_unused_copies_are_looked_for_once_an_hour(tmp_path: Path) -> None:
+    """A look reads the times of all files, and a copy is a day old before it goes."""
+    machine = Machine(tmp_path, {})
+    tidying = machine.tidying()
+    machine.seconds = DAILY_SECONDS * 2
+    await tidying.step()
+    unused_copy = tmp_path / "visitors-2.db"
+    unused_copy.mkdir()
+    os.utime(unused_copy, (0, 0))
+    machine.seconds += LOOK_SECONDS - 1
+    await tidying.step()
+    assert unused_copy.exists()
+    machine.seconds += 1
+    await tidying.step()
+    assert not unused_copy.exists()
