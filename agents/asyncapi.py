@@ -114,7 +114,7 @@ def _header_schemas() -> dict[str, Any]:
     event = {
         "ce_specversion": "CloudEvents 1.0, binary content mode. On outputs where the input has it, or by setting.",
         "ce_id": "The record's `id`, once more.",
-        "ce_source": "`clickstream.event_source` of the deployment.",
+        "ce_source": "`headers.event_source` of the deployment.",
         "ce_type": f"For example `{event_type(Topic.RECOMMENDATIONS)}`.",
         "ce_time": "Event time, RFC 3339.",
         "content-type": "application/json",

@@ -287,7 +287,7 @@ async def replay_log(
 
     described: the catalog, the same from beginning to end; without it every item is allowed.
     """
-    release = verify_release(newest_release(settings.serving.models_directory), settings.serving.release_key)
+    release = verify_release(newest_release(settings.serving.model_folder), settings.serving.release_key)
     shape = FixedShape(BATCH_ROWS, release.max_length)
     records = list(described)
     catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))

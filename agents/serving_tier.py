@@ -74,8 +74,7 @@ def serving_tier(
     metrics.waiting_rows.set_function(lambda: len(batcher))
     metrics.waiting_rows_limit.set(settings.max_waiting)
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
-    models = settings.models_directory / settings.model_name
-    releases = ReleaseWatcher(models, shelf.load, client, metrics, catalog)
+    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, metrics, catalog)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life_seconds,
         max_items=settings.popular_max_items,

@@ -6,8 +6,9 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from schemas.ids import ModelVersion
+from schemas.servable import ASSETS
 
-MANIFEST_PATH = "assets.extra/manifest.json"
+MANIFEST_PATH = f"{ASSETS}/manifest.json"
 RELEASE_FORMAT = 3
 
 

@@ -7,8 +7,9 @@ from typing import Final
 
 from schemas.errors import UsageError
 from schemas.secret import Secret
+from schemas.servable import ASSETS
 
-SIGNATURE_PATH: Final = "assets.extra/manifest.hmac"
+SIGNATURE_PATH: Final = f"{ASSETS}/manifest.hmac"
 MIN_KEY_CHARACTERS: Final = 32
 _CONTEXT: Final = b"insession release manifest\n"
 """So that a hash made for another purpose with the same key is no signature."""

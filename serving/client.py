@@ -12,6 +12,7 @@ import grpc
 from schemas import tracing
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
+from schemas.servable import SIGNATURE
 from schemas.tracing import TraceContext
 from serving.errors import (
     BadRequestError,
@@ -24,7 +25,7 @@ from serving.errors import (
 )
 from serving.protos import insession_predict_pb2 as pb
 from serving.settings import ServingSettings, ServingTls
-from serving.tensors import SIGNATURE_NAME, FixedShape, decode_outputs, encode_inputs
+from serving.tensors import FixedShape, decode_outputs, encode_inputs
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
@@ -137,7 +138,7 @@ class PredictClient:
         return f"model {self._settings.model_name} at {self._settings.address}"
 
     def _spec(self, version: ModelVersion) -> pb.ModelSpec:
-        spec = pb.ModelSpec(name=self._settings.model_name, signature_name=SIGNATURE_NAME)
+        spec = pb.ModelSpec(name=self._settings.model_name, signature_name=SIGNATURE)
         spec.version.value = version
         return spec
 

@@ -8,6 +8,7 @@ from schemas.errors import UsageError
 from schemas.ids import ItemId
 from schemas.release_signature import check_key
 from schemas.secret import Secret
+from schemas.servable import DEFAULT_MODEL_NAME
 
 MAX_BATCH_ROWS = 4096
 
@@ -73,7 +74,7 @@ class ServingSettings:
     """
 
     address: str = "127.0.0.1:8500"
-    model_name: str = "session_gru"
+    model_name: str = DEFAULT_MODEL_NAME
     models_directory: Path = Path("models")
     status_timeout_seconds: float = 2.0
     release_key: Secret | None = None
@@ -97,12 +98,17 @@ class ServingSettings:
     recommend_bought_in: frozenset[str] = frozenset()
     tls: ServingTls = field(default_factory=ServingTls)
 
+    @property
+    def model_folder(self) -> Path:
+        """The folder whose children are the model's versions."""
+        return self.models_directory / self.model_name
+
     def __post_init__(self) -> None:
         """Refuse settings that cannot work."""
         host, _, port = self.address.rpartition(":")
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise UsageError(f"serving.address: {self.address!r} is no host:port, like 127.0.0.1:8500")
-        if not self.model_name or "/" in self.model_name:
+        if not self.model_name or "/" in self.model_name or self.model_name.startswith("."):
             raise UsageError(f"serving.model_name: {self.model_name!r} is no name of a model")
         if self.release_key is not None:
             check_key(self.release_key, "serving.release_key")

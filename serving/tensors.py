@@ -18,7 +18,6 @@ from schemas.ranking import Candidates, IntentProbabilities, ModelInput, ModelOu
 from serving.errors import BadRequestError, BadResponseError
 from serving.protos import insession_predict_pb2 as pb
 
-SIGNATURE_NAME = "recommend"
 MAX_CANDIDATES = 10_000
 """More in a row than this is no answer of a release; the check comes before anything is allocated."""
 

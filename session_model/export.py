@@ -18,17 +18,15 @@ from numpy.typing import NDArray
 from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 
 from schemas.ranking import IntentProbabilities
+from schemas.servable import DEFAULT_MODEL_NAME, DEFAULT_SIGNATURE, SIGNATURE, WARMUP_PATH
 from session_model.calibration import Calibration
 from session_model.gru import SessionGru, with_returns
 from session_model.gru4rec import Gru4Rec
 from session_model.intent import IntentModel
 from session_model.intent_head import CalibratedModel
 from session_model.prefix_features import CART_PRESENT
-from session_model.release_files import MODEL_NAME
 
-SIGNATURE = "recommend"
 DEFAULT_CANDIDATES = 100
-WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 WARMUP_BATCH_SIZES = (1, 2, 8, 32)
 
 
@@ -40,19 +38,20 @@ class ServableParts:
     intent: IntentModel | None
     n_features: int
     candidate_count: int = DEFAULT_CANDIDATES
+    model_name: str = DEFAULT_MODEL_NAME
 
 
 def export_servable(parts: ServableParts, directory: Path) -> None:
     """Write SavedModel and warm-up requests into `directory`, which exists."""
     servable = Servable(parts)
     tf.saved_model.save(
-        servable, str(directory), signatures={SIGNATURE: servable.recommend, "serving_default": servable.recommend}
+        servable, str(directory), signatures=dict.fromkeys((SIGNATURE, DEFAULT_SIGNATURE), servable.recommend)
     )
     warmup = directory / WARMUP_PATH
     warmup.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(warmup)) as writer:
         for batch_size, length in product(WARMUP_BATCH_SIZES, (1, parts.gru.settings.max_length)):
-            writer.write(_warmup_record(batch_size, length, parts.n_features))
+            writer.write(_warmup_record(parts, batch_size, length))
 
 
 class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
@@ -62,7 +61,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """
 
     def __init__(self, parts: ServableParts) -> None:
-        super().__init__(name=MODEL_NAME)
+        super().__init__(name="servable")
         self._layers = parts.gru.layers
         self._read = parts.gru.read
         self._item_vectors = tf.Variable(parts.gru.item_vectors(), trainable=False, name="item_vectors")
@@ -151,14 +150,14 @@ def _interpolate(logits: tf.Tensor, calibration: Calibration) -> tf.Tensor:
     return knots[0, 1] + tf.reduce_sum(passed * (rises / widths), axis=1, keepdims=True)
 
 
-def _warmup_record(batch_size: int, length: int, n_features: int) -> bytes:
+def _warmup_record(parts: ServableParts, batch_size: int, length: int) -> bytes:
     inputs = {
         "items": np.ones((batch_size, length), np.int32),
         "length": np.full(batch_size, length, np.int32),
-        "features": np.zeros((batch_size, n_features), np.float32),
+        "features": np.zeros((batch_size, parts.n_features), np.float32),
     }
     request = predict_pb2.PredictRequest(
-        model_spec=model_pb2.ModelSpec(name=MODEL_NAME, signature_name=SIGNATURE),
+        model_spec=model_pb2.ModelSpec(name=parts.model_name, signature_name=SIGNATURE),
         inputs={name: tf.make_tensor_proto(array) for name, array in inputs.items()},
     )
     log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))

@@ -8,10 +8,9 @@ import numpy as np
 
 from schemas.ranking import Candidates, ModelInput
 from schemas.release_folder import ReleaseError
+from schemas.servable import DEFAULT_SIGNATURE
 from session_model.ranking import top_k
 from session_model.tensorflow_import import import_tensorflow
-
-SIGNATURE = "serving_default"
 
 
 class NextItemModel(Protocol):
@@ -35,7 +34,7 @@ class ExportedModel:
             self._model: Any = tf.saved_model.load(str(directory))
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ReleaseError(f"{directory} holds no SavedModel ({error}); copy the release again") from error
-        self._recommend = self._model.signatures[SIGNATURE]
+        self._recommend = self._model.signatures[DEFAULT_SIGNATURE]
         self._max_length = max_length
 
     def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:

@@ -18,6 +18,7 @@ from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from schemas.release_folder import ReleaseError, ReleaseFolder, look_at_release
 from schemas.release_signature import SIGNATURE_PATH, signature_of
 from schemas.secret import Secret
+from schemas.servable import ASSETS, DEFAULT_MODEL_NAME
 from session_model.blend import BlendWeights
 from session_model.categories import Categories
 from session_model.cold_items import ColdItems
@@ -36,8 +37,7 @@ from session_model.training_overlap import TrainedSessions
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 
-MODEL_NAME = "session_gru"
-PARTS_DIRECTORY = "assets.extra"
+PARTS_DIRECTORY = ASSETS
 VOCABULARY_FILE = "vocabulary.json"
 KNN_FOLDER = "knn"
 TRANSITIONS_FILE = "transitions.npz"
@@ -70,6 +70,7 @@ class ReleaseFacts:
     input_event_types: tuple[str, ...]
     metrics: dict[str, float]
     sessions: TrainedSessions | None = None
+    model: str = DEFAULT_MODEL_NAME
 
 
 def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret | None = None) -> ReleaseManifest:
@@ -165,15 +166,14 @@ def look_at_parts(directory: Path, key: Secret | None) -> ReleaseFolder:
     return folder
 
 
-def newest_release(models_directory: Path) -> Path:
-    """Give the directory of the highest version in `models_directory`/session_gru; names that are no number are not it.
+def newest_release(folder: Path) -> Path:
+    """Give the directory of the highest version in the folder of a model; names that are no number are not it.
 
     Raises ReleaseError where there is none.
     """
-    folder = models_directory / MODEL_NAME
     versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
     if not versions:
-        raise ReleaseError(f"no release in {folder}; make one with `insession train DATA --out {models_directory}`")
+        raise ReleaseError(f"no release in {folder}; make one with `insession train DATA --out {folder.parent}`")
     return max(versions, key=lambda path: int(path.name))
 
 
@@ -182,7 +182,7 @@ def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> Rele
     names = {path.relative_to(directory).as_posix(): path for path in paths}
     return ReleaseManifest(
         format=RELEASE_FORMAT,
-        model=MODEL_NAME,
+        model=facts.model,
         version=facts.version,
         created_at=facts.created_at,
         code_version=facts.code_version,

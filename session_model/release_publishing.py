@@ -12,7 +12,7 @@ from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
 from session_model.files import write_whole
 from session_model.release_copies import load_release
-from session_model.release_files import MODEL_NAME, write_manifest
+from session_model.release_files import write_manifest
 
 
 def sign_release(directory: Path, key: Secret) -> None:
@@ -25,16 +25,15 @@ def sign_release(directory: Path, key: Secret) -> None:
         raise InsessionError(f"cannot sign {directory}: {error}; check space and rights") from error
 
 
-def publish_release(source: Path, models_directory: Path, key: Secret | None) -> Path:
-    """Copy a release to `models_directory`/session_gru/<its version>, which appears at once or not at all.
+def publish_release(source: Path, folder: Path, key: Secret | None) -> Path:
+    """Copy a release to `folder`/<its version>, which appears at once or not at all.
 
     Raises ReleaseError for one that a worker would refuse, UsageError where the version is there already, and
     InsessionError where the disk refuses.
     """
     release = look_at_release(source, key)
-    base = models_directory / MODEL_NAME
-    published = base / str(release.manifest.version)
-    beside = base / f".tmp-{release.manifest.version}"
+    published = folder / str(release.manifest.version)
+    beside = folder / f".tmp-{release.manifest.version}"
     if published.exists() or beside.exists():
         raise UsageError(f"{published} is there already, or {beside.name} is being written; train a version of its own")
     try:
@@ -49,7 +48,7 @@ def publish_release(source: Path, models_directory: Path, key: Secret | None) ->
             beside.rename(published)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-        sync_path(base)
+        sync_path(folder)
     except OSError as error:
         raise InsessionError(f"cannot publish {published}: {error}; check space and rights") from error
     return published

@@ -1,6 +1,7 @@
 """Sessions as columns: the one in-memory form between the loaders and everything that learns or measures."""
 
 from dataclasses import dataclass
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from schemas.events import EventType
 from schemas.ids import ItemId, SessionId
 
-EVENT_TYPE_CODES: tuple[EventType, ...] = ("view", "cart", "remove", "purchase", "favorite", "search", "session_end")
+EVENT_TYPE_CODES: Final[tuple[EventType, ...]] = get_args(EventType)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from schemas.events import EventType
 from schemas.ids import ModelVersion
 from schemas.records import CatalogItem
 from schemas.secret import Secret
+from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.catalogs import published_catalog, read_catalog
 from session_model.categories import learn_categories
 from session_model.cold_start import Described
@@ -66,6 +67,7 @@ class TrainRequest:
     is_fresh: bool = False
     loading_seconds: float = 0.0
     sign_key: Secret | None = None
+    model_name: str = DEFAULT_MODEL_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,10 @@ def code_versions() -> dict[str, str]:
 
 def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
     gru = learned.trained.model
-    with draft_version(request.models_dir) as draft:
-        export_servable(ServableParts(gru, parts.intent, len(FEATURE_NAMES)), draft.directory)
+    with draft_version(request.models_dir / request.model_name) as draft:
+        export_servable(
+            ServableParts(gru, parts.intent, len(FEATURE_NAMES), model_name=request.model_name), draft.directory
+        )
         facts = ReleaseFacts(
             version=draft.version,
             created_at=datetime.now(UTC),
@@ -191,6 +195,7 @@ def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts:
             input_event_types=request.input_event_types,
             metrics=learned.metrics,
             sessions=TrainedSessions.fit(data.sessions, request.input_event_types),
+            model=request.model_name,
         )
         write_parts(draft.directory, parts, facts, request.sign_key)
         load_release(draft.directory, request.sign_key)  # what no worker can read is not published

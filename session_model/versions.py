@@ -11,7 +11,6 @@ from pathlib import Path
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
 from schemas.release_folder import sync_path
-from session_model.release_files import MODEL_NAME
 
 HIGHEST_VERSION_FILE = ".highest-version"
 """Remembers the highest number ever claimed, so that a deleted newest version's number does not come back."""
@@ -28,24 +27,23 @@ class VersionDraft:
 
 
 @contextmanager
-def draft_version(models_dir: Path) -> Iterator[VersionDraft]:
-    """Give an empty directory to fill; on success it appears as `models_dir/session_gru/<version>`, else it vanishes.
+def draft_version(folder: Path) -> Iterator[VersionDraft]:
+    """Give an empty directory to fill; on success it appears as `folder/<version>`, else it vanishes.
 
     Everything is on disk before the rename. A server that polls sees the whole version or none of it: names that start
     with a dot are no versions to TF Serving. Two trainers at once get two numbers. Raises InsessionError where the
     disk refuses.
     """
-    base = models_dir / MODEL_NAME
     draft = None
     try:
-        base.mkdir(parents=True, exist_ok=True)
-        draft = _claim(base)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = _claim(folder)
         yield draft
         _sync_tree(draft.directory)
         draft.directory.rename(draft.published)
-        sync_path(base)
+        sync_path(folder)
     except OSError as error:
-        raise InsessionError(f"cannot write a model version below {base}: {error}; check space and rights") from error
+        raise InsessionError(f"cannot write a model version below {folder}: {error}; check space and rights") from error
     finally:
         if draft is not None and draft.directory.exists():
             shutil.rmtree(draft.directory)

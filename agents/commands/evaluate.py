@@ -13,6 +13,7 @@ from agents.commands.output_file import OutputFile, write_output
 from agents.commands.progress import counted_progress
 from agents.evaluation_report import headline, markdown, overlap_warning, page, terminal_tables
 from agents.intent_report import intent_tables
+from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.catalogs import read_catalog
@@ -99,15 +100,16 @@ def command(  # noqa: PLR0913 - one parameter an option
     SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue. Where more of
     TEST was trained on than chance explains, that is said.
     """
+    model_name = load_settings(file=config).serving.model_name
     try:
-        release, options = _release(directory), read_options(columns, event_types, config)
+        release, options = _release(directory, model_name), read_options(columns, event_types, config)
         if catalog is not None:
             release = release.with_catalog(read_catalog(catalog, options.catalog_mapping))
             if release.parts.cold_start is None:
                 click.echo(
                     "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
                 )
-        compared = _baselines(baselines)
+        compared = _baselines(baselines, model_name)
         held_out = HeldOut(test.name, read_sessions(test, data_format, options=options))
         overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
@@ -152,11 +154,12 @@ def _overlap(release: Release, test: HeldOut) -> Overlap | None:
     return found
 
 
-def _release(directory: Path) -> Release:
-    return load_release(directory if (directory / MANIFEST_PATH).exists() else newest_release(directory))
+def _release(directory: Path, model_name: str) -> Release:
+    is_one = (directory / MANIFEST_PATH).exists()
+    return load_release(directory if is_one else newest_release(directory / model_name))
 
 
-def _baselines(given: Sequence[str]) -> dict[str, Baseline]:
+def _baselines(given: Sequence[str], model_name: str) -> dict[str, Baseline]:
     """Load what `--baseline` names; raises UsageError on a name that is missing or taken."""
     found = dict[str, Baseline]()
     for text in given:
@@ -165,7 +168,7 @@ def _baselines(given: Sequence[str]) -> dict[str, Baseline]:
             raise UsageError(f"--baseline {text}: write NAME=DIR, such as gru4rec={text.strip('=') or 'published'}")
         if name in found or name in MODELS:
             raise UsageError(f"--baseline {text}: the name {name} is taken; choose another one")
-        release = _release(Path(directory))
+        release = _release(Path(directory), model_name)
         found[name] = Baseline(release, ExportedModel(release.directory, release.manifest.max_length))
     return found
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from schemas.release_signature import read_key
+from schemas.servable import DEFAULT_MODEL_NAME
 
 _RELEASE = click.Path(exists=True, file_okay=False, path_type=Path)
 _KEY = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -13,7 +14,7 @@ _KEY_VARIABLE = "INSESSION_SERVING__RELEASE_KEY_FILE"
 
 @click.group()
 def command() -> None:
-    """Verify, sign and publish releases: the folders MODELS/session_gru/<version>/."""
+    """Verify, sign and publish releases: the folders MODELS/<serving.model_name>/<version>/."""
 
 
 @command.command(epilog="Example: insession release verify models/session_gru/7 --key-file release.key")
@@ -42,12 +43,20 @@ def sign(release: Path, key_file: Path) -> None:
 @command.command(epilog="Example: insession release publish /mnt/new/session_gru/7 --out models")
 @click.argument("release", type=_RELEASE)
 @click.option("--out", "models", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
+@click.option(
+    "--model-name",
+    default=DEFAULT_MODEL_NAME,
+    envvar="INSESSION_SERVING__MODEL_NAME",
+    show_default=True,
+    help="Folder in OUT; serving.model_name of the workers.",
+)
 @click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
-def publish(release: Path, models: Path, key_file: Path | None) -> None:
-    """Copy RELEASE to OUT under its own number, all at once, and only if a worker would take it up.
+def publish(release: Path, models: Path, model_name: str, key_file: Path | None) -> None:
+    """Copy RELEASE to OUT/MODEL_NAME under its own number, all at once, and only if a worker would take it up.
 
     A version that is there already is not replaced.
     """
     from session_model.release_publishing import publish_release  # noqa: PLC0415 - as above
 
-    click.echo(f"published {publish_release(release, models, None if key_file is None else read_key(key_file))}")
+    key = None if key_file is None else read_key(key_file)
+    click.echo(f"published {publish_release(release, models / model_name, key)}")

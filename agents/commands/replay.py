@@ -20,7 +20,9 @@ from session_model.datasets import DataFormat
 @click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
 @click.argument("log", type=DataPath())
 @data_options("LOG")
-@click.option("--models", type=click.Path(path_type=Path), required=True, help="Directory with session_gru/<version>/.")
+@click.option(
+    "--models", type=click.Path(path_type=Path), required=True, help="Models: <serving.model_name>/<version>/."
+)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where records are written."
 )
@@ -55,7 +57,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     from session_model.release_files import newest_release  # noqa: PLC0415
 
     settings = load_settings(file=config)
-    newest_release(models)
+    newest_release(models / settings.serving.model_name)
     console = Console(stderr=True)
     with console.status("reading the log"):
         read = read_options(columns, event_types, config)

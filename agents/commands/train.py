@@ -15,6 +15,7 @@ from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
+from agents.settings import load_settings
 from agents.training_bar import training_bar
 from schemas.errors import UsageError
 from schemas.release_signature import read_key
@@ -83,7 +84,7 @@ Examples:
 )
 @click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
 def command(json_path: Path | None, **options: Any) -> None:
-    """Learn from the sessions in DATA and publish a release in OUT/session_gru/<version>/.
+    """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
 
     DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz.
 
@@ -144,6 +145,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         data_format=options["data_format"],
         options=read_options(options["columns"], options["event_types"], options["config"]),
         models_dir=options["models_dir"],
+        model_name=load_settings(file=options["config"]).serving.model_name,
         catalog=options["catalog"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],

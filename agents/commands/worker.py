@@ -14,7 +14,9 @@ from agents.commands.connection import Connection, connection_options
 @click.command(epilog="Example: insession worker --brokers 127.0.0.1:9092 --serving 127.0.0.1:8500 --models models")
 @click.option("--serving", help="host:port of TF Serving's gRPC API.  [default: 127.0.0.1:8500]")
 @click.option(
-    "--models", type=click.Path(path_type=Path), help="Directory with session_gru/<version>/.  [default: models]"
+    "--models",
+    type=click.Path(path_type=Path),
+    help="Models: <serving.model_name>/<version>/.  [default: models]",
 )
 @click.option("--partitions", type=click.IntRange(min=1), help="Partitions of the topics.  [default: 8]")
 @click.option("--replication", type=click.IntRange(min=1), help="Replicas of the topics; 1 on a single node.")

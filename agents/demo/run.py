@@ -28,6 +28,7 @@ from agents.doctor.mapping_proposal import propose
 from agents.interruption import Interruption
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.servable import DEFAULT_MODEL_NAME
 from schemas.state import InputPosition
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
@@ -133,7 +134,7 @@ def _source(options: DemoOptions) -> Source:
 
 def _release(options: DemoOptions, source: Source, console: Console) -> tuple[Path, Release]:
     if options.models is not None:
-        return options.models, load_release(newest_release(options.models))
+        return options.models, load_release(newest_release(options.models / DEFAULT_MODEL_NAME))
     assert source.training is not None
     return model_for(source.training, options.run_dir, console)
 

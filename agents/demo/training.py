@@ -12,6 +12,7 @@ from agents.demo.source import TrainingPart
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
+from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.release import Release
 from session_model.release_copies import load_release
 from session_model.release_files import newest_release
@@ -32,11 +33,11 @@ def model_for(part: TrainingPart, run_dir: Path, console: Console) -> tuple[Path
     """Give the models directory for `part` and its newest release; train where there is none that can be used."""
     models = run_dir / "models" / part.key
     try:
-        return models, load_release(newest_release(models))
+        return models, load_release(newest_release(models / DEFAULT_MODEL_NAME))
     except ReleaseError:
         data = _write_data(part, run_dir / "training", console)
         _train(data, models, _write_catalog(part, data))
-    return models, load_release(newest_release(models))
+    return models, load_release(newest_release(models / DEFAULT_MODEL_NAME))
 
 
 def _write_data(part: TrainingPart, folder: Path, console: Console) -> Path:

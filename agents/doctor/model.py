@@ -42,7 +42,7 @@ def ask_server(settings: ServingSettings) -> Served:
 
 def model_findings(settings: ServingSettings, served: Served, now: datetime) -> Iterator[Finding]:
     """Examine the models directory, and hold it against what is served."""
-    folder = settings.models_directory / settings.model_name
+    folder = settings.model_folder
     on_disk = _versions(folder)
     yield _release(folder, on_disk, now, settings.release_key)
     if served.failure is not None:
@@ -105,8 +105,7 @@ def _newest_is_served(
     return error(
         check,
         f"version {on_disk[0]}, the newest on disk, is not served (served: {listed})",
-        f"let the server load {settings.models_directory / settings.model_name}, the same directory; its log says why "
-        "it refuses a version",
+        f"let the server load {settings.model_folder}, the same directory; its log says why it refuses a version",
     )
 
 
@@ -115,7 +114,7 @@ def _one_is_common(
 ) -> Finding:
     """Find the newest version that a worker takes up and the server has; without one no answer is the model's."""
     check = "common version"
-    folder = settings.models_directory / settings.model_name
+    folder = settings.model_folder
     refused = list[str]()
     for version in on_disk:
         if version not in served:

@@ -13,7 +13,8 @@ import click
 import structlog
 
 from schemas.errors import InsessionError, UsageError
-from serving.embedded.options import DEFAULT_MODEL_NAME, LOOPBACK, ServerOptions
+from schemas.servable import DEFAULT_MODEL_NAME
+from serving.embedded.options import LOOPBACK, ServerOptions
 from serving.embedded.policies import AllVersions, LatestVersions, SpecificVersions, VersionPolicy
 
 GRACE_SECONDS = 1.0

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from schemas.servable import DEFAULT_MODEL_NAME
 from serving.embedded.policies import LatestVersions, VersionPolicy
 
-DEFAULT_MODEL_NAME = "session_gru"
 LOOPBACK = "127.0.0.1"
 
 

@@ -10,11 +10,10 @@ import grpc
 from numpy.typing import NDArray
 from tensorflow_serving.apis import predict_pb2
 
+from schemas.servable import DEFAULT_SIGNATURE
 from serving.embedded.errors import StatusError, invalid_argument
 from serving.embedded.servable import PREDICT_METHOD, Servable
 from serving.embedded.tensors import WIRE_TYPES, from_proto, to_proto
-
-DEFAULT_SIGNATURE = "serving_default"
 
 
 def run_predict(servable: Servable, version: int, request: Any) -> Any:

@@ -7,8 +7,9 @@ import grpc
 from schemas.release import MANIFEST_PATH
 from schemas.release_folder import ReleaseError, look_at_release
 from schemas.release_signature import read_key
+from schemas.servable import DEFAULT_MODEL_NAME
 from serving.embedded.errors import StatusError
-from serving.embedded.options import DEFAULT_MODEL_NAME, ServerOptions
+from serving.embedded.options import ServerOptions
 
 
 class ReleaseCheck:

@@ -11,11 +11,11 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schemas.servable import WARMUP_PATH
 from serving.embedded.errors import StatusError, invalid_argument
 from serving.embedded.predict import run_predict
 from serving.embedded.servable import Servable
 
-WARMUP_PATH = Path("assets.extra/tf_serving_warmup_requests")
 MAX_WARMUP_RECORDS = 1000
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
+from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.training_data import write_training_data
 from session_model.release_copies import load_release
@@ -19,7 +20,7 @@ def trained_models(cache: Path) -> Path:
     """Give the models folder in `cache`; train into it where it holds no release that loads."""
     models = cache / "models"
     try:
-        load_release(newest_release(models))
+        load_release(newest_release(models / DEFAULT_MODEL_NAME))
     except ReleaseError:
         _train(cache, models)
     return models

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from schemas.ids import ItemId, ModelVersion
+from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.blend import BlendWeights
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.release import Parts
-from session_model.release_files import MODEL_NAME, ReleaseFacts, write_parts
+from session_model.release_files import ReleaseFacts, write_parts
 from session_model.transitions import Transitions
 from session_model.vocabulary import Vocabulary
 from tests.session_model.intents import purchase_only
@@ -49,8 +50,8 @@ def write_untrained(models: Path, item_ids: Sequence[ItemId], version: int = 1) 
         input_event_types=("view", "cart", "purchase"),
         metrics={},
     )
-    release = models / MODEL_NAME / f".{version}"
+    release = models / DEFAULT_MODEL_NAME / f".{version}"
     release.mkdir(parents=True)
     export_servable(ServableParts(SessionGru(n_items, settings, seed=version), intent, n_features, CANDIDATES), release)
     write_parts(release, parts, facts)
-    release.rename(models / MODEL_NAME / f"{version}")
+    release.rename(models / DEFAULT_MODEL_NAME / f"{version}")

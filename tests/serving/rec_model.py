@@ -11,10 +11,11 @@ from typing import Any
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from schemas.servable import WARMUP_PATH
+
 ITEM_COUNT = 50
 LENGTH = 20
 STATE_SIZE = 64
-WARMUP_PATH = "assets.extra/tf_serving_warmup_requests"
 
 
 class Rec(tf.Module):

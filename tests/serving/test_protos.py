@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from schemas.servable import SIGNATURE
 from serving.protos import insession_predict_pb2 as pb
-from serving.tensors import SIGNATURE_NAME, to_array, to_proto
+from serving.tensors import to_array, to_proto
 
 ROOT = Path(__file__).parents[2]
 PROTO = "serving/protos/insession_predict.proto"
@@ -112,7 +113,7 @@ def _request(messages: dict[str, Any]) -> Any:
     request = messages["PredictRequest"]()
     request.model_spec.name = "session_gru"
     request.model_spec.version.value = 7
-    request.model_spec.signature_name = SIGNATURE_NAME
+    request.model_spec.signature_name = SIGNATURE
     for name, array in (
         ("items", np.array([[1, 2, 0], [4, 5, 6]], np.int32)),
         ("features", np.array([[0.5], [2.0]], np.float32)),

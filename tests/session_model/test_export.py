@@ -7,8 +7,9 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from schemas.servable import WARMUP_PATH
 from session_model.calibration import Calibration
-from session_model.export import WARMUP_BATCH_SIZES, WARMUP_PATH, Servable, ServableParts, export_servable
+from session_model.export import WARMUP_BATCH_SIZES, Servable, ServableParts, export_servable
 from session_model.gru import GruSettings, SessionGru, unit_rows
 from session_model.gru4rec import Gru4Rec, Gru4RecSettings
 from session_model.intent import IntentModel

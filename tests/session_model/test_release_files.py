@@ -196,7 +196,7 @@ def test_the_newest_release_has_the_highest_number(tmp_path: Path) -> None:
     for name in (".tmp-11", "12x", "latest"):
         (tmp_path / "session_gru" / name).mkdir()
     (tmp_path / "session_gru" / "99").write_text("no directory")
-    assert newest_release(tmp_path).name == "10"
+    assert newest_release(tmp_path / "session_gru").name == "10"
 
 
 def test_no_release_is_one_line(tmp_path: Path) -> None:

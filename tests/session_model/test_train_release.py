@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex
 from schemas.records import SessionEvent
+from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.blend import MODEL_ONLY
 from session_model.gru import GruSettings
 from session_model.gru4rec import Gru4RecSettings
@@ -53,10 +54,17 @@ def result_(request_: TrainRequest) -> TrainResult:
     return train_release(request_, NoProgress())
 
 
+def test_a_release_has_the_name_that_it_is_served_under(request_: TrainRequest, tmp_path: Path) -> None:
+    """In its folder and in its manifest; the first version of a name is 1, whatever others are there."""
+    result = train_release(replace(request_, models_dir=tmp_path, model_name="mine"), NoProgress())
+    assert result.directory == tmp_path / "mine" / "1"
+    assert load_release(result.directory).manifest.model == "mine"
+
+
 def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequest, result_: TrainResult) -> None:
     """It loads, verifies, encodes events with its own vocabulary, and says what it was trained on and how well."""
     result = result_
-    assert newest_release(request_.models_dir) == result.directory
+    assert newest_release(request_.models_dir / DEFAULT_MODEL_NAME) == result.directory
     release = load_release(result.directory)
     assert (release.version, release.manifest.candidate_count, release.manifest.max_length) == (1, N_ITEMS, 4)
     assert release.manifest.metrics == result.metrics

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError
-from session_model.versions import MODEL_NAME, draft_version
+from session_model.versions import draft_version
 
 
 def publish(models_dir: Path) -> int:
@@ -18,11 +18,11 @@ def test_versions_count_up_and_appear_whole(tmp_path: Path) -> None:
     """The first is 1; nothing but a dotted name is there before the end."""
     assert publish(tmp_path) == 1
     with draft_version(tmp_path) as draft:
-        visible = [path.name for path in (tmp_path / MODEL_NAME).iterdir() if not path.name.startswith(".")]
+        visible = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]
         assert visible == ["1"]
         (draft.directory / "sub").mkdir()
         (draft.directory / "sub" / "file").write_text("y")
-    assert draft.published == tmp_path / MODEL_NAME / "2"
+    assert draft.published == tmp_path / "2"
     assert (draft.published / "sub" / "file").read_text() == "y"
     assert not draft.directory.exists()
 
@@ -31,14 +31,14 @@ def test_a_number_is_never_used_again(tmp_path: Path) -> None:
     """Not even after the newest version was deleted: a server may still remember it."""
     publish(tmp_path)
     publish(tmp_path)
-    shutil.rmtree(tmp_path / MODEL_NAME / "2")
+    shutil.rmtree(tmp_path / "2")
     assert publish(tmp_path) == 3
 
 
 def test_a_version_that_somebody_put_there_is_counted(tmp_path: Path) -> None:
     """The next number is above every directory with a number as its name; other names do not count."""
     for name in ("7", "012", "notes", "-9"):
-        (tmp_path / MODEL_NAME / name).mkdir(parents=True)
+        (tmp_path / name).mkdir(parents=True)
     assert publish(tmp_path) == 13
 
 
@@ -58,7 +58,7 @@ def test_two_at_once_get_two_numbers(tmp_path: Path) -> None:
     """A claim that is under way, or was left by a crash, is not taken a second time."""
     with draft_version(tmp_path) as first, draft_version(tmp_path) as second:
         assert (first.version, second.version) == (1, 2)
-    assert {path.name for path in (tmp_path / MODEL_NAME).iterdir() if path.is_dir()} == {"1", "2"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"1", "2"}
 
 
 def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:

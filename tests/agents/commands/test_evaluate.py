@@ -94,6 +94,15 @@ def test_the_table_and_the_json_agree(models: Path, test_file: Path, tmp_path: P
     assert [name in result.output for name in written["models"]] == [True] * 5
 
 
+def test_a_model_of_another_name_is_evaluated(models: Path, test_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """serving.model_name says whose newest release it is."""
+    (models / "session_gru").rename(models / "mine")
+    monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
+    result = CliRunner().invoke(evaluate_command.command, [str(models), str(test_file), "--format", "sequences"])
+    assert result.exit_code == 0
+    assert "2 targets in 2 sessions" in result.output
+
+
 def test_the_same_goes_into_markdown_and_a_page(models: Path, test_file: Path, tmp_path: Path) -> None:
     """Both files hold every model and the slices."""
     outputs = [tmp_path / "evaluation.md", tmp_path / "evaluation.html"]

@@ -84,6 +84,16 @@ def test_a_release_is_published_whole(tmp_path: Path, key_file: Path) -> None:
     assert "is there already" in str(again.exception)
 
 
+def test_a_release_is_published_under_the_name_that_the_workers_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the same setting, or as the command line says."""
+    monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
+    for arguments in ([], ["--model-name", "yours"]):
+        run("publish", write(tmp_path), "--out", tmp_path / "models", *arguments)
+    assert [path.name for path in sorted((tmp_path / "models").iterdir())] == ["mine", "yours"]
+
+
 def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None:
     """So that it pushes no good one off the server."""
     directory = write(tmp_path)

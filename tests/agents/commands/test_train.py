@@ -106,6 +106,15 @@ def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     assert plain.preset.gru4rec == GRU4REC["gru4rec-rsc15"]
 
 
+def test_a_model_is_trained_under_its_name_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with the same settings finds it."""
+    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
+    options |= {"columns": (), "event_types": (), "config": None, "input_events": ("view",), "sign_key": None}
+    options |= {"time_budget": timedelta(minutes=55), "catalog": None, "is_fresh": False, "loading_seconds": 0.0}
+    monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
+    assert _request(preset="small", epochs=None, seed=1, **options).model_name == "mine"
+
+
 def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
     """A file that is not there and a format that is none are named."""
     missing = CliRunner().invoke(command, [str(tmp_path / "none"), "--format", "sequences", "--out", str(tmp_path)])

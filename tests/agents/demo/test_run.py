@@ -27,6 +27,7 @@ from agents.settings import Settings
 from schemas import wire
 from schemas.ids import EventId, ItemIndex
 from schemas.records import RecommendationSet
+from schemas.servable import DEFAULT_MODEL_NAME
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from serving.settings import ServingSettings
@@ -196,7 +197,7 @@ def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettin
 
     Items that nobody clicked in training are in the prefixes, some of them alone.
     """
-    release = load_release(newest_release(ran.models))
+    release = load_release(newest_release(ran.models / DEFAULT_MODEL_NAME))
     assert release.parts.cold_start is not None
     cold, rng = release.parts.cold_start.items.item_ids, np.random.default_rng(1)
     assert cold
