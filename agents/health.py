@@ -120,7 +120,7 @@ class Health:
 
     def ready(self) -> tuple[bool, str]:
         """Tell whether the worker answers clicks now, or is a spare where every partition has another one."""
-        waiting = self._waiting() or self._trouble
+        waiting = self._waiting() or self._watch.suspicion or self._trouble
         if waiting is not None:
             return False, waiting
         if self._assigned_clicks():

@@ -109,7 +109,9 @@ class SessionActor:
             for partition in sorted(claimed - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
                 headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
-                self._states.open_partition(partition, headers)
+                for _ in self._states.opening(partition, headers):
+                    self._app.turns += 1
+                    await asyncio.sleep(0)  # of millions of states; pages, heartbeats and the standbys go on
             if not self._clocks.stream.is_set and self._newest_record_ms is not None:
                 self._asking = asyncio.create_task(self._set_clock(self._newest_record_ms))
         except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more

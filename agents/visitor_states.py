@@ -115,11 +115,16 @@ class VisitorStates:
         self.unreadable: list[UnreadableVisitorError] = []
         """What ticks came upon, for whoever puts it aside."""
 
-    def open_partition(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
-        """Begin with a newly assigned partition, from the headers of its recovered states."""
+    def opening(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> Iterator[int]:
+        """Begin with a newly assigned partition, from its recovered states; see `ExpiryIndex.loading`."""
         self._forget_repeats(partition)
         self.shown.drop_partition(partition)  # of an earlier assignment; another worker has moved on since
-        self.expiry.load(partition, headers)
+        return self.expiry.loading(partition, headers)
+
+    def open_partition(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
+        """Do that at one go."""
+        for _ in self.opening(partition, headers):
+            pass
 
     def close_partition(self, partition: int) -> None:
         """Forget a partition that was revoked."""

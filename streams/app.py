@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -73,6 +74,8 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     resources: Sequence[AbstractAsyncContextManager[object]] = ()
     stall_timeout_seconds: float
     commit_note: str = ""
+    turns: int = 0
+    """Counts what a start does beside Faust: while it grows, it has not stalled."""
     _opened: AsyncExitStack | None = None
     _open_resources = 0
 
@@ -124,7 +127,8 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     def _progress(self) -> Progress | None:
         if self._open_resources < len(self.resources):
             return Progress("opening what the worker needs", self._open_resources)
-        return progress_of(self)
+        progress = progress_of(self)
+        return None if progress is None else replace(progress, position=(progress.position, self.turns))
 
     def _new_transport(self) -> StrictTransport:
         return self.transport_class(self.conf.broker_consumer, self)

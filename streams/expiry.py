@@ -10,7 +10,7 @@ some at a time, finds those whose time has come (agents/visitor_states.py).
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +18,8 @@ from schemas.state import NEVER_MS, StateHeader
 
 BUCKET_MS: Final = 1000
 _LENGTH_BYTES: Final = 3
+STATES_A_TURN: Final = 2000
+"""States that are read before others may go on: some 10 ms."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,25 @@ class _Partition:
     later_ms: int = NEVER_MS
     passed: bytes | None = None
 
+    def schedule(self, key: bytes, header: StateHeader, *, before: StateHeader | None) -> None:
+        """Note when a visitor is due."""
+        if header.is_quiet:
+            self.forget_ms = min(self.forget_ms, header.due_ms)
+            self.later_ms = min(self.later_ms, header.due_ms)
+        elif before is None or before.is_quiet or header.due_ms < before.due_ms:
+            self.put(key, header.due_ms)
+
+    def put(self, key: bytes, due_ms: int) -> None:
+        """Add an entry."""
+        if due_ms >= NEVER_MS:
+            return
+        number = due_ms // BUCKET_MS
+        bucket = self.buckets.get(number)
+        if bucket is None:
+            bucket = self.buckets[number] = bytearray()
+            heapq.heappush(self.order, number)
+        bucket += key + len(key).to_bytes(_LENGTH_BYTES)
+
 
 class ExpiryIndex:
     """Visitors by the event time from which a tick may have work for them, and how far event time lags in a partition.
@@ -46,13 +67,19 @@ class ExpiryIndex:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
 
-    def load(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
-        """Build a newly assigned partition from the headers of its recovered states."""
-        loaded = self._partitions[partition] = _Partition()
-        for key, header in headers:
-            self.schedule(partition, key, header, before=None)
+    def loading(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> Iterator[int]:
+        """Build a newly assigned partition from the headers of its recovered states.
+
+        Gives now and then how many are read, so that others may go on; the partition is there once all are.
+        """
+        loaded = _Partition()
+        for number, (key, header) in enumerate(headers, 1):
+            loaded.schedule(key, header, before=None)
             lag_ms = loaded.clock_lag_ms
             loaded.clock_lag_ms = header.clock_lag_ms if lag_ms is None else min(lag_ms, header.clock_lag_ms)
+            if number % STATES_A_TURN == 0:
+                yield number
+        self._partitions[partition] = loaded
 
     def partitions(self) -> set[int]:
         """Name the partitions that are built."""
@@ -68,25 +95,14 @@ class ExpiryIndex:
         A partition that is not built is left alone: it is on its way out, and is built anew when it comes back.
         """
         index = self._partitions.get(partition)
-        if index is None:
-            return
-        if header.is_quiet:
-            index.forget_ms = min(index.forget_ms, header.due_ms)
-            index.later_ms = min(index.later_ms, header.due_ms)
-        elif before is None or before.is_quiet or header.due_ms < before.due_ms:
-            self.put(partition, key, header.due_ms)
+        if index is not None:
+            index.schedule(key, header, before=before)
 
     def put(self, partition: int, key: bytes, due_ms: int) -> None:
         """Add an entry, whether the visitor has one or not."""
         index = self._partitions.get(partition)
-        if index is None or due_ms >= NEVER_MS:
-            return
-        number = due_ms // BUCKET_MS
-        bucket = index.buckets.get(number)
-        if bucket is None:
-            bucket = index.buckets[number] = bytearray()
-            heapq.heappush(index.order, number)
-        bucket += key + len(key).to_bytes(_LENGTH_BYTES)
+        if index is not None:
+            index.put(key, due_ms)
 
     def take(self, partition: int, until_ms: int) -> bytes | None:
         """Take an entry of those that come first, to within BUCKET_MS; None where none may be due at `until_ms`.

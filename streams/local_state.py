@@ -117,16 +117,32 @@ class LocalState(rocksdb.Store):  # type: ignore[misc]
             return made
 
         self.rocksdb_options.as_options = with_fresh_manifests
+        self._held: dict[int, WatchedDatabase] = {}
 
-    def opened(self) -> dict[int, WatchedDatabase]:
-        """Give the partitions that are open, standby copies included."""
-        return dict(self._dbs)
+    def opened(self) -> set[int]:
+        """Name the partitions that are open, standby copies included."""
+        return set(self._dbs)
+
+    @contextlib.contextmanager
+    def held(self, partition: int) -> Iterator[WatchedDatabase]:
+        """Give the database of an open partition for long work beside the clicks.
+
+        Faust closes a partition by forgetting it. One that comes back before the work is done would find its files
+        locked, by this very process, and end it: it is given this database instead.
+        """
+        self._held[partition] = self._dbs[partition]
+        try:
+            yield self._held[partition]
+        finally:
+            del self._held[partition]
 
     def folder(self) -> Path:
         """Give where the partitions lie, each in a folder of its own."""
         return Path(self.partition_path(0)).parent
 
     def _open_for_partition(self, partition: int) -> WatchedDatabase:
+        if partition in self._held:
+            return self._held[partition]
         path = self.partition_path(partition)
         mark = path / DAMAGED_MARK
         found = mark.read_text(errors="replace") if mark.is_file() else None

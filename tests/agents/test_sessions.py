@@ -18,6 +18,7 @@ from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state, is_mark
 from streams.dead_letters import HEADER_PREFIX, Undecodable
+from streams.expiry import STATES_A_TURN
 from streams.fakes import ListSink
 from streams.record_batches import MarkedValue
 from streams.topics import TopicSettings
@@ -91,6 +92,7 @@ class FakeApp:
     def __init__(self, metrics: Any) -> None:
         self.consumer = FakeConsumer()
         self.delivery_metrics = metrics
+        self.turns = 0
 
     def abort(self, error: BaseException) -> None:
         """End the run."""
@@ -252,6 +254,20 @@ async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -
     acting.app.consumer.refused = {0}
     await acting.run(click(0))
     assert (acting.sent(), acting.table.states) == ([], {})
+
+
+async def test_others_go_on_while_many_states_are_read_at_a_start(acting: Acting) -> None:
+    """Pages, heartbeats and the guard of the start among them; it counts the turns."""
+    await acting.run(click(0))
+    state = acting.table.states[b"v1"]
+    acting.table.states |= {b"w%d" % number: state for number in range(2 * STATES_A_TURN)}
+    await acting.actor.assigned(acting.app, set())
+    recovering = asyncio.ensure_future(acting.actor.recovered())
+    turns_seen = set()
+    while not recovering.done():
+        await asyncio.sleep(0)
+        turns_seen.add(acting.app.turns)
+    assert turns_seen >= {1, 2}
 
 
 @pytest.mark.parametrize(("next_offset", "ends"), [(1, 1), (0, 0), (2, 0)])

@@ -1,8 +1,10 @@
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.state import StateHeader
-from streams.expiry import BUCKET_MS, ExpiryIndex
+from streams.expiry import BUCKET_MS, STATES_A_TURN, ExpiryIndex
 
 YEAR_MS = 365 * 24 * 3600 * 1000
 NOW_MS = 1_700_000_000_000
@@ -18,10 +20,16 @@ def quiet(due_ms: int) -> StateHeader:
     return StateHeader(due_ms, 0, is_quiet=True)
 
 
+def load(index: ExpiryIndex, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
+    """Build a partition at one go."""
+    for _ in index.loading(partition, headers):
+        pass
+
+
 def loaded(*due: tuple[bytes, int], clock_lag_ms: int = 0) -> ExpiryIndex:
     """Build partition 0 from states that are due at these times."""
     index = ExpiryIndex()
-    index.load(0, ((key, busy(due_ms, clock_lag_ms)) for key, due_ms in due))
+    load(index, 0, ((key, busy(due_ms, clock_lag_ms)) for key, due_ms in due))
     return index
 
 
@@ -67,7 +75,7 @@ def test_an_earlier_schedule_counts() -> None:
 def test_a_quiet_visitor_has_no_entry() -> None:
     """Whoever only waits to be forgotten costs no memory; a click that opens a session makes an entry."""
     index = ExpiryIndex()
-    index.load(0, [(b"v", quiet(1000))])
+    load(index, 0, [(b"v", quiet(1000))])
     index.schedule(0, b"w", quiet(2000), before=busy(500))
     assert taken(index, 10_000) == []
     index.schedule(0, b"v", busy(9000), before=quiet(1000))
@@ -77,7 +85,7 @@ def test_a_quiet_visitor_has_no_entry() -> None:
 def test_a_pass_finds_whom_to_forget() -> None:
     """It is asked for when one may be due, goes on where it was, and starts over when the next one may be."""
     index = ExpiryIndex()
-    index.load(0, [(b"a", quiet(1000)), (b"b", quiet(5000)), (b"c", quiet(1500))])
+    load(index, 0, [(b"a", quiet(1000)), (b"b", quiet(5000)), (b"c", quiet(1500))])
     assert index.next_to_pass(0, 999) == (False, None)
     assert index.next_to_pass(0, 2000) == (True, None)
     index.passed(0, [(b"a", quiet(1000)), (b"b", quiet(5000))], 2000, to=b"b")
@@ -91,7 +99,7 @@ def test_a_pass_finds_whom_to_forget() -> None:
 def test_who_becomes_quiet_behind_a_pass_is_found_by_the_next() -> None:
     """The pass under way has gone by already, so its end must not forget that somebody is due."""
     index = ExpiryIndex()
-    index.load(0, [(b"a", quiet(1000)), (b"z", quiet(9000))])
+    load(index, 0, [(b"a", quiet(1000)), (b"z", quiet(9000))])
     index.passed(0, [(b"a", quiet(1000))], 2000, to=b"a")
     index.schedule(0, b"A", quiet(3000), before=busy(1))
     index.passed(0, [(b"z", quiet(9000))], 2000, to=None)
@@ -128,7 +136,7 @@ def test_a_partition_that_comes_back_is_built_anew() -> None:
     index.drop(0)
     assert index.partitions() == set()
     index.schedule(0, b"too late", busy(10), before=None)
-    index.load(0, [(b"moved on", busy(300, 40))])
+    load(index, 0, [(b"moved on", busy(300, 40))])
     assert (index.partitions(), index.stream_time_ms(0, NOW_MS)) == ({0}, NOW_MS - 40)
     assert taken(index, 1_000) == [b"moved on"]
 
@@ -136,7 +144,7 @@ def test_a_partition_that_comes_back_is_built_anew() -> None:
 def test_partitions_are_apart() -> None:
     """A visitor is due on its own partition only."""
     index = loaded((b"v", 10))
-    index.load(1, [])
+    load(index, 1, [])
     assert index.take(1, 100) is None
     assert index.take(0, 100) == b"v"
 
@@ -177,5 +185,16 @@ def test_stream_time_after_recovery_is_that_of_the_most_live_visitor() -> None:
         (b"old", busy(5, 10 * YEAR_MS)),
         (b"live", busy(9, 30)),
     ]
-    index.load(0, headers)
+    load(index, 0, headers)
     assert index.stream_time_ms(0, NOW_MS) == NOW_MS - 30
+
+
+def test_a_partition_is_there_when_all_of_its_states_are_read() -> None:
+    """Others go on meanwhile; where that is broken off, nothing of it is left."""
+    index = ExpiryIndex()
+    loading = index.loading(0, ((b"%d" % number, busy(number, 0)) for number in range(3 * STATES_A_TURN + 1)))
+    turns = [(read, index.partitions()) for read in loading]
+    assert turns == [(times * STATES_A_TURN, set()) for times in (1, 2, 3)]
+    assert index.partitions() == {0}
+    next(index.loading(1, ((b"%d" % number, busy(number, 0)) for number in range(2 * STATES_A_TURN))))
+    assert index.partitions() == {0}

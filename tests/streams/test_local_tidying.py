@@ -1,4 +1,7 @@
+import contextlib
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from streams.local_tidying import (
     KEPT_DAMAGED_SECONDS,
     LOOK_SECONDS,
     QUIET_SECONDS,
+    RETRY_SECONDS,
     SETTLED_SECONDS,
     LocalTidying,
     TidyingPlan,
@@ -30,9 +34,14 @@ class Machine:
         self._folder, self._opened = folder, opened
         self.seconds = 0.0
 
-    def opened(self) -> dict[int, Any]:
-        """Give the databases."""
-        return self._opened
+    def opened(self) -> set[int]:
+        """Name the partitions."""
+        return set(self._opened)
+
+    @contextlib.contextmanager
+    def held(self, partition: int) -> Iterator[Any]:
+        """Give a database."""
+        yield self._opened[partition]
 
     def folder(self) -> Path:
         """Give the folder."""
@@ -49,6 +58,35 @@ class Failing:
     def compact_range(self, *_arguments: object) -> None:
         """Fail."""
         raise RuntimeError("no space")
+
+
+class Counting:
+    """A database that counts its compactions, and tells whether their threads hold up the end of the process."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.compactions = 0
+        self.ran_in: list[bool] = []
+
+    def compact_range(self, *_arguments: object) -> None:
+        """Count, and fail where it should."""
+        self.compactions += 1
+        self.ran_in.append(threading.current_thread().daemon)
+        if self.fails:
+            raise RuntimeError("no space")
+
+
+class Returning(Machine):
+    """A machine to which partition 2 comes back while somebody looks at its files."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, {})
+        self._looks = 0
+
+    def opened(self) -> set[int]:
+        """Name partition 2 from the third look on: the plan's and the search's are over then."""
+        self._looks += 1
+        return {2} if self._looks > 2 else set()
 
 
 def files_with(folder: Path, content: bytes) -> list[str]:
@@ -96,7 +134,8 @@ def test_a_compaction_leaves_nothing_of_what_was_deleted(tmp_path: Path, others:
     database.flush()
     assert files_with(tmp_path, VISITOR)
     database.delete(VISITOR)
-    compact(store.opened()[PARTITION])
+    with store.held(PARTITION) as held:
+        compact(held)
     database.put(b"an offset", b"1")
     compact(database)
     assert files_with(tmp_path, VISITOR) == []
@@ -132,11 +171,12 @@ async def test_a_step_tells_what_it_did_and_fails_nothing(tmp_path: Path) -> Non
         machine.seconds = QUIET_SECONDS
         await tidying.step()
         opened[1] = database
+        machine.seconds += RETRY_SECONDS
         await tidying.step()
-        machine.seconds = DAILY_SECONDS + QUIET_SECONDS
+        machine.seconds = DAILY_SECONDS + QUIET_SECONDS + RETRY_SECONDS
         await tidying.step()
     told = [entry["event"] for entry in logged]
-    assert told == ["local_files_not_tidied", "partition_compacted", "partition_compacted", "unused_copy_deleted"]
+    assert told == ["partition_not_compacted", "partition_compacted", "partition_compacted", "unused_copy_deleted"]
     assert not (tmp_path / "visitors-2.db").exists()
 
 
@@ -149,7 +189,7 @@ def test_the_open_partitions_and_their_folder_are_known(tmp_path: Path) -> None:
     """So that what is not among them can be told."""
     store: LocalState = Worker(tmp_path).store()
     store._db_for_partition(PARTITION)
-    assert list(store.opened()) == [PARTITION]
+    assert store.opened() == {PARTITION}
     assert (store.folder() / f"visitors-{PARTITION}.db").is_dir()
 
 
@@ -168,3 +208,54 @@ async def test_unused_copies_are_looked_for_once_an_hour(tmp_path: Path) -> None
     machine.seconds += 1
     await tidying.step()
     assert not unused_copy.exists()
+
+
+async def test_a_partition_that_cannot_be_compacted_keeps_nothing_else_from_it(tmp_path: Path) -> None:
+    """The others are compacted and unused copies deleted; it is tried again in an hour, since a try may fill a disk."""
+    databases = {number: Counting(fails=number == 1) for number in (1, 2)}
+    machine = Machine(tmp_path, databases)
+    tidying = machine.tidying()
+    for partition in databases:
+        tidying.erased(partition)
+    (tmp_path / "visitors-7.db").mkdir()
+    os.utime(tmp_path / "visitors-7.db", (0, 0))
+    machine.seconds = DAILY_SECONDS + 1
+    for _ in range(10):
+        await tidying.step()
+    assert [databases[number].compactions for number in (1, 2)] == [1, 1]
+    assert not (tmp_path / "visitors-7.db").exists()
+    machine.seconds += RETRY_SECONDS
+    await tidying.step()
+    assert databases[1].compactions == 2
+
+
+async def test_the_end_of_the_process_waits_for_no_compaction(tmp_path: Path) -> None:
+    """A large partition takes minutes; whoever runs the worker gives it seconds."""
+    database = Counting()
+    machine = Machine(tmp_path, {1: database})
+    tidying = machine.tidying()
+    tidying.erased(1)
+    machine.seconds = QUIET_SECONDS
+    await tidying.step()
+    assert database.ran_in == [True]
+
+
+async def test_a_copy_that_came_back_is_not_deleted(tmp_path: Path) -> None:
+    """Its partition may be assigned to us while the times of all files are read."""
+    path = tmp_path / "visitors-2.db"
+    path.mkdir()
+    os.utime(path, (0, 0))
+    machine = Returning(tmp_path)
+    tidying = machine.tidying()
+    machine.seconds = DAILY_SECONDS + 1
+    await tidying.step()
+    assert path.exists()
+
+
+def test_a_partition_that_comes_back_during_long_work_is_the_open_one(tmp_path: Path) -> None:
+    """Faust closes a partition by forgetting it, and would find the files locked by this very process."""
+    store = Worker(tmp_path).store()
+    database = store._db_for_partition(PARTITION)
+    with store.held(PARTITION):
+        store._dbs.pop(PARTITION)
+        assert store._db_for_partition(PARTITION) is database

@@ -51,10 +51,10 @@ def watched() -> Watched:
 def test_a_topic_that_is_gone_anew_or_grown_ends_the_worker_at_the_second_look(
     watched: Watched, name: str, seen: SeenTopic | None, message: str
 ) -> None:
-    """At the first the gauge tells it and no page is green, so that a scrape sees it; a start would say the same."""
+    """At the first the gauge tells it and the worker is not ready, so that a scrape sees it; nobody starts it again."""
     watched.sees(**{name: seen})
-    assert (watched.ended, watched.gauge(name)) == ([], 1)
-    assert message in (watched.watch.trouble or "")
+    assert (watched.ended, watched.gauge(name), watched.watch.trouble) == ([], 1, None)
+    assert message in (watched.watch.suspicion or "")
     watched.sees(**{name: seen})
     (ended,) = watched.ended
     assert message in ended
@@ -67,7 +67,7 @@ def test_a_broker_that_does_not_know_a_topic_for_a_moment_ends_nothing(watched: 
     watched.sees(clicks=None)
     assert watched.ended == []
     watched.sees()
-    assert (watched.gauge("clicks"), watched.watch.trouble) == (0, None)
+    assert (watched.gauge("clicks"), watched.watch.suspicion, watched.watch.trouble) == (0, None, None)
 
 
 def test_a_clickstream_partition_that_no_worker_has_is_told(watched: Watched) -> None:

@@ -88,9 +88,10 @@ def test_a_release_is_published_under_the_name_that_the_workers_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the same setting, or as the command line says."""
+    directory = write(tmp_path)
     monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
     for arguments in ([], ["--model-name", "yours"]):
-        run("publish", write(tmp_path), "--out", tmp_path / "models", *arguments)
+        run("publish", directory, "--out", tmp_path / "models", *arguments)
     assert [path.name for path in sorted((tmp_path / "models").iterdir())] == ["mine", "yours"]
 
 
