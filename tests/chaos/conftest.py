@@ -1,6 +1,6 @@
 """Fixtures of the chaos tests, and the table that they fill; `--chaos-table FILE` says where it is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ __all__ = ["deploy", "say"]
 
 _ROW = pytest.StashKey[ChaosRow]()
 _PROPERTY = "chaos row"
+_PLUGIN = "chaos rows"
 MAX_REASON_LENGTH = 300
 
 
@@ -27,11 +28,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Collect the rows where the table is written: not in a process that only runs some of the tests for another."""
     path = config.getoption("--chaos-table")
     if path and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Rows(Path(path)), "chaos rows")
+        config.pluginmanager.register(_Rows(Path(path)), _PLUGIN)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make the row of every test that tries a fault: `@pytest.mark.fault(name, promise)`."""
     for item in items:
         marker = item.get_closest_marker("fault")
@@ -39,6 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             fault, promise = marker.args
             parameters = getattr(getattr(item, "callspec", None), "params", {})
             item.stash[_ROW] = ChaosRow(fault=fault.format(**parameters), promise=promise, test=item.nodeid)
+    table = config.pluginmanager.get_plugin(_PLUGIN)
+    if table is not None:  # before any is deselected
+        table.known = [item.stash[_ROW] for item in items if _ROW in item.stash]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -63,11 +67,14 @@ class _Rows:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._rows: dict[str, ChaosRow] = {}
+        self.known: Sequence[ChaosRow] = ()
+        """Of every fault that there is, the row before it is tried."""
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Where nothing is run, write which faults there are."""
         if session.config.option.collectonly:
             self._rows = {item.nodeid: item.stash[_ROW] for item in session.items if _ROW in item.stash}
+            self.known = ()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the last word on a test, and write it down: a run that is broken off has told what it tried."""
@@ -83,4 +90,4 @@ class _Rows:
 
     def _write(self) -> None:
         if self._rows:
-            write_rows(self._path, self._rows.values())
+            write_rows(self._path, self._rows.values(), known=self.known)

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 BEGIN = "<!-- chaos table: written by `make chaos-table` -->"
 END = "<!-- end of the chaos table -->"
+NOT_TRIED = "not tried"
 HEADER = (
     "fault",
     "promise",
@@ -54,10 +56,14 @@ class ChaosRow(Struct):
     date: str = ""
 
 
-def write_rows(path: Path, rows: Iterable[ChaosRow]) -> None:
-    """Write the rows as JSON; those of faults that were not tried this time stay as they were, with their date."""
-    kept = {row.fault: row for row in read_rows(path)} if path.exists() else {}
+def write_rows(path: Path, rows: Iterable[ChaosRow], *, known: Iterable[ChaosRow] = ()) -> None:
+    """Write the rows as JSON; those of faults that were not tried this time stay as they were, with their date.
+
+    known: of faults that may never have been tried; these have not passed.
+    """
     today = datetime.now(UTC).date().isoformat()
+    kept = {row.fault: replace(row, passed=False, reason=NOT_TRIED, date=today) for row in known}
+    kept |= {row.fault: row for row in read_rows(path)} if path.exists() else {}
     for row in rows:
         row.date = today
         kept[row.fault] = row
@@ -75,7 +81,7 @@ def with_rows(document: str, rows: Iterable[ChaosRow]) -> str:
     """Give the document with the rows in the table between its markers; rows of other faults stay, with their date."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
-    lines = dict(documented(document)) | {row.fault: _cells(row) for row in rows}
+    lines = dict(documented(document)) | {row.fault: _cells(row) for row in rows if row.reason != NOT_TRIED}
     table = "\n".join((_line(HEADER), "|---" * len(HEADER) + "|", *(lines[fault] for fault in sorted(lines))))
     return f"{before}{BEGIN}\n\n{table}\n\n{END}{after}"
 

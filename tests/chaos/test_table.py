@@ -37,6 +37,17 @@ def test_rows_of_an_earlier_run_stay_in_the_document() -> None:
     assert second.endswith("\nafter")
 
 
+def test_a_fault_that_was_never_tried_has_not_passed(tmp_path: Path) -> None:
+    """In the file, with the reason; the document keeps what it has of it."""
+    path = tmp_path / "chaos.json"
+    write_rows(path, [row("a")], known=[row("a"), row("b")])
+    a, b = read_rows(path)
+    assert (a.passed, b.fault, b.passed, b.reason) == (True, "b", False, "not tried")
+    assert list(documented(with_rows(DOCUMENT, [a, b]))) == ["a"]
+    write_rows(path, [row("b")], known=[row("a"), row("b")])
+    assert [one.passed for one in read_rows(path)] == [True, True]
+
+
 def test_rows_that_were_not_tried_stay_in_the_file(tmp_path: Path) -> None:
     """With the date of their run; the others get today's."""
     path = tmp_path / "build" / "chaos.json"
