@@ -104,7 +104,7 @@ def _in_a_process_of_its_own(*arguments: Any) -> Any:
 
 def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
     sessionizer = Sessionizer(SessionRules(), InputTopics("clickstream", "session-control"))
-    state = _state(sessionizer, is_open=is_open)
+    state = state_of_eight_events(sessionizer, is_open=is_open)
     due_ms, is_quiet = sessionizer.due_ms(state), sessionizer.is_quiet(state)
     value = encode_state(state, due_ms=due_ms, is_quiet=is_quiet)
     with tempfile.TemporaryDirectory() as folder:
@@ -117,7 +117,7 @@ def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
             started = time.perf_counter()
             for visitor in range(number, count):
                 key = b"%032d" % visitor
-                states.write(partition_of(key), StateWrite(key, _with_items_of_its_own(value, order)))
+                states.write(partition_of(key), StateWrite(key, with_items_of_its_own(value, order)))
             write_seconds = time.perf_counter() - started
             rows.append(
                 {
@@ -141,7 +141,7 @@ def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
     }
 
 
-def _state(sessionizer: Sessionizer, *, is_open: bool) -> VisitorState:
+def state_of_eight_events(sessionizer: Sessionizer, *, is_open: bool) -> VisitorState:
     """Make the state of a visitor of eight events, one of them a purchase."""
     state: VisitorState | None = None
     for number in range(EVENTS):
@@ -165,7 +165,7 @@ def _state(sessionizer: Sessionizer, *, is_open: bool) -> VisitorState:
     return state
 
 
-def _with_items_of_its_own(value: bytes, order: Random) -> bytes:
+def with_items_of_its_own(value: bytes, order: Random) -> bytes:
     """Give other items to a state, as no two visitors have the same: RocksDB compresses what repeats."""
     for number in range(EVENTS):
         value = value.replace(b"%012x" % number, order.randbytes(6).hex().encode())

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.simulation.seeds import Outcome, begin, run_seed, trace_seed
 
-MOST_SEEDS_A_MUTANT = 300
+MOST_SEEDS_A_MUTANT = 600
 
 SEEDS_A_PROCESS = 200
 """Then another process takes its place, so that memory stays small."""

@@ -17,8 +17,7 @@ from streams import sessionizer
 from streams.app import InsessionApp
 from streams.committed_reads import CommittedReads
 from streams.fencing import Fence
-from streams.start_guard import StartGuard
-from streams.state_table import StateTable
+from streams.state_table import StateTable, _Ownership
 from streams.strict import ContiguousConsumer, PartitionOffsets
 from streams.window import InOrderWindow
 
@@ -199,7 +198,7 @@ def a_lost_member_goes_on() -> None:
 
 def nothing_is_fenced() -> None:
     """Let a worker that was away for too long write and send, and take its states for the partition's."""
-    nothing_is_leased()
+    InsessionApp.require_lease = lambda _self: None  # type: ignore[method-assign]
     Fence.keeps = lambda _self, _writer: True  # type: ignore[method-assign]
 
 
@@ -260,19 +259,26 @@ def overtaken_seek_counts() -> None:
     ContiguousConsumer.on_partitions_revoked = uncounted  # type: ignore[method-assign]
 
 
+def contested_claims_count() -> None:
+    """Take a partition over though somebody has written since the recovery."""
+    took = _Ownership.took
+
+    def always(self: _Ownership, offset: int) -> bool:
+        took(self, offset)
+        return True
+
+    _Ownership.took = always  # type: ignore[method-assign]
+
+
 def claim_before_the_recovery() -> None:
     """Claim every partition that was assigned, however far its state is recovered."""
     read_to = StateTable._read_to
 
-    def known(self: Any, partition: int) -> int | None:
-        found = read_to(self, partition)
-        return (self.data.persisted_offset(_changelog(self, partition)) or -1) if found is None else found
+    def as_far_as_it_is(self: Any, partition: int) -> int | None:
+        known = (read_to(self, partition), self.data.persisted_offset(TP(self.changelog_topic_name, partition)))
+        return next((offset for offset in known if offset is not None), -1)
 
-    StateTable._read_to = known  # type: ignore[method-assign]
-
-
-def _changelog(table: StateTable, partition: int) -> TP:
-    return TP(table.changelog_topic_name, partition)
+    StateTable._read_to = as_far_as_it_is  # type: ignore[method-assign]
 
 
 def end_is_asked_of_the_client() -> None:
@@ -283,27 +289,6 @@ def end_is_asked_of_the_client() -> None:
         return end
 
     CommittedReads.highwater = highwater  # type: ignore[method-assign]
-
-
-def a_stalled_worker_goes_on() -> None:
-    """Wait for ever for a start or a rebalance that does not come to its end."""
-    StartGuard.observe = lambda _self, _now_seconds: None  # type: ignore[method-assign]
-
-
-def windows_end_with_their_partition() -> None:
-    """Begin a window anew whenever partitions are assigned, whatever is still in the one before."""
-    assigned = SessionActor.assigned
-
-    async def with_new_windows(self: Any, app: InsessionApp, tps: Any, **more: Any) -> None:
-        self._windows._windows.clear()
-        await assigned(self, app, tps, **more)
-
-    SessionActor.assigned = with_new_windows  # type: ignore[method-assign]
-
-
-def nothing_is_leased() -> None:
-    """Let a worker that was away for too long write and send, whoever has its partitions; readers pass over it."""
-    InsessionApp.require_lease = lambda _self: None  # type: ignore[method-assign]
 
 
 def writers_are_believed() -> None:
@@ -337,9 +322,6 @@ MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
         overtaken_seek_counts,
         claim_before_the_recovery,
         end_is_asked_of_the_client,
-        a_stalled_worker_goes_on,
-        windows_end_with_their_partition,
-        nothing_is_leased,
         writers_are_believed,
     )
 }
@@ -349,14 +331,17 @@ BESIDE: Final[Mapping[str, str]] = {
     "commit-over-a-missing-head": "no-check-at-the-actor",
     "lost-twice-is-lost": "no-refetch-at-a-standstill",
     "nothing-is-fenced": "a-lost-member-goes-on",
-    "nothing-is-leased": "a-lost-member-goes-on",
     "writers-are-believed": "a-lost-member-goes-on",
+    "claim-before-the-recovery": "contested-claims-count",
 }
 """What is taken out with a mutant, as it stands before it; a seed that shows that one alone tells nothing of both."""
+_STANDING_BEFORE: Final = {"contested-claims-count": contested_claims_count}
+"""Of these nothing shows alone."""
 
 
 def apply(name: str) -> None:
     """Take a mend out, in this process, for good, and what stands before it."""
+    every = {**MUTANTS, **_STANDING_BEFORE}
     if name in BESIDE:
-        MUTANTS[BESIDE[name]]()
-    MUTANTS[name]()
+        every[BESIDE[name]]()
+    every[name]()
