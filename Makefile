@@ -65,7 +65,7 @@ test: $(STAMP)  ## Run the tests but chaos, in PROCESSES; what needs Kafka runs 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel
 
-.PHONY: audit sbom
+.PHONY: audit sbom pin-images
 audit: $(STAMP)  ## Ask for known vulnerabilities of all dependencies (OSV); says so where it cannot be asked
 	$(BIN)/python .ci/audit.py requirements/all.txt $(ARGS)
 
@@ -73,6 +73,9 @@ sbom: $(STAMP)  ## List what is in the images as CycloneDX: build/sbom-worker.js
 	@mkdir -p build
 	$(BIN)/cyclonedx-py requirements requirements/worker.txt $(SBOM) build/sbom-worker.json
 	$(BIN)/cyclonedx-py requirements requirements/model.txt $(SBOM) build/sbom-trainer.json
+
+pin-images:  ## Pin the images in compose/ by digest, as the registries give them today; needs docker
+	$$($(FIND_PYTHON)) .ci/pin_images.py compose/compose.yaml compose/Dockerfile
 
 SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --validate --output-format JSON --output-file
 

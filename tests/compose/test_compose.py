@@ -84,7 +84,7 @@ def test_images_are_pinned(service: Service) -> None:
         assert tag == "local"
         assert image.startswith("insession")
     else:
-        assert re.fullmatch(r"v?\d+\.\d+\.\d+", tag), service.spec["image"]
+        assert re.fullmatch(r"v?\d+\.\d+\.\d+(@sha256:[0-9a-f]{64})?", tag), service.spec["image"]
 
 
 @pytest.mark.parametrize("service", SERVICES, ids=named)

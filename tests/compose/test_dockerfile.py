@@ -68,7 +68,7 @@ def test_base_images_are_pinned_to_the_python_of_the_project() -> None:
     supported = SpecifierSet(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"])
     bases = [step.value.split()[0] for step in STEPS if step.instruction == "FROM"]
     for base in set(bases) - set(STAGES):
-        version = re.fullmatch(r"python:(\d+\.\d+\.\d+)(-slim)?-\w+", base)
+        version = re.fullmatch(r"python:(\d+\.\d+\.\d+)(-slim)?-\w+(@sha256:[0-9a-f]{64})?", base)
         assert version is not None, base
         assert version[1] in supported
 
