@@ -82,7 +82,9 @@ def _look(answer: Connection, name: str, among: range) -> None:
 
 def _short(problem: str) -> str:
     """Leave out the ids and offsets."""
-    return problem.partition(", first")[0].partition(": committed")[0].replace("|", " ")
+    for detail in (", first", ": committed", ": a bug, of"):
+        problem = problem.partition(detail)[0]
+    return problem.replace("|", " ")
 
 
 def write_table(found: Iterable[Found]) -> None:
