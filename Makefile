@@ -98,11 +98,11 @@ simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and
 
 .PHONY: chaos chaos-all chaos-table soak
 CHAOS = $(BIN)/python -m pytest tests/chaos --chaos-table build/chaos.json
-chaos: $(STAMP)  ## Break what workers stand on, under load, and count every event into build/chaos.json; takes a quarter of an hour
-	$(CHAOS) -m "chaos and not long and not soak" $(ARGS)
+chaos: $(STAMP)  ## Break what workers stand on, under load, in PROCESSES, and count every event into build/chaos.json
+	$(CHAOS) -m "chaos and not long and not soak" -n $(PROCESSES) $(ARGS)
 
-chaos-all: $(STAMP)  ## The same with the faults that take longer; takes an hour and a half
-	$(CHAOS) -m "chaos and not soak" $(ARGS)
+chaos-all: $(STAMP)  ## The same with the faults that take longer; takes an hour
+	$(CHAOS) -m "chaos and not soak" -n $(PROCESSES) $(ARGS)
 
 chaos-table: $(STAMP)  ## Write the rows of build/chaos.json into docs/operations.md
 	$(BIN)/python -m tests.chaos.table build/chaos.json docs/operations.md
