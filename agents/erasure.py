@@ -5,6 +5,7 @@ partition of session-control: it outlives workers and this command, and is carri
 then. What workers pass on to each other for further ids of the same person is waited for, too.
 """
 
+import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
@@ -25,7 +26,7 @@ from streams.group_state import GroupState, group_state
 from streams.id_search import Found, IdSearch
 from streams.record_deletion import delete_before
 from streams.sender import Sender
-from streams.state_search import StateSurvey, survey
+from streams.state_search import StateSurvey, survey, surveyed_again
 from streams.topic_check import described
 from streams.topic_lifetime import TopicLifetime
 from streams.topic_reader import TopicReader
@@ -34,7 +35,8 @@ from streams.window import OutputRecord
 
 _LOOK_SECONDS: Final = 0.5
 _TOLD_EVERY: Final = 1000
-_OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES, Topic.DEFAULT_RECOMMENDATIONS)
+_OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES)
+"""Whose keys are visitors. Those of default-recommendations are places, also where a visitor is called like one."""
 
 
 class NotErasedError(InsessionError):
@@ -68,23 +70,18 @@ class Erasure:
 
     def look(self, asked: Iterable[VisitorId]) -> StateSurvey:
         """Find the states of the ids, and the other ids of the same persons."""
-        became = set()
-        for control in self._controls(self._records(self._control)):
-            if isinstance(control, Handover):
-                became.add((control.visitor_id, control.to))
-            elif isinstance(control, Adoption):
-                became.add((control.predecessor, control.visitor_id))
-        return survey(asked, lambda: self._records(self._changelog), became)
+        return survey(asked, lambda: self._records(self._changelog), self._handed_over)
 
     def request(self, found: StateSurvey, blocked_until_ms: int, timeout_seconds: float) -> set[VisitorId]:
         """Have the states erased and wait until all of them are; gives the ids that the workers have added.
 
         Raises NotErasedError where no worker runs, or they are not done in time.
         """
+        request_id = secrets.token_hex(8)
         bounds = self._reader.bounds(self._control)
         seen_to = {partition: held.stop for partition, held in bounds.items()}
         for visitor_id, reach in _reaches(found):
-            erase = Erase(visitor_id=visitor_id, reach=reach, blocked_until_ms=blocked_until_ms)
+            erase = Erase(visitor_id=visitor_id, reach=reach, blocked_until_ms=blocked_until_ms, request_id=request_id)
             for partition in bounds:
                 self._sender.send(OutputRecord(self._control, None, wire.encode(erase), partition=partition))
         self._sender.flush()
@@ -98,24 +95,25 @@ class Erasure:
         while True:
             ends = {partition: held.stop for partition, held in self._reader.bounds(self._control).items()}
             self._wait(ends, deadline)
-            erasures = self._erasures({part: range(seen_to[part], end) for part, end in ends.items()})
+            erasures = self._erasures(request_id, {part: range(seen_to[part], end) for part, end in ends.items()})
             if not erasures:
                 return erased - found.ids
             erased, seen_to = erased | erasures, ends
 
-    def clean(self, found: StateSurvey, *, delete_dead_letters: bool) -> list[Place]:
+    def clean(self, found: StateSurvey, blocked_until_ms: int, *, delete_dead_letters: bool) -> list[Place]:
         """Write the tombstones and delete what may be deleted, when the states are erased; gives the report.
 
-        Raises NotErasedError where a state is there again: its changelog has another writer, or a partition no owner.
+        Raises NotErasedError where a state is there again before the block ends: its changelog has another writer, or
+        a partition no owner. Without a block a click may have begun it anew.
         """
-        left = self.look(found.ids)
-        if left.states:
+        left = surveyed_again(found, self._records(self._changelog))
+        if left.states and _now_ms() < blocked_until_ms:
             raise NotErasedError(
                 f"{len(left.states)} states are there again, on partitions {sorted({part for part, _ in left.states})} "
                 f"of {self._changelog}: does every worker run this version, and this group only? Run this again"
             )
         now_ms = _now_ms()
-        places = [of_state(self._changelog, found, left.records, self._lifetime(self._changelog), now_ms)]
+        places = [of_state(self._changelog, found, left, self._lifetime(self._changelog), now_ms)]
         for name in map(self._settings.topics.name, _OUTPUTS):
             seen = self._search(name, found.ids)
             places.append(tombstoned(name, seen, self._lifetime(name), now_ms, count=self._tombstones(name, seen)))
@@ -126,7 +124,7 @@ class Erasure:
 
     def report(self, found: StateSurvey) -> list[Place]:
         """Tell where the ids stand, and change nothing."""
-        places = [of_state(self._changelog, found, found.records, self._lifetime(self._changelog), None)]
+        places = [of_state(self._changelog, found, found, self._lifetime(self._changelog), None)]
         names = [self._settings.topics.name(one) for one in (*_OUTPUTS, Topic.DEAD_LETTERS, Topic.SESSION_CONTROL)]
         places += [kept(name, self._search(name, found.ids), self._lifetime(name)) for name in names]
         return [*places, *self._left_alone(found.ids), *elsewhere()]
@@ -191,10 +189,19 @@ class Erasure:
                 )
             time.sleep(_LOOK_SECONDS)
 
-    def _erasures(self, offsets: Mapping[int, range]) -> set[VisitorId]:
-        """Name who is erased by these records of session-control."""
+    def _erasures(self, request_id: str, offsets: Mapping[int, range]) -> set[VisitorId]:
+        """Name who is erased for this request by these records of session-control."""
         controls = self._controls(self._reader.read(self._control, offsets))
-        return {control.visitor_id for control in controls if isinstance(control, Erase)}
+        erases = (control for control in controls if isinstance(control, Erase))
+        return {erase.visitor_id for erase in erases if erase.request_id == request_id}
+
+    def _handed_over(self) -> Iterator[tuple[VisitorId, VisitorId]]:
+        """Read which ids became which."""
+        for control in self._controls(self._records(self._control)):
+            if isinstance(control, Handover):
+                yield control.visitor_id, control.to
+            elif isinstance(control, Adoption):
+                yield control.predecessor, control.visitor_id
 
     @staticmethod
     def _controls(records: Iterable[InputRecord]) -> Iterator[Control]:

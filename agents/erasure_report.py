@@ -7,15 +7,17 @@ from streams.id_search import Found
 from streams.state_search import StateSurvey
 from streams.topic_lifetime import TopicLifetime
 
+_IDLE: Final = "a partition without new records keeps its last segment until one comes"
+"""Brokers look at the age of a segment that is written to only when they append to it, and compact no such segment."""
 _NO_COMPACTION_TIME: Final = "when is up to the brokers: set max.compaction.lag.ms on it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """One place. found, remains: records that name the ids; None = it is no topic, and was not looked at.
+    """One place. found, remains: records that name the ids; None = it was not looked at.
 
     until_ms: when the last of what remains is gone, at the latest, Unix milliseconds; None = nothing remains, or the
-    time is not bounded: then `note` says what bounds it.
+    time is not bounded: then `note` says what bounds it. Compaction is later in a partition without new records.
     """
 
     place: str
@@ -27,18 +29,28 @@ class Place:
 
 
 def of_state(
-    changelog: str, found: StateSurvey, remains: int, lifetime: TopicLifetime | None, erased_ms: int | None
+    changelog: str, found: StateSurvey, left: StateSurvey, lifetime: TopicLifetime | None, erased_ms: int | None
 ) -> Place:
-    """Tell of the states and their changelog; erased_ms: when that was, Unix milliseconds, None = they are not."""
+    """Tell of the states and their changelog; erased_ms: when that was, Unix milliseconds, None = they are not.
+
+    left: what is there now. What other visitors' states say of the ids is theirs, and stays.
+    """
     states = f"{len(found.states)} states of {len(found.ids)} ids"
+    notes = [f"{left.others} states of other visitors name an id of these: {_THEIRS}"] if left.others else []
     if erased_ms is None:
-        return Place(place=changelog, found=found.records, done=f"nothing: {states}", remains=remains)
+        done, note = f"nothing: {states}", "; ".join(notes)
+        return Place(place=changelog, found=found.records, done=done, remains=left.records, note=note)
     until_ms = None if lifetime is None else lifetime.tombstoned_until_ms(erased_ms, erased_ms)
-    note = "no state any more; records before the tombstones go by compaction"
-    if until_ms is None:
-        note += f", {_NO_COMPACTION_TIME}"
+    by = _IDLE if until_ms is not None else _NO_COMPACTION_TIME
+    again = f"{len(left.states)} states begun anew by later clicks" if left.states else "no state any more"
+    notes = [again, f"records before the tombstones go by compaction, {by}", *notes]
     return Place(
-        place=changelog, found=found.records, done=f"{states} erased", remains=remains, until_ms=until_ms, note=note
+        place=changelog,
+        found=found.records,
+        done=f"{states} erased",
+        remains=left.records,
+        until_ms=None if left.states or left.others else until_ms,
+        note="; ".join(notes),
     )
 
 
@@ -69,7 +81,7 @@ def tombstoned(place: str, found: Found, lifetime: TopicLifetime | None, erased_
         done=f"{count} tombstones",
         remains=found.records,
         until_ms=until_ms,
-        note="readers forget at once" if until_ms is not None else f"readers forget at once; {_NO_COMPACTION_TIME}",
+        note=f"readers forget at once; compaction: {_IDLE if until_ms is not None else _NO_COMPACTION_TIME}",
     )
 
 
@@ -98,16 +110,21 @@ def of_control(place: str, found: Found, left: Found, lifetime: TopicLifetime | 
 
 
 def elsewhere() -> list[Place]:
-    """Tell of the places that are no topic of ours, and so are not looked at."""
+    """Tell of the places that are no topic of ours, or name nobody, and so are not looked at."""
     return [Place(place=place, found=None, done=done, remains=None, note=note) for place, done, note in _ELSEWHERE]
 
 
+_THEIRS: Final = (
+    "they have logged in on the same device, and keep it until they are erased, or forgotten "
+    "sessions.visitor_retention after their last click"
+)
 _FILES: Final = (
     "compacted within a minute by the worker that erased, while it has the partition, and within a day by one that got "
     "it since or keeps a standby copy; a copy out of use is deleted after a day, one moved aside as damaged after 7"
 )
 _ELSEWHERE: Final = (
     ("local files", "by the workers", _FILES),
+    ("default-recommendations", "nothing", "its keys are places, not visitors: the same lists for everybody"),
     ("memory", "nothing", "popularity holds keyed hashes; what the calibration holds of a session goes with it"),
     ("logs", "nothing", "lines name topic, partition, offset and the keyed hash, never the id"),
     ("elsewhere", "nothing", "mirrors, backups and what consumers have stored are not reached: erase there, too"),

@@ -121,6 +121,13 @@ class Erase(Struct, frozen=True, kw_only=True, tag="erase", tag_field="kind", om
             "state again: they are answered as without consent. Absent = the next click begins anew."
         ),
     ] = None
+    request_id: Annotated[
+        Annotated[str, Meta(max_length=64)] | None,
+        Meta(
+            description="Tells one request from others. Workers repeat it when they pass the erasure on to further ids "
+            "of the visitor."
+        ),
+    ] = None
 
 
 def unix_ms(moment: datetime) -> int:

@@ -1,5 +1,6 @@
 """Which visitors' states there are of given ids, and which other ids they are known to be the same person as."""
 
+import re
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -20,12 +21,14 @@ class StateSurvey:
 
     records: that name one of the ids, tombstones included. states: of the ids, that are there now, by partition and id.
     whole: the ids asked for, and those that they became. earlier: ids that became one of these. An erasure takes all.
+    others: how many states of other visitors say that they were one of the ids, as after a login on the same device.
     """
 
     whole: set[VisitorId]
     earlier: set[VisitorId] = field(default_factory=set)
     records: int = 0
     states: set[tuple[int, VisitorId]] = field(default_factory=set)
+    others: int = 0
 
     @property
     def ids(self) -> set[VisitorId]:
@@ -34,21 +37,31 @@ class StateSurvey:
 
 
 def survey(
-    asked: Iterable[VisitorId], read: Callable[[], Iterable[InputRecord]], handed_over: Became = frozenset()
+    asked: Iterable[VisitorId],
+    read: Callable[[], Iterable[InputRecord]],
+    handed_over: Callable[[], Iterable[tuple[VisitorId, VisitorId]]] = tuple,
 ) -> StateSurvey:
     """Read a changelog, again for as long as states lead to further ids.
 
-    handed_over: what control records say; a run before this one may have erased the state that said it.
+    handed_over: reads what control records say; a run before this one may have erased the state that said it.
     """
     found = StateSurvey(set(asked))
     while True:
-        ids, became = found.ids, _surveyed(found, read()) | handed_over
+        ids = found.ids
+        became = _surveyed(found, read()) | _naming(ids, handed_over())
         reach(found.whole, became, is_forward=True)
         found.earlier |= found.whole
         reach(found.earlier, became, is_forward=False)
         found.earlier -= found.whole
         if found.ids == ids:
             return found
+
+
+def surveyed_again(found: StateSurvey, records: Iterable[InputRecord]) -> StateSurvey:
+    """Read what a changelog says of the same ids now; what others share with them leads to nobody else."""
+    left = StateSurvey(set(found.whole), set(found.earlier))
+    _surveyed(left, records)
+    return left
 
 
 def reach(ids: set[VisitorId], became: Became, *, is_forward: bool) -> None:
@@ -73,28 +86,35 @@ def became_of(visitor_id: VisitorId, state: VisitorState) -> Became:
 
 
 def _surveyed(found: StateSurvey, records: Iterable[InputRecord]) -> Became:
-    """Count what names the ids, and give what the states say of them; a mark that is left alone counts as a state."""
+    """Count what names the ids, and give what the states say of them; a mark that is left alone counts as a state.
+
+    Of each state no more is kept than what it says of the ids: an id may be a word that stands in every state.
+    """
     ids = found.ids
-    search, fences, values = IdSearch(ids), ChangelogFences(), dict[tuple[int, bytes], bytes]()
+    search, fences, said = IdSearch(ids), ChangelogFences(), dict[tuple[int, bytes], Became]()
+    bare = re.compile(b"|".join(re.escape(one.encode()) for one in sorted(ids)))  # in a state any byte may follow an id
     found.records = 0
     for record in records:
-        is_named = search.names(record)
-        found.records += is_named
+        found.records += search.names(record)
         if not fences.keeps(record.position.partition, record.key, record.headers) or record.key is None:
             continue
-        place = (record.position.partition, record.key)
-        if is_named and record.value is not None:
-            values[place] = record.value
+        place, visitor_id = (record.position.partition, record.key), _visitor(record.key)
+        pairs: Became = frozenset()
+        if record.value is not None and visitor_id is not None and (visitor_id in ids or bare.search(record.value)):
+            state = _state(record.value)
+            pairs = frozenset() if state is None else _naming(ids, became_of(visitor_id, state))
+        if pairs or (record.value is not None and visitor_id in ids):
+            said[place] = pairs
         else:
-            values.pop(place, None)
-    named = [(partition, _visitor(key), value) for (partition, key), value in values.items()]
-    found.states = {(partition, visitor_id) for partition, visitor_id, _ in named if visitor_id in ids and visitor_id}
-    became: set[tuple[VisitorId, VisitorId]] = set()
-    for _, visitor_id, value in named:
-        state = _state(value)
-        if visitor_id is not None and state is not None:
-            became |= became_of(visitor_id, state)
-    return became
+            said.pop(place, None)
+    places = {(partition, _visitor(key)) for partition, key in said}
+    found.states = {(partition, visitor_id) for partition, visitor_id in places if visitor_id in ids and visitor_id}
+    found.others = len(places) - len(found.states)
+    return frozenset().union(*said.values())
+
+
+def _naming(ids: AbstractSet[VisitorId], became: Iterable[tuple[VisitorId, VisitorId]]) -> Became:
+    return frozenset(pair for pair in became if not ids.isdisjoint(pair))
 
 
 def _visitor(key: bytes) -> VisitorId | None:

@@ -2,7 +2,8 @@
 
 A record goes with its segment: retention counts from the newest record in it, and a segment is closed `segment.ms`
 after its first record at the latest. Compaction removes what a tombstone follows at `max.compaction.lag.ms` (KIP-354)
-or, where that is not bounded, at some time; the tombstone itself stays for `delete.retention.ms` more.
+or, where that is not bounded, at some time; the tombstone itself stays for `delete.retention.ms` more. No time bounds
+compaction in a partition without new records: its last segment is closed by an append only. Retention takes that, too.
 """
 
 from collections.abc import Mapping
@@ -46,7 +47,7 @@ class TopicLifetime:
         return newest_ms + self.segment_ms + self.retention_ms
 
     def tombstoned_until_ms(self, newest_ms: int, tombstone_ms: int) -> int | None:
-        """Give when a record and the tombstone that follows it are gone at the latest."""
+        """Give when a record and the tombstone that follows it are gone at the latest, while records come."""
         by_retention = self.record_until_ms(max(newest_ms, tombstone_ms))
         bounds = [] if by_retention is None else [by_retention]
         if self.is_compacted and self.compacted_within_ms is not None:

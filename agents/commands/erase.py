@@ -85,7 +85,7 @@ def command(  # noqa: PLR0913 - the options
             _agree(found, bar.stop, bar.start, is_agreed=is_agreed)
             blocked_until_ms = _blocked_until_ms(settings, is_blocked=not no_block)
             found.earlier |= erasure.request(found, blocked_until_ms, timeout.total_seconds())
-            places = erasure.clean(found, delete_dead_letters=delete_dead_letters)
+            places = erasure.clean(found, blocked_until_ms, delete_dead_letters=delete_dead_letters)
     if as_json:
         click.echo(json.dumps(_as_json(asked, found, places, blocked_until_ms)))
         return

@@ -43,17 +43,20 @@ def test_tombstones_end_records_by_compaction() -> None:
     found = Found(records=3, newest_ms=DAY_MS)
     place = tombstoned("t", found, lifetime(is_compacted=True), 2 * DAY_MS, count=1)
     assert summary(place) == (3, "1 tombstones", 3, 17)
+    assert "a partition without new records keeps its last segment until one comes" in place.note
     assert summary(tombstoned("t", found, lifetime(), 2 * DAY_MS, count=0)) == (3, "nothing", 3, 38)
 
 
 def test_the_state_is_told_before_and_after() -> None:
     """A dry run has erased nothing; where the brokers compact at a time of their own, the note says what bounds it."""
     found = StateSurvey({V1}, records=2, states={(0, V1)})
-    before = of_state("log", found, 2, lifetime(is_compacted=True, retention_ms=None), None)
+    left = StateSurvey({V1}, records=4)
+    before = of_state("log", found, found, lifetime(is_compacted=True, retention_ms=None), None)
     assert summary(before) == (2, "nothing: 1 states of 1 ids", 2, None)
-    after = of_state("log", found, 4, lifetime(is_compacted=True, retention_ms=None), DAY_MS)
+    after = of_state("log", found, left, lifetime(is_compacted=True, retention_ms=None), DAY_MS)
     assert summary(after) == (2, "1 states of 1 ids erased", 4, 16)
-    assert "max.compaction.lag.ms" in of_state("log", found, 4, lifetime(retention_ms=None), DAY_MS).note
+    assert "a partition without new records keeps its last segment until one comes" in after.note
+    assert "max.compaction.lag.ms" in of_state("log", found, left, lifetime(retention_ms=None), DAY_MS).note
 
 
 def test_dead_letters_stay_unless_they_are_to_be_deleted() -> None:
@@ -79,4 +82,5 @@ def test_requests_that_could_not_be_deleted_stay_until_their_retention_ends() ->
 
 def test_places_that_are_no_topic_are_told_too() -> None:
     """Nobody must think that they were forgotten."""
-    assert [place.place for place in elsewhere()] == ["local files", "memory", "logs", "elsewhere"]
+    told = ["local files", "default-recommendations", "memory", "logs", "elsewhere"]
+    assert [place.place for place in elsewhere()] == told

@@ -25,6 +25,7 @@ from tests.kafka.worker_process import COMMAND, WorkerProcess
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(420)]
 
 VISITOR, COOKIE, OTHER = "erase-me-please", "cookie-of-whom-to-erase", "someone-who-stays"
+SIBLING: Final = "someone-on-the-same-device"
 BOTH: Final = (VISITOR.encode(), COOKIE.encode())
 PARTITIONS: Final = 2
 COMPACT_AT_ONCE: Final = {
@@ -262,3 +263,21 @@ def test_without_a_worker_the_request_waits_and_is_carried_out_by_the_next_one(d
     report = Command(deployment).run(COOKIE, "--yes")
     assert (report["ids"], report["linked_ids"]) == (1, 1)
     assert [key for _, key in found.states() if key in BOTH] == []
+
+
+def test_one_of_two_customers_on_a_device_is_erased_and_the_other_stays(deploy: Deploy) -> None:
+    """What the state of the other one says of the cookie is theirs; the report tells it, and the topics are cleaned."""
+    deployment = deploy(partitions=PARTITIONS)
+    found, worker = Found(deployment), deployment.worker()
+    worker.wait_until_ready()
+    for one in (click(COOKIE), click(VISITOR, anonymous_id=COOKIE), click(SIBLING, anonymous_id=COOKIE)):
+        deployment.write(Topic.CLICKSTREAM, [one])
+        for _ in range(3):
+            deployment.wait_until_committed(worker)
+    report = Command(deployment).run(VISITOR, "--yes")
+    rows = places(report)
+    assert (report["linked_ids"], report["is_erased"]) == (1, True)
+    assert "1 states of other visitors name an id of these" in rows[found.changelog]["note"]
+    assert rows[found.name(Topic.RECOMMENDATIONS)]["done"] == "2 tombstones"
+    assert rows[found.name(Topic.SESSION_CONTROL)]["remains"] == 0
+    assert {key for _, key in found.states() if not is_block_key(key)} == {SIBLING.encode()}

@@ -1,11 +1,14 @@
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from schemas.ids import VisitorId
+import pytest
+
+from schemas.ids import ItemId, VisitorId
 from schemas.state import Identity, InputPosition, Predecessor, Successor, VisitorState, encode_state, mark_key
 from streams.dead_letters import InputRecord
 from streams.fencing import CLAIM_KEY, Owner
-from streams.state_search import StateSurvey, survey
+from streams.state_search import StateSurvey, survey, surveyed_again
 
 COOKIE, CUSTOMER, SIBLING, OLDER = (VisitorId(f"{name}-of-somebody") for name in ("cookie", "user", "sibling", "older"))
 
@@ -61,7 +64,7 @@ def test_an_erased_state_leaves_records_but_no_state() -> None:
 
 def test_what_was_handed_over_links_ids_whose_states_are_gone() -> None:
     """A run that could not wait for its end has erased them, and is run again."""
-    found = survey([CUSTOMER], list, {(COOKIE, CUSTOMER), (OLDER, COOKIE)})
+    found = survey([CUSTOMER], list, lambda: [(COOKIE, CUSTOMER), (OLDER, COOKIE), (SIBLING, VisitorId("x"))])
     assert (found.whole, found.earlier) == ({CUSTOMER}, {COOKIE, OLDER})
 
 
@@ -90,3 +93,39 @@ def test_a_mark_that_was_left_alone_is_to_be_erased() -> None:
     assert (found.records, found.states) == (1, {(0, VisitorId("v1"))})
     found = surveyed(VisitorId("v1"), (mark_key(b"v1"), b"a mark"), (mark_key(b"v1"), None))
     assert (found.records, found.states) == (2, set())
+
+
+def test_what_is_looked_at_again_is_of_the_same_ids() -> None:
+    """A cookie that went with one customer leads to nobody else; that the other one names it is counted."""
+    found = surveyed(CUSTOMER, *DEVICE)
+    assert found.others == 1
+    erased = [InputRecord(InputPosition("log", 0, at), key, value, 0) for at, (key, value) in enumerate(DEVICE[2:])]
+    left = surveyed_again(found, erased)
+    assert (left.ids, left.states, left.others, left.records) == (found.ids, set(), 1, 1)
+
+
+def test_a_word_that_stands_in_every_state_keeps_none_of_them_in_memory() -> None:
+    """Only what is said of the ids is kept: here twenty states of others are not, each as long as a state may be."""
+    states = 20
+    purchased = (ItemId("i" * 60_000),)
+    value = encode_state(VisitorState({}, "answered", latest_ms=0, purchased=purchased), due_ms=0)
+
+    def read() -> Iterable[InputRecord]:
+        for at in range(states):
+            yield InputRecord(InputPosition("log", 0, at), b"visitor-%d" % at, bytes(bytearray(value)), 0)
+
+    tracemalloc.start()
+    found = survey([VisitorId("answered")], read)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (found.records, found.states, found.others) == (states, set(), 0)
+    assert peak_bytes < states * len(value) / 2
+
+
+@pytest.mark.parametrize("partition", [0, 65, 200])
+def test_a_short_id_is_found_whatever_byte_follows_it(partition: int) -> None:
+    """In a state no quotation mark ends an id; partition 65 is written as the letter A."""
+    state = VisitorState(
+        {}, "answered", latest_ms=0, identity=Identity(successors=(Successor(VisitorId("v1"), partition, 0),))
+    )
+    assert surveyed(VisitorId("v1"), (COOKIE.encode(), encode_state(state, due_ms=0))).earlier == {COOKIE}

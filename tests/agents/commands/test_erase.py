@@ -49,9 +49,9 @@ class FakeErasure:
         self.done.append(("request", blocked_until_ms > 0, timeout_seconds))
         return {COOKIE}
 
-    def clean(self, found: StateSurvey, *, delete_dead_letters: bool) -> list[Place]:
+    def clean(self, found: StateSurvey, blocked_until_ms: int, *, delete_dead_letters: bool) -> list[Place]:
         """Clean up."""
-        self.done.append(("clean", sorted(found.ids), delete_dead_letters))
+        self.done.append(("clean", sorted(found.ids), blocked_until_ms > 0, delete_dead_letters))
         return self._places(remains=0)
 
     @staticmethod
@@ -86,7 +86,7 @@ def test_it_asks_before_it_erases(erasure: FakeErasure) -> None:
     assert (told.exit_code, erasure.done) == (1, [["ada"]])
     assert "Erase 1 ids with 1 states" in told.output
     assert run("ada", given="y\n").exit_code == 0
-    assert erasure.done[2:] == [("request", True, 300), ("clean", sorted(["ada", COOKIE]), False)]
+    assert erasure.done[2:] == [("request", True, 300), ("clean", sorted(["ada", COOKIE]), True, False)]
 
 
 def test_the_report_is_one_json_object_without_the_ids(erasure: FakeErasure) -> None:
@@ -103,7 +103,7 @@ def test_the_report_is_one_json_object_without_the_ids(erasure: FakeErasure) -> 
         "until": "1970-01-02T00:00:00Z",
         "note": "",
     }
-    assert erasure.done[1:] == [("request", True, 10), ("clean", sorted(["ada", COOKIE]), True)]
+    assert erasure.done[1:] == [("request", True, 10), ("clean", sorted(["ada", COOKIE]), True, True)]
     assert not any(one in told.output for one in ("ada", COOKIE))
 
 
