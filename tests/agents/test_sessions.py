@@ -383,12 +383,15 @@ async def test_what_moves_on_is_sent_when_the_write_before_it_is_safe(acting: Ac
 
 
 async def test_an_erasure_reaches_the_other_ids_first(acting: Acting) -> None:
-    """The state names them, so it goes last: with the erasure that the worker sends behind theirs."""
+    """The state names them, so it goes last: with the erasure that the worker sends behind theirs, for that request."""
     (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
     await passed_on(acting, control(0, handover))
     visitor, cookie = VisitorId("v1"), VisitorId("cookie")
-    others = await passed_on(acting, control(1, Erase(visitor_id=visitor)))
-    assert others == [Erase(visitor_id=cookie, reach="predecessors"), Erase(visitor_id=visitor, reach="self")]
+    others = await passed_on(acting, control(1, Erase(visitor_id=visitor, request_id="r")))
+    assert others == [
+        Erase(visitor_id=cookie, reach="predecessors", request_id="r"),
+        Erase(visitor_id=visitor, reach="self", request_id="r"),
+    ]
     assert b"v1" in acting.table.states
     assert await passed_on(acting, control(2, others[0]), control(3, others[1])) == []
     assert acting.table.states == {}

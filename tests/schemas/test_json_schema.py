@@ -111,7 +111,7 @@ def test_control_records_round_trip_by_their_kind() -> None:
     for record in (
         Tick(next_offset=3, stream_time_ms=5),
         Erase(visitor_id=VisitorId("v")),
-        Erase(visitor_id=VisitorId("v"), reach="self"),
+        Erase(visitor_id=VisitorId("v"), reach="self", request_id="r"),
         Handover(visitor_id=VisitorId("a"), to=VisitorId("v"), partition=1, until_ms=5),
         Adoption(visitor_id=VisitorId("v"), predecessor=VisitorId("a"), source=source, sessions=(session,)),
     ):
