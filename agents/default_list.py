@@ -2,13 +2,12 @@
 
 A worker knows what is popular in its own partitions only; keys are spread by hash, so one worker's share is a fair
 sample. Whoever owns partition 0 of the clickstream writes: that moves with the assignment and is never two for long.
-Who begins to write reads which keys are there, and removes the lists of locations that are not listed any more, unless
-the catalog names them.
+Who begins to write reads which lists are there, and removes those of locations that are not listed any more, unless the
+catalog names them; where it names none, only once enough visitors came to tell.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,11 +19,11 @@ from agents.output_headers import OutputHeaders
 from schemas import wire
 from schemas.events import unix_ms
 from schemas.ids import ItemId, ModelVersion
-from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier
+from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier, RecommendedItem
 from serving.chain import Recommender
 from streams.metrics import DeliveryMetrics
 from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError
+from streams.topics import Topic
 from streams.window import OutputRecord, RecordSink
 
 log = structlog.get_logger(__name__)
@@ -33,10 +32,17 @@ Content = tuple[ImpersonalTier, ModelVersion | None, tuple[ItemId, ...]]
 """What a list says; scores move with every click and change nothing for the reader while the order stays."""
 
 
+class StoredList(msgspec.Struct):
+    """What is read of a list that is there; an unreadable one says nothing."""
+
+    items: list[RecommendedItem] = []
+    source: str = ""
+
+
 class DefaultListWriter:
     """Keeps the default lists of this worker in their topic; remembers what it wrote.
 
-    stored_keys: reads which keys have a list now.
+    stored_lists: reads which keys have a list now.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -46,7 +52,7 @@ class DefaultListWriter:
         sink: RecordSink,
         headers: OutputHeaders,
         metrics: DeliveryMetrics,
-        stored_keys: Callable[[], Awaitable[AbstractSet[str]]],
+        stored_lists: Callable[[], Awaitable[Mapping[str, StoredList]]],
         *,
         encode: Callable[[msgspec.Struct], bytes] = wire.encode,
     ) -> None:
@@ -56,20 +62,32 @@ class DefaultListWriter:
         self._headers = headers
         self._encode = encode
         self._metrics = metrics
-        self._stored_keys = stored_keys
+        self._stored_lists = stored_lists
         self._written: dict[str, Content | None] = {}
+        self._left = set[str]()
         self._has_looked = False
+        self._has_begun = False
 
-    async def renew(self, *, is_ours: bool) -> None:
-        """Write what has changed, all of it after another worker had its turn; a failure is left to the next time."""
-        if not is_ours:
+    async def begin(self) -> None:
+        """Look at the lists before the first visitors of this life are taken for the first of the shop."""
+        await self._look()
+
+    async def renew(self, *, is_ours: Callable[[], bool]) -> None:
+        """Write what has changed, all of it after another worker had its turn; a failure is left to the next time.
+
+        is_ours: asked before each write, which takes time: a partition that goes meanwhile is another's to write for.
+        """
+        if not is_ours():
             self._written.clear()
             self._has_looked = False
             return
         try:
-            lists = await self._lists()
             await self._look()
+            lists = await self._lists()
+            self._let_go()
             for key, record in list(changes(lists, self._written)):
+                if not is_ours():
+                    return
                 await self._write(key, record)
         except Exception as error:  # noqa: BLE001 - the lists are no reason to end a worker that answers
             self._metrics.default_lists.labels(result="failed").inc()
@@ -80,14 +98,23 @@ class DefaultListWriter:
         if self._has_looked:
             return
         try:
-            keys = await self._stored_keys()
-        except TopicsError as error:
+            stored = await self._stored_lists()
+        except Exception as error:  # noqa: BLE001 - see `renew`
             log.warning("default_lists_not_read", topic=self._topic, error=str(error), remedy="retried next time")
             return
         self._has_looked = True
-        the_shops = self._recommender.catalog.locations
-        left: dict[str, Content | None] = {key: None for key in keys if key != DEFAULT_KEY and key not in the_shops}
-        self._written = left | self._written
+        self._left = stored.keys() - {DEFAULT_KEY}
+        if not self._has_begun and DEFAULT_KEY in stored and stored[DEFAULT_KEY].source == "popular":
+            items = {item.item_id for one in stored.values() for item in one.items}
+            self._recommender.popularity.found(items, self._left)
+        self._has_begun = True
+
+    def _let_go(self) -> None:
+        """Have removed what is left and not listed: at once where the catalog names places, else in time."""
+        the_shops = set(self._recommender.catalog.locations)
+        if the_shops or self._recommender.popularity.is_settled:
+            self._written = dict.fromkeys(self._left - the_shops) | self._written
+            self._left &= the_shops
 
     async def _lists(self) -> dict[str, DefaultRecommendations]:
         """Make the list that counts everywhere, and one for each location where something else is recommended."""
@@ -138,12 +165,25 @@ def changes(
     yield from [(key, None) for key in written if key not in lists and key != DEFAULT_KEY]
 
 
-def stored_keys(client_config: Mapping[str, Any], topic: str) -> set[str]:
-    """Read which keys of the topic have a list; it takes a moment. Raises TopicsError."""
+def stored_lists(
+    client_config: Mapping[str, Any], topic: str, decode: Callable[[bytes], object]
+) -> dict[str, StoredList]:
+    """Read which keys of the topic have which list; it takes a moment. Raises TopicsError."""
     with TopicReader(client_config) as reader:
         latest = {record.key: record.value for record in reader.read(topic, reader.bounds(topic))}
     # A key that is no text was not written by us; it is removed as it is.
-    return {key.decode(errors="surrogateescape") for key, value in latest.items() if key and value is not None}
+    return {
+        key.decode(errors="surrogateescape"): _stored(value, decode)
+        for key, value in latest.items()
+        if key and value is not None
+    }
+
+
+def _stored(value: bytes, decode: Callable[[bytes], object]) -> StoredList:
+    try:
+        return msgspec.convert(decode(value), StoredList)
+    except ValueError:
+        return StoredList()
 
 
 def content(record: DefaultRecommendations) -> Content:

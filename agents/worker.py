@@ -13,7 +13,7 @@ from aiohttp import web
 from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from agents.default_list import DefaultListWriter, stored_keys
+from agents.default_list import DefaultListWriter, stored_lists
 from agents.encodings import Encodings, click_readers
 from agents.health import Health
 from agents.input_check import checked_inputs
@@ -228,13 +228,17 @@ def _keep_default_lists(
         KafkaSink(app),
         headers,
         metrics,
-        lambda: asyncio.to_thread(stored_keys, settings.kafka.client_config(), topic),
+        lambda: asyncio.to_thread(stored_lists, settings.kafka.client_config(), topic, encodings.decode_output),
         encode=encodings.encode,
     )
 
+    @app.task  # type: ignore[untyped-decorator]
+    async def look_at_default_lists() -> None:
+        await writer.begin()
+
     @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:
-        await writer.renew(is_ours=app.consumer.next_offset(first_partition) is not None)
+        await writer.renew(is_ours=lambda: app.consumer.next_offset(first_partition) is not None)
 
 
 @asynccontextmanager

@@ -43,6 +43,11 @@ class DecayedCounts:
         if len(self._weights) > 2 * self._max_items:
             self._weights = {kept: weight for weight, kept in self._best(self._max_items)}
 
+    def discard(self, item_id: str) -> None:
+        """Forget an item, if it is there."""
+        if self._weights.pop(item_id, None) is not None:
+            self._unranked_events = _STALE_AFTER_EVENTS
+
     def weight(self, item_id: str) -> float:
         """Give the decayed count of an item; only to be compared with others of the same moment."""
         return self._weights.get(item_id, 0.0)

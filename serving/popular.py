@@ -4,12 +4,13 @@ A visitor counts once an item and half-life, whatever the clicks. What nobody vo
 visitors over a time before it is counted, and never takes the place of what is.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from schemas.ids import ItemId, VisitorId
 from schemas.records import RecommendedItem
 from serving.decayed_counts import DecayedCounts
-from serving.support import Support
+from serving.support import Support, period_ms
 from serving.visitor_once import VisitorOnce
 from serving.vouchers import NobodyVouches, Vouchers
 
@@ -35,6 +36,7 @@ class StreamPopularity:
         self, *, half_life_seconds: float, max_items: int, max_locations: int, vouchers: Vouchers | None = None
     ) -> None:
         self._half_life_ms = half_life_seconds * 1000
+        self._period_ms = period_ms(self._half_life_ms)
         self._max_items = max_items
         self._max_locations = max_locations
         self._vouchers = vouchers or NobodyVouches()
@@ -45,15 +47,28 @@ class StreamPopularity:
         self._by_location: dict[str, DecayedCounts] = {}
         self._latest_ms = 0
 
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether enough visitors came since the start that a location without counts has none to come."""
+        return not (self._max_items and self._max_locations) or self._items.is_settled
+
+    def found(self, items: Collection[str], locations: Collection[str]) -> None:
+        """Believe what was listed before, and from now on no visitor for being one of the first."""
+        for item in self._items.found(items):
+            for counts in (self._overall, *self._by_location.values()):
+                counts.discard(item)
+        for location in self._locations.found(locations):
+            self._by_location.pop(location, None)
+
     def add(self, seen: Sighting) -> None:
         """Count one item event."""
         if not self._max_items:
             return
         self._latest_ms = max(self._latest_ms, seen.event_time_ms)
-        period = str(int(seen.arrived_ms // self._half_life_ms))
+        period = str(int(seen.arrived_ms // self._period_ms))
         if self._once.is_first(period, "visitor", seen.visitor_id):
-            self._items.visited()
-            self._locations.visited()
+            self._items.visited(seen.arrived_ms)
+            self._locations.visited(seen.arrived_ms)
         vouched = self._vouchers.item(seen.item_id)
         if vouched is not False and self._once.is_first(period, "item", seen.visitor_id, seen.item_id):
             visitors = self._items.add(seen.item_id, seen.arrived_ms, is_vouched=bool(vouched))

@@ -16,7 +16,11 @@ _SHOWN: Final = 3
 def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> Iterator[Finding]:
     """Examine the newest records of the catalog, read as the worker reads them; of each key the last one counts."""
     if not records:
-        yield unchecked(CHECK, "the catalog holds no record")
+        yield unchecked(
+            CHECK,
+            "the catalog holds no record: without a release, too, invented visitors may choose what everybody is shown",
+            "write the shop's items to the topic, or let a release be loaded",
+        )
         return
     said = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
     yield _readable(list(said.values()))

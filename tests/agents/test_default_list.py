@@ -1,19 +1,21 @@
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from agents.default_list import DefaultListWriter, changes, content, default_list
+from agents.default_list import DefaultListWriter, StoredList, changes, content, default_list
 from agents.output_headers import OutputHeaders
 from schemas import wire
 from schemas.events import unix_ms
 from schemas.ids import ItemId, VisitorId
 from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
 from serving.chain import Recommender
-from serving.popular import Sighting
+from serving.popular import Sighting, StreamPopularity
+from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
 from streams.topics import TopicsError
 from streams.window import OutputRecord
 from tests.agents.conftest import START_MS, OneWorker
@@ -46,9 +48,9 @@ class CompactedTopic:
             self.latest[key] = wire.decode_default_recommendations(record.value)
         return asyncio.sleep(0)
 
-    async def keys(self) -> set[str]:
-        """Read the keys that have a list."""
-        return set(self.latest)
+    async def lists(self) -> dict[str, StoredList]:
+        """Read the lists that there are."""
+        return {key: StoredList(items=record.items, source=record.source) for key, record in self.latest.items()}
 
     def items(self, key: str = DEFAULT_KEY) -> str:
         """Join the items of a list."""
@@ -72,8 +74,14 @@ class Writing:
             self.topic,
             OutputHeaders("always"),
             self.worker.metrics,
-            self.topic.keys,
+            self.topic.lists,
         )
+
+    def restart(self) -> None:
+        """Forget what is popular, as a new process does; the topic stays."""
+        popularity = StreamPopularity(half_life_seconds=6 * 3600, max_items=2000, max_locations=64)
+        self.worker.recommender = replace(self.worker.recommender, popularity=popularity)
+        self.writer = self.another_writer()
 
     def click(self, items: str, location: str | None = None) -> None:
         """Let each letter be clicked once, by a visitor of its own."""
@@ -97,7 +105,7 @@ class Writing:
     async def renew(self, *, is_ours: bool = True) -> list[str]:
         """Let the timer fire; gives the keys written by it."""
         before = len(self.topic.sent)
-        await self.writer.renew(is_ours=is_ours)
+        await self.writer.renew(is_ours=lambda: is_ours)
         return self.topic.sent[before:]
 
     def counted(self, result: str) -> float:
@@ -318,18 +326,71 @@ async def test_strangers_locations_that_are_left_are_removed_at_the_start(writin
 
 async def test_keys_that_cannot_be_read_hold_up_no_list(writing: Writing) -> None:
     """The lists are written all the same, and the keys are looked at the next time."""
-    writing.click("a")
-    keys = writing.topic.keys
+    writing.click("a" * FOUNDING_VISITORS)
+    lists = writing.topic.lists
     writing.topic.latest["evil"] = default_list(writing.worker.recommender, None, NOW)  # type: ignore[assignment]
     writing.writer = writing.another_writer()
-    writing.writer._stored_keys = unreadable
+    writing.writer._stored_lists = unreadable
     with capture_logs() as logs:
         assert await writing.renew() == [DEFAULT_KEY]
     assert [entry["event"] for entry in logs] == ["default_lists_not_read"]
-    writing.writer._stored_keys = keys
+    writing.writer._stored_lists = lists
     assert await writing.renew() == ["evil"]
 
 
-async def unreadable() -> set[str]:
+async def unreadable() -> dict[str, StoredList]:
     """Fail as a topic does that nobody may read."""
     raise TopicsError("the brokers hide it")
+
+
+async def test_a_restart_believes_nobody_for_being_early(writing: Writing) -> None:
+    """Where there were lists, the first visitors after a start are strangers as all later ones are."""
+    shop(writing)
+    await writing.renew()
+    before = said(writing)
+    writing.restart()
+    for number in range(70):
+        writing.click_once("spam", f"evil{number}", at_ms=number * 1000)
+    await writing.writer.begin()
+    assert await writing.renew() == []
+    assert said(writing) == before
+    shop(writing)
+    await writing.renew()
+    assert said(writing).keys() == before.keys()
+    assert "spam" not in "".join(said(writing).values())
+
+
+async def test_what_early_visitors_brought_up_may_get_support_later(writing: Writing) -> None:
+    """It is not counted twice, and not held against a real new item that it was new just after a start."""
+    shop(writing)
+    await writing.renew()
+    writing.restart()
+    for number in range(30):
+        writing.click_once("new", None, at_ms=number * MIN_SPAN_MS // 29)
+        if not number:
+            await writing.writer.begin()
+    writing.click_once("i0", None, at_ms=MIN_SPAN_MS)
+    await writing.renew()
+    assert writing.topic.items() == "newi0"
+
+
+async def test_a_restart_removes_no_list_before_its_visitors_came(writing: Writing) -> None:
+    """With nothing counted yet all lists stay; after enough visitors those go that nobody asked for."""
+    shop(writing)
+    await writing.renew()
+    cities = set(writing.topic.latest)
+    writing.topic.latest["gone"] = writing.topic.latest["city0"]
+    writing.restart()
+    assert await writing.renew() == []
+    assert writing.topic.latest.keys() == {*cities, "gone"}
+    shop(writing)
+    assert "gone" in await writing.renew()
+    assert writing.topic.latest.keys() == cities
+
+
+async def test_a_partition_that_goes_between_two_writes_is_not_written_for(writing: Writing) -> None:
+    """A rebalance may last longer than the lease: what is not written yet is the next owner's."""
+    writing.click("aab", "north")
+    writing.click("cccc", "south")
+    await writing.writer.renew(is_ours=lambda: not writing.topic.sent)
+    assert writing.topic.sent == [DEFAULT_KEY]

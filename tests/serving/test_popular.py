@@ -1,10 +1,14 @@
+from collections import Counter
 from itertools import count
+from random import Random
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from schemas.ids import ItemId, VisitorId
 from serving.popular import Sighting, StreamPopularity
-from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS, MIN_VISITORS
+from serving.support import FOUNDING_VISITORS, MIN_SHARE, MIN_SPAN_MS, MIN_VISITORS
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000
@@ -139,10 +143,49 @@ def test_invented_names_push_no_real_one_out_of_memory() -> None:
     for number in range(MIN_VISITORS):
         clicking.click("new", at_ms=number * MIN_SPAN_MS // (MIN_VISITORS - 1))
         if number:
-            for invented in range(1000):
+            for invented in range(90):
                 clicking.click(f"evil{number}-{invented}", at_ms=number * MIN_SPAN_MS // (MIN_VISITORS - 1))
     clicking.click("new", at_ms=MIN_SPAN_MS + 1)
     assert clicking.top() == ["first", "new"]
+
+
+def test_a_few_ids_list_nothing_by_patience(clicking: Clicking) -> None:
+    """Twelve ids that click for days stay below what is needed, as each counts once a half-life."""
+    clicking.found()
+    for minute in range(3 * 24 * 60):
+        clicking.click("evil", "nowhere", visitor=f"evil-{minute % 12}", at_ms=minute * 60_000)
+    assert (clicking.top(), clicking.popular.locations()) == (["first"], ("home",))
+
+
+@given(
+    greed=st.floats(0.01, 1),
+    visitors=st.integers(500, 4000),
+    names=st.integers(1, 3),
+    hours=st.floats(0.4, 5),
+    seed=st.integers(0, 2**32),
+)
+@example(greed=1, visitors=4000, names=1, hours=0.6, seed=0)
+@settings(max_examples=40, deadline=None)
+def test_what_invented_visitors_below_the_share_use_is_never_listed(
+    greed: float, visitors: int, names: int, hours: float, seed: int
+) -> None:
+    """However patient they are, and however their clicks lie among the others; what many real ones use is."""
+    clicking, order = Clicking(max_locations=10), Random(seed)
+    clicking.found()
+    all_of, invented_of = Counter[int](), Counter[int]()
+    for number in range(visitors):
+        at_ms = int(number * hours * HOUR_MS / visitors)
+        period = (START_MS + at_ms) // HOUR_MS
+        all_of[period] += 1
+        is_below = invented_of[period] + 1 < max(MIN_VISITORS, MIN_SHARE * all_of[period])
+        if is_below and order.random() < greed:
+            invented_of[period] += 1
+            name = number % names
+            clicking.click(f"evil{name}", f"nowhere{name}", at_ms=at_ms)
+        else:
+            clicking.click("new", "there", at_ms=at_ms)
+    assert set(clicking.top()) == {"first", "new"}
+    assert set(clicking.popular.locations()) == {"home", "there"}
 
 
 def test_only_what_the_shop_knows_is_listed_where_it_knows_anything(clicking: Clicking) -> None:

@@ -52,5 +52,6 @@ def test_a_catalog_in_which_everything_is_sold_out_is_told() -> None:
 
 
 def test_an_empty_catalog_is_not_checked() -> None:
-    """A shop need not have one."""
-    assert [one.level for one in examined()] == [Level.UNCHECKED]
+    """A shop need not have one; it is told what it then does without."""
+    (found,) = examined()
+    assert (found.level, "invented" in found.message) == (Level.UNCHECKED, True)
