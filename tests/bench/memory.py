@@ -8,19 +8,16 @@ import json
 import tempfile
 import time
 import tracemalloc
-from collections.abc import Awaitable, Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-from zlib import crc32
 
 import click
-from faust.stores.rocksdb import RocksDBOptions
 
 from agents.pipeline import StateWrite
-from agents.visitor_states import DONE, VisitorStates
+from agents.visitor_states import VisitorStates
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import EventId, ItemId, VisitorId
@@ -29,58 +26,13 @@ from schemas.state import InputPosition, VisitorState, encode_state, read_header
 from streams.catalog import Catalog
 from streams.session_rules import SessionRules
 from streams.sessionizer import Arrival, InputTopics, Sessionizer
-from streams.settings import StreamSettings
+from tests.bench.invented_ids import held_by_invented_ids
+from tests.bench.memory_store import PARTITIONS, DiskStore, partition_of
 
 START_MS: Final = 1_700_000_000_000
-PARTITIONS: Final = 8
 ITEMS: Final = 100_000
 EVENTS: Final = 8
 MIB: Final = 2**20
-
-
-class DiskStore:
-    """The partitions of a table as Faust opens them; a visitor's partition is that of the key."""
-
-    def __init__(self, folder: Path) -> None:
-        cache_bytes = StreamSettings().rocksdb_cache_bytes
-        options = RocksDBOptions(use_rocksdict=True, block_cache_size=cache_bytes, write_buffer_size=cache_bytes // 2)
-        self._partitions = [options.open(folder / f"{number}.db") for number in range(PARTITIONS)]
-
-    def get(self, key: bytes) -> bytes | None:
-        """Read a value."""
-        return self.look(partition_of(key), key)
-
-    def look(self, partition: int, key: bytes) -> bytes | None:
-        """Read a value of a partition."""
-        return self._partitions[partition].get(key)  # type: ignore[no-any-return]
-
-    def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
-        """Read the next values behind `key`."""
-        return list(islice((item for item in self._partitions[partition].items(from_key=key) if item[0] != key), count))
-
-    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
-        """Write a value."""
-        self._partitions[partition_of(key)].put(key, value)
-        return DONE
-
-    def drop(self, key: bytes) -> Awaitable[Any]:
-        """Remove a value."""
-        self._partitions[partition_of(key)].delete(key)
-        return DONE
-
-    def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Read all of a partition."""
-        yield from self._partitions[partition].items()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for partition in self._partitions:
-            partition.close()
-
-
-def partition_of(key: bytes) -> int:
-    """Give the partition of a visitor."""
-    return crc32(key) % PARTITIONS
 
 
 @click.command()
@@ -89,17 +41,18 @@ def main(counts: str) -> None:
     """Fill a table with visitors, quiet ones and then ones in a session, and print what they cost."""
     steps = [int(count) for count in counts.split(",")]
     measured: dict[str, Any] = {
-        "quiet": _in_a_process_of_its_own(steps, False),
-        "in_a_session": _in_a_process_of_its_own(steps, True),
+        "quiet": _in_a_process_of_its_own(_measure, steps, False),
+        "in_a_session": _in_a_process_of_its_own(_measure, steps, True),
+        "invented": _in_a_process_of_its_own(_measure_invented, steps),
         "bytes_per_item_in_the_catalog": _bytes_each(_catalog, ITEMS),
     }
     click.echo(json.dumps(measured, indent=2))
 
 
-def _in_a_process_of_its_own(*arguments: Any) -> Any:
+def _in_a_process_of_its_own(measure: Callable[..., Any], *arguments: Any) -> Any:
     """Measure in a fresh process: what one has freed would hide what the next takes."""
     with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, arguments)
+        return pool.apply(measure, arguments)
 
 
 def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
@@ -139,6 +92,20 @@ def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
         "steps": rows,
         "seconds_to_index_a_million": round(index_seconds * 1e6 / number, 1),
     }
+
+
+def _measure_invented(steps: list[int]) -> list[dict[str, int]]:
+    """Measure what ids that click once cost, through the worker's own decisions."""
+    with tempfile.TemporaryDirectory() as folder:
+        before, *held = held_by_invented_ids(Path(folder), [0, *steps], _rss_bytes)
+    return [
+        {
+            "visitors": count,
+            "rss_mib": round(rss_bytes / MIB),
+            "rss_bytes_a_visitor": round((rss_bytes - before) / count),
+        }
+        for count, rss_bytes in zip(steps, held, strict=True)
+    ]
 
 
 def state_of_eight_events(sessionizer: Sessionizer, *, is_open: bool) -> VisitorState:
