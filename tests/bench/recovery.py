@@ -21,7 +21,8 @@ from streams.session_rules import SessionRules
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.settings import StreamSettings
 from streams.topics import TopicSettings, admin_client, changelog_spec, create, topic_specs
-from tests.bench.memory import PARTITIONS, state_of_eight_events, with_items_of_its_own
+from tests.bench.memory import state_of_eight_events, with_items_of_its_own
+from tests.bench.memory_store import PARTITIONS
 from tests.kafka.worker_process import WorkerProcess
 
 TOPICS: Final = TopicSettings(prefix="recovery-", partitions=PARTITIONS, replication=1, min_insync_replicas=1)
