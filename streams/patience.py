@@ -20,6 +20,10 @@ NOT_YET: Final = frozenset(
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.KAFKA_STORAGE_ERROR,
+        # librdkafka says the same of what it has heard so far: a broker that is just back does not tell of all at once.
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - a public code, spelled like that
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001 - as above
+        KafkaError._WAIT_COORD,  # noqa: SLF001 - as above
     }
 )
 

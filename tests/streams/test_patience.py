@@ -36,6 +36,9 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.NOT_COORDINATOR,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._WAIT_COORD,
     ],
 )
 def test_brokers_that_are_not_ready_yet_are_asked_again(code: int) -> None:
