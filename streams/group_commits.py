@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.cluster_admin import explained
+from streams.patience import asked_again
 from streams.topics import TopicsError
 
 _TIMEOUT_SECONDS: Final = 15.0
@@ -30,7 +31,7 @@ class GroupCommits:
         """Give them by partition; one without is not in it."""
         asked = [TopicPartition(topic, partition) for partition in partitions]
         try:
-            found = self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS)
+            found = asked_again(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS), _TIMEOUT_SECONDS)
         except KafkaException as error:
             raise TopicsError(f"the brokers do not tell the commits of {self._group}. {explained(error)}") from error
         return {part.partition: part.offset for part in found if part.offset >= 0}

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from streams.patience import asked_again
 from streams.topics import TopicsError
 
 MAX_METADATA_LENGTH: Final = 4000
@@ -44,7 +45,7 @@ class ReplayLedger:
         """Give the offsets that were replayed, by partition."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
-            found = self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS)
+            found = asked_again(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS), _TIMEOUT_SECONDS)
         except KafkaException as error:
             raise TopicsError(f"the brokers do not tell what was replayed: {error.args[0].str()}") from error
         try:

@@ -67,7 +67,9 @@ class TopicReader:
         bounds = self.bounds(topic)
         asked = [TopicPartition(topic, partition, since_ms) for partition in bounds]
         try:
-            found = self._consumer.offsets_for_times(asked, timeout=self._timeout_seconds)
+            found = asked_again(
+                lambda: self._consumer.offsets_for_times(asked, timeout=self._timeout_seconds), self._timeout_seconds
+            )
         except KafkaException as error:
             raise TopicsError(f"topic {topic} has no offsets by time: {error.args[0].str()}") from error
         firsts = {part.partition: part.offset for part in found}
