@@ -78,6 +78,7 @@ class SessionActor:
         self._newest_record_ms = newest_record_ms
         self._asking: asyncio.Task[None] | None = None
         self._at_end = set[TP]()
+        self._assignments = 0
 
     async def run(self, stream: Any) -> None:
         """Consume all inputs; nothing a record holds can end the loop."""
@@ -97,6 +98,7 @@ class SessionActor:
 
     async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
         """Forget what is known of partitions that went away: another worker moves on what comes back later."""
+        self._assignments += 1
         self._at_end &= tps
         ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
         for partition in self._states.expiry.partitions() - ours:
@@ -105,13 +107,15 @@ class SessionActor:
     async def recovered(self) -> None:
         """Claim our partitions, and build the expiry index of newly assigned ones."""
         try:
-            claimed = await self._table.claim(self._table.our_partitions())
+            claimed, assignments = await self._table.claim(self._table.our_partitions()), self._assignments
             for partition in sorted(claimed - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
                 headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
                 for _ in self._states.opening(partition, headers):
                     self._app.turns += 1
                     await asyncio.sleep(0)  # of millions of states; pages, heartbeats and the standbys go on
+                    if assignments != self._assignments:
+                        return  # what is read may be another worker's by now; the recovery under way reads it anew
             if not self._clocks.stream.is_set and self._newest_record_ms is not None:
                 self._asking = asyncio.create_task(self._set_clock(self._newest_record_ms))
         except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more

@@ -270,6 +270,22 @@ async def test_others_go_on_while_many_states_are_read_at_a_start(acting: Acting
     assert turns_seen >= {1, 2}
 
 
+async def test_a_partition_that_goes_while_its_states_are_read_is_not_taken_for_ours(acting: Acting) -> None:
+    """Another worker moves its sessions on; when it comes back, its states are read anew."""
+    await acting.run(click(0))
+    state = acting.table.states[b"v1"]
+    acting.table.states |= {b"w%d" % number: state for number in range(2 * STATES_A_TURN)}
+    await acting.actor.assigned(acting.app, set())
+    recovering = asyncio.ensure_future(acting.actor.recovered())
+    await asyncio.sleep(0)
+    assert acting.app.turns == 1
+    await acting.actor.assigned(acting.app, set())
+    await recovering
+    assert acting.actor._states.expiry.partitions() == set()
+    await acting.actor.recovered()
+    assert acting.actor._states.expiry.partitions() == {0}
+
+
 @pytest.mark.parametrize(("next_offset", "ends"), [(1, 1), (0, 0), (2, 0)])
 async def test_a_tick_ends_due_sessions_only_at_its_own_moment(acting: Acting, next_offset: int, ends: int) -> None:
     """Only where the actor's next offset is the tick's: lag or an old log never makes input late."""
