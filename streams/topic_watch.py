@@ -91,7 +91,7 @@ class TopicWatch:
         self._unowned: frozenset[tuple[str, int]] = frozenset()
         self._ended = threading.Event()
         self.trouble: str | None = None
-        """Why no page may be green: two looks have found it; None = nothing was found."""
+        """Why no page may be green: a partition without an owner at two looks; None = nothing was found."""
         self.suspicion: str | None = None
         """What one look has found, which may be a broker that has just started: no reason to be started again."""
         self.is_fully_owned = False
@@ -136,7 +136,7 @@ class TopicWatch:
         lasting, self._unowned = unowned & self._unowned, unowned
         self.is_fully_owned = sighting.owned is not None and not unowned
         self.suspicion = next(iter(changed.values()), None)
-        self.trouble = next(iter(confirmed), None) or _unowned_message(lasting)
+        self.trouble = _unowned_message(lasting)
         if confirmed:
             self._fail(TopicChangedError("\n".join(["the topics are not what the worker expects:", *confirmed])))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from agents.settings import load_settings
+from agents.settings import Settings
 from session_model.datasets import DATA_FORMATS, ReadOptions
 from session_model.table_layout import parse_layout
 
@@ -70,7 +70,6 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
     return add
 
 
-def read_options(columns: Sequence[str], event_types: Sequence[str], config: Path | None) -> ReadOptions:
-    """Say how DATA is read; raises UsageError where an option or the settings are wrong."""
-    settings = load_settings(file=config)
+def read_options(columns: Sequence[str], event_types: Sequence[str], settings: Settings) -> ReadOptions:
+    """Say how DATA is read; raises UsageError where an option is wrong."""
     return ReadOptions(parse_layout(columns, event_types), settings.clickstream.mapping, settings.catalog.mapping)

@@ -14,6 +14,7 @@ from rich.console import Console
 from agents.commands.data_options import data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.durations import DurationType
+from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from session_model.datasets import DATA_FORMATS, DataFormat
 
@@ -164,7 +165,7 @@ def _source(
         return ShopOptions()
     if data_format is None:
         raise UsageError(f"--events {events} needs its --format: {', '.join(DATA_FORMATS)}")
-    options = read_options(columns, event_types, config)
+    options = read_options(columns, event_types, load_settings(file=config))
     return LogOptions(path=events, data_format=data_format, options=options, train_share=train_share)
 
 

@@ -100,9 +100,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue. Where more of
     TEST was trained on than chance explains, that is said.
     """
-    model_name = load_settings(file=config).serving.model_name
     try:
-        release, options = _release(directory, model_name), read_options(columns, event_types, config)
+        settings = load_settings(file=config)
+        model_name = settings.serving.model_name
+        release, options = _release(directory, model_name), read_options(columns, event_types, settings)
         if catalog is not None:
             release = release.with_catalog(read_catalog(catalog, options.catalog_mapping))
             if release.parts.cold_start is None:

@@ -60,7 +60,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     newest_release(models / settings.serving.model_name)
     console = Console(stderr=True)
     with console.status("reading the log"):
-        read = read_options(columns, event_types, config)
+        read = read_options(columns, event_types, settings)
         events = list(read_events(log, data_format, options=read))
         described = [] if catalog is None else read_catalog(catalog, read.catalog_mapping)
     out.mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     from session_model.recipe_files import read_recipe  # noqa: PLC0415 - as above
     from session_model.train_release import TrainRequest  # noqa: PLC0415 - as above
 
-    chosen = PRESETS[preset]
+    settings, chosen = load_settings(file=options["config"]), PRESETS[preset]
     if chosen.gru4rec is not None and options["recipe_paths"]:
         raise UsageError(f"--preset {preset} has no recipe to replace; leave out --recipe or the preset")
     recipes = tuple(
@@ -143,9 +143,9 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
-        options=read_options(options["columns"], options["event_types"], options["config"]),
+        options=read_options(options["columns"], options["event_types"], settings),
         models_dir=options["models_dir"],
-        model_name=load_settings(file=options["config"]).serving.model_name,
+        model_name=settings.serving.model_name,
         catalog=options["catalog"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],

@@ -15,6 +15,7 @@ from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
+from agents.settings import load_settings
 from agents.training_bar import training_bar
 from session_model.tensorflow_import import import_tensorflow
 
@@ -68,7 +69,8 @@ def command(json_path: Path | None, **options: Any) -> None:
         try:
             with training_bar(console) as progress:
                 events = options.pop("input_events")
-                reading = read_options(*(options.pop(name) for name in ("columns", "event_types", "config")))
+                settings = load_settings(file=options.pop("config"))
+                reading = read_options(options.pop("columns"), options.pop("event_types"), settings)
                 request = SearchRequest(
                     **options, options=reading, input_event_types=events, time_budget_seconds=budget
                 )

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +20,23 @@ DATA = {
     "session-rec": "SessionId\tItemId\tTime\n"
     + "".join(f"{i // 3}\t{i % 4}\t{1_400_000_000 + i}\n" for i in range(120)),
 }
+
+OPTIONS: dict[str, Any] = {
+    "data": Path("data"),
+    "data_format": "sequences",
+    "models_dir": Path("models"),
+    "recipe_paths": (),
+    "columns": (),
+    "event_types": (),
+    "config": None,
+    "input_events": ("view",),
+    "sign_key": None,
+    "time_budget": timedelta(minutes=55),
+    "catalog": None,
+    "is_fresh": False,
+    "loading_seconds": 0.0,
+}
+"""What the command line gives where nothing but the data is said."""
 
 
 @pytest.mark.parametrize("data_format", DATA)
@@ -96,23 +114,16 @@ def test_every_preset_can_be_chosen() -> None:
 
 def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     """What is not given stays as published."""
-    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
-    options |= {"columns": (), "event_types": (), "config": None}
-    options |= {"time_budget": timedelta(minutes=55), "catalog": None, "is_fresh": False, "loading_seconds": 0.0}
-    options |= {"sign_key": None}
-    given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, input_events=("view",), **options)
-    plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, input_events=("view",), **options)
+    given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, **OPTIONS)
+    plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, **OPTIONS)
     assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)
     assert plain.preset.gru4rec == GRU4REC["gru4rec-rsc15"]
 
 
 def test_a_model_is_trained_under_its_name_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker with the same settings finds it."""
-    options = {"data": Path("data"), "data_format": "sequences", "models_dir": Path("models"), "recipe_paths": ()}
-    options |= {"columns": (), "event_types": (), "config": None, "input_events": ("view",), "sign_key": None}
-    options |= {"time_budget": timedelta(minutes=55), "catalog": None, "is_fresh": False, "loading_seconds": 0.0}
     monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
-    assert _request(preset="small", epochs=None, seed=1, **options).model_name == "mine"
+    assert _request(preset="small", epochs=None, seed=1, **OPTIONS).model_name == "mine"
 
 
 def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
