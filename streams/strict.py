@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -149,6 +150,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._partitions: dict[TP, PartitionOffsets] = {}
         self._revocations = 0
+        self._is_in_rebalance = False
         self._delivery: DeliveryMetrics = self.app.delivery_metrics
 
     async def perform_seek(self) -> None:
@@ -158,10 +160,11 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         would be dropped, and nothing would bring it back until the next record. So the last seek is ours.
 
         `getmany` asks for it, too, where it finds the flow stopped. That is in a rebalance, whose end seeks anyway; one
-        that comes to its end after that would bring back all that was answered since. And Faust lets one that the next
-        rebalance overtakes go on: what it found would let records pass before the seek of that rebalance.
+        that comes to its end after that would bring back all that was answered since. And Faust lets a recovery that
+        the next rebalance overtakes go on, and resume the flow: what its seek found would let records pass before the
+        seek of that rebalance.
         """
-        if not self.flow_active:
+        if not self.flow_active or self._is_in_rebalance:
             return
         revocations = self._revocations
         await super().perform_seek()
@@ -250,6 +253,24 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         await self.maybe_wait_for_commit_to_finish()
         return await super().commit(*args, **kwargs)  # type: ignore[no-any-return]
 
+    async def seek_wait(self, partitions: Mapping[TP, int | None]) -> None:
+        """Seek, and wait for it; where an offset is not known, have Faust begin its recovery anew.
+
+        Its recovery goes through partitions that a rebalance changes under it, and so seeks to None.
+
+        Raises:
+            IllegalStateError: what Faust takes for another rebalance.
+        """
+        unknown = [tp for tp, offset in partitions.items() if offset is None]
+        if unknown:
+            raise IllegalStateError(f"assigned while a recovery was under way, with no offset yet: {unknown}")
+        await super().seek_wait(partitions)
+
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Let Faust recover the state and seek."""
+        self._is_in_rebalance = False
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust wait for what is in flight and commit for the last time, then forget what was expected.
 
@@ -257,6 +278,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         acknowledged.
         """
         self._revocations += 1
+        self._is_in_rebalance = True
         for tp in revoked & self._partitions.keys():
             self._book(tp)
         await super().on_partitions_revoked(revoked)

