@@ -1,22 +1,17 @@
 """One ranking out of three voices: the model, session-kNN, and a reminder of what the shopper has already seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.csr import sums_by_group
 from session_model.ranking import top_k
-from session_model.ranking_metrics import gain, target_rank
 
 REMINDER_DECAY = 2.0
 """Clicks: the reminder's weight of an item is exp(-clicks since it was last seen / this)."""
-CUT_OFF = 20
 
 
 class BlendWeights(msgspec.Struct, frozen=True):
@@ -32,23 +27,6 @@ class BlendWeights(msgspec.Struct, frozen=True):
 
 
 MODEL_ONLY = BlendWeights(0.0, 0.0)
-WEIGHT_GRID = tuple(
-    BlendWeights(neighbours, reminder)
-    for neighbours, reminder in product((0.0, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8), (0.0, 0.05, 0.1))
-)
-
-
-@dataclass(frozen=True, slots=True)
-class BlendExample:
-    """One target of the validation slice with what each voice says before it.
-
-    items: (length,) int32, the prefix, oldest first.
-    """
-
-    model: Candidates
-    neighbours: Candidates
-    items: NDArray[np.int32]
-    target: ItemIndex
 
 
 def reminder(items: NDArray[np.int32]) -> Candidates:
@@ -79,18 +57,6 @@ def blend(
     shares = (weights.model, weights.neighbours, weights.reminder)
     candidates, scores = blend_scores((model, neighbours, reminder(items)), shares)
     return top_k(candidates, scores, k)
-
-
-def choose_weights(examples: Sequence[BlendExample], grid: Sequence[BlendWeights] = WEIGHT_GRID) -> BlendWeights:
-    """Take the weights with the best Recall@20 + MRR@20, the first of equals; the model alone without examples."""
-    if not examples:
-        return MODEL_ONLY
-    return max(grid, key=lambda weights: sum(_gain(example, weights) for example in examples))
-
-
-def _gain(example: BlendExample, weights: BlendWeights) -> float:
-    ranking = blend(example.model, example.neighbours, example.items, weights, CUT_OFF)
-    return gain(target_rank(ranking, example.target), CUT_OFF)
 
 
 def _scaled(scores: NDArray[np.float32], total: float) -> NDArray[np.float64]:

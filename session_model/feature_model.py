@@ -7,10 +7,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.logistic import fit_logistic
-
-L2 = 1e-4
-
 
 class HiddenUnit(msgspec.Struct, frozen=True):
     """One unit of the hidden layer: it adds output * tanh(z @ weights + bias), z the standardised features."""
@@ -64,14 +60,3 @@ class FeatureModel(msgspec.Struct, frozen=True, dict=True):
     def standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Give z of (n, n_features) rows."""
         return np.asarray((features.astype(np.float64) - np.array(self.means)) / np.array(self.scales), np.float64)
-
-
-def fit_logistic_model(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> FeatureModel:
-    """Fit a logistic regression on standardised features, (n, n_features) and (n,); a constant feature counts not."""
-    means = features.mean(axis=0, dtype=np.float64)
-    deviations = features.std(axis=0, dtype=np.float64)
-    scales = np.where(deviations > 0, deviations, 1.0)
-    solution = fit_logistic((features - means) / scales, labels.astype(np.float64), L2)
-    return FeatureModel(
-        tuple(means.tolist()), tuple(scales.tolist()), tuple(solution[:-1].tolist()), float(solution[-1])
-    )

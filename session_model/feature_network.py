@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from session_model.calibration import sigmoid
 from session_model.feature_model import FeatureModel, HiddenUnit
 from session_model.intent_metrics import log_loss
-from session_model.logistic import sigmoid
 
 HIDDEN_UNITS: Final = 32
 MEMBERS: Final = 3
@@ -25,7 +25,6 @@ _LEARNING_RATE: Final = 1e-3
 _WEIGHT_DECAY: Final = 1e-4
 _MOMENTS: Final = (0.9, 0.999)
 _EPSILON: Final = 1e-7
-
 _Array = NDArray[np.float32]
 
 

@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ranking import IntentProbabilities
-from session_model.categories import NO_CATEGORIES, CategoriesOf
-from session_model.intent_examples import IntentExamples, has_cart, intent_examples
-from session_model.intent_head import IntentHead, LabelledRows, fit_head
-from session_model.prefix_features import FEATURE_NAMES
-from session_model.sessions import Sessions
+from session_model.intent_head import IntentHead
+from session_model.prefix_features import has_cart
 
 
 class IntentModel(msgspec.Struct, frozen=True):
@@ -63,25 +60,3 @@ class IntentModel(msgspec.Struct, frozen=True):
     def load(cls, path: Path) -> "IntentModel":
         """Read what `save` wrote; raises ValueError on another file."""
         return msgspec.json.decode(path.read_bytes(), type=cls)
-
-
-def fit_intent(sessions: Sessions, categories_of: CategoriesOf = lambda _number: NO_CATEGORIES) -> IntentModel | None:
-    """Fit every head that the sessions can teach, on the latest of them; None where that is none, or without times."""
-    if sessions.times_ms is None or not len(sessions):
-        return None
-    examples = intent_examples(sessions, categories_of)
-    model = IntentModel(
-        FEATURE_NAMES,
-        _fit(examples, examples.purchase),
-        _fit(examples, examples.leave),
-        _fit(examples, examples.cart_abandonment, examples.has_cart),
-        _fit(examples, examples.purchase, examples.is_end),
-    )
-    return model if model.heads else None
-
-
-def _fit(
-    examples: IntentExamples, labels: NDArray[np.bool_], asked: NDArray[np.bool_] | None = None
-) -> IntentHead | None:
-    rows = np.ones(len(labels), np.bool_) if asked is None else asked
-    return fit_head(LabelledRows(examples.features[rows], labels[rows], examples.sessions[rows]))

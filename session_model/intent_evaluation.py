@@ -20,7 +20,8 @@ from session_model.intent import IntentModel
 from session_model.intent_bootstrap import ece_by_chance, interval, resampled
 from session_model.intent_examples import IntentExamples, intent_examples
 from session_model.intent_head import IntentHead
-from session_model.intent_metrics import IntentQuality, intent_quality
+from session_model.intent_metrics import intent_quality
+from session_model.intent_quality import IntentQuality
 from session_model.sessions import Sessions
 
 PREFIX_LENGTHS: Final = (1, 2, 3, 5, 10)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from schemas.records import SessionEvent
 from session_model.cart import items_in_cart
-from session_model.categories import NO_CATEGORIES, CategoriesOf
-from session_model.prefix_features import CART_PRESENT, FEATURE_NAMES, prefix_features
+from session_model.categories import NO_CATEGORIES
+from session_model.categories_fit import CategoriesOf
+from session_model.prefix_features import FEATURE_NAMES, has_cart, prefix_features
 from session_model.session_events import session_events
 from session_model.sessions import Sessions
 
@@ -41,11 +42,6 @@ class IntentExamples:
     def has_cart(self) -> NDArray[np.bool_]:
         """Where something lies in the cart: there its abandonment is asked."""
         return has_cart(self.features)
-
-
-def has_cart(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell of (n, n_features) rows where something lies in the cart."""
-    return features[:, CART_PRESENT] > 0
 
 
 def intent_examples(

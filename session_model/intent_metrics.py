@@ -1,21 +1,12 @@
 """How good probabilities of a purchase are; never accuracy, which says nothing where one session in twenty buys."""
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from session_model.intent_quality import IntentQuality
+
 CALIBRATION_BINS = 10
 _SMALLEST = 1e-7
-
-
-class IntentQuality(msgspec.Struct, frozen=True):
-    """What probabilities are worth on examples that the model has not learned from; base_rate is PR-AUC's zero."""
-
-    examples: int
-    base_rate: float
-    pr_auc: float
-    roc_auc: float
-    calibration_error: float
 
 
 def intent_quality(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> IntentQuality | None:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from session_model.blend import CUT_OFF
+from session_model.blend_weights import CUT_OFF
 from session_model.item_sequences import ItemSequences
 from session_model.journal import Journal
 from session_model.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
@@ -26,7 +26,6 @@ RANDOM_TRIAL_PREFIXES: Final = 2_000
 """A random trial is judged on so many targets, a step on all."""
 N_KNOWN: Final = 2
 """Known good settings, which are tried first."""
-
 _RANGES: Final = {
     "samples_per_item": (100.0, 5_000.0),
     "neighbours": (50.0, 2_000.0),

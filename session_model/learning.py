@@ -8,7 +8,7 @@ from functools import partial
 
 from session_model.blend import MODEL_ONLY, BlendWeights
 from session_model.cold_items import Discounts
-from session_model.cold_start import DEFAULT_DISCOUNTS, Described
+from session_model.cold_start_fit import DEFAULT_DISCOUNTS, Described
 from session_model.gru4rec import Gru4RecSettings
 from session_model.gru4rec_training import TrainedGru4Rec, train_gru4rec
 from session_model.journal import Journal

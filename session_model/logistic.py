@@ -3,14 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from session_model.calibration import sigmoid
+from session_model.feature_model import FeatureModel
+
 MAX_ITERATIONS = 50
 TOLERANCE = 1e-8
 _SMALLEST_VARIANCE = 1e-6
-
-
-def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map logits to probabilities without overflow."""
-    return 0.5 * (1.0 + np.tanh(0.5 * logits))
+L2 = 1e-4
 
 
 def fit_logistic(inputs: NDArray[np.float64], targets: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
@@ -31,6 +30,17 @@ def fit_logistic(inputs: NDArray[np.float64], targets: NDArray[np.float64], l2: 
         if improvement < TOLERANCE:
             break
     return solution
+
+
+def fit_logistic_model(features: NDArray[np.float32], labels: NDArray[np.bool_]) -> FeatureModel:
+    """Fit a logistic regression on standardised features, (n, n_features) and (n,); a constant feature counts not."""
+    means = features.mean(axis=0, dtype=np.float64)
+    deviations = features.std(axis=0, dtype=np.float64)
+    scales = np.where(deviations > 0, deviations, 1.0)
+    solution = fit_logistic((features - means) / scales, labels.astype(np.float64), L2)
+    return FeatureModel(
+        tuple(means.tolist()), tuple(scales.tolist()), tuple(solution[:-1].tolist()), float(solution[-1])
+    )
 
 
 def _objective(

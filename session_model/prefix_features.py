@@ -19,7 +19,6 @@ RECENT_EVENTS = 12
 HALF_LIFE_EVENTS = 2.0
 """Of the `recent_` features, over the latest `RECENT_EVENTS`: what lies that many events back counts half."""
 _MAX_LOG = 20.0
-
 FEATURE_NAMES: tuple[str, ...] = (
     "log_length",
     "log_views",
@@ -83,6 +82,11 @@ def prefix_features(events: Sequence[SessionEvent], categories: Categories = NO_
     features = [*_counts(events), *_cart(events), *_times(events), *_prices(events), *_recent(events)]
     features += _category_focus(events, categories)
     return np.minimum(np.array(features, np.float32), np.float32(_MAX_LOG))
+
+
+def has_cart(features: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell of (n, n_features) rows where something lies in the cart."""
+    return features[:, CART_PRESENT] > 0
 
 
 def _counts(events: Sequence[SessionEvent]) -> list[float]:

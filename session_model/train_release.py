@@ -16,11 +16,11 @@ from schemas.records import CatalogItem
 from schemas.secret import Secret
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.catalogs import published_catalog, read_catalog
-from session_model.categories import learn_categories
-from session_model.cold_start import Described
+from session_model.categories_fit import learn_categories
+from session_model.cold_start_fit import Described
 from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions
 from session_model.export import DEFAULT_CANDIDATES, ServableParts, export_servable
-from session_model.intent import fit_intent
+from session_model.intent_fit import fit_intent
 from session_model.knn import SessionKnn
 from session_model.learning import Learned, learn
 from session_model.popularity import Popularity

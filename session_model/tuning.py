@@ -10,9 +10,10 @@ import numpy as np
 
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
-from session_model.blend import CUT_OFF, MODEL_ONLY, BlendExample, BlendWeights, blend, choose_weights
+from session_model.blend import MODEL_ONLY, BlendWeights, blend
+from session_model.blend_weights import CUT_OFF, BlendExample, choose_weights
 from session_model.cold_items import Discounts
-from session_model.cold_start import DEFAULT_DISCOUNTS, Described
+from session_model.cold_start_fit import DEFAULT_DISCOUNTS, Described
 from session_model.export import DEFAULT_CANDIDATES, Servable, ServableParts
 from session_model.gru import SessionGru
 from session_model.item_sequences import ItemSequences

@@ -7,15 +7,8 @@ import pytest
 
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
-from session_model.blend import (
-    MODEL_ONLY,
-    WEIGHT_GRID,
-    BlendExample,
-    BlendWeights,
-    blend,
-    choose_weights,
-    reminder,
-)
+from session_model.blend import MODEL_ONLY, BlendWeights, blend, reminder
+from session_model.blend_weights import WEIGHT_GRID, BlendExample, choose_weights
 
 MODEL = Candidates(np.array([1, 2], np.int32), np.array([0.3, 0.1], np.float32))
 NEIGHBOURS = Candidates(np.array([2, 3], np.int32), np.array([6.0, 2.0], np.float32))

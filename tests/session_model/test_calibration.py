@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from session_model.calibration import CalibrationFit, fit_isotonic, fit_platt
+from session_model.calibration import sigmoid
+from session_model.calibration_fit import CalibrationFit, fit_isotonic, fit_platt
 from session_model.intent_metrics import expected_calibration_error
-from session_model.logistic import fit_logistic, sigmoid
+from session_model.logistic import fit_logistic
 
 
 def overconfident(n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

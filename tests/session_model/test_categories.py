@@ -9,14 +9,8 @@ import pytest
 
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from session_model.categories import (
-    BLOCKS,
-    HIDDEN_SHARE,
-    NO_CATEGORIES,
-    PRIOR_BUYERS,
-    Categories,
-    learn_categories,
-)
+from session_model.categories import NO_CATEGORIES, Categories
+from session_model.categories_fit import BLOCKS, HIDDEN_SHARE, PRIOR_BUYERS, learn_categories
 from session_model.sessions import Sessions
 from tests.session_model.test_intent import PURCHASE, VIEW, columns
 

@@ -5,7 +5,7 @@ import numpy as np
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem
-from session_model.cold_start import DEFAULT_DISCOUNTS, GRID, MIN_EVIDENCE, Described, Ranked
+from session_model.cold_start_fit import DEFAULT_DISCOUNTS, GRID, MIN_EVIDENCE, Described, Ranked
 from session_model.training_progress import NoProgress
 from session_model.vocabulary import Vocabulary
 

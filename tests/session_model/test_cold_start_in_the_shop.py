@@ -15,7 +15,7 @@ from schemas.ranking import Candidates, ModelInput
 from schemas.records import CatalogItem
 from schemas.release import ReleaseManifest
 from session_model.blend import BlendWeights
-from session_model.cold_start import Described
+from session_model.cold_start_fit import Described
 from session_model.datasets import read_sessions
 from session_model.evaluation import Evaluation, HeldOut, evaluate
 from session_model.generated_shop.catalog import build_shelf

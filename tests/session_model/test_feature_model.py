@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from session_model.feature_model import FeatureModel, HiddenUnit, fit_logistic_model
+from session_model.feature_model import FeatureModel, HiddenUnit
+from session_model.logistic import fit_logistic_model
 
 MODEL = FeatureModel((1.0, 0.0), (2.0, 4.0), (0.5, -1.0), 0.25, (HiddenUnit((1.0, 2.0), -0.5, 3.0),))
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from session_model.feature_model import fit_logistic_model
+from session_model.calibration import sigmoid
 from session_model.feature_network import MEMBERS, Rows, _gradients, _Parameters, fit_for, fit_until_best
 from session_model.intent_metrics import log_loss
-from session_model.logistic import sigmoid
+from session_model.logistic import fit_logistic_model
 
 
 def exclusive(n: int, seed: int) -> Rows:

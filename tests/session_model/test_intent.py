@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from schemas.ids import ItemId, SessionId
 from schemas.ranking import IntentProbabilities
 from session_model.calibration import Calibration
-from session_model.intent import IntentModel, fit_intent
+from session_model.intent import IntentModel
 from session_model.intent_examples import IntentExamples, intent_examples
+from session_model.intent_fit import fit_intent
 from session_model.intent_metrics import expected_calibration_error, pr_auc, roc_auc
 from session_model.prefix_features import FEATURE_NAMES
 from session_model.sessions import EVENT_TYPE_CODES, Sessions

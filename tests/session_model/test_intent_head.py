@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from session_model.calibration import Calibration
 from session_model.feature_model import FeatureModel
-from session_model.intent_head import LabelledRows, calibrated, fit_head
+from session_model.intent_head_fit import LabelledRows, calibrated, fit_head
 from session_model.intent_metrics import expected_calibration_error, log_loss
 
 IDENTITY = FeatureModel((0.0,), (1.0,), (1.0,), 0.0)

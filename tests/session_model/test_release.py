@@ -14,7 +14,8 @@ from serving.parts import ReleaseParts
 from session_model.blend import BlendWeights
 from session_model.categories import NO_CATEGORIES, Categories
 from session_model.cold_items import Discounts
-from session_model.cold_start import ColdStart, Described
+from session_model.cold_start import ColdStart
+from session_model.cold_start_fit import Described
 from session_model.intent import IntentModel
 from session_model.knn import SessionKnn
 from session_model.popularity import Popularity
