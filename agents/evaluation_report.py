@@ -10,11 +10,11 @@ from rich.table import Table
 
 from agents.intent_report import LEGEND as INTENT_LEGEND
 from agents.intent_report import IntentSection, intent_sections
-from session_model.bootstrap import Interval
-from session_model.evaluation import Evaluation
-from session_model.intent_evaluation import IntentEvaluation
-from session_model.model_comparison import REFERENCE
-from session_model.training_overlap import Overlap
+from session_model.data.training_overlap import Overlap
+from session_model.evaluation.comparison import REFERENCE
+from session_model.evaluation.intent import IntentEvaluation
+from session_model.evaluation.ranking import Evaluation
+from session_model.metrics.bootstrap import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

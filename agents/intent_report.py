@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from rich.table import Table
 
-from session_model.bootstrap import Interval
-from session_model.intent_evaluation import END, PREFIX_LENGTHS, IntentEvaluation, PrefixIntent
+from session_model.evaluation.intent import END, PREFIX_LENGTHS, IntentEvaluation, PrefixIntent
+from session_model.metrics.bootstrap import Interval
 
 _LENGTHS: Final = tuple(map(str, PREFIX_LENGTHS))
 _HEADINGS: Final = ("prefixes", "base", "PR-AUC", "- logistic", "ROC-AUC", "ECE")

@@ -30,7 +30,7 @@ from schemas.mapping import FieldMapping
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
-from session_model.release_files import newest_release, verify_release
+from session_model.release.files import newest_release, verify_release
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.metrics import DeliveryMetrics

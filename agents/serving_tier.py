@@ -24,7 +24,7 @@ from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
 from serving.vouchers import ShopsOwn
-from session_model.release_copies import ReleaseCopies
+from session_model.release.copies import ReleaseCopies
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from session_model.training_progress import EpochReport
+from session_model.runs.progress import EpochReport
 
 
 class TrainingBar:
-    """One bar a phase, a line an epoch; implements session_model.training_progress.TrainingProgress."""
+    """One bar a phase, a line an epoch; implements session_model.runs.progress.TrainingProgress."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

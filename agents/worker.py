@@ -37,7 +37,7 @@ from agents.worker_clocks import WorkerClocks
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
-from session_model.patterns import pattern_of
+from session_model.intent.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
 from streams.codecs import require_codecs

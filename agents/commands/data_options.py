@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from agents.settings import Settings
-from session_model.datasets import DATA_FORMATS, ReadOptions
-from session_model.table_layout import parse_layout
+from session_model.data.formats import DATA_FORMATS, ReadOptions
+from session_model.data.table_layout import parse_layout
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ from agents.commands.output_file import OutputFile, write_output
 from agents.durations import DurationType
 from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
-from session_model.datasets import DATA_FORMATS, DataFormat
+from session_model.data.formats import DATA_FORMATS, DataFormat
 
 if TYPE_CHECKING:
     from agents.demo.run import DemoReport

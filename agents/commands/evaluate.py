@@ -16,15 +16,15 @@ from agents.intent_report import intent_tables
 from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
-from session_model.catalogs import read_catalog
-from session_model.datasets import DataFormat, read_sessions
-from session_model.evaluation import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
-from session_model.exported_model import ExportedModel
-from session_model.intent_evaluation import IntentEvaluation, evaluate_intent
-from session_model.release import Release
-from session_model.release_copies import load_release
-from session_model.release_files import newest_release, trained_sessions
-from session_model.training_overlap import Overlap
+from session_model.data.catalogs import read_catalog
+from session_model.data.formats import DataFormat, read_sessions
+from session_model.data.training_overlap import Overlap
+from session_model.evaluation.intent import IntentEvaluation, evaluate_intent
+from session_model.evaluation.ranking import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
+from session_model.networks.exported_model import ExportedModel
+from session_model.release.copies import load_release
+from session_model.release.files import newest_release, trained_sessions
+from session_model.release.release import Release
 
 _FILE = OutputFile()
 

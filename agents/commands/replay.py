@@ -14,7 +14,7 @@ from rich.table import Table
 from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.settings import load_settings
-from session_model.datasets import DataFormat
+from session_model.data.formats import DataFormat
 
 
 @click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
@@ -52,9 +52,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     from agents.replay import replay_log  # noqa: PLC0415 - gRPC is imported when it is needed
     from serving.embedded.options import ServerOptions  # noqa: PLC0415
     from serving.embedded_process import EmbeddedServer  # noqa: PLC0415
-    from session_model.catalogs import read_catalog  # noqa: PLC0415
-    from session_model.datasets import read_events  # noqa: PLC0415
-    from session_model.release_files import newest_release  # noqa: PLC0415
+    from session_model.data.catalogs import read_catalog  # noqa: PLC0415
+    from session_model.data.formats import read_events  # noqa: PLC0415
+    from session_model.release.files import newest_release  # noqa: PLC0415
 
     settings = load_settings(file=config)
     newest_release(models / settings.serving.model_name)

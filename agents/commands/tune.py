@@ -17,10 +17,10 @@ from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.settings import load_settings
 from agents.training_bar import training_bar
-from session_model.tensorflow_import import import_tensorflow
+from session_model.networks.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
-    from session_model.recipe_search import SearchResult
+    from session_model.training.recipe_search import SearchResult
 
 SHOWN = 5
 console = Console(stderr=True)
@@ -62,7 +62,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     began = time.monotonic()
     with console.status("loading TensorFlow"):
         import_tensorflow()
-        from session_model.recipe_search import SearchRequest, search_recipe  # noqa: PLC0415 - --help loads nothing
+        from session_model.training.recipe_search import SearchRequest, search_recipe  # noqa: PLC0415 - --help loads nothing
 
     budget = options.pop("time_budget").total_seconds() - (time.monotonic() - began)
     with Interruption():

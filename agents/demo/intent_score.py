@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.intent_metrics import pr_auc
+from session_model.metrics.intent import pr_auc
 
 BAND_EDGES: Final = (0.0, 0.02, 0.1, 0.3, 1.0)
 

@@ -32,9 +32,9 @@ from schemas.servable import DEFAULT_MODEL_NAME
 from schemas.state import InputPosition
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from session_model.release import Release
-from session_model.release_copies import load_release
-from session_model.release_files import newest_release
+from session_model.release.copies import load_release
+from session_model.release.files import newest_release
+from session_model.release.release import Release
 from streams.dead_letters import InputRecord
 from streams.embedded_broker import EmbeddedBrokerProcess
 from streams.topics import Topic

@@ -12,13 +12,13 @@ from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
 from schemas.records import CatalogItem
-from session_model.datasets import AS_IT_IS, DataFormat, ReadOptions, read_events
+from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions, read_events
+from session_model.data.training_data import sha256_of
 from session_model.generated_shop.catalog import catalog
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
 from session_model.generated_shop.training_data import write_training_data
 from session_model.generated_shop.truth import Truth
-from session_model.training_data import sha256_of
 
 LIVE_BEGIN: Final = timedelta(hours=36)
 """Where the live traffic of the generated shop starts: behind the training data, at noon."""

@@ -13,9 +13,9 @@ from schemas import wire
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_MODEL_NAME
-from session_model.release import Release
-from session_model.release_copies import load_release
-from session_model.release_files import newest_release
+from session_model.release.copies import load_release
+from session_model.release.files import newest_release
+from session_model.release.release import Release
 
 TIME_BUDGET_SECONDS: Final = 90
 _NEEDED: Final = ("tensorflow", "tensorflow_serving")

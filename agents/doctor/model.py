@@ -14,7 +14,7 @@ from schemas.secret import Secret
 from serving.client import PredictClient
 from serving.errors import PredictError
 from serving.settings import ServingSettings
-from session_model.release_files import verify_release
+from session_model.release.files import verify_release
 
 OLD_AFTER: Final = timedelta(days=30)
 

@@ -15,7 +15,7 @@ from schemas.events import ClickEvent
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
 from serving.settings import ServingSettings
-from session_model.patterns import pattern_of
+from session_model.intent.patterns import pattern_of
 from streams.catalog import Catalog
 from streams.dead_letters import InputRecord
 from streams.identity import Identities

@@ -18,12 +18,12 @@ from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import StreamPopularity
 from serving.settings import ServingSettings
-from session_model.evaluation import PUBLISHED, HeldOut, evaluate, targets
-from session_model.release_copies import load_release
-from session_model.session_events import session_events
-from session_model.sessions import Sessions
+from session_model.data.session_events import session_events
+from session_model.data.sessions import Sessions
+from session_model.evaluation.ranking import PUBLISHED, HeldOut, evaluate, targets
+from session_model.release.copies import load_release
 from streams.catalog import Catalog
-from tests.session_model.test_release import cold_start, write
+from tests.session_model.release.test_release import cold_start, write
 
 NAMES = [ItemId(name) for name in ("a", "b", "c", "e", "f", "g", "who?")]
 """Known by clicks, by the catalog of training (e, f), by a later one (g), and by nothing."""

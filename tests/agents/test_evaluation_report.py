@@ -1,10 +1,10 @@
 import pytest
 
 from agents.evaluation_report import headline, interval_rows, markdown, metric_rows, page, slice_rows
-from session_model.bootstrap import Interval
-from session_model.evaluation import Evaluation
-from session_model.intent_evaluation import IntentEvaluation, PrefixIntent
-from session_model.model_comparison import Slice
+from session_model.evaluation.comparison import Slice
+from session_model.evaluation.intent import IntentEvaluation, PrefixIntent
+from session_model.evaluation.ranking import Evaluation
+from session_model.metrics.bootstrap import Interval
 
 METRICS = {
     **{f"{name}_at_{k}": 0.25 for name in ("recall", "mrr", "ndcg") for k in (1, 5, 10, 20)},

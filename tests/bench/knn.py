@@ -8,11 +8,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from session_model import knn_kernel, knn_numpy
-from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
-from session_model.item_sequences import item_sequences
-from session_model.knn import SHORT_MEMORY, SessionKnn
-from session_model.vocabulary import Vocabulary
+from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
+from session_model.data.item_sequences import item_sequences
+from session_model.data.vocabulary import Vocabulary
+from session_model.ranking import knn_kernel, knn_numpy
+from session_model.ranking.knn import SHORT_MEMORY, SessionKnn
 
 QUERIES = 2_000
 

@@ -9,8 +9,8 @@ from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.training_data import write_training_data
-from session_model.release_copies import load_release
-from session_model.release_files import newest_release
+from session_model.release.copies import load_release
+from session_model.release.files import newest_release
 
 TRAINING_EVENTS = 60_000
 EPOCHS = 2

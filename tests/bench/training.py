@@ -17,12 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from session_model.batches import Batch
-from session_model.datasets import DATA_FORMATS, DataFormat, read_sessions
-from session_model.item_sequences import ItemSequences, item_sequences
-from session_model.presets import PRESETS
-from session_model.training import GruTask, TrainingRun
-from session_model.training_data import popular_first
+from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
+from session_model.data.item_sequences import ItemSequences, item_sequences
+from session_model.data.training_data import popular_first
+from session_model.networks.batches import Batch
+from session_model.networks.gru_training import GruTask, TrainingRun
+from session_model.training.presets import PRESETS
 
 WARM_UP_STEPS = 3
 

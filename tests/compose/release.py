@@ -8,14 +8,14 @@ import numpy as np
 
 from schemas.ids import ItemId, ModelVersion
 from schemas.servable import DEFAULT_MODEL_NAME
-from session_model.blend import BlendWeights
-from session_model.knn import SessionKnn
-from session_model.popularity import Popularity
-from session_model.prefix_features import FEATURE_NAMES
-from session_model.release import Parts
-from session_model.release_files import ReleaseFacts, write_parts
-from session_model.transitions import Transitions
-from session_model.vocabulary import Vocabulary
+from session_model.data.vocabulary import Vocabulary
+from session_model.intent.prefix_features import FEATURE_NAMES
+from session_model.ranking.blend import BlendWeights
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.transitions import Transitions
+from session_model.release.files import ReleaseFacts, write_parts
+from session_model.release.release import Parts
 from tests.session_model.intents import purchase_only
 
 SESSION_LENGTH = 4
@@ -24,8 +24,8 @@ CANDIDATES = 50
 
 def write_untrained(models: Path, item_ids: Sequence[ItemId], version: int = 1) -> None:
     """Write a release of `item_ids`, fitted on random sessions of them; it appears at once and whole."""
-    from session_model.export import ServableParts, export_servable
-    from session_model.gru import GruSettings, SessionGru
+    from session_model.networks.export import ServableParts, export_servable
+    from session_model.networks.gru import GruSettings, SessionGru
 
     n_items, n_features = len(item_ids), len(FEATURE_NAMES)
     items = np.random.default_rng(version).integers(1, n_items + 1, 50 * SESSION_LENGTH, dtype=np.int32)

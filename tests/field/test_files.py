@@ -7,9 +7,9 @@ import pytest
 
 from schemas.errors import InsessionError, UsageError
 from schemas.mapping import FieldMapping
-from session_model.datasets import DATA_FORMATS, DataFormat, ReadOptions, read_events, read_sessions
-from session_model.sessions import Sessions
-from session_model.table_layout import parse_layout
+from session_model.data.formats import DATA_FORMATS, DataFormat, ReadOptions, read_events, read_sessions
+from session_model.data.sessions import Sessions
+from session_model.data.table_layout import parse_layout
 
 DAY_SECONDS = 86_400
 TABLE = "session_id,item_id,timestamp\n1,10,1700000000\n1,11,1700000009\n"

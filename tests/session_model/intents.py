@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from session_model.feature_model import FeatureModel, HiddenUnit
-from session_model.intent import IntentModel
-from session_model.intent_head import CalibratedModel, IntentHead
-from session_model.prefix_features import FEATURE_NAMES
+from session_model.intent.feature_model import FeatureModel, HiddenUnit
+from session_model.intent.head import CalibratedModel, IntentHead
+from session_model.intent.model import IntentModel
+from session_model.intent.prefix_features import FEATURE_NAMES
 
 N_FEATURES = len(FEATURE_NAMES)
 

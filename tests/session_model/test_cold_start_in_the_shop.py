@@ -14,22 +14,22 @@ from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
 from schemas.records import CatalogItem
 from schemas.release import ReleaseManifest
-from session_model.blend import BlendWeights
-from session_model.cold_start_fit import Described
-from session_model.datasets import read_sessions
-from session_model.evaluation import Evaluation, HeldOut, evaluate
+from session_model.data.formats import read_sessions
+from session_model.data.item_sequences import item_sequences
+from session_model.data.prefixes import draw_prefixes
+from session_model.data.sessions import Sessions
+from session_model.data.training_data import popular_first, split_later
+from session_model.evaluation.ranking import Evaluation, HeldOut, evaluate
+from session_model.fitting.cold_start import Described
 from session_model.generated_shop.catalog import build_shelf
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
-from session_model.item_sequences import item_sequences
-from session_model.knn import SessionKnn
-from session_model.popularity import Popularity
-from session_model.prefixes import draw_prefixes
-from session_model.release import Parts, Release
-from session_model.sessions import Sessions
-from session_model.training_data import popular_first, split_later
-from session_model.training_progress import NoProgress
-from session_model.transitions import Transitions
+from session_model.ranking.blend import BlendWeights
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.transitions import Transitions
+from session_model.release.release import Parts, Release
+from session_model.runs.progress import NoProgress
 
 SHOP = ShopSettings(n_items=400)
 N_TRAINING, N_TEST = 16_000, 4_000

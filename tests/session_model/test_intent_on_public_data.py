@@ -10,13 +10,13 @@ import pytest
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from session_model.catalogs import published_catalog
-from session_model.categories_fit import learn_categories
-from session_model.datasets import DataFormat, read_sessions
-from session_model.intent_evaluation import PrefixIntent, evaluate_intent
-from session_model.intent_fit import fit_intent
-from session_model.intent_head_fit import LabelledRows, fit_head
-from session_model.intent_metrics import expected_calibration_error, roc_auc
+from session_model.data.catalogs import published_catalog
+from session_model.data.formats import DataFormat, read_sessions
+from session_model.evaluation.intent import PrefixIntent, evaluate_intent
+from session_model.fitting.categories import learn_categories
+from session_model.fitting.intent import fit_intent
+from session_model.fitting.intent_head import LabelledRows, fit_head
+from session_model.metrics.intent import expected_calibration_error, roc_auc
 from tests.session_model.public_data import public_file
 
 pytestmark = pytest.mark.data

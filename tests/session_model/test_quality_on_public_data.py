@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from session_model.datasets import read_sessions
-from session_model.evaluation import Evaluation, HeldOut, evaluate
-from session_model.exported_model import ExportedModel
-from session_model.presets import PRESETS
-from session_model.release_copies import load_release
-from session_model.train_release import TrainRequest, train_release
-from session_model.training_progress import NoProgress
+from session_model.data.formats import read_sessions
+from session_model.evaluation.ranking import Evaluation, HeldOut, evaluate
+from session_model.networks.exported_model import ExportedModel
+from session_model.release.copies import load_release
+from session_model.runs.progress import NoProgress
+from session_model.training.presets import PRESETS
+from session_model.training.train_release import TrainRequest, train_release
 from tests.session_model.public_data import public_file
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]

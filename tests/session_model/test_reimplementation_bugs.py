@@ -13,31 +13,31 @@ import tensorflow as tf
 
 from schemas.ids import ItemId, ItemIndex, SessionId
 from schemas.ranking import Candidates
-from session_model.batches import BatchPlan
-from session_model.blend import MODEL_ONLY
-from session_model.evaluation import Protocol, targets
-from session_model.export import Servable, ServableParts
-from session_model.gru import GruSettings, SessionGru, unit_rows
-from session_model.gru4rec import GRU4REC, Gru4Rec, Gru4RecSettings
-from session_model.gru4rec_training import _TrainingRun as BaselineRun
-from session_model.item_sequences import ItemSequences
-from session_model.knn import SessionKnn
-from session_model.losses import bpr_max, sampled_cross_entropy
-from session_model.optimizer import RowSparseAdagrad
-from session_model.popularity import Popularity
-from session_model.ranking_metrics import target_rank
-from session_model.release import Parts, Release
-from session_model.release_copies import load_release
-from session_model.release_files import ReleaseFacts, write_parts
-from session_model.sampling import NegativeSampler
-from session_model.session_parallel import SessionParallelBatches
-from session_model.sessions import EVENT_TYPE_CODES, Sessions
-from session_model.training import GruTask, TrainingSettings
-from session_model.training import TrainingRun as OwnRun
-from session_model.training_data import split_later
-from session_model.training_progress import NoProgress
-from session_model.transitions import Transitions
-from session_model.vocabulary import Vocabulary
+from session_model.data.item_sequences import ItemSequences
+from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
+from session_model.data.training_data import split_later
+from session_model.data.vocabulary import Vocabulary
+from session_model.evaluation.ranking import Protocol, targets
+from session_model.metrics.ranking import target_rank
+from session_model.networks.batches import BatchPlan
+from session_model.networks.export import Servable, ServableParts
+from session_model.networks.gru import GruSettings, SessionGru, unit_rows
+from session_model.networks.gru4rec import GRU4REC, Gru4Rec, Gru4RecSettings
+from session_model.networks.gru4rec_training import _TrainingRun as BaselineRun
+from session_model.networks.gru_training import GruTask, TrainingSettings
+from session_model.networks.gru_training import TrainingRun as OwnRun
+from session_model.networks.losses import bpr_max, sampled_cross_entropy
+from session_model.networks.optimizer import RowSparseAdagrad
+from session_model.networks.sampling import NegativeSampler
+from session_model.networks.session_parallel import SessionParallelBatches
+from session_model.ranking.blend import MODEL_ONLY
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.transitions import Transitions
+from session_model.release.copies import load_release
+from session_model.release.files import ReleaseFacts, write_parts
+from session_model.release.release import Parts, Release
+from session_model.runs.progress import NoProgress
 
 N_ITEMS = 40
 SHAPE = GruSettings(units=8, dimension=8, item_dropout=0.0, state_dropout=0.0, max_length=6)

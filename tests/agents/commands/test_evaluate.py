@@ -13,16 +13,16 @@ from agents.commands import evaluate as evaluate_command
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
-from session_model.blend import MODEL_ONLY
-from session_model.datasets import read_sessions
-from session_model.intent import IntentModel
-from session_model.knn import SessionKnn
-from session_model.popularity import Popularity
-from session_model.release import Parts
-from session_model.release_files import ReleaseFacts, write_parts
-from session_model.training_overlap import TrainedSessions
-from session_model.transitions import Transitions
-from session_model.vocabulary import Vocabulary
+from session_model.data.formats import read_sessions
+from session_model.data.training_overlap import TrainedSessions
+from session_model.data.vocabulary import Vocabulary
+from session_model.intent.model import IntentModel
+from session_model.ranking.blend import MODEL_ONLY
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.transitions import Transitions
+from session_model.release.files import ReleaseFacts, write_parts
+from session_model.release.release import Parts
 from tests.session_model.intents import purchase_only
 
 STARTS, ITEMS = np.array([0, 3, 5]), np.array([1, 2, 3, 2, 3], np.int32)

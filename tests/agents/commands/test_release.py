@@ -11,9 +11,9 @@ from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
 from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
-from session_model.release_copies import ReleaseCopies, load_release
-from tests.session_model.test_release import write
-from tests.session_model.test_release_files import edit_manifest
+from session_model.release.copies import ReleaseCopies, load_release
+from tests.session_model.release.test_files import edit_manifest
+from tests.session_model.release.test_release import write
 
 KEY = "k" * 32
 

@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from agents.commands.train import _request, command
-from session_model.gru4rec import GRU4REC
-from session_model.presets import PRESETS
-from session_model.release_copies import load_release
+from session_model.networks.gru4rec import GRU4REC
+from session_model.release.copies import load_release
+from session_model.training.presets import PRESETS
 
 DATA = {
     "sequences": "a b c\nb c a\nc a b\n" * 20,
@@ -98,7 +98,7 @@ def test_an_interruption_tells_how_to_go_on(tmp_path: Path, monkeypatch: pytest.
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("session_model.train_release.train_release", interrupted)
+    monkeypatch.setattr("session_model.training.train_release.train_release", interrupted)
     (tmp_path / "data").write_text("a b c\n")
     arguments = [str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path)]
     result = CliRunner().invoke(command, arguments)

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from agents.commands.train import command as train
 from agents.commands.tune import command
-from session_model.recipe_files import read_recipe
+from session_model.training.recipe_files import read_recipe
 
 
 def test_a_recipe_is_found_and_train_takes_it(tmp_path: Path) -> None:

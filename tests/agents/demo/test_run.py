@@ -31,13 +31,13 @@ from schemas.servable import DEFAULT_MODEL_NAME
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from serving.settings import ServingSettings
-from session_model.datasets import DataFormat, read_events, read_sessions
-from session_model.evaluation import PUBLISHED, HeldOut, evaluate, targets
-from session_model.exported_model import ExportedModel
+from session_model.data.formats import DataFormat, read_events, read_sessions
+from session_model.evaluation.ranking import PUBLISHED, HeldOut, evaluate, targets
 from session_model.generated_shop.settings import ShopSettings
 from session_model.generated_shop.traffic import generate_events
-from session_model.release_copies import load_release
-from session_model.release_files import newest_release
+from session_model.networks.exported_model import ExportedModel
+from session_model.release.copies import load_release
+from session_model.release.files import newest_release
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from schemas.secret import Secret
 from serving.settings import ServingSettings
-from session_model.prefix_features import FEATURE_NAMES
+from session_model.intent.prefix_features import FEATURE_NAMES
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 GRAPH = b"graph"

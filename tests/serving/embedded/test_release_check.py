@@ -15,10 +15,10 @@ from serving.embedded.server import ModelServer
 from serving.fakes import FakePredictor
 from serving.metrics import ServingMetrics
 from serving.releases import ReleaseWatcher
-from session_model.release_copies import ReleaseCopies
+from session_model.release.copies import ReleaseCopies
 from tests.serving import rec_model
-from tests.session_model.test_release import write
-from tests.session_model.test_release_files import edit_manifest, seal
+from tests.session_model.release.test_files import edit_manifest, seal
+from tests.session_model.release.test_release import write
 
 
 def release(models: Path, version: int) -> Path:

@@ -1,0 +1,1 @@
+"""From clickstream logs to columns of sessions."""

@@ -1,0 +1,106 @@
+"""Makes a release's knowledge of cold items from a catalog, and chooses how boldly they are listed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import ItemIndex
+from schemas.ranking import Candidates
+from schemas.records import CatalogItem
+from session_model.data.vocabulary import Vocabulary
+from session_model.metrics.ranking import LIST_CUT_OFF, gain, target_rank
+from session_model.ranking.cold_items import NOT_LISTED, ColdItems, Discounts
+from session_model.ranking.cold_start import ColdStart
+from session_model.ranking.content import WELL_KNOWN_CLICKS, ContentIndex
+from session_model.runs.progress import TrainingProgress
+
+GRID: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
+"""The discounts that are tried."""
+DEFAULT_DISCOUNTS: Final = Discounts(new=0.4, unclicked=0.1, few_clicks=0.4)
+"""Where there is too little to choose on."""
+MIN_EVIDENCE: Final = 30
+"""Targets of a kind of cold items; fewer tell nothing of how boldly to list that kind."""
+MASKED_SHARE: Final = 0.1
+"""Of the well-known items: they are made new to see how boldly new ones may be listed."""
+Ranked = Sequence[tuple[Candidates, ItemIndex]]
+"""Lists of the validation slice, each with its target."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The catalog and the items of training; `records` is empty where there is no catalog."""
+
+    records: Sequence[CatalogItem]
+    vocabulary: Vocabulary
+
+    def cold_start(self, counts: NDArray[np.int64], discounts: Discounts = NOT_LISTED) -> ColdStart | None:
+        """Find what is cold by `counts`, (n_items + 1,) int64 clicks in training; None without a catalog."""
+        if not self.records:
+            return None
+        content = ContentIndex.fit(self.records, self.vocabulary.index_of, counts)
+        items = ColdItems.fit(content, self.records, self.vocabulary.index_of, counts)
+        return ColdStart(content, items.with_discounts(discounts))
+
+    def choose_discounts(self, counts: NDArray[np.int64], ranked: Ranked, progress: TrainingProgress) -> Discounts:
+        """Choose on the lists `ranked` of models that learned from `counts`, (n_items + 1,) int64 clicks.
+
+        For the items that the catalog has in training: the largest discount that costs no more than noise, since
+        clicks are the only way for them to show what they are worth. For new ones: the best where a tenth of the
+        well-known items is masked, as if they were new. A kind that fewer than `MIN_EVIDENCE` targets tell of keeps its
+        default.
+        """
+        cold = self.cold_start(counts)
+        if cold is None or not ranked:
+            return DEFAULT_DISCOUNTS
+        targets = np.array([target for _, target in ranked], np.int64)
+        told = [name for name in ("unclicked", "few_clicks") if cold.items.n_of_kind(name, targets) >= MIN_EVIDENCE]
+        masked = np.flatnonzero(counts >= WELL_KNOWN_CLICKS)
+        masked = np.sort(np.random.default_rng(0).permutation(masked)[: int(MASKED_SHARE * len(masked))])
+        is_told_of_new = bool(np.isin(targets, masked).sum() >= MIN_EVIDENCE)
+        if told or is_told_of_new:
+            progress.started("placing cold items", (len(told) + is_told_of_new) * len(GRID))
+        chosen = msgspec.structs.replace(DEFAULT_DISCOUNTS, **dict.fromkeys(told, 0.0))
+        for name in told:
+            tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
+            chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
+        if not is_told_of_new:
+            return chosen
+        as_new = counts.copy()
+        as_new[masked] = -1
+        cold = self.cold_start(as_new)
+        assert cold is not None
+        without = [(_without(ranking, masked), target) for ranking, target in ranked]
+        tried = [msgspec.structs.replace(chosen, new=discount) for discount in GRID]
+        return tried[int(np.argmax(_gains(cold.items, tried, without, progress).mean(axis=1)))]
+
+
+def _largest_within_noise(gains: NDArray[np.float64]) -> int:
+    """Take the last of `gains`, (n_tried, n_targets), by the one-standard-error rule (Breiman et al. 1984).
+
+    It is at most one standard error of the paired difference below the best.
+    """
+    below = gains[int(np.argmax(gains.mean(axis=1)))] - gains
+    errors = below.std(axis=1) / np.sqrt(gains.shape[1])
+    return int(np.flatnonzero(below.mean(axis=1) <= errors).max())
+
+
+def _gains(
+    cold: ColdItems, tried: Sequence[Discounts], ranked: Ranked, progress: TrainingProgress
+) -> NDArray[np.float64]:
+    """Give Recall@20 + MRR@20 of each list with the cold items in it, (n_tried, n_targets)."""
+    gains = np.zeros((len(tried), len(ranked)))
+    for row, discounts in zip(gains, tried, strict=True):
+        listed = cold.with_discounts(discounts).listed
+        ranks = (target_rank(listed(ranking, LIST_CUT_OFF), target) for ranking, target in ranked)
+        row[:] = [gain(rank, LIST_CUT_OFF) for rank in ranks]
+        progress.stepped()
+    return gains
+
+
+def _without(ranking: Candidates, masked: NDArray[np.int64]) -> Candidates:
+    kept = ~np.isin(ranking.item_indices, masked)
+    return Candidates(ranking.item_indices[kept], ranking.scores[kept])

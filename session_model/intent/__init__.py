@@ -1,0 +1,1 @@
+"""What a worker tells a shopper's intent by, in NumPy."""

@@ -1,0 +1,55 @@
+"""The exported SavedModel, run in process: what is evaluated is what is served."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from schemas.ranking import Candidates, ModelInput
+from schemas.release_folder import ReleaseError
+from schemas.servable import DEFAULT_SIGNATURE
+from session_model.networks.tensorflow_import import import_tensorflow
+from session_model.ranking.top_k import top_k
+
+
+class NextItemModel(Protocol):
+    """What the evaluation needs of a model."""
+
+    def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
+        """Rank the next item of each input."""
+
+
+class ExportedModel:
+    """A SavedModel with the signature of a release (see session_model.networks.export); loading it imports TensorFlow.
+
+    max_length: inputs are padded to it, so that one trace serves all.
+    """
+
+    def __init__(self, directory: Path, max_length: int) -> None:
+        import_tensorflow()
+        import tensorflow as tf  # noqa: PLC0415 - workers load this room and have no TensorFlow
+
+        try:
+            self._model: Any = tf.saved_model.load(str(directory))
+        except (OSError, ValueError, tf.errors.OpError) as error:
+            raise ReleaseError(f"{directory} holds no SavedModel ({error}); copy the release again") from error
+        self._recommend = self._model.signatures[DEFAULT_SIGNATURE]
+        self._max_length = max_length
+
+    def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
+        """Rank the next item of each input in one call."""
+        items = np.zeros((len(inputs), self._max_length), np.int32)
+        for row, model_input in zip(items, inputs, strict=True):
+            row[: len(model_input.items)] = model_input.items
+        length = np.array([len(model_input.items) for model_input in inputs], np.int32)
+        features = np.stack([model_input.features for model_input in inputs])
+        outputs = self._recommend(**_tensors(items=items, length=length, features=features))
+        rows = zip(outputs["items"].numpy(), outputs["scores"].numpy(), strict=True)
+        return [top_k(row_items, row_scores, len(row_items)) for row_items, row_scores in rows]  # ties as when served
+
+
+def _tensors(**arrays: Any) -> dict[str, Any]:
+    import tensorflow as tf  # noqa: PLC0415 - see above
+
+    return {name: tf.constant(array) for name, array in arrays.items()}

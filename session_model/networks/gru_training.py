@@ -1,0 +1,342 @@
+"""Training the GRU: epochs over length-sorted batches, validation by full ranking, early stopping."""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import tensorflow as tf
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from session_model.data.item_sequences import ItemSequences
+from session_model.networks.batches import Batch, BatchPlan
+from session_model.networks.gru import GruSettings, SessionGru, unit_rows, with_returns
+from session_model.networks.losses import sampled_cross_entropy
+from session_model.networks.optimizer import RowSparseAdam, cosine_rate
+from session_model.networks.sampling import NegativeSampler
+from session_model.runs.checkpoints import Checkpoint, CheckpointFile, fingerprint
+from session_model.runs.progress import EpochReport, TrainingProgress
+
+VALIDATION_TARGETS = 10_000
+RANK_CUTOFF = 20
+MIN_STEPS = 40
+WARM_UP_STEPS = 5
+"""The first ones trace the graph; they tell nothing of the speed."""
+PROBED_STEPS = 20
+TRAINING_SHARE = 0.9
+"""Of the time until a deadline; the rest is for the validation."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSettings:
+    """How the GRU is trained.
+
+    epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
+    batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.
+    negatives: further items a step, drawn from popularity^sampling_power.
+    patience: epochs without a better Recall@20 + MRR@20 on the validation slice before stopping.
+    recency_decay: see `BatchPlan`.
+    """
+
+    epochs: Annotated[int, Meta(ge=1)] = 6
+    learning_rate: Annotated[float, Meta(gt=0)] = 0.003
+    batch_targets: Annotated[int, Meta(ge=1)] = 512
+    negatives: Annotated[int, Meta(ge=1)] = 4096
+    sampling_power: Annotated[float, Meta(ge=0)] = 0.5
+    patience: Annotated[int, Meta(ge=1)] = 2
+    recency_decay: Annotated[float, Meta(gt=0)] | None = None
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GruTask:
+    """What one training run works on.
+
+    validation: later sessions; None trains the planned epochs without looking.
+    deadline: `time.monotonic()` seconds at which training should end: the planned epochs, and with them the
+    learning-rate schedule, are shortened to what fits, and no further epoch is begun after it.
+    planned_epochs: instead of those of the settings; need not be whole.
+    stop_after: epochs to run of the planned ones.
+    phase: what progress calls it.
+    checkpoints: folder in which each epoch leaves what the same training goes on from; None: nothing is left.
+    """
+
+    sequences: ItemSequences
+    n_items: int
+    validation: ItemSequences | None = None
+    deadline: float = float("inf")
+    planned_epochs: float | None = None
+    stop_after: int | None = None
+    phase: str = "training"
+    checkpoints: Path | None = None
+
+    def checkpoint_file(self, shape: GruSettings, settings: TrainingSettings) -> CheckpointFile | None:
+        """Name the checkpoint after everything that the weights depend on, but for the time there was."""
+        if self.checkpoints is None:
+            return None
+        slices = (self.sequences,) if self.validation is None else (self.sequences, self.validation)
+        arrays = [array for one in slices for array in (one.starts, one.items)]
+        plan = [self.n_items, self.planned_epochs, self.stop_after, len(slices)]
+        return CheckpointFile(self.checkpoints, fingerprint([shape, settings, *plan], arrays))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedGru:
+    """A trained model and how it came about; `best_epoch` counts from 1, `planned_epochs` set the schedule."""
+
+    model: SessionGru
+    best_epoch: int
+    planned_epochs: float
+    reports: list[EpochReport]
+
+
+@dataclass(slots=True)
+class _Course:
+    """How far a training has come; `best` counts from 0."""
+
+    reports: list[EpochReport] = field(default_factory=list)
+    best: int = 0
+    best_weights: list[NDArray[np.float32]] = field(default_factory=list)
+    is_finished: bool = False
+
+    def add(self, report: EpochReport, model: SessionGru) -> None:
+        """Take an epoch in; the later one of equals is the best."""
+        self.reports.append(report)
+        if report.gain >= self.reports[self.best].gain:
+            self.best, self.best_weights = len(self.reports) - 1, model.weights()
+
+
+def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress) -> TrainedGru:
+    """Train a new model, or on from its checkpoint; with a validation slice, give its best epoch's weights.
+
+    A training that was interrupted gives the same weights as one that was not.
+    """
+    run = TrainingRun(task, shape, settings)
+    file = task.checkpoint_file(shape, settings)
+    course = _Course() if file is None else _resumed(file, run, progress)
+    n_epochs = min(math.ceil(run.planned_epochs), task.stop_after or settings.epochs)
+    progress.started(task.phase, min(n_epochs * run.plan.n_batches, run.total_steps))
+    if course.reports:
+        progress.resumed(course.reports, len(course.reports) * run.plan.n_batches)
+    while not course.is_finished:
+        epoch = len(course.reports)
+        course.add(run.epoch(epoch, progress), run.model)
+        is_last = epoch + 1 >= n_epochs or run.is_over or epoch - course.best >= settings.patience
+        course.is_finished = is_last or time.monotonic() >= task.deadline
+        if file is not None:
+            file.save(_checkpoint(run, course))
+        progress.epoch_ended(course.reports[-1])
+    run.model.set_weights(course.best_weights)
+    return TrainedGru(run.model, course.best + 1, run.planned_epochs, course.reports)
+
+
+def _resumed(file: CheckpointFile, run: "TrainingRun", progress: TrainingProgress) -> _Course:
+    """Put `run` where its checkpoint left it; a new course where there is none."""
+    checkpoint, trouble = file.load()
+    if trouble is not None:
+        progress.noted(f"{trouble}; this training starts anew")
+    if checkpoint is None:
+        return _Course()
+    state, arrays = checkpoint.state, checkpoint.arrays
+    reports = msgspec.convert(state["reports"], list[EpochReport])
+    run.restore(state["run"])
+    if not state["is_finished"]:
+        run.model.set_weights(list(arrays["weights"]))
+        run.optimizer.set_state(list(arrays["optimizer"]))
+    return _Course(reports, state["best"], list(arrays["best"]), state["is_finished"])
+
+
+def _checkpoint(run: "TrainingRun", course: _Course) -> Checkpoint:
+    """Take everything that the next epoch depends on; of a finished training, what it gives."""
+    arrays = {"best": course.best_weights}
+    if not course.is_finished:
+        arrays |= {"weights": run.model.weights(), "optimizer": run.optimizer.state()}
+    reports = msgspec.to_builtins(course.reports)
+    state = {"run": run.state(), "reports": reports, "best": course.best, "is_finished": course.is_finished}
+    return Checkpoint(state, arrays)
+
+
+class TrainingRun:
+    """The moving parts of one run."""
+
+    def __init__(self, task: GruTask, shape: GruSettings, settings: TrainingSettings) -> None:
+        self._settings = settings
+        self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
+        self._rng = np.random.default_rng(settings.seed)
+        self._step = 0
+        self.model = SessionGru(task.n_items, shape, seed=settings.seed)
+        self.plan = _plan(task.sequences, shape.max_length, settings)
+        self.total_steps = max(1, round((task.planned_epochs or settings.epochs) * self.plan.n_batches))
+        self._deadline = task.deadline
+        self._sampler = NegativeSampler(
+            self.plan.click_counts(task.n_items), n_negatives=settings.negatives, power=settings.sampling_power
+        )
+        self.optimizer = RowSparseAdam(self.model.item_table, self.model.dense_variables)
+        vector, matrix = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None), tf.int32)
+        floats, scalar, seed = tf.TensorSpec((None,)), tf.TensorSpec(()), tf.TensorSpec((2,), tf.int32)
+        self._train_step = tf.function(
+            self._train_step_graph,
+            autograph=False,
+            input_signature=[vector, matrix, vector, vector, floats, scalar, seed],
+        )
+        self._ranks = tf.function(self._ranks_graph, autograph=False, input_signature=[matrix, vector, vector])
+
+    @property
+    def planned_epochs(self) -> float:
+        """Epochs that the learning-rate schedule spans."""
+        return self.total_steps / self.plan.n_batches
+
+    @property
+    def is_over(self) -> bool:
+        """True at the end of a shortened schedule; else the epochs end it, which may have some steps more or less."""
+        return self._step >= self.total_steps < self._settings.epochs * self.plan.n_batches
+
+    def state(self) -> dict[str, Any]:
+        """Say where the run is, between two epochs: all but the weights and the optimizer; JSON can hold it."""
+        return {"step": self._step, "total_steps": self.total_steps, "rng": self._rng.bit_generator.state}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go to where another run was."""
+        self._step = state["step"]
+        self.total_steps = state["total_steps"]
+        self._rng.bit_generator.state = state["rng"]
+
+    def epoch(self, epoch: int, progress: TrainingProgress) -> EpochReport:
+        """Go once over the training sessions, or to the end of the schedule, then rank the validation targets."""
+        losses, clicks, begun = list[float](), 0, time.monotonic()
+        probed_at = begun
+        for batch in self.plan.epoch(self._rng):
+            losses.append(self.train(batch))
+            clicks += len(batch.targets)
+            progress.stepped(len(batch.targets))
+            if self._step == WARM_UP_STEPS:
+                probed_at = time.monotonic()
+            elif self._step == WARM_UP_STEPS + PROBED_STEPS:
+                self._fit((time.monotonic() - probed_at) / PROBED_STEPS, progress)
+            if self.is_over:
+                break
+        seconds = time.monotonic() - begun
+        recall, mrr = (None, None) if self._validation is None else self._recall_and_mrr(self._validation)
+        return EpochReport(epoch + 1, float(np.mean(losses)), recall, mrr, clicks, seconds)
+
+    def _fit(self, step_seconds: float, progress: TrainingProgress) -> None:
+        """Shorten the schedule to what can be done before the deadline."""
+        left = (self._deadline - time.monotonic()) * TRAINING_SHARE / max(step_seconds, 1e-9)
+        if self._step + left >= self.total_steps:
+            return
+        before = self.planned_epochs
+        self.total_steps = max(MIN_STEPS, self._step + int(left))
+        progress.noted(f"{self.planned_epochs:.1f} epochs instead of {before:.1f}, for the time there is")
+
+    def _recall_and_mrr(self, validation: list[Batch]) -> tuple[float, float]:
+        ranks = np.concatenate([self._ranks(b.inputs, b.positions, b.targets).numpy() for b in validation])
+        found = ranks <= RANK_CUTOFF
+        return float(found.mean()), float((found / ranks).mean())
+
+    def train(self, batch: Batch) -> float:
+        """Move the weights one step; the loss before it."""
+        candidates = self._sampler.candidates(batch.clicks, self._rng)
+        rows = np.concatenate([np.zeros(1, np.int32), candidates.items])
+        rate = cosine_rate(self._step, self.total_steps, peak=self._settings.learning_rate)
+        self._step += 1
+        loss = self._train_step(
+            rows,
+            np.searchsorted(rows, batch.inputs).astype(np.int32),
+            batch.positions,
+            np.searchsorted(rows, batch.targets).astype(np.int32),
+            candidates.log_inclusion,
+            np.float32(rate),
+            np.array([self._settings.seed, 2 * self._step], np.int32),
+        )
+        return float(loss)
+
+    def _train_step_graph(  # noqa: PLR0913, PLR0917 - one tensor each; a graph signature is flat
+        self,
+        rows: tf.Tensor,
+        inputs: tf.Tensor,
+        positions: tf.Tensor,
+        targets: tf.Tensor,
+        log_inclusion: tf.Tensor,
+        learning_rate: tf.Tensor,
+        dropout_seed: tf.Tensor,
+    ) -> tf.Tensor:
+        """Move the weights one step and give the loss.
+
+        rows: padding, then the candidates; inputs and targets are positions in it.
+        """
+        model = self.model
+        table_rows = tf.gather(model.item_table, rows)
+        watched = [table_rows, *model.dense_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            vectors = unit_rows(table_rows)
+            logits = _logits(model, vectors, inputs, positions, dropout_seed)
+            log_inclusion = _certain_for_own_items(log_inclusion, inputs, positions)
+            loss = sampled_cross_entropy(logits, targets - 1, log_inclusion)
+        gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, watched)]
+        self.optimizer.apply(rows, gradients, learning_rate)
+        return loss
+
+    def _ranks_graph(self, inputs: tf.Tensor, positions: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+        """Rank each target in the whole catalogue, ties against it; a padding target has no rank and counts as last."""
+        logits = _logits(self.model, unit_rows(self.model.item_table), inputs, positions)
+        of_target = tf.gather(logits, tf.maximum(targets - 1, 0), batch_dims=1)[:, tf.newaxis]
+        # Not the count of `>=`: a model that diverged to NaN is above nothing, and would rank every target first.
+        below = tf.reduce_sum(tf.cast(logits < of_target, tf.int32), axis=1)
+        return tf.where(targets > 0, self.model.n_items - below, self.model.n_items + 1)
+
+
+def _logits(
+    model: SessionGru,
+    vectors: tf.Tensor,
+    inputs: tf.Tensor,
+    positions: tf.Tensor,
+    dropout_seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Score the items of `vectors` (n + 1, dimension), the first row padding, after each position: (n_positions, n).
+
+    inputs: (batch, length) int32, rows of `vectors`.
+    """
+    reading = model.read(tf.gather(vectors, inputs), positions, dropout_seed=dropout_seed)
+    logits = model.settings.scale * tf.matmul(reading.vectors, vectors[1:], transpose_b=True)
+    return with_returns(logits, reading.returns, tf.gather(inputs, positions // tf.shape(inputs)[1]) - 1)
+
+
+def _certain_for_own_items(log_inclusion: tf.Tensor, inputs: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
+    """Set to 0 what each position has already seen: a session's own items are never missing among its candidates.
+
+    Without it returns would be learned too rare or too frequent, as an item is popular or not. Gives (n_positions,
+    n_candidates); inputs: (batch, length) int32, candidates counted from 1.
+    """
+    length = tf.shape(inputs)[1]
+    place = (positions % length)[:, tf.newaxis]
+    seen = tf.minimum(tf.range(length)[tf.newaxis, :], place)
+    columns = tf.gather(tf.gather(inputs, positions // length), seen, batch_dims=1) - 1
+    rows = tf.broadcast_to(tf.range(tf.shape(positions)[0])[:, tf.newaxis], tf.shape(columns))
+    every = tf.broadcast_to(log_inclusion, (tf.shape(positions)[0], tf.shape(log_inclusion)[0]))
+    return tf.tensor_scatter_nd_update(every, tf.stack([rows, columns], axis=2), tf.zeros_like(columns, tf.float32))
+
+
+def _plan(sequences: ItemSequences, max_length: int, settings: TrainingSettings) -> BatchPlan:
+    """Plan batches of `batch_targets`, smaller ones for a small file: a handful of steps teaches nothing."""
+
+    def plan(batch_targets: int) -> BatchPlan:
+        return BatchPlan(
+            sequences, max_length=max_length, batch_targets=batch_targets, recency_decay=settings.recency_decay
+        )
+
+    planned = plan(settings.batch_targets)
+    fitting = max(1, planned.n_targets // MIN_STEPS)
+    return planned if fitting >= settings.batch_targets else plan(fitting)
+
+
+def _validation_batches(sequences: ItemSequences, shape: GruSettings) -> list[Batch]:
+    """Cut the sessions into batches and draw batches for about `VALIDATION_TARGETS` targets."""
+    plan = BatchPlan(sequences, max_length=shape.max_length, batch_targets=256)
+    batches = list(plan.epoch(np.random.default_rng(0)))
+    total: NDArray[np.int64] = np.cumsum([len(batch.targets) for batch in batches])
+    return batches[: max(1, int(np.searchsorted(total, VALIDATION_TARGETS)))]

@@ -1,0 +1,64 @@
+"""One ranking out of three voices: the model, session-kNN, and a reminder of what the shopper has already seen."""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ranking import Candidates
+from session_model.csr import sums_by_group
+from session_model.ranking.top_k import top_k
+
+REMINDER_DECAY = 2.0
+"""Clicks: the reminder's weight of an item is exp(-clicks since it was last seen / this)."""
+
+
+class BlendWeights(msgspec.Struct, frozen=True):
+    """Shares of the blend; what is left belongs to the model."""
+
+    neighbours: float
+    reminder: float
+
+    @property
+    def model(self) -> float:
+        """The model's share."""
+        return 1.0 - self.neighbours - self.reminder
+
+
+MODEL_ONLY = BlendWeights(0.0, 0.0)
+
+
+def reminder(items: NDArray[np.int32]) -> Candidates:
+    """Rank the items of the prefix `items` (length,) int32 by how lately they were seen."""
+    distinct, clicks_since = np.unique(items[::-1], return_index=True)
+    return top_k(distinct, np.exp(-clicks_since / REMINDER_DECAY), len(distinct))
+
+
+def blend_scores(
+    voices: Sequence[Candidates], shares: Sequence[float]
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Add up the voices, each scaled to sum to its share.
+
+    Gives (n,) int32 `ItemIndex`, ascending, and (n,) float64: the items of every voice with a share above 0.
+    """
+    heard = [(voice, share) for voice, share in zip(voices, shares, strict=True) if share > 0 and len(voice)]
+    if not heard:
+        return np.empty(0, np.int32), np.empty(0, np.float64)
+    items, which = np.unique(np.concatenate([voice.item_indices for voice, _ in heard]), return_inverse=True)
+    scores = np.concatenate([_scaled(voice.scores, share) for voice, share in heard])
+    return items, sums_by_group(which, scores, len(items))
+
+
+def blend(
+    model: Candidates, neighbours: Candidates, items: NDArray[np.int32], weights: BlendWeights, k: int
+) -> Candidates:
+    """Rank by (1 - a - c) model + a neighbours + c reminder of the prefix `items` (length,) int32; the `k` best."""
+    shares = (weights.model, weights.neighbours, weights.reminder)
+    candidates, scores = blend_scores((model, neighbours, reminder(items)), shares)
+    return top_k(candidates, scores, k)
+
+
+def _scaled(scores: NDArray[np.float32], total: float) -> NDArray[np.float64]:
+    present = float(scores.sum(dtype=np.float64))
+    return scores.astype(np.float64) * (total / present if present > 0 else 0.0)

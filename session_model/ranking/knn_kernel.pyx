@@ -1,0 +1,193 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The inner loops of a session-kNN query, compiled and without the GIL.
+
+`session_model.ranking.knn` has the formulas, checks every bound before a call, and gives the same in NumPy where there is no
+compiler; both add up in the same order, so their results are equal to the last bit.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+import numpy as np
+
+
+cdef struct Places:
+    # An open-addressing map from a number >= 0 to its place in order of first appearance.
+    int32_t *keys
+    int32_t *places
+    uint32_t mask
+    int32_t count
+
+
+cdef int make(Places *table, int64_t most) noexcept nogil:
+    """Make room for `most` numbers at half load; -1 without memory."""
+    cdef int64_t size = 16
+    while size < 2 * most:
+        size *= 2
+    table.keys = <int32_t *> malloc(size * sizeof(int32_t))
+    table.places = <int32_t *> malloc(size * sizeof(int32_t))
+    if table.keys == NULL or table.places == NULL:
+        return -1
+    memset(table.keys, 0xFF, size * sizeof(int32_t))
+    table.mask = <uint32_t> (size - 1)
+    table.count = 0
+    return 0
+
+
+cdef inline int32_t place_of(Places *table, int32_t key) noexcept nogil:
+    """Find the place of `key`; a new key gets the next one."""
+    cdef uint32_t slot = ((<uint32_t> key) * 2654435769u >> 7) & table.mask
+    while table.keys[slot] != key:
+        if table.keys[slot] == -1:
+            table.keys[slot] = key
+            table.places[slot] = table.count
+            table.count += 1
+            break
+        slot = (slot + 1) & table.mask
+    return table.places[slot]
+
+
+cdef double nth_largest(double *values, int64_t n_values, int64_t n) noexcept nogil:
+    """Select by Hoare's algorithm; reorders `values`."""
+    cdef int64_t low = 0, high = n_values - 1, left, right
+    cdef double pivot, held
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                held = values[left]
+                values[left] = values[right]
+                values[right] = held
+                left += 1
+                right -= 1
+        if n - 1 <= right:
+            high = right
+        elif n - 1 >= left:
+            low = left
+        else:
+            break
+    return values[n - 1]
+
+
+cdef class Kernel:
+    """Holds the arrays of an index; see `session_model.ranking.knn.SessionKnn` for their shapes."""
+
+    cdef const int64_t[::1] session_starts, posting_starts
+    cdef const int32_t[::1] session_items, posting_sessions, posting_places
+    cdef const double[::1] session_weights, candidate_weights, distance_weights
+    cdef int64_t neighbours, max_distance
+
+    def __init__(self, arrays, weights, int64_t neighbours):
+        self.session_starts = arrays["session_starts"]
+        self.session_items = arrays["session_items"]
+        self.posting_starts = arrays["posting_starts"]
+        self.posting_sessions = arrays["posting_sessions"]
+        self.posting_places = arrays["posting_places"]
+        self.session_weights, self.candidate_weights, self.distance_weights = weights
+        self.neighbours = neighbours
+        self.max_distance = self.distance_weights.shape[0] // 2
+
+    def votes(self, const int64_t[::1] prefix, const double[::1] match_weights, const double[::1] anchor_weights):
+        """Give items (n,) int32 and scores (n,) float64, in no order, for the distinct items of a prefix, latest first."""
+        cdef int64_t most = 0, i
+        for i in range(prefix.shape[0]):
+            most += self.posting_starts[prefix[i] + 1] - self.posting_starts[prefix[i]]
+        cdef Places sessions, items
+        cdef double *similarity = <double *> malloc(3 * (most + 1) * sizeof(double))
+        cdef int32_t *places = <int32_t *> malloc(2 * (most + 1) * sizeof(int32_t))
+        cdef double *scores = NULL
+        cdef int failed
+        sessions.keys = sessions.places = items.keys = items.places = NULL
+        try:
+            with nogil:
+                failed = similarity == NULL or places == NULL or make(&sessions, most) < 0
+                if not failed:
+                    self._match(prefix, match_weights, anchor_weights, &sessions, similarity, places, most + 1)
+                    failed = self._count(&sessions, similarity, places, most + 1, &items, &scores) < 0
+            if failed:
+                raise MemoryError
+            found = np.empty(items.count, np.int32)
+            summed = np.empty(items.count, np.float64)
+            self._copy(&items, scores, found, summed)
+            return found, summed
+        finally:
+            free(similarity)
+            free(places)
+            free(scores)
+            free(sessions.keys)
+            free(sessions.places)
+            free(items.keys)
+            free(items.places)
+
+    cdef void _match(
+        self, const int64_t[::1] prefix, const double[::1] match_weights, const double[::1] anchor_weights,
+        Places *sessions, double *similarity, int32_t *places, int64_t stride,
+    ) noexcept nogil:
+        """Sum up the similarity of each session that shares an item; its first match is its anchor.
+
+        similarity: three rows of `stride`: the sums, the anchors' weights, room for the selection. places: two rows: the
+        anchors' places, the sessions.
+        """
+        cdef int64_t i, posting
+        cdef int32_t place, known
+        for i in range(prefix.shape[0]):
+            for posting in range(self.posting_starts[prefix[i]], self.posting_starts[prefix[i] + 1]):
+                known = sessions.count
+                place = place_of(sessions, self.posting_sessions[posting])
+                if place == known:
+                    similarity[place] = match_weights[i]
+                    similarity[stride + place] = anchor_weights[i]
+                    places[place] = self.posting_places[posting]
+                    places[stride + place] = self.posting_sessions[posting]
+                else:
+                    similarity[place] += match_weights[i]
+        for i in range(sessions.count):
+            similarity[i] *= self.session_weights[places[stride + i]]
+
+    cdef int _count(
+        self, Places *sessions, double *similarity, int32_t *places, int64_t stride, Places *items, double **scores,
+    ) noexcept nogil:
+        """Let the nearest sessions vote for their items; -1 without memory."""
+        cdef int64_t i, entry, first, entries = 0, distance
+        cdef double threshold = 0.0, vote
+        cdef int32_t place, known, session
+        if sessions.count > self.neighbours:
+            memcpy(&similarity[2 * stride], similarity, sessions.count * sizeof(double))
+            threshold = nth_largest(&similarity[2 * stride], sessions.count, self.neighbours)
+        for i in range(sessions.count):
+            session = places[stride + i]
+            if similarity[i] >= threshold:
+                entries += self.session_starts[session + 1] - self.session_starts[session]
+        entries = min(entries, self.candidate_weights.shape[0])
+        scores[0] = <double *> malloc((entries + 1) * sizeof(double))
+        if scores[0] == NULL or make(items, entries) < 0:
+            return -1
+        for i in range(sessions.count):
+            if similarity[i] < threshold:
+                continue
+            session = places[stride + i]
+            vote = similarity[i] * similarity[stride + i]
+            first = self.session_starts[session] + places[i]
+            for entry in range(self.session_starts[session], self.session_starts[session + 1]):
+                distance = max(-self.max_distance, min(self.max_distance, entry - first))
+                known = items.count
+                place = place_of(items, self.session_items[entry])
+                if place == known:
+                    scores[0][place] = 0.0
+                scores[0][place] += vote * self.distance_weights[distance + self.max_distance]
+        return 0
+
+    cdef void _copy(self, Places *items, double *scores, int32_t[::1] found, double[::1] summed) noexcept:
+        cdef uint32_t slot
+        cdef int32_t place
+        for slot in range(items.mask + 1):
+            if items.keys[slot] != -1:
+                place = items.places[slot]
+                found[place] = items.keys[slot]
+                summed[place] = scores[place] * self.candidate_weights[items.keys[slot]]

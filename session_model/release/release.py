@@ -1,0 +1,160 @@
+"""One release in use: what the worker asks its parts, and what an evaluation scores."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import ItemId, ItemIndex, ModelVersion
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput
+from schemas.records import CatalogItem, SessionEvent
+from schemas.release import ReleaseManifest
+from session_model.data.vocabulary import Vocabulary
+from session_model.intent.categories import NO_CATEGORIES, Categories
+from session_model.intent.model import IntentModel
+from session_model.intent.prefix_features import prefix_features
+from session_model.ranking.blend import BlendWeights, blend
+from session_model.ranking.cold_items import ColdItems
+from session_model.ranking.cold_start import ColdStart
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.reranker import Reranker, Voices, rerank
+from session_model.ranking.transitions import Transitions
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All of a release but the SavedModel.
+
+    intent: None where the training data had no times. reranker: None where the blend alone ranks better.
+    cold_start: None where training saw no catalog. categories: empty where no record in it named one.
+    """
+
+    vocabulary: Vocabulary
+    knn: SessionKnn
+    transitions: Transitions
+    popularity: Popularity
+    blend_weights: BlendWeights
+    intent: IntentModel | None
+    reranker: Reranker | None = None
+    cold_start: ColdStart | None = None
+    categories: Categories = NO_CATEGORIES
+
+
+class Release:
+    """One verified release without its SavedModel; implements serving.parts.ReleaseParts. Immutable: safe to share."""
+
+    def __init__(self, directory: Path, manifest: ReleaseManifest, parts: Parts) -> None:
+        self.directory = directory
+        self.manifest = manifest
+        self.parts = parts
+        self._input_event_types = frozenset(manifest.input_event_types)
+        self._popular = parts.popularity.candidates(manifest.candidate_count)
+
+    @property
+    def version(self) -> ModelVersion:
+        """The version directory's number; named in every Predict."""
+        return self.manifest.version
+
+    @property
+    def created_at(self) -> datetime:
+        """When the release was made."""
+        return self.manifest.created_at
+
+    def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
+        """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known.
+
+        An item that training has not seen is read as the one most like it, if its content is known.
+        """
+        names = [
+            event.item_id
+            for event in events
+            if event.item_id is not None and event.event_type in self._input_event_types
+        ]
+        read = [(index, is_known) for name in names for index, is_known in self._read(name)]
+        read = read[-self.manifest.max_length :]
+        is_by_content = bool(read) and not any(is_known for _, is_known in read)
+        features = prefix_features(events, self.parts.categories)
+        return ModelInput(np.array([index for index, _ in read], np.int32), features, is_by_content)
+
+    def with_catalog(self, records: Iterable[CatalogItem]) -> "Release":
+        """Give a release that knows what the whole catalog `records` says beyond training.
+
+        Items of which training knew neither clicks nor content, and the category of those of which it knew none. Itself
+        where there is no news. The records are read once and not kept.
+        """
+        cold, index_of = self.parts.cold_start, self.index_of
+        if cold is None:
+            return self
+        records = list(records)
+        new = [record for record in records if index_of(record.item_id) is None]
+        found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
+        categories = self.parts.categories.told(records)
+        if found.item_ids:
+            cold = replace(cold, items=cold.items.joined_by_new(found))
+        elif categories is self.parts.categories:
+            return self
+        parts = replace(self.parts, cold_start=cold, categories=categories)
+        return Release(self.directory, self.manifest, parts)
+
+    def index_of(self, item_id: ItemId) -> ItemIndex | None:
+        """Give the index under which an item is ranked; None for one of which neither clicks nor content are known."""
+        index = self.parts.vocabulary.index_of(item_id)
+        if index is None and self.parts.cold_start is not None:
+            return self.parts.cold_start.items.index_of(item_id)
+        return index
+
+    def popularity(self) -> Popularity:
+        """Give the clicks in training of all that may be ranked."""
+        cold = self.parts.cold_start
+        return self.parts.popularity.with_unclicked(0 if cold is None else len(cold.items.item_ids))
+
+    def _read(self, item_id: ItemId) -> Iterator[tuple[ItemIndex, bool]]:
+        """Give the index by which an item of the prefix is read, if any, and whether it is the item's own."""
+        index, cold = self.parts.vocabulary.index_of(item_id), self.parts.cold_start
+        if index is not None:
+            yield index, True
+        elif cold is not None and (stand_in := cold.items.stand_in(item_id)) is not None:
+            yield stand_in, False
+
+    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
+        """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
+        return self.parts.knn.query(items, self.manifest.candidate_count)
+
+    def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
+        """Join both rankings and the reminder of the prefix `items` (length,) int32, as was best in training.
+
+        Items with no or few clicks are listed beside those that they are like.
+        """
+        parts, k = self.parts, self.manifest.candidate_count
+        if parts.reranker is None:
+            ranking = blend(model, neighbours, items, parts.blend_weights, k)
+        else:
+            ranking = rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
+        return self.with_cold_items(ranking)
+
+    def with_cold_items(self, ranking: Candidates) -> Candidates:
+        """List items with no or few clicks beside those that they are like."""
+        cold = self.parts.cold_start
+        return ranking if cold is None else cold.items.listed(ranking, self.manifest.candidate_count)
+
+    def popular(self) -> Candidates:
+        """Most popular items of the training data, best first."""
+        return self._popular
+
+    def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
+        """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
+        return NO_INTENT if self.parts.intent is None else self.parts.intent.answer(features)
+
+    def knows(self, item_id: ItemId) -> bool:
+        """Tell whether the item is one of the training data, or of the catalog that the release was told."""
+        return self.index_of(item_id) is not None
+
+    def item_id(self, index: ItemIndex) -> ItemId:
+        """Name the item at `index`; raises IndexError where there is none."""
+        if self.parts.cold_start is not None and index > len(self.parts.vocabulary):
+            return self.parts.cold_start.items.item_id(index)
+        return self.parts.vocabulary.item_id(index)

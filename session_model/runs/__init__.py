@@ -1,0 +1,1 @@
+"""A training's run folder: it survives kill -9."""
