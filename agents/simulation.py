@@ -10,11 +10,11 @@ from typing import Final
 
 from msgspec import structs
 
+from agents.shop.catalog import catalog
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.events import ClickEvent
-from session_model.generated_shop.catalog import catalog
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from streams.sender import Sender
 from streams.topics import Topic, TopicSettings
 from streams.window import OutputRecord

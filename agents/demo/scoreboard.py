@@ -12,9 +12,9 @@ from agents.demo.intent_score import IntentReport, IntentScore
 from agents.demo.ledger import Ledger
 from agents.demo.outcome_score import LiveRates, OutcomeScore
 from agents.demo.spotlight import ShownSession, Spotlight
+from agents.shop.truth import Truth
 from schemas.events import ClickEvent
 from schemas.records import IntentSignal, RecommendationOutcome, RecommendationSet
-from session_model.generated_shop.truth import Truth
 
 
 class Place(NamedTuple):

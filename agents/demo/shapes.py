@@ -11,10 +11,10 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 import msgspec
 
 from agents.demo.source import FedEvent
+from agents.shop.truth import Truth
 from schemas import wire
 from schemas.events import ClickEvent, EventType, from_unix_ms
 from schemas.ids import VisitorId
-from session_model.generated_shop.truth import Truth
 
 Shape = Literal["ga4", "segment", "snowplow"]
 SHAPES: Final[tuple[Shape, ...]] = get_args(Shape)

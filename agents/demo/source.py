@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from agents.shop.catalog import catalog
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
+from agents.shop.training_data import write_training_data
+from agents.shop.truth import Truth
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
 from schemas.records import CatalogItem
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions, read_events
 from session_model.data.training_data import sha256_of
-from session_model.generated_shop.catalog import catalog
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
-from session_model.generated_shop.training_data import write_training_data
-from session_model.generated_shop.truth import Truth
 
 LIVE_BEGIN: Final = timedelta(hours=36)
 """Where the live traffic of the generated shop starts: behind the training data, at noon."""

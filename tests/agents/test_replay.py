@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry
 from agents.replay import NextItemScore, Replay, ReplayReport
 from agents.serving_tier import serving_tier
 from agents.settings import ClickstreamSettings, Settings
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
 from schemas.records import RecommendationSet, RecommendedItem
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from streams.catalog import Catalog
 
 FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")

@@ -11,11 +11,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from agents.shop.catalog import build_shelf
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.ids import ItemId
-from session_model.generated_shop.catalog import build_shelf
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from tests.bench.results import ROOT, insession
 
 SHOP = ShopSettings(n_items=1_000)

@@ -8,14 +8,14 @@ import click
 from rich.console import Console
 
 from agents.intent_report import intent_tables
+from agents.shop.catalog import catalog
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from session_model.data.formats import read_sessions
 from session_model.evaluation.intent import evaluate_intent
 from session_model.fitting.categories import learn_categories
 from session_model.fitting.intent import fit_intent
-from session_model.generated_shop.catalog import catalog
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 
 
 @click.command()

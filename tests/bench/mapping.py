@@ -18,10 +18,10 @@ from rich.table import Table
 
 from agents.demo.shapes import SHAPES, FedRecord, as_records
 from agents.demo.source import FedEvent, ShopOptions, shop_source
+from agents.shop.settings import ShopSettings
 from schemas.click_reader import ClickReader, Clicks
 from schemas.ids import ItemId
 from schemas.mapping import FieldMapping, Format
-from session_model.generated_shop.settings import ShopSettings
 
 ORDER_LINES = 10
 

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from agents.shop.settings import ShopSettings
+from agents.shop.training_data import write_training_data
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_MODEL_NAME
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.training_data import write_training_data
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from confluent_kafka import Producer
 
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.errors import InsessionError
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from streams.producers import producer_config
 
 BEGIN = timedelta(hours=36)

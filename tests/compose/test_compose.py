@@ -16,10 +16,10 @@ import yaml
 
 from agents.demo.source import ShopOptions
 from agents.settings import DEMO_SECRET, Settings
+from agents.shop.catalog import catalog
+from agents.shop.settings import ShopSettings
 from agents.simulation import shop_for
 from serving.embedded.options import ServerOptions
-from session_model.generated_shop.catalog import catalog
-from session_model.generated_shop.settings import ShopSettings
 from streams.kafka_jars import POM
 from tests import command_lines
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from agents.demo.source import ShopOptions, shop_source
+from agents.shop.settings import ShopSettings
 from compose.grafana.build import DASHBOARDS
-from session_model.generated_shop.settings import ShopSettings
 from tests.compose.prometheus import Prometheus, require_tool
 from tests.compose.release import write_untrained
 from tests.compose.rules import Rule, rules

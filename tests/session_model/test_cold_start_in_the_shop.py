@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.shop.catalog import build_shelf
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
@@ -21,9 +24,6 @@ from session_model.data.sessions import Sessions
 from session_model.data.training_data import popular_first, split_later
 from session_model.evaluation.ranking import Evaluation, HeldOut, evaluate
 from session_model.fitting.cold_start import Described
-from session_model.generated_shop.catalog import build_shelf
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from session_model.ranking.blend import BlendWeights
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity

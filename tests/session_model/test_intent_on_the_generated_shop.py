@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from agents.shop.settings import ShopSettings
+from agents.shop.training_data import write_training_data
 from session_model.data.formats import read_sessions
 from session_model.evaluation.intent import IntentEvaluation, evaluate_intent
 from session_model.fitting.intent import fit_intent
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.training_data import write_training_data
 
 
 @pytest.fixture(scope="module")

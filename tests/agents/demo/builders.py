@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from agents.demo.scoreboard import Place, SentInput
+from agents.shop.truth import Truth
 from schemas.events import ClickEvent, EventType
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.records import (
@@ -14,7 +15,6 @@ from schemas.records import (
     Status,
     Tier,
 )
-from session_model.generated_shop.truth import Truth
 
 FIRST = Place(0, 0)
 _TIME = datetime(2026, 1, 5, tzinfo=UTC)

@@ -24,6 +24,8 @@ from agents.demo.source import LogOptions, ShopOptions
 from agents.interruption import Interruption
 from agents.replay import replay_log
 from agents.settings import Settings
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.ids import EventId, ItemIndex
 from schemas.records import RecommendationSet
@@ -33,8 +35,6 @@ from serving.embedded_process import EmbeddedServer
 from serving.settings import ServingSettings
 from session_model.data.formats import DataFormat, read_events, read_sessions
 from session_model.evaluation.ranking import PUBLISHED, HeldOut, evaluate, targets
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 from session_model.networks.exported_model import ExportedModel
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release

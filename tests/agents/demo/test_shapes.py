@@ -8,11 +8,11 @@ from msgspec import structs
 
 from agents.demo.shapes import SHAPES, FedRecord, Shape, as_records
 from agents.demo.source import FedEvent, ShopOptions, shop_source
+from agents.shop.settings import ShopSettings
 from schemas.click_reader import ClickReader, Clicks
 from schemas.events import ClickEvent
 from schemas.mapping import FieldMapping
 from schemas.validation import Ignored
-from session_model.generated_shop.settings import ShopSettings
 from tests.agents.demo.builders import click
 
 SHOP = ShopOptions(settings=ShopSettings(n_items=240))

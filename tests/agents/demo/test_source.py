@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from agents.demo.source import LIVE_BEGIN, LogOptions, ShopOptions, log_source, shop_source
+from agents.shop.settings import ShopSettings
 from schemas import wire
 from schemas.errors import InsessionError, UsageError
 from schemas.events import ClickEvent
-from session_model.generated_shop.settings import ShopSettings
 from tests.agents.demo.builders import click
 
 START_MS = 1_600_000_000_000

@@ -1,7 +1,7 @@
 """The ledger of truths."""
 
+from agents.shop.truth import Truth, TruthLedger
 from schemas.ids import EventId
-from session_model.generated_shop.truth import Truth, TruthLedger
 
 
 def _truth(name: str, *, is_duplicate: bool = False) -> Truth:

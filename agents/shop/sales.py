@@ -7,10 +7,10 @@ from datetime import timedelta
 import msgspec
 import numpy as np
 
+from agents.shop.catalog import Shelf, build_shelf
+from agents.shop.settings import FlashSaleSettings, ShopSettings
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from session_model.generated_shop.catalog import Shelf, build_shelf
-from session_model.generated_shop.settings import FlashSaleSettings, ShopSettings
 
 _SALES_KEY = 2
 _MAX_PLANNED = 16

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from agents.shop.words import CATEGORIES
 from schemas.errors import UsageError
 from schemas.events import unix_ms
-from session_model.generated_shop.words import CATEGORIES
 
 MAX_ITEMS = 200_000
 MAX_VISITORS = 5_000_000

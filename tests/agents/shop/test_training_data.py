@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from agents.shop.settings import ShopSettings
+from agents.shop.training_data import write_training_data
+from agents.shop.truth import Truth
 from schemas.events import ClickEvent
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.training_data import write_training_data
-from session_model.generated_shop.truth import Truth
 
 
 def test_the_log_holds_clicks_and_the_truth_lies_apart(tmp_path: Path) -> None:

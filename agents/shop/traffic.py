@@ -5,15 +5,15 @@ import math
 from collections.abc import Iterator
 from datetime import timedelta
 
-from session_model.generated_shop.behaviour import Shop, Step, Visit
-from session_model.generated_shop.catalog import build_shelf
-from session_model.generated_shop.delivery import Delivery, Session
-from session_model.generated_shop.dice import Dice
-from session_model.generated_shop.sales import FlashSale, SaleCalendar
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.tastes import build_tastes
-from session_model.generated_shop.truth import GeneratedEvent
-from session_model.generated_shop.visitors import Visitors
+from agents.shop.behaviour import Shop, Step, Visit
+from agents.shop.catalog import build_shelf
+from agents.shop.delivery import Delivery, Session
+from agents.shop.dice import Dice
+from agents.shop.sales import FlashSale, SaleCalendar
+from agents.shop.settings import ShopSettings
+from agents.shop.tastes import build_tastes
+from agents.shop.truth import GeneratedEvent
+from agents.shop.visitors import Visitors
 
 _ARRIVALS_KEY, _SHOPPERS_KEY, _BOTS_KEY, _DELIVERY_KEY = 5, 6, 7, 8
 _MILLISECOND = timedelta(milliseconds=1)

@@ -6,8 +6,8 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.generated_shop.catalog import Shelf
-from session_model.generated_shop.dice import Dice
+from agents.shop.catalog import Shelf
+from agents.shop.dice import Dice
 
 _TASTES_KEY = 3
 _N_SUCCESSORS = 6

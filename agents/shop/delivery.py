@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
+from agents.shop.behaviour import Step
+from agents.shop.catalog import Shelf
+from agents.shop.dice import Dice
+from agents.shop.truth import GeneratedEvent, Truth
+from agents.shop.visitors import Visitor
 from schemas.events import ClickEvent
 from schemas.ids import EventId
-from session_model.generated_shop.behaviour import Step
-from session_model.generated_shop.catalog import Shelf
-from session_model.generated_shop.dice import Dice
-from session_model.generated_shop.truth import GeneratedEvent, Truth
-from session_model.generated_shop.visitors import Visitor
 
 GRACE_MS = 60_000
 """What counts as late in `Truth.is_late`: the product's default grace period."""

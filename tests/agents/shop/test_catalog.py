@@ -5,10 +5,10 @@ from statistics import median
 
 import pytest
 
+from agents.shop.catalog import catalog
+from agents.shop.sales import catalog_changes
+from agents.shop.settings import FlashSaleSettings, ShopSettings
 from schemas.errors import UsageError
-from session_model.generated_shop.catalog import catalog
-from session_model.generated_shop.sales import catalog_changes
-from session_model.generated_shop.settings import FlashSaleSettings, ShopSettings
 
 SETTINGS = ShopSettings()
 

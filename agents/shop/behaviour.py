@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
 
+from agents.shop.catalog import Shelf
+from agents.shop.dice import Dice
+from agents.shop.sales import FlashSale, SaleCalendar
+from agents.shop.tastes import Tastes
+from agents.shop.truth import Intent
+from agents.shop.visitors import Visitor
 from schemas.events import EventType
-from session_model.generated_shop.catalog import Shelf
-from session_model.generated_shop.dice import Dice
-from session_model.generated_shop.sales import FlashSale, SaleCalendar
-from session_model.generated_shop.tastes import Tastes
-from session_model.generated_shop.truth import Intent
-from session_model.generated_shop.visitors import Visitor
 
 MAX_STEPS = 80
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.shop.dice import Dice
+from agents.shop.settings import ShopSettings
+from agents.shop.tastes import Tastes
 from schemas.ids import VisitorId
-from session_model.generated_shop.dice import Dice
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.tastes import Tastes
 
 REST_MS = 31 * 60_000
 """A visitor stays away this long after the last arrival of a session: more than the inactivity gap."""

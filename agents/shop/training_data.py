@@ -11,9 +11,9 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
 from schemas.errors import UsageError
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
 
 _PROGRESS_STEP = 1_000
 _COMPRESS_LEVEL = 3

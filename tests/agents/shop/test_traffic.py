@@ -7,12 +7,12 @@ from itertools import islice, pairwise
 import msgspec
 import pytest
 
+from agents.shop.catalog import build_shelf
+from agents.shop.sales import SaleCalendar
+from agents.shop.settings import ShopSettings
+from agents.shop.traffic import generate_events
+from agents.shop.truth import GeneratedEvent
 from schemas.events import ITEM_EVENT_TYPES
-from session_model.generated_shop.catalog import build_shelf
-from session_model.generated_shop.sales import SaleCalendar
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.traffic import generate_events
-from session_model.generated_shop.truth import GeneratedEvent
 
 SETTINGS = ShopSettings()
 

@@ -6,11 +6,11 @@ from datetime import datetime
 
 import numpy as np
 
+from agents.shop.settings import ShopSettings
+from agents.shop.words import CATEGORIES, N_SERIES, CategoryWords, series_name
 from schemas.events import unix_ms
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from session_model.generated_shop.settings import ShopSettings
-from session_model.generated_shop.words import CATEGORIES, N_SERIES, CategoryWords, series_name
 
 _CATALOG_KEY = 1
 _CLUSTER_SIZE = 40
