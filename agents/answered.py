@@ -10,8 +10,8 @@ from schemas.ids import EventId
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import AnswerRef, OpenSession, Outcome, ShownAnswer
 from serving.chain import Answer
-from streams.dead_letters import InputRecord
 from streams.outcomes import ACTIONS, event_time_ms
+from streams.records import InputRecord
 from streams.sessionizer import Advance
 
 

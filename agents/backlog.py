@@ -24,17 +24,16 @@ from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition, VisitorState, decode_state, mark_key
 from schemas.validation import Rejection
 from serving.filters import CatalogView
-from streams.app import app_id, changelog_name
 from streams.blocked_ids import is_block_key
 from streams.catalog import Catalog
-from streams.dead_letters import InputRecord
 from streams.group_commits import GroupCommits
 from streams.metrics import DeliveryMetrics
+from streams.records import InputRecord, OutputRecord
 from streams.sender import Sender
 from streams.state_copies import StateCopies
 from streams.topic_reader import TopicReader
-from streams.topics import Topic
-from streams.window import OutputRecord, ready
+from streams.topics import Topic, app_id, changelog_name
+from streams.window import ready
 
 _BATCH: Final = 500
 _T = TypeVar("_T")

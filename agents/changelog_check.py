@@ -8,11 +8,10 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from agents.settings import Settings
-from streams.app import VISITORS, app_id, changelog_name
 from streams.changelog_identity import Changelog, committed, look_at, refuse_another
 from streams.group_commits import GroupCommits
 from streams.group_state import group_state
-from streams.topics import Topic, admin_client, changelog_spec, create
+from streams.topics import VISITORS, Topic, admin_client, app_id, changelog_name, changelog_spec, create
 
 log = structlog.get_logger(__name__)
 

@@ -22,9 +22,9 @@ from schemas.ids import ItemId, ModelVersion
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier, RecommendedItem
 from serving.chain import Recommender
 from streams.metrics import DeliveryMetrics
+from streams.records import OutputRecord, RecordSink
 from streams.topic_reader import TopicReader
 from streams.topics import Topic
-from streams.window import OutputRecord, RecordSink
 
 log = structlog.get_logger(__name__)
 

@@ -20,18 +20,16 @@ from schemas.events import Erase, Reach
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
 from schemas.pseudonym import pseudonym
-from streams.app import app_id, changelog_name
-from streams.dead_letters import InputRecord
 from streams.group_state import GroupState, group_state
 from streams.id_search import Found, IdSearch
 from streams.record_deletion import delete_before
+from streams.records import InputRecord, OutputRecord
 from streams.sender import Sender
 from streams.state_search import StateSurvey, survey, surveyed_again
 from streams.topic_check import described
 from streams.topic_lifetime import TopicLifetime
 from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError, admin_client
-from streams.window import OutputRecord
+from streams.topics import Topic, TopicsError, admin_client, app_id, changelog_name
 
 _LOOK_SECONDS: Final = 0.5
 _TOLD_EVERY: Final = 1000

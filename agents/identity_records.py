@@ -11,8 +11,8 @@ from schemas.ids import VisitorId
 from schemas.state import InputPosition, VisitorState
 from streams.identity import Joined, adoptions, erasures
 from streams.partitioner import murmur2_partition
+from streams.records import OutputRecord
 from streams.topics import Topic, TopicSettings
-from streams.window import OutputRecord
 
 
 @dataclass(frozen=True, slots=True)

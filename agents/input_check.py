@@ -10,11 +10,11 @@ import structlog
 from agents.changelog_check import check_changelog
 from agents.settings import Settings
 from schemas.errors import InsessionError
-from streams.app import InsessionApp, app_id, changelog_name
+from streams.app import InsessionApp
 from streams.endings import explained
 from streams.topic_check import check
 from streams.topic_watch import SeenTopic, Sighting, TopicWatch, look_at, seen_topics
-from streams.topics import TopicsError, TopicSpec, admin_client, changelog_spec, create
+from streams.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec, create
 
 log = structlog.get_logger(__name__)
 

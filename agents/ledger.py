@@ -15,13 +15,12 @@ from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.validation import Ignored
-from streams.app import app_id
 from streams.dead_letter_log import parse_position, read_dead_letter
-from streams.dead_letters import InputRecord
 from streams.group_state import group_state
 from streams.offset_ledger import Account, OffsetLedger
+from streams.records import InputRecord
 from streams.topic_reader import TopicReader, latest
-from streams.topics import Topic, admin_client
+from streams.topics import Topic, admin_client, app_id
 
 DEFAULT_LIMIT: Final = 1_000_000
 _CLOCKS_APART: Final = timedelta(hours=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 from streams.topics import Topic
 
 CloudEventsMode = Literal["carried", "always"]

@@ -7,7 +7,7 @@ from typing import Final
 from agents.pipeline import Pipeline, UnreadableVisitorError
 from schemas.errors import InsessionError
 from schemas.state import UnreadableStateError, decode_state
-from streams.window import RecordSink
+from streams.records import RecordSink
 
 SAMPLE: Final = 1000
 """States of the partition that are looked at, the first by key, before one is put aside."""

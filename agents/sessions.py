@@ -20,13 +20,13 @@ from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.app import InsessionApp
-from streams.dead_letters import InputRecord
 from streams.encodings.gate import SchemaGate
 from streams.record_batches import MarkedValue
+from streams.records import InputRecord, OutputRecord
 from streams.standstill import Standstill
 from streams.state_table import StateTable
 from streams.topics import Topic, TopicSettings
-from streams.window import OutputRecord, Windows, Work, ready
+from streams.window import Windows, Work, ready
 
 log = structlog.get_logger(__name__)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import Counter
 
 from schemas.tracing import SpanRecord, SpanRecorder, TraceContext, read_trace, root_context
-from streams.dead_letters import InputRecord
-from streams.window import OutputRecord, RecordSink
+from streams.records import InputRecord, OutputRecord, RecordSink
 
 if TYPE_CHECKING:
     from agents.pipeline import Step

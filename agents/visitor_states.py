@@ -10,7 +10,7 @@ from agents.shown_answers import ShownAnswers
 from schemas.state import InputPosition, StateHeader, header_or_due, is_mark, mark_key, read_header
 from streams.expiry import ExpiryIndex
 from streams.metrics import DeliveryMetrics
-from streams.window import OutputRecord
+from streams.records import OutputRecord
 
 MAX_WRITES_A_TICK = 100
 MAX_READS_A_TICK = 1000

@@ -46,11 +46,12 @@ from streams.identity import Identities
 from streams.local_state import LocalState
 from streams.local_tidying import TIDYING_SECONDS, LocalTidying
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
+from streams.records import RecordSink
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topic_reader import TopicReader
 from streams.topic_watch import TopicWatch
 from streams.topics import Topic
-from streams.window import InOrderWindow, RecordSink, Windows
+from streams.window import InOrderWindow, Windows
 
 log = structlog.get_logger(__name__)
 

@@ -28,24 +28,20 @@ from streams.membership import member_lost
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
 from streams.oauth import BearerTokens
+from streams.records import OutputRecord
 from streams.security import SecuritySettings
 from streams.settings import StreamSettings
 from streams.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
 from streams.state_table import StateTable
 from streams.strict import StrictTransport
-from streams.topics import TopicSettings
-from streams.window import DeliveryError, OutputRecord
+from streams.topics import VISITORS, TopicSettings, app_id
+from streams.window import DeliveryError
 
 log = structlog.get_logger(__name__)
-
 _UNANSWERED = (DeliveryError, StalledError, KafkaError)
-
 _ENDING = threading.RLock()
 """Held by the thread that ends the process: the consumer's and the loop's may both have found out why."""
-
 EXIT_ABORTED = 1
-VISITORS = "visitors"
-"""The table of visitor states."""
 
 
 class _WithoutWeb(BootStrategy):  # type: ignore[misc]
@@ -150,16 +146,6 @@ class InsessionApp(faust.App):  # type: ignore[misc]
             sys.stderr.write(f"insession: {told}\n")
             sys.stderr.flush()
             os._exit(EXIT_ABORTED)
-
-
-def app_id(settings: StreamSettings, topics: TopicSettings) -> str:
-    """Name the consumer group."""
-    return topics.prefix + settings.group
-
-
-def changelog_name(settings: StreamSettings, topics: TopicSettings) -> str:
-    """Name the changelog of the visitor states, as Faust does."""
-    return f"{app_id(settings, topics)}-{VISITORS}-changelog"
 
 
 def create_app(settings: StreamSettings, topics: TopicSettings, metrics: DeliveryMetrics) -> InsessionApp:

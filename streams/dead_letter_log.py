@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from schemas.errors import UsageError
 from schemas.state import InputPosition
-from streams.dead_letters import HEADER_PREFIX, InputRecord
-from streams.window import OutputRecord
+from streams.dead_letters import HEADER_PREFIX
+from streams.records import InputRecord, OutputRecord
 
 REPLAY_HEADER: Final = "__insession.replay.dead_letter"
 """On a record that was sent again: `{topic}-{partition}-{offset}` of the dead letter. It survives a second failure."""
@@ -17,7 +17,6 @@ UNKNOWN: Final = "unknown"
 UNREADABLE_STATE: Final = "unreadable_state"
 """The reason of a letter that is no input, but a stored state."""
 _NOT_WHOLE: Final = frozenset({"truncated_from_bytes", "headers_dropped", "encoded"})
-
 Obstacle = Literal["foreign", "state", "cut", "control_record", "replayed_before", "failed_again"]
 OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "foreign": "not a dead letter of insession's: nothing says where it came from",

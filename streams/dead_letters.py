@@ -1,13 +1,9 @@
 """Dead letters: the original bytes and headers of an input that cannot be used, plus headers that say why."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable
 
-from schemas.state import InputPosition
-from schemas.tracing import TraceContext
 from schemas.validation import Rejection
-from streams.window import OutputRecord
+from streams.records import InputRecord, OutputRecord
 
 HEADER_PREFIX = "__insession.errors."
 MAX_VALUE_BYTES = 800_000
@@ -15,39 +11,6 @@ MAX_KEY_BYTES = 50_000
 MAX_HEADER_BYTES = 50_000
 """Together under the broker's default record limit of 1 MiB; a larger original is cut and marked as cut."""
 MAX_DETAIL_LENGTH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """Why a Kafka client could not decode a record as it is: it is dead-lettered, whatever else it holds.
-
-    kept: `all`, though a header's name may be spelled with escapes; `no_headers`; or the value is what was `encoded`,
-    the record or its batch as it lies in Kafka's log.
-    """
-
-    detail: str
-    kept: Literal["all", "no_headers", "encoded"] = "all"
-
-
-@dataclass(frozen=True, slots=True)
-class InputRecord:
-    """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds.
-
-    trace: our own span over this record; None = no trace. undecodable: None = it was decoded as it is.
-    """
-
-    position: InputPosition
-    key: bytes | None
-    value: bytes | None
-    time_ms: int
-    headers: Sequence[tuple[str, bytes]] = ()
-    trace: TraceContext | None = None
-    undecodable: Undecodable | None = None
-
-    @property
-    def rejection(self) -> Rejection | None:
-        """Give why the record is dead-lettered, whatever else it holds."""
-        return None if self.undecodable is None else Rejection("undecodable", self.undecodable.detail)
 
 
 def dead_letter(record: InputRecord, rejection: Rejection, topic: str) -> OutputRecord:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from streams.window import OutputRecord
+from streams.records import OutputRecord
 
 
 class ListSink:

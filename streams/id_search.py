@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.ids import VisitorId
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 _LONG_BYTES: Final = 8
 """A shorter id is looked for as a word of its own: it would be part of half of all numbers and names."""

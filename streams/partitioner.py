@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiokafka.partitioner import murmur2
 
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from schemas.errors import without_input
 from streams.codecs import CODECS
-from streams.dead_letters import Undecodable
+from streams.records import Undecodable
 
 _LENGTH: Final = struct.Struct(">i")
 _LENGTH_AT: Final = 8

@@ -17,11 +17,11 @@ from schemas.click_reader import REKEYED_HEADER
 from schemas.errors import InsessionError
 from schemas.ids import VisitorId
 from schemas.validation import Ignored, Rejection
-from streams.dead_letters import MAX_HEADER_BYTES, InputRecord, dead_letter, header_bytes
+from streams.dead_letters import MAX_HEADER_BYTES, dead_letter, header_bytes
+from streams.records import InputRecord, OutputRecord
 from streams.sender import Sender
 from streams.time_merge import TimeMerge
 from streams.topic_reader import input_record
-from streams.window import OutputRecord
 
 _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2

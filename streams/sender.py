@@ -7,7 +7,7 @@ from confluent_kafka import KafkaException, Producer
 
 from schemas.errors import InsessionError
 from streams.producers import producer_config
-from streams.window import OutputRecord
+from streams.records import OutputRecord
 
 FLUSH_SECONDS: Final = 40.0
 """Above the producer's delivery timeout: whatever is on its way is then either acknowledged or refused."""

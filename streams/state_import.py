@@ -21,10 +21,10 @@ from schemas.state import (
     read_header,
 )
 from streams.group_commits import GroupCommits
+from streams.records import OutputRecord
 from streams.sender import Sender
 from streams.state_copies import StateCopies
 from streams.topic_reader import TopicReader
-from streams.window import OutputRecord
 
 _TOLD_EVERY: Final = 500
 

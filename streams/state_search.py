@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from schemas.ids import VisitorId
 from schemas.state import StateVersionError, UnreadableStateError, VisitorState, decode_state, visitor_of
-from streams.dead_letters import InputRecord
 from streams.fencing import ChangelogFences
 from streams.id_search import IdSearch
+from streams.records import InputRecord
 
 Became = AbstractSet[tuple[VisitorId, VisitorId]]
 """Pairs of an earlier id and the later one under which its sessions go on."""

@@ -29,8 +29,13 @@ from streams.membership import LeasedProducer
 from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
 
-log = structlog.get_logger(__name__)
+if TYPE_CHECKING:
+    FaustConsumer = Any
+else:
+    FaustConsumer = object
+from streams.topics import TopicChangedError
 
+log = structlog.get_logger(__name__)
 AtConsumer = Literal["pass", "skip", "drop", "resync"]
 AtActor = Literal["process", "replay", "drop", "rewind"]
 
@@ -131,16 +136,6 @@ class PartitionOffsets:
 
 class StateUnreadableError(InsessionError):
     """A record of the changelog cannot be decoded: without it the state would be another one."""
-
-
-class TopicChangedError(InsessionError):
-    """The input topic is not the one that the commits and the state were made from. Stop; a person must decide."""
-
-
-if TYPE_CHECKING:
-    FaustConsumer = Any
-else:
-    FaustConsumer = object
 
 
 class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 MAX_QUEUED_BYTES: Final = 64 << 20
 """Of all queues together; a partition's share of it may be exceeded by what comes in one batch."""

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.state import InputPosition
 from streams.cluster_admin import Complaints, explained
-from streams.dead_letters import InputRecord, Undecodable
 from streams.patience import asked_again
+from streams.records import InputRecord, Undecodable
 from streams.topics import TopicsError
 
 _BATCH: Final = 500

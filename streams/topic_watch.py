@@ -18,12 +18,10 @@ from schemas.errors import InsessionError
 from schemas.state import FORMER_TOPIC_ID
 from streams.group_state import owned_partitions
 from streams.metrics import DeliveryMetrics
-from streams.strict import TopicChangedError
 from streams.topic_check import layout_problem
-from streams.topics import TopicsError, TopicSpec
+from streams.topics import TopicChangedError, TopicsError, TopicSpec
 
 log = structlog.get_logger(__name__)
-
 LOOK_EVERY_SECONDS: Final = 20.0
 """What two looks in a row find counts: so it is known within a minute, and a scrape sees the gauge before the end."""
 _TIMEOUT_SECONDS: Final = 15.0

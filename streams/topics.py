@@ -13,7 +13,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from schemas.errors import InsessionError, UsageError
 from streams.cluster_admin import ClusterAdmin, explained
+from streams.settings import StreamSettings
 
+VISITORS: Final = "visitors"
+"""The table of visitor states."""
 COMPACTION_LAG: Final = timedelta(days=7)
 """Recommendations and intent signals are a full log for this long; after that only the latest of each visitor stays."""
 MAX_RECORD_BATCH_BYTES: Final = 1_000_012
@@ -46,6 +49,10 @@ _THE_SHOPS: Final = frozenset({Topic.CLICKSTREAM, Topic.CATALOG})
 
 class TopicsError(InsessionError):
     """The cluster does not answer or refuses; the message names the topic or the brokers."""
+
+
+class TopicChangedError(InsessionError):
+    """The input topic is not the one that the commits and the state were made from. Stop; a person must decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +148,16 @@ class TopicSpec:
     def cleanup_policy(self) -> str:
         """`delete`, `compact` or both."""
         return self.configs["cleanup.policy"]
+
+
+def app_id(settings: StreamSettings, topics: TopicSettings) -> str:
+    """Name the consumer group."""
+    return topics.prefix + settings.group
+
+
+def changelog_name(settings: StreamSettings, topics: TopicSettings) -> str:
+    """Name the changelog of the visitor states, as Faust does."""
+    return f"{app_id(settings, topics)}-{VISITORS}-changelog"
 
 
 def topic_specs(settings: TopicSettings) -> list[TopicSpec]:

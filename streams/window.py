@@ -10,28 +10,11 @@ broker. The window of a partition outlives seeks and rebalances.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from schemas.errors import InsessionError
 from streams.endings import explained
-
-
-@dataclass(frozen=True, slots=True)
-class OutputRecord:
-    """One record on its way to Kafka; partition None = by the key."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
-    partition: int | None = None
-
-
-class RecordSink(Protocol):
-    """Where records go: Kafka, or a list in tests and replay."""
-
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
-        """Hand a record over; the result is done when it is safe, and fails when it cannot be."""
+from streams.records import OutputRecord, RecordSink
 
 
 class DeliveryError(InsessionError):

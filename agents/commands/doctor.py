@@ -26,7 +26,7 @@ from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from schemas.mapping import FieldMapping
 from schemas.payload import decode_payload
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 from streams.topic_reader import TopicReader, latest
 
 _STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}

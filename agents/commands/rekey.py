@@ -14,8 +14,8 @@ from agents.settings import Settings
 from schemas.errors import UsageError
 from schemas.ids import VisitorId
 from schemas.validation import Ignored, Rejection
-from streams.dead_letters import InputRecord
 from streams.group_state import group_state
+from streams.records import InputRecord
 from streams.rekey import Rekey, Route
 from streams.topic_reader import TopicReader
 from streams.topics import Topic, admin_client

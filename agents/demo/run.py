@@ -35,8 +35,8 @@ from serving.embedded_process import EmbeddedServer
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release
 from session_model.release.release import Release
-from streams.dead_letters import InputRecord
 from streams.embedded_broker import EmbeddedBrokerProcess
+from streams.records import InputRecord
 from streams.topics import Topic
 
 SAMPLED_RECORDS: Final = 500

@@ -10,7 +10,7 @@ from schemas.events import ClickEvent, from_unix_ms
 from schemas.mapping import FieldMapping
 from schemas.payload import decode_payload
 from schemas.validation import Ignored, Rejection
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 _SHOWN_CLICKS: Final = 5
 _SHOWN_FIELDS: Final = ("price", "quantity", "query", "session_id", "location", "device", "consent", "experiment")

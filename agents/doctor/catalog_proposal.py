@@ -17,7 +17,7 @@ from schemas.item_values import READERS, read_available
 from schemas.mapping_language import Paths
 from schemas.paths import text_of
 from schemas.payload import decode_payload
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "item_id": ("itemid", "productid", "sku", "skuid", "articleid", "id", "variantid", "gtin", "ean", "asin"),

@@ -6,7 +6,7 @@ from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, UnreadableItem
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 CHECK: Final = "catalog"
 _MOST_ARE_BAD: Final = 0.5

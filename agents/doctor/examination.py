@@ -17,7 +17,7 @@ from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
 from schemas.errors import InsessionError
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 from streams.topic_reader import TopicReader, latest
 from streams.topics import Topic
 

@@ -25,7 +25,7 @@ from schemas.field_values import READERS
 from schemas.mapping import FieldMapping
 from schemas.mapping_language import Paths
 from schemas.paths import look_up, parse_path, text_of
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 REQUIRED: Final = ("visitor_id", "event_type", "event_time")
 NOWHERE: Final = "-"

@@ -21,7 +21,7 @@ from schemas.paths import json_in, look_up, parse_path, text_of
 from schemas.payload import decode_payload
 from schemas.presets import PRESETS, complete
 from schemas.validation import Ignored
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 _MAX_QUESTIONS: Final = 40
 _MAX_WARNINGS: Final = 20

@@ -9,7 +9,7 @@ from schemas.click_reader import REKEYED_HEADER, ClickReader, Clicks
 from schemas.mapping import FIELDS, FieldMapping
 from schemas.payload import decode_payload
 from schemas.validation import Ignored, Rejection, RejectReason
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 Decode = Callable[[bytes], Any]
 

@@ -13,7 +13,7 @@ import msgspec
 
 from schemas.errors import InsessionError
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 _GZIP: Final = b"\x1f\x8b"
 _MAX_LINE_BYTES: Final = 1 << 20

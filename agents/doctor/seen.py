@@ -9,7 +9,7 @@ from msgspec import Struct, json
 from schemas.byte_kinds import describe_payload
 from schemas.framing import unframe
 from schemas.payload import decode_payload, unpacked
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 _BOM: Final = b"\xef\xbb\xbf"
 _ENOUGH: Final = 500

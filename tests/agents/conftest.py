@@ -17,13 +17,12 @@ from schemas.state import InputPosition
 from serving.settings import ServingSettings
 from session_model.intent.patterns import pattern_of
 from streams.catalog import Catalog
-from streams.dead_letters import InputRecord
 from streams.identity import Identities
 from streams.metrics import DeliveryMetrics
+from streams.records import InputRecord, OutputRecord
 from streams.session_rules import SessionRules
 from streams.sessionizer import InputTopics, Sessionizer
 from streams.topics import TopicSettings
-from streams.window import OutputRecord
 
 START_MS = 1_700_000_000_000
 

@@ -7,8 +7,9 @@ from agents.dead_letters import Replayed, plan_replay, replay
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.dead_letter_log import REPLAY_HEADER, DeadLetter, read_dead_letter
-from streams.dead_letters import InputRecord, dead_letter
+from streams.dead_letters import dead_letter
 from streams.embedded_broker import EmbeddedBroker
+from streams.records import InputRecord
 from streams.replay_ledger import ReplayLedger
 from streams.sender import Sender
 

@@ -16,13 +16,11 @@ from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
 from schemas.state import InputPosition, VisitorState, decode_state
-from streams.app import changelog_name
-from streams.dead_letters import InputRecord
 from streams.group_state import GroupState
 from streams.identity import erasures
+from streams.records import InputRecord, OutputRecord
 from streams.topic_check import TopicState
-from streams.topics import Topic
-from streams.window import OutputRecord
+from streams.topics import Topic, changelog_name
 from tests.streams.test_state_search import COOKIE, CUSTOMER, DEVICE, SIBLING, stored
 
 SETTINGS = Settings()

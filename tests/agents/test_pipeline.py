@@ -11,7 +11,8 @@ from schemas.ranking import IntentProbabilities
 from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
-from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH, InputRecord
+from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH
+from streams.records import InputRecord
 
 GAP_MS = 30 * 60_000
 START_MS = 1_700_000_000_000

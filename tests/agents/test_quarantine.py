@@ -14,9 +14,8 @@ from schemas.ids import SessionId, VisitorId
 from schemas.pseudonym import pseudonym
 from schemas.state import InputPosition, OpenSession, decode_state
 from streams.dead_letter_log import DeadLetter, read_dead_letter
-from streams.dead_letters import InputRecord
 from streams.fakes import ListSink
-from streams.window import OutputRecord
+from streams.records import InputRecord, OutputRecord
 from tests.agents.test_sessions import EXPIRED_MS, START_MS, AbortError, Acting, FakeEvent, click, control
 
 CHANGELOG = "insession-visitors-changelog"

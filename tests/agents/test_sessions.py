@@ -17,10 +17,11 @@ from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state, is_mark
-from streams.dead_letters import HEADER_PREFIX, Undecodable
+from streams.dead_letters import HEADER_PREFIX
 from streams.expiry import STATES_A_TURN
 from streams.fakes import ListSink
 from streams.record_batches import MarkedValue
+from streams.records import Undecodable
 from streams.topics import TopicSettings
 from streams.window import InOrderWindow, Windows
 

@@ -16,8 +16,7 @@ from schemas.tracing import SpanRecord, TraceContext, read_trace
 from serving.batcher import MicroBatcher
 from serving.fakes import FakePredictor, FakeRelease
 from serving.traced import TracedPredictor
-from streams.dead_letters import InputRecord
-from streams.window import OutputRecord
+from streams.records import InputRecord, OutputRecord
 
 START_MS = 1_700_000_000_000
 GAP_MS = 30 * 60_000

@@ -9,7 +9,7 @@ import pytest
 from agents.doctor.mapping_proposal import Proposal, propose
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 TIME_MS = 1_795_168_900_000
 """2026-11-20 10:01:40 UTC, after all events."""

@@ -12,10 +12,9 @@ from rocksdict import AccessType, Options, Rdict
 from agents.settings import Settings
 from schemas import wire
 from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
-from streams.app import VISITORS, changelog_name
 from streams.dead_letters import HEADER_PREFIX
 from streams.fencing import ChangelogFences, visible
-from streams.topics import Topic
+from streams.topics import VISITORS, Topic, changelog_name
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, whole_states
 

@@ -12,7 +12,8 @@ from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.dead_letter_log import REPLAY_HEADER
-from streams.dead_letters import InputRecord, dead_letter
+from streams.dead_letters import dead_letter
+from streams.records import InputRecord
 from streams.sender import Sender
 from streams.topics import Topic
 from tests.kafka.topic_log import LoggedRecord, TopicReader

@@ -17,14 +17,13 @@ from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.validation import Ignored, Rejection
 from streams import watchdog
-from streams.dead_letters import InputRecord
 from streams.partitioner import murmur2_partition
+from streams.records import InputRecord, OutputRecord
 from streams.rekey import Rekey, Route
 from streams.sender import Sender
 from streams.session_rules import SessionRules
 from streams.time_merge import TimeMerge
 from streams.topics import Topic, TopicSpec
-from streams.window import OutputRecord
 from tests.kafka.deployment import Say
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 from tests.kafka.worker_process import COMMAND

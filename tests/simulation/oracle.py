@@ -7,9 +7,8 @@ from faust.types import TP
 
 from agents.settings import Settings
 from schemas import wire
-from streams.app import VISITORS
 from streams.fencing import visible
-from streams.topics import Topic
+from streams.topics import VISITORS, Topic
 from tests.kafka.ledger import Ledger, different, error_headers
 from tests.kafka.topic_log import LoggedRecord
 from tests.kafka.undisturbed import StateKey, whole_states

@@ -13,9 +13,8 @@ from typing import Final
 
 from faust.types import TP
 
-from streams.app import changelog_name
 from streams.endings import UNEXPECTED
-from streams.topics import Topic
+from streams.topics import Topic, changelog_name
 from tests.kafka.shop import Click, Shop
 from tests.simulation.broker import Broker, Network
 from tests.simulation.clock import CLOCK, EPOCH_SECONDS

@@ -21,12 +21,13 @@ from streams import app as app_module
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.lease import Lease, boot_seconds
 from streams.metrics import DeliveryMetrics
+from streams.records import OutputRecord
 from streams.settings import StreamSettings
 from streams.start_guard import StalledError
 from streams.state_table import StateTable
 from streams.strict import StrictTransport
 from streams.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
-from streams.window import DeliveryError, OutputRecord
+from streams.window import DeliveryError
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from streams.dead_letter_log import (
     replay_record,
     summarize,
 )
-from streams.dead_letters import HEADER_PREFIX, MAX_VALUE_BYTES, InputRecord, dead_letter
+from streams.dead_letters import HEADER_PREFIX, MAX_VALUE_BYTES, dead_letter
+from streams.records import InputRecord
 
 CONTROL = "session-control"
 ORIGIN = InputPosition("clickstream", 3, 41)

@@ -4,16 +4,8 @@ import pytest
 
 from schemas.state import InputPosition
 from schemas.validation import Rejection
-from streams.dead_letters import (
-    HEADER_PREFIX,
-    MAX_HEADER_BYTES,
-    MAX_KEY_BYTES,
-    MAX_VALUE_BYTES,
-    InputRecord,
-    Undecodable,
-    dead_letter,
-)
-from streams.window import OutputRecord
+from streams.dead_letters import HEADER_PREFIX, MAX_HEADER_BYTES, MAX_KEY_BYTES, MAX_VALUE_BYTES, dead_letter
+from streams.records import InputRecord, OutputRecord, Undecodable
 
 BROKER_LIMIT_BYTES = 1 << 20
 

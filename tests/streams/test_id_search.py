@@ -2,8 +2,8 @@ import pytest
 
 from schemas.ids import VisitorId
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
 from streams.id_search import IdSearch
+from streams.records import InputRecord
 
 
 def record(

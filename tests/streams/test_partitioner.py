@@ -1,8 +1,8 @@
 import pytest
 
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
 from streams.partitioner import Placement, crc32_partition, murmur2_partition, placement
+from streams.records import InputRecord
 
 
 @pytest.mark.parametrize(

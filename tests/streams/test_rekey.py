@@ -10,13 +10,13 @@ from schemas.click_reader import ClickReader
 from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.validation import Ignored, Rejection
-from streams.dead_letters import HEADER_PREFIX, InputRecord
+from streams.dead_letters import HEADER_PREFIX
 from streams.embedded_broker import PARTITIONS, EmbeddedBroker
 from streams.partitioner import murmur2_partition
+from streams.records import InputRecord, OutputRecord
 from streams.rekey import Moved, Rekey, Route
 from streams.sender import Sender, SendError
 from streams.topic_reader import TopicReader
-from streams.window import OutputRecord
 from tests.streams.batches import OddName, send
 
 TIME_MS = 1_700_000_000_000

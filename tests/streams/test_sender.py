@@ -3,9 +3,9 @@ from collections.abc import Iterator
 import pytest
 
 from streams.embedded_broker import EmbeddedBroker
+from streams.records import OutputRecord
 from streams.sender import Sender, SendError
 from streams.topic_reader import TopicReader
-from streams.window import OutputRecord
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from schemas.state import InputPosition, VisitorState, decode_state, encode_mark, encode_state, mark_key, read_visitor
-from streams.dead_letters import InputRecord
 from streams.fencing import CLAIM_KEY, Owner
+from streams.records import InputRecord
 from streams.state_copies import StateCopies
 
 OLD, NEW = Owner(1, b"worker-a").headers(), Owner(2, b"worker-b").headers()

@@ -6,8 +6,8 @@ import pytest
 
 from schemas.ids import ItemId, VisitorId
 from schemas.state import Identity, InputPosition, Predecessor, Successor, VisitorState, encode_state, mark_key
-from streams.dead_letters import InputRecord
 from streams.fencing import CLAIM_KEY, Owner
+from streams.records import InputRecord
 from streams.state_search import StateSurvey, survey, surveyed_again
 
 COOKIE, CUSTOMER, SIBLING, OLDER = (VisitorId(f"{name}-of-somebody") for name in ("cookie", "user", "sibling", "older"))

@@ -13,16 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from streams.dead_letters import Undecodable
 from streams.first_start import FirstStart
 from streams.metrics import DeliveryMetrics, GapReason
 from streams.record_batches import MarkedValue
-from streams.strict import (
-    ContiguousConsumer,
-    PartitionOffsets,
-    StateUnreadableError,
-    TopicChangedError,
-)
+from streams.records import Undecodable
+from streams.strict import ContiguousConsumer, PartitionOffsets, StateUnreadableError
+from streams.topics import TopicChangedError
 
 CLICKS = TP("clicks", 0)
 CHANGELOG = TP("changelog", 0)

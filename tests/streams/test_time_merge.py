@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 from streams.time_merge import PATIENCE_SECONDS, TimeMerge
 
 

@@ -3,10 +3,10 @@ from collections.abc import Iterator
 import pytest
 
 from streams.embedded_broker import PARTITIONS, EmbeddedBroker
+from streams.records import OutputRecord
 from streams.sender import Sender
 from streams.topic_reader import TopicReader, latest
 from streams.topics import TopicsError
-from streams.window import OutputRecord
 from tests.streams.batches import OddName, send
 
 TIME_MS = 1_700_000_000_000

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.fakes import ListSink
-from streams.window import DeliveryError, InOrderWindow, OutputRecord, Windows, Work
+from streams.records import OutputRecord
+from streams.window import DeliveryError, InOrderWindow, Windows, Work
 
 SPAN = 4
 NEVER_SECONDS = 60.0

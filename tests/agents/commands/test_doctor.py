@@ -13,8 +13,8 @@ from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from streams.embedded_broker import EmbeddedBroker
+from streams.records import OutputRecord
 from streams.sender import Sender
-from streams.window import OutputRecord
 
 
 @pytest.fixture(scope="module")

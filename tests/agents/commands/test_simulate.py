@@ -11,9 +11,9 @@ from agents.commands.simulate import command
 from agents.simulation import EVENTS_PER_SESSION, Simulation, shop_for
 from schemas.click_reader import ClickReader, Clicks
 from schemas.mapping import FieldMapping
-from streams.dead_letters import InputRecord
 from streams.embedded_broker import PARTITIONS, EmbeddedBroker
 from streams.partitioner import placement
+from streams.records import InputRecord
 from streams.sender import Sender
 from streams.topic_reader import TopicReader
 from streams.topics import Topic, TopicsError, TopicSettings

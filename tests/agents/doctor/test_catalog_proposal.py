@@ -6,7 +6,7 @@ from typing import Any
 from agents.doctor.catalog_proposal import propose_catalog
 from agents.settings import load_settings
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 
 def records(*values: Any, key: str = "sku") -> list[InputRecord]:

@@ -8,7 +8,7 @@ from agents.doctor.findings import Finding, Level
 from schemas.catalog_mapping import OURS, CatalogMapping
 from schemas.catalog_reader import CatalogReader
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 
 def record(key: str, value: Any) -> InputRecord:

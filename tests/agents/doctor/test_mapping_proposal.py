@@ -16,7 +16,7 @@ from agents.doctor.mapping_proposal import Proposal, propose
 from agents.settings import load_settings
 from schemas.mapping import FIELDS, FieldMapping
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 Shop = Callable[[random.Random, int], tuple[str, dict[str, Any]]]

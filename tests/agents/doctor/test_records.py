@@ -9,8 +9,8 @@ from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from schemas.click_reader import ClickReader
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord, Undecodable
 from streams.partitioner import crc32_partition, murmur2_partition
+from streams.records import InputRecord, Undecodable
 
 PARTITIONS = 8
 NOW_MS = 1_700_000_000_000

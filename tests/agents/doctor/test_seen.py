@@ -6,7 +6,7 @@ import pytest
 from agents.doctor.seen import Seen, seen, seen_in
 from schemas.framing import frame
 from schemas.state import InputPosition
-from streams.dead_letters import InputRecord
+from streams.records import InputRecord
 
 EVENT = {"visitor_id": "v", "event_type": "view"}
 JSON = json.dumps(EVENT).encode()
