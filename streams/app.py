@@ -16,20 +16,18 @@ import structlog
 from aiokafka.errors import KafkaError
 from faust.app.base import BootStrategy
 from faust.types import TP
-from faust.types.auth import CredentialsT
 from mode import CrashingSupervisor
 
 from schemas.errors import InsessionError
 from schemas.secret import masked
+from streams.credentials import broker_credentials
 from streams.endings import explained
 from streams.first_start import FirstStart
 from streams.lease import Lease, boot_seconds
 from streams.membership import member_lost
 from streams.metrics import DeliveryMetrics
 from streams.mock_transport import MockTransport
-from streams.oauth import BearerTokens
 from streams.records import OutputRecord
-from streams.security import SecuritySettings
 from streams.settings import StreamSettings
 from streams.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
 from streams.state_table import StateTable
@@ -38,9 +36,15 @@ from streams.topics import VISITORS, TopicSettings, app_id
 from streams.window import DeliveryError
 
 log = structlog.get_logger(__name__)
+
+
 _UNANSWERED = (DeliveryError, StalledError, KafkaError)
+
+
 _ENDING = threading.RLock()
 """Held by the thread that ends the process: the consumer's and the loop's may both have found out why."""
+
+
 EXIT_ABORTED = 1
 
 
@@ -191,22 +195,6 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
     if settings.is_mock_broker:
         app.transport_class = MockTransport
     return app
-
-
-def broker_credentials(security: SecuritySettings) -> CredentialsT | None:
-    """Turn TLS and SASL into Faust's form, which consumer, producer and the changelogs' clients all read."""
-    context = security.ssl_context()
-    if not security.uses_sasl:
-        return None if context is None else faust.SSLCredentials(context)
-    if security.tokens is not None:
-        return faust.OAuthCredentials(oauth_cb=BearerTokens(security.tokens), ssl_context=context)
-    assert security.password is not None
-    return faust.SASLCredentials(
-        username=security.username,
-        password=security.password.reveal(),
-        mechanism=security.mechanism,
-        ssl_context=context,
-    )
 
 
 class KafkaSink:

@@ -19,8 +19,8 @@ from confluent_kafka.admin import AdminClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from schemas.errors import InsessionError
-from streams.app import broker_credentials
 from streams.cluster_admin import explained
+from streams.credentials import broker_credentials
 from streams.patience import asked_again
 from streams.settings import StreamSettings
 from streams.topic_reader import TopicReader

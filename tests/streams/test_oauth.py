@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import UsageError
 from schemas.secret import Secret
 from streams import oauth
-from streams.app import broker_credentials
+from streams.credentials import broker_credentials
 from streams.oauth import AccessToken, BearerTokens, OAuthSettings, TokenError, TokenSource
 from streams.security import SecuritySettings
 from tests.token_endpoint import TokenEndpoint

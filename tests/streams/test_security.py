@@ -8,7 +8,7 @@ from faust import SASLCredentials, SSLCredentials
 
 from schemas.errors import UsageError
 from schemas.secret import Secret
-from streams.app import broker_credentials
+from streams.credentials import broker_credentials
 from streams.security import SecuritySettings
 from streams.settings import StreamSettings
 
