@@ -41,7 +41,7 @@ demo: $(STAMP)  ## Show the whole way from click to recommendation; options in A
 	@$(BIN)/insession demo $(ARGS)
 
 kafka: $(STAMP)  ## Run one node of Apache Kafka on a free port (Java 17 and Maven); Ctrl-C stops it
-	@exec $(BIN)/python -m streams.kafka_node $(ARGS)
+	@exec $(BIN)/python -m streams.local.kafka_node $(ARGS)
 
 # --- check ------------------------------------------------------------------------------------------------------------
 

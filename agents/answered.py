@@ -10,9 +10,9 @@ from schemas.ids import EventId
 from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
 from schemas.state import AnswerRef, OpenSession, Outcome, ShownAnswer
 from serving.chain import Answer
-from streams.outcomes import ACTIONS, event_time_ms
 from streams.records import InputRecord
-from streams.sessionizer import Advance
+from streams.sessions.outcomes import ACTIONS, event_time_ms
+from streams.sessions.sessionizer import Advance
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import msgspec
 from agents.output_headers import event_type
 from agents.topic_contracts import CONTRACTS, TopicContract
 from schemas.tracing import TRACEPARENT, TRACESTATE
-from streams.dead_letters import HEADER_PREFIX
-from streams.topics import Topic, TopicSettings, TopicSpec, topic_specs
+from streams.cluster.topics import Topic, TopicSettings, TopicSpec, topic_specs
+from streams.delivery.dead_letters import HEADER_PREFIX
 
 ASYNCAPI_FILE: Final = Path(__file__).parents[1] / "docs" / "asyncapi.json"
 _BINDING_VERSION: Final = "0.5.0"

@@ -24,16 +24,16 @@ from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition, VisitorState, decode_state, mark_key
 from schemas.validation import Rejection
 from serving.filters import CatalogView
-from streams.blocked_ids import is_block_key
 from streams.catalog import Catalog
-from streams.group_commits import GroupCommits
+from streams.cluster.group_commits import GroupCommits
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic, app_id, changelog_name
+from streams.delivery.window import ready
 from streams.metrics import DeliveryMetrics
 from streams.records import InputRecord, OutputRecord
-from streams.sender import Sender
-from streams.state_copies import StateCopies
-from streams.topic_reader import TopicReader
-from streams.topics import Topic, app_id, changelog_name
-from streams.window import ready
+from streams.state.blocked_ids import is_block_key
+from streams.state.copies import StateCopies
+from streams.tools.sender import Sender
 
 _BATCH: Final = 500
 _T = TypeVar("_T")

@@ -8,10 +8,10 @@ import structlog
 from confluent_kafka import TopicPartition
 
 from agents.settings import Settings
-from streams.changelog_identity import Changelog, committed, look_at, refuse_another
-from streams.group_commits import GroupCommits
-from streams.group_state import group_state
-from streams.topics import VISITORS, Topic, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.group_commits import GroupCommits
+from streams.cluster.group_state import group_state
+from streams.cluster.topics import VISITORS, Topic, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.state.changelog_identity import Changelog, committed, look_at, refuse_another
 
 log = structlog.get_logger(__name__)
 

@@ -77,7 +77,7 @@ def main() -> None:
 
 def _end(error: Exception) -> NoReturn:
     """Print what an error means; its traceback before that, where nobody has foreseen it."""
-    from streams.endings import UNEXPECTED, explained  # noqa: PLC0415 - --help must not pay for the Kafka clients
+    from streams.delivery.endings import UNEXPECTED, explained  # noqa: PLC0415 - --help must not pay for the Kafka clients
 
     told = explained(error)
     if told.endswith(UNEXPECTED):

@@ -8,11 +8,11 @@ from itertools import islice
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from schemas.state import InputPosition
-from streams.dead_letter_log import DeadLetter, Obstacle, by_partition, obstacle, read_dead_letter, replay_record
-from streams.replay_ledger import ReplayLedger
-from streams.sender import Sender
-from streams.topic_reader import TopicReader, latest
-from streams.topics import Topic
+from streams.cluster.topic_reader import TopicReader, latest
+from streams.cluster.topics import Topic
+from streams.tools.dead_letter_log import DeadLetter, Obstacle, by_partition, obstacle, read_dead_letter, replay_record
+from streams.tools.replay_ledger import ReplayLedger
+from streams.tools.sender import Sender
 
 DEFAULT_LIMIT = 10_000
 _CHUNK = 500

@@ -21,10 +21,10 @@ from schemas.events import unix_ms
 from schemas.ids import ItemId, ModelVersion
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier, RecommendedItem
 from serving.chain import Recommender
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic
 from streams.metrics import DeliveryMetrics
 from streams.records import OutputRecord, RecordSink
-from streams.topic_reader import TopicReader
-from streams.topics import Topic
 
 log = structlog.get_logger(__name__)
 

@@ -20,16 +20,16 @@ from schemas.events import Erase, Reach
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
 from schemas.pseudonym import pseudonym
-from streams.group_state import GroupState, group_state
-from streams.id_search import Found, IdSearch
-from streams.record_deletion import delete_before
+from streams.cluster.group_state import GroupState, group_state
+from streams.cluster.record_deletion import delete_before
+from streams.cluster.topic_check import described
+from streams.cluster.topic_lifetime import TopicLifetime
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name
 from streams.records import InputRecord, OutputRecord
-from streams.sender import Sender
-from streams.state_search import StateSurvey, survey, surveyed_again
-from streams.topic_check import described
-from streams.topic_lifetime import TopicLifetime
-from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError, admin_client, app_id, changelog_name
+from streams.state.id_search import Found, IdSearch
+from streams.state.search import StateSurvey, survey, surveyed_again
+from streams.tools.sender import Sender
 
 _LOOK_SECONDS: Final = 0.5
 _TOLD_EVERY: Final = 1000

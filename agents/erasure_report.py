@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-from streams.id_search import Found
-from streams.state_search import StateSurvey
-from streams.topic_lifetime import TopicLifetime
+from streams.cluster.topic_lifetime import TopicLifetime
+from streams.state.id_search import Found
+from streams.state.search import StateSurvey
 
 _IDLE: Final = "a partition without new records keeps its last segment until one comes"
 """Brokers look at the age of a segment that is written to only when they append to it, and compact no such segment."""

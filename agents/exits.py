@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from streams.endings import ENDINGS, UNEXPECTED, Ending
+from streams.delivery.endings import ENDINGS, UNEXPECTED, Ending
 
 _NO_LINE: Final = "none"
 

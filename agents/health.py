@@ -8,12 +8,12 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from streams.app import InsessionApp
+from streams.cluster.topic_watch import TopicWatch
+from streams.delivery.standstill import Standstill
+from streams.delivery.start_guard import has_lost_brokers
+from streams.delivery.window import Windows
 from streams.encodings.gate import SchemaGate
 from streams.metrics import DeliveryMetrics
-from streams.standstill import Standstill
-from streams.start_guard import has_lost_brokers
-from streams.topic_watch import TopicWatch
-from streams.window import Windows
 
 STUCK_AFTER_SECONDS = 60.0
 ONLY_REPLAYED_SECONDS: Final = 60.0

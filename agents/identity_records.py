@@ -9,10 +9,10 @@ from schemas.events import Erase
 from schemas.handovers import Control
 from schemas.ids import VisitorId
 from schemas.state import InputPosition, VisitorState
-from streams.identity import Joined, adoptions, erasures
-from streams.partitioner import murmur2_partition
+from streams.cluster.partitioner import murmur2_partition
+from streams.cluster.topics import Topic, TopicSettings
 from streams.records import OutputRecord
-from streams.topics import Topic, TopicSettings
+from streams.sessions.identity import Joined, adoptions, erasures
 
 
 @dataclass(frozen=True, slots=True)

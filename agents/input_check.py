@@ -11,10 +11,10 @@ from agents.changelog_check import check_changelog
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from streams.app import InsessionApp
-from streams.endings import explained
-from streams.topic_check import check
-from streams.topic_watch import SeenTopic, Sighting, TopicWatch, look_at, seen_topics
-from streams.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.topic_check import check
+from streams.cluster.topic_watch import SeenTopic, Sighting, TopicWatch, look_at, seen_topics
+from streams.cluster.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.delivery.endings import explained
 
 log = structlog.get_logger(__name__)
 

@@ -15,12 +15,12 @@ from schemas.click_reader import ClickReader
 from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.validation import Ignored
-from streams.dead_letter_log import parse_position, read_dead_letter
-from streams.group_state import group_state
-from streams.offset_ledger import Account, OffsetLedger
+from streams.cluster.group_state import group_state
+from streams.cluster.topic_reader import TopicReader, latest
+from streams.cluster.topics import Topic, admin_client, app_id
+from streams.delivery.offset_ledger import Account, OffsetLedger
 from streams.records import InputRecord
-from streams.topic_reader import TopicReader, latest
-from streams.topics import Topic, admin_client, app_id
+from streams.tools.dead_letter_log import parse_position, read_dead_letter
 
 DEFAULT_LIMIT: Final = 1_000_000
 _CLOCKS_APART: Final = timedelta(hours=1)

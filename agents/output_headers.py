@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from streams.cluster.topics import Topic
 from streams.records import InputRecord
-from streams.topics import Topic
 
 CloudEventsMode = Literal["carried", "always"]
 SPEC_VERSION_HEADER: Final = "ce_specversion"

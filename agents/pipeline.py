@@ -42,16 +42,16 @@ from schemas.state import (
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.popular import Sighting
-from streams.blocked_ids import block, block_key, holds, without_blocked
-from streams.dead_letters import MAX_DETAIL_LENGTH, dead_letter, state_letter
-from streams.identity import Identities, Joined
+from streams.cluster.topics import Topic, TopicSettings
+from streams.delivery.dead_letters import MAX_DETAIL_LENGTH, dead_letter, state_letter
+from streams.delivery.window import ready
 from streams.metrics import DeliveryMetrics
-from streams.outcomes import OutcomeRules, Outcomes
 from streams.rare_log import RareLog
 from streams.records import InputRecord, OutputRecord
-from streams.sessionizer import Advance, Arrival, Sessionizer, summarise
-from streams.topics import Topic, TopicSettings
-from streams.window import ready
+from streams.sessions.identity import Identities, Joined
+from streams.sessions.outcomes import OutcomeRules, Outcomes
+from streams.sessions.sessionizer import Advance, Arrival, Sessionizer, summarise
+from streams.state.blocked_ids import block, block_key, holds, without_blocked
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import structlog
 
 from schemas.errors import InsessionError
 from streams.app import InsessionApp
-from streams.endings import explained
+from streams.delivery.endings import explained
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from streams.app import InsessionApp
 from streams.metrics import StateMetrics
-from streams.state_table import StateTable
+from streams.state.table import StateTable
 
 _CGROUP: Final = Path("/sys/fs/cgroup")
 _MEMORY_LIMITS: Final = ("memory.max", "memory/memory.limit_in_bytes")

@@ -20,17 +20,17 @@ from agents.settings import Settings
 from agents.told import Told
 from schemas.errors import InsessionError, UsageError
 from schemas.state import decode_state, encode_state, mark_key, read_header
-from streams.blocked_ids import is_block_key
-from streams.cluster_admin import explained
-from streams.group_commits import GroupCommits
-from streams.group_state import group_state
+from streams.cluster.admin import explained
+from streams.cluster.group_commits import GroupCommits
+from streams.cluster.group_state import group_state
+from streams.cluster.rehoming import Partitioner, Placements, rehomed
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topic_watch import seen_topics
+from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec
 from streams.records import OutputRecord
-from streams.rehoming import Partitioner, Placements, rehomed
-from streams.sender import Sender
-from streams.state_copies import StateCopies
-from streams.topic_reader import TopicReader
-from streams.topic_watch import seen_topics
-from streams.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec
+from streams.state.blocked_ids import is_block_key
+from streams.state.copies import StateCopies
+from streams.tools.sender import Sender
 
 _BATCH: Final = 500
 _LOOK_SECONDS: Final = 1.0

@@ -32,10 +32,10 @@ from schemas.state import InputPosition
 from serving.tensors import FixedShape
 from session_model.release.files import newest_release, verify_release
 from streams.catalog import Catalog
+from streams.cluster.topics import Topic, TopicSettings
+from streams.delivery.window import InOrderWindow, Work, ready
 from streams.metrics import DeliveryMetrics
 from streams.records import InputRecord, OutputRecord
-from streams.topics import Topic, TopicSettings
-from streams.window import InOrderWindow, Work, ready
 
 BATCH_ROWS = 32
 _FILES = {

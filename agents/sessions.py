@@ -20,13 +20,13 @@ from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition
 from schemas.validation import Rejection
 from streams.app import InsessionApp
+from streams.cluster.topics import Topic, TopicSettings
+from streams.delivery.record_batches import MarkedValue
+from streams.delivery.standstill import Standstill
+from streams.delivery.window import Windows, Work, ready
 from streams.encodings.gate import SchemaGate
-from streams.record_batches import MarkedValue
 from streams.records import InputRecord, OutputRecord
-from streams.standstill import Standstill
-from streams.state_table import StateTable
-from streams.topics import Topic, TopicSettings
-from streams.window import Windows, Work, ready
+from streams.state.table import StateTable
 
 log = structlog.get_logger(__name__)
 

@@ -24,12 +24,12 @@ from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
 from serving.settings import ServingSettings
+from streams.cluster.topics import Topic, TopicSettings, TopicSpec, further_clickstream_spec, is_topic_name, topic_specs
+from streams.delivery.first_start import FirstStart, read_first_start
 from streams.encodings.settings import EncodingSettings, OutputSettings, RegistrySettings
-from streams.first_start import FirstStart, read_first_start
-from streams.outcomes import OutcomeRules
-from streams.session_rules import SessionRules
+from streams.sessions.outcomes import OutcomeRules
+from streams.sessions.rules import SessionRules
 from streams.settings import StreamSettings
-from streams.topics import Topic, TopicSettings, TopicSpec, further_clickstream_spec, is_topic_name, topic_specs
 
 log = structlog.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.events import ClickEvent
+from streams.cluster.topics import Topic, TopicSettings
 from streams.records import OutputRecord
-from streams.sender import Sender
-from streams.topics import Topic, TopicSettings
+from streams.tools.sender import Sender
 
 EVENTS_PER_SESSION: Final = 7.6
 """Of the generated shop, duplicates and bots among them; measured over 60,000 events."""

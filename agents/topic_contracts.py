@@ -13,7 +13,7 @@ from schemas.records import (
     RecommendationSet,
     SessionSummary,
 )
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

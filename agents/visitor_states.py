@@ -8,9 +8,9 @@ from typing import Any, Final, Protocol
 from agents.pipeline import Pipeline, StateWrite, StoredValues, UnreadableVisitorError
 from agents.shown_answers import ShownAnswers
 from schemas.state import InputPosition, StateHeader, header_or_due, is_mark, mark_key, read_header
-from streams.expiry import ExpiryIndex
 from streams.metrics import DeliveryMetrics
 from streams.records import OutputRecord
+from streams.sessions.expiry import ExpiryIndex
 
 MAX_WRITES_A_TICK = 100
 MAX_READS_A_TICK = 1000

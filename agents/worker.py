@@ -40,18 +40,18 @@ from serving.chain import Recommender
 from session_model.intent.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
-from streams.codecs import require_codecs
-from streams.folder_lock import locked_folder
-from streams.identity import Identities
-from streams.local_state import LocalState
-from streams.local_tidying import TIDYING_SECONDS, LocalTidying
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topic_watch import TopicWatch
+from streams.cluster.topics import Topic
+from streams.delivery.codecs import require_codecs
+from streams.delivery.window import InOrderWindow, Windows
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.records import RecordSink
-from streams.sessionizer import InputTopics, Sessionizer
-from streams.topic_reader import TopicReader
-from streams.topic_watch import TopicWatch
-from streams.topics import Topic
-from streams.window import InOrderWindow, Windows
+from streams.sessions.identity import Identities
+from streams.sessions.sessionizer import InputTopics, Sessionizer
+from streams.state.folder_lock import locked_folder
+from streams.state.local import LocalState
+from streams.state.tidying import TIDYING_SECONDS, LocalTidying
 
 log = structlog.get_logger(__name__)
 

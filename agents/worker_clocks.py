@@ -7,10 +7,10 @@ from typing import Any
 
 import structlog
 
+from streams.delivery.record_ages import RecordAges
+from streams.delivery.stream_clock import StreamClock
 from streams.metrics import DeliveryMetrics
 from streams.rare_log import RareLog
-from streams.record_ages import RecordAges
-from streams.stream_clock import StreamClock
 
 log = structlog.get_logger(__name__)
 

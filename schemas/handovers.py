@@ -1,7 +1,7 @@
 """The control records by which a session goes on under another id of its visitor, across partitions.
 
 A click that names both ids sends a handover to the owner of the earlier one, who sends what is open there to the later
-one's owner as an adoption. streams/identity.py has the rules.
+one's owner as an adoption. streams/sessions/identity.py has the rules.
 """
 
 from typing import Annotated

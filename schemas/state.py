@@ -186,7 +186,7 @@ class Successor(Struct, frozen=True, array_like=True):
 
 
 class Identity(Struct, frozen=True, array_like=True):
-    """The other ids of the visitor, as far as the shop's events name them; streams/identity.py has the rules.
+    """The other ids of the visitor, as far as the shop's events name them; streams/sessions/identity.py has the rules.
 
     predecessors: the newest last. successors: by `until_ms`. Both are bounded.
     adopted: by source partition, the last offset there that moved a session here; makes adoptions idempotent.

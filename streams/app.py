@@ -20,20 +20,20 @@ from mode import CrashingSupervisor
 
 from schemas.errors import InsessionError
 from schemas.secret import masked
+from streams.cluster.topics import VISITORS, TopicSettings, app_id
 from streams.credentials import broker_credentials
-from streams.endings import explained
-from streams.first_start import FirstStart
-from streams.lease import Lease, boot_seconds
-from streams.membership import member_lost
+from streams.delivery.endings import explained
+from streams.delivery.first_start import FirstStart
+from streams.delivery.lease import Lease, boot_seconds
+from streams.delivery.membership import member_lost
+from streams.delivery.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
+from streams.delivery.strict import StrictTransport
+from streams.delivery.window import DeliveryError
+from streams.local.mock_transport import MockTransport
 from streams.metrics import DeliveryMetrics
-from streams.mock_transport import MockTransport
 from streams.records import OutputRecord
 from streams.settings import StreamSettings
-from streams.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
-from streams.state_table import StateTable
-from streams.strict import StrictTransport
-from streams.topics import VISITORS, TopicSettings, app_id
-from streams.window import DeliveryError
+from streams.state.table import StateTable
 
 log = structlog.get_logger(__name__)
 

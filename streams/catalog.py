@@ -13,9 +13,9 @@ from schemas.catalog_mapping import OURS
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
+from streams.cluster.topic_reader import input_record
 from streams.metrics import CatalogMetrics
 from streams.rare_log import RareLog
-from streams.topic_reader import input_record
 
 log = structlog.get_logger(__name__)
 

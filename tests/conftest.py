@@ -14,9 +14,9 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from agents.logs import ROOMS
-from streams.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
-from streams.kafka_node import KafkaNode
-from streams.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
+from streams.cluster.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
+from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
+from streams.local.kafka_node import KafkaNode
 
 # How fast an example runs says how busy the machine is, not whether the property holds.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

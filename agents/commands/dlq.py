@@ -28,10 +28,10 @@ from agents.dead_letters import (
 from agents.interruption import Interruption
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
-from streams.dead_letter_log import OBSTACLES, DeadLetter, ReasonSummary, parse_position, summarize
-from streams.replay_ledger import ReplayLedger
-from streams.sender import Sender
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.tools.dead_letter_log import OBSTACLES, DeadLetter, ReasonSummary, parse_position, summarize
+from streams.tools.replay_ledger import ReplayLedger
+from streams.tools.sender import Sender
 
 _MAX_BYTES: Final = 2_000
 _MAX_DETAIL: Final = 500

@@ -26,8 +26,8 @@ from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from schemas.mapping import FieldMapping
 from schemas.payload import decode_payload
+from streams.cluster.topic_reader import TopicReader, latest
 from streams.records import InputRecord
-from streams.topic_reader import TopicReader, latest
 
 _STYLES: Final = {Level.OK: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.UNCHECKED: "dim"}
 _MAX_TEXT: Final = 1_000

@@ -22,7 +22,7 @@ from agents.logs import configure_logs
 from agents.settings import Settings
 from schemas.errors import UsageError
 from schemas.ids import MAX_ID_BYTES, VisitorId, utf8_bytes
-from streams.state_search import StateSurvey
+from streams.state.search import StateSurvey
 
 MAX_IDS: Final = 1_000
 _STDIN: Final = "-"

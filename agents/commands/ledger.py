@@ -20,9 +20,9 @@ from agents.commands.plain_text import shown
 from agents.commands.progress import counted_progress
 from agents.ledger import DEFAULT_LIMIT, Books, InputsAsked, keep_books
 from schemas.errors import InsessionError, UsageError
-from streams.offset_ledger import Account
+from streams.cluster.topics import COMPACTION_LAG
+from streams.delivery.offset_ledger import Account
 from streams.records import InputRecord
-from streams.topics import COMPACTION_LAG
 
 _MAX_NAMED: Final = 20
 _ADVANCE_EVERY: Final = 1_000

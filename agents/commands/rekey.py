@@ -14,11 +14,11 @@ from agents.settings import Settings
 from schemas.errors import UsageError
 from schemas.ids import VisitorId
 from schemas.validation import Ignored, Rejection
-from streams.group_state import group_state
+from streams.cluster.group_state import group_state
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic, admin_client
 from streams.records import InputRecord
-from streams.rekey import Rekey, Route
-from streams.topic_reader import TopicReader
-from streams.topics import Topic, admin_client
+from streams.tools.rekey import Rekey, Route
 
 
 @click.command(

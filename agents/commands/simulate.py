@@ -48,9 +48,9 @@ def command(
     below --rate, start several, each with another --seed.
     """
     from agents.simulation import Simulated, Simulation, shop_for  # noqa: PLC0415 - --help must not pay for NumPy
-    from streams.sender import Sender  # noqa: PLC0415
-    from streams.topic_reader import TopicReader  # noqa: PLC0415
-    from streams.topics import Topic  # noqa: PLC0415
+    from streams.cluster.topic_reader import TopicReader  # noqa: PLC0415
+    from streams.cluster.topics import Topic  # noqa: PLC0415
+    from streams.tools.sender import Sender  # noqa: PLC0415
 
     settings = connection.settings()
     if settings.topics.clickstream is not None or settings.topics.catalog is not None:

@@ -10,11 +10,11 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
-from streams.group_state import group_state
-from streams.state_import import ImportRoute, import_state
-from streams.topic_check import layout_problem
-from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.group_state import group_state
+from streams.cluster.topic_check import layout_problem
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.tools.state_import import ImportRoute, import_state
 
 
 @click.command(

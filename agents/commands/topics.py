@@ -8,8 +8,8 @@ import click
 import msgspec
 
 from agents.commands.connection import Connection, connection_options
-from streams.topic_check import ProblemKind, check
-from streams.topics import TopicsError, admin_client, create
+from streams.cluster.topic_check import ProblemKind, check
+from streams.cluster.topics import TopicsError, admin_client, create
 
 
 @click.group()

@@ -13,7 +13,7 @@ from confluent_kafka import Producer
 from agents.demo.scoreboard import Place, SentInput
 from agents.demo.shapes import FedRecord
 from schemas.errors import InsessionError
-from streams.producers import producer_config
+from streams.cluster.producers import producer_config
 
 MAX_IN_FLIGHT: Final = 64
 """Inputs without a record at a time: the mock broker drops the oldest beyond 5 MiB a partition."""

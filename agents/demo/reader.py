@@ -15,9 +15,9 @@ from agents.demo.scoreboard import Place, Report, Scoreboard, SentInput
 from agents.demo.spotlight import ShownSession
 from schemas import wire
 from schemas.errors import InsessionError
-from streams.dead_letters import HEADER_PREFIX
-from streams.embedded_broker import PARTITIONS
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.delivery.dead_letters import HEADER_PREFIX
+from streams.local.embedded_broker import PARTITIONS
 
 OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES, Topic.DEAD_LETTERS)
 SNAPSHOT_SECONDS: Final = 0.25

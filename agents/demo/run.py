@@ -35,9 +35,9 @@ from serving.embedded_process import EmbeddedServer
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release
 from session_model.release.release import Release
-from streams.embedded_broker import EmbeddedBrokerProcess
+from streams.cluster.topics import Topic
+from streams.local.embedded_broker import EmbeddedBrokerProcess
 from streams.records import InputRecord
-from streams.topics import Topic
 
 SAMPLED_RECORDS: Final = 500
 """What the doctor looks at where another's records are fed."""

@@ -10,7 +10,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Producer
 from agents.doctor.findings import Finding, Level, ok, warning
 from schemas import wire
 from schemas.events import Tick
-from streams.producers import producer_config
+from streams.cluster.producers import producer_config
 
 _NO_MOMENT: Final = Tick(next_offset=0, stream_time_ms=0)
 """A tick of 1970: nothing is due by it."""

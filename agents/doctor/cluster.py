@@ -10,10 +10,10 @@ from confluent_kafka.admin import AdminClient
 from agents.changelog_check import verified_changelog
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import Settings
-from streams.changelog_identity import ChangelogLostError
-from streams.group_state import GroupState, group_state
-from streams.topic_check import ProblemKind, check
-from streams.topics import TopicSettings, admin_client, app_id, changelog_name, changelog_spec
+from streams.cluster.group_state import GroupState, group_state
+from streams.cluster.topic_check import ProblemKind, check
+from streams.cluster.topics import TopicSettings, admin_client, app_id, changelog_name, changelog_spec
+from streams.state.changelog_identity import ChangelogLostError
 
 STANDSTILL_SECONDS: Final = 3.0
 """How long commits are watched where there is lag; a worker commits every second."""

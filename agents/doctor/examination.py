@@ -17,9 +17,9 @@ from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
 from schemas.errors import InsessionError
+from streams.cluster.topic_reader import TopicReader, latest
+from streams.cluster.topics import Topic
 from streams.records import InputRecord
-from streams.topic_reader import TopicReader, latest
-from streams.topics import Topic
 
 READER_SECONDS: Final = 5.0
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, warning
 from agents.settings import Settings
-from streams.codecs import CODECS, REMEDY, unreadable_codecs
+from streams.delivery.codecs import CODECS, REMEDY, unreadable_codecs
 
 _LITTLE_BYTES: Final = 2 << 30
 _TOO_LITTLE_BYTES: Final = 256 << 20

@@ -9,7 +9,7 @@ from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.doctor.mapping_trial import visitor_warnings
 from schemas.click_reader import ClickReader, Clicks
 from schemas.validation import Ignored, Rejection, RejectReason
-from streams.partitioner import Placement, placement
+from streams.cluster.partitioner import Placement, placement
 from streams.records import InputRecord
 
 CHECKS: Final = ("partitioner", "record keys", "records", "visitors")

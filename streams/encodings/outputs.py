@@ -16,8 +16,8 @@ from schemas.records import (
     RecommendationSet,
     SessionSummary,
 )
+from streams.cluster.topics import Topic, TopicSettings
 from streams.encodings.registry import SchemaRegistry
-from streams.topics import Topic, TopicSettings
 
 _TOPICS: Final[Mapping[type[msgspec.Struct], Topic]] = {
     DefaultRecommendations: Topic.DEFAULT_RECOMMENDATIONS,

@@ -17,12 +17,12 @@ from schemas.state import InputPosition
 from serving.settings import ServingSettings
 from session_model.intent.patterns import pattern_of
 from streams.catalog import Catalog
-from streams.identity import Identities
+from streams.cluster.topics import TopicSettings
 from streams.metrics import DeliveryMetrics
 from streams.records import InputRecord, OutputRecord
-from streams.session_rules import SessionRules
-from streams.sessionizer import InputTopics, Sessionizer
-from streams.topics import TopicSettings
+from streams.sessions.identity import Identities
+from streams.sessions.rules import SessionRules
+from streams.sessions.sessionizer import InputTopics, Sessionizer
 
 START_MS = 1_700_000_000_000
 

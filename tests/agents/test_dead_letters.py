@@ -6,12 +6,12 @@ from confluent_kafka import Producer
 from agents.dead_letters import Replayed, plan_replay, replay
 from schemas.state import InputPosition
 from schemas.validation import Rejection
-from streams.dead_letter_log import REPLAY_HEADER, DeadLetter, read_dead_letter
-from streams.dead_letters import dead_letter
-from streams.embedded_broker import EmbeddedBroker
+from streams.delivery.dead_letters import dead_letter
+from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import InputRecord
-from streams.replay_ledger import ReplayLedger
-from streams.sender import Sender
+from streams.tools.dead_letter_log import REPLAY_HEADER, DeadLetter, read_dead_letter
+from streams.tools.replay_ledger import ReplayLedger
+from streams.tools.sender import Sender
 
 
 def letter(offset: int, *headers: tuple[str, bytes]) -> DeadLetter:

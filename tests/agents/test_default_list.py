@@ -16,8 +16,8 @@ from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, Re
 from serving.chain import Recommender
 from serving.popular import Sighting, StreamPopularity
 from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
+from streams.cluster.topics import TopicsError
 from streams.records import OutputRecord
-from streams.topics import TopicsError
 from tests.agents.conftest import START_MS, OneWorker
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)

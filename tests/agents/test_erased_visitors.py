@@ -10,8 +10,8 @@ from schemas.events import Erase
 from schemas.handovers import Adoption, Handover
 from schemas.ids import SessionId, VisitorId
 from schemas.state import InputPosition, OpenSession, decode_state
-from streams.blocked_ids import is_block_key
 from streams.records import InputRecord
+from streams.state.blocked_ids import is_block_key
 from tests.agents.test_quarantine import GARBAGE, Suffering
 from tests.agents.test_sessions import START_MS, Acting, click, control
 

@@ -16,12 +16,12 @@ from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
 from schemas.state import InputPosition, VisitorState, decode_state
-from streams.group_state import GroupState
-from streams.identity import erasures
+from streams.cluster.group_state import GroupState
+from streams.cluster.topic_check import TopicState
+from streams.cluster.topics import Topic, changelog_name
 from streams.records import InputRecord, OutputRecord
-from streams.topic_check import TopicState
-from streams.topics import Topic, changelog_name
-from tests.streams.test_state_search import COOKIE, CUSTOMER, DEVICE, SIBLING, stored
+from streams.sessions.identity import erasures
+from tests.streams.state.test_search import COOKIE, CUSTOMER, DEVICE, SIBLING, stored
 
 SETTINGS = Settings()
 CHANGELOG = changelog_name(SETTINGS.kafka, SETTINGS.topics)

@@ -1,8 +1,8 @@
 from agents.erasure_report import Place, elsewhere, kept, of_control, of_dead_letters, of_state, tombstoned
 from schemas.ids import VisitorId
-from streams.id_search import Found
-from streams.state_search import StateSurvey
-from streams.topic_lifetime import TopicLifetime
+from streams.cluster.topic_lifetime import TopicLifetime
+from streams.state.id_search import Found
+from streams.state.search import StateSurvey
 
 DAY_MS = 86_400_000
 V1 = VisitorId("v1")

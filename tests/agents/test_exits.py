@@ -15,9 +15,9 @@ from confluent_kafka import Producer
 from agents import cli
 from agents.demo.processes import free_port
 from agents.exits import EXITS, Exit, table
-from streams.embedded_broker import EmbeddedBrokerProcess
-from streams.endings import ENDINGS
-from streams.topics import Topic, TopicSettings
+from streams.cluster.topics import Topic, TopicSettings
+from streams.delivery.endings import ENDINGS
+from streams.local.embedded_broker import EmbeddedBrokerProcess
 from tests.kafka.test_exits import ON_KAFKA
 from tests.kafka.test_worker import click
 
@@ -164,7 +164,7 @@ def _folder_taken(start: Started) -> "subprocess.Popen[str]":
 
 
 CONTESTED = """
-from streams.state_table import StateTable
+from streams.state.table import StateTable
 real = StateTable._next_ownership
 def too_late(table, partition, read_to):
     ownership = real(table, partition, read_to)
@@ -183,7 +183,7 @@ fcntl.flock = refuse
 
 
 UNCLAIMED = """
-from streams.state_table import StateTable
+from streams.state.table import StateTable
 async def claim_nothing(*_):
     return set()
 StateTable.claim = claim_nothing

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from agents.health import ONLY_REPLAYED_ANSWERS, STUCK_AFTER_SECONDS, Health
 from agents.web.pages import WorkerPages
 from agents.web.pulse import Pulse
+from streams.cluster.topic_watch import SeenTopic, Sighting, TopicWatch
+from streams.delivery.window import Windows
 from streams.metrics import DeliveryMetrics
-from streams.topic_watch import SeenTopic, Sighting, TopicWatch
-from streams.window import Windows
 
 CLICKS = TP("clicks", 0)
 

@@ -6,9 +6,9 @@ from prometheus_client import CollectorRegistry
 
 from agents.input_check import checked_inputs
 from agents.settings import Settings, load_settings
+from streams.cluster.topic_watch import TopicWatch
+from streams.cluster.topics import TopicsError
 from streams.metrics import DeliveryMetrics
-from streams.topic_watch import TopicWatch
-from streams.topics import TopicsError
 
 
 class AbortingApp:
@@ -34,7 +34,7 @@ async def errors_of(settings: Settings) -> list[BaseException]:
 
 async def test_brokers_that_do_not_answer_stop_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the worker subscribes it is aborted with the message."""
-    monkeypatch.setattr("streams.topics._TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("streams.cluster.topics._TIMEOUT_SECONDS", 0.2)
     settings = load_settings({"kafka": {"brokers": "127.0.0.1:1", "datadir": str(tmp_path)}}, environment={})
     (error,) = await errors_of(settings)
     assert isinstance(error, TopicsError)

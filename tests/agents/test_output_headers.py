@@ -5,8 +5,8 @@ import pytest
 from agents.output_headers import OutputHeaders, event_type
 from schemas.state import InputPosition
 from schemas.tracing import TraceContext
+from streams.cluster.topics import Topic
 from streams.records import InputRecord
-from streams.topics import Topic
 
 EVENT_TIME = datetime(2026, 3, 1, 12, 0, 0, 250_000, UTC)
 TRACE = TraceContext("ab" * 16, "cd" * 8, 1, "a=1")

@@ -11,7 +11,7 @@ from schemas.ranking import IntentProbabilities
 from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
-from streams.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH
+from streams.delivery.dead_letters import HEADER_PREFIX, MAX_DETAIL_LENGTH
 from streams.records import InputRecord
 
 GAP_MS = 30 * 60_000
@@ -208,7 +208,7 @@ async def test_an_endless_reason_is_cut_in_the_log(worker: Any, logged: list[dic
 
 async def test_bug_in_a_decision_is_dead_lettered(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A record that trips over a bug of ours goes to the dead letters, its state untouched; the partition goes on."""
-    monkeypatch.setattr("streams.sessionizer._act_hash", lambda _: 1 / 0)
+    monkeypatch.setattr("streams.sessions.sessionizer._act_hash", lambda _: 1 / 0)
     (letter,) = await worker.click("v1", event_id="e")
     assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"internal_error"
     assert not worker.store.states

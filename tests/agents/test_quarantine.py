@@ -13,9 +13,9 @@ from schemas.handovers import Adoption
 from schemas.ids import SessionId, VisitorId
 from schemas.pseudonym import pseudonym
 from schemas.state import InputPosition, OpenSession, decode_state
-from streams.dead_letter_log import DeadLetter, read_dead_letter
 from streams.fakes import ListSink
 from streams.records import InputRecord, OutputRecord
+from streams.tools.dead_letter_log import DeadLetter, read_dead_letter
 from tests.agents.test_sessions import EXPIRED_MS, START_MS, AbortError, Acting, FakeEvent, click, control
 
 CHANGELOG = "insession-visitors-changelog"

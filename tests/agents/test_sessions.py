@@ -17,13 +17,13 @@ from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state, is_mark
-from streams.dead_letters import HEADER_PREFIX
-from streams.expiry import STATES_A_TURN
+from streams.cluster.topics import TopicSettings
+from streams.delivery.dead_letters import HEADER_PREFIX
+from streams.delivery.record_batches import MarkedValue
+from streams.delivery.window import InOrderWindow, Windows
 from streams.fakes import ListSink
-from streams.record_batches import MarkedValue
 from streams.records import Undecodable
-from streams.topics import TopicSettings
-from streams.window import InOrderWindow, Windows
+from streams.sessions.expiry import STATES_A_TURN
 
 START_MS = 1_700_000_000_000
 EXPIRED_MS = START_MS + 40 * 60_000

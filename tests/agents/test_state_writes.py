@@ -10,7 +10,7 @@ import pytest
 from agents.visitor_states import VisitorStates
 from schemas import wire
 from schemas.state import InputPosition, decode_state, is_mark, mark_key, read_header, read_visitor
-from streams.session_rules import SessionRules
+from streams.sessions.rules import SessionRules
 from tests.bench.invented_ids import held_by_invented_ids
 
 MAX_MARK_BYTES = 128

@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from streams.kafka_node import KafkaNode
+from streams.local.kafka_node import KafkaNode
 from tests.bench import programs
 from tests.bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
 from tests.bench.release import trained_models

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from agents.visitor_states import VisitorStates
-from streams.session_rules import SessionRules
+from streams.sessions.rules import SessionRules
 from tests.agents.conftest import OneWorker
 from tests.bench.memory_store import DiskStore
 

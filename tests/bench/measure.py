@@ -17,7 +17,7 @@ import numpy as np
 from confluent_kafka.admin import AdminClient
 
 from schemas import wire
-from streams.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
+from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
 from tests.bench.programs import CHANGELOG, Place, Running, Subject
 from tests.bench.traffic import Click, feed, preload
 from tests.kafka.topic_log import LoggedRecord, TopicReader

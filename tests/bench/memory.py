@@ -24,8 +24,8 @@ from schemas.ids import EventId, ItemId, VisitorId
 from schemas.records import CatalogItem
 from schemas.state import InputPosition, VisitorState, encode_state, read_header
 from streams.catalog import Catalog
-from streams.session_rules import SessionRules
-from streams.sessionizer import Arrival, InputTopics, Sessionizer
+from streams.sessions.rules import SessionRules
+from streams.sessions.sessionizer import Arrival, InputTopics, Sessionizer
 from tests.bench.invented_ids import held_by_invented_ids
 from tests.bench.memory_store import PARTITIONS, DiskStore, partition_of
 

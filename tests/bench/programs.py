@@ -11,8 +11,8 @@ from typing import Self
 
 from agents.demo.processes import free_port
 from schemas.errors import InsessionError
-from streams import watchdog
-from streams.topics import Topic, TopicSettings
+from streams.cluster.topics import Topic, TopicSettings
+from streams.local import watchdog
 
 LOG_TAIL_LINES = 5
 CHANGELOG = "bench-changelog"

@@ -14,12 +14,12 @@ import click
 from confluent_kafka import Producer
 
 from schemas.state import encode_state
-from streams.kafka_node import KafkaNode
-from streams.producers import producer_config
-from streams.session_rules import SessionRules
-from streams.sessionizer import InputTopics, Sessionizer
+from streams.cluster.producers import producer_config
+from streams.cluster.topics import TopicSettings, admin_client, changelog_name, changelog_spec, create, topic_specs
+from streams.local.kafka_node import KafkaNode
+from streams.sessions.rules import SessionRules
+from streams.sessions.sessionizer import InputTopics, Sessionizer
 from streams.settings import StreamSettings
-from streams.topics import TopicSettings, admin_client, changelog_name, changelog_spec, create, topic_specs
 from tests.bench.memory import state_of_eight_events, with_items_of_its_own
 from tests.bench.memory_store import PARTITIONS
 from tests.kafka.worker_process import WorkerProcess

@@ -12,7 +12,7 @@ from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.errors import InsessionError
-from streams.producers import producer_config
+from streams.cluster.producers import producer_config
 
 BEGIN = timedelta(hours=36)
 """Into the shop's life: behind the events that the release is trained on."""

@@ -8,7 +8,7 @@ import msgspec
 
 from schemas.records import SessionEvent
 from schemas.state import decode_state
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import Deployment
 from tests.kafka.ledger import error_headers

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from streams.kafka_node import KafkaNode
+from streams.local.kafka_node import KafkaNode
 from tests.chaos.books import balance, kept_alive, let_pass, recovery
 from tests.chaos.table import ChaosRow
 from tests.conftest import where_kafka_is

@@ -9,8 +9,8 @@ from itertools import islice
 import pytest
 
 from schemas.state import decode_state
-from streams.codecs import CODECS
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.delivery.codecs import CODECS
 from tests.chaos.books import answered, balance, let_pass, recovery
 from tests.chaos.fuzz import fuzzed
 from tests.chaos.table import ChaosRow

@@ -3,7 +3,7 @@
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.chaos.books import balance, kept_alive, let_pass, recovery
 from tests.chaos.eras import era, settle
 from tests.chaos.table import ChaosRow

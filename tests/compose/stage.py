@@ -19,8 +19,8 @@ from schemas.events import ClickEvent
 from schemas.ids import VisitorId
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from streams.embedded_broker import PARTITIONS, EmbeddedBrokerProcess
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.local.embedded_broker import PARTITIONS, EmbeddedBrokerProcess
 from tests.compose.prometheus import Prometheus
 from tests.kafka.worker_process import WorkerProcess
 

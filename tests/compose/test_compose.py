@@ -20,7 +20,7 @@ from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.simulation import shop_for
 from serving.embedded.options import ServerOptions
-from streams.kafka_jars import POM
+from streams.local.kafka_jars import POM
 from tests import command_lines
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
 

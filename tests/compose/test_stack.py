@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from agents.settings import load_settings
-from streams.kafka_jars import default_cache, fetch, find_java
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.local.kafka_jars import default_cache, fetch, find_java
 from tests.compose.stack import Service, Stack
 from tests.compose.test_dockerfile import of
 from tests.kafka.deployment import note_topics

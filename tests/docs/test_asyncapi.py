@@ -12,7 +12,7 @@ import pytest
 from agents.asyncapi import ASYNCAPI_FILE, generate
 from agents.topic_contracts import CONTRACTS
 from schemas.json_schema import RECORDS
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 
 OFFICIAL_SCHEMA = Path(__file__).with_name("asyncapi-3.0.0.json")
 

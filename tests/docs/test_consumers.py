@@ -11,7 +11,7 @@ import pytest
 from agents.topic_contracts import CONTRACTS, TopicContract
 from schemas.json_schema import RECORDS, SCHEMA_DIRECTORY
 from schemas.records import Status
-from streams.topics import TopicSettings, topic_specs
+from streams.cluster.topics import TopicSettings, topic_specs
 
 PAGE = Path(__file__).parents[2] / "docs" / "consumers.md"
 SENT = [contract for contract in CONTRACTS if contract.action == "send"]

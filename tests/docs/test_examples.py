@@ -10,8 +10,8 @@ from confluent_kafka import Producer
 from schemas import wire
 from schemas.ids import EventId, ItemId, VisitorId
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendationSet, RecommendedItem, Status
-from streams.producers import producer_config
-from streams.topics import Topic, topic_specs
+from streams.cluster.producers import producer_config
+from streams.cluster.topics import Topic, topic_specs
 from tests.conftest import KafkaTopics
 from tests.docs.example_program import BUILDERS, ExampleProgram
 

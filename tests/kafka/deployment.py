@@ -13,8 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.settings import Settings, load_settings
-from streams.producers import producer_config
-from streams.topics import Topic, TopicSpec, app_id, create
+from streams.cluster.producers import producer_config
+from streams.cluster.topics import Topic, TopicSpec, app_id, create
 from tests.kafka.ledger import Ledger
 from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader

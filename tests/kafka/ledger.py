@@ -12,9 +12,9 @@ from rocksdict import AccessType, Options, Rdict
 from agents.settings import Settings
 from schemas import wire
 from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
-from streams.dead_letters import HEADER_PREFIX
-from streams.fencing import ChangelogFences, visible
-from streams.topics import VISITORS, Topic, changelog_name
+from streams.cluster.topics import VISITORS, Topic, changelog_name
+from streams.delivery.dead_letters import HEADER_PREFIX
+from streams.state.fencing import ChangelogFences, visible
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 from tests.kafka.undisturbed import StateKey, UndisturbedRun, undisturbed_run, whole_states
 

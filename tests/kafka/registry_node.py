@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Self
 
 from agents.demo.processes import free_port
-from streams import watchdog
-from streams.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
+from streams.local import watchdog
+from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _POM: Final = Path(__file__).parent / "apicurio" / "pom.xml"
 _START_TIMEOUT_SECONDS: Final = 120.0

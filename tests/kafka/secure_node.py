@@ -29,8 +29,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agents.demo.processes import free_port
-from streams.kafka_node import KafkaNode
-from streams.topics import admin_client
+from streams.cluster.topics import admin_client
+from streams.local.kafka_node import KafkaNode
 
 USER: Final = "insession"
 PASSWORD: Final = "scram-geheim-4711"  # noqa: S105 - of a node that lives for one test; looked for in logs

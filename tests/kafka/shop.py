@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import Producer
 
-from streams.producers import producer_config
+from streams.cluster.producers import producer_config
 
 DAY_MS = 24 * 3600 * 1000
 UNREADABLE = (b"\xff\xfe no JSON", b'{"visitor_id": 7}', b"[]", b"")

@@ -3,7 +3,7 @@ from collections.abc import Mapping
 import pytest
 
 from schemas import wire
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
 

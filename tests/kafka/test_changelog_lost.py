@@ -13,9 +13,9 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from agents.commands.state import command
 from schemas import wire
-from streams.changelog_identity import ChangelogIdentity, committed
-from streams.group_commits import GroupCommits
-from streams.topics import Topic, changelog_name, changelog_spec, create
+from streams.cluster.group_commits import GroupCommits
+from streams.cluster.topics import Topic, changelog_name, changelog_spec, create
+from streams.state.changelog_identity import ChangelogIdentity, committed
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
 from tests.kafka.worker_process import WorkerProcess

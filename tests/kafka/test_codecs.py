@@ -8,8 +8,8 @@ from schemas import wire
 from schemas.events import Erase
 from schemas.ids import ItemId, VisitorId
 from schemas.records import CatalogItem
-from streams.codecs import CODECS
-from streams.topics import Topic, changelog_name
+from streams.cluster.topics import Topic, changelog_name
+from streams.delivery.codecs import CODECS
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.ledger import error_headers
 from tests.kafka.test_worker import click

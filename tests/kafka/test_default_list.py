@@ -6,7 +6,7 @@ import pytest
 from schemas import wire
 from schemas.ids import ItemId
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendedItem
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
 

@@ -11,11 +11,11 @@ from agents.cli import insession
 from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.validation import Rejection
-from streams.dead_letter_log import REPLAY_HEADER
-from streams.dead_letters import dead_letter
+from streams.cluster.topics import Topic
+from streams.delivery.dead_letters import dead_letter
 from streams.records import InputRecord
-from streams.sender import Sender
-from streams.topics import Topic
+from streams.tools.dead_letter_log import REPLAY_HEADER
+from streams.tools.sender import Sender
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 
 pytestmark = pytest.mark.kafka

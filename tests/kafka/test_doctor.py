@@ -16,7 +16,7 @@ from agents.doctor.cluster import Brokers, group_findings
 from agents.doctor.findings import Level
 from agents.settings import load_settings
 from schemas.state import InputPosition
-from streams.topics import Topic, TopicSpec, topic_specs
+from streams.cluster.topics import Topic, TopicSpec, topic_specs
 from tests.agents.doctor.test_model import write_release
 
 pytestmark = pytest.mark.kafka

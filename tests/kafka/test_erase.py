@@ -14,8 +14,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from agents.commands.plain_text import rfc3339
 from schemas import wire
 from schemas.state import VisitorState, decode_state, is_mark
-from streams.blocked_ids import is_block_key
-from streams.topics import Topic, changelog_name
+from streams.cluster.topics import Topic, changelog_name
+from streams.state.blocked_ids import is_block_key
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 from tests.kafka.ledger import last_values
 from tests.kafka.topic_log import LoggedRecord

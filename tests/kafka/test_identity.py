@@ -11,7 +11,7 @@ from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
 from schemas.state import VisitorState, decode_state
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord, Say
 from tests.kafka.ledger import Ledger
 from tests.kafka.shop import Click

@@ -7,9 +7,9 @@ from confluent_kafka.admin import NewTopic
 
 from agents.input_check import check_topics
 from agents.settings import Settings
+from streams.cluster.topic_check import check
+from streams.cluster.topics import TopicsError, changelog_name, changelog_spec
 from streams.settings import StreamSettings
-from streams.topic_check import check
-from streams.topics import TopicsError, changelog_name, changelog_spec
 
 pytestmark = pytest.mark.kafka
 

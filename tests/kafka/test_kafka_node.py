@@ -8,9 +8,9 @@ import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from streams.kafka_node import KafkaNode
-from streams.producers import producer_config
-from streams.topics import TopicSpec, admin_client, create
+from streams.cluster.producers import producer_config
+from streams.cluster.topics import TopicSpec, admin_client, create
+from streams.local.kafka_node import KafkaNode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("kafka_tools")]
 
@@ -89,7 +89,9 @@ def test_the_foreground_node_stops_in_order_at_ctrl_c() -> None:
 
 def start_foreground(*options: str) -> "subprocess.Popen[str]":
     """Start what `make kafka` starts; its first line is the address."""
-    return subprocess.Popen([sys.executable, "-m", "streams.kafka_node", *options], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "streams.local.kafka_node", *options], stdout=subprocess.PIPE, text=True
+    )
 
 
 def node_process(parent: int, address: str) -> psutil.Process:

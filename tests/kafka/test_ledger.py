@@ -14,10 +14,10 @@ from agents.cli import insession
 from schemas.errors import InsessionError, UsageError
 from schemas.state import InputPosition
 from schemas.validation import Rejection
-from streams.dead_letters import dead_letter
+from streams.cluster.topics import Topic
+from streams.delivery.dead_letters import dead_letter
 from streams.records import InputRecord, OutputRecord
-from streams.sender import Sender
-from streams.topics import Topic
+from streams.tools.sender import Sender
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord, Say
 
 pytestmark = pytest.mark.kafka

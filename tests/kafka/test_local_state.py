@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas import wire
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 
 pytestmark = pytest.mark.kafka

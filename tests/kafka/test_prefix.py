@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from streams.topics import Topic, app_id, changelog_name
+from streams.cluster.topics import Topic, app_id, changelog_name
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 
 pytestmark = pytest.mark.kafka

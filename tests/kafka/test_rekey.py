@@ -16,14 +16,14 @@ from schemas.click_reader import ClickReader
 from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.validation import Ignored, Rejection
-from streams import watchdog
-from streams.partitioner import murmur2_partition
+from streams.cluster.partitioner import murmur2_partition
+from streams.cluster.topics import Topic, TopicSpec
+from streams.local import watchdog
 from streams.records import InputRecord, OutputRecord
-from streams.rekey import Rekey, Route
-from streams.sender import Sender
-from streams.session_rules import SessionRules
-from streams.time_merge import TimeMerge
-from streams.topics import Topic, TopicSpec
+from streams.sessions.rules import SessionRules
+from streams.tools.rekey import Rekey, Route
+from streams.tools.sender import Sender
+from streams.tools.time_merge import TimeMerge
 from tests.kafka.deployment import Say
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 from tests.kafka.worker_process import COMMAND

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas.ids import ItemId
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.compose.release import write_untrained
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
 

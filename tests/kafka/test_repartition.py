@@ -16,10 +16,10 @@ from schemas import wire
 from schemas.events import MAX_BLOCKED_UNTIL_MS, Erase
 from schemas.ids import VisitorId
 from schemas.state import decode_state, is_mark, visitor_of
-from streams.blocked_ids import is_block_key
-from streams.group_state import group_state
-from streams.partitioner import murmur2_partition
-from streams.topics import Topic, app_id, changelog_name
+from streams.cluster.group_state import group_state
+from streams.cluster.partitioner import murmur2_partition
+from streams.cluster.topics import Topic, app_id, changelog_name
+from streams.state.blocked_ids import is_block_key
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.ledger import last_values
 from tests.kafka.test_worker import click

@@ -14,12 +14,12 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from agents.ledger import InputsAsked, keep_books
 from schemas.framing import frame
 from schemas.payload import decode_payload
+from streams.cluster.topics import Topic
 from streams.encodings.avro import Reference
 from streams.encodings.decoder import RegistryDecoder
 from streams.encodings.protobuf import ProtobufSchema, compiled
 from streams.encodings.registry import SchemaRegistry
 from streams.encodings.settings import RegistrySettings
-from streams.topics import Topic
 from tests.conftest import where_kafka_is
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.registry_node import RegistryNode

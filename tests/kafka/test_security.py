@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from agents.cli import insession
 from schemas import wire
-from streams.topics import Topic, TopicsError
+from streams.cluster.topics import Topic, TopicsError
 from tests.conftest import where_kafka_is
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 from tests.kafka.secure_node import KEY_PASSWORD, PASSWORD, USER, SecureNode, make_certificates

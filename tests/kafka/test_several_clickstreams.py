@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import Deploy, NewRecord
 from tests.kafka.test_worker import click
 

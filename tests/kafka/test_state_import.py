@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from agents.cli import insession
-from streams.topics import Topic, changelog_name, changelog_spec
+from streams.cluster.topics import Topic, changelog_name, changelog_spec
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_topic_changes import clicks
 

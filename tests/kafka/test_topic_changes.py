@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from schemas.wire import decode_intent_signal
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click
 

@@ -10,9 +10,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewPartitions
 
 from agents.commands.topics import command
-from streams.producers import producer_config
-from streams.topic_check import ProblemKind, check
-from streams.topics import Topic, TopicsError, TopicSpec, topic_specs
+from streams.cluster.producers import producer_config
+from streams.cluster.topic_check import ProblemKind, check
+from streams.cluster.topics import Topic, TopicsError, TopicSpec, topic_specs
 
 pytestmark = pytest.mark.kafka
 

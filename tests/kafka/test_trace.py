@@ -12,7 +12,7 @@ from schemas.ids import ItemId
 from schemas.tracing import TraceContext, read_trace
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
-from streams.topics import Topic
+from streams.cluster.topics import Topic
 from tests.compose.release import write_untrained
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
 

@@ -2,7 +2,7 @@ import signal
 
 import pytest
 
-from streams.topics import Topic, changelog_name
+from streams.cluster.topics import Topic, changelog_name
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
 from tests.kafka.ledger import error_headers, last_values
 from tests.kafka.test_worker import click

@@ -10,7 +10,7 @@ from agents.changelog_check import accept_changelog
 from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
-from streams.topics import Topic, TopicSpec
+from streams.cluster.topics import Topic, TopicSpec
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord, Say
 from tests.kafka.ledger import error_headers
 from tests.kafka.shop import DAY_MS, Shop

@@ -7,7 +7,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
 
-from streams.patience import NOT_YET, asked_again
+from streams.cluster.patience import NOT_YET, asked_again
 
 TIMEOUT_SECONDS = 30.0
 

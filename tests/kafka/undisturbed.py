@@ -23,8 +23,8 @@ from schemas.state import (
     read_visitor,
 )
 from schemas.validation import Ignored, Rejection, RejectReason
-from streams.sessionizer import Arrival, summarise
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.sessions.sessionizer import Arrival, summarise
 from tests.kafka.topic_log import LoggedRecord
 
 StateKey = tuple[int, bytes]

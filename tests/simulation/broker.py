@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import errors
 from faust.types import TP
 
-from streams.partitioner import murmur2_partition
+from streams.cluster.partitioner import murmur2_partition
 from tests.simulation.clock import EPOCH_SECONDS
 from tests.simulation.faults import Faults
 from tests.simulation.group import Group

@@ -22,7 +22,7 @@ from tests.simulation.loop import current_thread
 
 
 class ConsumerClient:
-    """What Faust and streams/strict.py ask of an AIOKafkaConsumer."""
+    """What Faust and streams/delivery/strict.py ask of an AIOKafkaConsumer."""
 
     def __init__(
         self,

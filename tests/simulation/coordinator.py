@@ -93,7 +93,7 @@ class Coordinator:
         return self._consumer.network.request(operation)
 
     async def _send_req(self, request: Any) -> Any:
-        """Ask the group, whose answer has a code; streams/membership.py listens here."""
+        """Ask the group, whose answer has a code; streams/delivery/membership.py listens here."""
         value, code = None, errors.NoError.errno
         try:
             value = await self._request(request.operation)

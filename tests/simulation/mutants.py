@@ -13,13 +13,13 @@ from typing import Any, Final
 from faust.types import TP
 
 from agents.sessions import SessionActor
-from streams import sessionizer
 from streams.app import InsessionApp
-from streams.committed_reads import CommittedReads
-from streams.fencing import Fence
-from streams.state_table import StateTable, _Ownership
-from streams.strict import ContiguousConsumer, PartitionOffsets
-from streams.window import InOrderWindow
+from streams.delivery.committed_reads import CommittedReads
+from streams.delivery.strict import ContiguousConsumer, PartitionOffsets
+from streams.delivery.window import InOrderWindow
+from streams.sessions import sessionizer
+from streams.state.fencing import Fence
+from streams.state.table import StateTable, _Ownership
 
 
 def jump_is_a_gap() -> None:

@@ -7,8 +7,8 @@ from faust.types import TP
 
 from agents.settings import Settings
 from schemas import wire
-from streams.fencing import visible
-from streams.topics import VISITORS, Topic
+from streams.cluster.topics import VISITORS, Topic
+from streams.state.fencing import visible
 from tests.kafka.ledger import Ledger, different, error_headers
 from tests.kafka.topic_log import LoggedRecord
 from tests.kafka.undisturbed import StateKey, whole_states

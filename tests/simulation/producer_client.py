@@ -46,7 +46,7 @@ class Produce(ProduceRequest):
 
 
 class Connection:
-    """The producer's way to the broker; streams/membership.py puts itself before it."""
+    """The producer's way to the broker; streams/delivery/membership.py puts itself before it."""
 
     def __init__(self, broker: Broker, network: Network) -> None:
         self.cluster = Cluster(broker)

@@ -13,8 +13,8 @@ from typing import Final
 
 from faust.types import TP
 
-from streams.endings import UNEXPECTED
-from streams.topics import Topic, changelog_name
+from streams.cluster.topics import Topic, changelog_name
+from streams.delivery.endings import UNEXPECTED
 from tests.kafka.shop import Click, Shop
 from tests.simulation.broker import Broker, Network
 from tests.simulation.clock import CLOCK, EPOCH_SECONDS

@@ -21,9 +21,9 @@ from faust.types import AppT
 from mode.signals import BaseSignal
 from mode.threads import ServiceThread
 
-from streams import fenced_store
 from streams.app import InsessionApp
-from streams.endings import explained
+from streams.delivery.endings import explained
+from streams.state import fenced_store
 from tests.simulation.consumer_client import ConsumerClient
 from tests.simulation.disk import Database, WriteBatch
 from tests.simulation.loop import ProcessEndedError, current_thread, is_simulated, simulated_loop

@@ -24,10 +24,10 @@ from serving.fakes import FakeCatalog, FakeRelease, fake_output
 from serving.metrics import ServingMetrics
 from serving.popular import StreamPopularity
 from streams.app import InsessionApp, create_app, state_table
+from streams.cluster.topics import Topic, TopicSettings
 from streams.encodings.settings import RegistrySettings
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
-from streams.topics import Topic, TopicSettings
 from tests.simulation.broker import Broker, Network
 from tests.simulation.disk import Disk
 from tests.simulation.faults import DiskState, Faults

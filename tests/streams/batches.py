@@ -11,7 +11,7 @@ from aiokafka.producer import message_accumulator
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.util import calc_crc32c
 
-from streams.codecs import CODECS
+from streams.delivery.codecs import CODECS
 
 ODD_NAME: Final = b"\xff\xfe-origin"
 TIME_MS: Final = 1_700_000_000_000

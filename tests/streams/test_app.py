@@ -19,15 +19,15 @@ from prometheus_client import CollectorRegistry
 from schemas.errors import UsageError
 from streams import app as app_module
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
-from streams.lease import Lease, boot_seconds
+from streams.cluster.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
+from streams.delivery.lease import Lease, boot_seconds
+from streams.delivery.start_guard import StalledError
+from streams.delivery.strict import StrictTransport
+from streams.delivery.window import DeliveryError
 from streams.metrics import DeliveryMetrics
 from streams.records import OutputRecord
 from streams.settings import StreamSettings
-from streams.start_guard import StalledError
-from streams.state_table import StateTable
-from streams.strict import StrictTransport
-from streams.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
-from streams.window import DeliveryError
+from streams.state.table import StateTable
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ async def test_a_start_that_stalls_ends_the_process(
     aborted: asyncio.Queue[BaseException] = asyncio.Queue()
     monkeypatch.setattr(app, "abort", aborted.put_nowait)
     app.resources, app.stall_timeout_seconds = (stuck(),), 0.01
-    monkeypatch.setattr("streams.start_guard.LOOK_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr("streams.delivery.start_guard.LOOK_EVERY_SECONDS", 0.02)
     starting = asyncio.ensure_future(app.on_start())
     assert str(await aborted.get()).startswith("opening what the worker needs: no progress for 0.01 s")
     starting.cancel()

@@ -14,9 +14,9 @@ from schemas.catalog_reader import CatalogReader
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from streams.catalog import Catalog, CatalogFollower
-from streams.embedded_broker import EmbeddedBroker
+from streams.cluster.producers import producer_config
+from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import CatalogMetrics
-from streams.producers import producer_config
 
 TOPIC = "catalog"
 NOBODY = "127.0.0.1:1"

@@ -19,9 +19,9 @@ from schemas.state import (
     mark_key,
     read_visitor,
 )
-from streams.identity import Identities, Joined, adoptions
-from streams.session_rules import SessionRules
-from streams.sessionizer import Arrival, InputTopics, Sessionizer
+from streams.sessions.identity import Identities, Joined, adoptions
+from streams.sessions.rules import SessionRules
+from streams.sessions.sessionizer import Arrival, InputTopics, Sessionizer
 
 START_MS = 1_700_000_000_000
 MINUTE_MS = 60_000

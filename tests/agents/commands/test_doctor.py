@@ -12,9 +12,9 @@ from agents.commands.doctor import command
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
-from streams.embedded_broker import EmbeddedBroker
+from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import OutputRecord
-from streams.sender import Sender
+from streams.tools.sender import Sender
 
 
 @pytest.fixture(scope="module")

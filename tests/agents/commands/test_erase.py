@@ -12,7 +12,7 @@ from agents.commands import erase
 from agents.erasure_report import Place, elsewhere
 from schemas.errors import UsageError
 from schemas.ids import MAX_ID_BYTES, VisitorId
-from streams.state_search import StateSurvey
+from streams.state.search import StateSurvey
 
 COOKIE = VisitorId("cookie-of-ada")
 

@@ -11,12 +11,12 @@ from agents.commands.simulate import command
 from agents.simulation import EVENTS_PER_SESSION, Simulation, shop_for
 from schemas.click_reader import ClickReader, Clicks
 from schemas.mapping import FieldMapping
-from streams.embedded_broker import PARTITIONS, EmbeddedBroker
-from streams.partitioner import placement
+from streams.cluster.partitioner import placement
+from streams.cluster.topic_reader import TopicReader
+from streams.cluster.topics import Topic, TopicsError, TopicSettings
+from streams.local.embedded_broker import PARTITIONS, EmbeddedBroker
 from streams.records import InputRecord
-from streams.sender import Sender
-from streams.topic_reader import TopicReader
-from streams.topics import Topic, TopicsError, TopicSettings
+from streams.tools.sender import Sender
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from click.testing import CliRunner
 from agents.commands.connection import Connection
 from agents.commands.worker import _by_section, command
 
-IMPATIENT = "import streams.topics; streams.topics._TIMEOUT_SECONDS = 0.3; from agents.cli import main; main()"
+IMPATIENT = (
+    "import streams.cluster.topics; streams.cluster.topics._TIMEOUT_SECONDS = 0.3; from agents.cli import main; main()"
+)
 
 
 def run(

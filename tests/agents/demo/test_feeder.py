@@ -10,8 +10,8 @@ import pytest
 from agents.demo.feeder import MAX_IN_FLIGHT, Backlog, Feeder
 from agents.demo.shapes import FedRecord, as_records
 from agents.demo.source import FedEvent
-from streams.embedded_broker import EmbeddedBroker
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.local.embedded_broker import EmbeddedBroker
 from tests.agents.demo.builders import click
 
 PATIENCE_SECONDS = 20

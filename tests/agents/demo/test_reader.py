@@ -15,10 +15,10 @@ from agents.demo.scoreboard import Place, Scoreboard, SentInput
 from schemas import wire
 from schemas.state import InputPosition
 from schemas.validation import Rejection
-from streams.dead_letters import dead_letter
-from streams.embedded_broker import EmbeddedBroker
+from streams.cluster.topics import Topic
+from streams.delivery.dead_letters import dead_letter
+from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import InputRecord
-from streams.topics import Topic
 from tests.agents.demo.builders import answer, outcome, sent, signal
 
 PATIENCE_SECONDS = 20

@@ -4,8 +4,8 @@ import pytest
 
 from agents.doctor.cluster import Brokers, _lag, _replication, _workers
 from agents.doctor.findings import Level
-from streams.group_state import GroupState
-from streams.topics import TopicSettings
+from streams.cluster.group_state import GroupState
+from streams.cluster.topics import TopicSettings
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from agents.doctor.records import CHECKS, record_clock_finding, record_findings
 from schemas.click_reader import ClickReader
 from schemas.mapping import FieldMapping
 from schemas.state import InputPosition
-from streams.partitioner import crc32_partition, murmur2_partition
+from streams.cluster.partitioner import crc32_partition, murmur2_partition
 from streams.records import InputRecord, Undecodable
 
 PARTITIONS = 8

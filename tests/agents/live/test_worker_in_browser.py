@@ -16,8 +16,8 @@ from schemas.events import ClickEvent
 from schemas.ids import ItemId, VisitorId
 from schemas.records import CatalogItem
 from schemas.tracing import TraceContext, read_trace
-from streams.embedded_broker import EmbeddedBrokerProcess
-from streams.topics import Topic
+from streams.cluster.topics import Topic
+from streams.local.embedded_broker import EmbeddedBrokerProcess
 from tests.browser import chromium, require_chromium
 
 PATIENCE_SECONDS = 60

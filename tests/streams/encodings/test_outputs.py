@@ -16,10 +16,10 @@ from schemas.records import (
     SessionEvent,
     SessionSummary,
 )
+from streams.cluster.topics import TopicSettings
 from streams.encodings.decoder import RegistryDecoder
 from streams.encodings.outputs import AvroOutputs
 from streams.encodings.registry import SchemaRegistry
-from streams.topics import TopicSettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
 NOW_MS = 1_767_323_045_006

@@ -1,0 +1,1 @@
+"""The brokers beside the stream: topics, how they are checked, watched, read and written; groups."""

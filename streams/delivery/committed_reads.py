@@ -1,0 +1,67 @@
+"""aiokafka as the worker reads with it: committed transactions only, no record that ends it, commits with a note.
+
+Faust reads uncommitted unless it writes in transactions itself, and has no setting for it.
+"""
+
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from aiokafka import OffsetAndMetadata
+from aiokafka.consumer import fetcher
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.delivery.lease import boot_seconds
+from streams.delivery.membership import watch_coordinator
+from streams.delivery.record_batches import BatchReader
+
+
+class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The thread in which Faust runs aiokafka's consumer."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        fetcher.MemoryRecords = BatchReader()  # between a response and its records there is no other way in
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - read at the start
+        consumer.commit = self._noted(consumer.commit)  # Faust has no setting for the metadata of a commit
+        return consumer
+
+    async def on_start(self) -> None:
+        """Start the consumer; the app hears of every answer of the group from the first on."""
+        await super().on_start()
+        if self.app.lease is not None:
+            coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - there before the first subscription
+            watch_coordinator(coordinator, boot_seconds, self.app.lease.renewed, self.app.membership_lost)
+
+    def _noted(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+        """Let commits carry the app's note."""
+
+        async def noted(offsets: Mapping[TP, OffsetAndMetadata]) -> None:
+            note = self.app.commit_note
+            await commit({tp: OffsetAndMetadata(committed.offset, note) for tp, committed in offsets.items()})
+
+        return noted
+
+    def highwater(self, tp: TP) -> int | None:
+        """Give the end of what may be read: an open transaction begins there, and holds back what is behind it.
+
+        None as long as it is not known, and of a partition that goes away while this is asked: aiokafka, in its own
+        thread, takes that for a mistake of the caller.
+        """
+        subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001 - its `highwater()` asserts
+        assignment = None if subscription is None else subscription.assignment
+        state = None if assignment is None else assignment.state_value(tp)
+        if state is None:
+            return None
+        stable: int | None = state.lso
+        end: int | None = state.highwater if stable is None or stable < 0 else stable
+        return end
+
+    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """Give the ends of the logs, open transactions included: workers used to commit behind their beginning."""
+        consumer = self._ensure_consumer()
+        uncommitted = copy.copy(consumer._fetcher)  # noqa: SLF001 - it asks for the ends as it fetches
+        uncommitted._isolation_level = fetcher.READ_UNCOMMITTED  # noqa: SLF001 - likewise
+        ends: Mapping[TP, int] = await uncommitted.end_offsets(partitions, consumer._request_timeout_ms)  # noqa: SLF001
+        return ends

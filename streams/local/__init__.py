@@ -1,0 +1,1 @@
+"""Kafka for one machine: a node for tests, the embedded broker."""

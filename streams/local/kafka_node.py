@@ -1,0 +1,230 @@
+"""One node of Apache Kafka on loopback: for tests, benchmarks and `make kafka`. Production brings its own cluster."""
+
+import base64
+import contextlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import uuid
+from pathlib import Path
+from types import FrameType
+from typing import IO, Final, Self
+
+import click
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from streams.local import watchdog
+from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
+
+_HOST: Final = "127.0.0.1"
+_PORTS: Final = range(20_000, 32_000)
+"""Below the ephemeral range, so that no outgoing connection takes a port while its node is down."""
+_START_TIMEOUT_SECONDS: Final = 60.0
+_STOP_TIMEOUT_SECONDS: Final = 20.0
+_POLL_SECONDS: Final = 0.2
+
+# A killed broker may not register again before its old session ends: 4 s instead of 9 keep `kill` and `start` short.
+_SERVER_PROPERTIES: Final = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller_port}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller_port}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={log_dir}
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+broker.heartbeat.interval.ms=1000
+broker.session.timeout.ms=4000
+"""
+
+
+class KafkaNode:
+    """A broker and controller in one process, listening on loopback only; it dies with the process that started it.
+
+    `with KafkaNode() as node:` starts it on free ports and waits until it answers; `stop` or `kill` and then `start`
+    brings it back with the same address and the same data. Topics are never created by use, consumer groups rebalance
+    without delay, nothing is replicated. Raises KafkaUnavailableError where Java 17 or Maven is missing, or when the
+    broker does not answer in 60 s (the message ends with its last log lines).
+    """
+
+    def __init__(self, data_dir: Path | None = None, *, cache_dir: Path | None = None) -> None:
+        """Prepare a node on `data_dir`, kept at the end; without one, on a temporary folder that goes with the node."""
+        self._temporary = data_dir is None
+        self._folder = Path(tempfile.mkdtemp(prefix="kafka-node-")) if data_dir is None else data_dir.resolve()
+        self._cache_dir = cache_dir or default_cache()
+        self._port, self._controller_port = _free_ports(2)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """`host:port` for `bootstrap.servers`; the same for the life of the object."""
+        return f"{_HOST}:{self._port}"
+
+    @property
+    def log_path(self) -> Path:
+        """What the broker writes to standard output and error."""
+        return self._folder / "broker.log"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the broker and wait until it answers; format its storage the first time."""
+        assert self._process is None, "the node runs already"
+        java, libs = find_java(), fetch(self._cache_dir)
+        jvm = [java, "-Xmx512m", "-cp", f"{libs}/*", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        properties = self._write_properties()
+        with self.log_path.open("ab") as log:
+            if not (self._folder / "data" / "meta.properties").is_file():
+                self._format(jvm, properties, log)
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; java and paths of ours
+                [*jvm, "kafka.Kafka", str(properties)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches this process, which then stops the broker in order
+            )
+        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+        self._await_answer(self._process)
+
+    def stop(self) -> None:
+        """Stop the broker with SIGTERM; kill it where that takes longer than 20 s. No effect on a stopped node."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the broker with SIGKILL: what a crash of the machine leaves is what `start` finds."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Let the broker hang: its connections stay open and nothing answers, as over a network that drops all."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        """Stop the broker and remove its folder where that is temporary."""
+        self.stop()
+        if self._temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self, signal_number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal_number)
+        try:
+            process.wait(_STOP_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert self._watchdog is not None
+        watchdog.dismiss(self._watchdog)
+
+    def _write_properties(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / "server.properties"
+        text = _SERVER_PROPERTIES.format(
+            host=_HOST, port=self._port, controller_port=self._controller_port, log_dir=self._folder / "data"
+        )
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def _format(self, jvm: list[str], properties: Path, log: IO[bytes]) -> None:
+        # Kafka refuses an id that starts with a dash; "k" keeps 22 characters of base64 that decode to 16 bytes.
+        cluster_id = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii")[1:22]
+        command = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
+        run = subprocess.run(command, stdout=log, stderr=log, check=False, timeout=60)  # noqa: S603 - as above
+        if run.returncode != 0:
+            raise KafkaUnavailableError(f"Kafka could not format its storage in {self._folder}: {self._last_lines()}")
+
+    def _await_answer(self, process: "subprocess.Popen[bytes]") -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                break
+            if _answers(self.address):
+                return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_POLL_SECONDS)
+        else:
+            raise KafkaUnavailableError(
+                f"Kafka did not answer on {self.address} in {_START_TIMEOUT_SECONDS:.0f} s: {self._last_lines()}"
+            )
+        raise KafkaUnavailableError(f"Kafka ended at start with exit code {process.returncode}: {self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        return " | ".join(line.strip() for line in lines[-5:]) or "it said nothing"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing listens on, held together while they are chosen."""
+    with contextlib.ExitStack() as stack:
+        ports: list[int] = []
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            listener = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                listener.bind((_HOST, port))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
+    raise KafkaUnavailableError(f"No free port for Kafka between {_PORTS.start} and {_PORTS.stop} on {_HOST}.")
+
+
+def _answers(address: str) -> bool:
+    client = AdminClient({"bootstrap.servers": address, "log_level": 0})
+    try:
+        return bool(client.list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
+
+
+@click.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Keep the data here; by default it goes at the end.")
+def command(data_dir: Path | None) -> None:
+    """Run one Kafka node on a free port of loopback until Ctrl-C or SIGTERM; print its address."""
+    asked_to_end = threading.Event()
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        asked_to_end.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    try:
+        with KafkaNode(data_dir) as node:
+            click.echo(node.address)
+            asked_to_end.wait()
+    except KafkaUnavailableError as error:
+        raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    command()

@@ -1,0 +1,1 @@
+"""The table of visitor states: on disk, in its changelog, fenced, searched, copied."""

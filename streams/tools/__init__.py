@@ -1,0 +1,1 @@
+"""What operators do to topics: send, replay dead letters, give another key, import states."""

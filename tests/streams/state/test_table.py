@@ -1,0 +1,247 @@
+import asyncio
+import weakref
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from aiokafka.structs import RecordMetadata, TopicPartition
+from faust.streams import _current_event
+from faust.types import TP, Message
+from prometheus_client import CollectorRegistry
+from rocksdict import Options, Rdict
+
+from streams.metrics import DeliveryMetrics
+from streams.state.fencing import CLAIM_KEY, Owner, owner_of
+from streams.state.table import ContestedPartitionError, StateTable, UnclaimedPartitionError
+
+PARTITION = 3
+OTHER = Owner(9, b"worker-b")
+
+
+class Changelog:
+    """Takes what the table sends in place of the brokers, from offset `end` on; `deliver` acknowledges it."""
+
+    def __init__(self, table: StateTable, end: int) -> None:
+        self.table, self.end = table, end
+        self.records: list[tuple[bytes, bytes | None, Owner | None]] = []
+
+    def deliver(self) -> None:
+        """Acknowledge all that is sent, in order."""
+        pending = self.table.app.producer.buffer.pending
+        while not pending.empty():
+            future = pending.get_nowait()
+            message = future.message
+            self.records.append((message.key, message.value, owner_of(message.headers)))
+            at = TopicPartition(self.table.changelog_topic_name, message.partition)
+            future.set_result(RecordMetadata(at.topic, at.partition, at, self.end, 0, 0, 0))
+            message.callback(future)
+            self.end += 1
+
+    async def claim(self) -> set[int]:
+        """Let the table claim its partition; gives what it has then."""
+        return await self.delivered(self.table.claim({PARTITION}))
+
+    async def delivered(self, claim: Coroutine[Any, Any, set[int]]) -> set[int]:
+        """Acknowledge what is sent until a claim is through."""
+        claiming = asyncio.ensure_future(claim)
+        while not claiming.done():
+            await asyncio.sleep(0)
+            self.deliver()
+        return await claiming
+
+    def persisted(self) -> int | None:
+        """Give how far the local table says that it holds the changelog."""
+        found: int | None = self.table.data.persisted_offset(TP(self.table.changelog_topic_name, PARTITION))
+        return found
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Iterator[StateTable]:
+    """Make a table inside an event of partition 3; its state is recovered up to offset 41."""
+    app: Any = faust.App("t", broker="kafka://127.0.0.1:1", store="rocksdb://", datadir=tmp_path, Table=StateTable)
+    app.delivery_metrics = DeliveryMetrics(CollectorRegistry())
+    app.require_lease = lambda: None
+    app.finalize()
+    app.conf.tabledir.mkdir(parents=True, exist_ok=True)
+    options = {"driver": "rocksdict", "block_cache_size": 1 << 20, "write_buffer_size": 1 << 20}
+    table = app.Table("states", key_type=bytes, value_type=bytes, partitions=4, options=options)
+    changelog = TP(table.changelog_topic_name, PARTITION)
+    app.tables.recovery.active_highwaters[changelog] = 41
+    app.tables.recovery.active_offsets[changelog] = 40  # of before: the recovery had nothing to read
+    table.data.set_persisted_offset(changelog, 41)
+    table._verified_source_topics_for_partitions.add("clicks")
+    message = Message("clicks", PARTITION, 0, 0.0, 0, None, b"v", b"{}", None)
+    event = faust.Event(app, b"v", b"{}", None, message)
+    token = _current_event.set(weakref.ref(event))
+    yield table
+    _current_event.reset(token)
+
+
+@pytest.fixture
+def changelog(table: StateTable) -> Changelog:
+    """Take what the table sends."""
+    return Changelog(table, end=42)
+
+
+async def test_put_hands_out_the_changelog_record(table: StateTable, changelog: Changelog) -> None:
+    """A write is readable at once; its future is the changelog record's, on the event's partition, and not yet done."""
+    await changelog.claim()
+    future = table.put(b"v", b"state")
+    assert table.get(b"v") == b"state"
+    assert isinstance(future, asyncio.Future)
+    assert not future.done()
+    message: Any = future.message
+    assert message.channel is table.changelog_topic
+    assert (message.partition, message.key, message.value) == (PARTITION, b"v", b"state")
+
+
+async def test_drop_sends_a_tombstone(table: StateTable, changelog: Changelog) -> None:
+    """A removal is a changelog record without a value, also for a key that is not there."""
+    await changelog.claim()
+    table.put(b"v", b"state")
+    for _ in range(2):
+        future: Any = table.drop(b"v")
+        assert (future.message.partition, future.message.key, future.message.value) == (PARTITION, b"v", None)
+        assert table.get(b"v") is None
+
+
+async def test_every_record_carries_its_owner_from_the_claim_on(table: StateTable, changelog: Changelog) -> None:
+    """The claim is the first of them, one epoch above what the recovery has read."""
+    table.data.begin(TP(table.changelog_topic_name, PARTITION), OTHER, 41)
+    await changelog.claim()
+    table.put(b"v", b"state")
+    table.drop(b"v")
+    changelog.deliver()
+    ours = changelog.records[0][2]
+    assert ours is not None
+    assert ours.epoch == OTHER.epoch + 1
+    assert changelog.records == [(CLAIM_KEY, None, ours), (b"v", b"state", ours), (b"v", None, ours)]
+    assert table.data.owner(PARTITION) == ours
+
+
+async def test_a_partition_is_claimed_anew_after_every_rebalance(table: StateTable, changelog: Changelog) -> None:
+    """So a claim that somebody sent meanwhile, and that is still on its way, is below ours."""
+    await changelog.claim()
+    changelog.table.app.tables.recovery.active_highwaters[TP(table.changelog_topic_name, PARTITION)] = 42
+    await changelog.claim()
+    first, second = (owner for _, _, owner in changelog.records)
+    assert first is not None
+    assert second == Owner(first.epoch + 1, first.worker)
+
+
+async def test_a_claim_behind_the_record_of_another_ends_the_worker(table: StateTable, changelog: Changelog) -> None:
+    """That one may be a claim of the same epoch, for which all that we write would be stale."""
+    changelog.end += 1
+    with pytest.raises(ContestedPartitionError, match=r"partition 3: another worker wrote .* Start again"):
+        await changelog.claim()
+    assert table.data.owner(PARTITION) is None
+    assert changelog.persisted() == 41
+
+
+@pytest.mark.parametrize("end", [None, 43])
+async def test_a_partition_is_not_claimed_before_it_is_recovered(
+    table: StateTable, changelog: Changelog, end: int | None
+) -> None:
+    """Faust says that a recovery that a rebalance has broken off is complete: all its states would be stale then."""
+    highwaters = table.app.tables.recovery.active_highwaters
+    del highwaters[TP(table.changelog_topic_name, PARTITION)]
+    if end is not None:
+        highwaters[TP(table.changelog_topic_name, PARTITION)] = end
+    assert await changelog.claim() == set()
+    assert (changelog.records, table.data.owner(PARTITION)) == ([], None)
+    with pytest.raises(UnclaimedPartitionError):
+        table.put(b"v", b"state")
+
+
+@pytest.mark.parametrize(("end", "claimed"), [(None, set()), (-1, {2}), (0, set())])
+async def test_a_partition_of_which_nothing_was_read_is_claimed_where_it_is_empty(
+    table: StateTable, changelog: Changelog, end: int | None, claimed: set[int]
+) -> None:
+    """A rebalance may come before the recovery has looked at a new partition at all."""
+    if end is not None:
+        table.app.tables.recovery.active_highwaters[TP(table.changelog_topic_name, 2)] = end
+    changelog.end = 0
+    assert await changelog.delivered(table.claim({2})) == claimed
+
+
+async def test_what_the_recovery_has_read_is_applied_before_the_claim(table: StateTable, changelog: Changelog) -> None:
+    """It lies in a buffer until all partitions are read; a claim would put another owner before it."""
+    tp, recovery = TP(table.changelog_topic_name, PARTITION), table.app.tables.recovery
+    message = SimpleNamespace(tp=tp, partition=PARTITION, offset=42, key=b"v", value=b"1", headers=OTHER.headers())
+    recovery.buffers[table].append(SimpleNamespace(message=message))
+    recovery.active_highwaters[tp] = recovery.active_offsets[tp] = 42
+    changelog.end = 43
+    assert await changelog.claim() == {PARTITION}
+    assert (table.get(b"v"), table.data.under_stale(PARTITION)) == (b"1", [])
+    (claim,) = changelog.records
+    assert claim[2] is not None
+    assert claim[2].epoch == OTHER.epoch + 1
+
+
+async def test_a_recovery_may_end_behind_what_compaction_has_taken(table: StateTable, changelog: Changelog) -> None:
+    """Where the first record that is left lies behind the end that was seen, nothing is there to be read."""
+    tp, recovery = TP(table.changelog_topic_name, PARTITION), table.app.tables.recovery
+    recovery.active_highwaters[tp] = recovery.active_offsets[tp] = 50
+    changelog.end = 51
+    assert await changelog.claim() == {PARTITION}
+
+
+async def test_claims_do_not_overtake_each_other(table: StateTable, changelog: Changelog) -> None:
+    """A rebalance comes while the claim of the one before is on its way: the second is behind it, and one higher."""
+    first = asyncio.ensure_future(table.claim({PARTITION}))
+    assert await changelog.delivered(table.claim({PARTITION})) == await first == {PARTITION}
+    assert [owner and owner.epoch for _, _, owner in changelog.records] == [1, 2]
+    assert changelog.persisted() == 43
+
+
+async def test_what_stale_records_lie_over_is_written_again(table: StateTable, changelog: Changelog) -> None:
+    """A compaction would keep the stale ones, which have the higher offsets; the removed stay removed."""
+    headers = {"good": OTHER.headers(), "stale": Owner(1, b"worker-a").headers()}
+    tp = TP(table.changelog_topic_name, PARTITION)
+    messages = [
+        SimpleNamespace(tp=tp, partition=PARTITION, offset=offset, key=key, value=value, headers=headers[kind])
+        for offset, (key, value, kind) in enumerate(
+            [(b"v", b"1", "good"), (b"w", None, "good"), (b"v", b"0", "stale"), (b"w", b"0", "stale")], 38
+        )
+    ]
+    table.data.apply_changelog_batch([SimpleNamespace(message=message) for message in messages])
+    await changelog.claim()
+    assert [record[:2] for record in changelog.records] == [(CLAIM_KEY, None), (b"v", b"1"), (b"w", None)]
+    assert table.data.under_stale(PARTITION) == []
+
+
+async def test_the_local_offset_follows_our_own_records_only(table: StateTable, changelog: Changelog) -> None:
+    """Behind a record of somebody else it stays: the next recovery must read that one, and judge it."""
+    await changelog.claim()
+    table.put(b"v", b"1")
+    changelog.deliver()
+    assert changelog.persisted() == 43
+    changelog.end += 1
+    for value in (b"2", b"3"):
+        table.put(b"v", value)
+        changelog.deliver()
+    assert changelog.persisted() == 43
+
+
+async def test_a_state_of_a_partition_that_is_not_claimed_is_not_written(table: StateTable) -> None:
+    """Its events belong to another worker by now; the process ends, and nothing is acknowledged."""
+    with pytest.raises(UnclaimedPartitionError, match="t-states-changelog partition 3, which this worker has not"):
+        table.put(b"v", b"state")
+    assert table.get(b"v") is None
+
+
+def test_the_local_size_is_that_of_all_databases(tmp_path: Path) -> None:
+    """Keys and bytes are RocksDB's estimates, summed over the partitions; without any they are 0."""
+    databases = {partition: Rdict(str(tmp_path / str(partition)), Options(raw_mode=True)) for partition in range(2)}
+    for database in databases.values():
+        for number in range(100):
+            database[b"%d" % number] = b"state" * 200
+    table: Any = SimpleNamespace(data=SimpleNamespace(_dbs=databases))
+    keys, size_bytes = StateTable.local_size(table)
+    assert keys == 200
+    assert 200 * 1000 <= size_bytes < 100 * 200 * 1000
+    table.data._dbs = {}
+    assert StateTable.local_size(table) == (0, 0)
