@@ -14,11 +14,12 @@ from msgspec import structs
 from prometheus_client import CollectorRegistry
 
 from agents.encodings import Encodings, click_readers
-from agents.pipeline import Pipeline, StateWrite, Step, StoredValues
+from agents.pipeline import Pipeline
 from agents.serving_tier import serving_tier
 from agents.settings import Settings
 from agents.shown_answers import ShownAnswers
-from agents.worker import pipeline_settings, session_rules
+from agents.step import StateWrite, Step, StoredValues
+from agents.wiring import pipeline_settings, session_rules
 from schemas.events import Erase
 from schemas.handovers import Adoption, Handover
 from schemas.state import InputPosition, VisitorState, decode_state, mark_key

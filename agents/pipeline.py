@@ -4,9 +4,9 @@
 and the window.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -17,6 +17,7 @@ from agents.intent_calibration import IntentCalibration
 from agents.output_headers import OutputHeaders
 from agents.released import Released, Watcher
 from agents.shown_answers import ShownAnswers
+from agents.step import StateWrite, Step, StoredValues, UnreadableVisitorError
 from agents.tracing import Tracing
 from schemas import wire
 from schemas.click_reader import ClickReader, Clicks
@@ -55,7 +56,10 @@ from streams.state.blocked_ids import block, block_key, holds, without_blocked
 
 log = structlog.get_logger(__name__)
 
+
 _UNANSWERED = frozenset({"duplicate", "replayed", "ended", "identified"})
+
+
 _NO_ITEMS = Answer(items=[])
 
 
@@ -85,50 +89,6 @@ class PipelineSettings:
     encode: Callable[[msgspec.Struct], bytes] = wire.encode
     tracing: Tracing | None = None
     watcher: Watcher | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StateWrite:
-    """One write about a visitor; value None = everything of the visitor goes.
-
-    before: the header of the state before; None where there was none, or no entry of the expiry index is left of it.
-    is_mark: the input moved nothing; the value is its mark. is_repeat: a replay writes again what is there already.
-    """
-
-    key: bytes
-    value: bytes | None
-    clock_lag_ms: int = 0
-    before: StateHeader | None = None
-    is_mark: bool = False
-    is_repeat: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one input causes: at most one state write, and the records that `answer()` gives when awaited.
-
-    is_write_first: the records may be sent only when the write is safe.
-    """
-
-    write: StateWrite | None
-    answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
-    is_write_first: bool = False
-
-
-class UnreadableVisitorError(UnreadableStateError):
-    """What is stored under `key` cannot be decoded: it is put aside, and the visitor begins anew."""
-
-    def __init__(self, key: bytes, stored: bytes, why: str) -> None:
-        super().__init__(why)
-        self.key = key
-        self.stored = stored
-
-
-class StoredValues(NamedTuple):
-    """The bytes that are stored of a visitor: the state, and the mark beside it."""
-
-    state: bytes
-    mark: bytes | None
 
 
 class Visitors(Protocol):

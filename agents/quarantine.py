@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
-from agents.pipeline import Pipeline, UnreadableVisitorError
+from agents.pipeline import Pipeline
+from agents.step import UnreadableVisitorError
 from schemas.errors import InsessionError
 from schemas.state import UnreadableStateError, decode_state
 from streams.records import RecordSink

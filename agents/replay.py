@@ -21,7 +21,7 @@ from agents.pipeline import Pipeline
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
 from agents.visitor_states import DONE, MemoryStore, VisitorStates
-from agents.worker import pipeline_settings, session_rules
+from agents.wiring import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover

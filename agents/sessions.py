@@ -10,8 +10,9 @@ from typing import Any
 import structlog
 from faust.types import TP
 
-from agents.pipeline import Pipeline, Step, UnreadableVisitorError
+from agents.pipeline import Pipeline
 from agents.quarantine import Quarantine
+from agents.step import Step, UnreadableVisitorError
 from agents.visitor_states import VisitorStates
 from agents.worker_clocks import WorkerClocks
 from schemas import wire

@@ -5,15 +5,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import Counter
 
+from agents.step import Step
 from schemas.tracing import SpanRecord, SpanRecorder, TraceContext, read_trace, root_context
 from streams.records import InputRecord, OutputRecord, RecordSink
-
-if TYPE_CHECKING:
-    from agents.pipeline import Step
 
 _SAMPLE_STEPS = 1 << 32
 
@@ -31,7 +29,7 @@ class Tracing:
     recorder: SpanRecorder | None = None
     sample_ratio: float = 0.0
 
-    def step(self, record: InputRecord, decide: Callable[[InputRecord], "Step"]) -> "Step":
+    def step(self, record: InputRecord, decide: Callable[[InputRecord], Step]) -> Step:
         """Decide on `record` in its trace."""
         caller, context = self._contexts(record)
         if context is None:

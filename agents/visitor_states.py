@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Collection, Generator, Iterable, Iterator
 from typing import Any, Final, Protocol
 
-from agents.pipeline import Pipeline, StateWrite, StoredValues, UnreadableVisitorError
+from agents.pipeline import Pipeline
 from agents.shown_answers import ShownAnswers
+from agents.step import StateWrite, StoredValues, UnreadableVisitorError
 from schemas.state import InputPosition, StateHeader, header_or_due, is_mark, mark_key, read_header
 from streams.metrics import DeliveryMetrics
 from streams.records import OutputRecord

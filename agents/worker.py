@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -21,7 +21,6 @@ from agents.live.access import Access
 from agents.live.feed import LiveFeed
 from agents.live.pages import STREAM_PATH, LivePages
 from agents.log_limit import add_log_metrics
-from agents.output_headers import OutputHeaders
 from agents.pipeline import Pipeline, PipelineSettings
 from agents.process_metrics import add_process_metrics, observe_state
 from agents.quarantine import Quarantine
@@ -33,11 +32,11 @@ from agents.tracing import TracedSink, Tracing
 from agents.web.pages import WorkerPages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
+from agents.wiring import output_headers, pipeline_settings, session_rules
 from agents.worker_clocks import WorkerClocks
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
-from session_model.intent.patterns import pattern_of
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, CatalogFollower
 from streams.cluster.topic_reader import TopicReader
@@ -47,8 +46,6 @@ from streams.delivery.codecs import require_codecs
 from streams.delivery.window import InOrderWindow, Windows
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
 from streams.records import RecordSink
-from streams.sessions.identity import Identities
-from streams.sessions.sessionizer import InputTopics, Sessionizer
 from streams.state.folder_lock import locked_folder
 from streams.state.local import LocalState
 from streams.state.tidying import TIDYING_SECONDS, LocalTidying
@@ -170,41 +167,6 @@ def _live_settings(
     )
 
 
-def session_rules(settings: Settings) -> Sessionizer:
-    """Build the session rules over the deployment's input topics."""
-    return Sessionizer(settings.sessions, _input_topics(settings))
-
-
-def _input_topics(settings: Settings) -> InputTopics:
-    return InputTopics(
-        clickstream=settings.topics.name(Topic.CLICKSTREAM),
-        control=settings.topics.name(Topic.SESSION_CONTROL),
-        clickstream_window=settings.kafka.window_span,
-        control_window=settings.kafka.control_window_span,
-    )
-
-
-def pipeline_settings(settings: Settings, deadline: Callable[[int], float]) -> PipelineSettings:
-    """Pick what the pipeline needs; all of a replay, which reads and writes JSON in files."""
-    return PipelineSettings(
-        topics=settings.topics,
-        readers=click_readers(settings, None),
-        pseudonym_key=settings.clickstream.pseudonym_secret.reveal().encode(),
-        deadline=deadline,
-        pattern=pattern_of,
-        identities=Identities(settings.sessions, _input_topics(settings)),
-        headers=_output_headers(settings),
-        outcomes=settings.outcomes,
-    )
-
-
-def _output_headers(settings: Settings) -> OutputHeaders:
-    prefix = settings.topics.prefix.rstrip("-._")
-    source = settings.headers.event_source or (f"insession/{prefix}" if prefix else "insession")
-    is_json = settings.outputs.encoding == "json"
-    return OutputHeaders(settings.headers.cloud_events, source, "application/json" if is_json else "application/avro")
-
-
 async def _newest_record_ms(settings: Settings, partitions: AbstractSet[int]) -> int | None:
     """Find the timestamp of the newest click on the brokers, of these partitions of all clickstreams."""
 
@@ -222,7 +184,7 @@ def _keep_default_lists(
     """Let the owner of the first partition write the lists for visitors of whom nothing is known."""
     topic = settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)
     first_partition = TP(settings.topics.name(Topic.CLICKSTREAM), 0)
-    headers = _output_headers(settings)
+    headers = output_headers(settings)
     writer = DefaultListWriter(
         recommender,
         topic,

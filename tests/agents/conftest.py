@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from agents.pipeline import Pipeline, PipelineSettings, Step
+from agents.pipeline import Pipeline, PipelineSettings
 from agents.serving_tier import serving_tier
+from agents.step import Step
 from agents.visitor_states import MemoryStore, VisitorStates
 from schemas import wire
 from schemas.click_reader import ClickReader

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from agents.pipeline import StateWrite
+from agents.step import StateWrite
 from agents.visitor_states import VisitorStates
 from schemas import wire
 from schemas.events import ClickEvent

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from agents.settings import Settings
-from agents.worker import session_rules
+from agents.wiring import session_rules
 from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
