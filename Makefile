@@ -132,7 +132,7 @@ protos: $(STAMP)  ## Generate the gRPC messages from serving/protos
 schemas: $(STAMP)  ## Generate the published schemas into schemas/json and schemas/avro, and docs/asyncapi.json
 	$(BIN)/python -m schemas.json_schema
 	$(BIN)/python -m schemas.avro_schema
-	$(BIN)/python -m agents.asyncapi
+	$(BIN)/python -m agents.contracts.asyncapi
 
 settings: $(STAMP)  ## Generate the reference of all settings, docs/settings.md
 	$(BIN)/insession config reference > docs/settings.md

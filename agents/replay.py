@@ -17,10 +17,10 @@ from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry
 
-from agents.pipeline import Pipeline
+from agents.clicks.pipeline import Pipeline
+from agents.clicks.visitor_states import DONE, MemoryStore, VisitorStates
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
-from agents.visitor_states import DONE, MemoryStore, VisitorStates
 from agents.wiring import pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent, Erase

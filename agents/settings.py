@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 
+from agents.clicks.output_headers import CloudEventsMode
 from agents.configuration.keys import section_of
 from agents.configuration.reading import Reading, read
 from agents.configuration.sources import Given, from_environment, from_file, from_options
 from agents.configuration.values import plain, value_of
-from agents.output_headers import CloudEventsMode
 from schemas.catalog_mapping import CatalogMapping
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping

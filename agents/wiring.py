@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
+from agents.clicks.output_headers import OutputHeaders
+from agents.clicks.pipeline import PipelineSettings
 from agents.encodings import click_readers
-from agents.output_headers import OutputHeaders
-from agents.pipeline import PipelineSettings
 from agents.settings import Settings
 from session_model.intent.patterns import pattern_of
 from streams.cluster.topics import Topic

@@ -25,7 +25,7 @@ assert not loaded, loaded
 """
 BUILD = """
 from agents.settings import load_settings
-from agents.worker import build_worker
+from agents.worker.root import build_worker
 app = build_worker(load_settings({"kafka": {"datadir": sys.argv[1]}}, environment={}))
 app.finalize()
 assert "sessions" in app.agents

@@ -14,7 +14,9 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.moment import Moment
 from agents.commands.plain_text import rfc3339, shown, shown_bytes, shown_time
 from agents.commands.progress import counted_progress
-from agents.dead_letters import (
+from agents.interruption import Interruption
+from agents.settings import Settings
+from agents.upkeep.dead_letters import (
     DEFAULT_LIMIT,
     LettersAsked,
     Replayed,
@@ -25,8 +27,6 @@ from agents.dead_letters import (
     replay,
     replay_ledger,
 )
-from agents.interruption import Interruption
-from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from streams.cluster.topics import Topic
 from streams.tools.dead_letter_log import OBSTACLES, DeadLetter, ReasonSummary, parse_position, summarize

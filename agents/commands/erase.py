@@ -16,10 +16,10 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import rfc3339, shown_time
 from agents.commands.progress import counted_progress, steps_on
 from agents.durations import DurationType
-from agents.erasure import Erasure
-from agents.erasure_report import Place
 from agents.logs import configure_logs
 from agents.settings import Settings
+from agents.upkeep.erasure import Erasure
+from agents.upkeep.erasure_report import Place
 from schemas.errors import UsageError
 from schemas.ids import MAX_ID_BYTES, VisitorId, utf8_bytes
 from streams.state.search import StateSurvey

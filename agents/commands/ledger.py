@@ -18,7 +18,7 @@ from agents.commands.connection import Connection, connection_options
 from agents.commands.moment import Moment
 from agents.commands.plain_text import shown
 from agents.commands.progress import counted_progress
-from agents.ledger import DEFAULT_LIMIT, Books, InputsAsked, keep_books
+from agents.upkeep.ledger import DEFAULT_LIMIT, Books, InputsAsked, keep_books
 from schemas.errors import InsessionError, UsageError
 from streams.cluster.topics import COMPACTION_LAG
 from streams.delivery.offset_ledger import Account

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agents.told import Told
+from agents.upkeep.told import Told
 
 
 def counted_progress() -> Progress:

@@ -8,7 +8,7 @@ import click
 from agents.commands.connection import Connection, connection_options
 from agents.commands.progress import counted_progress, steps_on
 from agents.logs import configure_logs
-from agents.repartition import Repartition
+from agents.upkeep.repartition import Repartition
 
 
 @click.command(

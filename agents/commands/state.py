@@ -4,9 +4,9 @@ import json
 
 import click
 
-from agents.changelog_check import accept_changelog
 from agents.commands.connection import Connection, connection_options
 from agents.commands.state_import import import_command
+from agents.upkeep.changelog_check import accept_changelog
 
 
 @click.group()

@@ -15,8 +15,8 @@ from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
+from agents.reports.training_bar import training_bar
 from agents.settings import load_settings
-from agents.training_bar import training_bar
 from schemas.errors import UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow

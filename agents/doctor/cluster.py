@@ -7,9 +7,9 @@ from typing import Any, Final
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from agents.changelog_check import verified_changelog
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from agents.settings import Settings
+from agents.upkeep.changelog_check import verified_changelog
 from streams.cluster.group_state import GroupState, group_state
 from streams.cluster.topic_check import ProblemKind, check
 from streams.cluster.topics import TopicSettings, admin_client, app_id, changelog_name, changelog_spec

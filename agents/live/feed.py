@@ -13,8 +13,8 @@ import msgspec
 import structlog
 from msgspec import Struct
 
+from agents.clicks.watcher import Released
 from agents.live.recent import Recent
-from agents.released import Released
 from schemas.errors import InsessionError
 from schemas.events import EventType
 from schemas.ids import ItemId, ModelVersion

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from agents.health import STUCK_AFTER_SECONDS, Health
+from agents.web.health import STUCK_AFTER_SECONDS, Health
 
 log = structlog.get_logger(__name__)
 

@@ -1,6 +1,6 @@
 """What the errors of the machine and of the Kafka client that end a process mean, and what to do.
 
-One table for all of them; `agents/exits.py` has it in the list of every way in which a command ends.
+One table for all of them; `agents/worker/exits.py` has it in the list of every way in which a command ends.
 """
 
 import errno

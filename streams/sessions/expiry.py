@@ -6,7 +6,7 @@ click that puts the end of a session off leaves the entry where it is; whoever t
 the visitor is really due, and puts it back. So an entry is never later than the visitor is due, and often earlier.
 
 Visitors without an open session only wait to be forgotten. They have no entry: a *pass* over the partition's states,
-some at a time, finds those whose time has come (agents/visitor_states.py).
+some at a time, finds those whose time has come (agents/clicks/visitor_states.py).
 """
 
 import heapq

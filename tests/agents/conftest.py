@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from agents.pipeline import Pipeline, PipelineSettings
+from agents.clicks.pipeline import Pipeline, PipelineSettings
+from agents.clicks.step import Step
+from agents.clicks.visitor_states import MemoryStore, VisitorStates
 from agents.serving_tier import serving_tier
-from agents.step import Step
-from agents.visitor_states import MemoryStore, VisitorStates
 from schemas import wire
 from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent

@@ -12,8 +12,8 @@ from schemas.ids import SessionId, VisitorId
 from schemas.state import InputPosition, OpenSession, decode_state
 from streams.records import InputRecord
 from streams.state.blocked_ids import is_block_key
-from tests.agents.test_quarantine import GARBAGE, Suffering
-from tests.agents.test_sessions import START_MS, Acting, click, control
+from tests.agents.clicks.test_actor import START_MS, Acting, click, control
+from tests.agents.clicks.test_quarantine import GARBAGE, Suffering
 
 V1 = VisitorId("v1")
 UNTIL_MS = START_MS + 1000

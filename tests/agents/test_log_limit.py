@@ -22,7 +22,7 @@ class Log:
         self.handler = LimitedHandler(self.stream, lambda: self.now_seconds)
         self.handler.setFormatter(root.handlers[0].formatter)
         root.handlers = [self.handler]
-        self.ours = structlog.get_logger("agents.sessions")
+        self.ours = structlog.get_logger("agents.clicks.actor")
         self.registry = CollectorRegistry()
         add_log_metrics(self.registry)
 

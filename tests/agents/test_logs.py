@@ -42,7 +42,7 @@ def test_libraries_are_json_too_from_warning_on(capsys: pytest.CaptureFixture[st
 def test_the_level_is_that_of_our_rooms(capsys: pytest.CaptureFixture[str], level: str, count: int) -> None:
     """What is below the level is not written."""
     configure_logs(level)
-    log = structlog.get_logger("agents.sessions")
+    log = structlog.get_logger("agents.clicks.actor")
     log.debug("a")
     log.info("b")
     log.warning("c")
@@ -55,7 +55,7 @@ def test_a_traceback_is_inside_its_line(capsys: pytest.CaptureFixture[str]) -> N
     try:
         int("broken")
     except ValueError:
-        structlog.get_logger("agents.pipeline").exception("decision_failed")
+        structlog.get_logger("agents.clicks.pipeline").exception("decision_failed")
     (line,) = lines(capsys)
     assert "ValueError: invalid literal" in line["exception"]
 
@@ -63,7 +63,7 @@ def test_a_traceback_is_inside_its_line(capsys: pytest.CaptureFixture[str]) -> N
 def test_a_password_in_an_address_is_masked_in_any_line(capsys: pytest.CaptureFixture[str]) -> None:
     """In a value of ours, and in a library's message."""
     configure_logs()
-    structlog.get_logger("agents.tracing").warning("export_failed", endpoint="https://u:geheim@collector:4317")
+    structlog.get_logger("agents.clicks.tracing").warning("export_failed", endpoint="https://u:geheim@collector:4317")
     logging.getLogger("urllib3").warning("retrying %s", "https://u:geheim@collector:4317")
     written = lines(capsys)
     assert len(written) == 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents.visitor_states import VisitorStates
+from agents.clicks.visitor_states import VisitorStates
 from schemas import wire
 from schemas.state import InputPosition, decode_state, is_mark, mark_key, read_header, read_visitor
 from streams.sessions.rules import SessionRules

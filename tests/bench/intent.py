@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import click
 from rich.console import Console
 
-from agents.intent_report import intent_tables
+from agents.reports.intent import intent_tables
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events

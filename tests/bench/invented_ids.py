@@ -6,7 +6,7 @@ The clicks go through the worker's own decisions, and the states lie in RocksDB 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from agents.visitor_states import VisitorStates
+from agents.clicks.visitor_states import VisitorStates
 from streams.sessions.rules import SessionRules
 from tests.agents.conftest import OneWorker
 from tests.bench.memory_store import DiskStore

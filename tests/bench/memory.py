@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import click
 
-from agents.step import StateWrite
-from agents.visitor_states import VisitorStates
+from agents.clicks.step import StateWrite
+from agents.clicks.visitor_states import VisitorStates
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import EventId, ItemId, VisitorId

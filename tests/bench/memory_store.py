@@ -8,7 +8,7 @@ from zlib import crc32
 
 from faust.stores.rocksdb import RocksDBOptions
 
-from agents.visitor_states import DONE
+from agents.clicks.visitor_states import DONE
 from streams.settings import StreamSettings
 
 PARTITIONS: Final = 8

@@ -18,7 +18,7 @@ from agents.demo.source import ShopOptions
 from agents.settings import DEMO_SECRET, Settings
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
-from agents.simulation import shop_for
+from agents.upkeep.simulation import shop_for
 from serving.embedded.options import ServerOptions
 from streams.local.kafka_jars import POM
 from tests import command_lines

@@ -9,8 +9,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from agents.asyncapi import ASYNCAPI_FILE, generate
-from agents.topic_contracts import CONTRACTS
+from agents.contracts.asyncapi import ASYNCAPI_FILE, generate
+from agents.contracts.topic_contracts import CONTRACTS
 from schemas.json_schema import RECORDS
 from streams.cluster.topics import Topic
 

@@ -8,7 +8,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from agents.topic_contracts import CONTRACTS, TopicContract
+from agents.contracts.topic_contracts import CONTRACTS, TopicContract
 from schemas.json_schema import RECORDS, SCHEMA_DIRECTORY
 from schemas.records import Status
 from streams.cluster.topics import TopicSettings, topic_specs

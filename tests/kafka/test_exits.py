@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
-from agents.exits import EXITS
+from agents.worker.exits import EXITS
 from streams.cluster.topics import Topic, app_id, changelog_name, changelog_spec, create
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click

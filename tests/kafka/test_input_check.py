@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import NewTopic
 
-from agents.input_check import check_topics
 from agents.settings import Settings
+from agents.worker.input_check import check_topics
 from streams.cluster.topic_check import check
 from streams.cluster.topics import TopicsError, changelog_name, changelog_spec
 from streams.settings import StreamSettings

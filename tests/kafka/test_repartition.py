@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from agents.repartition import Repartition
-from agents.told import Told
+from agents.upkeep.repartition import Repartition
+from agents.upkeep.told import Told
 from schemas import wire
 from schemas.events import MAX_BLOCKED_UNTIL_MS, Erase
 from schemas.ids import VisitorId

@@ -11,7 +11,7 @@ from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegis
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from agents.ledger import InputsAsked, keep_books
+from agents.upkeep.ledger import InputsAsked, keep_books
 from schemas.framing import frame
 from schemas.payload import decode_payload
 from streams.cluster.topics import Topic

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from agents.changelog_check import accept_changelog
+from agents.upkeep.changelog_check import accept_changelog
 from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId

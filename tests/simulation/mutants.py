@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from faust.types import TP
 
-from agents.sessions import SessionActor
+from agents.clicks.actor import SessionActor
 from streams.app import InsessionApp
 from streams.delivery.committed_reads import CommittedReads
 from streams.delivery.strict import ContiguousConsumer, PartitionOffsets

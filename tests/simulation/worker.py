@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from agents import worker as composition
-from agents.pipeline import Pipeline
-from agents.sessions import SessionActor
+from agents.clicks.actor import SessionActor
+from agents.clicks.clocks import WorkerClocks
+from agents.clicks.pipeline import Pipeline
 from agents.settings import Settings
-from agents.worker_clocks import WorkerClocks
+from agents.worker import root as composition
 from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
 from schemas.tracing import TraceContext
@@ -235,7 +235,7 @@ class Host:
 
 
 def build(settings: Settings, chance: random.Random, faults: Faults) -> InsessionApp:
-    """Wire a worker as `agents.worker` does, without catalog, model server and pages."""
+    """Wire a worker as `agents.worker.root` does, without catalog, model server and pages."""
     metrics = _delivery_metrics()
     app = create_app(settings.kafka, settings.topics, metrics)
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agents.commands import erase
-from agents.erasure_report import Place, elsewhere
+from agents.upkeep.erasure_report import Place, elsewhere
 from schemas.errors import UsageError
 from schemas.ids import MAX_ID_BYTES, VisitorId
 from streams.state.search import StateSurvey

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from confluent_kafka import Producer
 
 from agents.commands.simulate import command
-from agents.simulation import EVENTS_PER_SESSION, Simulation, shop_for
+from agents.upkeep.simulation import EVENTS_PER_SESSION, Simulation, shop_for
 from schemas.click_reader import ClickReader, Clicks
 from schemas.mapping import FieldMapping
 from streams.cluster.partitioner import placement

@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from agents.clicks.watcher import Released
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
 from agents.live.pages import LivePages
-from agents.released import Released
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId

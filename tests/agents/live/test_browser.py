@@ -16,9 +16,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
+from agents.clicks.watcher import Released
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
-from agents.released import Released
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
 from tests.agents.live.builders import catalog_of, released, served

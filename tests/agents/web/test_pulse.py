@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from agents.health import STUCK_AFTER_SECONDS
+from agents.web.health import STUCK_AFTER_SECONDS
 from agents.web.pulse import LATE_AFTER_SECONDS, Pulse
 
 

@@ -1,0 +1,327 @@
+"""The one actor of a worker: reads clicks and control records, writes state, hands answers to the in-order windows."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import structlog
+from faust.types import TP
+
+from agents.clicks.clocks import WorkerClocks
+from agents.clicks.pipeline import Pipeline
+from agents.clicks.quarantine import Quarantine
+from agents.clicks.step import Step, UnreadableVisitorError
+from agents.clicks.visitor_states import VisitorStates
+from schemas import wire
+from schemas.events import Erase, Tick
+from schemas.handovers import Adoption, Handover
+from schemas.state import InputPosition
+from schemas.validation import Rejection
+from streams.app import InsessionApp
+from streams.cluster.topics import Topic, TopicSettings
+from streams.delivery.record_batches import MarkedValue
+from streams.delivery.standstill import Standstill
+from streams.delivery.window import Windows, Work, ready
+from streams.encodings.gate import SchemaGate
+from streams.records import InputRecord, OutputRecord
+from streams.state.table import StateTable
+
+log = structlog.get_logger(__name__)
+
+LOST_AFTER_SECONDS = 10.0
+
+
+class SessionActor:
+    """Binds the pipeline to Faust: table, windows, expiry index.
+
+    It never awaits the model. State is written first; the answer is pending in the partition's window.
+    further: clickstreams beside the one of `topics`; a visitor's clicks lie on one partition number of them all.
+    gate: holds clicks whose schema is not here; None = every click can be read at once.
+    newest_record_ms: finds the timestamp of the newest click of these partitions, from which time goes on at a start.
+    quarantine: keeps states that cannot be decoded; None = one of them ends the worker.
+    topic_ids: by input topic, filled before the worker subscribes; see `InputPosition`.
+    erased: hears of each partition from whose files a visitor is to go.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that it binds
+        self,
+        app: InsessionApp,
+        table: StateTable,
+        topics: TopicSettings,
+        pipeline: Pipeline,
+        windows: Windows,
+        further: Sequence[str] = (),
+        *,
+        gate: SchemaGate | None = None,
+        clocks: WorkerClocks | None = None,
+        newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]] | None = None,
+        quarantine: Quarantine | None = None,
+        topic_ids: Mapping[str, int] = MappingProxyType({}),
+        erased: Callable[[int], None] = lambda _partition: None,
+    ) -> None:
+        self._note_erased = erased
+        self._quarantine = quarantine
+        self._app = app
+        self._table = table
+        self._pipeline = pipeline
+        self._windows = windows
+        self._gate = gate
+        self._topic_ids = topic_ids
+        self._clickstream = topics.name(Topic.CLICKSTREAM)
+        self._further = tuple(further)
+        self._control = topics.name(Topic.SESSION_CONTROL)
+        self._states = VisitorStates(table, app.delivery_metrics)
+        self._standstill = Standstill()
+        self._clocks = clocks or WorkerClocks(app.delivery_metrics)
+        self._newest_record_ms = newest_record_ms
+        self._asking: asyncio.Task[None] | None = None
+        self._at_end = set[TP]()
+        self._assignments = 0
+
+    async def run(self, stream: Any) -> None:
+        """Consume all inputs; nothing a record holds can end the loop."""
+        async for event in stream.noack().events():
+            # Before the record is confirmed: one that is let go, or went to another worker meanwhile, has not arrived.
+            if not await self._is_readable(event.message):
+                continue
+            if not await self._app.consumer.arrived(event.message):
+                continue
+            record = _input_record(event.message, self._topic_ids.get(event.message.topic, 0))
+            try:
+                answer, written = await self._taken(record)
+            except Exception as error:  # noqa: BLE001 - the state cannot be read or written: going on would lose it
+                self._app.abort(error)
+            work = Work(record.position.offset, answer, written, partial(self._acknowledge, event, record.time_ms))
+            await self._windows.of(record.position.topic, record.position.partition).put(work)
+
+    async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
+        """Forget what is known of partitions that went away: another worker moves on what comes back later."""
+        self._assignments += 1
+        self._at_end &= tps
+        ours = {tp.partition for tp in tps if tp.topic == self._clickstream}
+        for partition in self._states.expiry.partitions() - ours:
+            self._states.close_partition(partition)
+
+    async def recovered(self) -> None:
+        """Claim our partitions, and build the expiry index of newly assigned ones."""
+        try:
+            claimed, assignments = await self._table.claim(self._table.our_partitions()), self._assignments
+            for partition in sorted(claimed - self._states.expiry.partitions()):
+                items = self._table.partition_items(partition)
+                headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
+                for _ in self._states.opening(partition, headers):
+                    self._app.turns += 1
+                    await asyncio.sleep(0)  # of millions of states; pages, heartbeats and the standbys go on
+                    if assignments != self._assignments:
+                        return  # what is read may be another worker's by now; the recovery under way reads it anew
+            if not self._clocks.stream.is_set and self._newest_record_ms is not None:
+                self._asking = asyncio.create_task(self._set_clock(self._newest_record_ms))
+        except Exception as error:  # noqa: BLE001 - Faust drops what this raises, and no session would end any more
+            self._app.abort(error)
+
+    async def _set_clock(self, newest_record_ms: Callable[[AbstractSet[int]], Awaitable[int | None]]) -> None:
+        """Let time go on from the newest click of our partitions; without one it goes on with the first that comes."""
+        try:
+            newest_ms = await newest_record_ms(self._states.expiry.partitions())
+        except Exception as error:  # noqa: BLE001 - sessions then end a little later
+            log.warning("newest_click_not_found", error=str(error), remedy="sessions end from the next click on")
+            return
+        if newest_ms is not None:
+            self._clocks.stream.observe(newest_ms, self._clocks.monotonic())
+
+    async def refetch_lost(self, now_seconds: float) -> None:
+        """Fetch again what was lost between consumer and actor where nothing follows that would show it."""
+        if self._gate is not None and self._gate.awaited is not None:
+            self._standstill.keep(set())  # what stands still is not lost
+            return
+        committed = self._app.consumer.committed_offsets()
+        self._standstill.keep(set(committed))
+        for tp in committed:
+            next_offset = self._app.consumer.next_offset(tp)
+            if next_offset == self._app.consumer.highwater(tp):
+                self._at_end.add(tp)
+            if self._standstill.seconds(tp, next_offset, now_seconds) >= LOST_AFTER_SECONDS:
+                self._standstill.restart(tp, next_offset, now_seconds)
+                await self._app.consumer.refetch_lost(tp)
+
+    def due_ticks(self) -> list[tuple[int, Tick]]:
+        """Give a tick for each partition of ours that is caught up and has a session to end, with its partition."""
+        ticks: list[tuple[int, Tick]] = []
+        now_ms = self._clocks.now_ms()
+        if now_ms is None:
+            return ticks
+        for partition in sorted(self._states.expiry.partitions()):
+            stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms)
+            if stream_time_ms is None or not self._states.has_due(partition, stream_time_ms):
+                continue
+            ends = {tp: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
+            if all(offset is not None and self._app.consumer.highwater(tp) == offset for tp, offset in ends.items()):
+                ticks.append((partition, self._tick(partition, stream_time_ms)))
+        return ticks
+
+    def _tick(self, partition: int, stream_time_ms: int) -> Tick:
+        """Make a tick of this moment; all clickstreams of the partition must be ours."""
+        first, *further = (self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition))
+        next_offsets = dict(zip(self._further, further, strict=True))
+        return Tick(next_offset=first, stream_time_ms=stream_time_ms, next_offsets=next_offsets)
+
+    def _clicks_of(self, partition: int) -> list[TP]:
+        """Name that partition of every clickstream, the main one first."""
+        return [TP(topic, partition) for topic in (self._clickstream, *self._further)]
+
+    async def _is_readable(self, message: Any) -> bool:
+        if self._gate is None or message.topic == self._control or isinstance(message.value, MarkedValue):
+            return True
+        return await self._gate.opened(message.value)
+
+    def _acknowledge(self, event: Any, record_time_ms: int) -> None:
+        event.ack()
+        age_ms = self._clocks.wall_ms() - record_time_ms
+        self._app.delivery_metrics.end_to_end.observe(max(0.0, age_ms / 1000))
+
+    async def _taken(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        """Take a record; a state that cannot be decoded is put aside before, and its visitor begins anew."""
+        partition = record.position.partition
+        while True:
+            try:
+                taken = self._take(record)
+                break
+            except UnreadableVisitorError as error:
+                await self._put_aside(partition, error)
+        while self._states.unreadable:
+            await self._put_aside(partition, self._states.unreadable.pop())
+        return taken
+
+    async def _put_aside(self, partition: int, error: UnreadableVisitorError) -> None:
+        """Keep the bytes as a dead letter, then write the tombstone: a crash in between keeps them twice."""
+        if self._quarantine is None:
+            raise error
+        await self._quarantine.keep(partition, error, self._table.partition_items(partition))
+        await self._states.drop(partition, error.key)
+
+    def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        if record.rejection is not None:
+            return self._pipeline.rejected(record, record.rejection).answer(), []
+        if record.position.topic == self._control:
+            return self._control_record(record)
+        self._clocks.read(record.time_ms, is_fresh=self._is_fresh(record.position))
+        step = self._pipeline.click(record, self._states)
+        if step.write is None:
+            return step.answer(), []
+        partition = record.position.partition
+        if step.write.value is not None:
+            self._states.expiry.observe(partition, step.write.clock_lag_ms)
+        return self._written(partition, step)
+
+    def _is_fresh(self, position: InputPosition) -> bool:
+        """Tell whether a click did not wait: it is the last of a partition that was read to its end before."""
+        tp = TP(position.topic, position.partition)
+        if self._app.consumer.highwater(tp) != position.offset + 1:
+            return False
+        was_at_end = tp in self._at_end
+        self._at_end.add(tp)
+        return was_at_end
+
+    def _written(self, partition: int, step: Step) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        """Write what a step writes, if anything."""
+        if step.write is None:
+            return step.answer(), []
+        written = self._states.write(partition, step.write)
+        return _after(written, step.answer) if step.is_write_first else step.answer(), [written]
+
+    def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+        control = self._pipeline.control(record)
+        if isinstance(control, Rejection):
+            return self._pipeline.rejected(record, control).answer(), []
+        if isinstance(control, Handover | Adoption):
+            return self._written(record.position.partition, self._pipeline.join(record, control, self._states))
+        if isinstance(control, Erase):
+            if others := self._pipeline.erasures(control, record.position, self._states):
+                return self._after_clicks(record.position.partition, others), []
+            return ready([]), [self._erase(control, record.position)]
+        # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
+        partition = record.position.partition
+        now = self._tick(partition, control.stream_time_ms)
+        lag_ms = self._states.expiry.clock_lag_ms(partition)
+        is_now = control == now and self._clocks.believes(control.stream_time_ms + lag_ms)
+        records, written = self._states.close_due(
+            self._pipeline,
+            record.position,
+            control.stream_time_ms,
+            self._committed(partition),
+            only_repeat=not is_now,
+        )
+        return _after_all(written, records), written
+
+    def _committed(self, partition: int) -> list[InputPosition]:
+        """Give where a restart would begin to read the inputs of a partition."""
+        return [
+            InputPosition(tp.topic, partition, offset, self._topic_ids.get(tp.topic, 0))
+            for tp, offset in self._app.consumer.committed_offsets().items()
+            if tp.partition == partition
+        ]
+
+    async def _after_clicks(self, partition: int, records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
+        """Hold back the erasures of other ids until no earlier click can hand over to them any more."""
+        for tp in self._clicks_of(partition):
+            await self._windows.of(*tp).drained()
+        return records
+
+    def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
+        """Write the tombstone, always: the local table may have lost the key before the changelog did.
+
+        The block comes first: where a crash parts the two, the state is still there and nothing new begins.
+        """
+        partition, key = position.partition, erase.visitor_id.encode()
+        block = self._pipeline.block(erase)
+        written = [] if block is None else [self._states.write(partition, block)]
+        written.append(self._states.drop(partition, key))
+        log.info("visitor_erased", partition=partition, offset=position.offset)
+        return self._erased(partition, key, written)
+
+    async def _erased(self, partition: int, key: bytes, written: Sequence[Awaitable[Any]]) -> None:
+        """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no replay may undo it."""
+        for tp in self._clicks_of(partition):
+            await self._windows.of(*tp).drained()
+        self._states.shown.take(partition, key)  # the answer to such a click
+        for write in written:
+            await write
+        self._note_erased(partition)
+
+
+async def _after(
+    written: Awaitable[Any], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
+) -> Sequence[OutputRecord]:
+    """Give an answer when the write before it is safe; a cancelled answer leaves the write alone."""
+    await asyncio.shield(written)
+    return await answer()
+
+
+async def _after_all(written: Sequence[Awaitable[Any]], records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
+    for write in written:
+        await asyncio.shield(write)
+    return records
+
+
+async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
+    """Send the due ticks to their partitions; a timer calls it."""
+    for partition, tick in actor.due_ticks():
+        await control_topic.send(value=wire.encode(tick), partition=partition)
+
+
+def _input_record(message: Any, topic_id: int) -> InputRecord:
+    position = InputPosition(message.topic, message.partition, message.offset, topic_id)
+    marked = message.value if isinstance(message.value, MarkedValue) else None
+    headers = message.headers or ()
+    pairs = headers.items() if isinstance(headers, dict) else headers
+    return InputRecord(
+        position=position,
+        key=message.key,
+        value=message.value if marked is None else marked.original,
+        time_ms=round(message.timestamp * 1000),
+        headers=[(name, content or b"") for name, content in pairs],  # Kafka allows null
+        undecodable=None if marked is None else marked.undecodable,
+    )

@@ -1,0 +1,252 @@
+"""The visitors' states with the index of when each is due for a tick: over Faust's table, or over a dict in replay."""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Awaitable, Collection, Generator, Iterable, Iterator
+from typing import Any, Final, Protocol
+
+from agents.clicks.pipeline import Pipeline
+from agents.clicks.shown_answers import ShownAnswers
+from agents.clicks.step import StateWrite, StoredValues, UnreadableVisitorError
+from schemas.state import InputPosition, StateHeader, header_or_due, is_mark, mark_key, read_header
+from streams.metrics import DeliveryMetrics
+from streams.records import OutputRecord
+from streams.sessions.expiry import ExpiryIndex
+
+MAX_WRITES_A_TICK = 100
+MAX_READS_A_TICK = 1000
+"""Clicks wait for a tick: it ends some sessions, and what is left over is due at the next one.
+
+The visitors whose session one of the latest ticks has ended come first, so a repeated tick finds all of its own.
+"""
+PASSED_A_TICK: Final = 200
+"""States that are looked at, a partition and tick interval, for visitors to forget: a million in 84 minutes."""
+MAX_REPEATS: Final = 1000
+"""Visitors of whom it is known that a replay has written the state again; of others, the next replay does so again."""
+
+
+class StateStore(Protocol):
+    """Where states and marks lie; a write's awaitable is done when it is safe.
+
+    `get`, `put` and `drop` are for the partition of the input that is worked on.
+    """
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read a value."""
+
+    def look(self, partition: int, key: bytes) -> bytes | None:
+        """Read a value while no input is worked on."""
+
+    def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
+        """Read the next values behind `key`, in the order of the keys; None = from the first on."""
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+        """Write a state."""
+
+    def drop(self, key: bytes) -> Awaitable[Any]:
+        """Remove a value."""
+
+
+class _Done:
+    """An awaitable that is done already."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+DONE = _Done()
+
+
+class _Both:
+    """An awaitable that is done when two others are."""
+
+    def __init__(self, one: Awaitable[Any], other: Awaitable[Any]) -> None:
+        self._one, self._other = one, other
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from self._one.__await__()
+        yield from self._other.__await__()
+
+
+class MemoryStore:
+    """States in a dict, for replay and tests: every write is safe at once."""
+
+    def __init__(self) -> None:
+        self.states: dict[bytes, bytes] = {}
+        self._order: list[bytes] = []
+
+    def get(self, key: bytes) -> bytes | None:
+        """Read a state."""
+        return self.states.get(key)
+
+    def look(self, _partition: int, key: bytes) -> bytes | None:
+        """Read a state."""
+        return self.states.get(key)
+
+    def following(self, _partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
+        """Read the next states of those that were there when the first ones were asked for."""
+        if key is None:
+            self._order = sorted(self.states)
+        first = 0 if key is None else bisect_right(self._order, key)
+        return [(one, self.states.get(one, b"")) for one in self._order[first : first + count]]
+
+    def put(self, key: bytes, value: bytes) -> Awaitable[None]:
+        """Write a state."""
+        self.states[key] = value
+        return DONE
+
+    def drop(self, key: bytes) -> Awaitable[None]:
+        """Remove a state."""
+        self.states.pop(key, None)
+        return DONE
+
+
+class VisitorStates:
+    """Reads and writes states and keeps in step what is in memory only: the expiry index and the latest answers.
+
+    metrics: counts the bytes of what is written; None = nobody asks.
+    """
+
+    def __init__(self, store: StateStore, metrics: DeliveryMetrics | None = None) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._repeats: OrderedDict[tuple[int, bytes], Awaitable[Any]] = OrderedDict()
+        self.expiry = ExpiryIndex()
+        self.shown = ShownAnswers()
+        self.unreadable: list[UnreadableVisitorError] = []
+        """What ticks came upon, for whoever puts it aside."""
+
+    def opening(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> Iterator[int]:
+        """Begin with a newly assigned partition, from its recovered states; see `ExpiryIndex.loading`."""
+        self._forget_repeats(partition)
+        self.shown.drop_partition(partition)  # of an earlier assignment; another worker has moved on since
+        return self.expiry.loading(partition, headers)
+
+    def open_partition(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> None:
+        """Do that at one go."""
+        for _ in self.opening(partition, headers):
+            pass
+
+    def close_partition(self, partition: int) -> None:
+        """Forget a partition that was revoked."""
+        self._forget_repeats(partition)
+        self.shown.drop_partition(partition)
+        self.expiry.drop(partition)
+
+    def load(self, key: bytes) -> StoredValues | None:
+        """Read what is stored of a visitor."""
+        value = self._store.get(key)
+        return None if value is None else StoredValues(value, self._store.get(mark_key(key)))
+
+    def write(self, partition: int, write: StateWrite) -> Awaitable[Any]:
+        """Apply a write; the result is done when it is safe.
+
+        What a replay writes again is written once: as long as nothing newer was, later ones wait for that write.
+        """
+        if write.value is None:
+            return self.drop(partition, write.key)
+        place = (partition, write.key)
+        if write.is_repeat and (written := self._repeats.get(place)) is not None:
+            return written
+        self._repeats.pop(place, None)
+        if self._metrics is not None:
+            self._metrics.state_bytes.observe(len(write.value))
+        if write.is_mark:
+            return self._store.put(mark_key(write.key), write.value)
+        self.expiry.schedule(partition, write.key, read_header(write.value), before=write.before)
+        written = self._store.put(write.key, write.value)
+        if write.is_repeat:
+            self._repeats[place] = written
+            if len(self._repeats) > MAX_REPEATS:
+                self._repeats.popitem(last=False)
+        return written
+
+    def drop(self, partition: int, key: bytes) -> Awaitable[Any]:
+        """Forget a visitor, mark and all; the result is done when the tombstones are safe."""
+        self._repeats.pop((partition, key), None)
+        self.shown.take(partition, key)
+        return _Both(self._store.drop(mark_key(key)), self._store.drop(key))
+
+    def has_due(self, partition: int, until_ms: int) -> bool:
+        """Tell whether a tick at `until_ms` has work, as far as a bounded look finds out; for between two inputs."""
+        self._pass_on(partition, until_ms)
+        looked_at: list[tuple[bytes, int]] = []
+        for key in self._taken(partition, until_ms):
+            value = self._store.look(partition, key)
+            header = None if value is None else header_or_due(value)
+            if header is not None and (not header.is_quiet or header.due_ms <= until_ms):
+                looked_at.append((key, header.due_ms))
+                if header.due_ms <= until_ms:
+                    break
+        for key, due_ms in looked_at:
+            self.expiry.put(partition, key, due_ms)
+        return any(due_ms <= until_ms for _, due_ms in looked_at)
+
+    def close_due(
+        self,
+        pipeline: Pipeline,
+        position: InputPosition,
+        stream_time_ms: int,
+        committed: Collection[InputPosition] = (),
+        *,
+        only_repeat: bool = False,
+    ) -> tuple[list[OutputRecord], list[Awaitable[Any]]]:
+        """End the sessions that are due by a tick at `position`; gives the session ends and the writes.
+
+        committed: see `Sessionizer.tick`. only_repeat: emit again what this very tick has ended once, and end nothing
+        new.
+        """
+        partition, until_ms = position.partition, -1 if only_repeat else stream_time_ms
+        writes: list[StateWrite] = []
+        records: list[OutputRecord] = []
+        waiting: dict[bytes, int] = {}
+        taken: set[bytes] = set()
+        for key in self._taken(partition, stream_time_ms):
+            if key in taken or (values := self.load(key)) is None:  # a visitor may have several entries
+                continue
+            taken.add(key)
+            header = header_or_due(values.state)
+            if header.due_ms > stream_time_ms:
+                if not header.is_quiet:
+                    waiting[key] = header.due_ms
+                continue
+            try:
+                result = pipeline.tick(key, values, position, until_ms, committed)
+            except UnreadableVisitorError as error:
+                self.unreadable.append(error)
+                continue
+            if result is None:  # ended by an earlier tick that may yet be replayed; it must not keep others from ending
+                waiting[key] = header.due_ms
+                continue
+            writes.append(result[0])
+            records += result[1]
+            if len(writes) == MAX_WRITES_A_TICK:
+                break
+        for key, due_ms in waiting.items():
+            self.expiry.put(partition, key, due_ms)
+        return records, [self.write(partition, write) for write in writes]
+
+    def _taken(self, partition: int, until_ms: int) -> Iterator[bytes]:
+        """Take entries that may be due, a bounded number."""
+        for _ in range(MAX_READS_A_TICK):
+            key = self.expiry.take(partition, until_ms)
+            if key is None:
+                return
+            yield key
+
+    def _pass_on(self, partition: int, until_ms: int) -> None:
+        """Look at some more states of the partition for visitors to forget, unless none can be there."""
+        is_needed, key = self.expiry.next_to_pass(partition, until_ms)
+        if is_needed:
+            items = self._store.following(partition, key, PASSED_A_TICK)
+            to = items[-1][0] if len(items) == PASSED_A_TICK else None
+            self.expiry.passed(partition, _headers(items), until_ms, to=to)
+
+    def _forget_repeats(self, partition: int) -> None:
+        for place in [place for place in self._repeats if place[0] == partition]:
+            del self._repeats[place]
+
+
+def _headers(items: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, StateHeader]]:
+    """Read the headers of the states among the values; marks have none."""
+    return ((key, header_or_due(value)) for key, value in items if value and not is_mark(key))

@@ -1,0 +1,1 @@
+"""The topics as others read of them: AsyncAPI."""

@@ -1,0 +1,1 @@
+"""Evaluations and trainings on the screen."""

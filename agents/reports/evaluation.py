@@ -1,0 +1,221 @@
+"""An evaluation as tables for the terminal and Markdown, and as a page with plots that needs nothing else."""
+
+import html
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from rich.table import Table
+
+from agents.reports.intent import LEGEND as INTENT_LEGEND
+from agents.reports.intent import IntentSection, intent_sections
+from session_model.data.training_overlap import Overlap
+from session_model.evaluation.comparison import REFERENCE
+from session_model.evaluation.intent import IntentEvaluation
+from session_model.evaluation.ranking import Evaluation
+from session_model.metrics.bootstrap import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS: Final = {
+    "R@1": "recall_at_1",
+    "R@5": "recall_at_5",
+    "R@10": "recall_at_10",
+    "R@20": "recall_at_20",
+    "MRR@20": "mrr_at_20",
+    "NDCG@20": "ndcg_at_20",
+    "cover@20": "coverage_at_20",
+    "Gini@20": "gini_at_20",
+    "novelty@20": "novelty_at_20",
+    "pop@20": "popularity_bias_at_20",
+}
+LEGEND: Final = (
+    "R recall, MRR mean reciprocal rank, NDCG discounted gain; of the first 20 places: cover share of the catalogue "
+    "shown, Gini 0 = all items alike, novelty mean surprise in bits, pop mean popularity percentile"
+)
+_NARROW: Final = ("R@1", "R@5", "R@10", "R@20", "MRR@20", "cover@20", "pop@20")
+_NARROW_LEGEND: Final = (
+    "R recall, MRR mean reciprocal rank, cover share of the catalogue shown, pop mean popularity percentile; "
+    "NDCG, Gini, novelty and slices are in --json, --markdown and --html"
+)
+_MEASURES: Final = {"R@20": "recall_at_20", "MRR@20": "mrr_at_20"}
+_STYLE: Final = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
+.wide { overflow-x: auto; }
+"""
+
+
+def headline(result: Evaluation) -> str:
+    """Say what was asked: data set, targets, sessions, and what unseen items count as."""
+    unseen = "unseen items count as misses" if result.unseen == "miss" else "clicks of unseen items dropped"
+    return f"{result.dataset}: {result.targets:,} targets in {result.sessions:,} sessions, {unseen}"
+
+
+def overlap_warning(overlap: Overlap) -> str:
+    """Say what a test shares with the training data, and what that means."""
+    identity = "items and times" if overlap.identity == "items_and_times" else "items"
+    return (
+        f"{overlap.share:.0%} of {overlap.compared:,} test sessions were trained on (equal {identity}; chance: "
+        f"{overlap.expected:.1%}), so the figures are no measure of new sessions; take sessions of after the training"
+    )
+
+
+def metric_rows(result: Evaluation, columns: Iterable[str] = tuple(COLUMNS)) -> list[list[str]]:
+    """Give a row a model, with a header."""
+    metrics = {heading: COLUMNS[heading] for heading in columns}
+    rows = [["model", *metrics]]
+    rows += [[name, *(f"{m[metric]:.4f}" for metric in metrics.values())] for name, m in result.models.items()]
+    return rows
+
+
+def interval_rows(result: Evaluation) -> list[list[str]]:
+    """Give 95 % intervals a model, and those of the paired difference from the blend, with a header."""
+    rows = [["model", *_MEASURES, *(f"{REFERENCE} minus it, {name}" for name in _MEASURES)]]
+    for name, own in result.intervals.items():
+        minus = result.differences.get(name)
+        paired = ["-"] * len(_MEASURES) if minus is None else [_signed(minus[one]) for one in _MEASURES.values()]
+        rows.append([name, *(_range(own[one]) for one in _MEASURES.values()), *paired])
+    return rows
+
+
+def slice_rows(result: Evaluation, kind: str) -> list[list[str]]:
+    """Give a row a part with every model's Recall@20 / MRR@20, with a header."""
+    rows = [[kind, "targets", *result.models]]
+    for part, one in result.slices[kind].items():
+        cells = (f"{m['recall_at_20']:.4f} / {m['mrr_at_20']:.4f}" for m in one.models.values())
+        rows.append([part, f"{one.targets:,}", *cells])
+    return rows
+
+
+def terminal_tables(result: Evaluation) -> Iterable[Table]:
+    """Give the metrics that fit eighty columns, and the comparison with the blend."""
+    yield _terminal(metric_rows(result, _NARROW), caption=_NARROW_LEGEND)
+    yield _terminal(interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired")
+
+
+def markdown(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Overlap | None = None) -> str:
+    """Write everything as Markdown."""
+    warning = _warning(overlap)
+    parts = [f"# {headline(result)}", f"**{warning}.**" if warning else ""]
+    parts += [_markdown_table(metric_rows(result)), LEGEND + "."]
+    parts += ["## 95 % intervals, bootstrap over sessions", _markdown_table(interval_rows(result))]
+    for kind in result.slices:
+        parts += [f"## Recall@20 / MRR@20 by {kind}", _markdown_table(slice_rows(result, kind))]
+    if intent is not None:
+        parts += ["## Intent", f"{INTENT_LEGEND}."]
+        for section in intent_sections(intent):
+            parts += [_markdown_table(section.rows) if section.by_prefix else "", section.gap]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def page(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Overlap | None = None) -> str:
+    """Write everything as one HTML page with plots; imports matplotlib."""
+    parts = [f"<h1>{html.escape(headline(result))}</h1>"]
+    if warning := _warning(overlap):
+        parts.append(f"<p><strong>{html.escape(warning)}.</strong></p>")
+    parts += [_html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
+    parts += ["<h2>95 % intervals, bootstrap over sessions</h2>", _html_table(interval_rows(result))]
+    for kind in result.slices:
+        parts += [
+            f"<h2>By {kind}</h2>",
+            f"<figure>{_plot(result, kind)}</figure>",
+            _html_table(slice_rows(result, kind)),
+        ]
+    if intent is not None:
+        parts += ["<h2>Intent</h2>", f"<p>{html.escape(INTENT_LEGEND)}.</p>"]
+        for section in intent_sections(intent):
+            if section.is_by_length:
+                parts.append(f"<figure>{_intent_plot(section)}</figure>")
+            if section.by_prefix:
+                parts.append(_html_table(section.rows))
+            if section.gap:
+                parts.append(f"<p>{section.gap}</p>")
+    title = f"<title>{html.escape(result.dataset)}</title>"
+    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
+    return head + "\n".join(parts) + "</html>\n"
+
+
+def _warning(overlap: Overlap | None) -> str | None:
+    return overlap_warning(overlap) if overlap is not None and overlap.is_suspect else None
+
+
+def _plot(result: Evaluation, kind: str) -> str:
+    """Draw Recall@20 and MRR@20 of each part, a line a model, as SVG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only the page needs it
+
+    parts = result.slices[kind]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    for axes, (title, measure) in zip(figure.subplots(1, 2), _MEASURES.items(), strict=True):
+        for name in result.models:
+            heights = [one.models[name][measure] for one in parts.values()]
+            axes.plot(range(len(parts)), heights, marker="o", markersize=3, label=name)
+        axes.set(title=f"{title} by {kind}", ylim=(0, None))
+        axes.set_xticks(range(len(parts)), list(parts), rotation=30)
+        axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return _svg(figure)
+
+
+def _intent_plot(section: IntentSection) -> str:
+    """Draw PR-AUC with its interval above the base rate, and ROC-AUC, by prefix, as SVG."""
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only the page needs it
+
+    figure, places = Figure(figsize=(10, 3.4), layout="constrained"), range(len(section.by_prefix))
+    known = list(section.by_prefix.values())
+    bars = {"pr_auc": "base rate", "roc_auc": "chance"}
+    for axes, (measure, nothing) in zip(figure.subplots(1, 2), bars.items(), strict=True):
+        intervals = [one.intervals[measure] for one in known]
+        values = [one.value for one in intervals]
+        # A percentile interval need not hold its value.
+        ends = [[max(0.0, one.value - one.low), max(0.0, one.high - one.value)] for one in intervals]
+        axes.errorbar(places, values, np.array(ends).T, marker="o", markersize=3, capsize=3, label="served")
+        axes.plot(places, [one.logistic[measure] for one in known], "_", markersize=14, label="logistic")
+        bar = [one.base_rate for one in known] if measure == "pr_auc" else [0.5] * len(known)
+        axes.plot(places, bar, linestyle="--", color="grey", label=nothing)
+        title = f"{measure.replace('_', '-').upper()}, {section.title} so many events"
+        axes.set(title=title, ylim=(0, 1))
+        axes.set_xticks(places, list(section.by_prefix))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+    return _svg(figure)
+
+
+def _svg(figure: "Figure") -> str:
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]
+
+
+def _range(interval: Interval) -> str:
+    return f"{interval.value:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _signed(interval: Interval) -> str:
+    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+
+
+def _terminal(rows: Sequence[Sequence[str]], *, caption: str) -> Table:
+    table = Table(caption=caption)
+    for place, heading in enumerate(rows[0]):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    return table
+
+
+def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
+
+
+def _html_table(rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

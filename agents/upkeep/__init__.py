@@ -1,0 +1,1 @@
+"""What operators do to a deployment: erase, count, replay, repartition, simulate."""

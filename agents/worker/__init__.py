@@ -1,0 +1,1 @@
+"""The worker as a process: its one composition root, what it checks, watches and serves."""

@@ -1,0 +1,659 @@
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+import structlog
+from faust.types import TP
+
+from agents.clicks.actor import LOST_AFTER_SECONDS, SessionActor, send_ticks
+from agents.clicks.clocks import WorkerClocks
+from agents.clicks.visitor_states import MemoryStore
+from schemas import wire
+from schemas.events import ClickEvent, Erase, Tick
+from schemas.handovers import Adoption, Control, Handover
+from schemas.ids import ItemId, SessionId, VisitorId
+from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state, is_mark
+from streams.cluster.topics import TopicSettings
+from streams.delivery.dead_letters import HEADER_PREFIX
+from streams.delivery.record_batches import MarkedValue
+from streams.delivery.window import InOrderWindow, Windows
+from streams.fakes import ListSink
+from streams.records import Undecodable
+from streams.sessions.expiry import STATES_A_TURN
+
+START_MS = 1_700_000_000_000
+EXPIRED_MS = START_MS + 40 * 60_000
+CLICKS, CONTROL = TP("clickstream", 0), TP("session-control", 0)
+
+
+class FakeTable(MemoryStore):
+    """The state table of a worker that has partition 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.partitions = {0}
+
+    def our_partitions(self) -> set[int]:
+        """Name the assigned partitions."""
+        return self.partitions
+
+    async def claim(self, partitions: AbstractSet[int]) -> set[int]:
+        """Take partitions over: nobody else wants them."""
+        return set(partitions)
+
+    def partition_items(self, _partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """Read every state."""
+        return iter([(key, value) for key, value in self.states.items() if not is_mark(key)])
+
+
+class FakeConsumer:
+    """Offsets as the test decides; refused offsets never reach the actor."""
+
+    def __init__(self) -> None:
+        self.next: dict[TP, int] = {CLICKS: 0}
+        self.ends: dict[TP, int] = {}
+        self.refused: set[int] = set()
+        self.refetched: list[TP] = []
+
+    async def arrived(self, message: Any) -> bool:
+        """Confirm a record."""
+        if message.offset in self.refused:
+            return False
+        self.next[TP(message.topic, message.partition)] = message.offset + 1
+        return True
+
+    def next_offset(self, tp: TP) -> int | None:
+        """Give the offset that the actor expects."""
+        return self.next.get(tp)
+
+    def highwater(self, tp: TP) -> int | None:
+        """Give the end; without another one the actor is caught up."""
+        return self.ends.get(tp, self.next.get(tp))
+
+    def committed_offsets(self) -> dict[TP, int]:
+        """Name our partitions."""
+        return dict(self.next)
+
+    async def refetch_lost(self, tp: TP) -> None:
+        """Note it."""
+        self.refetched.append(tp)
+
+
+class AbortError(Exception):
+    """The process would have ended."""
+
+
+class FakeApp:
+    """An app whose end is an exception."""
+
+    def __init__(self, metrics: Any) -> None:
+        self.consumer = FakeConsumer()
+        self.delivery_metrics = metrics
+        self.turns = 0
+
+    def abort(self, error: BaseException) -> None:
+        """End the run."""
+        raise AbortError(str(error)) from error
+
+
+class FakeEvent:
+    """One record as Faust hands it out; notes its acknowledgement."""
+
+    def __init__(self, tp: TP, offset: int, key: bytes | None, value: bytes | None) -> None:
+        self.message = SimpleNamespace(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            key=key,
+            value=value,
+            timestamp=START_MS / 1000,
+            headers={"h": b"1"},
+        )
+        self.is_acked = False
+
+    def ack(self) -> None:
+        """Note it."""
+        self.is_acked = True
+
+
+class FakeStream:
+    """A stream of given events."""
+
+    def __init__(self, events: Iterable[FakeEvent]) -> None:
+        self._events = events
+
+    def noack(self) -> "FakeStream":
+        """Leave acknowledging to the actor."""
+        return self
+
+    async def events(self) -> AsyncIterator[FakeEvent]:
+        """Give the events."""
+        for event in self._events:
+            yield event
+
+
+class Acting:
+    """A session actor over fakes."""
+
+    def __init__(self, worker: Any, further: Sequence[str] = (), gate: Any = None) -> None:
+        self.app: Any = FakeApp(worker.metrics)
+        self.table: Any = FakeTable()
+        self.sink = ListSink()
+        self.windows = Windows(
+            lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
+        )
+        self.now_ms = EXPIRED_MS
+        self.clocks = WorkerClocks(worker.metrics, lambda: self.now_ms, lambda: self.now_ms / 1000)
+        self.clocks.stream.observe(EXPIRED_MS, EXPIRED_MS / 1000)
+        self.worker, self.further, self.gate = worker, further, gate
+        self.make_actor()
+
+    def make_actor(self, newest_record_ms: Any = None) -> None:
+        """Make the actor over what is there."""
+        self.actor = SessionActor(
+            self.app,
+            self.table,
+            TopicSettings(),
+            self.worker.pipeline,
+            self.windows,
+            self.further,
+            gate=self.gate,
+            clocks=self.clocks,
+            newest_record_ms=newest_record_ms,
+        )
+
+    async def run(self, *events: FakeEvent) -> None:
+        """Let the actor consume these events."""
+        stream: Any = FakeStream(events)
+        await self.actor.run(stream)
+        await self.settle()
+
+    async def settle(self, *, is_acknowledged: bool = False) -> None:
+        """Let the windows do what they can."""
+        for _ in range(50):
+            if is_acknowledged:
+                self.sink.acknowledge_all()
+            await asyncio.sleep(0)
+
+    def sent(self) -> list[str]:
+        """Name the topics that were written to, in order."""
+        return [record.topic for record in self.sink.records]
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Any:
+    """Catch the log lines."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture
+async def acting(worker: Any) -> AsyncIterator[Acting]:
+    """Make an actor whose partition 0 is recovered."""
+    acting = Acting(worker)
+    await acting.actor.recovered()
+    yield acting
+    await acting.windows.close()
+
+
+def click(offset: int, visitor: str = "v1") -> FakeEvent:
+    """Make a click on the clickstream."""
+    event = ClickEvent(
+        visitor_id=VisitorId(visitor), event_type="view", event_time=START_MS + offset, item_id=ItemId("a")
+    )
+    return FakeEvent(CLICKS, offset, visitor.encode(), wire.encode(event))
+
+
+def control(offset: int, record: Control) -> FakeEvent:
+    """Make a control record."""
+    return FakeEvent(CONTROL, offset, None, wire.encode(record))
+
+
+async def test_a_click_is_acknowledged_when_its_records_are(acting: Acting) -> None:
+    """State is written at once; the ack waits until the broker has the answer."""
+    event = click(0)
+    await acting.run(event)
+    assert acting.sent() == ["recommendations", "intent-signals"]
+    assert b"v1" in acting.table.states
+    assert not event.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert event.is_acked
+
+
+async def test_a_header_without_a_value_is_an_empty_one(acting: Acting) -> None:
+    """Kafka allows null there; such a record, bad as it may be, must not end the worker, which would read it again."""
+    event = FakeEvent(CLICKS, 0, b"v1", b"\xff")
+    event.message.headers = [("traceparent", None), ("h", b"1")]
+    await acting.run(event)
+    (letter,) = acting.sink.records
+    assert list(letter.headers[:2]) == [("traceparent", b""), ("h", b"1")]
+
+
+@pytest.mark.parametrize("tp", [CLICKS, CONTROL])
+@pytest.mark.parametrize("original", [b"v", None])
+async def test_what_the_client_could_not_decode_is_dead_lettered(
+    acting: Acting, tp: TP, original: bytes | None
+) -> None:
+    """Whatever it holds otherwise, with the original value, and acknowledged when the letter is safe."""
+    event = FakeEvent(tp, 0, b"v1", MarkedValue(original, Undecodable("an odd name")))
+    await acting.run(event)
+    (letter,) = acting.sink.records
+    assert (letter.key, letter.value, type(letter.value) is MarkedValue) == (b"v1", original, False)
+    assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"undecodable"
+    assert dict(letter.headers)[HEADER_PREFIX + "message"] == b"an odd name"
+    assert not event.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert event.is_acked
+
+
+async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -> None:
+    """A record behind a lost one changes nothing; it comes again."""
+    acting.app.consumer.refused = {0}
+    await acting.run(click(0))
+    assert (acting.sent(), acting.table.states) == ([], {})
+
+
+async def test_others_go_on_while_many_states_are_read_at_a_start(acting: Acting) -> None:
+    """Pages, heartbeats and the guard of the start among them; it counts the turns."""
+    await acting.run(click(0))
+    state = acting.table.states[b"v1"]
+    acting.table.states |= {b"w%d" % number: state for number in range(2 * STATES_A_TURN)}
+    await acting.actor.assigned(acting.app, set())
+    recovering = asyncio.ensure_future(acting.actor.recovered())
+    turns_seen = set()
+    while not recovering.done():
+        await asyncio.sleep(0)
+        turns_seen.add(acting.app.turns)
+    assert turns_seen >= {1, 2}
+
+
+async def test_a_partition_that_goes_while_its_states_are_read_is_not_taken_for_ours(acting: Acting) -> None:
+    """Another worker moves its sessions on; when it comes back, its states are read anew."""
+    await acting.run(click(0))
+    state = acting.table.states[b"v1"]
+    acting.table.states |= {b"w%d" % number: state for number in range(2 * STATES_A_TURN)}
+    await acting.actor.assigned(acting.app, set())
+    recovering = asyncio.ensure_future(acting.actor.recovered())
+    await asyncio.sleep(0)
+    assert acting.app.turns == 1
+    await acting.actor.assigned(acting.app, set())
+    await recovering
+    assert acting.actor._states.expiry.partitions() == set()
+    await acting.actor.recovered()
+    assert acting.actor._states.expiry.partitions() == {0}
+
+
+@pytest.mark.parametrize(("next_offset", "ends"), [(1, 1), (0, 0), (2, 0)])
+async def test_a_tick_ends_due_sessions_only_at_its_own_moment(acting: Acting, next_offset: int, ends: int) -> None:
+    """Only where the actor's next offset is the tick's: lag or an old log never makes input late."""
+    tick = Tick(next_offset=next_offset, stream_time_ms=EXPIRED_MS)
+    await acting.run(click(0), control(0, tick))
+    assert acting.sent().count("session-ends") == ends
+    assert (decode_state(acting.table.states[b"v1"]).session is None) is bool(ends)
+
+
+async def test_a_tick_counts_where_all_clickstreams_are_at_its_moment(worker: Any) -> None:
+    """It waits for each of them, names where each was, and one from a worker that did not know of them ends nothing."""
+    acting, orders = Acting(worker, ["orders"]), TP("orders", 0)
+    await acting.actor.recovered()
+    await acting.run(click(0))
+    assert acting.actor.due_ticks() == []
+    acting.app.consumer.next[orders], acting.app.consumer.ends[orders] = 3, 4
+    assert acting.actor.due_ticks() == []
+    acting.app.consumer.ends[orders] = 3
+    ((_, tick),) = acting.actor.due_ticks()
+    assert tick == Tick(next_offset=1, stream_time_ms=EXPIRED_MS, next_offsets={"orders": 3})
+    await acting.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
+    acting.app.consumer.next[orders] = 4
+    await acting.run(control(1, tick))
+    assert "session-ends" not in acting.sent()
+    acting.app.consumer.next[orders] = 3
+    await acting.run(control(2, tick))
+    assert acting.sent().count("session-ends") == 1
+    await acting.windows.close()
+
+
+async def test_an_erasure_waits_for_the_visitors_clicks_on_every_topic(worker: Any) -> None:
+    """A replay of any of them would bring the visitor back."""
+    acting = Acting(worker, ["orders"])
+    await acting.actor.recovered()
+    erase = control(0, Erase(visitor_id=VisitorId("v1")))
+    value = b'{"visitor_id": "v1", "event_time": %d, "sku": "a"}' % START_MS
+    await acting.run(FakeEvent(TP("orders", 0), 0, b"v1", value), erase)
+    assert not erase.is_acked
+    await acting.settle(is_acknowledged=True)
+    assert erase.is_acked
+    await acting.windows.close()
+
+
+async def test_an_erasure_is_acknowledged_after_the_visitors_clicks(acting: Acting) -> None:
+    """The state goes at once; the ack waits for the earlier clicks, so that no replay brings the visitor back."""
+    first, erase = click(0), control(0, Erase(visitor_id=VisitorId("v1")))
+    await acting.run(first, erase)
+    assert acting.table.states == {}
+    assert (first.is_acked, erase.is_acked) == (False, False)
+    await acting.settle(is_acknowledged=True)
+    assert (first.is_acked, erase.is_acked) == (True, True)
+    assert acting.actor._states.shown.take(0, b"v1") is None
+
+
+@pytest.mark.parametrize("value", [None, b"", b"no json", b'{"kind": "\xff"}', b'{"kind": "dance"}', b"[" * 100_000])
+async def test_a_control_record_that_is_none_is_dead_lettered(acting: Acting, value: bytes | None) -> None:
+    """Whatever the bytes are, the partition goes on."""
+    event = FakeEvent(CONTROL, 0, None, value)
+    await acting.run(event, click(0))
+    await acting.settle(is_acknowledged=True)
+    letter = next(record for record in acting.sink.records if record.topic == "clickstream-dlq")
+    assert (letter.value, dict(letter.headers)[HEADER_PREFIX + "topic"]) == (value, b"session-control")
+    assert event.is_acked
+    assert "recommendations" in acting.sent()
+
+
+def login(offset: int) -> FakeEvent:
+    """Make a click of v1 that says it was `cookie` before."""
+    event = ClickEvent(
+        visitor_id=VisitorId("v1"),
+        event_type="view",
+        event_time=START_MS + offset,
+        item_id=ItemId("b"),
+        anonymous_id=VisitorId("cookie"),
+    )
+    return FakeEvent(CLICKS, offset, b"v1", wire.encode(event))
+
+
+async def passed_on(acting: Acting, *events: FakeEvent) -> list[Control]:
+    """Let the actor consume events and give the control records that it sends."""
+    already = len(acting.sink.records)
+    await acting.run(*events)
+    await acting.settle(is_acknowledged=True)
+    sent = [record for record in acting.sink.records[already:] if record.topic == "session-control"]
+    return [wire.decode_control(record.value or b"") for record in sent]
+
+
+async def test_a_login_sends_the_session_from_id_to_id(acting: Acting) -> None:
+    """Handover to the cookie's owner, adoption to the customer's: the customer goes on with both clicks."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    assert handover == Handover(visitor_id=VisitorId("cookie"), to=VisitorId("v1"), partition=0, until_ms=START_MS + 1)
+    (adoption,) = await passed_on(acting, control(0, handover))
+    assert isinstance(adoption, Adoption)
+    assert await passed_on(acting, control(1, adoption)) == []
+    state, before = (decode_state(acting.table.states[key]) for key in (b"v1", b"cookie"))
+    assert state.session is not None
+    assert [event.item_id for event in state.session.events] == ["a", "b"]
+    assert (before.session, "session-ends" in acting.sent()) == (None, False)
+
+
+async def test_what_moves_on_is_sent_when_the_write_before_it_is_safe(acting: Acting) -> None:
+    """After a crash between the two it would be sent again, and might hold something else."""
+    written = asyncio.get_running_loop().create_future()
+    put = acting.table.put
+    acting.table.put = lambda key, value: (put(key, value), written)[1]
+    await acting.run(login(0))
+    assert acting.sent() == []
+    written.set_result(None)
+    await acting.settle()
+    assert acting.sent() == ["recommendations", "intent-signals", "session-control"]
+
+
+async def test_an_erasure_reaches_the_other_ids_first(acting: Acting) -> None:
+    """The state names them, so it goes last: with the erasure that the worker sends behind theirs, for that request."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    await passed_on(acting, control(0, handover))
+    visitor, cookie = VisitorId("v1"), VisitorId("cookie")
+    others = await passed_on(acting, control(1, Erase(visitor_id=visitor, request_id="r")))
+    assert others == [
+        Erase(visitor_id=cookie, reach="predecessors", request_id="r"),
+        Erase(visitor_id=visitor, reach="self", request_id="r"),
+    ]
+    assert b"v1" in acting.table.states
+    assert await passed_on(acting, control(2, others[0]), control(3, others[1])) == []
+    assert acting.table.states == {}
+
+
+async def test_an_erasure_of_the_cookie_reaches_the_customer(acting: Acting) -> None:
+    """And from there what else the customer was."""
+    (handover,) = await passed_on(acting, click(0, "cookie"), login(1))
+    await passed_on(acting, control(0, handover))
+    sent = [*await passed_on(acting, control(1, Erase(visitor_id=VisitorId("cookie"))))]
+    offset = 2
+    while sent:
+        sent += await passed_on(acting, control(offset, sent.pop(0)))
+        offset += 1
+    assert acting.table.states == {}
+
+
+async def test_withdrawn_consent_reaches_what_the_visitor_was_before(acting: Acting) -> None:
+    """Nothing but the ids stays of the visitor until their erasures are sent."""
+    await passed_on(acting, login(0))
+    event = ClickEvent(
+        visitor_id=VisitorId("v1"), event_type="view", event_time=START_MS, item_id=ItemId("a"), consent=False
+    )
+    sent = await passed_on(acting, FakeEvent(CLICKS, 1, b"v1", wire.encode(event)))
+    assert sent == [Erase(visitor_id=VisitorId("v1"), reach="predecessors")]
+    assert decode_state(acting.table.states[b"v1"]).session is None
+    cookie, final = await passed_on(acting, control(0, sent[0]))
+    assert cookie == Erase(visitor_id=VisitorId("cookie"), reach="predecessors")
+    await passed_on(acting, control(1, final))
+    assert acting.table.states == {}
+
+
+async def test_an_adoption_of_a_forgotten_visitor_is_counted(acting: Acting, worker: Any, logged: Any) -> None:
+    """It was on its way when the visitor was erased."""
+    session = OpenSession(SessionId("s"), None, START_MS, START_MS, 1, (), ())
+    source = InputPosition("clickstream", 0, 0)
+    adoption = Adoption(visitor_id=VisitorId("v1"), predecessor=VisitorId("cookie"), source=source, sessions=(session,))
+    await passed_on(acting, control(0, adoption))
+    assert acting.table.states == {}
+    assert worker.count("insession_forgotten_adoptions_total") == 1
+    assert "adoption_of_a_forgotten_visitor" in [line["event"] for line in logged]
+
+
+async def test_a_state_that_would_grow_too_large_takes_no_session_in(acting: Acting, worker: Any) -> None:
+    """The adoption is dead-lettered, with what it holds, and the partition goes on."""
+    await passed_on(acting, login(0))
+    session = OpenSession(SessionId("s" * MAX_STATE_BYTES), None, 0, 0, 1, (), ())
+    source = InputPosition("clickstream", 1, 0)
+    adoption = Adoption(visitor_id=VisitorId("v1"), predecessor=VisitorId("cookie"), source=source, sessions=(session,))
+    await passed_on(acting, control(0, adoption))
+    assert worker.count("insession_dead_letters_total", reason="too_large") == 1
+    state = decode_state(acting.table.states[b"v1"])
+    assert (state.parked, len(state.session.events if state.session else ())) == ((), 1)
+
+
+async def test_a_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
+    """Going on would lose the visitor's state; nothing is written or acknowledged."""
+    event = click(0)
+    acting.table.states[b"v1"] = b"\x09" + bytes(30)
+    with pytest.raises(AbortError, match="run the version that wrote it"):
+        await acting.run(event)
+    assert (acting.sent(), event.is_acked) == ([], False)
+
+
+async def test_a_recovered_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
+    """Faust would drop the error, and the partition's sessions would never end."""
+    acting.table.states[b"v1"] = b"\x09" + bytes(17)
+    acting.table.partitions = {0, 1}
+    with pytest.raises(AbortError, match="run the version that wrote it"):
+        await acting.actor.recovered()
+
+
+async def test_recovered_sessions_are_due(acting: Acting) -> None:
+    """The index is built from the states, of newly assigned partitions only."""
+    await acting.run(click(0))
+    await acting.actor.assigned(acting.app, set())
+    acting.app.consumer.next[CLICKS] = 1
+    assert acting.actor.due_ticks() == []
+    await acting.actor.assigned(acting.app, {CLICKS, CONTROL})
+    await acting.actor.recovered()
+    assert acting.actor.due_ticks() == [(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS))]
+
+
+async def test_fausts_signal_reaches_the_actor(acting: Acting) -> None:
+    """Faust calls `assigned` in its own way, and the partition that went away is forgotten."""
+    app = faust.App("signals", broker="kafka://127.0.0.1:1")
+    app.on_partitions_assigned.connect(acting.actor.assigned)
+    await app.on_partitions_assigned.send({CONTROL})
+    assert acting.actor._states.expiry.partitions() == set()
+
+
+@pytest.mark.parametrize("end", [1, 2, None])
+async def test_ticks_are_due_on_caught_up_partitions_only(acting: Acting, end: int | None) -> None:
+    """A partition with lag, or whose end is unknown, gets no tick; neither does one that is not ours."""
+    await acting.run(click(0))
+    acting.app.consumer.ends[CLICKS] = end
+    assert [partition for partition, _ in acting.actor.due_ticks()] == ([0] if end == 1 else [])
+    del acting.app.consumer.next[CLICKS]
+    assert acting.actor.due_ticks() == []
+
+
+async def test_no_tick_without_work(acting: Acting) -> None:
+    """While no session has expired nothing is sent."""
+    assert acting.actor.due_ticks() == []
+    await acting.run(click(0))
+    acting.now_ms = START_MS + 60_000
+    assert acting.actor.due_ticks() == []
+
+
+async def test_due_ticks_go_to_their_partitions(acting: Acting) -> None:
+    """The record names the partition, and has no key."""
+    await acting.run(click(0))
+    sent: list[Any] = []
+
+    class Topic:
+        async def send(self, **given: Any) -> None:
+            sent.append((wire.decode_control(given["value"]).next_offset, given["partition"]))
+
+    await send_ticks(acting.actor, Topic())
+    assert sent == [(1, 0)]
+
+
+async def test_a_partition_that_stands_still_is_fetched_again(acting: Acting) -> None:
+    """What was lost between consumer and actor, with nothing behind it that shows it, is asked for after a while."""
+    refetched = []
+    for now in (0.0, LOST_AFTER_SECONDS - 1, LOST_AFTER_SECONDS, LOST_AFTER_SECONDS + 1, 2 * LOST_AFTER_SECONDS):
+        await acting.actor.refetch_lost(now)
+        refetched.append(len(acting.app.consumer.refetched))
+    assert refetched == [0, 0, 1, 1, 2]
+
+
+async def test_a_partition_that_moves_is_not_fetched_again(acting: Acting) -> None:
+    """Progress starts the wait anew."""
+    for n in range(5):
+        acting.app.consumer.next[CLICKS] = n
+        await acting.actor.refetch_lost(n * (LOST_AFTER_SECONDS - 1))
+    assert acting.app.consumer.refetched == []
+
+
+class FakeGate:
+    """Lets records through as the test says; `awaited` is the schema that the input waits for."""
+
+    def __init__(self) -> None:
+        self.awaited: int | None = None
+        self.shut: set[bytes | None] = set()
+        self.asked: list[bytes | None] = []
+
+    async def opened(self, value: bytes | None) -> bool:
+        """Let a value through."""
+        self.asked.append(value)
+        return value not in self.shut
+
+
+async def test_a_record_that_is_let_go_has_not_arrived(worker: Any) -> None:
+    """Its schema did not come before a rebalance: no state, no answer, no ack; the consumer brings it again."""
+    gate, event = FakeGate(), click(0)
+    acting = Acting(worker, gate=gate)
+    gate.shut.add(event.message.value)
+    await acting.run(event)
+    await acting.settle(is_acknowledged=True)
+    assert (acting.sent(), acting.table.states, event.is_acked) == ([], {}, False)
+    assert acting.app.consumer.next_offset(CLICKS) == 0
+    gate.shut.clear()
+    await acting.run(event)
+    assert acting.app.consumer.next_offset(CLICKS) == 1
+    await acting.windows.close()
+
+
+async def test_only_clicks_that_were_decoded_by_the_client_wait_for_a_schema(worker: Any) -> None:
+    """Control records are JSON, and what the client could not decode is a dead letter."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    marked = FakeEvent(CLICKS, 0, b"v1", MarkedValue(b"v", Undecodable("an odd name")))
+    await acting.run(marked, control(0, Tick(next_offset=1, stream_time_ms=START_MS)))
+    assert gate.asked == []
+    await acting.windows.close()
+
+
+async def test_what_waits_for_a_schema_is_not_fetched_again(worker: Any) -> None:
+    """The partition stands still, and nothing is lost."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    gate.awaited = 42
+    await acting.actor.refetch_lost(0.0)
+    await acting.actor.refetch_lost(2 * LOST_AFTER_SECONDS)
+    gate.awaited = None
+    await acting.actor.refetch_lost(2 * LOST_AFTER_SECONDS)
+    assert acting.app.consumer.refetched == []
+    await acting.windows.close()
+
+
+async def test_a_wrong_wall_clock_ends_no_session(acting: Acting) -> None:
+    """Forty days ahead after a restart: time goes on from the newest click that there is, not from the wall clock."""
+    await acting.run(click(0))
+    restarted = Acting(acting.worker)
+    restarted.table.states = acting.table.states
+    wrong_ms = START_MS + 40 * 86_400_000
+    passed_seconds = 0.0
+    restarted.clocks = WorkerClocks(acting.worker.metrics, lambda: wrong_ms, lambda: passed_seconds)
+    newest = asyncio.Future[int | None]()
+    newest.set_result(START_MS)
+    restarted.make_actor(lambda _: newest)
+    restarted.app.consumer.next[CLICKS] = 1
+    await restarted.actor.recovered()
+    assert restarted.actor.due_ticks() == []
+    await restarted.settle()
+    assert restarted.actor.due_ticks() == []
+    passed_seconds = 40 * 60.0
+    assert [tick.stream_time_ms for _, tick in restarted.actor.due_ticks()] == [EXPIRED_MS]
+    await restarted.windows.close()
+
+
+async def test_time_that_cannot_be_found_begins_with_the_next_click(acting: Acting, logged: Any) -> None:
+    """A broker that does not tell the newest click ends nothing, not the worker either."""
+    acting.clocks = WorkerClocks(acting.worker.metrics, lambda: EXPIRED_MS, lambda: 0.0)
+
+    async def lost(_: Any) -> int | None:
+        raise ConnectionError("no broker")
+
+    acting.make_actor(lost)
+    await acting.actor.recovered()
+    await acting.settle()
+    assert [entry["event"] for entry in logged] == ["newest_click_not_found"]
+    assert not acting.clocks.stream.is_set
+    await acting.run(click(0))
+    assert acting.clocks.stream.is_set
+
+
+async def test_a_tick_from_the_future_ends_nothing(acting: Acting) -> None:
+    """Nor does one that a worker with a wrong clock has sent at the very moment of ours."""
+    await acting.run(click(0), control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS + 86_400_000)))
+    assert acting.sent().count("session-ends") == 0
+    assert decode_state(acting.table.states[b"v1"]).session is not None
+
+
+async def test_only_clicks_that_did_not_wait_tell_of_clocks(acting: Acting) -> None:
+    """The last one of a backlog is old by itself; those that come to a partition that was read to its end are not."""
+    await acting.run(click(0))
+    assert acting.clocks.ages.skew_ms() is None
+    await acting.run(click(1))
+    assert acting.clocks.ages.skew_ms() == START_MS - EXPIRED_MS
+
+
+async def test_a_partition_that_stands_at_its_end_is_known_to(acting: Acting) -> None:
+    """After a start without a backlog the very first click tells of clocks, too."""
+    await acting.actor.refetch_lost(0.0)
+    await acting.run(click(0))
+    assert acting.clocks.ages.skew_ms() == START_MS - EXPIRED_MS
