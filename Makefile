@@ -84,10 +84,10 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 .PHONY: bench results simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
-	$(BIN)/python -m tests.bench.results $(DATA) $(ARGS)
+	$(BIN)/python -m bench.results $(DATA) $(ARGS)
 
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
-	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m bench $(ARGS)
 
 SEEDS ?= 10000
 simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from SEEDS=10000 seeds, and its mutants

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from agents.clicks.visitor_states import VisitorStates
+from bench.invented_ids import held_by_invented_ids
 from schemas import wire
 from schemas.state import InputPosition, decode_state, is_mark, mark_key, read_header, read_visitor
 from streams.sessions.rules import SessionRules
-from tests.bench.invented_ids import held_by_invented_ids
 
 MAX_MARK_BYTES = 128
 """Of an input that moves nothing, on topics with names of usual length."""
@@ -247,7 +247,7 @@ async def test_a_session_of_ten_thousand_events_is_no_larger_than_one_of_fifty(w
 def test_invented_ids_cost_little_memory(tmp_path: Path) -> None:
     """Twenty thousand ids click once each: beyond what is bounded, a million of them would take less than 64 MiB.
 
-    `python -m tests.bench.memory` lets a million come and prints what the process holds.
+    `python -m bench.memory` lets a million come and prints what the process holds.
     """
     tracemalloc.start()
     counts = (10_000, 20_000)  # at the first one all that is bounded is full

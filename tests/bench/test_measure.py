@@ -1,11 +1,11 @@
 from collections import Counter
 from datetime import UTC, datetime
 
+from bench.measure import answer_counts, latency_of
+from bench.traffic import clicks
 from schemas import wire
 from schemas.ids import EventId, ItemId, VisitorId
 from schemas.records import RecommendationSet, RecommendedItem, Status, Tier
-from tests.bench.measure import answer_counts, latency_of
-from tests.bench.traffic import clicks
 from tests.kafka.topic_log import LoggedRecord
 
 

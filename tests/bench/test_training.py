@@ -3,9 +3,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from bench.training import padded_batches
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.batches import Batch, BatchPlan
-from tests.bench.training import padded_batches
 
 SEQUENCES = ItemSequences(np.array([0, 3, 4, 9, 9, 11]), np.arange(1, 12, dtype=np.int32))
 

@@ -14,10 +14,10 @@ import click
 
 from agents.demo.source import ShopOptions, shop_source
 from agents.shop.settings import ShopSettings
+from bench.release import trained_models
 from compose.grafana.build import DASHBOARDS
 from compose.grafana.panels import Query
 from compose.grafana.pictures import Line, draw, legend_of
-from tests.bench.release import trained_models
 from tests.compose.prometheus import Prometheus
 from tests.compose.stage import Plan, staged
 

@@ -1,4 +1,4 @@
-"""How well intent is told, on the generated shop, whose purchases are known: `python -m tests.bench.intent`."""
+"""How well intent is told, on the generated shop, whose purchases are known: `python -m bench.intent`."""
 
 from itertools import islice
 from pathlib import Path

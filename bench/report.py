@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
-from tests.bench.measure import Latency, Throughput
+from bench.measure import Latency, Throughput
 
 BASELINES = ("bare Faust", "raw aiokafka")
 

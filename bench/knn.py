@@ -1,7 +1,8 @@
-"""CPU time of a session-kNN query, compiled and in NumPy: `python -m tests.bench.knn DATA --format F`."""
+"""CPU time of a session-kNN query, compiled and in NumPy: `python -m bench.knn DATA --format F`."""
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -28,7 +29,8 @@ def main(data: Path, data_format: DataFormat) -> None:
     bounds = zip(sequences.starts[:-1], sequences.starts[1:], strict=True)
     prefixes = [sequences.items[start:end] for first, last in bounds for start, end in _prefixes(first, last)]
     table = Table("kernel", "index s", "mean us", "p50 us", "p99 us", title=f"{QUERIES} queries, CPU time")
-    for name, kernel in (("compiled", knn_kernel.Kernel), ("NumPy", knn_numpy.Kernel)):
+    kernels: dict[str, Any] = {"compiled": knn_kernel.Kernel, "NumPy": knn_numpy.Kernel}
+    for name, kernel in kernels.items():
         begun = time.thread_time()
         knn = SessionKnn.fit(sequences.starts, sequences.items, len(vocabulary), SHORT_MEMORY, kernel)
         fitted_seconds = time.thread_time() - begun

@@ -1,4 +1,4 @@
-"""What a catalog is worth for items that are new since training: `python -m tests.bench.cold_start`."""
+"""What a catalog is worth for items that are new since training: `python -m bench.cold_start`."""
 
 import json
 from collections.abc import Collection
@@ -14,9 +14,9 @@ from rich.table import Table
 from agents.shop.catalog import build_shelf
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
+from bench.results import ROOT, insession
 from schemas import wire
 from schemas.ids import ItemId
-from tests.bench.results import ROOT, insession
 
 SHOP = ShopSettings(n_items=1_000)
 NEW_SHARE = 0.06
@@ -63,9 +63,9 @@ def _table(results: dict[str, dict[str, Any]], new: Collection[ItemId]) -> Table
     table = Table("Recall@20 / MRR@20 of the blend", "targets", *(f"{name} a catalog" for name in results))
     table.title = f"{len(new)} of {SHOP.n_items} items are new since training"
     parts: list[tuple[str, str | None, str | None]] = [("all", None, None)]
-    for kind in ("item clicks in training", "prefix"):
-        names = dict.fromkeys(part for result in results.values() for part in result["slices"][kind])
-        parts += [(f"{kind}: {part}", kind, part) for part in names]
+    for sliced in ("item clicks in training", "prefix"):
+        names = dict.fromkeys(part for result in results.values() for part in result["slices"][sliced])
+        parts += [(f"{sliced}: {part}", sliced, part) for part in names]
     for label, kind, part in parts:
         found = [_figures(result, kind, part) for result in results.values()]
         table.add_row(label, " / ".join(targets for targets, _ in found), *(figures for _, figures in found))

@@ -1,6 +1,6 @@
-"""How long a worker reads its state from the changelog into an empty folder: `python -m tests.bench.recovery`.
+"""How long a worker reads its state from the changelog into an empty folder: `python -m bench.recovery`.
 
-A Kafka node of its own, and one real worker; the states are those of `tests/bench/memory.py`.
+A Kafka node of its own, and one real worker; the states are those of `bench/memory.py`.
 """
 
 import json
@@ -13,6 +13,8 @@ from typing import Final
 import click
 from confluent_kafka import Producer
 
+from bench.memory import state_of_eight_events, with_items_of_its_own
+from bench.memory_store import PARTITIONS
 from schemas.state import encode_state
 from streams.cluster.producers import producer_config
 from streams.cluster.topics import TopicSettings, admin_client, changelog_name, changelog_spec, create, topic_specs
@@ -20,8 +22,6 @@ from streams.local.kafka_node import KafkaNode
 from streams.sessions.rules import SessionRules
 from streams.sessions.sessionizer import InputTopics, Sessionizer
 from streams.settings import StreamSettings
-from tests.bench.memory import state_of_eight_events, with_items_of_its_own
-from tests.bench.memory_store import PARTITIONS
 from tests.kafka.worker_process import WorkerProcess
 
 TOPICS: Final = TopicSettings(prefix="recovery-", partitions=PARTITIONS, replication=1, min_insync_replicas=1)

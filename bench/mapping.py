@@ -1,4 +1,4 @@
-"""CPU time to read a record by a mapping, beside one of our own clicks: `python -m tests.bench.mapping`.
+"""CPU time to read a record by a mapping, beside one of our own clicks: `python -m bench.mapping`.
 
 The records are those of `insession demo --shape`. The subjects take turns, and each one's best round counts; ratios
 within one run compare, times of different machines do not.

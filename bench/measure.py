@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
+from bench.programs import CHANGELOG, Place, Running, Subject
+from bench.traffic import Click, feed, preload
 from schemas import wire
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
-from tests.bench.programs import CHANGELOG, Place, Running, Subject
-from tests.bench.traffic import Click, feed, preload
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 
 STUCK_SECONDS = 90.0

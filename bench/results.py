@@ -1,4 +1,4 @@
-"""The results table of the README: trains and evaluates by the plain commands, `python -m tests.bench.results DATA`.
+"""The results table of the README: trains and evaluates by the plain commands, `python -m bench.results DATA`.
 
 DATA holds public research data that are no part of the project: session-rec's `rsc15_100k`, and RSC15 1/64 and
 Diginetica in the published splits, as sequences of item numbers to train from and events with times to test on.
@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 COLUMNS = ("blend", "gru", "knn", "transitions", "gru4rec")
 
 

@@ -101,7 +101,7 @@ def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -
 
 def _baseline(module: str, place: Place) -> list[str]:
     source, target = (place.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.RECOMMENDATIONS))
-    python = [sys.executable, "-m", f"tests.bench.{module}"]
+    python = [sys.executable, "-m", f"bench.{module}"]
     return [*python, f"--brokers={place.brokers}", f"--source={source}", f"--target={target}"]
 
 

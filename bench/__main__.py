@@ -1,4 +1,4 @@
-"""Measure the worker against bare Faust and raw aiokafka on one Kafka node: `python -m tests.bench` or `make bench`.
+"""Measure the worker against bare Faust and raw aiokafka on one Kafka node: `python -m bench` or `make bench`.
 
 Figures of different machines, and of a machine with other work, do not compare; ratios within one run do.
 """
@@ -16,15 +16,15 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from bench import programs
+from bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
+from bench.release import trained_models
+from bench.report import Report
+from bench.traffic import Click, clicks
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from streams.local.kafka_node import KafkaNode
-from tests.bench import programs
-from tests.bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
-from tests.bench.release import trained_models
-from tests.bench.report import Report
-from tests.bench.traffic import Click, clicks
 
 CACHE = Path(".bench")
 

@@ -1,4 +1,4 @@
-"""Memory, disk and start of a worker by the number of its visitors: `python -m tests.bench.memory`.
+"""Memory, disk and start of a worker by the number of its visitors: `python -m bench.memory`.
 
 The states lie in RocksDB with the worker's options, eight partitions of them; the process is this program, without
 Kafka, model and catalog. Most visitors of a month have no open session, so that is measured apart from those who have.
@@ -9,6 +9,7 @@ import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -18,6 +19,8 @@ import click
 
 from agents.clicks.step import StateWrite
 from agents.clicks.visitor_states import VisitorStates
+from bench.invented_ids import held_by_invented_ids
+from bench.memory_store import PARTITIONS, DiskStore, partition_of
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import EventId, ItemId, VisitorId
@@ -26,8 +29,6 @@ from schemas.state import InputPosition, VisitorState, encode_state, read_header
 from streams.catalog import Catalog
 from streams.sessions.rules import SessionRules
 from streams.sessions.sessionizer import Arrival, InputTopics, Sessionizer
-from tests.bench.invented_ids import held_by_invented_ids
-from tests.bench.memory_store import PARTITIONS, DiskStore, partition_of
 
 START_MS: Final = 1_700_000_000_000
 ITEMS: Final = 100_000
@@ -41,8 +42,8 @@ def main(counts: str) -> None:
     """Fill a table with visitors, quiet ones and then ones in a session, and print what they cost."""
     steps = [int(count) for count in counts.split(",")]
     measured: dict[str, Any] = {
-        "quiet": _in_a_process_of_its_own(_measure, steps, False),
-        "in_a_session": _in_a_process_of_its_own(_measure, steps, True),
+        "quiet": _in_a_process_of_its_own(partial(_measure, is_open=False), steps),
+        "in_a_session": _in_a_process_of_its_own(partial(_measure, is_open=True), steps),
         "invented": _in_a_process_of_its_own(_measure_invented, steps),
         "bytes_per_item_in_the_catalog": _bytes_each(_catalog, ITEMS),
     }
@@ -55,7 +56,7 @@ def _in_a_process_of_its_own(measure: Callable[..., Any], *arguments: Any) -> An
         return pool.apply(measure, arguments)
 
 
-def _measure(steps: list[int], is_open: bool) -> dict[str, Any]:
+def _measure(steps: list[int], *, is_open: bool) -> dict[str, Any]:
     sessionizer = Sessionizer(SessionRules(), InputTopics("clickstream", "session-control"))
     state = state_of_eight_events(sessionizer, is_open=is_open)
     due_ms, is_quiet = sessionizer.due_ms(state), sessionizer.is_quiet(state)

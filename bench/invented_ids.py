@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from agents.clicks.visitor_states import VisitorStates
+from bench.memory_store import DiskStore
 from streams.sessions.rules import SessionRules
 from tests.agents.conftest import OneWorker
-from tests.bench.memory_store import DiskStore
 
 MS_BETWEEN = 5
 

@@ -1,4 +1,4 @@
-"""Clicks/s of training steps on bucketed and padded batches: `python -m tests.bench.training DATA --format F`.
+"""Clicks/s of training steps on bucketed and padded batches: `python -m bench.training DATA --format F`.
 
 Both take turns in one run and go through the same step of the same model; trust the ratio.
 """

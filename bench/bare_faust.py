@@ -1,4 +1,4 @@
-"""Baseline: stock Faust, one RocksDB table write and one send for each event. Run by `python -m tests.bench`."""
+"""Baseline: stock Faust, one RocksDB table write and one send for each event. Run by `python -m bench`."""
 
 import asyncio
 from pathlib import Path

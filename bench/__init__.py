@@ -1,0 +1,1 @@
+"""How fast, how large, how good: what the figures of the documents are measured with."""
