@@ -54,5 +54,5 @@ def test_the_process_ends_with_its_parents_pipe() -> None:
 def test_a_broker_process_that_does_not_start_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says how to see the cause."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(InsessionError, match=r"did not start .*python -m streams\.embedded_broker"):
+    with pytest.raises(InsessionError, match=r"did not start .*python -m streams\.local\.embedded_broker"):
         EmbeddedBrokerProcess()
