@@ -8,6 +8,7 @@ import structlog
 
 from schemas.ids import ModelVersion
 from schemas.release_folder import folder_stamp
+from schemas.servable import version_directories
 from serving.errors import PredictError
 from serving.filters import CatalogView
 from serving.metrics import ServingMetrics
@@ -106,7 +107,9 @@ class ReleaseWatcher:
 
     async def _refresh(self) -> None:
         try:
-            on_disk = await asyncio.to_thread(_version_directories, self._directory)
+            on_disk = await asyncio.to_thread(version_directories, self._directory)
+        except FileNotFoundError:
+            on_disk = {}  # the first release may come later
         except OSError as error:
             log.warning("models_directory_unreadable", directory=str(self._directory), error=str(error))
             return
@@ -174,14 +177,3 @@ class ReleaseWatcher:
 
 def _with_catalog(release: ReleaseParts, catalog: CatalogView) -> ReleaseParts:
     return release.with_catalog(catalog.records())
-
-
-def _version_directories(directory: Path) -> dict[ModelVersion, Path]:
-    """Find the children whose whole name is a number; what is being written has another name until it is renamed."""
-    if not directory.is_dir():
-        return {}
-    return {
-        ModelVersion(int(path.name)): path
-        for path in sorted(directory.iterdir())
-        if path.name.isascii() and path.name.isdecimal() and path.is_dir()
-    }

@@ -11,6 +11,7 @@ from agents.doctor.findings import Finding, error, ok, unchecked, warning
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
 from schemas.secret import Secret
+from schemas.servable import version_directories
 from serving.client import PredictClient
 from serving.errors import PredictError
 from serving.settings import ServingSettings
@@ -65,10 +66,7 @@ def model_findings(settings: ServingSettings, served: Served, now: datetime) -> 
 
 def _versions(folder: Path) -> Sequence[ModelVersion]:
     """List the version directories, the newest first."""
-    if not folder.is_dir():
-        return []
-    names = (path.name for path in folder.iterdir() if path.is_dir())
-    return sorted((ModelVersion(int(name)) for name in names if name.isascii() and name.isdecimal()), reverse=True)
+    return sorted(version_directories(folder), reverse=True) if folder.is_dir() else []
 
 
 def _release(folder: Path, on_disk: Sequence[ModelVersion], now: datetime, key: Secret | None) -> Finding:

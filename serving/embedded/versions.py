@@ -29,10 +29,10 @@ import grpc
 import structlog
 
 from schemas.release_folder import folder_stamp
+from schemas.servable import version_directories
 from serving.embedded.errors import StatusError, not_found
 from serving.embedded.policies import VersionPolicy
 
-MAX_VERSION = (1 << 63) - 1
 log = structlog.get_logger(__name__)
 
 ServableT = TypeVar("ServableT")
@@ -81,7 +81,7 @@ class ModelVersions(Generic[ServableT]):
     def poll(self) -> None:
         """Look at the folder once: load what is new, highest first, then unload what is no longer aspired to."""
         try:
-            on_disk = versions_on_disk(self._base_path)
+            on_disk = {int(version): path for version, path in version_directories(self._base_path).items()}
         except OSError as error:  # an unmounted store must not unload what serves
             log.warning("base_path_unreadable", model=self.name, path=str(self._base_path), error=str(error))
             return
@@ -207,10 +207,3 @@ def _stamp(path: Path) -> str:
         return folder_stamp(path)
     except OSError as error:
         return f"{error} at {time.monotonic_ns()}"
-
-
-def versions_on_disk(base_path: Path) -> dict[int, Path]:
-    """Map the children whose whole name is a whole number, `007` too; all others, like `.tmp-8`, are no versions."""
-    children = sorted(base_path.iterdir())
-    numbered = {int(child.name): child for child in children if child.name.isascii() and child.name.isdigit()}
-    return {version: path for version, path in numbered.items() if version <= MAX_VERSION}

@@ -18,7 +18,7 @@ from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
 from schemas.release_folder import ReleaseError, ReleaseFolder, look_at_release
 from schemas.release_signature import SIGNATURE_PATH, signature_of
 from schemas.secret import Secret
-from schemas.servable import ASSETS, DEFAULT_MODEL_NAME
+from schemas.servable import ASSETS, DEFAULT_MODEL_NAME, version_directories
 from session_model.data.training_overlap import TrainedSessions
 from session_model.data.vocabulary import Vocabulary
 from session_model.files import file_sha256, write_whole
@@ -171,10 +171,10 @@ def newest_release(folder: Path) -> Path:
 
     Raises ReleaseError where there is none.
     """
-    versions = [path for path in folder.glob("*") if path.name.isdecimal() and path.is_dir()]
+    versions = version_directories(folder) if folder.is_dir() else {}
     if not versions:
         raise ReleaseError(f"no release in {folder}; make one with `insession train DATA --out {folder.parent}`")
-    return max(versions, key=lambda path: int(path.name))
+    return versions[max(versions)]
 
 
 def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> ReleaseManifest:

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from serving.embedded.errors import StatusError, invalid_argument
 from serving.embedded.policies import AllVersions, LatestVersions, SpecificVersions, VersionPolicy
-from serving.embedded.versions import ModelVersions, VersionState, versions_on_disk
+from serving.embedded.versions import ModelVersions, VersionState
 
 LATEST = LatestVersions(1)
 
@@ -226,17 +226,3 @@ def test_a_missing_folder_unloads_nothing(shelf: Shelf) -> None:
         shelf.versions.poll()
     assert shelf.versions.available() == [1]
     assert [line["event"] for line in logs] == ["base_path_unreadable"]
-
-
-@pytest.mark.parametrize("name", [".tmp-6", "abc", "6x", "-6", "6.0", "٦", "9223372036854775808"])
-def test_other_names_are_no_versions(tmp_path: Path, name: str) -> None:
-    """A version's whole name is a whole number of at most 63 bits."""
-    (tmp_path / name).mkdir()
-    assert versions_on_disk(tmp_path) == {}
-
-
-@pytest.mark.parametrize(("name", "version"), [("007", 7), ("0", 0), ("9223372036854775807", 2**63 - 1)])
-def test_whole_numbers_are_versions(tmp_path: Path, name: str, version: int) -> None:
-    """Leading zeros do not matter."""
-    (tmp_path / name).mkdir()
-    assert versions_on_disk(tmp_path) == {version: tmp_path / name}
