@@ -32,19 +32,13 @@ from schemas.state import InputPosition
 from serving.tensors import FixedShape
 from session_model.release.files import newest_release, verify_release
 from streams.catalog import Catalog
-from streams.cluster.topics import Topic, TopicSettings
+from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
 from streams.metrics import DeliveryMetrics
 from streams.records import InputRecord, OutputRecord
 
 BATCH_ROWS = 32
-_FILES = {
-    Topic.RECOMMENDATIONS: "recommendations.jsonl",
-    Topic.INTENT_SIGNALS: "intent-signals.jsonl",
-    Topic.OUTCOMES: "outcomes.jsonl",
-    Topic.SESSION_ENDS: "session-ends.jsonl",
-    Topic.DEAD_LETTERS: "dead-letters.jsonl",
-}
+_FILES = {topic: facts.replay_file for topic, facts in TOPICS.items() if facts.replay_file is not None}
 HIT_RANK = 20
 _SEND_TIMEOUT_SECONDS = 600.0
 

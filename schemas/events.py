@@ -1,7 +1,8 @@
 """The input records: one click of a shopper, and the control records that travel beside the clicks."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Final, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -14,8 +15,36 @@ MAX_BLOCKED_UNTIL_MS = 253_402_300_799_000
 """The end of the year 9999."""
 
 EventType = Literal["view", "cart", "remove", "purchase", "favorite", "search", "session_end", "identify"]
-EVENT_TYPES: frozenset[str] = frozenset(get_args(EventType))
-ITEM_EVENT_TYPES: frozenset[str] = frozenset({"view", "cart", "remove", "purchase", "favorite"})
+Action = Literal["click", "cart", "purchase"]
+
+
+class EventFacts(NamedTuple):
+    """What follows from an event's type.
+
+    needs_item: without an item it is dead-lettered; what needs one, a model can be trained on. shows_interest: its
+    item counts for what is popular. cart: whether it puts its item into the cart or takes it out. action: as which
+    outcome of an answer it counts.
+    """
+
+    needs_item: bool = True
+    shows_interest: bool = True
+    cart: Literal["in", "out"] | None = None
+    action: Action | None = None
+
+
+EVENT_FACTS: Final[Mapping[EventType, EventFacts]] = {
+    "view": EventFacts(action="click"),
+    "cart": EventFacts(cart="in", action="cart"),
+    "remove": EventFacts(shows_interest=False, cart="out"),
+    "purchase": EventFacts(cart="out", action="purchase"),
+    "favorite": EventFacts(),
+    "search": EventFacts(needs_item=False),
+    "session_end": EventFacts(needs_item=False),
+    "identify": EventFacts(needs_item=False),
+}
+"""In the order of `EventType`, which numbers them in training data: a new type goes to the end."""
+EVENT_TYPES: frozenset[str] = frozenset(EVENT_FACTS)
+ITEM_EVENT_TYPES: frozenset[str] = frozenset(name for name, facts in EVENT_FACTS.items() if facts.needs_item)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

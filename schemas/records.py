@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.events import MAX_PRICE, EventType
+from schemas.events import MAX_PRICE, Action, EventType
 from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, SessionId, VisitorId
 
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
@@ -13,7 +13,6 @@ Tier = Literal["model", "knn", "popular", "default"]
 ImpersonalTier = Literal["popular", "default"]
 IntentSource = Literal["model", "features"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
-Action = Literal["click", "cart", "purchase"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
 MAX_TITLE_LENGTH = 1024

@@ -11,7 +11,8 @@ from typing import Final, Literal, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.catalog_reader import CatalogRecord, DescribedItem, UnreadableItem, UnreadableReason
-from schemas.records import Action, EndReason, Status, Tier
+from schemas.events import Action
+from schemas.records import EndReason, Status, Tier
 from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import IgnoreReason, RejectReason
 

@@ -22,7 +22,7 @@ from agents.clicks.watcher import Released, Watcher
 from schemas import wire
 from schemas.click_reader import ClickReader, Clicks
 from schemas.errors import without_input
-from schemas.events import ClickEvent, Erase
+from schemas.events import EVENT_FACTS, ClickEvent, Erase
 from schemas.handovers import Adoption, Control, Handover
 from schemas.ids import VisitorId
 from schemas.pseudonym import pseudonym
@@ -359,7 +359,7 @@ class Pipeline:
         state, event = advance.state, clicks.events[-1]
         if advance.status == "answered" and state is not None and state.session is not None:
             for event in (clicks.events[line] for line in advance.joined):
-                if event.item_id is not None and event.event_type != "remove":
+                if event.item_id is not None and EVENT_FACTS[event.event_type].shows_interest:
                     time_ms = min(event.event_time_ms, state.latest_ms)  # a clock that runs ahead must not age the rest
                     location = event.location or state.session.location
                     self._recommender.observe(

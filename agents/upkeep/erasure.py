@@ -25,7 +25,7 @@ from streams.cluster.record_deletion import delete_before
 from streams.cluster.topic_check import described
 from streams.cluster.topic_lifetime import TopicLifetime
 from streams.cluster.topic_reader import TopicReader
-from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name
+from streams.cluster.topics import TOPICS, Topic, TopicsError, admin_client, app_id, changelog_name
 from streams.records import InputRecord, OutputRecord
 from streams.state.id_search import Found, IdSearch
 from streams.state.search import StateSurvey, survey, surveyed_again
@@ -33,7 +33,7 @@ from streams.tools.sender import Sender
 
 _LOOK_SECONDS: Final = 0.5
 _TOLD_EVERY: Final = 1000
-_OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES)
+_OUTPUTS: Final = tuple(topic for topic, facts in TOPICS.items() if facts.names_visitors)
 """Whose keys are visitors. Those of default-recommendations are places, also where a visitor is called like one."""
 
 

@@ -1,15 +1,15 @@
 """Sessions as columns: the one in-memory form between the loaders and everything that learns or measures."""
 
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import EventType
+from schemas.events import EVENT_FACTS, EventType
 from schemas.ids import ItemId, SessionId
 
-EVENT_TYPE_CODES: Final[tuple[EventType, ...]] = get_args(EventType)
+EVENT_TYPE_CODES: Final[tuple[EventType, ...]] = tuple(EVENT_FACTS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from math import log1p
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.events import EventType
 from schemas.records import SessionEvent
 from session_model.intent.cart import items_in_cart
 from session_model.intent.categories import NO_CATEGORIES, Categories
@@ -65,6 +66,7 @@ FEATURE_NAMES: tuple[str, ...] = (
     "last_category_lift",
 )
 CART_PRESENT = FEATURE_NAMES.index("cart_present")
+COUNTED_TYPES: tuple[EventType, ...] = ("view", "cart", "remove", "purchase", "favorite", "search")
 _RECENT_TYPES = ("view", "cart", "purchase", "favorite", "search")
 _LAST_TYPES = ("cart", "search", "purchase", "favorite", "remove")
 _WEIGHTS = tuple(0.5 ** (age / HALF_LIFE_EVENTS) for age in range(RECENT_EVENTS))
@@ -95,7 +97,7 @@ def _counts(events: Sequence[SessionEvent]) -> list[float]:
     distinct = len(set(items))
     return [
         log1p(len(events)),
-        *(log1p(types[name]) for name in ("view", "cart", "remove", "purchase", "favorite", "search")),
+        *(log1p(types[name]) for name in COUNTED_TYPES),
         log1p(distinct),
         1 - distinct / len(items) if items else 0.0,
         log1p(items.count(items[-1]) - 1) if items else 0.0,

@@ -6,12 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from msgspec import Struct
 
 from schemas.errors import InsessionError, UsageError
+from schemas.records import (
+    DefaultRecommendations,
+    IntentSignal,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionSummary,
+)
 from streams.cluster.admin import ClusterAdmin, explained
 from streams.settings import StreamSettings
 
@@ -41,10 +49,36 @@ class Topic(StrEnum):
     DEAD_LETTERS = "clickstream-dlq"
 
 
+class TopicFacts(NamedTuple):
+    """What follows from a topic.
+
+    record: what lies in it, of one struct that is ours to encode; None = the shop's own records, control records of
+    several kinds, or the bytes of inputs. is_the_shops: it is written by the shop. any_partitions: it may have another
+    count than the clickstream. names_visitors: its keys are visitors, and its values tell of them.
+    replay_file: into which `insession replay` writes it; None = a replay has none.
+    """
+
+    record: type[Struct] | None = None
+    is_the_shops: bool = False
+    any_partitions: bool = False
+    names_visitors: bool = False
+    replay_file: str | None = None
+
+
+TOPICS: Final[Mapping[Topic, TopicFacts]] = {
+    Topic.CLICKSTREAM: TopicFacts(is_the_shops=True),
+    Topic.SESSION_CONTROL: TopicFacts(),
+    Topic.RECOMMENDATIONS: TopicFacts(RecommendationSet, names_visitors=True, replay_file="recommendations.jsonl"),
+    Topic.DEFAULT_RECOMMENDATIONS: TopicFacts(DefaultRecommendations, any_partitions=True),
+    Topic.INTENT_SIGNALS: TopicFacts(IntentSignal, names_visitors=True, replay_file="intent-signals.jsonl"),
+    Topic.SESSION_ENDS: TopicFacts(SessionSummary, replay_file="session-ends.jsonl"),
+    Topic.OUTCOMES: TopicFacts(RecommendationOutcome, names_visitors=True, replay_file="outcomes.jsonl"),
+    Topic.CATALOG: TopicFacts(is_the_shops=True, any_partitions=True),
+    Topic.DEAD_LETTERS: TopicFacts(replay_file="dead-letters.jsonl"),
+}
+
 _BROKERS_TIME: Final[dict[str, str]] = {"message.timestamp.type": "LogAppendTime"}
 """Of a topic of ours by which everybody can tell the brokers' clock."""
-_ANY_PARTITIONS: Final = frozenset({Topic.CATALOG, Topic.DEFAULT_RECOMMENDATIONS})
-_THE_SHOPS: Final = frozenset({Topic.CLICKSTREAM, Topic.CATALOG})
 
 
 class TopicsError(InsessionError):
@@ -192,9 +226,9 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             settings.partitions,
             settings.replication,
             {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
-            any_partitions=topic in _ANY_PARTITIONS,
+            any_partitions=TOPICS[topic].any_partitions,
             at_creation=at_creation.get(topic, {}),
-            is_the_shops=topic in _THE_SHOPS,
+            is_the_shops=TOPICS[topic].is_the_shops,
         )
         for topic, own in configs.items()
     ]

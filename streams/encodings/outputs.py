@@ -9,22 +9,11 @@ import msgspec
 
 from schemas import avro_schema
 from schemas.framing import frame
-from schemas.records import (
-    DefaultRecommendations,
-    IntentSignal,
-    RecommendationOutcome,
-    RecommendationSet,
-    SessionSummary,
-)
-from streams.cluster.topics import Topic, TopicSettings
+from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.encodings.registry import SchemaRegistry
 
 _TOPICS: Final[Mapping[type[msgspec.Struct], Topic]] = {
-    DefaultRecommendations: Topic.DEFAULT_RECOMMENDATIONS,
-    IntentSignal: Topic.INTENT_SIGNALS,
-    RecommendationOutcome: Topic.OUTCOMES,
-    RecommendationSet: Topic.RECOMMENDATIONS,
-    SessionSummary: Topic.SESSION_ENDS,
+    facts.record: topic for topic, facts in TOPICS.items() if facts.record is not None
 }
 
 

@@ -24,14 +24,15 @@ from typing import Final
 from msgspec import structs
 
 from schemas.errors import UsageError
-from schemas.events import ClickEvent, EventType
-from schemas.records import Action
+from schemas.events import EVENT_FACTS, Action, ClickEvent, EventType
 from schemas.state import AnswerRef, ClickThrough, Outcome, ShownAnswer, VisitorState
 from streams.sessions.parked import with_shown
 from streams.sessions.sessionizer import Advance
 from streams.sessions.state_budget import StateBudget
 
-ACTIONS: Final[Mapping[EventType, Action]] = {"view": "click", "cart": "cart", "purchase": "purchase"}
+ACTIONS: Final[Mapping[EventType, Action]] = {
+    event_type: facts.action for event_type, facts in EVENT_FACTS.items() if facts.action is not None
+}
 """The event types that are held against an answer."""
 
 

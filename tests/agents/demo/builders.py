@@ -4,17 +4,9 @@ from datetime import UTC, datetime
 
 from agents.demo.scoreboard import Place, SentInput
 from agents.shop.truth import Truth
-from schemas.events import ClickEvent, EventType
+from schemas.events import Action, ClickEvent, EventType
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
-from schemas.records import (
-    Action,
-    IntentSignal,
-    RecommendationOutcome,
-    RecommendationSet,
-    RecommendedItem,
-    Status,
-    Tier,
-)
+from schemas.records import IntentSignal, RecommendationOutcome, RecommendationSet, RecommendedItem, Status, Tier
 
 FIRST = Place(0, 0)
 _TIME = datetime(2026, 1, 5, tzinfo=UTC)
