@@ -111,7 +111,7 @@ class SessionActor:
             claimed, assignments = await self._table.claim(self._table.our_partitions()), self._assignments
             for partition in sorted(claimed - self._states.expiry.partitions()):
                 items = self._table.partition_items(partition)
-                headers = ((key, self._pipeline.header(key, partition, value)) for key, value in items)
+                headers = ((key, self._pipeline.states.header(key, partition, value)) for key, value in items)
                 for _ in self._states.opening(partition, headers):
                     self._app.turns += 1
                     await asyncio.sleep(0)  # of millions of states; pages, heartbeats and the standbys go on
@@ -204,7 +204,7 @@ class SessionActor:
 
     def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         if record.rejection is not None:
-            return self._pipeline.rejected(record, record.rejection).answer(), []
+            return self._pipeline.refusals.rejected(record, record.rejection).answer(), []
         if record.position.topic == self._control:
             return self._control_record(record)
         self._clocks.read(record.time_ms, is_fresh=self._is_fresh(record.position))
@@ -235,7 +235,7 @@ class SessionActor:
     def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
         control = self._pipeline.control(record)
         if isinstance(control, Rejection):
-            return self._pipeline.rejected(record, control).answer(), []
+            return self._pipeline.refusals.rejected(record, control).answer(), []
         if isinstance(control, Handover | Adoption):
             return self._written(record.position.partition, self._pipeline.join(record, control, self._states))
         if isinstance(control, Erase):
@@ -276,7 +276,7 @@ class SessionActor:
         The block comes first: where a crash parts the two, the state is still there and nothing new begins.
         """
         partition, key = position.partition, erase.visitor_id.encode()
-        block = self._pipeline.block(erase)
+        block = self._pipeline.states.block(erase)
         written = [] if block is None else [self._states.write(partition, block)]
         written.append(self._states.drop(partition, key))
         log.info("visitor_erased", partition=partition, offset=position.offset)

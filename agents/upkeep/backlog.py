@@ -158,7 +158,7 @@ class Backlog:
         record = replace(record, position=structs.replace(record.position, topic_id=self._topic_ids.get(topic, 0)))
         self._visitors.partition = record.position.partition
         if record.rejection is not None:
-            yield self._pipeline.rejected(record, record.rejection)
+            yield self._pipeline.refusals.rejected(record, record.rejection)
         elif topic == self._control:
             yield from self._control_steps(record)
         else:
@@ -167,7 +167,7 @@ class Backlog:
     def _control_steps(self, record: InputRecord) -> Iterator[Step]:
         control = self._pipeline.control(record)
         if isinstance(control, Rejection):
-            yield self._pipeline.rejected(record, control)
+            yield self._pipeline.refusals.rejected(record, control)
         elif isinstance(control, Handover | Adoption):
             yield self._written(self._pipeline.join(record, control, self._visitors))
         elif isinstance(control, Erase):
@@ -175,7 +175,7 @@ class Backlog:
             if others:
                 yield Step(None, lambda: ready(others))
             else:
-                if (block := self._pipeline.block(control)) is not None:
+                if (block := self._pipeline.states.block(control)) is not None:
                     self._write(block)
                 self._write(StateWrite(control.visitor_id.encode(), None))
         # A tick: `tell_of_ticks` has told what it had ended; what is due now, the next one ends.

@@ -30,7 +30,7 @@ def logged() -> Any:
 
 def erase(worker: Any, erasure: Erase = ERASE) -> None:
     """Erase as an owner does: first the block, then the state."""
-    block = worker.pipeline.block(erasure)
+    block = worker.pipeline.states.block(erasure)
     if block is not None:
         worker.states.write(0, block)
     worker.states.drop(0, erasure.visitor_id.encode())
@@ -83,7 +83,7 @@ async def test_a_click_after_the_end_of_a_block_begins_anew_though_no_tick_came(
 async def test_a_block_is_recovered_with_its_end(worker: Any) -> None:
     """Whoever takes the partition over builds the index from the headers of what is stored."""
     erase(worker)
-    headers = [(key, worker.pipeline.header(key, 0, value)) for key, value in worker.store.states.items()]
+    headers = [(key, worker.pipeline.states.header(key, 0, value)) for key, value in worker.store.states.items()]
     worker.states.open_partition(0, headers)
     assert not worker.states.has_due(0, UNTIL_MS - 1)
     assert worker.states.has_due(0, UNTIL_MS)
@@ -156,7 +156,7 @@ async def test_the_owner_writes_the_block_before_the_state_goes(worker: Any) -> 
 async def test_a_damaged_block_is_put_aside(worker: Any) -> None:
     """As any state; the click that came upon it is answered."""
     suffering = Suffering(worker)
-    block = worker.pipeline.block(ERASE)
+    block = worker.pipeline.states.block(ERASE)
     suffering.table.states[block.key] = GARBAGE
     await suffering.actor.recovered()
     await suffering.run(click(0))
