@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
-from bench.programs import CHANGELOG, Place, Running, Subject
+from bench.programs import Place, Running, Subject
 from bench.traffic import Click, feed, preload
 from schemas import wire
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
@@ -24,6 +24,9 @@ from tests.kafka.topic_log import LoggedRecord, TopicReader
 
 STUCK_SECONDS = 90.0
 POLL_SECONDS = 0.25
+PROBE_RATE = 1.0
+"""Clicks a second until a program has begun."""
+QUIET_SECONDS = 2.0
 WARM_UP_SECONDS = 5.0
 """Of a steady rate, before any measurement: start-up, connections and first calls are no part of it."""
 WARM_UP_RATE = 100.0
@@ -93,23 +96,44 @@ class Bench:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True))
             reader = TopicReader(self.brokers, topics.prefix)
             stack.callback(reader.close)
-            create(admin, _specs(topics))
+            create(admin, _specs(topics, subject.changelog))
             stack.callback(_delete, admin, topics.prefix)
             running = stack.enter_context(Running(subject, Place(self.brokers, topics, Path(folder))))
             run = _Run(topics, running, reader)
+            self._begin(run, clicks[:1], takes_all=subject.answers)
             feed(self.brokers, run.source, clicks, rate, lambda _: None)
             run.await_outputs(len(clicks), lambda _: None)
             run.begins.update({topic: reader.end_offsets(topic) for topic in (run.source, run.target)})
             yield run
 
+    def _begin(self, run: "_Run", probe: Sequence[Click], *, takes_all: bool) -> None:
+        """Send one click a second until the program answers: what a baseline reads while it joins, it may lose.
 
-@dataclass(frozen=True, slots=True)
+        takes_all: the program loses nothing, and each of them must be answered.
+        """
+        sent, until = 0, time.monotonic() + STUCK_SECONDS
+        while not run.outputs():
+            feed(self.brokers, run.source, probe, PROBE_RATE, lambda _: None)
+            sent += 1
+            run.running.check(is_stuck=time.monotonic() > until, done=f"no answer to {sent} clicks")
+        if takes_all:
+            run.await_outputs(sent, lambda _: None)
+        else:
+            run.await_quiet()
+        run.before = run.outputs()
+
+
+@dataclass(slots=True)
 class _Run:
-    """One program on topics of its own. begins: by topic and partition, where the measured records begin."""
+    """One program on topics of its own.
+
+    before: outputs that do not count. begins: by topic and partition, where the measured records begin.
+    """
 
     topics: TopicSettings
     running: Running
     reader: TopicReader
+    before: int = 0
     begins: dict[str, dict[int, int]] = field(default_factory=dict)
 
     @property
@@ -130,16 +154,29 @@ class _Run:
         )
         return inputs, outputs
 
+    def outputs(self) -> int:
+        """Count the output records on the broker."""
+        return sum(self.reader.end_offsets(self.target).values())
+
     def await_outputs(self, number: int, progress: Progress) -> None:
-        """Wait until `number` output records lie on the broker; raises InsessionError where none came for long."""
+        """Wait for `number` output records; raises InsessionError where none came for long."""
         done, moved_at = 0, time.monotonic()
         while done < number:
             time.sleep(POLL_SECONDS)
-            now_done = sum(self.reader.end_offsets(self.target).values())
+            now_done = self.outputs() - self.before
             if now_done > done:
                 done, moved_at = now_done, time.monotonic()
                 progress(done)
-            self.running.check(is_stuck=time.monotonic() - moved_at > STUCK_SECONDS)
+            self.running.check(is_stuck=time.monotonic() - moved_at > STUCK_SECONDS, done=f"{done} of {number} done")
+
+    def await_quiet(self) -> None:
+        """Wait until no output has come for `QUIET_SECONDS`."""
+        known, moved_at = -1, time.monotonic()
+        while time.monotonic() - moved_at < QUIET_SECONDS:
+            now = self.outputs()
+            if now != known:
+                known, moved_at = now, time.monotonic()
+            time.sleep(POLL_SECONDS)
 
 
 def _delete(admin: AdminClient, prefix: str) -> None:
@@ -149,15 +186,16 @@ def _delete(admin: AdminClient, prefix: str) -> None:
         deleted.result()
 
 
-def _specs(topics: TopicSettings) -> list[TopicSpec]:
+def _specs(topics: TopicSettings, changelog: str | None) -> list[TopicSpec]:
     appended = {"message.timestamp.type": "LogAppendTime"}
     target = topics.name(Topic.RECOMMENDATIONS)
     specs = [
         replace(spec, configs={**spec.configs, **appended}) if spec.name == target else spec
         for spec in topic_specs(topics)
     ]
-    changelog = TopicSpec(f"{topics.prefix}{CHANGELOG}", topics.partitions, 1, {"cleanup.policy": "compact"})
-    return [*specs, changelog]
+    if changelog is None:
+        return specs
+    return [*specs, TopicSpec(topics.prefix + changelog, topics.partitions, 1, {"cleanup.policy": "compact"})]
 
 
 def answer_counts(outputs: Sequence[LoggedRecord]) -> Counter[str]:

@@ -15,7 +15,6 @@ from streams.cluster.topics import Topic, TopicSettings
 from streams.local import watchdog
 
 LOG_TAIL_LINES = 5
-CHANGELOG = "bench-changelog"
 BACKLOG_SETTINGS = {
     # A backlog is older than any freshness budget and would be answered without the model, which is not what is asked.
     "INSESSION_CLICKSTREAM__FRESHNESS_BUDGET": "600",
@@ -37,12 +36,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One measured program. answers: its output records are RecommendationSets."""
+    """One measured program.
+
+    answers: it answers every record, by RecommendationSets. changelog: the name, without the prefix, of a topic that it
+    is given: no run shall wait for the making of one.
+    """
 
     name: str
     command: Callable[[Place], list[str]]
     settings: Mapping[str, str] = field(default_factory=dict)
     answers: bool = True
+    changelog: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +68,17 @@ def bare_faust() -> Subject:
             f"--datadir={place.folder / 'state'}",
         ]
 
-    return Subject("bare Faust", command, answers=False)
+    return Subject("bare Faust", command, answers=False, changelog="bare-faust-last-changelog")
 
 
 def raw_aiokafka() -> Subject:
     """Describe the loop over aiokafka's consumer and producer."""
 
     def command(place: Place) -> list[str]:
-        return [*_baseline("raw_aiokafka", place), f"--changelog={place.topics.prefix}{CHANGELOG}"]
+        return [*_baseline("raw_aiokafka", place), f"--changelog={place.topics.prefix}{changelog}"]
 
-    return Subject("raw aiokafka", command, answers=False)
+    changelog = "raw-aiokafka-changelog"
+    return Subject("raw aiokafka", command, answers=False, changelog=changelog)
 
 
 def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -> Subject:
@@ -136,9 +141,9 @@ class Running:
         self._process.wait()
         watchdog.dismiss(self._watchdog)
 
-    def check(self, *, is_stuck: bool) -> None:
-        """Raise InsessionError with the program's last words where it has ended or `is_stuck`."""
+    def check(self, *, is_stuck: bool, done: str) -> None:
+        """Raise InsessionError with the program's last words where it has ended or `is_stuck`; done: how far it is."""
         if is_stuck or self._process.poll() is not None:
             what = "gets no further" if is_stuck else f"ended with exit code {self._process.returncode}"
             tail = self._log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            raise InsessionError(f"{self._subject.name} {what}; its log ends: " + " | ".join(tail))
+            raise InsessionError(f"{self._subject.name} {what}, {done}; its log ends: " + " | ".join(tail))
