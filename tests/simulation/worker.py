@@ -134,8 +134,9 @@ class Host:
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether its worker has come through its last rebalance."""
-        return self.app is not None and self.app.rebalancing_count > 0 and not self.app.rebalancing
+        """Tell whether its worker has come through its last rebalance, and has recovered what that gave it."""
+        app = self.app
+        return app is not None and app.rebalancing_count > 0 and not app.rebalancing and not app.in_recovery
 
     def start(self) -> None:
         """Start a process, which is started again when it ends by itself."""
