@@ -66,7 +66,7 @@ def serving_tier(
     copies: folder of this process alone, to which releases are copied and from which they are read.
     """
     metrics = ServingMetrics(registry)
-    breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
+    breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open.total_seconds())
     client = PredictClient(settings, fixed_shape=fixed_shape)
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
     guarded = GuardedPredictor(predictor, breaker, metrics)
@@ -76,7 +76,7 @@ def serving_tier(
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
     releases = ReleaseWatcher(settings.model_folder, shelf.load, client, metrics, catalog)
     popularity = StreamPopularity(
-        half_life_seconds=settings.popular_half_life_seconds,
+        half_life_seconds=settings.popular_half_life.total_seconds(),
         max_items=settings.popular_max_items,
         max_locations=settings.popular_max_locations,
         vouchers=ShopsOwn(catalog, releases),
@@ -90,4 +90,4 @@ def serving_tier(
         settings=settings,
         metrics=metrics,
     )
-    return ServingTier(recommender, batcher, releases, client, settings.release_poll_seconds)
+    return ServingTier(recommender, batcher, releases, client, settings.release_poll.total_seconds())

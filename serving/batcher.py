@@ -54,6 +54,7 @@ class MicroBatcher:
     ) -> None:
         self._predictor = predictor
         self._settings = settings
+        self._min_budget_seconds = settings.min_budget.total_seconds()
         self._least = fixed_batch or 1
         self._most = fixed_batch or settings.max_batch
         self._clock = clock
@@ -114,7 +115,7 @@ class MicroBatcher:
 
     def _drop_settled(self) -> None:
         """Fail the rows that are past their deadline and forget those that nobody waits for."""
-        latest = self._clock() + self._settings.min_budget_seconds
+        latest = self._clock() + self._min_budget_seconds
         for row in self._waiting:
             if row.deadline < latest:
                 row.fail(DeadlineExceededError("too little time was left to ask the model"))

@@ -177,7 +177,7 @@ class Recommender:
         if not len(row.items):
             return _Asked(release, "unseen_items", row), False
         neighbours = release.neighbours(row.items)
-        if request.deadline - self.clock() < self.settings.min_budget_seconds:
+        if request.deadline - self.clock() < self.settings.min_budget.total_seconds():
             return _Asked(release, "stale", row, neighbours), False
         if self.gate.refuses:
             return _Asked(release, "breaker_open", row, neighbours), False

@@ -90,7 +90,7 @@ class PredictClient:
     async def loaded_versions(self) -> frozenset[ModelVersion]:
         """Name the versions that the server reports as AVAILABLE; none where it does not know the model."""
         request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=self._settings.model_name))
-        timeout = self._settings.status_timeout_seconds
+        timeout = self._settings.status_timeout.total_seconds()
         try:
             response = await self._translated(
                 lambda: self._get_model_status(request, timeout=timeout), "GetModelStatus"

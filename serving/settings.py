@@ -1,6 +1,7 @@
 """Settings of the serving tier, checked when they are made; a message names the key that is wrong."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from schemas.certificates import CertificateFiles
@@ -50,23 +51,23 @@ class ServingSettings:
     address: `host:port` of the model server's gRPC endpoint.
     model_name: Name of the model on the server, and of its folder below models_directory.
     models_directory: As the model server sees it; versions lie in `models_directory/model_name/<version>`.
-    status_timeout_seconds: Patience for the server's answer to which versions it has.
+    status_timeout: Patience for the server's answer to which versions it has.
     release_key: Signs releases; where it is set, one that is not signed with it is refused.
     release_max_memory_bytes: What the parts of a release may take in memory, without the mapped index of sessions.
-    release_poll_seconds: How often the worker looks for a newer release, on disk and on the server.
-    min_budget_seconds: A row with less time left is not sent; so a late row is no failure of the server.
+    release_poll: How often the worker looks for a newer release, on disk and on the server.
+    min_budget: A row with less time left is not sent; so a late row is no failure of the server.
     max_batch: Rows in one Predict.
     max_waiting: Rows that may wait for the next Predict; one more is answered by a lower tier.
     max_concurrent_calls: Predicts under way at a time; rows gather while all are taken.
     breaker_failures: Failed calls in a row that open the breaker: the model is not asked for a while; 0 = never.
-    breaker_open_seconds: How long the breaker stays open before one call tries again.
+    breaker_open: How long the breaker stays open before one call tries again.
     answer_size: Items of an answer (k).
     overfetch: Candidates looked at for each place of an answer, so that k remain after the filters.
-    popular_half_life_seconds: Age at which an event counts half in what is popular.
+    popular_half_life: Age at which an event counts half in what is popular.
     popular_max_items: Items counted in what is popular, for each location; 0 = none are.
     popular_max_locations: Locations with a list of their own of what is popular; 0 = none has.
     default_items: What is answered where nothing else is known, best first.
-    default_list_interval_seconds: How often the list for unknown visitors is written, if it has changed.
+    default_list_interval: How often the list for unknown visitors is written, if it has changed.
     excluded_items: Never recommended.
     recommend_bought: What the shopper bought may be recommended again.
     recommend_bought_in: Categories of the catalog whose items may be all the same, as of groceries; with `food` goes
@@ -76,23 +77,23 @@ class ServingSettings:
     address: str = "127.0.0.1:8500"
     model_name: str = DEFAULT_MODEL_NAME
     models_directory: Path = Path("models")
-    status_timeout_seconds: float = 2.0
+    status_timeout: timedelta = timedelta(seconds=2)
     release_key: Secret | None = None
     release_max_memory_bytes: int = 512 * 1024 * 1024
-    release_poll_seconds: float = 2.0
-    min_budget_seconds: float = 0.002
+    release_poll: timedelta = timedelta(seconds=2)
+    min_budget: timedelta = timedelta(milliseconds=2)
     max_batch: int = 32
     max_waiting: int = 1024
     max_concurrent_calls: int = 1
     breaker_failures: int = 5
-    breaker_open_seconds: float = 5.0
+    breaker_open: timedelta = timedelta(seconds=5)
     answer_size: int = 20
     overfetch: int = 10
-    popular_half_life_seconds: float = 6 * 3600.0
+    popular_half_life: timedelta = timedelta(hours=6)
     popular_max_items: int = 2_000
     popular_max_locations: int = 64
     default_items: tuple[ItemId, ...] = ()
-    default_list_interval_seconds: float = 60.0
+    default_list_interval: timedelta = timedelta(minutes=1)
     excluded_items: frozenset[ItemId] = frozenset()
     recommend_bought: bool = False
     recommend_bought_in: frozenset[str] = frozenset()
@@ -113,26 +114,28 @@ class ServingSettings:
         if self.release_key is not None:
             check_key(self.release_key, "serving.release_key")
         for key in _ABOVE_ZERO:
-            if not getattr(self, key) > 0:
-                raise UsageError(f"serving.{key} must be above 0, found {getattr(self, key)}")
+            value = getattr(self, key)
+            if not value > type(value)(0):
+                raise UsageError(f"serving.{key} must be above 0, found {value}")
         for key in _AT_LEAST_ZERO:
-            if getattr(self, key) < 0:
-                raise UsageError(f"serving.{key} must be at least 0, found {getattr(self, key)}")
+            value = getattr(self, key)
+            if value < type(value)(0):
+                raise UsageError(f"serving.{key} must be at least 0, found {value}")
         if self.max_batch > MAX_BATCH_ROWS:
             raise UsageError(f"serving.max_batch must be at most {MAX_BATCH_ROWS}, found {self.max_batch}")
 
 
 _ABOVE_ZERO = (
-    "status_timeout_seconds",
+    "status_timeout",
     "release_max_memory_bytes",
-    "release_poll_seconds",
+    "release_poll",
     "max_batch",
     "max_waiting",
     "max_concurrent_calls",
-    "breaker_open_seconds",
+    "breaker_open",
     "answer_size",
     "overfetch",
-    "popular_half_life_seconds",
-    "default_list_interval_seconds",
+    "popular_half_life",
+    "default_list_interval",
 )
-_AT_LEAST_ZERO = ("min_budget_seconds", "breaker_failures", "popular_max_items", "popular_max_locations")
+_AT_LEAST_ZERO = ("min_budget", "breaker_failures", "popular_max_items", "popular_max_locations")

@@ -47,7 +47,8 @@ def check(connection: Connection, *, as_json: bool) -> None:
     """Name all that is wrong with the settings, each with who gave it; exit code 2 when something is."""
     try:
         reading = connection.reading()
-        problems, warnings = reading.problems, [] if reading.settings is None else warnings_of(reading.settings)
+        problems, warnings = reading.problems, list(reading.warnings)
+        warnings += [] if reading.settings is None else warnings_of(reading.settings)
     except UsageError as error:
         problems, warnings = (str(error),), []
     if as_json:

@@ -1,8 +1,10 @@
 """Makes a settings object of what was given, and says of everything that is wrong what it is and who gave it."""
 
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_origin
@@ -15,6 +17,7 @@ from schemas.secret import Secret
 
 T = TypeVar("T")
 _MAX_SECRET_BYTES = 64 * 1024
+_IN_SECONDS = "_seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +26,22 @@ class Reading(Generic[T]):
 
     settings: None where there are problems.
     origins: of each key that somebody gave, by its name; of a table that several gave parts of, all of them.
+    warnings: names that were read and will not be for ever.
     """
 
     settings: T | None
     origins: Mapping[str, tuple[Origin, ...]]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     def origin_names(self, key: SettingKey) -> str:
         """Name who gave the key, or that nobody did."""
         return ", ".join(map(str, self.origins.get(key.name, (DEFAULT,))))
 
     def valid(self) -> T:
-        """Give the settings; raises UsageError with all problems, a line each."""
+        """Return the settings, and warn on stderr; raises UsageError with all problems, a line each."""
         if self.settings is not None:
+            sys.stderr.writelines(f"insession: {warning}\n" for warning in self.warnings)
             return self.settings
         if len(self.problems) == 1:
             raise UsageError(self.problems[0])
@@ -50,12 +56,13 @@ def read(root: type[T], given: Iterable[Given]) -> Reading[T]:
         reader.take(section, one)
     settings = reader.build(section)
     origins = {name: tuple(dict.fromkeys(one.origin for one in found)) for name, found in reader.given_by_key().items()}
-    return Reading(None if reader.problems else settings, origins, tuple(reader.problems))
+    return Reading(None if reader.problems else settings, origins, tuple(reader.problems), tuple(reader.warnings))
 
 
 @dataclass(slots=True)
 class _Reader:
     problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     given: dict[SettingKey, dict[tuple[str, ...], Given]] = field(default_factory=dict)
 
     def take(self, root: Section, one: Given) -> None:
@@ -66,6 +73,8 @@ class _Reader:
             if key is not None:
                 self._note(key, one, inside=one.path[depth + 1 :])
                 return
+            if inner is None and self._take_former(section, name, one):
+                return
             if inner is None:
                 path = ".".join(one.path[: depth + 1])
                 self.problems.append(f"{one.origin}: no setting {path}; {_known(section, name)}")
@@ -73,6 +82,18 @@ class _Reader:
             section = inner
         if one.value != {}:
             self.problems.append(f"{one.origin}: {one.name} is a section, found a value")
+
+    def _take_former(self, section: Section, name: str, one: Given) -> bool:
+        """Read a duration under the name that it had as a number of seconds."""
+        key = section.key(name.removesuffix(_IN_SECONDS)) if name.endswith(_IN_SECONDS) else None
+        if key is None or key.type is not timedelta:
+            return False
+        self.warnings.append(
+            f"{one.origin}: {one.name} is called {key.name} now and takes a duration, like {one.value}s: the old name "
+            "is read in this version only"
+        )
+        self._note(key, replace(one, value=f"{one.value}s"), inside=())
+        return True
 
     def build(self, section: Section) -> Any:
         """Make the section's object; None where something in it is wrong."""

@@ -20,6 +20,9 @@ def settings_findings(reading: Reading[Settings]) -> Iterator[Finding]:
     counts = Counter[str](origin.kind for origins in reading.origins.values() for origin in origins)
     given = ", ".join(f"{counts[kind]} by {giver}" for kind, giver in _GIVERS.items() if counts[kind])
     yield ok("settings", f"valid; {given or 'all are defaults'}")
+    for text in reading.warnings:
+        message, _, remedy = text.rpartition(": ")
+        yield warning("settings", message, remedy)
     for text in warnings_of(reading.settings):
         message, _, remedy = text.partition(": ")
         yield warning("security", message, remedy)

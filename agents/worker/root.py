@@ -199,7 +199,7 @@ def _keep_default_lists(
     async def look_at_default_lists() -> None:
         await writer.begin()
 
-    @app.timer(settings.serving.default_list_interval_seconds)  # type: ignore[untyped-decorator]
+    @app.timer(settings.serving.default_list_interval.total_seconds())  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:
         await writer.renew(is_ours=lambda: app.consumer.next_offset(first_partition) is not None)
 

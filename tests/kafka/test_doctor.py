@@ -40,7 +40,7 @@ def doctor(topics: Any, folder: Path, *arguments: str) -> tuple[int, dict[str, d
     config.write_text(
         f"[topics]\npartitions = {topics.settings.partitions}\nreplication = 1\nmin_insync_replicas = 1\n"
         f'[kafka]\ndatadir = "{folder / "data"}"\n[serving]\naddress = "127.0.0.1:1"\n'
-        f'models_directory = "{folder / "models"}"\nstatus_timeout_seconds = 0.5\n'
+        f'models_directory = "{folder / "models"}"\nstatus_timeout = "500ms"\n'
     )
     connection = ["--brokers", topics.brokers, "--prefix", topics.settings.prefix, "--config", str(config)]
     result = CliRunner().invoke(insession, ["doctor", *connection, "--json", *arguments])

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -56,7 +57,9 @@ def server() -> FakePredictor:
 @pytest.fixture
 async def batcher(server: FakePredictor, clock: Clock) -> AsyncIterator[MicroBatcher]:
     """Give a batcher of at most four rows a call and six waiting."""
-    batcher = MicroBatcher(server, ServingSettings(max_batch=4, max_waiting=6, min_budget_seconds=0.01), clock=clock)
+    batcher = MicroBatcher(
+        server, ServingSettings(max_batch=4, max_waiting=6, min_budget=timedelta(milliseconds=10)), clock=clock
+    )
     yield batcher
     await batcher.close()
 

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,9 @@ async def test_an_unknown_model_has_no_versions(client: PredictClient, server: S
 async def test_a_status_that_fails_is_an_error(server: Server) -> None:
     """A server that hangs does not look like one without versions."""
     server.hang = True
-    async with PredictClient(ServingSettings(address=server.address, status_timeout_seconds=0.05)) as client:
+    async with PredictClient(
+        ServingSettings(address=server.address, status_timeout=timedelta(milliseconds=50))
+    ) as client:
         with pytest.raises(DeadlineExceededError):
             await client.loaded_versions()
 

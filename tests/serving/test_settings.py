@@ -1,3 +1,4 @@
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,18 @@ def test_the_defaults_are_valid_and_loopback() -> None:
         ("address", "localhost:65536"),
         ("model_name", ""),
         ("model_name", "a/b"),
-        ("status_timeout_seconds", 0.0),
-        ("status_timeout_seconds", float("nan")),
-        ("release_poll_seconds", -1.0),
-        ("min_budget_seconds", -0.001),
+        ("status_timeout", timedelta(0)),
+        ("release_poll", timedelta(seconds=-1)),
+        ("min_budget", timedelta(milliseconds=-1)),
         ("max_batch", 0),
         ("max_batch", 4097),
         ("max_waiting", 0),
         ("max_concurrent_calls", 0),
         ("breaker_failures", -1),
-        ("breaker_open_seconds", 0.0),
+        ("breaker_open", timedelta(0)),
         ("answer_size", 0),
         ("overfetch", 0),
-        ("popular_half_life_seconds", 0.0),
+        ("popular_half_life", timedelta(0)),
         ("popular_max_items", -1),
         ("popular_max_locations", -1),
     ],

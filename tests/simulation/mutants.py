@@ -302,16 +302,6 @@ def claim_before_the_recovery() -> None:
     StateTable._read_to = as_far_as_it_is  # type: ignore[method-assign]
 
 
-def end_is_asked_of_the_client() -> None:
-    """Ask aiokafka for the end of a partition that may not be assigned any more."""
-
-    def highwater(self: Any, tp: TP) -> int | None:
-        end: int | None = self._ensure_consumer().highwater(tp)
-        return end
-
-    CommittedReads.highwater = highwater  # type: ignore[method-assign]
-
-
 def writers_are_believed() -> None:
     """Take what a lost owner wrote for the partition's states; the lease alone keeps it from writing."""
     Fence.keeps = lambda _self, _writer: True  # type: ignore[method-assign]
@@ -344,7 +334,6 @@ MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
         overtaken_recovery_seeks,
         recovery_seeks_to_nowhere,
         claim_before_the_recovery,
-        end_is_asked_of_the_client,
         writers_are_believed,
     )
 }

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,28 @@ def test_no_message_repeats_what_was_meant_as_a_secret(tmp_path: Path, name: str
     reading = reading_of(tmp_path, toml.format(section=section, key=key, secret=SECRET))
     assert reading.problems
     assert SECRET not in repr(reading)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "seconds"),
+    [
+        ("[serving]\nbreaker_open_seconds = 7.5\n", {}, 7.5),
+        ("", {"INSESSION_SERVING__BREAKER_OPEN_SECONDS": "7"}, 7.0),
+        ("[serving]\nbreaker_open_seconds = 7\n", {"INSESSION_SERVING__BREAKER_OPEN": "9s"}, 9.0),
+    ],
+)
+def test_a_duration_is_read_under_its_former_name_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], toml: str, environment: dict[str, str], seconds: float
+) -> None:
+    """It was a number of seconds, and said so; the last that is given wins, whatever it is called."""
+    reading = reading_of(tmp_path, toml, environment)
+    assert reading.valid().serving.breaker_open == timedelta(seconds=seconds)
+    (warning,) = reading.warnings
+    assert "serving.breaker_open_seconds is called serving.breaker_open now and takes a duration, like 7" in warning
+    assert capsys.readouterr().err == f"insession: {warning}\n"
+
+
+def test_a_former_name_takes_a_number_only(tmp_path: Path) -> None:
+    """The message names the key as it is called now."""
+    (problem,) = reading_of(tmp_path, '[serving]\nbreaker_open_seconds = "soon"\n').problems
+    assert "serving.breaker_open: must be a duration like 500ms" in problem

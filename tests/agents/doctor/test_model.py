@@ -117,7 +117,7 @@ def test_a_server_that_is_away_leaves_its_checks_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1:1"])
 def test_asking_a_server_that_is_away_ends_soon(address: str) -> None:
     """The failure names model and address."""
-    served = ask_server(ServingSettings(address=address, status_timeout_seconds=0.5))
+    served = ask_server(ServingSettings(address=address, status_timeout=timedelta(seconds=0.5)))
     assert served.failure is not None
     assert address in served.failure
 
