@@ -324,7 +324,6 @@ MUTANTS: Final[Mapping[str, Callable[[], None]]] = {
         replays_tell_no_session_ends,
         replays_count_again,
         answers_overtake_each_other,
-        a_lost_member_goes_on,
         nothing_is_fenced,
         changelog_is_not_awaited,
         refused_records_are_awaited,
@@ -349,7 +348,10 @@ BESIDE: Final[Mapping[str, str]] = {
 """What is taken out with a mutant, as it stands before it; a seed that shows that one alone tells nothing of both."""
 RARE: Final[Mapping[str, int]] = {"overtaken-recovery-seeks": 3400, "recovery-seeks-to-nowhere": 5200}
 """Where to begin to look for what shows once in thousands of seeds."""
-_STANDING_BEFORE: Final = {"contested-claims-count": contested_claims_count}
+_STANDING_BEFORE: Final = {
+    "contested-claims-count": contested_claims_count,
+    "a-lost-member-goes-on": a_lost_member_goes_on,
+}
 """Of these nothing shows alone."""
 
 
