@@ -91,7 +91,7 @@ class Move(Struct, frozen=True, array_like=True):
 
 
 class ClosedSession(Struct, frozen=True, array_like=True):
-    """A closed session, kept until its session-end record is surely acknowledged; a replay of `cause` re-emits it.
+    """A closed session, kept until its session-end record is surely acknowledged: `cause`, read again, re-emits it.
 
     move: it has not ended but goes on under another id, so that its record is an adoption.
     again: the input that told it again, since the topic of `cause` is gone, and with it the offset that would have.
@@ -201,13 +201,13 @@ class VisitorState(Struct, frozen=True, array_like=True):
     """All that is kept of one visitor.
 
     offsets: last offset that was applied, by input topic (a key has one partition); makes updates idempotent.
-    last_status: what became of the last clickstream offset, so that its replay answers alike.
+    last_status: what became of the last clickstream offset, so that it is answered alike if it comes again.
     clock_lag_ms: record timestamp minus event time of the latest event, never negative.
     rate_level, rate_ms: the leaky bucket of the bot rule and the event time of its last change.
     ended_ms: event time at which the last closed session ended; an event not later than it belongs to no session.
     last_answer, click_throughs: of the open session, for outcomes; one click-through an item, the newest last. They
     depend on which answers were there in time, nothing else in the state does.
-    last_outcome, further_outcomes: of the last clickstream offset, so that its replay emits them again.
+    last_outcome, further_outcomes: of the last clickstream offset, so that they are emitted again if it comes again.
     session: the open session of the latest event. parked: the others; a session id of the shop's own leads to them.
     last_topic: the clickstream of the last offset; empty where the visitor was seen on one only.
     identity: None where no event named another id of the visitor.
@@ -263,7 +263,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
 
     @property
     def is_forgotten(self) -> bool:
-        """Tell whether consent was withdrawn, so that only what a replay must find is left."""
+        """Tell whether consent was withdrawn, so that only what a redelivery must find is left."""
         return self.last_status == "no_consent" and not self.open_sessions
 
     @property

@@ -138,7 +138,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         self.abort(reason)
 
     def abort(self, error: BaseException) -> NoReturn:
-        """End the process at once, without ack: what is unacknowledged is replayed after the restart.
+        """End the process at once, without ack: what is unacknowledged is read again after the restart.
 
         The last line says what to do; the traceback of what is no InsessionError is in the log.
         """

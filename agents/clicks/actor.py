@@ -283,7 +283,7 @@ class SessionActor:
         return self._erased(partition, key, written)
 
     async def _erased(self, partition: int, key: bytes, written: Sequence[Awaitable[Any]]) -> None:
-        """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no replay may undo it."""
+        """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no redelivery may undo it."""
         for tp in self._clicks_of(partition):
             await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click

@@ -40,7 +40,7 @@ class Decision:
     def is_write_first(self) -> bool:
         """Tell whether the records may leave only when the write is safe.
 
-        What leaves a state must not be back after a crash: a handover before the replay would move what has ended.
+        What leaves a state must not be back after a crash: a handover before the redelivery would move what has ended.
         """
         return bool(self.advance.closings or self.controls)
 
@@ -69,7 +69,7 @@ class SessionStage:
         assert record.key is not None
         events, arrival = before.events, Arrival(record.position, record.time_ms)
         advance = self._sessionizer.advance(before.state, events, arrival)
-        if advance.state is not None and not advance.is_replay and not advance.is_still:
+        if advance.state is not None and not advance.is_redelivery and not advance.is_still:
             # Also without consent: then it is let go.
             advance = self._outcomes.follow(advance, events, shown.take(record.position.partition, record.key))
         visitor_id, controls = events[0].visitor_id, list[OutputRecord]()
@@ -88,4 +88,4 @@ class SessionStage:
         if advance.is_still and joined.state is advance.state and before.stored is not None:
             mark = encode_mark(before.stored, joined.state)
             return StateWrite(key, mark, joined.state.clock_lag_ms, is_mark=True)
-        return self._states.write(key, joined.state, before.stored, is_repeat=advance.is_replay)
+        return self._states.write(key, joined.state, before.stored, is_repeat=advance.is_redelivery)

@@ -16,7 +16,8 @@ class StateWrite:
     """One write about a visitor; value None = everything of the visitor goes.
 
     before: the header of the state before; None where there was none, or no entry of the expiry index is left of it.
-    is_mark: the input moved nothing; the value is its mark. is_repeat: a replay writes again what is there already.
+    is_mark: the input moved nothing; the value is its mark. is_repeat: a redelivered input writes again what is there
+    already.
     """
 
     key: bytes

@@ -22,7 +22,7 @@ The visitors whose session one of the latest ticks has ended come first, so a re
 PASSED_A_TICK: Final = 200
 """States that are looked at, a partition and tick interval, for visitors to forget: a million in 84 minutes."""
 MAX_REPEATS: Final = 1000
-"""Visitors of whom it is known that a replay has written the state again; of others, the next replay does so again."""
+"""Visitors of whom it is known that a redelivery has written the state again; of others, the next one does so again."""
 
 
 class StateStore(Protocol):
@@ -141,7 +141,7 @@ class VisitorStates:
     def write(self, partition: int, write: StateWrite) -> Awaitable[Any]:
         """Apply a write; the result is done when it is safe.
 
-        What a replay writes again is written once: as long as nothing newer was, later ones wait for that write.
+        What a redelivery writes again is written once: as long as nothing newer was, later ones wait for that write.
         """
         if write.value is None:
             return self.drop(partition, write.key)
@@ -215,7 +215,7 @@ class VisitorStates:
             except UnreadableVisitorError as error:
                 self.unreadable.append(error)
                 continue
-            if result is None:  # ended by an earlier tick that may yet be replayed; it must not keep others from ending
+            if result is None:  # ended by an earlier tick that may yet come again; it must not keep others from ending
                 waiting[key] = header.due_ms
                 continue
             writes.append(result[0])

@@ -37,7 +37,7 @@ from streams.cluster.topics import TopicChangedError
 
 log = structlog.get_logger(__name__)
 AtConsumer = Literal["pass", "skip", "drop", "resync"]
-AtActor = Literal["process", "replay", "drop", "rewind"]
+AtActor = Literal["process", "redelivery", "drop", "rewind"]
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ class PartitionOffsets:
         """
         missing = self._missing()
         if offset < missing:
-            return "replay"
+            return "redelivery"
         if offset == missing:
             self.at_actor, self._rewinding = offset + 1, False
             return "process"
@@ -203,13 +203,13 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
                 await self._fetch_again(tp, partition.expected, found=message.offset)
 
     async def arrived(self, message: Any) -> bool:
-        """Confirm a record at the actor: True where it may be processed, a replay included."""
+        """Confirm a record at the actor: True where it may be processed, a redelivery included."""
         partition = self._partitions.get(message.tp)
         verdict: AtActor = "process" if partition is None else partition.arrived(message.offset)
         if partition is not None and verdict == "rewind":
             self._delivery.resyncs.labels(where="actor").inc()
             await self._fetch_again(message.tp, partition.expected, found=message.offset)
-        if verdict in {"process", "replay"}:
+        if verdict in {"process", "redelivery"}:
             return True
         # Nobody will acknowledge it, and the actor holds it until its next event: a rebalance or the end of the worker
         # would wait for it, and so for ever.
@@ -269,7 +269,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust wait for what is in flight and commit for the last time, then forget what was expected.
 
-        Faust forgets its books before that; ours outlive it, so that the next owner replays nothing that was
+        Faust forgets its books before that; ours outlive it, so that the next owner reads nothing again that was
         acknowledged.
         """
         self._revocations += 1

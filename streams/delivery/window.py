@@ -18,7 +18,7 @@ from streams.records import OutputRecord, RecordSink
 
 
 class DeliveryError(InsessionError):
-    """A record was refused or not acknowledged in time. The process ends without ack; a restart replays the event.
+    """A record was refused or not acknowledged in time. The process ends without ack; a restart reads the event again.
 
     The message names topic and key, the key as a pseudonym.
     """
@@ -104,7 +104,7 @@ class InOrderWindow:
             await self._moved.wait_for(lambda: not before or before[-1] not in self._open_offsets)
 
     async def close(self) -> None:
-        """Stop without acknowledging what is open; a restart replays it."""
+        """Stop without acknowledging what is open; a restart reads it again."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -93,7 +93,7 @@ class Identities:
         state, position = advance.state, arrival.position
         if state is None:
             return Joined(None, advance.closings)
-        if advance.is_replay:
+        if advance.is_redelivery:
             predecessors = () if state.identity is None else state.identity.predecessors
             again = [known for known in predecessors if known.cause.is_same_as(position)]
             return Joined(state, advance.closings, _handovers(events[0].visitor_id, state, again))

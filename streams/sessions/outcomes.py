@@ -64,11 +64,11 @@ class Outcomes:
         self._window_ms = rules.window // timedelta(milliseconds=1)
 
     def follow(self, advance: Advance, events: Sequence[ClickEvent], shown: ShownAnswer | None) -> Advance:
-        """Add to what a record's `events` did what they say of the answer before it; a replay is left as it is.
+        """Add to what a record's `events` did what they say of the answer before it; a redelivery is left as it is.
 
         shown: the visitor's latest answer that was there before this record, unless an earlier one took it already.
         """
-        if advance.state is None or advance.is_replay:
+        if advance.state is None or advance.is_redelivery:
             return advance
         state, throughs, outcomes = advance.state, advance.state.click_throughs, list[Outcome]()
         last = _latest_answer(state, shown)

@@ -50,11 +50,11 @@ class Arrival:
 class Advance:
     """What one input does to one visitor.
 
-    state: to be written, also when nothing moved (a replay writes again); None = nothing is to be written.
+    state: to be written, also when nothing moved (a redelivery writes again); None = nothing is to be written.
     closings: sessions that this input ended; each becomes one session-end record.
     joined: the places, from 0, of those of its events that are in the session that is open now.
-    outcomes: what the input says of the answer before it; of a replayed input, what it said the first time.
-    is_replay: the state held this offset already.
+    outcomes: what the input says of the answer before it; of a redelivered input, what it said the first time.
+    is_redelivery: the state held this offset already.
     is_still: the input moved nothing, so that a mark of its offset is all that has to be stored.
     """
 
@@ -63,7 +63,7 @@ class Advance:
     closings: tuple[ClosedSession, ...] = ()
     joined: tuple[int, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
-    is_replay: bool = False
+    is_redelivery: bool = False
     is_still: bool = False
 
 
@@ -134,9 +134,9 @@ class Sessionizer:
             return self._without_consent(state, arrival.position)
         if self._rules.ignore_session_ids:
             events = [replace(event, session_id=None) for event in events]
-        replayed = _replayed(state, arrival.position)
-        if replayed is not None:
-            return replayed
+        redelivered = _redelivered(state, arrival.position)
+        if redelivered is not None:
+            return redelivered
         first_ms = self._time_ms(events[0], arrival)
         if state is None:
             begun = VisitorState(offsets={}, last_status="answered", latest_ms=first_ms)
@@ -155,16 +155,17 @@ class Sessionizer:
         return dataclasses.replace(applied, is_still=is_still)
 
     def _without_consent(self, state: VisitorState | None, position: InputPosition) -> Advance:
-        """Forget a visitor, but for what a replay of the inputs before must find: without it they would be told anew.
+        """Forget a visitor, but for what a redelivery of inputs before must find: without it they would be told anew.
 
         That is the offsets, the closings that may not be on the broker yet, and other ids that are still to be
-        forgotten. A tick writes the tombstone as soon as no replay can come; where nothing is kept, it is written now.
+        forgotten. A tick writes the tombstone as soon as no redelivery can come; where nothing is kept, it is written
+        now.
         """
         if state is None:
             return Advance(None, "no_consent")
         last = state.applied_offset(position)
         if last is not None and position.offset <= last:
-            return Advance(state, "no_consent", caused_by(state, position), is_replay=True)
+            return Advance(state, "no_consent", caused_by(state, position), is_redelivery=True)
         forgotten = _forgotten(state)
         if state.is_forgotten and _differ_in_the_mark_only(state, forgotten):
             forgotten = state
@@ -384,7 +385,7 @@ def _forgotten(state: VisitorState) -> VisitorState:
 
 
 def _is_forgotten_soon(state: VisitorState) -> bool:
-    """Tell whether nothing but a replay that may come keeps the visitor."""
+    """Tell whether nothing but a redelivery that may come keeps the visitor."""
     return state.is_forgotten and state.identity is None
 
 
@@ -453,15 +454,15 @@ def summarise(closed: ClosedSession, visitor_key: str, place: int = 0) -> Sessio
     )
 
 
-def _replayed(state: VisitorState | None, position: InputPosition) -> Advance | None:
+def _redelivered(state: VisitorState | None, position: InputPosition) -> Advance | None:
     """Recognise an offset that the state holds already: the state is rewritten unchanged, what it caused re-emitted."""
     last = None if state is None else state.applied_offset(position)
     if state is None or last is None or position.offset > last:
         return None
     closings = caused_by(state, position)
     if position.offset < last or state.last_topic not in {"", position.topic}:
-        return Advance(state, "replayed", closings, is_replay=True)
-    return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_replay=True)
+        return Advance(state, "replayed", closings, is_redelivery=True)
+    return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_redelivery=True)
 
 
 def _is_of_an_earlier_topic(one: InputPosition, position: InputPosition) -> bool:

@@ -1,9 +1,9 @@
 """How many bytes of a visitor are kept at most, and what goes first: a stranger's ids must not fill the changelog.
 
 Half of the budget is for sessions that have ended: they stay for as many offsets as can be unacknowledged, so that a
-replay tells the same session end again. A session that ends takes up to half of what is left there, its latest events
-first, and at least its id, times and counts; so what is told once is what can be told again. A click that would end one
-more where there is no room counts as a bot's; a tick leaves it to a later tick.
+redelivery tells the same session end again. A session that ends takes up to half of what is left there, its latest
+events first, and at least its id, times and counts; so what is told once is what can be told again. A click that would
+end one more where there is no room counts as a bot's; a tick leaves it to a later tick.
 
 An eighth is for what one record says of the answers before it: the outcomes of its further lines are left out.
 

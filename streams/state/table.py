@@ -26,7 +26,7 @@ class ContestedPartitionError(InsessionError):
 
 
 class UnclaimedPartitionError(InsessionError):
-    """A state of a partition that went to another worker was to be written. The process ends; a restart replays."""
+    """A state of a partition that is another worker's was to be written. The process ends; a restart reads it again."""
 
 
 @dataclass(slots=True)

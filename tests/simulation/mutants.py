@@ -173,7 +173,7 @@ def replays_tell_no_session_ends() -> None:
 
 def replays_count_again() -> None:
     """Apply an input again that the state holds already."""
-    sessionizer._replayed = lambda _state, _position: None
+    sessionizer._redelivered = lambda _state, _position: None
 
 
 def answers_overtake_each_other() -> None:

@@ -131,7 +131,7 @@ def test_a_lower_offset_at_the_actor_is_a_replay() -> None:
     """A record that was processed already is told from a new one."""
     offsets = PartitionOffsets.starting_at(5)
     fetch(offsets, 5, 6)
-    assert arrive(offsets, 5, 5, 4, 6) == ["process", "replay", "replay", "process"]
+    assert arrive(offsets, 5, 5, 4, 6) == ["process", "redelivery", "redelivery", "process"]
 
 
 def test_several_holes_are_passed_one_after_the_other() -> None:

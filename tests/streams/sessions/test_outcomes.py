@@ -132,7 +132,7 @@ def test_a_replayed_order_says_the_same_of_each_line_again(shopper: Shopper) -> 
     advance = shopper.orders(20, "b", "c")
     shopper.sees("c")
     again = shopper.orders(20, "b", "c", offset=1)
-    assert again.is_replay
+    assert again.is_redelivery
     assert again.outcomes == advance.outcomes
     assert len(again.outcomes) == 2
     assert again.state == advance.state
@@ -278,7 +278,7 @@ def test_a_replay_of_the_last_offset_has_the_same_outcome(shopper: Shopper) -> N
     first = shopper.does(1000, "b")
     shopper.sees("other")
     again = shopper.does(1000, "b", offset=1)
-    assert again == replace(first, is_replay=True, joined=())
+    assert again == replace(first, is_redelivery=True, joined=())
 
 
 def test_a_replay_of_an_older_offset_has_none(shopper: Shopper) -> None:
@@ -295,7 +295,7 @@ def test_a_replay_of_an_event_without_an_outcome_has_none(shopper: Shopper) -> N
     shopper.does(1000, "b", event_id="e")
     shopper.does(1000, "b", event_id="e")
     advance = shopper.does(1000, "b", offset=2, event_id="e")
-    assert (advance.is_replay, advance.outcomes) == (True, ())
+    assert (advance.is_redelivery, advance.outcomes) == (True, ())
 
 
 @pytest.mark.parametrize("is_there", [True, False], ids=["in the state", "in flight"])

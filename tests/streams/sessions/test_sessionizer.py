@@ -347,7 +347,7 @@ def test_withdrawn_consent_leaves_what_a_replay_must_find_and_nothing_else() -> 
     assert [visitor.at_offset(offset, offset).status for offset in range(3)] == ["replayed"] * 3
     assert visitor.at_offset(1, GAP_MS + 1).closings == (closed,)
     again = visitor.at_offset(3, GAP_MS + 3, consent=False)
-    assert (again.status, again.is_replay, again.state) == ("no_consent", True, forgotten)
+    assert (again.status, again.is_redelivery, again.state) == ("no_consent", True, forgotten)
 
 
 def test_a_forgotten_visitor_is_gone_with_the_tick_after_the_commit() -> None:
@@ -445,7 +445,7 @@ def test_replay_of_the_last_offset_answers_alike_and_writes_the_same_state() -> 
     visitor.click(0)
     first = visitor.click(GAP_MS + 1)
     again = visitor.at_offset(1, GAP_MS + 1)
-    assert first == replace(again, is_replay=False, joined=first.joined)
+    assert first == replace(again, is_redelivery=False, joined=first.joined)
 
 
 def test_replay_of_an_older_offset_changes_nothing() -> None:
@@ -589,7 +589,7 @@ def test_any_input_keeps_the_state_sound_and_replays_idempotently(events: list[t
             assert visitor.times == sorted(visitor.times)
             assert visitor.state.session.event_count > 0
         again = visitor.at_offset(visitor.offset, clock_ms, event_type, session_id=session_id, event_id=event_id)
-        assert replace(again, is_replay=False, joined=advance.joined, is_still=advance.is_still) == advance
+        assert replace(again, is_redelivery=False, joined=advance.joined, is_still=advance.is_still) == advance
     assert len(emitted) == len(set(emitted))
 
 
@@ -716,7 +716,7 @@ def test_a_batch_gives_the_sessions_of_its_events_one_by_one(
         assert getattr(advance.state, name) == getattr(single.state, name)
     assert list(map(_unnamed, advance.state.open_sessions)) == list(map(_unnamed, single.state.open_sessions))
     again = batched.record(batch, record_ms=record_ms, offset=0)
-    assert replace(again, is_replay=False, joined=advance.joined) == advance
+    assert replace(again, is_redelivery=False, joined=advance.joined) == advance
 
 
 def _unnamed(session: OpenSession) -> OpenSession:
@@ -732,11 +732,11 @@ def test_a_topic_made_anew_makes_offsets_void_and_leaves_the_session() -> None:
     session_id = visitor.state.session.session_id  # type: ignore[union-attr]
     visitor.make_topics_anew()
     advance = visitor.click(10)
-    assert (advance.status, advance.is_replay) == ("answered", False)
+    assert (advance.status, advance.is_redelivery) == ("answered", False)
     assert visitor.state.session is not None
     assert (visitor.state.session.session_id, visitor.state.session.event_count) == (session_id, 6)
     assert len(visitor.state.purchased) == 5
-    assert visitor.at_offset(0, 10).is_replay
+    assert visitor.at_offset(0, 10).is_redelivery
     assert visitor.click(11).status == "answered"
 
 
@@ -776,4 +776,4 @@ def test_a_state_from_before_the_ids_knows_its_replays() -> None:
     (closed,) = visitor.click(GAP_MS + 1).closings
     visitor.topic_id = 7
     advance = visitor.at_offset(1, GAP_MS + 1)
-    assert (advance.is_replay, advance.closings) == (True, (closed,))
+    assert (advance.is_redelivery, advance.closings) == (True, (closed,))

@@ -86,7 +86,7 @@ class WideVisitor:
         ]
         arrival = Arrival(InputPosition("clickstream", 0, self.offset), self.now_ms)
         advance = self.sessionizer.advance(self.state, events, arrival)
-        if not advance.is_replay and not advance.is_still:
+        if not advance.is_redelivery and not advance.is_still:
             advance = self.outcomes.follow(advance, events, self.shown())
         joined = self.identities.follow(advance, events, arrival)
         self.write(joined.state)
