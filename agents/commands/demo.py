@@ -98,10 +98,10 @@ def command(
 
     A small model is trained first where there is none for the same data.
     """
-    from agents.demo.run import DemoOptions, run_demo  # noqa: PLC0415
-    from agents.demo.source import ShopOptions  # noqa: PLC0415
-    from agents.demo.tables import report_table  # noqa: PLC0415
-    from agents.interruption import INTERRUPTED, Interruption  # noqa: PLC0415 - --help must not pay for these
+    from agents.demo.run import DemoOptions, run_demo
+    from agents.demo.source import ShopOptions
+    from agents.demo.tables import report_table
+    from agents.interruption import INTERRUPTED, Interruption
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
     console = Console(stderr=json_path == STDOUT)
@@ -157,7 +157,7 @@ def _source(
     config: Path | None,
     train_share: float,
 ) -> "ShopOptions | LogOptions":
-    from agents.demo.source import LogOptions, ShopOptions  # noqa: PLC0415 - as above
+    from agents.demo.source import LogOptions, ShopOptions
 
     if events is None:
         if data_format is not None or columns or event_types or config:

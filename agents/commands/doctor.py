@@ -108,8 +108,8 @@ def command(  # noqa: PLR0913 - one parameter an option
 
 
 def _findings(connection: Connection, records: int) -> list[Finding]:
-    from agents.doctor.examination import examine  # noqa: PLC0415 - --help must not pay for gRPC, NumPy and Faust
-    from agents.doctor.settings_check import settings_findings  # noqa: PLC0415
+    from agents.doctor.examination import examine
+    from agents.doctor.settings_check import settings_findings
 
     try:
         reading = connection.reading()
@@ -132,7 +132,7 @@ class _Wanted:
 
 def _propose(connection: Connection, wanted: _Wanted) -> None:
     records, settings = _sampled(connection, wanted)
-    from agents.encodings import Encodings  # noqa: PLC0415 - --help must not pay for it
+    from agents.encodings import Encodings
 
     decoder = Encodings(settings).clicks
     decode = decode_payload if decoder is None else decoder.decode
@@ -146,7 +146,7 @@ def _propose(connection: Connection, wanted: _Wanted) -> None:
 
 
 def _propose_catalog(connection: Connection, wanted: _Wanted) -> None:
-    from agents.doctor.catalog_proposal import propose_catalog  # noqa: PLC0415 - as above
+    from agents.doctor.catalog_proposal import propose_catalog
 
     proposal = propose_catalog(_sampled(connection, wanted)[0])
     counts = {"sampled": proposal.sampled, "readable": proposal.readable, "available": proposal.available}

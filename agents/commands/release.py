@@ -22,7 +22,7 @@ def command() -> None:
 @click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
 def verify(release: Path, key_file: Path | None) -> None:
     """Tell whether a worker would take RELEASE up: whole, readable, and signed where there is a key."""
-    from session_model.release.copies import load_release  # noqa: PLC0415 - --help must not pay for numpy
+    from session_model.release.copies import load_release
 
     manifest = load_release(release, None if key_file is None else read_key(key_file)).manifest
     signed = "" if key_file is None else " and signed"
@@ -34,7 +34,7 @@ def verify(release: Path, key_file: Path | None) -> None:
 @click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, required=True, help="File with the key.")
 def sign(release: Path, key_file: Path) -> None:
     """Sign RELEASE, which is whole, in place; one of an earlier insession gets the sizes of its files, too."""
-    from session_model.release.publishing import sign_release  # noqa: PLC0415 - as above
+    from session_model.release.publishing import sign_release
 
     sign_release(release, read_key(key_file))
     click.echo(f"{release} is signed")
@@ -56,7 +56,7 @@ def publish(release: Path, models: Path, model_name: str, key_file: Path | None)
 
     A version that is there already is not replaced.
     """
-    from session_model.release.publishing import publish_release  # noqa: PLC0415 - as above
+    from session_model.release.publishing import publish_release
 
     key = None if key_file is None else read_key(key_file)
     click.echo(f"published {publish_release(release, models / model_name, key)}")

@@ -49,12 +49,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     OUT gets recommendations.jsonl, intent-signals.jsonl, outcomes.jsonl, session-ends.jsonl and dead-letters.jsonl,
     byte-identical in every run.
     """
-    from agents.replay import replay_log  # noqa: PLC0415 - gRPC is imported when it is needed
-    from serving.embedded.options import ServerOptions  # noqa: PLC0415
-    from serving.embedded_process import EmbeddedServer  # noqa: PLC0415
-    from session_model.data.catalogs import read_catalog  # noqa: PLC0415
-    from session_model.data.formats import read_events  # noqa: PLC0415
-    from session_model.release.files import newest_release  # noqa: PLC0415
+    from agents.replay import replay_log
+    from serving.embedded.options import ServerOptions
+    from serving.embedded_process import EmbeddedServer
+    from session_model.data.catalogs import read_catalog
+    from session_model.data.formats import read_events
+    from session_model.release.files import newest_release
 
     settings = load_settings(file=config)
     newest_release(models / settings.serving.model_name)

@@ -47,10 +47,10 @@ def command(
     The topics must be there (`insession topics create`). What one process reaches is told at the end; where that is
     below --rate, start several, each with another --seed.
     """
-    from agents.upkeep.simulation import Simulated, Simulation, shop_for  # noqa: PLC0415 - --help must not pay for NumPy
-    from streams.cluster.topic_reader import TopicReader  # noqa: PLC0415
-    from streams.cluster.topics import Topic  # noqa: PLC0415
-    from streams.tools.sender import Sender  # noqa: PLC0415
+    from agents.upkeep.simulation import Simulated, Simulation, shop_for
+    from streams.cluster.topic_reader import TopicReader
+    from streams.cluster.topics import Topic
+    from streams.tools.sender import Sender
 
     settings = connection.settings()
     if settings.topics.clickstream is not None or settings.topics.catalog is not None:

@@ -98,7 +98,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     began = time.monotonic()
     with console.status("loading TensorFlow"):
         import_tensorflow()
-        from session_model.training.train_release import train_release  # noqa: PLC0415 - --help must not pay for TensorFlow
+        from session_model.training.train_release import train_release
 
     loading_seconds = time.monotonic() - began
     with Interruption():
@@ -128,9 +128,9 @@ def _seconds(result: "TrainResult") -> float:
 
 
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
-    from session_model.training.presets import PRESETS  # noqa: PLC0415 - as above
-    from session_model.training.recipe_files import read_recipe  # noqa: PLC0415 - as above
-    from session_model.training.train_release import TrainRequest  # noqa: PLC0415 - as above
+    from session_model.training.presets import PRESETS
+    from session_model.training.recipe_files import read_recipe
+    from session_model.training.train_release import TrainRequest
 
     settings, chosen = load_settings(file=options["config"]), PRESETS[preset]
     if chosen.gru4rec is not None and options["recipe_paths"]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
@@ -62,7 +63,7 @@ def command(json_path: Path | None, **options: Any) -> None:
     began = time.monotonic()
     with console.status("loading TensorFlow"):
         import_tensorflow()
-        from session_model.training.recipe_search import SearchRequest, search_recipe  # noqa: PLC0415 - --help loads nothing
+        from session_model.training.recipe_search import SearchRequest, search_recipe
 
     budget = options.pop("time_budget").total_seconds() - (time.monotonic() - began)
     with Interruption():
@@ -103,8 +104,6 @@ def _table(result: "SearchResult") -> Table:
 
 
 def _summary(result: "SearchResult") -> dict[str, Any]:
-    import msgspec  # noqa: PLC0415 - only for the file
-
     return {
         "recipe": str(result.recipe_path),
         "run_directory": str(result.run_directory),

@@ -31,10 +31,10 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
     """
     _end_on_signals()
     mode.loop.use("uvloop")  # before anything makes a loop
-    from agents.logs import configure_logs  # noqa: PLC0415 - after the loop is chosen
-    from agents.settings import report_settings  # noqa: PLC0415
-    from agents.worker.process import WorkerProcess, raise_open_files_limit  # noqa: PLC0415
-    from agents.worker.root import build_worker  # noqa: PLC0415
+    from agents.logs import configure_logs  # after the loop is chosen
+    from agents.settings import report_settings
+    from agents.worker.process import WorkerProcess, raise_open_files_limit
+    from agents.worker.root import build_worker
 
     configure_logs(log_level)
     faulthandler.enable()  # a crash in native code tells where
