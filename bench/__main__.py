@@ -14,8 +14,8 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from agents.progress_bar import counted_progress
 from bench import programs
 from bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
 from bench.release import trained_models
@@ -87,8 +87,7 @@ def _take_turns(
         programs.raw_aiokafka(),
     )
     throughput: dict[str, list[Throughput]] = {subject.name: [] for subject in subjects}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with counted_progress(console) as progress:
 
         def shown(description: str, total: int) -> Callable[[int], None]:
             task = progress.add_task(description, total=total)

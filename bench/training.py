@@ -14,9 +14,9 @@ from typing import Any
 import click
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from agents.progress_bar import counted_progress
 from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
 from session_model.data.item_sequences import ItemSequences, item_sequences
 from session_model.data.training_data import popular_first
@@ -98,8 +98,7 @@ def main(*, data: Path, data_format: DataFormat, preset: str, steps: int, rounds
         return padded_batches(sequences, recipe.gru.max_length, recipe.training.batch_targets, rng)
 
     tallies = {"bucketed": Tally(), "padded": Tally()}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with counted_progress() as progress:
         task = progress.add_task("rounds", total=rounds)
         for kind in tallies:
             Tally().measure(run, islice(batches(kind), WARM_UP_STEPS))

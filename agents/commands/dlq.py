@@ -13,8 +13,8 @@ from rich.text import Text
 from agents.commands.connection import Connection, connection_options
 from agents.commands.moment import Moment
 from agents.commands.plain_text import rfc3339, shown, shown_bytes, shown_time
-from agents.commands.progress import counted_progress
 from agents.interruption import Interruption
+from agents.progress_bar import counted_progress
 from agents.settings import Settings
 from agents.upkeep.dead_letters import (
     DEFAULT_LIMIT,

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from agents.commands.connection import Connection, connection_options
 from agents.commands.plain_text import rfc3339, shown_time
-from agents.commands.progress import counted_progress, steps_on
 from agents.durations import DurationType
 from agents.logs import configure_logs
+from agents.progress_bar import counted_progress, steps_on
 from agents.settings import Settings
 from agents.upkeep.erasure import Erasure
 from agents.upkeep.erasure_report import Place

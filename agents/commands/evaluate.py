@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
-from agents.commands.progress import counted_progress
+from agents.progress_bar import counted_progress
 from agents.reports.evaluation import headline, markdown, overlap_warning, page, terminal_tables
 from agents.reports.intent import intent_tables
 from agents.settings import load_settings

@@ -17,7 +17,7 @@ from rich.text import Text
 from agents.commands.connection import Connection, connection_options
 from agents.commands.moment import Moment
 from agents.commands.plain_text import shown
-from agents.commands.progress import counted_progress
+from agents.progress_bar import counted_progress
 from agents.upkeep.ledger import DEFAULT_LIMIT, Books, InputsAsked, keep_books
 from schemas.errors import InsessionError, UsageError
 from streams.cluster.topics import COMPACTION_LAG

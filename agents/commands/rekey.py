@@ -7,9 +7,9 @@ from dataclasses import asdict
 import click
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.progress import counted_progress
 from agents.encodings import Encodings, click_readers
 from agents.interruption import Interruption
+from agents.progress_bar import counted_progress
 from agents.settings import Settings
 from schemas.errors import UsageError
 from schemas.ids import VisitorId

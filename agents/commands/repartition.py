@@ -6,8 +6,8 @@ from dataclasses import asdict
 import click
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.progress import counted_progress, steps_on
 from agents.logs import configure_logs
+from agents.progress_bar import counted_progress, steps_on
 from agents.upkeep.repartition import Repartition
 
 

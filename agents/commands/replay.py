@@ -8,11 +8,11 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 
 from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.output_file import OutputFile, write_output
+from agents.progress_bar import counted_progress
 from agents.settings import load_settings
 from session_model.data.formats import DataFormat
 
@@ -65,17 +65,13 @@ def command(  # noqa: PLR0913 - one parameter an option
         described = [] if catalog is None else read_catalog(catalog, read.catalog_mapping)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
-    with EmbeddedServer(options, log_path=out / "model-server.log") as server, _progress(console) as progress:
+    with EmbeddedServer(options, log_path=out / "model-server.log") as server, counted_progress(console) as progress:
         bar = progress.add_task("replaying", total=len(events))
         serving = replace(settings.serving, address=server.address, models_directory=models)
         report = asyncio.run(
             replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n), described)
         )
     _print(report.as_json(), json_path, out)
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=console)
 
 
 def _print(report: dict[str, object], json_path: Path | None, out: Path) -> None:

@@ -6,9 +6,9 @@ from datetime import timedelta
 import click
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.progress import counted_progress
 from agents.durations import DurationType
 from agents.interruption import Interruption
+from agents.progress_bar import counted_progress
 from schemas.errors import UsageError
 
 

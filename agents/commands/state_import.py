@@ -7,7 +7,7 @@ from datetime import timedelta
 import click
 
 from agents.commands.connection import Connection, connection_options
-from agents.commands.progress import counted_progress
+from agents.progress_bar import counted_progress
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from streams.cluster.group_state import group_state

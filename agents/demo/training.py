@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from agents.demo.processes import Child
 from agents.demo.source import TrainingPart
+from agents.progress_bar import counted_progress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
@@ -43,8 +43,7 @@ def model_for(part: TrainingPart, run_dir: Path, console: Console) -> tuple[Path
 def _write_data(part: TrainingPart, folder: Path, console: Console) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / f"{part.key}.jsonl.gz"
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console) as progress:
+    with counted_progress(console) as progress:
         task = progress.add_task("writing training data", total=part.n_events)
         part.write(data, lambda written: progress.update(task, completed=written))
     return data

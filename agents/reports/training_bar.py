@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
+from agents.progress_bar import counted_progress
 from session_model.runs.progress import EpochReport
 
 
@@ -58,12 +59,5 @@ def _line(report: EpochReport) -> str:
 @contextmanager
 def training_bar(console: Console) -> Iterator[TrainingBar]:
     """Show the bars while the block runs."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[speed]}"),
-    )
-    with Progress(*columns, console=console) as progress:
+    with counted_progress(console, "{task.fields[speed]}") as progress:
         yield TrainingBar(progress)

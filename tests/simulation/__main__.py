@@ -18,9 +18,8 @@ import multiprocessing
 from collections.abc import Iterator
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from agents.progress_bar import counted_progress
 from tests.simulation.seeds import Outcome, begin, run_seed, trace_seed
 
 MOST_SEEDS_A_MUTANT = 600
@@ -79,10 +78,9 @@ def _look_for_mutants(*, only_stated: bool) -> bool:
 
 
 def _run(seeds: range, mutant: str | None, processes: int) -> Iterator[Outcome]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         multiprocessing.Pool(processes, begin, (mutant,), maxtasksperchild=SEEDS_A_PROCESS) as pool,
-        Progress(*columns, console=Console(stderr=True)) as progress,
+        counted_progress() as progress,
     ):
         task = progress.add_task("seeds", total=len(seeds))
         for outcome in pool.imap_unordered(run_seed, seeds):

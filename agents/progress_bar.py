@@ -1,4 +1,4 @@
-"""The progress bar of the tools: on standard error, so that standard output stays the result's."""
+"""The one progress bar: on standard error unless told otherwise, so that standard output stays the result's."""
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -6,15 +6,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from agents.upkeep.told import Told
 
 
-def counted_progress() -> Progress:
-    """Make a bar that counts records; without a total it only counts."""
+def counted_progress(console: Console | None = None, *more_columns: str) -> Progress:
+    """Make a bar that counts what is done of a total; without a total it only counts.
+
+    more_columns: what stands behind the times, in the braces of rich's `TextColumn`: "{task.fields[speed]}".
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        *more_columns,
+        console=console or Console(stderr=True),
     )
 
 
