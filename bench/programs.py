@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from agents.demo.processes import free_port
+from schemas import watchdog
 from schemas.errors import InsessionError
 from streams.cluster.topics import Topic, TopicSettings
-from streams.local import watchdog
 
 LOG_TAIL_LINES = 5
 BACKLOG_SETTINGS = {

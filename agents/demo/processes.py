@@ -19,8 +19,8 @@ import msgspec
 from agents.configuration.keys import ENVIRONMENT_PREFIX
 from agents.live.pages import PATH
 from schemas.errors import InsessionError
+from schemas.watchdog import dismiss, kill_with_parent
 from streams.local.embedded_broker import PARTITIONS
-from streams.local.watchdog import dismiss, kill_with_parent
 
 LOOPBACK: Final = "127.0.0.1"
 READY_TIMEOUT_SECONDS: Final = 120.0

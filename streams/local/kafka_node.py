@@ -19,7 +19,7 @@ import click
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.local import watchdog
+from schemas import watchdog
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _HOST: Final = "127.0.0.1"

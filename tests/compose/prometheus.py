@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from agents.demo.processes import free_port
-from streams.local import watchdog
+from schemas import watchdog
 
 CONFIG: Final = Path(__file__).parents[2] / "compose" / "prometheus" / "prometheus.yml"
 PATIENCE_SECONDS: Final = 60.0

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from streams.local import watchdog
+from schemas import watchdog
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 POLL_SECONDS = 0.1

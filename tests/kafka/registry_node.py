@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from agents.demo.processes import free_port
-from streams.local import watchdog
+from schemas import watchdog
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _POM: Final = Path(__file__).parent / "apicurio" / "pom.xml"

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from agents.cli import insession
+from schemas import watchdog
 from schemas.click_reader import ClickReader
 from schemas.ids import VisitorId
 from schemas.mapping import FieldMapping
 from schemas.validation import Ignored, Rejection
 from streams.cluster.partitioner import murmur2_partition
 from streams.cluster.topics import Topic, TopicSpec
-from streams.local import watchdog
 from streams.records import InputRecord, OutputRecord
 from streams.sessions.rules import SessionRules
 from streams.tools.rekey import Rekey, Route

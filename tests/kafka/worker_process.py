@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.demo.processes import free_port
-from streams.local import watchdog
+from schemas import watchdog
 
 COMMAND = Path(sys.executable).with_name("insession")
 POLL_SECONDS = 0.1
