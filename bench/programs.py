@@ -1,7 +1,6 @@
 """The programs that are measured, as processes of their own."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,11 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from agents.demo.processes import free_port
-from schemas import watchdog
-from schemas.errors import InsessionError
+from schemas.child_process import ChildProcess
 from streams.cluster.topics import Topic, TopicSettings
 
-LOG_TAIL_LINES = 5
 BACKLOG_SETTINGS = {
     # A backlog is older than any freshness budget and would be answered without the model, which is not what is asked.
     "INSESSION_CLICKSTREAM__FRESHNESS_BUDGET": "600",
@@ -111,25 +108,17 @@ def _baseline(module: str, place: Place) -> list[str]:
 
 
 class Running:
-    """A subject that runs until the end of the `with` block; it dies with this process, however that ends.
+    """A subject that runs until the end of the `with` block.
 
-    Its own process group keeps a Ctrl-C from it. It is killed, not stopped: all that counts is on the broker by then.
+    It is killed, not stopped: all that counts is on the broker by then.
     """
 
     def __init__(self, subject: Subject, place: Place) -> None:
-        self._subject = subject
-        self._log_path = place.folder / "log"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
-        with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                subject.command(place),
-                env={**inherited, **subject.settings},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
-        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+        environment = {**inherited, **subject.settings}
+        self._child = ChildProcess(
+            subject.name, subject.command(place), log_path=place.folder / "log", environment=environment
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -137,13 +126,10 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        watchdog.dismiss(self._watchdog)
+        self._child.kill()
 
     def check(self, *, is_stuck: bool, done: str) -> None:
-        """Raise InsessionError with the program's last words where it has ended or `is_stuck`; done: how far it is."""
-        if is_stuck or self._process.poll() is not None:
-            what = "gets no further" if is_stuck else f"ended with exit code {self._process.returncode}"
-            tail = self._log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
-            raise InsessionError(f"{self._subject.name} {what}, {done}; its log ends: " + " | ".join(tail))
+        """Raise ChildError with the program's last words where it has ended or `is_stuck`; done: how far it is."""
+        if is_stuck or self._child.exit_code is not None:
+            what = "gets no further" if is_stuck else f"ended with exit code {self._child.exit_code}"
+            self._child.fail(f"{what}, {done}")

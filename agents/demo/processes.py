@@ -3,29 +3,26 @@
 import contextlib
 import os
 import socket
-import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
 import msgspec
 
 from agents.configuration.keys import ENVIRONMENT_PREFIX
 from agents.live.pages import PATH
+from schemas.child_process import ChildError, ChildProcess
 from schemas.errors import InsessionError
-from schemas.watchdog import dismiss, kill_with_parent
 from streams.local.embedded_broker import PARTITIONS
 
 LOOPBACK: Final = "127.0.0.1"
 READY_TIMEOUT_SECONDS: Final = 120.0
 STOP_TIMEOUT_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.1
 _MAX_REASON: Final = 500
 _MOCK_BROKER_SETTINGS: Final = {
     "KAFKA__IS_MOCK_BROKER": "true",
@@ -40,51 +37,12 @@ class _LogLine(msgspec.Struct):
     event: str
 
 
-class Child:
-    """One `insession` command as a child; it dies with this process, however that ends.
-
-    Its own process group keeps a Ctrl-C from it: the demo decides the order in which its parts end.
-    """
-
-    def __init__(
-        self, arguments: Sequence[str], *, stderr: IO[bytes] | None = None, settings: Mapping[str, str] | None = None
-    ) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - our own module with our own options
-            [sys.executable, "-m", "agents", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=stderr,
-            stderr=stderr,
-            env=_environment(settings or {}),
-            process_group=0,
-        )
-        self._watchdog = kill_with_parent(self._process.pid)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    @property
-    def exit_code(self) -> int | None:
-        """The exit code; None while it runs."""
-        return self._process.poll()
-
-    def wait(self) -> int:
-        """Wait until it ends by itself."""
-        return self._process.wait()
-
-    def stop(self) -> None:
-        """Ask it to end, kill it where that takes longer than `STOP_TIMEOUT_SECONDS`."""
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        dismiss(self._watchdog)
+def started(
+    arguments: Sequence[str], *, log_path: Path | None = None, settings: Mapping[str, str] | None = None
+) -> ChildProcess:
+    """Start one `insession` command as a child."""
+    command = [sys.executable, "-m", "agents", *arguments]
+    return ChildProcess(f"the {arguments[0]}", command, log_path=log_path, environment=_environment(settings or {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,19 +74,21 @@ class DemoWorker:
         arguments += ["--partitions", str(PARTITIONS), "--replication", "1", "--web-port", str(self._port)]
         if place.settings_file is not None:
             arguments += ["--config", str(place.settings_file)]
-        with place.log_path.open("wb") as log:
-            self._child = Child(arguments, stderr=log, settings=_MOCK_BROKER_SETTINGS)
+        place.log_path.unlink(missing_ok=True)
+        self._child = started(arguments, log_path=place.log_path, settings=_MOCK_BROKER_SETTINGS)
+        ready = f"http://{LOOPBACK}:{self._port}/readyz"
         try:
-            self._wait_until_ready()
+            with self._explained():
+                self._child.wait_until(lambda: _answers(ready), READY_TIMEOUT_SECONDS)
         except BaseException:
-            self._child.stop()
+            self._child.stop(STOP_TIMEOUT_SECONDS)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._child.stop()
+        self._child.stop(STOP_TIMEOUT_SECONDS)
 
     @property
     def live_page(self) -> str:
@@ -137,19 +97,19 @@ class DemoWorker:
 
     def check(self) -> None:
         """Raise InsessionError if the worker has ended."""
-        if self._child.exit_code is not None:
-            raise InsessionError(self._because(f"ended with exit code {self._child.exit_code}"))
+        with self._explained():
+            self._child.check()
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_TIMEOUT_SECONDS
-        while not _answers(f"http://{LOOPBACK}:{self._port}/readyz"):
-            self.check()
-            if time.monotonic() > deadline:
-                raise InsessionError(self._because(f"is not ready after {READY_TIMEOUT_SECONDS:.0f} s"))
-            time.sleep(_POLL_SECONDS)
-
-    def _because(self, what: str) -> str:
-        return f"the worker {what}: {_first_error(self._place.log_path)}; more in its log {self._place.log_path}"
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell of a failure by the first error in the log, which is where the trouble began, not by its last lines."""
+        log_path = self._place.log_path
+        try:
+            yield
+        except ChildError as error:
+            raise InsessionError(
+                f"the worker {error.what}: {_first_error(log_path)}; more in its log {log_path}"
+            ) from None
 
 
 def free_port() -> int:

@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-from agents.demo.processes import Child
+from agents.demo.processes import started
 from agents.demo.source import TrainingPart
 from agents.progress_bar import counted_progress
 from schemas import wire
@@ -60,7 +60,7 @@ def _write_catalog(part: TrainingPart, data: Path) -> list[str]:
 
 def _train(data: Path, models: Path, catalog: list[str]) -> None:
     arguments = ["train", str(data), "--format", "jsonl", "--out", str(models), "--preset", "small", *catalog]
-    with Child([*arguments, "--time-budget", str(TIME_BUDGET_SECONDS)]) as child:
+    with started([*arguments, "--time-budget", str(TIME_BUDGET_SECONDS)]) as child:
         exit_code = child.wait()
     if exit_code:
         raise InsessionError(

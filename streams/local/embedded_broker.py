@@ -5,18 +5,19 @@ partitions; nothing is compacted; a partition keeps 5 MiB or 100,000 batches and
 end. What needs more runs on `streams.local.kafka_node`. Source: librdkafka, rdkafka_mock.h.
 """
 
-import subprocess
 import sys
 from typing import Final, Self
 
 import click
 from confluent_kafka import Producer
 
+from schemas.child_process import ChildError, ChildProcess
 from schemas.errors import InsessionError
 
 PARTITIONS: Final = 4
 """Of every topic; the mock cluster offers no other count to Python."""
 _TIMEOUT_SECONDS: Final = 10.0
+_START_TIMEOUT_SECONDS: Final = 60.0
 
 
 class EmbeddedBroker:
@@ -48,21 +49,16 @@ class EmbeddedBrokerProcess:
     """
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "streams.local.embedded_broker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches the parent, which ends its workers before their broker
-        )
-        assert self._process.stdout is not None
-        self.address: Final = self._process.stdout.readline().strip()
-        if not self.address:
+        command = [sys.executable, "-m", "streams.local.embedded_broker"]
+        self._child = ChildProcess("The embedded broker", command, has_pipes=True)
+        try:
+            self.address: Final = self._child.wait_for_line(_START_TIMEOUT_SECONDS).strip()
+        except ChildError as error:
             self.close()
             raise InsessionError(
-                f"The embedded broker did not start (exit code {self._process.returncode}): run "
+                f"The embedded broker did not start ({error.what}): run "
                 "`python -m streams.local.embedded_broker` to see why."
-            )
+            ) from None
 
     def __enter__(self) -> Self:
         return self
@@ -72,15 +68,7 @@ class EmbeddedBrokerProcess:
 
     def close(self) -> None:
         """End the process by closing its input; kill it where that takes longer than 10 s."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
+        self._child.stop(_TIMEOUT_SECONDS)
 
 
 @click.command()

@@ -9,17 +9,17 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import IO, Final, Self
+from typing import Final, Self
 
 import click
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from schemas import watchdog
+from schemas.child_process import ChildError, ChildProcess, last_words
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _HOST: Final = "127.0.0.1"
@@ -27,7 +27,6 @@ _PORTS: Final = range(20_000, 32_000)
 """Below the ephemeral range, so that no outgoing connection takes a port while its node is down."""
 _START_TIMEOUT_SECONDS: Final = 60.0
 _STOP_TIMEOUT_SECONDS: Final = 20.0
-_POLL_SECONDS: Final = 0.2
 
 # A killed broker may not register again before its old session ends: 4 s instead of 9 keep `kill` and `start` short.
 _SERVER_PROPERTIES: Final = """\
@@ -68,8 +67,7 @@ class KafkaNode:
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-node-")) if data_dir is None else data_dir.resolve()
         self._cache_dir = cache_dir or default_cache()
         self._port, self._controller_port = _free_ports(2)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._child: ChildProcess | None = None
 
     @property
     def address(self) -> str:
@@ -94,40 +92,36 @@ class KafkaNode:
 
     def start(self) -> None:
         """Start the broker and wait until it answers; format its storage the first time."""
-        assert self._process is None, "the node runs already"
+        assert self._child is None, "the node runs already"
         java, libs = find_java(), fetch(self._cache_dir)
         jvm = [java, "-Xmx512m", "-cp", f"{libs}/*", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
         properties = self._write_properties()
-        with self.log_path.open("ab") as log:
-            if not (self._folder / "data" / "meta.properties").is_file():
-                self._format(jvm, properties, log)
-            self._process = subprocess.Popen(  # noqa: S603 - no shell; java and paths of ours
-                [*jvm, "kafka.Kafka", str(properties)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches this process, which then stops the broker in order
-            )
-        self._watchdog = watchdog.kill_with_parent(self._process.pid)
-        self._await_answer(self._process)
+        if not (self._folder / "data" / "meta.properties").is_file():
+            self._format(jvm, properties)
+        command = [*jvm, "kafka.Kafka", str(properties)]
+        self._child = ChildProcess(f"Kafka on {self.address}", command, log_path=self.log_path)
+        try:
+            self._child.wait_until(lambda: _answers(self.address), _START_TIMEOUT_SECONDS)
+        except ChildError as error:
+            raise KafkaUnavailableError(str(error)) from None
 
     def stop(self) -> None:
         """Stop the broker with SIGTERM; kill it where that takes longer than 20 s. No effect on a stopped node."""
-        self._end(signal.SIGTERM)
+        self._end(lambda child: child.stop(_STOP_TIMEOUT_SECONDS))
 
     def kill(self) -> None:
         """Kill the broker with SIGKILL: what a crash of the machine leaves is what `start` finds."""
-        self._end(signal.SIGKILL)
+        self._end(ChildProcess.kill)
 
     def pause(self) -> None:
         """Let the broker hang: its connections stay open and nothing answers, as over a network that drops all."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        assert self._child is not None
+        self._child.send(signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let a paused broker go on."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        assert self._child is not None
+        self._child.send(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the broker and remove its folder where that is temporary."""
@@ -135,18 +129,10 @@ class KafkaNode:
         if self._temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _end(self, signal_number: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(signal_number)
-        try:
-            process.wait(_STOP_TIMEOUT_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert self._watchdog is not None
-        watchdog.dismiss(self._watchdog)
+    def _end(self, end: Callable[[ChildProcess], None]) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            end(child)
 
     def _write_properties(self) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -157,32 +143,16 @@ class KafkaNode:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def _format(self, jvm: list[str], properties: Path, log: IO[bytes]) -> None:
+    def _format(self, jvm: list[str], properties: Path) -> None:
         # Kafka refuses an id that starts with a dash; "k" keeps 22 characters of base64 that decode to 16 bytes.
         cluster_id = "k" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii")[1:22]
         command = [*jvm, "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(properties)]
-        run = subprocess.run(command, stdout=log, stderr=log, check=False, timeout=60)  # noqa: S603 - as above
+        with self.log_path.open("ab") as log:
+            run = subprocess.run(command, stdout=log, stderr=log, check=False, timeout=60)  # noqa: S603 - no shell
         if run.returncode != 0:
-            raise KafkaUnavailableError(f"Kafka could not format its storage in {self._folder}: {self._last_lines()}")
-
-    def _await_answer(self, process: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                break
-            if _answers(self.address):
-                return
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_SECONDS)
-        else:
             raise KafkaUnavailableError(
-                f"Kafka did not answer on {self.address} in {_START_TIMEOUT_SECONDS:.0f} s: {self._last_lines()}"
+                f"Kafka could not format its storage in {self._folder}: {last_words(self.log_path)}"
             )
-        raise KafkaUnavailableError(f"Kafka ended at start with exit code {process.returncode}: {self._last_lines()}")
-
-    def _last_lines(self) -> str:
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return " | ".join(line.strip() for line in lines[-5:]) or "it said nothing"
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,12 +1,9 @@
 """The Prometheus and promtool that Debian packages, run for a test."""
 
-import contextlib
 import json
 import math
 import os
 import shutil
-import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -21,11 +18,10 @@ import pytest
 import yaml
 
 from agents.demo.processes import free_port
-from schemas import watchdog
+from schemas.child_process import ChildError, ChildProcess
 
 CONFIG: Final = Path(__file__).parents[2] / "compose" / "prometheus" / "prometheus.yml"
 PATIENCE_SECONDS: Final = 60.0
-_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,13 @@ class Prometheus:
         ]
 
     def __enter__(self) -> Self:
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+        self._child = ChildProcess("Prometheus", self._command, log_path=self._folder / "log")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.wait()
-        watchdog.dismiss(self._watchdog)
+        self._child.kill()
 
     def query(self, expr: str) -> list[Series]:
         """Evaluate an expression now."""
@@ -93,12 +85,10 @@ class Prometheus:
 
     def wait_for(self, expr: str) -> None:
         """Wait until an expression gives a number."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not self._gives_number(expr):
-            assert time.monotonic() < deadline, f"no number for {expr} in {PATIENCE_SECONDS} s"
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_POLL_SECONDS)
-                raise AssertionError((self._folder / "log").read_text())
+        try:
+            self._child.wait_until(lambda: self._gives_number(expr), PATIENCE_SECONDS)
+        except ChildError as error:
+            raise AssertionError(f"no number for {expr}: {error}") from error
 
     def _gives_number(self, expr: str) -> bool:
         try:

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from schemas import watchdog
+from schemas.child_process import ChildProcess
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 POLL_SECONDS = 0.1
@@ -69,9 +69,7 @@ class ExampleProgram:
 
     def __init__(self, command: Sequence[str], log_path: Path) -> None:
         self._log_path = log_path
-        with log_path.open("wb") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
-        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+        self._child = ChildProcess("the example", command, log_path=log_path)
         self.wait_until(lambda: _GREETING in self.log_text(), "it listened")
         self._port = int(self.log_text().split(_GREETING, 1)[1].split()[0])
 
@@ -85,24 +83,21 @@ class ExampleProgram:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(POLL_SECONDS)
+                code = self._child.wait(POLL_SECONDS)
                 raise AssertionError(f"the example ended with {code} before {what}: {self.log_text()}")
             assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS} s: {what}; {self.log_text()}"
 
     def end(self) -> int:
         """Ask it to end, and give the exit code."""
-        self._process.send_signal(signal.SIGTERM)
+        self._child.send(signal.SIGTERM)
         try:
-            return self._process.wait(PATIENCE_SECONDS)
+            return self._child.wait(PATIENCE_SECONDS)
         finally:
             self.close()
 
     def close(self) -> None:
         """Kill it if it still runs."""
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        watchdog.dismiss(self._watchdog)
+        self._child.kill()
 
     def log_text(self) -> str:
         """Give all that it wrote."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.demo.processes import free_port
-from schemas import watchdog
+from schemas.child_process import ChildProcess
 
 COMMAND = Path(sys.executable).with_name("insession")
 POLL_SECONDS = 0.1
@@ -45,16 +45,10 @@ class WorkerProcess:
         self.log_path = datadir.with_suffix(f".{self._port}.log")
         given = {**options, "datadir": str(datadir), "web-port": str(self._port)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
-        with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [COMMAND, "worker", *(f"--{name}={value}" for name, value in given.items())],
-                cwd=datadir.parent,
-                env={**inherited, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self._watchdog = watchdog.kill_with_parent(self._process.pid)
+        command = [str(COMMAND), "worker", *(f"--{name}={value}" for name, value in given.items())]
+        self._child = ChildProcess(
+            "the worker", command, log_path=self.log_path, environment={**inherited, **environment}, cwd=datadir.parent
+        )
 
     @property
     def address(self) -> str:
@@ -87,8 +81,8 @@ class WorkerProcess:
         deadline = time.monotonic() + timeout_seconds
         while not condition():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(POLL_SECONDS)
-                raise WorkerEndedError(f"the worker ended with {self._process.returncode} before {what}: {self.tail()}")
+                code = self._child.wait(POLL_SECONDS)
+                raise WorkerEndedError(f"the worker ended with {code} before {what}: {self.tail()}")
             assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; the worker: {self.tail()}"
 
     def wait_until_ready(self) -> None:
@@ -98,17 +92,15 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         """The process id."""
-        return self._process.pid
+        return self._child.pid
 
     def send(self, signal_number: signal.Signals) -> None:
         """Send a signal; whoever sends one that ends the worker then calls `wait`."""
-        self._process.send_signal(signal_number)
+        self._child.send(signal_number)
 
     def wait(self, timeout_seconds: float = PATIENCE_SECONDS) -> int:
         """Wait for the end and give the exit code; negative = the signal that killed it."""
-        code = self._process.wait(timeout_seconds)
-        watchdog.dismiss(self._watchdog)
-        return code
+        return self._child.wait(timeout_seconds)
 
     def end(self, signal_number: signal.Signals) -> int:
         """Send a signal, wait for the end and give the exit code."""
@@ -117,8 +109,7 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Kill the worker if it still runs; one that has ended by itself was watched until now."""
-        self._process.kill()
-        self.wait()
+        self._child.kill()
 
     def log_text(self) -> str:
         """Give all that the worker wrote."""

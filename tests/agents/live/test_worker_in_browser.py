@@ -1,5 +1,6 @@
 """The live page of a real worker, on the embedded broker, with a person looking on."""
 
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,5 @@ def test_clicks_on_the_topic_are_sessions_on_the_page(broker: str, tmp_path: Pat
         assert browser.get_log("browser") == []
         for topic in (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS):
             assert traces(broker, topic, 3) == {CALLER.trace_id}
-        process = worker._child._process
-        process.terminate()
-        assert process.wait(END_SECONDS) == 0
+        worker._child.send(signal.SIGTERM)
+        assert worker._child.wait(END_SECONDS) == 0

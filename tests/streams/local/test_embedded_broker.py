@@ -35,7 +35,7 @@ def test_a_broker_process_serves_other_processes() -> None:
     """The address works from outside, and the process ends with the block."""
     with EmbeddedBrokerProcess() as broker:
         assert len(round_trip(broker.address)) == 40
-    assert broker._process.returncode == 0
+    assert broker._child.exit_code == 0
 
 
 def test_the_process_ends_with_its_parents_pipe() -> None:
