@@ -12,8 +12,9 @@ PACKAGES = {"agents", "schemas", "serving", "session_model", "streams"}
 
 def main() -> None:
     """Exit with a message at the first thing that is not as it should be."""
-    if importlib.util.find_spec("tensorflow") is not None:
-        sys.exit("TensorFlow is installed beside the bare worker: requirements/worker.txt asks for too much.")
+    for name in ("tensorflow", "sklearn"):
+        if importlib.util.find_spec(name) is not None:
+            sys.exit(f"{name} is installed beside the bare worker: requirements/worker.txt asks for too much.")
     files = importlib.metadata.files("insession") or []
     roots = {file.parts[0] for file in files if not file.parts[0].startswith(("insession-", ".."))}
     if roots != PACKAGES:

@@ -10,7 +10,7 @@ WITHOUT_TENSORFLOW = """
 import sys
 from importlib.abc import MetaPathFinder
 
-HEAVY = {"tensorflow", "keras", "tensorflow_serving"}
+HEAVY = {"tensorflow", "keras", "tensorflow_serving", "sklearn"}
 
 class Refusing(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -37,6 +37,7 @@ import agents.commands.replay
 HELP = """
 from agents.cli import insession
 insession(["worker", "--help"], standalone_mode=False)
+insession(["--help"], standalone_mode=False)
 """
 
 

@@ -18,14 +18,15 @@ from session_model.release.files import newest_release
 from session_model.release.release import Release
 
 TIME_BUDGET_SECONDS: Final = 90
-_NEEDED: Final = ("tensorflow", "tensorflow_serving")
+_NEEDED: Final = ("tensorflow", "tensorflow_serving", "sklearn")
 
 
 def require_model_extra() -> None:
     """Raise InsessionError where what trains and serves the model is not installed."""
     if any(importlib.util.find_spec(name) is None for name in _NEEDED):
         raise InsessionError(
-            "the demo trains and serves a model with TensorFlow, which is not installed: pip install 'insession[model]'"
+            "the demo trains and serves a model with what is not installed, TensorFlow or scikit-learn: "
+            "pip install 'insession[model]'"
         )
 
 

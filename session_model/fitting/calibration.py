@@ -31,7 +31,8 @@ def fit_platt(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibra
 def fit_isotonic(logits: NDArray[np.float64], labels: NDArray[np.bool_]) -> Calibration:
     """Fit a monotone curve: smoothed rates of equal-mass bins, pooled where they fall (PAVA); both (n,).
 
-    Bins whose logits are all but equal are pooled too, so that the curve has a finite slope everywhere.
+    Bins whose logits are all but equal are pooled too, so that the curve has a finite slope everywhere. By hand, since
+    scikit-learn's isotonic regression pools no such bins, and on single rows it says 0 and 1, which costs log loss.
     """
     bins = np.array_split(np.argsort(logits, kind="stable"), min(ISOTONIC_BINS, len(logits)))
     blocks: list[tuple[float, float, int]] = []

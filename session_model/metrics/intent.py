@@ -27,14 +27,9 @@ def pr_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> flo
 
     Sum over falling thresholds t of (recall_t - recall_t-1) precision_t (Davis & Goadrich, ICML 2006).
     """
-    thresholds = _threshold_ends(probabilities)
-    order = np.argsort(-probabilities, kind="stable")
-    true_positives = np.cumsum(labels[order])[thresholds]
-    if not len(true_positives) or not true_positives[-1]:
-        return float("nan")
-    precision = true_positives / (thresholds + 1)
-    recall_gained = np.diff(true_positives, prepend=0) / true_positives[-1]
-    return float((precision * recall_gained).sum())
+    from sklearn.metrics import average_precision_score  # noqa: PLC0415 - an extra
+
+    return float(average_precision_score(labels, probabilities)) if labels.any() else float("nan")
 
 
 def roc_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
@@ -43,14 +38,10 @@ def roc_auc(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> fl
     (sum of the positives' mean ranks - p (p + 1) / 2) / (p n), with p positives and n negatives (Mann & Whitney 1947;
     Hanley & McNeil, Radiology 1982).
     """
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    if not positives or not negatives:
-        return float("nan")
-    ordered = np.sort(probabilities)
-    below = np.searchsorted(ordered, probabilities, side="left")
-    not_above = np.searchsorted(ordered, probabilities, side="right")
-    mean_ranks = (below + not_above + 1) / 2
-    return float((mean_ranks[labels].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415 - an extra
+
+    has_both = labels.any() and not labels.all()
+    return float(roc_auc_score(labels, probabilities)) if has_both else float("nan")
 
 
 def expected_calibration_error(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> float:
@@ -76,9 +67,3 @@ def log_losses(labels: NDArray[np.bool_], probabilities: NDArray[np.float64]) ->
     """Negative log likelihood of each row, all (n,)."""
     likelihood = np.where(labels, probabilities, 1 - probabilities)
     return np.asarray(-np.log(np.maximum(likelihood, _SMALLEST)), np.float64)
-
-
-def _threshold_ends(probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Give the last place of each distinct value in descending order."""
-    descending = -np.sort(-probabilities)
-    return np.flatnonzero(np.append(descending[1:] != descending[:-1], True)[: len(descending)])
