@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
     """Imports a subcommand's module when it is asked for: a worker never pays for training's imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """Name the subcommands."""
+        """Return the subcommands."""
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature

@@ -33,7 +33,7 @@ _RETRY_SECONDS: Final = 2.0
 
 
 def click_readers(settings: Settings, decoder: ValueDecoder | None) -> dict[str, ClickReader]:
-    """Give how the records of each clickstream are read, by the topic's name; decoder None = JSON."""
+    """Return how the records of each clickstream are read, by the topic's name; decoder None = JSON."""
     decode = None if decoder is None else decoder.decode
     return {topic: ClickReader(mapping, decode) for topic, mapping in settings.clickstreams.items()}
 
@@ -56,7 +56,7 @@ class Encodings:
     def gate(
         self, metrics: SchemaMetrics, is_rebalancing: Callable[[], bool], fail: Callable[[BaseException], Any]
     ) -> SchemaGate | None:
-        """Give what holds clicks whose schema is not here; None = JSON."""
+        """Return what holds clicks whose schema is not here; None = JSON."""
         if self.clicks is None:
             return None
         return SchemaGate(
@@ -64,7 +64,7 @@ class Encodings:
         )
 
     def catalog_reader(self, fail: Callable[[BaseException], Any] | None = None) -> CatalogReader:
-        """Give how the records of the catalog are read.
+        """Return how the records of the catalog are read.
 
         fail: ends the process where a schema does not come in time; None = ask once, and close the item.
         """

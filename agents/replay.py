@@ -62,7 +62,7 @@ class ReplayReport:
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:
-        """Give the report with the names that machines read."""
+        """Return the report with the names that machines read."""
         clicks = self.outcomes["click"]
         return {
             "events": self.events,

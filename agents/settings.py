@@ -75,7 +75,7 @@ class ClickstreamSettings:
 
     @property
     def first_start(self) -> FirstStart:
-        """Give `start` as what it means."""
+        """Return `start` as what it means."""
         return read_first_start(self.start)
 
 
@@ -223,7 +223,7 @@ class Settings:
         self.outputs.check(self.registry)
 
     def _in_the_clear(self) -> list[str]:
-        """Name the settings by which something is sent unencrypted, with what to do."""
+        """Return the settings by which something is sent unencrypted, with what to do."""
         found = []
         security = self.kafka.security
         if not security.uses_tls:
@@ -245,11 +245,11 @@ class Settings:
 
     @property
     def clickstreams(self) -> dict[str, FieldMapping]:
-        """Give the mapping of every clickstream by its full name, the main one first."""
+        """Return the mapping of every clickstream by its full name, the main one first."""
         return {self.topics.name(Topic.CLICKSTREAM): self.clickstream.mapping, **self.clickstream.sources}
 
     def topic_specs(self) -> list[TopicSpec]:
-        """Give what all topics should be but the changelog."""
+        """Return what all topics should be but the changelog."""
         further = (further_clickstream_spec(self.topics, name) for name in self.clickstream.sources)
         return [*topic_specs(self.topics), *further]
 

@@ -15,7 +15,7 @@ MS_BETWEEN = 5
 
 
 def held_by_invented_ids(folder: Path, counts: Sequence[int], held_bytes: Callable[[], int]) -> Iterator[int]:
-    """Let visitors come until there are as many as each of `counts`, rising; gives what is held then.
+    """Let visitors come until there are as many as each of `counts`, rising; returns what is held then.
 
     folder: for the states. held_bytes: measures.
     """

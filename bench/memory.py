@@ -134,7 +134,7 @@ def state_of_eight_events(sessionizer: Sessionizer, *, is_open: bool) -> Visitor
 
 
 def with_items_of_its_own(value: bytes, order: Random) -> bytes:
-    """Give other items to a state, as no two visitors have the same: RocksDB compresses what repeats."""
+    """Return other items to a state, as no two visitors have the same: RocksDB compresses what repeats."""
     for number in range(EVENTS):
         value = value.replace(b"%012x" % number, order.randbytes(6).hex().encode())
     return value

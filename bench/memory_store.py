@@ -58,5 +58,5 @@ class DiskStore:
 
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:
-    """Give the partition of a visitor."""
+    """Return the partition of a visitor."""
     return crc32(key) % partitions

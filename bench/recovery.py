@@ -56,7 +56,7 @@ def main(visitors: int) -> None:
 
 
 def _fill(brokers: str, changelog: str, visitors: int) -> int:
-    """Write a state for each visitor; gives the bytes of all."""
+    """Write a state for each visitor; returns the bytes of all."""
     sessionizer = Sessionizer(SessionRules(), InputTopics("clickstream", "session-control"))
     state = state_of_eight_events(sessionizer, is_open=False)
     value = encode_state(state, due_ms=sessionizer.due_ms(state), is_quiet=True)

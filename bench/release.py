@@ -17,7 +17,7 @@ EPOCHS = 2
 
 
 def trained_models(cache: Path) -> Path:
-    """Give the models folder in `cache`; train into it where it holds no release that loads."""
+    """Return the models folder in `cache`; train into it where it holds no release that loads."""
     models = cache / "models"
     try:
         load_release(newest_release(models / DEFAULT_MODEL_NAME))

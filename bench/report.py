@@ -23,7 +23,7 @@ class Report:
     latency: Latency
 
     def ratio(self, name: str, baseline: str) -> float:
-        """Give the median over the rounds of one program's rate divided by another's in the same round."""
+        """Return the median over the rounds of one program's rate divided by another's in the same round."""
         pairs = zip(self.throughput[name], self.throughput[baseline], strict=True)
         return statistics.median(ours.events_per_second / theirs.events_per_second for ours, theirs in pairs)
 
@@ -55,7 +55,7 @@ class Report:
         return table
 
     def as_json(self) -> dict[str, Any]:
-        """Give all of it in plain types."""
+        """Return all of it in plain types."""
         throughput = {
             name: {
                 "events_per_second": statistics.median(_rates(figures)),
@@ -87,5 +87,5 @@ def _rates(figures: Sequence[Throughput]) -> list[float]:
 
 
 def _shares(answers: Counter[str]) -> str:
-    """Name the two most frequent ones; the JSON has all."""
+    """Return the two most frequent ones; the JSON has all."""
     return ", ".join(f"{name} {count / answers.total():.1%}" for name, count in answers.most_common(2))

@@ -82,7 +82,7 @@ def main(data: Path, only: tuple[str, ...], out: Path) -> None:
 
 
 def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], float, float]:
-    """Train into `folder` and evaluate; gives the evaluation and the seconds of both commands."""
+    """Train into `folder` and evaluate; returns the evaluation and the seconds of both commands."""
     test, result = data / data_set.test, folder / "evaluation.json"
     if data_set.order_column is not None:
         test = _as_sequences(test, data_set.order_column, folder / "test.txt")
@@ -100,7 +100,7 @@ def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], 
 
 
 def insession(*arguments: str | Path) -> float:
-    """Run the command; gives its seconds."""
+    """Run the command; returns its seconds."""
     click.echo(f"insession {' '.join(map(str, arguments))}", err=True)
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", "agents", *map(str, arguments)], cwd=ROOT, check=True, stdout=sys.stderr)

@@ -27,7 +27,7 @@ class Click(NamedTuple):
 
 
 def clicks(number: int) -> list[Click]:
-    """Give the first `number` events from `BEGIN` on, bots, duplicates and late ones among them."""
+    """Return the first `number` events from `BEGIN` on, bots, duplicates and late ones among them."""
     events = islice(generate_events(ShopSettings(), begin=BEGIN), number)
     return [Click(event.click.visitor_id.encode(), wire.encode(event.click)) for event in events]
 

@@ -30,7 +30,7 @@ WARM_UP_STEPS = 3
 def padded_batches(
     sequences: ItemSequences, max_length: int, batch_targets: int, rng: np.random.Generator
 ) -> Iterator[Batch]:
-    """Give every target once, sessions in random order and each padded to `max_length`: the plain way to batch."""
+    """Return every target once, sessions in random order and each padded to `max_length`: the plain way to batch."""
     n_targets = np.minimum(np.diff(sequences.starts) - 1, max_length)
     order = rng.permutation(np.flatnonzero(n_targets > 0))
     group = (np.cumsum(n_targets[order]) - 1) // batch_targets
@@ -62,7 +62,7 @@ class Tally:
         self.seconds += time.perf_counter() - begun
 
     def as_json(self) -> dict[str, Any]:
-        """Give the figures by name."""
+        """Return the figures by name."""
         return {
             "clicks": self.clicks,
             "seconds": round(self.seconds, 3),

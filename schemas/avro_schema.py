@@ -31,13 +31,13 @@ _PRIMITIVES: Final = {
 
 
 def schema_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    """Give the Avro schema of a record."""
+    """Return the Avro schema of a record."""
     record: dict[str, Any] = _schema(inspect.type_info(struct), set())
     return record
 
 
 def generate(name: str) -> bytes:
-    """Give the Avro schema of the output record called `name` as indented JSON."""
+    """Return the Avro schema of the output record called `name` as indented JSON."""
     return msgspec.json.format(msgspec.json.encode(schema_of(RECORDS[name])), indent=2) + b"\n"
 
 

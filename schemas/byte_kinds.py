@@ -36,9 +36,9 @@ _BEGINNINGS: Final[tuple[tuple[bytes, str], ...]] = (
 
 
 def describe_payload(value: bytes) -> str | None:
-    """Name what a value is that cannot be read as JSON, with its schema id where it has one; None = no idea.
+    """Return what a value is that cannot be read as JSON, with its schema id where it has one; None = no idea.
 
-    Gives part of a sentence, as in `Avro or Protobuf with schema id 42`; never content of the value.
+    Returns part of a sentence, as in `Avro or Protobuf with schema id 42`; never content of the value.
     """
     shown = value[:_SHOWN]
     for beginning, kind in _BEGINNINGS:

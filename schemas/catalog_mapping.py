@@ -52,7 +52,7 @@ class CatalogMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
     @property
     def is_identity(self) -> bool:
-        """True where the shop writes items as they are."""
+        """Return whether the shop writes items as they are."""
         return self == OURS
 
 

@@ -127,7 +127,7 @@ class CatalogReader:
         return self._described(item_id, roots, is_available=is_available)
 
     def _roots(self, value: bytes, record: _Roots) -> _Roots:
-        """Give what paths can begin with."""
+        """Return what paths can begin with."""
         try:
             whole = self._decode(value)
         except (ValueError, RecursionError) as error:

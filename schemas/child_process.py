@@ -76,7 +76,7 @@ class ChildProcess:
         return self._process.poll()
 
     def wait_for_line(self, timeout_seconds: float) -> str:
-        """Give its first line on standard output. Raises ChildError when it ends, or the time does, before the line."""
+        """Return its first line on standard output. Raises ChildError when it ends, or the time does, before that."""
         assert self._process.stdout is not None, "only a child with pipes is heard"
         deadline = time.monotonic() + timeout_seconds
         line = b""
@@ -143,6 +143,6 @@ class ChildProcess:
 
 
 def last_words(log_path: Path) -> str:
-    """Give the last lines of a program's log, as one."""
+    """Return the last lines of a program's log, as one."""
     lines = log_path.read_text(errors="replace").splitlines()[-_LOG_TAIL_LINES:]
     return " | ".join(line.strip() for line in lines) or "it said nothing"

@@ -127,7 +127,7 @@ class ClickReader:
     def visitor_ids(
         self, key: bytes | None, value: bytes | None, headers: Headers = ()
     ) -> tuple[VisitorId, ...] | Ignored | Rejection:
-        """Name the visitors of a record, each once; whether the rest of it is good is not asked."""
+        """Return the visitors of a record, each once; whether the rest of it is good is not asked."""
         events = self._split(key, value, 0, headers)
         if not isinstance(events, list):
             return events
@@ -144,7 +144,7 @@ class ClickReader:
     def _split(
         self, key: bytes | None, value: bytes | None, record_time_ms: int, headers: Headers
     ) -> list[_Event] | Ignored | Rejection:
-        """Give the events of a record, at least one."""
+        """Return the events of a record, at least one."""
         if value is None:
             return Ignored("tombstone", "the record has no value")
         if len(value) > MAX_VALUE_BYTES:
@@ -160,7 +160,7 @@ class ClickReader:
         return [_Event({"": one, OUTER: around, RECORD: record}) for one, around in objects]
 
     def _around(self, whole: Any) -> list[Any]:
-        """Give the objects in which `events` is looked up: each one of a list, unless the path itself begins there."""
+        """Return the objects in which `events` is looked up: each one of a list, unless the path begins there."""
         first = self._events.parts[0][:1] if self._events is not None else ()
         return whole if isinstance(whole, list) and whole and any(isinstance(step, str) for step in first) else [whole]
 
@@ -181,7 +181,7 @@ class ClickReader:
         return self._places
 
     def _clicks(self, event: _Event, repairs: list[Repair]) -> Iterator[ClickEvent | Ignored | Rejection]:
-        """Give the clicks of one event, and why a line is none; raises _NoClickError where the whole event is none."""
+        """Return the clicks of one event, and why a line is none; raises _NoClickError if the whole event is none."""
         if not isinstance(event.roots[""], dict):
             raise _NoClickError(Rejection("invalid_field", "the record is no JSON object"))
         places = self._places_of(event)
@@ -260,7 +260,7 @@ class ClickReader:
         return cast("EventType", text)
 
     def _withdrawal(self, event: _Event, places: Places) -> ClickEvent | None:
-        """Give what even an event that is no interaction can say: that consent is withdrawn."""
+        """Return what even an event that is no interaction can say: that consent is withdrawn."""
         try:
             if _refusing(read_consent, self._value("consent", event, places)) is not False:
                 return None
@@ -329,7 +329,7 @@ class _Contents:
             self._others.append(error.why)
 
     def whole(self) -> Clicks | Ignored | Rejection:
-        """Give what the record comes to."""
+        """Return what the record comes to."""
         if self._foreign is not None and not (self._is_rekeyed and self._clicks):
             return self._foreign
         rejected = [one for one in self._others if isinstance(one, Rejection)]
@@ -387,7 +387,7 @@ def _value_at(name: str, place: Place, event: _Event, line: Line | None) -> Any:
 
 
 def _record(key: bytes | None, time_ms: int, headers: Headers) -> dict[str, Any]:
-    """Give what `$record` leads into."""
+    """Return what `$record` leads into."""
     return {
         "key": (key or b"").decode(errors="replace"),
         "timestamp": RecordTime(time_ms),
@@ -396,7 +396,7 @@ def _record(key: bytes | None, time_ms: int, headers: Headers) -> dict[str, Any]
 
 
 def _lines(event: _Event, place: Place) -> list[Line]:
-    """Give the lines of the first list of which at least one holds an item; [] where the item is in no list."""
+    """Return the lines of the first list of which at least one holds an item; [] where the item is in no list."""
     for path in place.paths:
         if not path.lists:
             if is_there(event.look_up(path)):

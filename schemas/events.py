@@ -165,5 +165,5 @@ def unix_ms(moment: datetime) -> int:
 
 
 def from_unix_ms(milliseconds: int) -> datetime:
-    """Give the aware UTC datetime of `milliseconds`; exact inverse of `unix_ms`."""
+    """Return the aware UTC datetime of `milliseconds`; exact inverse of `unix_ms`."""
     return _EPOCH + milliseconds * _MILLISECOND

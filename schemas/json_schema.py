@@ -30,7 +30,7 @@ RECORDS: dict[str, Any] = {
 
 
 def generate(name: str) -> bytes:
-    """Give the JSON Schema (2020-12) of the record called `name` as indented JSON."""
+    """Return the JSON Schema (2020-12) of the record called `name` as indented JSON."""
     (root,), definitions = msgspec.json.schema_components([RECORDS[name]], ref_template="#/$defs/{name}")
     document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": definitions}
     return msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2) + b"\n"

@@ -105,7 +105,7 @@ class FieldMapping(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
     @property
     def is_identity(self) -> bool:
-        """True where the shop writes clicks as they are."""
+        """Return whether the shop writes clicks as they are."""
         return self == FieldMapping()
 
     def _in_rules(self, part: str) -> Iterator[tuple[str, Mapping[str, Paths]]]:

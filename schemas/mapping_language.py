@@ -25,7 +25,7 @@ class Place:
 
     @property
     def is_in_lines(self) -> bool:
-        """True where a path goes through a list."""
+        """Return whether a path goes through a list."""
         return any(path.lists for path in self.paths)
 
 
@@ -62,7 +62,7 @@ def stated(base: Places, paths: Mapping[str, Paths], constants: Mapping[str, str
 
 
 def is_there(value: Any) -> bool:
-    """Tell whether anything was found; an empty text is nothing."""
+    """Return whether anything was found; an empty text is nothing."""
     return value is not None and not (isinstance(value, str) and not value.strip())
 
 
@@ -83,7 +83,7 @@ def value_map(values: Mapping[str, str], *, own: frozenset[str] = frozenset()) -
 
 
 def _fits(text: str, pieces: list[str]) -> bool:
-    """Tell whether a text is these pieces with anything between them; a regular expression may search without end."""
+    """Return whether a text is these pieces with anything between them; a regular expression may search without end."""
     first, *middle, last = pieces
     if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
         return False

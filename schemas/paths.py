@@ -59,7 +59,7 @@ class JsonPath:
 
     @property
     def lists(self) -> tuple[tuple[Step, ...], ...]:
-        """Give the way to the list whose lines the path goes through; () = it goes through none."""
+        """Return the way to the list whose lines the path goes through; () = it goes through none."""
         return self.parts[:-1]
 
 
@@ -135,7 +135,7 @@ def look_up(value: Any, steps: tuple[Step, ...]) -> Any:
 
 
 def lines_of(start: Any, lists: tuple[tuple[Step, ...], ...], at_most: int) -> list[Line]:
-    """Give the first `at_most` lines of the list that `lists` leads to, lists within lists one after the other."""
+    """Return the first `at_most` lines of the list that `lists` leads to, lists within lists one after the other."""
     found: list[Line] = []
     for objects in _walk(start, lists):
         if len(found) == at_most:
@@ -166,7 +166,7 @@ def in_line(line: Line, path: JsonPath) -> Any:
 
 @lru_cache(_MOST_TEXTS)
 def json_in(text: str) -> Any:
-    """Give what a text holds as JSON, not to be changed; the text itself where that is no object and no list."""
+    """Return what a text holds as JSON, not to be changed; the text itself where that is no object and no list."""
     start = text.lstrip()[:1]
     if start not in {"{", "["}:
         return text

@@ -4,5 +4,5 @@ import hmac
 
 
 def pseudonym(secret: bytes, visitor_id: bytes) -> str:
-    """Give the keyed hash of a visitor id, 32 hexadecimal digits; without the secret nobody finds the id again."""
+    """Return the keyed hash of a visitor id, 32 hexadecimal digits; without the secret nobody finds the id again."""
     return hmac.digest(secret, visitor_id, "sha256").hex()[:32]

@@ -56,7 +56,7 @@ class IntentProbabilities(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """True where at least one is there."""
+        """Return whether at least one is there."""
         return any(probability is not None for probability in self)
 
 

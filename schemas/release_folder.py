@@ -43,7 +43,7 @@ class ReleaseFolder:
 
     @property
     def digest(self) -> str:
-        """Give the SHA-256 of the manifest, hex: it stands for all that the release holds."""
+        """Return the SHA-256 of the manifest, hex: it stands for all that the release holds."""
         return hashlib.sha256(self.content).hexdigest()
 
     def verify(self) -> None:
@@ -52,7 +52,7 @@ class ReleaseFolder:
             self._read(name, None)
 
     def within(self, folder: str, *, at: Path) -> "ReleaseFolder":
-        """Give what lies below `folder` as it should lie in another place."""
+        """Return what lies below `folder` as it should lie in another place."""
         sizes = {name: size for name, size in self.sizes.items() if name.startswith(f"{folder}/")}
         files = {name: self.manifest.files[name] for name in sizes}
         return replace(self, path=at, manifest=msgspec.structs.replace(self.manifest, files=files), sizes=sizes)

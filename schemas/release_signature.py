@@ -16,7 +16,7 @@ _CONTEXT: Final = b"insession release manifest\n"
 
 
 def check_key(key: Secret, name: str) -> Secret:
-    """Give the key back; raises UsageError where it could be guessed. `name`: where it was set."""
+    """Return the key back; raises UsageError where it could be guessed. `name`: where it was set."""
     if len(key.reveal()) < MIN_KEY_CHARACTERS:
         raise UsageError(f"{name} has less than {MIN_KEY_CHARACTERS} characters: openssl rand -hex 32")
     return key
@@ -36,5 +36,5 @@ def signature_of(manifest: bytes, key: Secret) -> bytes:
 
 
 def is_signed(manifest: bytes, signature: bytes, key: Secret) -> bool:
-    """Tell in constant time whether `signature` was made with `key`."""
+    """Return whether `signature` was made with `key`, in constant time."""
     return hmac.compare_digest(signature_of(manifest, key), signature.strip())

@@ -42,5 +42,5 @@ class Secret:
         return hash(self._text)
 
     def reveal(self) -> str:
-        """Give the text to whom it is for: a client's configuration, a keyed hash, a comparison."""
+        """Return the text to whom it is for: a client's configuration, a keyed hash, a comparison."""
         return self._text

@@ -48,16 +48,16 @@ class InputPosition(Struct, frozen=True, array_like=True):
     topic_id: int = 0
 
     def shares_topic_with(self, other: "InputPosition") -> bool:
-        """Tell whether the offsets of both are of one topic, and not of two that had the same name."""
+        """Return whether the offsets of both are of one topic, and not of two that had the same name."""
         return self.topic == other.topic and (self.topic_id == other.topic_id or 0 in {self.topic_id, other.topic_id})
 
     def is_same_as(self, other: "InputPosition") -> bool:
-        """Tell whether both are the same record."""
+        """Return whether both are the same record."""
         return (self.partition, self.offset) == (other.partition, other.offset) and self.shares_topic_with(other)
 
     @property
     def record_id(self) -> str:
-        """Give the deterministic id that every output of this input carries."""
+        """Return the deterministic id that every output of this input carries."""
         return f"{self.topic}-{self.partition}-{self.offset}"
 
 
@@ -105,7 +105,7 @@ class ClosedSession(Struct, frozen=True, array_like=True):
 
     @property
     def told_by(self) -> InputPosition:
-        """Give the input whose acknowledgement covers its record."""
+        """Return the input whose acknowledgement covers its record."""
         return self.again or self.cause
 
 
@@ -234,12 +234,12 @@ class VisitorState(Struct, frozen=True, array_like=True):
     topic_ids: tuple[int, ...] = ()
 
     def applied_offset(self, position: InputPosition) -> int | None:
-        """Give the last offset that was applied of the topic of `position`; that of an earlier topic is void."""
+        """Return the last offset that was applied of the topic of `position`; that of an earlier topic is void."""
         last = self._last_of(position.topic)
         return last.offset if last is not None and last.shares_topic_with(position) else None
 
     def is_made_void_by(self, position: InputPosition) -> bool:
-        """Tell whether an offset is kept of an earlier topic of that name."""
+        """Return whether an offset is kept of an earlier topic of that name."""
         return position.topic in self.offsets and self.applied_offset(position) is None
 
     def with_applied(self, position: InputPosition) -> "VisitorState":
@@ -257,18 +257,18 @@ class VisitorState(Struct, frozen=True, array_like=True):
 
     @property
     def open_sessions(self) -> tuple[OpenSession, ...]:
-        """Give every open session, that of the latest event last."""
+        """Return every open session, that of the latest event last."""
         current = () if self.session is None else (self.session,)
         return (*(parked.session for parked in self.parked), *current)
 
     @property
     def is_forgotten(self) -> bool:
-        """Tell whether consent was withdrawn, so that only what a redelivery must find is left."""
+        """Return whether consent was withdrawn, so that only what a redelivery must find is left."""
         return self.last_status == "no_consent" and not self.open_sessions
 
     @property
     def last_outcomes(self) -> tuple[Outcome, ...]:
-        """Give those of the last clickstream offset, in the order of its events."""
+        """Return those of the last clickstream offset, in the order of its events."""
         return () if self.last_outcome is None else (self.last_outcome, *self.further_outcomes)
 
 
@@ -358,12 +358,12 @@ def read_header(value: bytes) -> StateHeader:
 
 
 def mark_key(key: bytes) -> bytes:
-    """Give the key under which the mark of a visitor lies; it belongs into the partition of the visitor's own key."""
+    """Return the key under which the mark of a visitor lies; it belongs into the partition of the visitor's own key."""
     return _MARK_PREFIX + key
 
 
 def visitor_of(key: bytes) -> bytes:
-    """Give the key of the visitor whose state or mark lies under `key`."""
+    """Return the key of the visitor whose state or mark lies under `key`."""
     return key.removeprefix(_MARK_PREFIX)
 
 
@@ -427,7 +427,7 @@ def header_or_due(value: bytes) -> StateHeader:
 
 
 def _version_of(value: bytes) -> int:
-    """Give the version; the header's layout is that of every version, so foreign bytes are told from a newer one."""
+    """Return the version; the header's layout is that of every version, so foreign bytes are told from a newer one."""
     if len(value) < _HEADER.size:
         raise UnreadableStateError(f"a stored visitor state has {len(value)} bytes, fewer than its header")
     version, is_quiet, due_ms, clock_lag_ms = _HEADER.unpack_from(value)

@@ -55,7 +55,7 @@ class TimeReader:
             )
 
     def ms(self, value: Any) -> int:
-        """Give Unix milliseconds; raises ValueError where the value is no time of this format."""
+        """Return Unix milliseconds; raises ValueError where the value is no time of this format."""
         if isinstance(value, RecordTime):
             return int(value)
         try:

@@ -46,11 +46,11 @@ class TraceContext:
         return f"00-{self.trace_id}-{self.span_id}-{self.flags:02x}"
 
     def child(self, name: str) -> "TraceContext":
-        """Give the span called `name` below this one; the same name gives the same span id."""
+        """Return the span called `name` below this one; the same name gives the same span id."""
         return replace(self, span_id=_digest(f"{self.trace_id}{self.span_id}{name}", n_bytes=8))
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Give the headers that hand this span on."""
+        """Return the headers that hand this span on."""
         headers = [(TRACEPARENT, self.traceparent.encode())]
         if self.tracestate is not None:
             headers.append((TRACESTATE, self.tracestate.encode()))
@@ -85,7 +85,7 @@ def root_context(seed: str, *, is_sampled: bool) -> TraceContext:
 
 
 def leading(traces: Sequence[TraceContext]) -> TraceContext | None:
-    """Name the one of many traces that a call for all of them goes on in: the first sampled one, else the first."""
+    """Return the one of many traces that a call for all of them goes on in: the first sampled one, else the first."""
     return next((trace for trace in traces if trace.is_sampled), traces[0] if traces else None)
 
 
@@ -121,7 +121,7 @@ def _parse_traceparent(values: list[bytes]) -> TraceContext | None:
 
 
 def _parse_tracestate(value: bytes) -> str | None:
-    """Give it unchanged; None = malformed."""
+    """Return it unchanged; None = malformed."""
     if len(value) > _MAX_STATE_BYTES or not value.isascii():
         return None
     text = value.decode("ascii")

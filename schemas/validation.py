@@ -42,7 +42,7 @@ class Ignored:
 
 
 def problem(event: ClickEvent, key: bytes | None, record_time_ms: int) -> Rejection | None:
-    """Tell what is wrong with a click whose fields can be read; record_time_ms: the record's timestamp, Unix ms."""
+    """Return what is wrong with a click whose fields can be read; record_time_ms: the record's timestamp, Unix ms."""
     if key != event.visitor_id.encode():
         return Rejection(
             "key_mismatch", "the record key is not the visitor_id; check the producer's key and partitioner"

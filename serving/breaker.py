@@ -26,12 +26,12 @@ class CircuitBreaker:
 
     @property
     def state(self) -> BreakerState:
-        """Give the state as the last call left it."""
+        """Return the state as the last call left it."""
         return self._state
 
     @property
     def refuses(self) -> bool:
-        """True where `acquire` would give no permit at this moment."""
+        """Return whether `acquire` would give no permit at this moment."""
         if self._state == "open":
             return self._clock() - self._opened_at < self._open_seconds
         return self._state == "half_open"

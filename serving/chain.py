@@ -77,7 +77,7 @@ class Gate(Protocol):
 
     @property
     def refuses(self) -> bool:
-        """True where a call would not be sent."""
+        """Return whether a call would not be sent."""
 
 
 class Releases(Protocol):
@@ -85,10 +85,10 @@ class Releases(Protocol):
 
     @property
     def current(self) -> ReleaseParts | None:
-        """Give the release in use."""
+        """Return the release in use."""
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
-        """Give another release than `gone`."""
+        """Return another release than `gone`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class Recommender:
         return any("/".join(parts[:depth]) in self.settings.recommend_bought_in for depth in range(1, len(parts) + 1))
 
     def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:
-        """Give every tier's ranking, best tier first; nothing is computed before it is looked at."""
+        """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""
         if asked.release is not None and asked.row is not None:
             if asked.output is not None:
                 scored = asked.release.blend(asked.output.candidates, asked.neighbours, asked.row.items)
@@ -261,7 +261,7 @@ def _unscored(item_ids: Sequence[ItemId]) -> Iterator[RecommendedItem]:
 
 
 def _intent(asked: _Asked) -> tuple[IntentProbabilities, IntentSource | None]:
-    """Give the probabilities: the model's, else the release's own from the prefix features."""
+    """Return the probabilities: the model's, else the release's own from the prefix features."""
     if asked.output is not None and asked.output.intent.is_known:
         return asked.output.intent, "model"
     if asked.release is None or asked.row is None:

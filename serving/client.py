@@ -88,7 +88,7 @@ class PredictClient:
         return decode_outputs(response.outputs, rows=len(batch), answered_rows=rows)
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
-        """Name the versions that the server reports as AVAILABLE; none where it does not know the model."""
+        """Return the versions that the server reports as AVAILABLE; none where it does not know the model."""
         request = pb.GetModelStatusRequest(model_spec=pb.ModelSpec(name=self._settings.model_name))
         timeout = self._settings.status_timeout.total_seconds()
         try:

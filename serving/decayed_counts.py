@@ -49,11 +49,11 @@ class DecayedCounts:
             self._unranked_events = _STALE_AFTER_EVENTS
 
     def weight(self, item_id: str) -> float:
-        """Give the decayed count of an item; only to be compared with others of the same moment."""
+        """Return the decayed count of an item; only to be compared with others of the same moment."""
         return self._weights.get(item_id, 0.0)
 
     def ranked(self) -> list[RecommendedItem]:
-        """Give the 1,000 heaviest items with their share of the heaviest one's weight, ties by item.
+        """Return the 1,000 heaviest items with their share of the heaviest one's weight, ties by item.
 
         The order is renewed every 100 events, so that it costs nothing a click.
         """

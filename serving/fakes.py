@@ -84,7 +84,7 @@ class FakePredictor:
         return [fake_output(row) for row in batch]
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
-        """Name the versions; ModelUnavailableError while `reachable` is False."""
+        """Return the versions; ModelUnavailableError while `reachable` is False."""
         self.status_calls += 1
         if not self.reachable:
             raise ModelUnavailableError("the fake server is away")
@@ -92,7 +92,7 @@ class FakePredictor:
 
 
 def fake_output(row: ModelInput) -> ModelOutput:
-    """Give what `FakePredictor` answers to `row`."""
+    """Return what `FakePredictor` answers to `row`."""
     last = int(row.items[-1])
     items = np.arange(last + 1, last + 4, dtype=np.int32)
     intent = IntentProbabilities(purchase=0.25, leave=0.125)
@@ -114,7 +114,7 @@ class FakeRelease:
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
-        """Give the known items; the only feature is the number of events."""
+        """Return the known items; the only feature is the number of events."""
         names = {f"i{number}": self.shift + number for number in range(1, self.item_count + 1)}
         known = [names[event.item_id] for event in events if event.item_id in names]
         alike = [names["i1"] for event in events if event.item_id in self.like_i1]
@@ -122,7 +122,7 @@ class FakeRelease:
         return ModelInput(items, np.array([len(events)], np.float32), bool(alike) and not known)
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "FakeRelease":
-        """Give a release that reads every item of the catalog that it does not know like i1."""
+        """Return a release that reads every item of the catalog that it does not know like i1."""
         return replace(self, like_i1=frozenset(record.item_id for record in records))
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
@@ -144,12 +144,12 @@ class FakeRelease:
         return ranking
 
     def popular(self) -> Candidates:
-        """Give the first three items."""
+        """Return the first three items."""
         indices = np.array([1, 2, 3], np.int32) + np.int32(self.shift)
         return Candidates(indices, np.array([3.0, 2.0, 1.0], np.float32))
 
     def intent(self, features: NDArray[np.float32]) -> IntentProbabilities:
-        """Give probabilities that grow with the number of events."""
+        """Return probabilities that grow with the number of events."""
         grown = float(features[0] / (features[0] + 9))
         return IntentProbabilities(purchase=grown, leave=grown / 2) if self.has_labels else NO_INTENT
 
@@ -159,7 +159,7 @@ class FakeRelease:
         return item_id.startswith("i") and number.isdecimal() and 1 <= int(number) <= self.item_count
 
     def item_id(self, index: ItemIndex) -> ItemId:
-        """Name the item."""
+        """Return the item."""
         return ItemId(f"i{index - self.shift}")
 
 

@@ -14,34 +14,34 @@ class CatalogView(Protocol):
     """What the shop says of its items at this moment."""
 
     def allowed(self, item_id: ItemId, location: str | None) -> bool:
-        """Tell whether the item may be recommended to someone at `location`."""
+        """Return whether the item may be recommended to someone at `location`."""
 
     def variant_group(self, item_id: ItemId) -> str | None:
-        """Name the group of which the item is a variant."""
+        """Return the group of which the item is a variant."""
 
     def category(self, item_id: ItemId) -> str | None:
-        """Name the item's category."""
+        """Return the item's category."""
 
     def describes(self, item_id: ItemId) -> bool:
-        """Tell whether there is a record of the item."""
+        """Return whether there is a record of the item."""
 
     @property
     def has_items(self) -> bool:
-        """Tell whether there is a record of any item."""
+        """Return whether there is a record of any item."""
 
     @property
     def locations(self) -> Collection[str]:
-        """Name the locations that the records name."""
+        """Return the locations that the records name."""
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """Name some available items, always in the same order."""
 
     @property
     def revision(self) -> int:
-        """Give another number after every change."""
+        """Return another number after every change."""
 
     def records(self) -> Sequence[CatalogItem]:
-        """Give what is said of each item; may take milliseconds."""
+        """Return what is said of each item; may take milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class FilterRules:
 
 
 def named(candidates: Candidates, item_id: Callable[[ItemIndex], ItemId], *, at_most: int) -> Iterator[RecommendedItem]:
-    """Name the first `at_most` candidates, lazily."""
+    """Return the first `at_most` candidates, lazily."""
     pairs = zip(candidates.item_indices[:at_most].tolist(), candidates.scores[:at_most].tolist(), strict=True)
     return (RecommendedItem(item_id(ItemIndex(index)), score) for index, score in pairs)
 

@@ -61,5 +61,5 @@ class GuardedPredictor:
         return outputs
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
-        """Name the versions that answer; not guarded, a status call says nothing of Predict."""
+        """Return the versions that answer; not guarded, a status call says nothing of Predict."""
         return await self._predictor.loaded_versions()

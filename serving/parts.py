@@ -27,7 +27,7 @@ class ReleaseParts(Protocol):
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "ReleaseParts":
-        """Give a release that knows what the whole catalog `records` says beyond training; itself if nothing."""
+        """Return a release that knows what the whole catalog `records` says beyond training; itself if nothing."""
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
@@ -45,7 +45,7 @@ class ReleaseParts(Protocol):
         """Calibrated probabilities from the prefix features alone; what the training data could not teach is None."""
 
     def knows(self, item_id: ItemId) -> bool:
-        """Tell whether the item is one of the training data, or of the catalog that the release was told."""
+        """Return whether the item is one of the training data, or of the catalog that the release was told."""
 
     def item_id(self, index: ItemIndex) -> ItemId:
-        """Name the item at `index`."""
+        """Return the item at `index`."""

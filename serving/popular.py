@@ -49,7 +49,7 @@ class StreamPopularity:
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether enough visitors came since the start that a location without counts has none to come."""
+        """Return whether enough visitors came since the start that a location without counts has none to come."""
         return not (self._max_items and self._max_locations) or self._items.is_settled
 
     def found(self, items: Collection[str], locations: Collection[str]) -> None:
@@ -78,11 +78,11 @@ class StreamPopularity:
             self._add_at(seen.location, seen, period)
 
     def locations(self) -> tuple[str, ...]:
-        """Name the locations that have counts of their own."""
+        """Return the locations that have counts of their own."""
         return tuple(self._by_location)
 
     def top(self, location: str | None, count: int) -> list[RecommendedItem]:
-        """Give the `count` most popular items at `location`, best first; None = over all."""
+        """Return the `count` most popular items at `location`, best first; None = over all."""
         counts = self._overall if location is None else self._by_location.get(location)
         if counts is None:
             return []
@@ -91,7 +91,7 @@ class StreamPopularity:
         return [item for item, _ in zip(listed, range(count), strict=False)]
 
     def age_ms(self, event_time_ms: int) -> int:
-        """Tell how long before `event_time_ms` the latest counted event was."""
+        """Return how long before `event_time_ms` the latest counted event was."""
         return max(0, event_time_ms - self._latest_ms)
 
     def _add_at(self, location: str, seen: Sighting, period: str) -> None:

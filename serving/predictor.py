@@ -26,4 +26,4 @@ class Predictor(Protocol):
         """
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
-        """Name the versions that answer at this moment; raises a PredictError where that cannot be learnt."""
+        """Return the versions that answer at this moment; raises a PredictError where that cannot be learnt."""

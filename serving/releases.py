@@ -53,7 +53,7 @@ class ReleaseWatcher:
 
     @property
     def current(self) -> ReleaseParts | None:
-        """Give the release in use; None before there is a good one."""
+        """Return the release in use; None before there is a good one."""
         return self._current
 
     async def refresh(self) -> None:
@@ -82,7 +82,7 @@ class ReleaseWatcher:
             self._current, self._told = told, to_tell
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
-        """Give a release other than `gone`, which the server no longer has; None if there is none.
+        """Return a release other than `gone`, which the server no longer has; None if there is none.
 
         However many rows ask, the directory and the server are looked at once until the next `refresh`.
         """

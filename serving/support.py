@@ -16,7 +16,7 @@ MIN_SPAN_MS: Final = 10 * 60_000
 
 
 def period_ms(half_life_ms: float) -> float:
-    """Give how long a visitor counts once for a name: a half-life, but long enough for `MIN_SPAN_MS`."""
+    """Return how long a visitor counts once for a name: a half-life, but long enough for `MIN_SPAN_MS`."""
     return max(half_life_ms, 2 * MIN_SPAN_MS)
 
 
@@ -48,7 +48,7 @@ class Support:
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether so many visitors came since the start that what none of them used may go."""
+        """Return whether so many visitors came since the start that what none of them used may go."""
         return self._seen_visitors >= FOUNDING_VISITORS
 
     def visited(self, arrived_ms: int) -> None:
@@ -64,7 +64,7 @@ class Support:
     def found(self, names: Collection[str]) -> set[str]:
         """Begin with names that were listed before, so that no visitor is believed for being early.
 
-        Gives the names that early visitors have brought up, which do not count until they have support.
+        Returns the names that early visitors have brought up, which do not count until they have support.
         """
         self._is_founded = True
         for name in self._founding & set(names):
@@ -77,7 +77,7 @@ class Support:
         return lost
 
     def add(self, name: str, arrived_ms: int, *, is_vouched: bool) -> int:
-        """Count a visitor of a name; gives how many of its visitors count from now on, 0 while it is not admitted."""
+        """Count a visitor of a name; returns how many of its visitors count from now on, 0 while it is not admitted."""
         if is_vouched or name in self._admitted:
             return self._admit(name, arrived_ms, 1 + self._uncounted(name))
         period = int(arrived_ms // self._period_ms)
@@ -97,11 +97,11 @@ class Support:
         return int(is_founding)
 
     def admits(self, name: str) -> bool:
-        """Tell whether the name may be listed."""
+        """Return whether the name may be listed."""
         return name in self._admitted or name in self._founding
 
     def weight(self, name: str) -> float:
-        """Give the decayed count of an admitted name's visitors; only to be compared with others of the same moment."""
+        """Return the decayed count of an admitted name's visitors; compare it with others of the same moment only."""
         return self._weights.weight(name)
 
     def _has_support(self, candidate: _Candidate, arrived_ms: int) -> bool:

@@ -35,7 +35,7 @@ class FixedShape:
 
 
 def encode_inputs(batch: Sequence[ModelInput], shape: FixedShape | None) -> dict[str, pb.TensorProto]:
-    """Give the signature's inputs for `batch`, padded to its longest row or to `shape`.
+    """Return the signature's inputs for `batch`, padded to its longest row or to `shape`.
 
     Rows added to reach `shape` repeat the first row: they are valid whatever the graph does with a length.
     Raises BadRequestError where a row is empty, or does not fit the others or `shape`.
@@ -79,7 +79,7 @@ def decode_outputs(outputs: Any, *, rows: int, answered_rows: int) -> list[Model
 
 
 def to_proto(array: NDArray[Any]) -> pb.TensorProto:
-    """Give an int32 or float32 array as a TensorProto with tensor_content."""
+    """Return an int32 or float32 array as a TensorProto with tensor_content."""
     wire_array = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
     tensor = pb.TensorProto(dtype=_WIRE_TYPES[wire_array.dtype], tensor_content=wire_array.tobytes())
     for size in array.shape:

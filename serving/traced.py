@@ -49,5 +49,5 @@ class TracedPredictor:
             self._recorder.record(span)
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
-        """Name the versions that answer."""
+        """Return the versions that answer."""
         return await self._predictor.loaded_versions()

@@ -19,7 +19,7 @@ class VisitorOnce:
         self._seen = array("Q", bytes(8 * slots))
 
     def is_first(self, *act: str) -> bool:
-        """Tell whether the act is new, and remember it."""
+        """Return whether the act is new, and remember it."""
         fingerprint = int.from_bytes(blake2b("\0".join(act).encode(), digest_size=8).digest())
         slot = fingerprint % len(self._seen)
         if self._seen[slot] == fingerprint:

@@ -11,10 +11,10 @@ class Vouchers(Protocol):
     """Says of a name: True = the shop's own, False = a stranger's, None = nobody knows the names at all."""
 
     def item(self, item_id: ItemId) -> bool | None:
-        """Tell whether the shop has the item."""
+        """Return whether the shop has the item."""
 
     def location(self, location: str) -> bool | None:
-        """Tell whether the shop has the location."""
+        """Return whether the shop has the location."""
 
 
 class NobodyVouches:
@@ -32,7 +32,7 @@ class HasRelease(Protocol):
 
     @property
     def current(self) -> ReleaseParts | None:
-        """Give it."""
+        """Return it."""
 
 
 class ShopsOwn:

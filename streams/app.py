@@ -105,7 +105,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
             self.abort(self.lease.over(now_seconds))
 
     def _reason(self, error: BaseException) -> BaseException:
-        """Give the pause, where there was one, for what the brokers had no chance to answer in it."""
+        """Return the pause, where there was one, for what the brokers had no chance to answer in it."""
         now_seconds = boot_seconds()
         if self.lease is None or not isinstance(error, _UNANSWERED) or not self.lease.is_over(now_seconds):
             return error
@@ -117,7 +117,7 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         self.abort(member_lost(self.conf.consumer_group_instance_id, self.conf.broker_session_timeout))
 
     def claims(self, changelog: TP) -> int:
-        """Tell how often a changelog partition was claimed, as far as its records say; 0 before ours is sent."""
+        """Return how often a changelog partition was claimed, as far as its records say; 0 before ours is sent."""
         return sum(
             table.claims(changelog.partition)
             for table in self.tables.values()

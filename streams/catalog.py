@@ -50,11 +50,11 @@ class Catalog:
         return len(self._items)
 
     def get(self, item_id: ItemId) -> CatalogItem | None:
-        """Give what the shop last said of the item that could be read."""
+        """Return what the shop last said of the item that could be read."""
         return self._items.get(item_id)
 
     def allowed(self, item_id: ItemId, location: str | None) -> bool:
-        """Tell whether the item may be recommended to someone at `location`."""
+        """Return whether the item may be recommended to someone at `location`."""
         if item_id in self._closed:
             return False
         item = self._items.get(item_id)
@@ -63,31 +63,31 @@ class Catalog:
         return item.available and (location is None or item.locations is None or location in item.locations)
 
     def variant_group(self, item_id: ItemId) -> str | None:
-        """Name the group of which the item is a variant."""
+        """Return the group of which the item is a variant."""
         item = self._items.get(item_id)
         return None if item is None else item.variant_group
 
     def category(self, item_id: ItemId) -> str | None:
-        """Name the item's category."""
+        """Return the item's category."""
         item = self._items.get(item_id)
         return None if item is None else item.category
 
     def describes(self, item_id: ItemId) -> bool:
-        """Tell whether the shop has described the item and not removed it since."""
+        """Return whether the shop has described the item and not removed it since."""
         return item_id in self._items
 
     @property
     def has_items(self) -> bool:
-        """Tell whether the shop describes any item."""
+        """Return whether the shop describes any item."""
         return bool(self._items)
 
     @property
     def locations(self) -> Collection[str]:
-        """Name the locations that the items' records name."""
+        """Return the locations that the items' records name."""
         return self._locations
 
     def available_items(self, at_most: int) -> list[ItemId]:
-        """Name the first available items in the order in which the shop described them."""
+        """Return the first available items in the order in which the shop described them."""
         with self._lock:
             available = (item_id for item_id, item in self._items.items() if item.available)
             return list(islice((item_id for item_id in available if item_id not in self._closed), at_most))
@@ -103,7 +103,7 @@ class Catalog:
         return self._revision
 
     def records(self) -> list[CatalogItem]:
-        """Give the record of every item whose last one could be read."""
+        """Return the record of every item whose last one could be read."""
         with self._lock:
             return [item for item_id, item in self._items.items() if item_id not in self._closed]
 

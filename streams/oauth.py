@@ -85,7 +85,7 @@ class OAuthSettings:
             CertificateFiles(section="kafka.security.oauth", ca_file=self.ca_file).ssl_context()
 
     def given(self) -> list[str]:
-        """Name the keys that somebody set."""
+        """Return the keys that somebody set."""
         keys = ("token_url", "client_id", "client_secret", "scope", "ca_file")
         return [key for key in keys if getattr(self, key) is not None]
 
@@ -168,7 +168,7 @@ class TokenSource:
         self._renew_at_seconds = 0.0
 
     def token(self) -> AccessToken:
-        """Give a token that has not expired; raises TokenError."""
+        """Return a token that has not expired; raises TokenError."""
         with self._lock:
             now_seconds = self._clock()
             if self._token is None or now_seconds >= self._renew_at_seconds:
@@ -183,7 +183,7 @@ class TokenSource:
             return self._token
 
     def librdkafka(self, _config: str) -> tuple[str, float]:
-        """Give text and end of life, as the client's `oauth_cb` does; librdkafka asks again at 80 % of the life."""
+        """Return text and end of life, as the client's `oauth_cb` does; librdkafka asks again at 80 % of the life."""
         token = self.token()
         return token.text.reveal(), token.expires_at_seconds
 
@@ -195,7 +195,7 @@ class BearerTokens(AbstractTokenProvider):  # type: ignore[misc]
         self._source = source
 
     async def token(self) -> str:
-        """Give the token's text; a failure is one of the connection, which aiokafka tries again."""
+        """Return the token's text; a failure is one of the connection, which aiokafka tries again."""
         try:
             token = await asyncio.to_thread(self._source.token)
         except TokenError as error:
@@ -205,6 +205,6 @@ class BearerTokens(AbstractTokenProvider):  # type: ignore[misc]
 
 @functools.cache
 def token_source(oauth: OAuthSettings, aws_region: str | None) -> TokenSource:
-    """Give the one source of these settings in this process: clients share its token."""
+    """Return the one source of these settings in this process: clients share its token."""
     fetch: Any = oauth.fetch if aws_region is None else functools.partial(aws_token, aws_region)
     return TokenSource(fetch)

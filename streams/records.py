@@ -38,7 +38,7 @@ class InputRecord:
 
     @property
     def rejection(self) -> Rejection | None:
-        """Give why the record is dead-lettered, whatever else it holds."""
+        """Return why the record is dead-lettered, whatever else it holds."""
         return None if self.undecodable is None else Rejection("undecodable", self.undecodable.detail)
 
 

@@ -57,17 +57,17 @@ class SecuritySettings:
 
     @property
     def uses_tls(self) -> bool:
-        """Tell whether the connection is encrypted."""
+        """Return whether the connection is encrypted."""
         return self.protocol in {"ssl", "sasl_ssl"}
 
     @property
     def uses_sasl(self) -> bool:
-        """Tell whether the client names itself by user and password."""
+        """Return whether the client names itself by user and password."""
         return self.protocol in {"sasl_plaintext", "sasl_ssl"}
 
     @property
     def tokens(self) -> TokenSource | None:
-        """Give where the tokens come from; None where the mechanism has none."""
+        """Return where the tokens come from; None where the mechanism has none."""
         if self.mechanism == "OAUTHBEARER":
             return token_source(self.oauth, None)
         return token_source(self.oauth, self.aws_region) if self.mechanism == "AWS_MSK_IAM" else None

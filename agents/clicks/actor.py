@@ -148,7 +148,7 @@ class SessionActor:
                 await self._app.consumer.refetch_lost(tp)
 
     def due_ticks(self) -> list[tuple[int, Tick]]:
-        """Give a tick for each partition of ours that is caught up and has a session to end, with its partition."""
+        """Return a tick for each partition of ours that is caught up and has a session to end, with its partition."""
         ticks: list[tuple[int, Tick]] = []
         now_ms = self._clocks.now_ms()
         if now_ms is None:
@@ -217,7 +217,7 @@ class SessionActor:
         return self._written(partition, step)
 
     def _is_fresh(self, position: InputPosition) -> bool:
-        """Tell whether a click did not wait: it is the last of a partition that was read to its end before."""
+        """Return whether a click did not wait: it is the last of a partition that was read to its end before."""
         tp = TP(position.topic, position.partition)
         if self._app.consumer.highwater(tp) != position.offset + 1:
             return False
@@ -257,7 +257,7 @@ class SessionActor:
         return _after_all(written, records), written
 
     def _committed(self, partition: int) -> list[InputPosition]:
-        """Give where a restart would begin to read the inputs of a partition."""
+        """Return where a restart would begin to read the inputs of a partition."""
         return [
             InputPosition(tp.topic, partition, offset, self._topic_ids.get(tp.topic, 0))
             for tp, offset in self._app.consumer.committed_offsets().items()
@@ -295,7 +295,7 @@ class SessionActor:
 async def _after(
     written: Awaitable[Any], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
 ) -> Sequence[OutputRecord]:
-    """Give an answer when the write before it is safe; a cancelled answer leaves the write alone."""
+    """Return an answer when the write before it is safe; a cancelled answer leaves the write alone."""
     await asyncio.shield(written)
     return await answer()
 

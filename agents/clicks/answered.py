@@ -29,17 +29,17 @@ class AnsweredRecord:
 
     @property
     def event(self) -> ClickEvent:
-        """Give the event that is answered."""
+        """Return the event that is answered."""
         return self.events[-1]
 
     @property
     def event_id(self) -> EventId:
-        """Give the event's id; the record's where the shop sent none."""
+        """Return the event's id; the record's where the shop sent none."""
         return self._event_id(self.event)
 
     @property
     def session(self) -> OpenSession | None:
-        """Give the session that the event moved."""
+        """Return the session that the event moved."""
         return moved_session(self.advance)
 
     def recommendation(self) -> RecommendationSet:
@@ -117,7 +117,7 @@ class AnsweredRecord:
         return event.event_id or EventId(self.record.position.record_id)
 
     def shown(self) -> ShownAnswer | None:
-        """Give what the visitor sees now, for the outcome of the next event; None where that is nothing."""
+        """Return what the visitor sees now, for the outcome of the next event; None where that is nothing."""
         state, session, tier = self.advance.state, self.session, self.answer.tier
         if state is None or session is None or tier is None:
             return None
@@ -136,5 +136,5 @@ class AnsweredRecord:
 
 
 def moved_session(advance: Advance) -> OpenSession | None:
-    """Give the session that an event moved; None where it moved none."""
+    """Return the session that an event moved; None where it moved none."""
     return advance.state.session if advance.state is not None and advance.status == "answered" else None

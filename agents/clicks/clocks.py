@@ -40,7 +40,7 @@ class WorkerClocks:
             self.metrics.clock_skew.set((self.ages.skew_ms() or 0) / 1000)
 
     def now_ms(self) -> int | None:
-        """Give the time by which sessions end; None = none may: nothing was read, or the clocks are plainly wrong."""
+        """Return the time by which sessions end; None = none may: nothing was read, or the clocks are plainly wrong."""
         doubt = self.disagreement()
         if doubt is not None:
             self._log.warning("ticks_refused", detail=doubt, remedy="synchronise the clocks (NTP)")
@@ -52,7 +52,7 @@ class WorkerClocks:
         return self.ages.disagreement(self.monotonic())
 
     def believes(self, tick_ms: int) -> bool:
-        """Tell whether a tick is of a moment that can have come; see `StreamClock`."""
+        """Return whether a tick is of a moment that can have come; see `StreamClock`."""
         if self.stream.believes(tick_ms, self.monotonic()):
             return True
         if self.stream.is_set:
@@ -60,7 +60,7 @@ class WorkerClocks:
         return False
 
     def deadline(self, record_time_ms: int, budget_seconds: float) -> float:
-        """Give the monotonic second by which to answer a click: its budget counts from its timestamp.
+        """Return the monotonic second by which to answer a click: its budget counts from its timestamp.
 
         What every click is old is no waiting, and not counted; see `RecordAges`.
         """

@@ -33,12 +33,12 @@ class Decision:
 
     @property
     def events(self) -> Sequence[ClickEvent]:
-        """Give the events that were decided on."""
+        """Return the events that were decided on."""
         return self.before.events
 
     @property
     def is_write_first(self) -> bool:
-        """Tell whether the records may leave only when the write is safe.
+        """Return whether the records may leave only when the write is safe.
 
         What leaves a state must not be back after a crash: a handover before the redelivery would move what has ended.
         """

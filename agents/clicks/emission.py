@@ -68,7 +68,7 @@ class Emitter:
         ]
 
     def visitor_key(self, visitor_id: VisitorId) -> str:
-        """Give the keyed hash that stands for a visitor outside."""
+        """Return the keyed hash that stands for a visitor outside."""
         return pseudonym(self.pseudonym_key, visitor_id.encode())
 
     def _output(

@@ -22,7 +22,7 @@ class IdentityRecords:
     topics: TopicSettings
 
     def of(self, visitor_id: VisitorId, joined: Joined) -> list[OutputRecord]:
-        """Give the handovers and adoptions that an input of this visitor causes."""
+        """Return the handovers and adoptions that an input of this visitor causes."""
         records = [self._to_id(handover, handover.visitor_id) for handover in joined.handovers]
         for move, adoption in adoptions(visitor_id, joined.state, joined.closings):
             records.append(self._to(adoption, move.partition))
@@ -31,13 +31,13 @@ class IdentityRecords:
     def forgetting(
         self, state: VisitorState | None, visitor_id: VisitorId, position: InputPosition
     ) -> list[OutputRecord]:
-        """Give the erasure by which a visitor without consent is forgotten under every id; none = there is no other."""
+        """Return the erasure by which a visitor without consent is forgotten under every id; none = no other."""
         if state is None or state.identity is None or not state.identity.predecessors:
             return []
         return [self._to(Erase(visitor_id=visitor_id, reach="predecessors"), position.partition)]
 
     def erasing(self, state: VisitorState | None, erase: Erase, partition: int) -> list[OutputRecord]:
-        """Give the erasures of a visitor's other ids, behind them the final one of the visitor; none = no others."""
+        """Return the erasures of a visitor's other ids, behind them the final one of the visitor; none = no others."""
         records = [
             self._to_id(other, other.visitor_id) if where is None else self._to(other, where)
             for other, where in erasures(state, erase)

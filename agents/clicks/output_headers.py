@@ -31,7 +31,7 @@ class OutputHeaders:
     def of(
         self, record: InputRecord | None, topic: Topic, output_id: str, event_time: datetime
     ) -> list[tuple[str, bytes]]:
-        """Give an output's headers; `record`: the input that caused it, None = a tick."""
+        """Return an output's headers; `record`: the input that caused it, None = a tick."""
         headers = [] if record is None or record.trace is None else record.trace.headers()
         if self.cloud_events == "always" or (record is not None and _is_cloud_event(record)):
             headers += [
@@ -46,7 +46,7 @@ class OutputHeaders:
 
 
 def event_type(topic: Topic) -> str:
-    """Name the `ce_type` of a topic's records, as in `insession.intent-signal.v1`."""
+    """Return the `ce_type` of a topic's records, as in `insession.intent-signal.v1`."""
     return f"insession.{topic.removesuffix('s')}.v1"
 
 

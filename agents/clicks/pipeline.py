@@ -198,7 +198,7 @@ class Pipeline:
         return Step(write, lambda: ready(records), is_write_first=True)
 
     def erasures(self, erase: Erase, position: InputPosition, visitors: Visitors) -> list[OutputRecord]:
-        """Give the erasures of the visitor's other ids, and the final one of this visitor that must come after them.
+        """Return the erasures of the visitor's other ids, and the final one of this visitor that must come after them.
 
         Where there are none, the visitor can be forgotten at once; also one whose state cannot be decoded: its bytes
         are to be erased, not to be kept as a dead letter.

@@ -25,7 +25,7 @@ class Refusals:
         self._rare_log = RareLog(log)
 
     def rejected(self, record: InputRecord, rejection: Rejection) -> Step:
-        """Give the step of a record that cannot be used."""
+        """Return the step of a record that cannot be used."""
         letter = self.letter(record, rejection)
         return Step(None, lambda: ready([letter]))
 
@@ -37,13 +37,13 @@ class Refusals:
         return dead_letter(record, rejection, self._topic)
 
     def ignored(self, ignored: Ignored) -> Step:
-        """Give the step of a record that is not for us: nothing is written, nothing sent."""
+        """Return the step of a record that is not for us: nothing is written, nothing sent."""
         self._metrics.ignored.labels(reason=ignored.reason).inc()
         self._rare_log.info("record_ignored", reason=ignored.reason, detail=ignored.detail)
         return Step(None, lambda: ready([]))
 
     def unreadable(self, error: UnreadableVisitorError, partition: int, changelog: str) -> OutputRecord:
-        """Give the dead letter of a stored state that cannot be decoded."""
+        """Return the dead letter of a stored state that cannot be decoded."""
         self._metrics.states_quarantined.inc()
         self._metrics.dead_letters.labels(reason="unreadable_state").inc()
         name = pseudonym(self._pseudonym_key, error.key)

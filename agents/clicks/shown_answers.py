@@ -27,7 +27,7 @@ class ShownAnswers:
             self._shown.popitem(last=False)
 
     def take(self, partition: int, key: bytes) -> ShownAnswer | None:
-        """Give the visitor's answer, once; None where none came since the last time."""
+        """Return the visitor's answer, once; None where none came since the last time."""
         return self._shown.pop((partition, key), None)
 
     def drop_partition(self, partition: int) -> None:

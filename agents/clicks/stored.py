@@ -30,7 +30,7 @@ class Visitors(Protocol):
 
     @property
     def shown(self) -> ShownAnswers:
-        """Give the answers."""
+        """Return the answers."""
 
     def load(self, key: bytes) -> StoredValues | None:
         """Read what is stored of a visitor."""
@@ -50,7 +50,7 @@ class Before:
 
     @property
     def state(self) -> VisitorState | None:
-        """Give the state; None of a visitor who is not known."""
+        """Return the state; None of a visitor who is not known."""
         return None if self.stored is None else self.stored.state
 
 
@@ -102,12 +102,12 @@ class StoredStates:
             raise self._newer(key, partition, error) from error
 
     def is_blocked(self, visitor_id: VisitorId, partition: int, record_time_ms: int, visitors: Visitors) -> bool:
-        """Tell whether an erased id is to be kept out of a record of that time."""
+        """Return whether an erased id is to be kept out of a record of that time."""
         stored = self.of(block_key(self._pseudonym_key, visitor_id), partition, visitors)
         return stored is not None and holds(stored.state, record_time_ms)
 
     def block(self, erase: Erase) -> StateWrite | None:
-        """Give what keeps an erased visitor's later clicks out, to be written before the state goes; None = nothing."""
+        """Return what keeps an erased visitor's later clicks out, to be written before the state goes; or None."""
         if erase.blocked_until_ms is None:
             return None
         key = block_key(self._pseudonym_key, erase.visitor_id)
@@ -139,7 +139,7 @@ class StoredStates:
 
 
 def visitor_of(key: bytes, stored: bytes) -> VisitorId:
-    """Name the visitor of a stored state; raises UnreadableVisitorError where the key is none."""
+    """Return the visitor of a stored state; raises UnreadableVisitorError where the key is none."""
     try:
         return VisitorId(key.decode())
     except UnicodeDecodeError as error:

@@ -43,7 +43,7 @@ class Tracing:
         return replace(step, answer=partial(spans.answered, step.answer))
 
     def _contexts(self, record: InputRecord) -> tuple[TraceContext | None, TraceContext | None]:
-        """Give the caller's span and ours; both None = no trace."""
+        """Return the caller's span and ours; both None = no trace."""
         caller, malformed = read_trace(record.headers)
         for header in malformed:
             self.malformed.labels(header=header).inc()

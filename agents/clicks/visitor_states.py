@@ -168,7 +168,7 @@ class VisitorStates:
         return _Both(self._store.drop(mark_key(key)), self._store.drop(key))
 
     def has_due(self, partition: int, until_ms: int) -> bool:
-        """Tell whether a tick at `until_ms` has work, as far as a bounded look finds out; for between two inputs."""
+        """Return whether a tick at `until_ms` has work, as far as a bounded look finds out; for between two inputs."""
         self._pass_on(partition, until_ms)
         looked_at: list[tuple[bytes, int]] = []
         for key in self._taken(partition, until_ms):
@@ -191,7 +191,7 @@ class VisitorStates:
         *,
         only_repeat: bool = False,
     ) -> tuple[list[OutputRecord], list[Awaitable[Any]]]:
-        """End the sessions that are due by a tick at `position`; gives the session ends and the writes.
+        """End the sessions that are due by a tick at `position`; returns the session ends and the writes.
 
         committed: see `Sessionizer.tick`. only_repeat: emit again what this very tick has ended once, and end nothing
         new.

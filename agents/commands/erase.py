@@ -120,7 +120,7 @@ def _asked(ids: Sequence[str], from_file: TextIO | None, *, is_stdin_ours: bool)
 
 
 def _can_be_one(visitor_id: VisitorId) -> bool:
-    """Tell what clicks may bring from the rest; half a surrogate pair stands for a byte that is no UTF-8."""
+    """Return what clicks may bring from the rest; half a surrogate pair stands for a byte that is no UTF-8."""
     is_text = "\0" not in visitor_id and not any("\ud800" <= one <= "\udfff" for one in visitor_id)
     return is_text and utf8_bytes(visitor_id) <= MAX_ID_BYTES
 
@@ -134,7 +134,7 @@ def _agree(found: StateSurvey, pause: Callable[[], None], go_on: Callable[[], No
 
 
 def _blocked_until_ms(settings: Settings, *, is_blocked: bool) -> int:
-    """Give when blocks end, Unix milliseconds; 0 = there is none any more."""
+    """Return when blocks end, Unix milliseconds; 0 = there is none any more."""
     block_ms = settings.privacy.block_erased // timedelta(milliseconds=1)
     return time.time_ns() // 1_000_000 + block_ms if is_blocked and block_ms else 0
 

@@ -127,7 +127,7 @@ class _Shown:
 
 
 def _countable_ms() -> int:
-    """Give since when recommendations is a full log, Unix milliseconds."""
+    """Return since when recommendations is a full log, Unix milliseconds."""
     return time.time_ns() // 1_000_000 - COMPACTION_LAG // timedelta(milliseconds=1)
 
 

@@ -83,7 +83,7 @@ def _route(settings: Settings, source: str) -> Route:
 
 
 def _ends(settings: Settings, route: Route) -> Mapping[int, int]:
-    """Give the end of each partition of the source, 0 where it is empty; refuses a topic that is not there."""
+    """Return the end of each partition of the source, 0 where it is empty; refuses a topic that is not there."""
     with TopicReader(settings.kafka.client_config()) as reader:
         for topic in (route.target, route.dead_letters):
             reader.bounds(topic)

@@ -42,12 +42,12 @@ class SettingKey:
 
     @property
     def variable(self) -> str:
-        """Name the environment variable that sets it."""
+        """Return the environment variable that sets it."""
         return ENVIRONMENT_PREFIX + "__".join(self.path).upper()
 
     @property
     def is_secret(self) -> bool:
-        """True where the value must not be shown."""
+        """Return whether the value must not be shown."""
         return self.type is Secret
 
 

@@ -35,7 +35,7 @@ class Reading(Generic[T]):
     warnings: tuple[str, ...] = ()
 
     def origin_names(self, key: SettingKey) -> str:
-        """Name who gave the key, or that nobody did."""
+        """Return who gave the key, or that nobody did."""
         return ", ".join(map(str, self.origins.get(key.name, (DEFAULT,))))
 
     def valid(self) -> T:

@@ -27,7 +27,7 @@ _INFO: Final = {
 
 
 def generate() -> bytes:
-    """Give the document as indented JSON; topics are laid out as the default settings say."""
+    """Return the document as indented JSON; topics are laid out as the default settings say."""
     specs = {spec.name: spec for spec in topic_specs(TopicSettings())}
     messages = {name: message for contract in CONTRACTS for name, message in _messages(contract).items()}
     document = {
@@ -61,7 +61,7 @@ def _channel(contract: TopicContract, spec: TopicSpec) -> dict[str, Any]:
 
 
 def _topic_configuration(spec: TopicSpec) -> dict[str, Any]:
-    """Give the topic's configs in the bindings' types."""
+    """Return the topic's configs in the bindings' types."""
     numbers = {name: int(value) for name, value in spec.configs.items() if name != "cleanup.policy"}
     return {"cleanup.policy": spec.cleanup_policy.split(","), **numbers}
 
@@ -76,7 +76,7 @@ def _operation(contract: TopicContract) -> dict[str, Any]:
 
 
 def _messages(contract: TopicContract) -> dict[str, dict[str, Any]]:
-    """Give the messages of a channel by name: a value type each, or the bytes of a dead letter."""
+    """Return the messages of a channel by name: a value type each, or the bytes of a dead letter."""
     if contract.topic is Topic.DEAD_LETTERS:
         return {_DEAD_LETTER: _message(contract, _DEAD_LETTER, "DeadLetterHeaders", {"description": "Any bytes."})}
     headers = f"{'Input' if contract.action == 'receive' else 'Output'}Headers"

@@ -97,7 +97,7 @@ class NextClickScore:
         return was_hit
 
     def rates(self) -> HitRates:
-        """Give the hit rates so far."""
+        """Return the hit rates so far."""
         if not self._targets:
             return HitRates(None, None, 0)
         return HitRates(self._model_hits / self._targets, self._popular_hits / self._targets, self._targets)

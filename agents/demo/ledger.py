@@ -38,7 +38,7 @@ class Ledger:
         self.inputs += 1
 
     def knows(self, partition: int, offset: int) -> bool:
-        """Tell whether the input was booked."""
+        """Return whether the input was booked."""
         return offset < len(self._counts[partition])
 
     def recorded(self, partition: int, offset: int) -> bool:

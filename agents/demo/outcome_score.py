@@ -35,7 +35,7 @@ class OutcomeScore:
                 self._reciprocal_ranks += 1 / outcome.position
 
     def rates(self) -> LiveRates:
-        """Give the rates so far."""
+        """Return the rates so far."""
         if not self._clicks:
             return LiveRates(None, None, 0)
         return LiveRates(self._hits / self._clicks, self._reciprocal_ranks / self._clicks, self._clicks)

@@ -141,7 +141,7 @@ def _answers(url: str) -> bool:
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Give a child's environment: none of the caller's settings, which are for another deployment."""
+    """Return a child's environment: none of the caller's settings, which are for another deployment."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     ours = {ENVIRONMENT_PREFIX + name: value for name, value in settings.items()}
     return inherited | ours | {"TF_CPP_MIN_LOG_LEVEL": "3"}  # TensorFlow's banner would break the progress bars

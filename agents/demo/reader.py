@@ -74,7 +74,7 @@ class Reader:
             raise self._failure
 
     def stop(self) -> Report:
-        """Stop reading; gives the final report."""
+        """Stop reading; returns the final report."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()

@@ -104,7 +104,7 @@ class Scoreboard:
         self._last_ms = 0
 
     def knows(self, place: Place) -> bool:
-        """Tell whether the input at `place` was told."""
+        """Return whether the input at `place` was told."""
         return self.ledger.knows(*place)
 
     @property
@@ -163,7 +163,7 @@ class Scoreboard:
             self._dead_lettered += 1
 
     def sessions(self) -> tuple[ShownSession, ...]:
-        """Give the sessions to look at."""
+        """Return the sessions to look at."""
         return self._spotlight.sessions()
 
     def report(self) -> Report:

@@ -78,7 +78,7 @@ class Spotlight:
             slot.probability = probability
 
     def sessions(self) -> tuple[ShownSession, ...]:
-        """Give the sessions in the light, each in its place for as long as it stays."""
+        """Return the sessions in the light, each in its place for as long as it stays."""
         return tuple(slot.shown() for slot in self._slots.values())
 
     def _offer(self, slot: _Slot, now_ms: int) -> None:

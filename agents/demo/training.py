@@ -31,7 +31,7 @@ def require_model_extra() -> None:
 
 
 def model_for(part: TrainingPart, run_dir: Path, console: Console) -> tuple[Path, Release]:
-    """Give the models directory for `part` and its newest release; train where there is none that can be used."""
+    """Return the models directory for `part` and its newest release; train where there is none that can be used."""
     models = run_dir / "models" / part.key
     try:
         return models, load_release(newest_release(models / DEFAULT_MODEL_NAME))
@@ -51,7 +51,7 @@ def _write_data(part: TrainingPart, folder: Path, console: Console) -> Path:
 
 
 def _write_catalog(part: TrainingPart, data: Path) -> list[str]:
-    """Write the catalog beside `data`; gives the options of training that name it."""
+    """Write the catalog beside `data`; returns the options of training that name it."""
     if not part.catalog:
         return []
     path = data.with_name(f"{part.key}.catalog.jsonl")

@@ -99,7 +99,7 @@ def _decoded(record: InputRecord) -> dict[str, Any] | None:
 
 
 def _values(objects: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Give what lies at each path, nulls and empty texts left out; what a path with `[]` finds is one list."""
+    """Return what lies at each path, nulls and empty texts left out; what a path with `[]` finds is one list."""
     values: dict[str, list[Any]] = {}
     for one in objects:
         for path, value in _walk(one, "", 0):
@@ -138,7 +138,7 @@ def _equal_to_key(objects: Sequence[tuple[InputRecord, dict[str, Any]]]) -> set[
 
 
 def _chosen(values: _Values, key_paths: set[str]) -> dict[str, str]:
-    """Give each field the path that looks most like it, no path to two fields; the item is what the key names."""
+    """Return each field the path that looks most like it, no path to two fields; the item is what the key names."""
     chosen: dict[str, str] = {}
     for name in FIELDS:
         scores = {
@@ -153,14 +153,14 @@ def _chosen(values: _Values, key_paths: set[str]) -> dict[str, str]:
 
 
 def _likeness(name: str, path: str) -> float:
-    """Give 0 (no likeness) to 1 (the commonest name): of the path's last part, or of its last two as one word."""
+    """Return 0 (no likeness) to 1 (the commonest name): of the path's last part, or of its last two as one word."""
     parts = [squeezed(part) for part in path.split(".")]
     names = NAMES[name]
     return max((1 - names.index(word) / 100 for word in {parts[-1], "".join(parts[-2:])} if word in names), default=0)
 
 
 def _can_be(name: str, found: Sequence[Any]) -> bool:
-    """Tell whether most values can be read as the field; words that are neither yes nor no are asked about."""
+    """Return whether most values can be read as the field; words that are neither yes nor no are asked about."""
     if name == "available":
         return any(_is_clear(value) for value in found) or _likeness_of_words(found)
     return sum(READERS[name](value).repair not in DROPPED for value in found) >= _MOST * len(found)
@@ -217,5 +217,5 @@ def _toml(mapping: CatalogMapping) -> Iterator[str]:
 
 
 def _printable(text: str) -> str:
-    """Give text on one line, without characters that a terminal obeys."""
+    """Return text on one line, without characters that a terminal obeys."""
     return "".join(one if one.isprintable() else " " for one in text)

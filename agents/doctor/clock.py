@@ -47,7 +47,7 @@ def ask_brokers(
 
 
 def clock_finding(asked: BrokersClock | str, by_records: Finding, topic: str) -> Finding:
-    """Tell how this machine's clock goes; by_records: what the newest clicks say of it."""
+    """Return how this machine's clock goes; by_records: what the newest clicks say of it."""
     if by_records.level is Level.WARNING and (isinstance(asked, str) or not _differs(asked)):
         return by_records
     if isinstance(asked, str):

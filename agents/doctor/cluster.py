@@ -28,7 +28,7 @@ class Brokers:
         self.nodes = 0
 
     def finding(self, address: str) -> Finding:
-        """Tell whether the brokers answer, and count them."""
+        """Return whether the brokers answer, and count them."""
         try:
             cluster = self.admin.list_topics(timeout=_TIMEOUT_SECONDS)
         except KafkaException as failure:

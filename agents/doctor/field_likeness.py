@@ -96,13 +96,13 @@ _LEAST_ALIKE: Final = 0.8
 
 
 def squeezed(name: str) -> str:
-    """Give a name in lower case without separators: addToCart, add_to_cart and "Add to Cart" are one."""
+    """Return a name in lower case without separators: addToCart, add_to_cart and "Add to Cart" are one."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 @lru_cache(50_000)
 def name_likeness(field: str, path: str) -> float:
-    """Give 0 (no likeness) to 1 (the commonest name): of the path's last part, or of its last two as one word."""
+    """Return 0 (no likeness) to 1 (the commonest name): of the path's last part, or of its last two as one word."""
     parts = _names(path)
     leaf, pair = parts[-1], "".join(parts[-2:])
     names = NAMES[field]
@@ -118,7 +118,7 @@ def name_likeness(field: str, path: str) -> float:
 
 
 def _names(path: str) -> list[str]:
-    """Give the names in a path, squeezed; a list's in the singular, of names and values the name."""
+    """Return the names in a path, squeezed; a list's in the singular, of names and values the name."""
     names: list[str] = []
     parts = parse_path(path).parts
     for number, part in enumerate(parts):
@@ -132,13 +132,13 @@ def _names(path: str) -> list[str]:
 
 
 def lists_of(path: str) -> JsonPath | None:
-    """Give the parsed path where it goes through lists."""
+    """Return the parsed path where it goes through lists."""
     found = parse_path(path)
     return found if found.lists else None
 
 
 def is_personal(found: PathFacts) -> bool:
-    """Tell whether a path names who somebody is: an e-mail address, a phone, a street, a name."""
+    """Return whether a path names who somebody is: an e-mail address, a phone, a street, a name."""
     names = _names(found.path)
     if not _PERSONAL.isdisjoint({names[-1], "".join(names[-2:])}):
         return True
@@ -150,12 +150,12 @@ def _names_somebody(text: str) -> re.Match[str] | None:
 
 
 def can_be(field: str, found: PathFacts) -> bool:
-    """Tell whether the values at a path can be the field's."""
+    """Return whether the values at a path can be the field's."""
     return _SHAPES[field](found)
 
 
 def time_format(found: PathFacts) -> TimeFormat | None:
-    """Name the format in which most values at a path are times of our days; None where they are none."""
+    """Return the format in which most values at a path are times of our days; None where they are none."""
     for name in ("auto", *_PATTERNS):
         reader = TimeReader(name)
         if _share(found, lambda value, reader=reader: _is_time(value, reader)) >= _MOST:  # type: ignore[misc]
@@ -164,12 +164,12 @@ def time_format(found: PathFacts) -> TimeFormat | None:
 
 
 def names_no_offset(values: Iterable[Any]) -> bool:
-    """Tell whether some of the times are local ones."""
+    """Return whether some of the times are local ones."""
     return any(isinstance(value, str) and _is_local(value) for value in values)
 
 
 def event_type_of(value: Any) -> EventType | None:
-    """Give the event type of ours that a shop's word means."""
+    """Return the event type of ours that a shop's word means."""
     if not isinstance(value, str):
         return None
     spelled = {squeezed(value), *_qualified(value)}
@@ -177,7 +177,7 @@ def event_type_of(value: Any) -> EventType | None:
 
 
 def _qualified(value: str) -> Iterator[str]:
-    """Give the last two and three parts of a name like `com.example.product.viewed.v1`, its version left out."""
+    """Return the last two and three parts of a name like `com.example.product.viewed.v1`, its version left out."""
     parts = [squeezed(part) for part in re.split(r"[.:/]", value)]
     parts = parts[:-1] if re.fullmatch(r"v?\d+", parts[-1]) else parts
     if len(parts) > 2:
@@ -185,12 +185,12 @@ def _qualified(value: str) -> Iterator[str]:
 
 
 def is_known_type(value: Any) -> bool:
-    """Tell whether a shop's word is an event type of ours, or means one."""
+    """Return whether a shop's word is an event type of ours, or means one."""
     return value in EVENT_TYPES or event_type_of(value) is not None
 
 
 def readable_consent(value: Any) -> bool:
-    """Tell whether a value is a yes or a no."""
+    """Return whether a value is a yes or a no."""
     try:
         return read_consent(value) is not None
     except ValueError:
@@ -251,7 +251,7 @@ _SHAPES: Final[Mapping[str, Callable[[PathFacts], bool]]] = {
 
 
 def _share(found: PathFacts, holds: Callable[[Any], bool]) -> float:
-    """Give the share of the counted values for which something holds."""
+    """Return the share of the counted values for which something holds."""
     return sum(count for value, count in found.values.items() if holds(value)) / found.values.total()
 
 

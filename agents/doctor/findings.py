@@ -39,5 +39,5 @@ def error(check: str, message: str, remedy: str) -> Finding:
 
 
 def unchecked(check: str, why: str, remedy: str = "") -> Finding:
-    """Tell why nothing can be said."""
+    """Return why nothing can be said."""
     return Finding(check, Level.UNCHECKED, why, remedy)

@@ -50,7 +50,7 @@ class PathFacts:
         return len(self.values) / self.values.total()
 
     def share_of(self, *kinds: type) -> float:
-        """Give the share of values that are of exactly one of these types."""
+        """Return the share of values that are of exactly one of these types."""
         return sum(self.types[kind] for kind in kinds) / self.present
 
 

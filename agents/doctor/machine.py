@@ -51,7 +51,7 @@ def _datadir(datadir: Path) -> Finding:
 
 
 def _is_locked(file: Path) -> bool:
-    """Tell whether RocksDB holds its lock; ours is shared and let go at once."""
+    """Return whether RocksDB holds its lock; ours is shared and let go at once."""
     try:
         with file.open("rb") as lock:
             fcntl.lockf(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -102,6 +102,6 @@ def _web_port(host: str, port: int) -> Finding:
 
 
 def _existing(path: Path) -> Path:
-    """Give the nearest folder on the way to `path` that exists."""
+    """Return the nearest folder on the way to `path` that exists."""
     path = path.absolute()
     return path if path.exists() else _existing(path.parent)

@@ -104,7 +104,7 @@ class _Fields:
                 self._take(field, {path: found for path, found in own.items() if not found.is_list})
 
     def _facts_of(self, kinds: frozenset[str]) -> dict[str, PathFacts]:
-        """Give the facts of the events of these types; of all where no type is known."""
+        """Return the facts of the events of these types; of all where no type is known."""
         of_kinds = [
             found
             for _, found in self._events
@@ -194,7 +194,7 @@ def _covering(
 
 
 def _is_named(path: str) -> bool:
-    """Tell whether a path has the name of some field."""
+    """Return whether a path has the name of some field."""
     return any(name_likeness(field, path) >= _OTHERS_LEAST for field in NAMES)
 
 
@@ -218,7 +218,7 @@ def _event_type_paths(known: _Facts, total: int) -> list[str]:
 
 
 def _may_be_codes(found: PathFacts, total: int) -> bool:
-    """Tell whether a path is named like an event type and has few values, whatever they mean."""
+    """Return whether a path is named like an event type and has few values, whatever they mean."""
     is_few = len(found.values) <= min(_MAX_CODES, max(1, total))
     return name_likeness("event_type", found.path) >= _OTHERS_LEAST and found.share_of(str, int) == 1 and is_few
 
@@ -315,7 +315,7 @@ def _personal(known: _Facts, chosen: Mapping[str, list[str]]) -> Iterator[str]:
 
 
 def item_lists(known: _Facts, used: set[str]) -> Iterator[tuple[str, int]]:
-    """Give each list that is not used and looks like items: the likeliest path in it, and how many objects have one."""
+    """Return each list not used that looks like items: the likeliest path in it, and how many objects have one."""
     likely: dict[tuple[Any, ...], str] = {}
     read = {_lists(path) for path in used}
     for path, found in known.items():

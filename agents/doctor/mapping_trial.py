@@ -104,6 +104,6 @@ def visitor_warnings(visitors: Counter[str]) -> Iterator[str]:
 
 
 def is_placeholder(visitor: str) -> bool:
-    """Tell what programs write where they know no visitor, all-zero ids among it."""
+    """Return what programs write where they know no visitor, all-zero ids among it."""
     text = visitor.strip().lower()
     return text in _PLACEHOLDERS or (set(text) <= set("0-{}") and "0" in text)

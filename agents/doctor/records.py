@@ -137,7 +137,7 @@ def _others(found: _Found, total: int) -> str:
 
 
 def _repaired(repairs: Counter[str]) -> str:
-    """Tell what could not be taken as it was."""
+    """Return what could not be taken as it was."""
     fields = ", ".join(f"{name} {count:,}" for name, count in repairs.most_common())
     return f"; repaired or left out: {fields}" if fields else ""
 

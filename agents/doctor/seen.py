@@ -43,7 +43,7 @@ def seen_in(records: Iterable[InputRecord]) -> Counter[Seen]:
 
 
 def seen(value: bytes) -> Seen:
-    """Tell what one value is."""
+    """Return what one value is."""
     around: list[str] = []
     if value.startswith(b"\x1f\x8b"):
         around.append("gzip")
@@ -85,7 +85,7 @@ def _joined(around: Sequence[str]) -> str | None:
 
 
 def _is_protobuf(payload: bytes) -> bool:
-    """Tell whether bytes are the indexes of a message and then fields to the very end, which no Avro record is by luck.
+    """Return whether bytes are a message's indexes and then fields to the very end, as no Avro record is by luck.
 
     Source: https://protobuf.dev/programming-guides/encoding/
     """

@@ -45,7 +45,7 @@ class Recent:
         self._answers.append(_Answered(now_seconds, latency_ms, tier))
 
     def summary(self, now_seconds: float, watchers: int) -> Summary:
-        """Give the figures as of now."""
+        """Return the figures as of now."""
         while self._answers and self._answers[0].at_seconds < now_seconds - SPAN_SECONDS:
             self._answers.popleft()
         latencies_ms = [answer.latency_ms for answer in self._answers]

@@ -68,7 +68,7 @@ def overlap_warning(overlap: Overlap) -> str:
 
 
 def metric_rows(result: Evaluation, columns: Iterable[str] = tuple(COLUMNS)) -> list[list[str]]:
-    """Give a row a model, with a header."""
+    """Return a row a model, with a header."""
     metrics = {heading: COLUMNS[heading] for heading in columns}
     rows = [["model", *metrics]]
     rows += [[name, *(f"{m[metric]:.4f}" for metric in metrics.values())] for name, m in result.models.items()]
@@ -76,7 +76,7 @@ def metric_rows(result: Evaluation, columns: Iterable[str] = tuple(COLUMNS)) -> 
 
 
 def interval_rows(result: Evaluation) -> list[list[str]]:
-    """Give 95 % intervals a model, and those of the paired difference from the blend, with a header."""
+    """Return 95 % intervals a model, and those of the paired difference from the blend, with a header."""
     rows = [["model", *_MEASURES, *(f"{REFERENCE} minus it, {name}" for name in _MEASURES)]]
     for name, own in result.intervals.items():
         minus = result.differences.get(name)
@@ -86,7 +86,7 @@ def interval_rows(result: Evaluation) -> list[list[str]]:
 
 
 def slice_rows(result: Evaluation, kind: str) -> list[list[str]]:
-    """Give a row a part with every model's Recall@20 / MRR@20, with a header."""
+    """Return a row a part with every model's Recall@20 / MRR@20, with a header."""
     rows = [[kind, "targets", *result.models]]
     for part, one in result.slices[kind].items():
         cells = (f"{m['recall_at_20']:.4f} / {m['mrr_at_20']:.4f}" for m in one.models.values())
@@ -95,7 +95,7 @@ def slice_rows(result: Evaluation, kind: str) -> list[list[str]]:
 
 
 def terminal_tables(result: Evaluation) -> Iterable[Table]:
-    """Give the metrics that fit eighty columns, and the comparison with the blend."""
+    """Return the metrics that fit eighty columns, and the comparison with the blend."""
     yield _terminal(metric_rows(result, _NARROW), caption=_NARROW_LEGEND)
     yield _terminal(interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired")
 

@@ -26,12 +26,12 @@ class IntentSection(NamedTuple):
 
     @property
     def is_by_length(self) -> bool:
-        """True where something was measured by the length of the prefix."""
+        """Return whether something was measured by the length of the prefix."""
         return bool(self.by_prefix) and self.by_prefix.keys() <= {*_LENGTHS, END}
 
     @property
     def rows(self) -> list[list[str]]:
-        """Give a row a prefix length, with a header."""
+        """Return a row a prefix length, with a header."""
         return [[self.title, *_HEADINGS], *(_row(name, one) for name, one in self.by_prefix.items())]
 
     @property
@@ -44,7 +44,7 @@ class IntentSection(NamedTuple):
 
 
 def intent_sections(evaluation: IntentEvaluation) -> Iterable[IntentSection]:
-    """Give each probability by prefix length, then all of them over all prefixes."""
+    """Return each probability by prefix length, then all of them over all prefixes."""
     yield _section("P(purchase) after", evaluation.intent, (*_LENGTHS, END))
     yield _section("P(leave) after", evaluation.intent_leave, _LENGTHS)
     yield _section("P(cart left) after", evaluation.intent_cart, _LENGTHS)
@@ -52,7 +52,7 @@ def intent_sections(evaluation: IntentEvaluation) -> Iterable[IntentSection]:
 
 
 def intent_tables(evaluation: IntentEvaluation) -> Iterable[Table | str]:
-    """Give a table a probability for the terminal; a sentence where there is nothing to measure."""
+    """Return a table a probability for the terminal; a sentence where there is nothing to measure."""
     for section in intent_sections(evaluation):
         if section.by_prefix:
             header, *rows = section.rows

@@ -48,7 +48,7 @@ class Delivery:
         self._n_events = 0
 
     def arrivals(self, session: Session) -> list[GeneratedEvent]:
-        """Give the arrivals of `session`, in arrival order."""
+        """Return the arrivals of `session`, in arrival order."""
         clicks = [self._click(step, session.visitor) for step in session.steps]
         truths = _truths(session, clicks)
         latest_ms = 0
@@ -93,7 +93,7 @@ class Delivery:
         return EventId(f"{bits ^ bits >> 31:016x}")
 
     def _schedule(self, steps: list[Step]) -> list[tuple[int, int]]:
-        """Give (arrival, position of the step), ascending; a resent step is in it twice.
+        """Return (arrival, position of the step), ascending; a resent step is in it twice.
 
         The end of a session reaches the log after all that it closes, as a shop's own session end does.
         """

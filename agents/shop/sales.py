@@ -35,7 +35,7 @@ class FlashSale:
     pull: float
 
     def item_ids(self, shelf: Shelf) -> list[ItemId]:
-        """Name the items on sale."""
+        """Return the items on sale."""
         return [shelf.records[item].item_id for item in self.items]
 
 
@@ -49,7 +49,7 @@ class SaleCalendar:
         self._planned: dict[int, FlashSale] = {}
 
     def at(self, moment_ms: int) -> FlashSale | None:
-        """Give the sale that runs at `moment_ms`."""
+        """Return the sale that runs at `moment_ms`."""
         if self._rules is None:
             return None
         sale = self._sale(moment_ms // (self._rules.every // _MILLISECOND), self._rules)
@@ -75,7 +75,7 @@ class SaleCalendar:
 def catalog_changes(
     settings: ShopSettings, duration: timedelta, begin: timedelta = timedelta(0)
 ) -> Iterator[tuple[int, CatalogItem]]:
-    """Give the catalog records to publish while the shop runs, each with its time in Unix ms, ascending.
+    """Return the catalog records to publish while the shop runs, each with its time in Unix ms, ascending.
 
     A release publishes a new item; a flash sale lowers the prices of its items and sets them back at its end. The
     window is [start + begin, start + begin + duration).

@@ -80,7 +80,7 @@ def _preferred(
 
 
 def _derangement(n: int, rng: np.random.Generator) -> list[int]:
-    """Give each of `n` clusters another one, in one random ring; a lone cluster complements itself."""
+    """Return each of `n` clusters another one, in one random ring; a lone cluster complements itself."""
     ring = rng.permutation(n)
     following = np.empty(n, np.int64)
     following[ring] = np.roll(ring, -1)

@@ -26,7 +26,7 @@ _BOT_PAUSE_MS = 250.0
 def generate_events(
     settings: ShopSettings, duration: timedelta | None = None, begin: timedelta = timedelta(0)
 ) -> Iterator[GeneratedEvent]:
-    """Give the events of sessions that begin in [start + begin, start + begin + duration), in arrival order.
+    """Return the events of sessions that begin in [start + begin, start + begin + duration), in arrival order.
 
     Memory is bounded by the visitors and the sessions open at once. Without `duration` it never ends. Different
     `begin`s are different traffic in the same shop: train on the one, go live on the next.
@@ -81,7 +81,7 @@ class _Traffic:
                 yield Session(visitor, Visit(self._shop, visitor, self._shoppers, start_ms).steps())
 
     def _starts(self, until_ms: int | None) -> Iterator[tuple[int, FlashSale | None]]:
-        """Give when sessions begin, and the sale that drew each if one did.
+        """Return when sessions begin, and the sale that drew each if one did.
 
         A Poisson process by thinning (Lewis and Shedler, 1979): throw at the highest rate, keep by the present one.
         """
@@ -124,6 +124,6 @@ class _Traffic:
 
 
 def _load(now_ms: float, amplitude: float) -> float:
-    """Give the load of the hour (UTC) relative to the mean of the day."""
+    """Return the load of the hour (UTC) relative to the mean of the day."""
     hour = now_ms / _HOUR_MS % 24
     return 1 - amplitude * math.cos(2 * math.pi * (hour - _QUIETEST_HOUR) / 24)

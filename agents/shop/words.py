@@ -113,5 +113,5 @@ N_SERIES = len(_FIRST) * len(_LAST)
 
 
 def series_name(number: int) -> str:
-    """Name the series of `number`; names repeat with the period `N_SERIES`."""
+    """Return the series of `number`; names repeat with the period `N_SERIES`."""
     return _FIRST[number % len(_FIRST)] + _LAST[number // len(_FIRST) % len(_LAST)]

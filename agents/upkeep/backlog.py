@@ -56,7 +56,7 @@ class _Visitors:
         return None if state is None else StoredValues(state, self.copies.get(place, mark_key(key)))
 
     def place(self, key: bytes) -> int:
-        """Give the partition where a state lies; a new one lies at home at once, a block in every partition."""
+        """Return the partition where a state lies; a new one lies at home at once, a block in every partition."""
         if is_block_key(key):
             return self.partition
         home = self.home(key)
@@ -103,7 +103,7 @@ class Backlog:
 
     @property
     def topics(self) -> Sequence[str]:
-        """Name the inputs, clicks first: what they hand over is behind them."""
+        """Return the inputs, clicks first: what they hand over is behind them."""
         return (*self._settings.clickstreams, self._control)
 
     @asynccontextmanager
@@ -116,7 +116,7 @@ class Backlog:
             yield self
 
     def unread(self) -> dict[str, dict[int, range]]:
-        """Give the offsets of each input's old partitions that are not committed, where there are some."""
+        """Return the offsets of each input's old partitions that are not committed, where there are some."""
         unread: dict[str, dict[int, range]] = {}
         for topic in self.topics:
             bounds = self._reader.bounds(topic)
@@ -131,7 +131,7 @@ class Backlog:
         return unread
 
     async def answer(self, advance: Callable[[int], None]) -> int:
-        """Answer until nothing is left, what comes meanwhile included; gives how many records were read."""
+        """Answer until nothing is left, what comes meanwhile included; returns how many records were read."""
         read = 0
         while unread := self.unread():
             for topic, ranges in unread.items():
@@ -210,7 +210,7 @@ class Backlog:
 
 
 def _open_causes(state: VisitorState, control: str, partition: int, committed: Mapping[int, int]) -> set[InputPosition]:
-    """Give the control records that have closed sessions of a visitor and are not committed."""
+    """Return the control records that have closed sessions of a visitor and are not committed."""
     told_by = (closed.told_by for closed in state.closings)
     return {
         one

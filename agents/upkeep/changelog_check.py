@@ -19,7 +19,7 @@ _ID_FILE: Final = "changelog-id"
 
 
 def check_changelog(settings: Settings) -> str:
-    """Give the note that commits shall carry; the changelog must be there.
+    """Return the note that commits shall carry; the changelog must be there.
 
     Raises ChangelogLostError where the commits were made with another changelog, TopicsError where the brokers do not
     answer. Drops the local copies that were made from another one.
@@ -37,7 +37,7 @@ def verified_changelog(settings: Settings) -> Changelog:
 
 
 def accept_changelog(settings: Settings) -> tuple[Changelog, int]:
-    """Take the changelog as it is, made now where there is none; gives it and how many partitions have commits.
+    """Take the changelog as it is, made now where there is none; returns it and how many partitions have commits.
 
     Raises InsessionError while the group has members.
     """

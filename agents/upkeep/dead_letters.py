@@ -79,7 +79,7 @@ def read_letters(
 
 
 def find_letter(settings: Settings, position: InputPosition, limit: int) -> DeadLetter:
-    """Give the letter at `position` of the dead-letter topic, or the latest of the input at `position` elsewhere.
+    """Return the letter at `position` of the dead-letter topic, or the latest of the input at `position` elsewhere.
 
     Raises InsessionError where there is none.
     """

@@ -71,7 +71,7 @@ class Erasure:
         return survey(asked, lambda: self._records(self._changelog), self._handed_over)
 
     def request(self, found: StateSurvey, blocked_until_ms: int, timeout_seconds: float) -> set[VisitorId]:
-        """Have the states erased and wait until all of them are; gives the ids that the workers have added.
+        """Have the states erased and wait until all of them are; returns the ids that the workers have added.
 
         Raises NotErasedError where no worker runs, or they are not done in time.
         """
@@ -99,7 +99,7 @@ class Erasure:
             erased, seen_to = erased | erasures, ends
 
     def clean(self, found: StateSurvey, blocked_until_ms: int, *, delete_dead_letters: bool) -> list[Place]:
-        """Write the tombstones and delete what may be deleted, when the states are erased; gives the report.
+        """Write the tombstones and delete what may be deleted, when the states are erased; returns the report.
 
         Raises NotErasedError where a state is there again before the block ends: its changelog has another writer, or
         a partition no owner. Without a block a click may have begun it anew.
@@ -121,7 +121,7 @@ class Erasure:
         return [*places, *self._left_alone(found.ids), *elsewhere()]
 
     def report(self, found: StateSurvey) -> list[Place]:
-        """Tell where the ids stand, and change nothing."""
+        """Return where the ids stand, and change nothing."""
         places = [of_state(self._changelog, found, found, self._lifetime(self._changelog), None)]
         names = [self._settings.topics.name(one) for one in (*_OUTPUTS, Topic.DEAD_LETTERS, Topic.SESSION_CONTROL)]
         places += [kept(name, self._search(name, found.ids), self._lifetime(name)) for name in names]
@@ -159,7 +159,7 @@ class Erasure:
         return of_control(self._control, found, left, self._lifetime(self._control), refused=None)
 
     def _tombstones(self, topic: str, found: Found) -> int:
-        """Send one for each key of a compacted topic; gives how many."""
+        """Send one for each key of a compacted topic; returns how many."""
         lifetime = self._lifetime(topic)
         if lifetime is None or not lifetime.is_compacted:
             return 0
@@ -188,7 +188,7 @@ class Erasure:
             time.sleep(_LOOK_SECONDS)
 
     def _erasures(self, request_id: str, offsets: Mapping[int, range]) -> set[VisitorId]:
-        """Name who is erased for this request by these records of session-control."""
+        """Return who is erased for this request by these records of session-control."""
         controls = self._controls(self._reader.read(self._control, offsets))
         erases = (control for control in controls if isinstance(control, Erase))
         return {erase.visitor_id for erase in erases if erase.request_id == request_id}
@@ -227,7 +227,7 @@ class Erasure:
         return group_state(self._admin, self._group, self._control, partitions)
 
     def _lifetime(self, topic: str) -> TopicLifetime | None:
-        """Give how long a topic keeps records; None where the brokers hide it."""
+        """Return how long a topic keeps records; None where the brokers hide it."""
         if topic not in self._lifetimes:
             configs = described(self._admin, [topic])[topic].configs
             if configs is None:
@@ -237,7 +237,7 @@ class Erasure:
 
 
 def _reaches(found: StateSurvey) -> Sequence[tuple[VisitorId, Reach]]:
-    """Give how far each erasure reaches; earlier ids first, for a state that names them goes last."""
+    """Return how far each erasure reaches; earlier ids first, for a state that names them goes last."""
     earlier: list[tuple[VisitorId, Reach]] = [(one, "predecessors") for one in sorted(found.earlier)]
     return [*earlier, *((one, "all") for one in sorted(found.whole))]
 

@@ -79,7 +79,7 @@ class Books:
         return sum((one for accounts in self.accounts().values() for one in accounts.values()), Account())
 
     def lost(self, at_most: int) -> list[InputPosition]:
-        """Name the first lost inputs of each partition, `at_most` in all."""
+        """Return the first lost inputs of each partition, `at_most` in all."""
         found = [
             InputPosition(topic, partition, offset)
             for topic, ledgers in self.ledgers.items()
@@ -89,7 +89,7 @@ class Books:
         return found[:at_most]
 
     def ledger_of(self, position: InputPosition) -> OffsetLedger | None:
-        """Give the books that an input is in."""
+        """Return the books that an input is in."""
         return self.ledgers.get(position.topic, {}).get(position.partition)
 
 
@@ -120,7 +120,7 @@ def keep_books(settings: Settings, asked: InputsAsked, progress: Progress) -> Bo
 def _chosen(
     settings: Settings, reader: TopicReader, topic: str, asked: InputsAsked, books: Books
 ) -> Mapping[int, range]:
-    """Give the offsets to book, and count those that are left out."""
+    """Return the offsets to book, and count those that are left out."""
     held = reader.bounds(topic)
     if unknown := sorted(asked.partitions - held.keys()):
         raise UsageError(f"{topic} has no partition {unknown[0]}: they are 0 to {max(held)}")

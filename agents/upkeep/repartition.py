@@ -101,7 +101,7 @@ class Repartition:
         state.refuse_workers(self._group, then="and run this again; the states are not in two places at a time")
 
     def _sizes(self) -> Mapping[str, int]:
-        """Give the partitions of every topic that grows; refuses one that is missing or too large."""
+        """Return the partitions of every topic that grows; refuses one that is missing or too large."""
         specs = [spec for spec in self._settings.topic_specs() if not spec.any_partitions]
         specs.append(changelog_spec(self._settings.topics, self._changelog))
         sizes = {}

@@ -44,7 +44,7 @@ class Simulated:
 
 
 def shop_for(rate: float, seed: int, n_items: int) -> ShopSettings:
-    """Give a shop with so many visitors that its own clock keeps up with the wall's at `rate` events a second.
+    """Return a shop with so many visitors that its own clock keeps up with the wall's at `rate` events a second.
 
     Above some 260 events a second it does not have them: the clicks of a session then follow each other faster.
     """
@@ -93,7 +93,7 @@ class Simulation:
         advance(self.sent)
 
     def _clicks(self) -> Iterator[ClickEvent]:
-        """Give the shop's clicks as if each arrived now, as long after its event_time as the shop says."""
+        """Return the shop's clicks as if each arrived now, as long after its event_time as the shop says."""
         for event in generate_events(self._shop):
             delay_ms = event.arrival_ms - event.click.event_time_ms
             yield structs.replace(event.click, event_time=time.time_ns() // 1_000_000 - delay_ms)

@@ -36,7 +36,7 @@ class Connections(Generic[C]):
         return len(self._open)
 
     def opened(self, connection: C, now_seconds: float) -> C | None:
-        """Note a new connection; gives the one to be cut for it, which may be itself where all others are streams."""
+        """Note a new connection; returns the one to be cut for it, which may be itself where all others are streams."""
         self._open[connection] = _Connection(now_seconds)
         if len(self._open) <= self._most:
             return None
@@ -53,7 +53,7 @@ class Connections(Generic[C]):
         self._open.pop(connection, None)
 
     def overdue(self, now_seconds: float) -> list[C]:
-        """Name those whose time is over."""
+        """Return those whose time is over."""
         return [one for one, known in self._open.items() if _is_overdue(known, now_seconds)]
 
 

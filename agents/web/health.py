@@ -106,7 +106,7 @@ class Health:
         return None if awaited is None else f"waiting for schema {awaited} of the registry"
 
     def alive(self) -> tuple[bool, str]:
-        """Tell whether the worker makes progress; restart it when it does not.
+        """Return whether the worker makes progress; restart it when it does not.
 
         One that waits for a schema is alive: a restart brings no registry back, and the wait has its own end.
         """
@@ -119,7 +119,7 @@ class Health:
         return (True, "progressing") if self._trouble is None else (False, self._trouble)
 
     def ready(self) -> tuple[bool, str]:
-        """Tell whether the worker answers clicks now, or is a spare where every partition has another one."""
+        """Return whether the worker answers clicks now, or is a spare where every partition has another one."""
         waiting = self._waiting() or self._watch.suspicion or self._trouble
         if waiting is not None:
             return False, waiting

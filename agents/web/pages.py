@@ -29,7 +29,7 @@ class WorkerPages:
         server.router.add_get("/readyz", self._readyz)
 
     def metrics(self) -> bytes:
-        """Give the metrics in Prometheus's text format, at most `METRICS_SECONDS` old."""
+        """Return the metrics in Prometheus's text format, at most `METRICS_SECONDS` old."""
         now_seconds = self._clock()
         if self._scraped is None or now_seconds - self._scraped[0] >= METRICS_SECONDS:
             self._scraped = now_seconds, generate_latest(self._registry)

@@ -48,7 +48,7 @@ class WebPort:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
-        """Serve until the end; gives the port. Raises WebPortError where it cannot be had."""
+        """Serve until the end; returns the port. Raises WebPortError where it cannot be had."""
         started = Future[int]()
         thread = threading.Thread(target=self._run, args=(started,), name="web", daemon=True)
         thread.start()

@@ -54,12 +54,12 @@ class Pulse:
         return (is_ready, why) if hindrance is None or not is_ready else (False, hindrance)
 
     def alive(self) -> Told:
-        """Tell whether the worker makes progress; from any thread."""
+        """Return whether the worker makes progress; from any thread."""
         beaten_seconds, alive, _ = self._told
         return self._missed(beaten_seconds, STUCK_AFTER_SECONDS) or alive
 
     def ready(self) -> Told:
-        """Tell whether the worker answers clicks, as of a second ago; from any thread."""
+        """Return whether the worker answers clicks, as of a second ago; from any thread."""
         beaten_seconds, _, ready = self._told
         return self._missed(beaten_seconds, LATE_AFTER_SECONDS) or ready
 

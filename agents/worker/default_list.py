@@ -157,7 +157,7 @@ def default_list(recommender: Recommender, location: str | None, now: datetime) 
 def changes(
     lists: Mapping[str, DefaultRecommendations], written: Mapping[str, Content | None]
 ) -> Iterator[tuple[str, DefaultRecommendations | None]]:
-    """Give the keys to write, None = a location without a list of its own; the list for everywhere never goes.
+    """Return the keys to write, None = a location without a list of its own; the list for everywhere never goes.
 
     written: what each key says, None = something that is not known.
     """
@@ -187,7 +187,7 @@ def _stored(value: bytes, decode: Callable[[bytes], object]) -> StoredList:
 
 
 def content(record: DefaultRecommendations) -> Content:
-    """Tell what a list says, apart from when and with which scores."""
+    """Return what a list says, apart from when and with which scores."""
     return record.source, record.model_version, tuple(item.item_id for item in record.items)
 
 

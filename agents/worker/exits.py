@@ -131,7 +131,7 @@ EXITS: Final[tuple[Exit, ...]] = (
 
 
 def table() -> Iterator[str]:
-    """Give the lines of the table, in Markdown."""
+    """Return the lines of the table, in Markdown."""
     yield "| cause | exit code | the last line | what to do |"
     yield "|---|---|---|---|"
     for row in EXITS:

@@ -44,7 +44,7 @@ async def checked_inputs(
 
 
 def check_topics(settings: Settings) -> Mapping[str, SeenTopic]:
-    """Give what the topics are, the changelog included, which is made where it is missing.
+    """Return what the topics are, the changelog included, which is made where it is missing.
 
     Raises TopicsError that names each topic and the remedy. What is unwise about the shop's own topics is logged.
     """

@@ -57,7 +57,7 @@ def _disk_usage(folder: Path) -> Any:
 
 
 def observe_state(metrics: StateMetrics, app: InsessionApp, table: StateTable) -> Callable[[], None]:
-    """Time each recovery from its assignment; gives what looks at the state, on the event loop that changes it."""
+    """Time each recovery from its assignment; returns what looks at the state, on the event loop that changes it."""
     assigned_seconds = time.monotonic()
 
     async def assigned(*_: Any, **__: Any) -> None:

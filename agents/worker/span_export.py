@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def collector_spans(settings: TracingSettings) -> "OpenTelemetrySpans | None":
-    """Give the way to the collector. Raises UsageError where the extra is not installed."""
+    """Return the way to the collector. Raises UsageError where the extra is not installed."""
     if settings.endpoint is None:
         return None
     try:

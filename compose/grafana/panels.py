@@ -73,7 +73,7 @@ def or_nothing(expr: str) -> str:
 
 
 def share(part: str, whole: str) -> str:
-    """Give a part of a whole; NaN where the whole is nothing."""
+    """Return a part of a whole; NaN where the whole is nothing."""
     return f"{part} / {whole}"
 
 

@@ -27,7 +27,7 @@ _IDS: Final = ("product_id", "sku", "productId")
 
 
 def in_properties(properties: str) -> dict[str, Paths]:
-    """Give the paths of what an event is about; `properties` leads to the object that holds it."""
+    """Return the paths of what an event is about; `properties` leads to the object that holds it."""
     return {
         "item_id": (
             *(f"{properties}.{name}" for name in _IDS),

@@ -15,7 +15,7 @@ _LISTS: Final = ("items", "lines", "products", "order.items", "order.lines")
 
 
 def _content(inside: str) -> dict[str, Paths]:
-    """Give where a click's own content usually is; inside: what leads to it, with the dot, or nothing."""
+    """Return where a click's own content usually is; inside: what leads to it, with the dot, or nothing."""
     lists = [f"{inside}{name}[]" for name in _LISTS]
     alone = [f"{inside}{name}" for name in ("", "product.", "article.")]
     return {

@@ -202,7 +202,7 @@ class ModelVersions(Generic[ServableT]):
 
 
 def _stamp(path: Path) -> str:
-    """Tell what a folder holds; what cannot be told differs from everything, so that it is tried again."""
+    """Return what a folder holds; what cannot be told differs from everything, so that it is tried again."""
     try:
         return folder_stamp(path)
     except OSError as error:

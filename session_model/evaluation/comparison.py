@@ -51,7 +51,7 @@ class TargetFacts:
 def compare(
     facts: TargetFacts, ranks: Mapping[str, NDArray[np.int32]]
 ) -> tuple[dict[str, dict[str, Interval]], dict[str, dict[str, Interval]]]:
-    """Give the 95 % intervals of each model, and of the reference minus each other one, paired."""
+    """Return the 95 % intervals of each model, and of the reference minus each other one, paired."""
     values = {name: np.stack([measure(r, LIST_CUT_OFF) for measure in _MEASURES.values()]) for name, r in ranks.items()}
     minus = {name: values[REFERENCE] - own for name, own in values.items() if name != REFERENCE}
     columns = np.concatenate([*values.values(), *minus.values()]).T

@@ -121,7 +121,7 @@ def _overall(model: IntentModel, examples: IntentExamples) -> Iterator[_Placed]:
 
 
 def _asked(model: IntentModel, examples: IntentExamples) -> Iterator[tuple[str, _Group]]:
-    """Give each head's name, and the prefixes that ask it."""
+    """Return each head's name, and the prefixes that ask it."""
     everywhere, sessions = np.ones(len(examples.lengths), np.bool_), examples.sessions
     questions = {
         "purchase": (examples.purchase, examples.before_purchase, sessions),

@@ -149,7 +149,7 @@ def evaluate(
 def targets(
     release: Release, sessions: Sessions, protocol: Protocol, progress: Callable[[int], None] | None = None
 ) -> Iterator[Target]:
-    """Give the targets, session by session, with what the release reads of the events before each."""
+    """Return the targets, session by session, with what the release reads of the events before each."""
     for number in range(len(sessions)):
         yield from _session_targets(release, number, session_events(sessions, number), protocol)
         if progress is not None:
@@ -172,7 +172,7 @@ def _session_targets(release: Release, number: int, events: list[SessionEvent], 
 
 
 def _facts(target: Target) -> tuple[int, ...]:
-    """Give the fields of TargetFacts."""
+    """Return the fields of TargetFacts."""
     prefix = target.prefix
     kind = NOTHING_KNOWN if not len(prefix.items) else BY_CONTENT if prefix.is_by_content else KNOWN
     return target.session, target.position, target.session_length, target.item_index, kind

@@ -37,7 +37,7 @@ class CrossFitted:
     n_sessions: int
 
     def of_session(self, number: int) -> Categories:
-        """Give what describes the session of this number."""
+        """Return what describes the session of this number."""
         return self.by_block[number * BLOCKS // self.n_sessions]
 
 
@@ -88,7 +88,7 @@ class _Pairs:
         return cls(keys // n_categories, keys % n_categories, n_categories)
 
     def lifts(self, buys: NDArray[np.bool_], kept: NDArray[np.bool_]) -> list[float]:
-        """Give those of the sessions that are `kept`; buys, kept: (n_sessions,)."""
+        """Return those of the sessions that are `kept`; buys, kept: (n_sessions,)."""
         rate = float(buys[kept].mean()) if kept.any() else 0.0
         if not 0 < rate < 1:
             return [0.0] * self.n_categories

@@ -91,7 +91,7 @@ def _largest_within_noise(gains: NDArray[np.float64]) -> int:
 def _gains(
     cold: ColdItems, tried: Sequence[Discounts], ranked: Ranked, progress: TrainingProgress
 ) -> NDArray[np.float64]:
-    """Give Recall@20 + MRR@20 of each list with the cold items in it, (n_tried, n_targets)."""
+    """Return Recall@20 + MRR@20 of each list with the cold items in it, (n_tried, n_targets)."""
     gains = np.zeros((len(tried), len(ranked)))
     for row, discounts in zip(gains, tried, strict=True):
         listed = cold.with_discounts(discounts).listed

@@ -84,7 +84,7 @@ def _fit_member(start: FeatureModel, training: Rows, validation: Rows, seed: int
 
 
 def _mean(members: Sequence[FeatureModel]) -> FeatureModel:
-    """Give the network whose logit is the mean of its members' logits: all their hidden units side by side."""
+    """Return the network whose logit is the mean of its members' logits: all their hidden units side by side."""
     n = len(members)
     weights = np.mean([member.weights for member in members], axis=0)
     hidden = tuple(HiddenUnit(unit.weights, unit.bias, unit.output / n) for member in members for unit in member.hidden)
@@ -122,7 +122,7 @@ class _Trainer:
             self._step(_gradients(self._parameters, self._inputs[rows], self._targets[rows]))
 
     def model(self) -> FeatureModel:
-        """Give the network as it is now."""
+        """Return the network as it is now."""
         weights, biases, outputs, linear, bias = (parameter.astype(np.float64) for parameter in self._parameters)
         hidden = tuple(
             HiddenUnit(tuple(column.tolist()), float(unit_bias), float(output))
@@ -147,7 +147,7 @@ class _Trainer:
 
 
 def _gradients(parameters: _Parameters, inputs: _Array, targets: _Array) -> _Parameters:
-    """Give those of the mean log loss + `_WEIGHT_DECAY` / 2 * |hidden weights and outputs|^2."""
+    """Return those of the mean log loss + `_WEIGHT_DECAY` / 2 * |hidden weights and outputs|^2."""
     hidden = np.tanh(inputs @ parameters.hidden_weights + parameters.hidden_biases)
     logits = hidden @ parameters.outputs + inputs @ parameters.weights + parameters.bias
     errors = (0.5 * (1.0 + np.tanh(0.5 * logits)) - targets) / np.float32(len(targets))

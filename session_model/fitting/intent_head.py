@@ -38,19 +38,19 @@ class LabelledRows:
     sessions: NDArray[np.int64]
 
     def between(self, first_share: float, last_share: float) -> "LabelledRows":
-        """Give the rows of the sessions from one share of their numbers to another."""
+        """Return the rows of the sessions from one share of their numbers to another."""
         first, n_numbers = self.sessions[0], self.sessions[-1] + 1 - self.sessions[0]
         low, high = (np.searchsorted(self.sessions, first + share * n_numbers) for share in (first_share, last_share))
         return LabelledRows(self.features[low:high], self.labels[low:high], self.sessions[low:high])
 
     @property
     def has_both(self) -> bool:
-        """True where the labels are not all alike."""
+        """Return whether the labels are not all alike."""
         return bool(self.labels.any() and not self.labels.all())
 
     @property
     def rows(self) -> Rows:
-        """Give what a network is trained on."""
+        """Return what a network is trained on."""
         return Rows(self.features, self.labels)
 
 
@@ -94,7 +94,7 @@ def calibrated(model: FeatureModel, later: LabelledRows) -> CalibratedModel:
 
 
 def _better_epochs(data: LabelledRows) -> tuple[int, ...]:
-    """Give the epochs that a network needs to be better than the logistic regression; none where it is not."""
+    """Return the epochs that a network needs to be better than the logistic regression; none where it is not."""
     trial, stopping = data.between(0, _TRIAL_SHARE), data.between(_TRIAL_SHARE, _STOPPING_SHARE)
     judging = data.between(_STOPPING_SHARE, FIT_SHARE)
     if not (trial.has_both and stopping.has_both and judging.has_both):

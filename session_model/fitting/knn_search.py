@@ -59,11 +59,11 @@ class KnnTrials:
     journal: Journal = field(default_factory=Journal)
 
     def gain(self, settings: KnnSettings, n_prefixes: int) -> float:
-        """Give Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
+        """Return Recall@20 + MRR@20 on about `n_prefixes` of the prefixes, spread evenly."""
         return self.journal.once(_key(settings, n_prefixes), float, lambda: self._gain(settings, n_prefixes))
 
     def is_known(self, settings: KnnSettings, n_prefixes: int) -> bool:
-        """Tell whether the trial was made before, maybe by an earlier process: it costs nothing."""
+        """Return whether the trial was made before, maybe by an earlier process: it costs nothing."""
         return _key(settings, n_prefixes) in self.journal
 
     def _gain(self, settings: KnnSettings, n_prefixes: int) -> float:

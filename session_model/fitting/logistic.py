@@ -14,7 +14,7 @@ L2 = 1e-4
 def fit_logistic(inputs: NDArray[np.float64], targets: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
     """Minimise the mean log loss + l2 / 2 * |weights|^2.
 
-    inputs: (n, n_inputs); targets: (n,) in [0, 1], not all 0 nor all 1. Gives (n_inputs + 1,): the weights, then the
+    inputs: (n, n_inputs); targets: (n,) in [0, 1], not all 0 nor all 1. Returns (n_inputs + 1,): the weights, then the
     bias (not penalised).
     """
     # The log loss is linear in the target: one between 0 and 1 is a row of each class, weighted.

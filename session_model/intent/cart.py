@@ -8,7 +8,7 @@ from schemas.records import SessionEvent
 
 
 def items_in_cart(events: Iterable[SessionEvent]) -> dict[ItemId, float | None]:
-    """Give the items in the cart with the price they were put in at; what takes an item out is in `EVENT_FACTS`."""
+    """Return the items in the cart with the price they were put in at; what takes an item out is in `EVENT_FACTS`."""
     cart: dict[ItemId, float | None] = {}
     for event in events:
         if event.item_id is None:

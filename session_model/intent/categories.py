@@ -24,7 +24,7 @@ class Categories(msgspec.Struct, frozen=True):
     later: dict[ItemId, int] = {}
 
     def place_of(self, item_id: ItemId) -> int | None:
-        """Give the category of an item; None where nobody told it, or it is one that training did not know."""
+        """Return the category of an item; None where nobody told it, or it is one that training did not know."""
         place = self.of_item.get(item_id)
         return self.later.get(item_id) if place is None else place
 

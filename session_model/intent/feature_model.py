@@ -52,11 +52,11 @@ class FeatureModel(msgspec.Struct, frozen=True, dict=True):
         return Layers(weights, self.bias - float(weights @ means), rows.T, biases, outputs)
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Give the logits of (n, n_features) rows, (n,)."""
+        """Return the logits of (n, n_features) rows, (n,)."""
         layers, inputs = self.layers, features.astype(np.float64)
         hidden = np.tanh(inputs @ layers.hidden_weights + layers.hidden_biases)
         return inputs @ layers.weights + layers.bias + hidden @ layers.outputs
 
     def standardised(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Give z of (n, n_features) rows."""
+        """Return z of (n, n_features) rows."""
         return np.asarray((features.astype(np.float64) - np.array(self.means)) / np.array(self.scales), np.float64)

@@ -31,7 +31,7 @@ class IntentModel(msgspec.Struct, frozen=True):
 
     @property
     def heads(self) -> dict[str, IntentHead]:
-        """Give the served heads that are there by name, in the order of `IntentProbabilities`."""
+        """Return the served heads that are there by name, in the order of `IntentProbabilities`."""
         named = {name: getattr(self, name) for name in IntentProbabilities._fields}
         return {name: head for name, head in named.items() if head is not None}
 

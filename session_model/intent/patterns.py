@@ -12,7 +12,7 @@ FOCUSED_RETURNS = 2
 
 
 def pattern_of(events: Sequence[SessionEvent]) -> Pattern:
-    """Name the shopping pattern of a session so far, its events oldest first.
+    """Return the shopping pattern of a session so far, its events oldest first.
 
     The first rule that holds decides:
     - deciding: something lies in the cart (put in, and since then neither removed nor bought).

@@ -87,7 +87,7 @@ def prefix_features(events: Sequence[SessionEvent], categories: Categories = NO_
 
 
 def has_cart(features: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell of (n, n_features) rows where something lies in the cart."""
+    """Return of (n, n_features) rows where something lies in the cart."""
     return features[:, CART_PRESENT] > 0
 
 

@@ -23,7 +23,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 def session_intervals(sessions: NDArray[np.integer], values: NDArray[np.float64], *, seed: int = 0) -> list[Interval]:
-    """Give the interval of the mean of each column, all from the same draws: so a column of differences is paired.
+    """Return the interval of the mean of each column, all from the same draws: so a column of differences is paired.
 
     sessions: (n_targets,) int, the session of each target; any numbers. values: (n_targets, n_columns).
     """
@@ -38,7 +38,7 @@ def session_intervals(sessions: NDArray[np.integer], values: NDArray[np.float64]
 
 
 def _means(rng: np.random.Generator, sizes: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Draw as many sessions as there are, `_CHUNK` times; gives (_CHUNK, n_columns)."""
+    """Draw as many sessions as there are, `_CHUNK` times; returns (_CHUNK, n_columns)."""
     n_sessions = len(sizes)
     drawn = rng.integers(0, n_sessions, (_CHUNK, n_sessions))
     weights = np.stack([np.bincount(row, minlength=n_sessions) for row in drawn]).astype(np.float64)

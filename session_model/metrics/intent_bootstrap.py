@@ -43,7 +43,7 @@ class Ranked:
         self._bins = starts_of(_bin_sizes(len(labels))[::-1])[:-1]
 
     def measure(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """Give PR-AUC, ROC-AUC and ECE for each row of `weights`, (n_resamples, n) in the order of `order`."""
+        """Return PR-AUC, ROC-AUC and ECE for each row of `weights`, (n_resamples, n) in the order of `order`."""
         positive = weights * self._labels
         hits = np.add.reduceat(positive, self._groups, axis=1)
         seen = np.add.reduceat(weights, self._groups, axis=1)
@@ -81,7 +81,7 @@ def resampled(
 
 
 def ece_by_chance(outcomes: NDArray[np.int64], probabilities: NDArray[np.float64], seed: int = 0) -> float:
-    """Give the ECE that 95 % of models stay below whose probabilities, both (n,), are these, and true.
+    """Return the ECE that 95 % of models stay below whose probabilities, both (n,), are these, and true.
 
     Few rows have an ECE above 0 whatever is said of them: labels are drawn from the probabilities (consistency
     resampling: Bröcker & Smith, Weather and Forecasting 2007). outcomes: (n,), the same number where one outcome
@@ -99,12 +99,12 @@ def ece_by_chance(outcomes: NDArray[np.int64], probabilities: NDArray[np.float64
 
 
 def _bin_sizes(n_rows: int) -> NDArray[np.int64]:
-    """Give the sizes of bins of equal mass, the lowest probabilities first."""
+    """Return the sizes of bins of equal mass, the lowest probabilities first."""
     bins = np.array_split(np.arange(n_rows), min(CALIBRATION_BINS, n_rows))
     return np.array([len(rows) for rows in bins], np.int64)
 
 
 def interval(value: float, draws: NDArray[np.float64]) -> Interval:
-    """Give the percentile interval; draws of one class do not count."""
+    """Return the percentile interval; draws of one class do not count."""
     low, high = np.nanpercentile(draws, [_TAIL_PERCENT, 100 - _TAIL_PERCENT])
     return Interval(value, float(low), float(high))

@@ -25,12 +25,12 @@ def target_rank(ranking: Candidates, target: ItemIndex) -> int | None:
 
 
 def gain(rank: int | None, k: int) -> float:
-    """Give what one target adds to Recall@k + MRR@k, by which settings are chosen; None = not in the list."""
+    """Return what one target adds to Recall@k + MRR@k, by which settings are chosen; None = not in the list."""
     return 0.0 if rank is None or rank > k else 1.0 + 1.0 / rank
 
 
 def recall(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list.
+    """Return 1 for each target among the first `k`, else 0; of ranks (n,) from 1, 0 = not in the list.
 
     The mean is Recall@k, also called hit rate: #(1 <= rank <= k) / n, as each question has one right answer
     (Hidasi et al., ICLR 2016).
@@ -39,12 +39,12 @@ def recall(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
 
 
 def reciprocal_rank(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 / rank for each target among the first `k`, else 0; its mean is MRR@k (Voorhees, TREC-8, 1999)."""
+    """Return 1 / rank for each target among the first `k`, else 0; its mean is MRR@k (Voorhees, TREC-8, 1999)."""
     return recall(ranks, k) / np.maximum(ranks, 1)
 
 
 def discounted_gain(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
-    """Give 1 / log2(1 + rank) for each target among the first `k`, else 0; its mean is NDCG@k.
+    """Return 1 / log2(1 + rank) for each target among the first `k`, else 0; its mean is NDCG@k.
 
     The ideal list has the one right answer first and gains 1, so nothing is left to divide by (Jarvelin & Kekalainen,
     TOIS 2002).
@@ -53,7 +53,7 @@ def discounted_gain(ranks: NDArray[np.int32], k: int) -> NDArray[np.float64]:
 
 
 def gini(shown: NDArray[np.int64]) -> float:
-    """Give the Gini coefficient of how often each item is shown, (n_items,): 0 = all alike, 1 = one item only.
+    """Return the Gini coefficient of how often each item is shown, (n_items,): 0 = all alike, 1 = one item only.
 
     With x ascending and i from 1: (2 sum_i i x_i / sum_i x_i - (n + 1)) / n, which is half the mean difference of two
     items over the mean (Gini 1912; of recommendations: Fleder & Hosanagar, Management Science 2009).
@@ -67,7 +67,7 @@ def gini(shown: NDArray[np.int64]) -> float:
 
 
 def novelty(shown: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
-    """Give the mean self-information of what is shown, sum_i shown_i -log2(counts_i / sum counts) / sum shown, in bits.
+    """Return the mean self-information of what is shown, sum_i shown_i -log2(counts_i / sum counts) / sum shown; bits.
 
     Both (n_items,); an item without clicks counts as clicked once. Zhou et al., PNAS 2010.
     """
@@ -102,7 +102,7 @@ class RankingMetrics:
         return np.array(self._ranks, np.int32)
 
     def result(self) -> dict[str, float]:
-        """Give recall_at_k, mrr_at_k and ndcg_at_k, and what the first 20 places look like.
+        """Return recall_at_k, mrr_at_k and ndcg_at_k, and what the first 20 places look like.
 
         coverage_at_20: #(items shown at all) / n_items (Ge et al., RecSys 2010). gini_at_20, novelty_at_20: see the
         functions. popularity_bias_at_20: sum_i shown_i percentile_i / sum shown, the mean popularity percentile of what

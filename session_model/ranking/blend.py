@@ -40,7 +40,7 @@ def blend_scores(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Add up the voices, each scaled to sum to its share.
 
-    Gives (n,) int32 `ItemIndex`, ascending, and (n,) float64: the items of every voice with a share above 0.
+    Returns (n,) int32 `ItemIndex`, ascending, and (n,) float64: the items of every voice with a share above 0.
     """
     heard = [(voice, share) for voice, share in zip(voices, shares, strict=True) if share > 0 and len(voice)]
     if not heard:

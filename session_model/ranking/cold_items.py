@@ -118,11 +118,11 @@ class ColdItems:
         return int(np.isin(items, of_kind).sum())
 
     def with_discounts(self, discounts: Discounts) -> "ColdItems":
-        """Give the same items, listed by `discounts`."""
+        """Return the same items, listed by `discounts`."""
         return ColdItems(self._rows, self.item_ids, self._n_known, discounts)
 
     def joined_by_new(self, others: "ColdItems") -> "ColdItems":
-        """Give these items and, as new ones, those of `others`; none of them is among these or in the vocabulary."""
+        """Return these items and, as new ones, those of `others`; none of them is among these or in the vocabulary."""
         shifted = others._rows.indices + np.int32(len(self.item_ids))  # noqa: SLF001 - of this very class
         theirs = replace(others._rows, indices=shifted)  # noqa: SLF001
         ours = self._rows
@@ -135,15 +135,15 @@ class ColdItems:
         return ColdItems(rows, [*self.item_ids, *others.item_ids], self._n_known, self.discounts)
 
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
-        """Give the index of an item outside the vocabulary; None for one without content."""
+        """Return the index of an item outside the vocabulary; None for one without content."""
         return self._indices.get(item_id)
 
     def stand_in(self, item_id: ItemId) -> ItemIndex | None:
-        """Give the well-known item that is most like one outside the vocabulary."""
+        """Return the well-known item that is most like one outside the vocabulary."""
         return self._stand_ins.get(item_id)
 
     def item_id(self, index: ItemIndex) -> ItemId:
-        """Name the item at `index`, beyond the vocabulary; raises IndexError where there is none."""
+        """Return the item at `index`, beyond the vocabulary; raises IndexError where there is none."""
         return self.item_ids[index - self._n_known - 1]
 
     def listed(self, ranking: Candidates, k: int) -> Candidates:
@@ -191,7 +191,7 @@ class ColdItems:
 
 
 def _nearest(content: ContentIndex) -> Callable[[CatalogItem], Candidates]:
-    """Give a look-up that looks once for what is described alike."""
+    """Return a look-up that looks once for what is described alike."""
     known = dict[tuple[object, ...], Candidates]()
 
     def nearest(record: CatalogItem) -> Candidates:

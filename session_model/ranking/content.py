@@ -112,7 +112,7 @@ class ContentIndex:
         return top_k(items, similarities, k)
 
     def _weighted(self, record: CatalogItem) -> list[tuple[int, float]]:
-        """Give the rows and weights of the record's tokens; those that no record had are left out."""
+        """Return the rows and weights of the record's tokens; those that no record had are left out."""
         weighted = list[tuple[int, float]]()
         for name, block in _blocks(record):
             known = [(row, self._idf[row]) for token in block if (row := self._row_of.get(token)) is not None]
@@ -147,7 +147,7 @@ class ContentIndex:
 
 
 def _blocks(record: CatalogItem) -> Iterator[tuple[str, list[int]]]:
-    """Give the hashed tokens of each kind that the record has; a category with its parents, `a.b` with `a`."""
+    """Return the hashed tokens of each kind that the record has; a category with its parents, `a.b` with `a`."""
     if record.variant_group:
         yield "group", [_hash("group", record.variant_group)]
     if record.category:

@@ -32,7 +32,7 @@ class Kernel:
     def votes(
         self, prefix: NDArray[np.int64], match_weights: NDArray[np.float64], anchor_weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Give items (n,) int32 and scores (n,) float64, in no order, for the distinct items of a prefix, latest first.
+        """Return items (n,) int32 and scores (n,) float64, in no order, for a prefix's distinct items, latest first.
 
         match_weights, anchor_weights: (length of prefix,): of a session that shares the item, and of it as an anchor.
         """

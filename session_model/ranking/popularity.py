@@ -39,7 +39,7 @@ class Popularity:
         return cls(counts, np.stack(recent), ages)
 
     def with_unclicked(self, n_more: int) -> "Popularity":
-        """Give the same with `n_more` further items that nobody clicked."""
+        """Return the same with `n_more` further items that nobody clicked."""
         rows = ((0, 0), (0, n_more))
         return Popularity(*(np.pad(one, rows[-one.ndim :]) for one in (self.counts, self._recent_counts, self.ages)))
 
@@ -49,7 +49,7 @@ class Popularity:
         return top_k(clicked, self.counts[clicked] / max(int(self.counts.sum()), 1), k)
 
     def percentiles(self) -> NDArray[np.float64]:
-        """Give each item's share of the catalogue that is clicked less, equals counting half; row 0 is NaN."""
+        """Return each item's share of the catalogue that is clicked less, equals counting half; row 0 is NaN."""
         ordered = np.sort(self.counts[1:])
         below = np.searchsorted(ordered, self.counts, side="left")
         not_above = np.searchsorted(ordered, self.counts, side="right")

@@ -127,7 +127,7 @@ def candidate_features(voices: Voices, shares: BlendWeights) -> tuple[NDArray[np
 def _seen_before(
     candidates: NDArray[np.int32], items: NDArray[np.int32], seen: Candidates
 ) -> tuple[NDArray[np.float64], ...]:
-    """Give the features from `seen` to `is_last_item_and_repeats`, (n,) each."""
+    """Return the features from `seen` to `is_last_item_and_repeats`, (n,) each."""
     lately, times_seen, is_last, is_before = np.zeros((4, len(candidates)))
     lately[np.searchsorted(candidates, seen.item_indices)] = seen.scores
     np.add.at(times_seen, np.searchsorted(candidates, items), 1.0)
@@ -140,7 +140,7 @@ def _seen_before(
 
 
 def _log_scores(voice: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the log score of each candidate and whether the voice lists it, both (n,)."""
+    """Return the log score of each candidate and whether the voice lists it, both (n,)."""
     places = np.searchsorted(candidates, voice.item_indices)
     is_listed = np.zeros(len(candidates))
     is_listed[places] = 1.0

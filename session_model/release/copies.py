@@ -90,7 +90,7 @@ def load_release(directory: Path, key: Secret | None = None) -> Release:
 
 
 def _is_whole(copy: Path, release: ReleaseFolder) -> bool:
-    """Tell whether all parts lie in `copy` with the checksums of the manifest: disks forget, too."""
+    """Return whether all parts lie in `copy` with the checksums of the manifest: disks forget, too."""
     try:
         release.within(PARTS_DIRECTORY, at=copy).verify()
     except (ReleaseError, OSError):

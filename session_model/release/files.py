@@ -167,7 +167,7 @@ def look_at_parts(directory: Path, key: Secret | None) -> ReleaseFolder:
 
 
 def newest_release(folder: Path) -> Path:
-    """Give the directory of the highest version in the folder of a model; names that are no number are not it.
+    """Return the directory of the highest version in the folder of a model; names that are no number are not it.
 
     Raises ReleaseError where there is none.
     """

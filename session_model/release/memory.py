@@ -61,7 +61,7 @@ def _memory_bytes(path: Path) -> int:
 
 
 def _array_bytes(file: IO[bytes], size: int) -> int:
-    """Give the array's bytes by its header, which must fill the file; raises ValueError."""
+    """Return the array's bytes by its header, which must fill the file; raises ValueError."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
     if version not in readers:

@@ -81,7 +81,7 @@ class Release:
         return ModelInput(np.array([index for index, _ in read], np.int32), features, is_by_content)
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "Release":
-        """Give a release that knows what the whole catalog `records` says beyond training.
+        """Return a release that knows what the whole catalog `records` says beyond training.
 
         Items of which training knew neither clicks nor content, and the category of those of which it knew none. Itself
         where there is no news. The records are read once and not kept.
@@ -101,19 +101,19 @@ class Release:
         return Release(self.directory, self.manifest, parts)
 
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
-        """Give the index under which an item is ranked; None for one of which neither clicks nor content are known."""
+        """Return the index under which an item is ranked; None for one of which neither clicks nor content is known."""
         index = self.parts.vocabulary.index_of(item_id)
         if index is None and self.parts.cold_start is not None:
             return self.parts.cold_start.items.index_of(item_id)
         return index
 
     def popularity(self) -> Popularity:
-        """Give the clicks in training of all that may be ranked."""
+        """Return the clicks in training of all that may be ranked."""
         cold = self.parts.cold_start
         return self.parts.popularity.with_unclicked(0 if cold is None else len(cold.items.item_ids))
 
     def _read(self, item_id: ItemId) -> Iterator[tuple[ItemIndex, bool]]:
-        """Give the index by which an item of the prefix is read, if any, and whether it is the item's own."""
+        """Return the index by which an item of the prefix is read, if any, and whether it is the item's own."""
         index, cold = self.parts.vocabulary.index_of(item_id), self.parts.cold_start
         if index is not None:
             yield index, True
@@ -150,11 +150,11 @@ class Release:
         return NO_INTENT if self.parts.intent is None else self.parts.intent.answer(features)
 
     def knows(self, item_id: ItemId) -> bool:
-        """Tell whether the item is one of the training data, or of the catalog that the release was told."""
+        """Return whether the item is one of the training data, or of the catalog that the release was told."""
         return self.index_of(item_id) is not None
 
     def item_id(self, index: ItemIndex) -> ItemId:
-        """Name the item at `index`; raises IndexError where there is none."""
+        """Return the item at `index`; raises IndexError where there is none."""
         if self.parts.cold_start is not None and index > len(self.parts.vocabulary):
             return self.parts.cold_start.items.item_id(index)
         return self.parts.vocabulary.item_id(index)

@@ -28,7 +28,7 @@ class VersionDraft:
 
 @contextmanager
 def draft_version(folder: Path) -> Iterator[VersionDraft]:
-    """Give an empty directory to fill; on success it appears as `folder/<version>`, else it vanishes.
+    """Return an empty directory to fill; on success it appears as `folder/<version>`, else it vanishes.
 
     Everything is on disk before the rename. A server that polls sees the whole version or none of it: names that start
     with a dot are no versions to TF Serving. Two trainers at once get two numbers. Raises InsessionError where the

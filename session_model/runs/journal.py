@@ -32,7 +32,7 @@ class Journal:
         return len(self._results)
 
     def once(self, key: str, kind: type[_Result], make: Callable[[], _Result]) -> _Result:
-        """Give the result that is noted under `key`; make it and note it where none is, or none of this kind."""
+        """Return the result that is noted under `key`; make it and note it where none is, or none of this kind."""
         if key in self._results:
             try:
                 return msgspec.json.decode(self._results[key], type=kind)
@@ -43,7 +43,7 @@ class Journal:
         return result
 
     def __contains__(self, key: str) -> bool:
-        """Tell whether a result is noted under `key`."""
+        """Return whether a result is noted under `key`."""
         return key in self._results
 
     def note(self, key: str, result: object) -> None:

@@ -23,7 +23,7 @@ class Complaints:
         self._errors: list[KafkaError] = []
 
     def config(self) -> dict[str, Any]:
-        """Give what a client needs in its config to be heard; the errors are raised, so it shall not print them."""
+        """Return what a client needs in its config to be heard; the errors are raised, so it shall not print them."""
         return {"log_level": 2, "error_cb": self._errors.append}
 
     def metadata(self, client: Any, ask: Callable[[float], ClusterMetadata], timeout: float) -> ClusterMetadata:
@@ -46,7 +46,7 @@ class Complaints:
                     raise (error if reason is None else KafkaException(reason)) from error
 
     def _reason(self) -> KafkaError | None:
-        """Give the complaint that says most."""
+        """Return the complaint that says most."""
         found = [error for error in self._errors if error.code() != _ALL_DOWN]
         return next((error for error in found if error.code() in {_REFUSED, _NO_TLS}), found[0] if found else None)
 

@@ -28,7 +28,7 @@ class GroupCommits:
         self._consumer.close()
 
     def of(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
-        """Give them by partition; one without is not in it."""
+        """Return them by partition; one without is not in it."""
         asked = [TopicPartition(topic, partition) for partition in partitions]
         try:
             found = asked_again(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS), _TIMEOUT_SECONDS)

@@ -26,7 +26,7 @@ class GroupState:
     committed: Mapping[int, int]
 
     def lag(self, bounds: Mapping[int, range]) -> dict[int, int]:
-        """Give the records of each partition that are not acknowledged; without a commit all that are there."""
+        """Return the records of each partition that are not acknowledged; without a commit all that are there."""
         return {
             partition: held.stop - max(held.start, min(self.committed.get(partition, held.start), held.stop))
             for partition, held in bounds.items()
@@ -49,7 +49,7 @@ def group_state(admin: AdminClient, group: str, topic: str, partitions: int) -> 
 
 
 def owned_partitions(admin: AdminClient, group: str) -> dict[str, frozenset[int]] | None:
-    """Name the partitions that the members of `group` have, by topic; None while the group is not at rest.
+    """Return the partitions that the members of `group` have, by topic; None while the group is not at rest.
 
     Raises TopicsError where the brokers do not answer.
     """

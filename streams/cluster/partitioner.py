@@ -22,13 +22,13 @@ class Placement:
 
 
 def murmur2_partition(key: bytes, partitions: int) -> int:
-    """Give the partition of `key` by the Java client's default partitioner."""
+    """Return the partition of `key` by the Java client's default partitioner."""
     hashed: int = murmur2(key)
     return (hashed & 0x7FFFFFFF) % partitions
 
 
 def crc32_partition(key: bytes, partitions: int) -> int:
-    """Give the partition of `key` by librdkafka's default partitioner, `consistent_random`."""
+    """Return the partition of `key` by librdkafka's default partitioner, `consistent_random`."""
     return crc32(key) % partitions
 
 

@@ -32,7 +32,7 @@ class Placements:
 
     @property
     def partitioner(self) -> Partitioner | None:
-        """Give the one that all keys fit; None = there is none."""
+        """Return the one that all keys fit; None = there is none."""
         return next((one for one in PARTITIONERS if not self._misplaced[one]), None)
 
     @property

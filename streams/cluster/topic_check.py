@@ -211,7 +211,7 @@ def _number(configs: Mapping[str, str], key: str, *, default: int) -> int:
 
 
 def described(admin: AdminClient, names: Sequence[str]) -> dict[str, TopicState]:
-    """Give those of the topics that are there; raises TopicsError where the cluster does not answer."""
+    """Return those of the topics that are there; raises TopicsError where the cluster does not answer."""
     shown = listed(admin)
     try:
         present = [name for name in names if name in shown and shown[name].error is None]

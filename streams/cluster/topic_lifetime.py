@@ -41,13 +41,13 @@ class TopicLifetime:
         )
 
     def record_until_ms(self, newest_ms: int) -> int | None:
-        """Give when a record of that time is gone at the latest, without a tombstone, Unix ms; None = not bounded."""
+        """Return when a record of that time is gone at the latest, without a tombstone, Unix ms; None = not bounded."""
         if not self.is_deleted or self.retention_ms is None:
             return None
         return newest_ms + self.segment_ms + self.retention_ms
 
     def tombstoned_until_ms(self, newest_ms: int, tombstone_ms: int) -> int | None:
-        """Give when a record and the tombstone that follows it are gone at the latest, while records come."""
+        """Return when a record and the tombstone that follows it are gone at the latest, while records come."""
         by_retention = self.record_until_ms(max(newest_ms, tombstone_ms))
         bounds = [] if by_retention is None else [by_retention]
         if self.is_compacted and self.compacted_within_ms is not None:

@@ -49,7 +49,7 @@ class TopicReader:
         self._consumer.close()
 
     def bounds(self, topic: str) -> dict[int, range]:
-        """Give the offsets that each partition holds now, the end exclusive."""
+        """Return the offsets that each partition holds now, the end exclusive."""
         try:
             listed = self._listed(topic)
             if listed.error is not None and listed.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
@@ -63,7 +63,7 @@ class TopicReader:
             raise TopicsError(f"topic {topic} cannot be looked at. {explained(error)}") from error
 
     def offsets_since(self, topic: str, since_ms: int) -> dict[int, range]:
-        """Give the offsets whose records have a timestamp of `since_ms` or later, Unix milliseconds."""
+        """Return the offsets whose records have a timestamp of `since_ms` or later, Unix milliseconds."""
         bounds = self.bounds(topic)
         asked = [TopicPartition(topic, partition, since_ms) for partition in bounds]
         try:
@@ -79,7 +79,7 @@ class TopicReader:
         }
 
     def newest_ms(self, topic: str, partitions: Container[int]) -> int | None:
-        """Give the newest timestamp among the last records of these partitions, Unix milliseconds; None without any."""
+        """Return the newest timestamp among the last records of these partitions, Unix ms; None without any."""
         ends = {
             partition: range(max(held.start, held.stop - _LAST_OFFSETS), held.stop)
             for partition, held in self.bounds(topic).items()
@@ -88,7 +88,7 @@ class TopicReader:
         return max((record.time_ms for record in self.read(topic, ends)), default=None)
 
     def read(self, topic: str, offsets: Mapping[int, range]) -> Iterator[InputRecord]:
-        """Give the records at `offsets`, in offset order of each partition; what compaction removed is passed over."""
+        """Return the records at `offsets`, in offset order of each partition; what is compacted away is passed over."""
         ends = {partition: wanted.stop for partition, wanted in offsets.items() if wanted}
         self._consumer.assign([TopicPartition(topic, part, offsets[part].start) for part in ends])
         deadline = time.monotonic() + self._timeout_seconds
@@ -157,7 +157,7 @@ def input_record(message: Any) -> InputRecord:
 
 
 def _headers(message: Any) -> tuple[tuple[tuple[str, bytes], ...], Undecodable | None]:
-    """Give the headers; where one name is no UTF-8, confluent-kafka gives none, and a null pointer in their list."""
+    """Return the headers; where one name is no UTF-8, confluent-kafka gives none, and a null pointer in their list."""
     try:
         return tuple((name, content or b"") for name, content in message.headers() or ()), None
     except (SystemError, UnicodeDecodeError) as error:  # raised once; asked again, it hands the pointer out

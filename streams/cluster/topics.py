@@ -185,12 +185,12 @@ class TopicSpec:
 
 
 def app_id(settings: StreamSettings, topics: TopicSettings) -> str:
-    """Name the consumer group."""
+    """Return the consumer group."""
     return topics.prefix + settings.group
 
 
 def changelog_name(settings: StreamSettings, topics: TopicSettings) -> str:
-    """Name the changelog of the visitor states, as Faust does."""
+    """Return the changelog of the visitor states, as Faust does."""
     return f"{app_id(settings, topics)}-{VISITORS}-changelog"
 
 
@@ -241,7 +241,7 @@ def further_clickstream_spec(settings: TopicSettings, name: str) -> TopicSpec:
 
 
 def is_topic_name(name: str) -> bool:
-    """Tell whether Kafka takes it."""
+    """Return whether Kafka takes it."""
     return _NAME.fullmatch(name) is not None
 
 

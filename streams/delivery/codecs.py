@@ -30,7 +30,7 @@ def require_codecs() -> None:
 
 
 def unreadable_codecs() -> list[str]:
-    """Name the codecs of which aiokafka cannot read its own batch."""
+    """Return the codecs of which aiokafka cannot read its own batch."""
     return [name for name, number in CODECS.items() if not _is_readable(number)]
 
 

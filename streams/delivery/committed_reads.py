@@ -44,7 +44,7 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return noted
 
     def highwater(self, tp: TP) -> int | None:
-        """Give the end of what may be read: an open transaction begins there, and holds back what is behind it.
+        """Return the end of what may be read: an open transaction begins there, and holds back what is behind it.
 
         None as long as it is not known, and of a partition that goes away while this is asked: aiokafka, in its own
         thread, takes that for a mistake of the caller.
@@ -59,7 +59,7 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         return end
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
-        """Give the ends of the logs, open transactions included: workers used to commit behind their beginning."""
+        """Return the ends of the logs, open transactions included: workers used to commit behind their beginning."""
         consumer = self._ensure_consumer()
         uncommitted = copy.copy(consumer._fetcher)  # noqa: SLF001 - it asks for the ends as it fetches
         uncommitted._isolation_level = fetcher.READ_UNCOMMITTED  # noqa: SLF001 - likewise

@@ -31,7 +31,7 @@ class Ending:
     meaning: str = ""
 
     def fits(self, error: BaseException) -> bool:
-        """Tell whether the error is one of these; RocksDB's have the operating system's words only."""
+        """Return whether the error is one of these; RocksDB's have the operating system's words only."""
         if isinstance(error, self.errors) or (isinstance(error, OSError) and error.errno in self.numbers):
             return True
         return type(error) is Exception and any(os.strerror(number) in str(error) for number in self.numbers)
@@ -190,7 +190,7 @@ def explained(error: BaseException) -> str:
 
 
 def _lack_of_files() -> OSError | None:
-    """Give the error that opening a file makes now, where there are next to no file handles left."""
+    """Return the error that opening a file makes now, where there are next to no file handles left."""
     opened: list[int] = []
     try:
         opened.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(_SPARE_FILES))
@@ -203,7 +203,7 @@ def _lack_of_files() -> OSError | None:
 
 
 def _behind(error: BaseException) -> Iterator[BaseException]:
-    """Give the error, then what caused it, in turn."""
+    """Return the error, then what caused it, in turn."""
     seen: set[int] = set()
     one: BaseException | None = error
     while one is not None and id(one) not in seen:

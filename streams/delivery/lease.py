@@ -34,7 +34,7 @@ class Lease:
         self._renewed_seconds = max(at_seconds, self._renewed_seconds or at_seconds)
 
     def is_over(self, now_seconds: float) -> bool:
-        """Tell whether nothing may be written any more."""
+        """Return whether nothing may be written any more."""
         return self._renewed_seconds is not None and now_seconds - self._renewed_seconds > self._seconds
 
     def over(self, now_seconds: float) -> LeaseOverError:
@@ -48,6 +48,6 @@ class Lease:
 
 
 def boot_seconds() -> float:
-    """Give the time since boot, sleep included where the system tells it (Linux)."""
+    """Return the time since boot, sleep included where the system tells it (Linux)."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)

@@ -37,7 +37,7 @@ def member_lost(instance_id: str | None, session_timeout_seconds: float) -> Memb
 
 
 def answer_to(request: Any, response: Any) -> Answer:
-    """Tell what an answer of the group coordinator means for the lease.
+    """Return what an answer of the group coordinator means for the lease.
 
     A heartbeat during a rebalance restarts the session, too. A member that is not known while it joins has nothing to
     lose: its partitions are revoked. A commit of the last generation may be under way when the next one begins.

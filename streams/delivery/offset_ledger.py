@@ -72,7 +72,7 @@ class OffsetLedger:
         return account
 
     def lost(self, at_most: int) -> list[int]:
-        """Name the first offsets that owe a record and have none."""
+        """Return the first offsets that owe a record and have none."""
         return list(islice(self._lost(), at_most))
 
     def _lost(self) -> Iterator[int]:

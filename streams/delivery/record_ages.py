@@ -41,7 +41,7 @@ class RecordAges:
         self._latest_seconds = monotonic_seconds
 
     def usual_ms(self) -> int:
-        """Give the age that every record has, 0 to `MAX_FORGIVEN_MS`: no shopper waited for that long.
+        """Return the age that every record has, 0 to `MAX_FORGIVEN_MS`: no shopper waited for that long.
 
         A clock that runs behind takes nothing away: one producer that is ahead would make all others look late.
         """
@@ -50,7 +50,7 @@ class RecordAges:
         return min(MAX_FORGIVEN_MS, max(0, min(window.least_ms for window in self._windows)))
 
     def skew_ms(self) -> int | None:
-        """Tell how far the records' clocks are ahead of this machine's, below 0 behind; None before the first record.
+        """Return how far the records' clocks are ahead of this machine's, below 0 behind; None before the first record.
 
         As much as all records agree on: 0 where some are older and others newer than now.
         """

@@ -96,15 +96,15 @@ class FetchedBatches:
         self._size_bytes = size_bytes
 
     def size_in_bytes(self) -> int:
-        """Give the size."""
+        """Return the size."""
         return self._size_bytes
 
     def has_next(self) -> bool:
-        """Tell whether there is another batch."""
+        """Return whether there is another batch."""
         return bool(self._batches)
 
     def next_batch(self) -> Any:
-        """Give the next batch."""
+        """Return the next batch."""
         return self._batches.popleft()
 
 
@@ -191,7 +191,7 @@ class _Batch:
         return _Record(offset, time_ms, self._batch.timestamp_type, key, value, pairs)
 
     def _marked_rest(self, first: int, encoded: bytes, trouble: str) -> Iterator[_Record]:
-        """Give a record for each offset that is left, the bytes with the first of them."""
+        """Return a record for each offset that is left, the bytes with the first of them."""
         detail = f"offsets {first} to {self.next_offset - 1} cannot be decoded: {trouble}"
         for offset in range(first, self.next_offset):
             yield self._marked(offset, encoded if offset == first else b"", detail)

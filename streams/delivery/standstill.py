@@ -10,7 +10,7 @@ class Standstill:
         self._since: dict[TP, tuple[int, float]] = {}
 
     def seconds(self, tp: TP, offset: int, now_seconds: float) -> float:
-        """Take in one look at a partition; gives for how long the offset has been the same."""
+        """Take in one look at a partition; returns for how long the offset has been the same."""
         known = self._since.get(tp)
         if known is None or known[0] != offset:
             self.restart(tp, offset, now_seconds)

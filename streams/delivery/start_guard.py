@@ -87,7 +87,7 @@ class StartGuard:
 
 
 def progress_of(app: Any) -> Progress | None:
-    """Tell where a Faust app stands between its start, or a rebalance, and the next record that it may process."""
+    """Return where a Faust app stands between its start, or a rebalance, and the next record that it may process."""
     if app.rebalancing_count and not app.rebalancing:
         return None
     client = _started_client(app)
@@ -101,7 +101,7 @@ def progress_of(app: Any) -> Progress | None:
 
 
 def client_error(app: Any) -> BaseException | None:
-    """Give the error that has ended or paused a background task of aiokafka's consumer; None while all run."""
+    """Return the error that has ended or paused a background task of aiokafka's consumer; None while all run."""
     client = None if app.should_stop else _started_client(app)
     if client is None:
         return None
@@ -111,13 +111,13 @@ def client_error(app: Any) -> BaseException | None:
 
 
 def has_lost_brokers(app: Any) -> bool:
-    """Tell whether the group's coordinator, and with it the group, is out of reach."""
+    """Return whether the group's coordinator, and with it the group, is out of reach."""
     client = _started_client(app)
     return client is not None and _COORDINATOR(client).coordinator_id is None
 
 
 def _started_client(app: Any) -> Any:
-    """Give aiokafka's consumer; None before it has started."""
+    """Return aiokafka's consumer; None before it has started."""
     consumer = _CONSUMER(app)
     client = None if consumer is None else _CLIENT(consumer)
     return None if client is None or _COORDINATOR(client) is None else client

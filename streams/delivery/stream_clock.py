@@ -29,18 +29,18 @@ class StreamClock:
             self._base = record_time_ms, monotonic_seconds
 
     def reached_ms(self, monotonic_seconds: float) -> int | None:
-        """Give the time that must be passed by now; None before the first record."""
+        """Return the time that must be passed by now; None before the first record."""
         if self._base is None:
             return None
         record_time_ms, read_seconds = self._base
         return record_time_ms + int((monotonic_seconds - read_seconds) * 1000)
 
     def now_ms(self, wall_ms: int, monotonic_seconds: float) -> int | None:
-        """Give the wall clock's time, but never more than has been reached; None before the first record."""
+        """Return the wall clock's time, but never more than has been reached; None before the first record."""
         reached_ms = self.reached_ms(monotonic_seconds)
         return None if reached_ms is None else min(wall_ms, reached_ms)
 
     def believes(self, tick_ms: int, monotonic_seconds: float) -> bool:
-        """Tell whether a tick's moment, as a time of records, can be right."""
+        """Return whether a tick's moment, as a time of records, can be right."""
         reached_ms = self.reached_ms(monotonic_seconds)
         return reached_ms is not None and tick_ms <= reached_ms + TICK_TOLERANCE_MS

@@ -124,7 +124,7 @@ class PartitionOffsets:
         self.skipped = {first: end for first, end in self.skipped.items() if first >= self.committed}
 
     def committable(self) -> int | None:
-        """Give the offset up to which all is acknowledged or does not exist; None = no progress since the commit.
+        """Return the offset up to which all is acknowledged or does not exist; None = no progress since the commit.
 
         Unlike Faust's own, it never passes over a missing head, one record wide or more (faust-streaming/faust#606).
         """
@@ -217,12 +217,12 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         return False
 
     def next_offset(self, tp: TP) -> int | None:
-        """Give the offset that the actor expects next; None while the partition is not ours."""
+        """Return the offset that the actor expects next; None while the partition is not ours."""
         partition = self._partitions.get(tp)
         return None if partition is None else partition.at_actor
 
     def highwater(self, tp: TP) -> int | None:
-        """Give the end of what may be read of a partition; where all up to it is read, the end of its records.
+        """Return the end of what may be read of a partition; where all up to it is read, the end of its records.
 
         A transaction's marker behind the last record has an offset, too, and would be owed until the next record.
         """
@@ -232,7 +232,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         return partition.expected if partition is not None and is_read else end
 
     def committed_offsets(self) -> dict[TP, int]:
-        """Give the committed offset of each of our source partitions; where none was committed, where we began."""
+        """Return the committed offset of each of our source partitions; where none was committed, where we began."""
         return {tp: self._committed_offset[tp] or partition.committed for tp, partition in self._partitions.items()}
 
     async def refetch_lost(self, tp: TP) -> None:
@@ -346,7 +346,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         return {tp: found.get(tp, ends[tp]) for tp in partitions}
 
     async def _have_lost_commits(self, partitions: Sequence[TP]) -> set[TP]:
-        """Tell which of them were read before: their commits are gone, their state is not.
+        """Return which of them were read before: their commits are gone, their state is not.
 
         The brokers forget the commits of a group that has been away for `offsets.retention.minutes`. Starting at the
         end would then pass over all that came since; from the beginning, the state tells what was answered.
@@ -402,7 +402,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
         return CommittedReads(self, loop=self.loop, beacon=self.beacon)
 
     async def _offsets_since(self, times_ms: Mapping[TP, int]) -> dict[TP, int]:
-        """Give the first offset whose record is not older than that time, Unix ms; nothing for a partition without."""
+        """Return the first offset whose record is not older than that time, Unix ms; none for a partition without."""
         if not times_ms:
             return {}
         ask = self._thread._ensure_consumer().offsets_for_times  # noqa: SLF001 - Faust has no way to ask by time
@@ -410,7 +410,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
         return {TP(*tp): at.offset for tp, at in found.items() if at is not None}
 
     def _read_to(self, tp: TP) -> int | None:
-        """Give aiokafka's own position, which passes over markers; it runs in another thread."""
+        """Return aiokafka's own position, which passes over markers; it runs in another thread."""
         subscription = self._thread._consumer._subscription.subscription  # noqa: SLF001 - its `position()` may wait
         assignment = None if subscription is None else subscription.assignment
         state = None if assignment is None else assignment.state_value(tp)

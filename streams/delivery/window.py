@@ -29,7 +29,7 @@ def _no_name(_key: bytes) -> str:
 
 
 async def ready(records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
-    """Give records that wait for nothing, as an answer."""
+    """Return records that wait for nothing, as an answer."""
     return records
 
 
@@ -81,7 +81,7 @@ class InOrderWindow:
 
     @property
     def full_ratio(self) -> float:
-        """Give the share of the span that is in use; 1 = the next event waits."""
+        """Return the share of the span that is in use; 1 = the next event waits."""
         if not self._open_offsets:
             return 0.0
         return min(1.0, (abs(self._open_offsets[-1] - self._open_offsets[0]) + 1) / self._span)
@@ -201,7 +201,7 @@ class Windows:
         self._windows: dict[tuple[str, int], InOrderWindow] = {}
 
     def of(self, topic: str, partition: int) -> InOrderWindow:
-        """Give the window of a partition; the same one for as long as the process lives."""
+        """Return the window of a partition; the same one for as long as the process lives."""
         window = self._windows.get((topic, partition))
         if window is None:
             window = self._windows[topic, partition] = self._make_window(topic)
@@ -212,7 +212,7 @@ class Windows:
         return sum(len(window) for window in self._windows.values())
 
     def full_ratio(self) -> float:
-        """Give that of the fullest window."""
+        """Return that of the fullest window."""
         return max((window.full_ratio for window in self._windows.values()), default=0.0)
 
     async def close(self) -> None:

@@ -104,7 +104,7 @@ def _plain(value: Any) -> object:
 
 
 def text_of(value: bytes) -> str | None:
-    """Give bytes as text; None where they are none."""
+    """Return bytes as text; None where they are none."""
     try:
         return value.decode()
     except UnicodeDecodeError:

@@ -35,7 +35,7 @@ class RegistryDecoder:
         self._refused: dict[int, tuple[SchemaError, float]] = {}
 
     def missing(self, value: bytes) -> int | None:
-        """Give the id of the value's schema where it must be learned first."""
+        """Return the id of the value's schema where it must be learned first."""
         framed = unframe(value)
         if framed is None or framed.schema_id in self._readers:
             return None
@@ -55,7 +55,7 @@ class RegistryDecoder:
             self._refused[schema_id] = error, ask_again_at
 
     def decode(self, value: bytes) -> object:
-        """Give the value as builtin objects; see ValueDecoder."""
+        """Return the value as builtin objects; see ValueDecoder."""
         framed = unframe(value)
         if framed is None:
             return self._json(value)
@@ -94,14 +94,14 @@ class FileDecoder:
             raise UsageError(f"{section}.schema_file {settings.schema_file}: {error}") from error
 
     def missing(self, value: bytes) -> int | None:  # noqa: ARG002 - the schema is here
-        """Give None."""
+        """Return None."""
         return None
 
     def learn(self, schema_id: int) -> None:
         """Do nothing: there is one schema."""
 
     def decode(self, value: bytes) -> object:
-        """Give the value as builtin objects; see ValueDecoder."""
+        """Return the value as builtin objects; see ValueDecoder."""
         if not self._is_framed:
             return self._read(value)
         framed = unframe(value)

@@ -37,7 +37,7 @@ class PatientDecoder:
         self._closed = threading.Event()
 
     def decode(self, value: bytes) -> object:
-        """Give the value as builtin objects; raises ValueError where it cannot be read, or not any more."""
+        """Return the value as builtin objects; raises ValueError where it cannot be read, or not any more."""
         schema_id = self._decoder.missing(value)
         if schema_id is not None:
             self._learn(schema_id)

@@ -178,7 +178,7 @@ def _plain(message: Any) -> object:
 
 @cache
 def _fields(descriptor: Descriptor) -> tuple[tuple[str, bool, _Read | None], ...]:
-    """Give name, presence and reader of each field; no reader where the value is builtin as it comes."""
+    """Return name, presence and reader of each field; no reader where the value is builtin as it comes."""
     return tuple((field.name, field.has_presence, _reader(field)) for field in descriptor.fields)
 
 

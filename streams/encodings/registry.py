@@ -50,7 +50,7 @@ class SchemaRegistry:
         self._folder = folder and folder / hashlib.sha256(self._url.encode()).hexdigest()[:12]
 
     def schema(self, schema_id: int) -> WriterSchema:
-        """Give a schema; waits for the registry, at most its timeout a request.
+        """Return a schema; waits for the registry, at most its timeout a request.
 
         Raises SchemaError where the registry says that there is none, RegistryUnavailableError where it says nothing.
         """
@@ -72,7 +72,7 @@ class SchemaRegistry:
         return found
 
     def register(self, subject: str, text: str) -> int:
-        """Give the id of an Avro schema: looked up, and registered only where it is new, which needs more rights.
+        """Return the id of an Avro schema: looked up, and registered only where it is new, which needs more rights.
 
         Raises SchemaError where the registry refuses it, RegistryUnavailableError where it does not answer.
         """

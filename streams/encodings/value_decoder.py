@@ -7,13 +7,13 @@ class ValueDecoder(Protocol):
     """Decodes the values of one topic."""
 
     def decode(self, value: bytes) -> object:
-        """Give the value as builtin objects; raises ValueError where it cannot be read.
+        """Return the value as builtin objects; raises ValueError where it cannot be read.
 
         Raises RegistryUnavailableError where its schema is `missing` and cannot be had.
         """
 
     def missing(self, value: bytes) -> int | None:
-        """Give the id of the value's schema where it must be learned first."""
+        """Return the id of the value's schema where it must be learned first."""
 
     def learn(self, schema_id: int) -> None:
         """Ask for a schema, or that there is none; may wait. Raises RegistryUnavailableError."""

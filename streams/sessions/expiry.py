@@ -70,7 +70,7 @@ class ExpiryIndex:
     def loading(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> Iterator[int]:
         """Build a newly assigned partition from the headers of its recovered states.
 
-        Gives now and then how many are read, so that others may go on; the partition is there once all are.
+        Returns now and then how many are read, so that others may go on; the partition is there once all are.
         """
         loaded = _Partition()
         for number, (key, header) in enumerate(headers, 1):
@@ -82,7 +82,7 @@ class ExpiryIndex:
         self._partitions[partition] = loaded
 
     def partitions(self) -> set[int]:
-        """Name the partitions that are built."""
+        """Return the partitions that are built."""
         return set(self._partitions)
 
     def drop(self, partition: int) -> None:
@@ -121,7 +121,7 @@ class ExpiryIndex:
         return key
 
     def next_to_pass(self, partition: int, until_ms: int) -> tuple[bool, bytes | None]:
-        """Tell whether the pass has to go on at `until_ms`, and behind which key; None = from the beginning."""
+        """Return whether the pass has to go on at `until_ms`, and behind which key; None = from the beginning."""
         index = self._partitions.get(partition)
         return (False, None) if index is None else (index.forget_ms <= until_ms, index.passed)
 
@@ -151,11 +151,11 @@ class ExpiryIndex:
             self._partitions[partition].clock_lag_ms = clock_lag_ms
 
     def stream_time_ms(self, partition: int, now_ms: int) -> int | None:
-        """Give the event time that the partition has reached; None before its first event."""
+        """Return the event time that the partition has reached; None before its first event."""
         index = self._partitions.get(partition)
         return None if index is None or index.clock_lag_ms is None else now_ms - index.clock_lag_ms
 
     def clock_lag_ms(self, partition: int) -> int:
-        """Give how far event time lags behind the records' in the partition; 0 before its first event."""
+        """Return how far event time lags behind the records' in the partition; 0 before its first event."""
         index = self._partitions.get(partition)
         return 0 if index is None else index.clock_lag_ms or 0

@@ -191,7 +191,7 @@ class Identities:
         return state, closings
 
     def _fitting(self, state: VisitorState, session: OpenSession) -> OpenSession | None:
-        """Give an open session that is one with `session`: that of the same id of the shop's, else the current one."""
+        """Return an open session that is one with `session`: that of the same id of the shop, else the current one."""
         fitting = [own for own in reversed(state.open_sessions) if self._are_one(own, session)]
         same = (own for own in fitting if own.explicit_id is not None and own.explicit_id == session.explicit_id)
         return next(same, fitting[0] if fitting else None)
@@ -247,7 +247,7 @@ def adoptions(
 
 
 def erasures(state: VisitorState | None, erase: Erase) -> list[tuple[Erase, int | None]]:
-    """Name the erasures of a visitor's other ids, each with its partition (None = that of its key).
+    """Return the erasures of a visitor's other ids, each with its partition (None = that of its key).
 
     The visitor's state must stay until they are on the broker, or a crash would forget whom to forget: where there are
     any, its own final erasure has to follow them.
@@ -364,6 +364,6 @@ def _source_names(source: InputPosition) -> tuple[str, ...]:
 
 
 def _knows(identity: Identity, predecessor: VisitorId) -> bool:
-    """Tell whether the visitor had this id, as far as that is still known."""
+    """Return whether the visitor had this id, as far as that is still known."""
     known = [one.visitor_id for one in identity.predecessors]
     return predecessor in known or len(known) == MAX_PREDECESSORS

@@ -106,7 +106,7 @@ class Outcomes:
         return Outcome(last.answer, session_id, position, time_ms - last.answer.time_ms, line)
 
     def _is_open(self, answer: AnswerRef, time_ms: int) -> bool:
-        """Tell whether an event at `time_ms` may follow from the answer; an out-of-order one that is older may not."""
+        """Return whether an event at `time_ms` may follow from the answer; an older one out of order may not."""
         return 0 <= time_ms - answer.time_ms <= self._window_ms
 
     def _with(self, kept: tuple[ClickThrough, ...], new: ClickThrough) -> tuple[ClickThrough, ...]:
@@ -116,17 +116,17 @@ class Outcomes:
 
 
 def event_time_ms(state: VisitorState, event: ClickEvent) -> int:
-    """Give the event time of an event that moved `state`: no further ahead than the rules let it count."""
+    """Return the event time of an event that moved `state`: no further ahead than the rules let it count."""
     return min(event.event_time_ms, state.latest_ms)
 
 
 def _place(answer: AnswerRef) -> tuple[int, int]:
-    """Give what two answers share whose offsets tell which came first."""
+    """Return what two answers share whose offsets tell which came first."""
     return answer.topic_id, answer.partition
 
 
 def _latest_answer(state: VisitorState, shown: ShownAnswer | None) -> ShownAnswer | None:
-    """Give the latest answer of the open session; `shown` may be of one that has ended, and be overtaken."""
+    """Return the latest answer of the open session; `shown` may be of one that has ended, and be overtaken."""
     session, last = state.session, state.last_answer
     if shown is None or session is None or shown.session_id != session.session_id:
         return last

@@ -32,7 +32,7 @@ def turned_to(state: VisitorState, session_id: SessionId | None) -> VisitorState
 
 
 def quietest(state: VisitorState) -> OpenSession | None:
-    """Give the parked session whose latest event is the oldest; None where none is parked."""
+    """Return the parked session whose latest event is the oldest; None where none is parked."""
     return min((parked.session for parked in state.parked), key=lambda session: session.latest_ms, default=None)
 
 

@@ -95,7 +95,7 @@ class InputTopics:
     control_window: int = 4
 
     def window(self, topic: str) -> int:
-        """Give the most offsets of a partition of `topic` that can be unacknowledged at once."""
+        """Return the most offsets of a partition of `topic` that can be unacknowledged at once."""
         return self.control_window if topic == self.control else self.clickstream_window
 
     def applied(self, state: VisitorState, position: InputPosition) -> VisitorState:
@@ -234,7 +234,7 @@ class Sessionizer:
         return TickResult(applied, told_again(applied, position)) if applied.closings != state.closings else None
 
     def is_quiet(self, state: VisitorState) -> bool:
-        """Tell whether nothing but to be forgotten is before the visitor, some time after `visitor_retention`."""
+        """Return whether nothing but to be forgotten is before the visitor, some time after `visitor_retention`."""
         if state.open_sessions or _is_forgotten_soon(state):
             return False
         return all(closed.told_by.topic != self._topics.control for closed in state.closings)
@@ -248,7 +248,7 @@ class Sessionizer:
         return min(self._forget_ms(state), NEVER_MS)
 
     def _forget_ms(self, state: VisitorState) -> int:
-        """Give the event time at which a visitor without an open session is forgotten."""
+        """Return the event time at which a visitor without an open session is forgotten."""
         if state.open_sessions:
             return NEVER_MS
         if _is_forgotten_soon(state):
@@ -320,7 +320,7 @@ class Sessionizer:
         return state, closings
 
     def _timing(self, session: OpenSession, time_ms: int) -> Timing:
-        """Tell how an event that is in time for its visitor lies to its session."""
+        """Return how an event that is in time for its visitor lies to its session."""
         if time_ms > session.latest_ms + self._gap_ms:
             return "inactivity"
         if time_ms - session.started_ms > self._max_duration_ms:
@@ -385,7 +385,7 @@ def _forgotten(state: VisitorState) -> VisitorState:
 
 
 def _is_forgotten_soon(state: VisitorState) -> bool:
-    """Tell whether nothing but a redelivery that may come keeps the visitor."""
+    """Return whether nothing but a redelivery that may come keeps the visitor."""
     return state.is_forgotten and state.identity is None
 
 
@@ -394,13 +394,13 @@ def _cannot_come_again(state: VisitorState, committed: Iterable[InputPosition]) 
 
 
 def _quiet_since_ms(state: VisitorState) -> int:
-    """Give the event time of the last that is known of a visitor without an open session."""
+    """Return the event time of the last that is known of a visitor without an open session."""
     successors = () if state.identity is None else state.identity.successors
     return max([state.latest_ms, *(successor.until_ms for successor in successors)])
 
 
 def latest(values: tuple[_T, ...], count: int) -> tuple[_T, ...]:
-    """Give the last `count` values; 0 = none."""
+    """Return the last `count` values; 0 = none."""
     return values[-count:] if count else ()
 
 
@@ -470,7 +470,7 @@ def _is_of_an_earlier_topic(one: InputPosition, position: InputPosition) -> bool
 
 
 def _differ_in_the_mark_only(before: VisitorState, applied: VisitorState | None) -> bool:
-    """Tell whether an applied input leaves nothing behind but what a mark holds."""
+    """Return whether an applied input leaves nothing behind but what a mark holds."""
     return applied is not None and before == replace(
         applied,
         offsets=before.offsets,
@@ -482,12 +482,12 @@ def _differ_in_the_mark_only(before: VisitorState, applied: VisitorState | None)
 
 
 def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
-    """Give the closings of an input that the state still holds."""
+    """Return the closings of an input that the state still holds."""
     return tuple(closed for closed in state.closings if closed.told_by.is_same_as(position))
 
 
 def told_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
-    """Give the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
+    """Return the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
     return tuple(closed for closed in state.closings if closed.again == position)
 
 

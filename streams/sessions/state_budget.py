@@ -56,11 +56,11 @@ class StateBudget:
         return self._left_bytes(state) - self._reserved_bytes
 
     def can_close(self, state: VisitorState) -> bool:
-        """Tell whether one more closed session fits, at least without its events."""
+        """Return whether one more closed session fits, at least without its events."""
         return self._left_bytes(state) >= MAX_REFERENCE_BYTES
 
     def kept(self, state: VisitorState, closed: ClosedSession) -> ClosedSession:
-        """Give what is told, now and again, of a session that ends: all of it, or its latest events."""
+        """Return what is told, now and again, of a session that ends: all of it, or its latest events."""
         whole = replace(closed, session=replace(closed.session, seen=()))
         share_bytes = self.closing_room_bytes(state) // 2
         if encoded_bytes(whole) <= share_bytes:
@@ -71,7 +71,7 @@ class StateBudget:
         return replace(bare, session=replace(bare.session, events=whole.session.events[-count:] if count else ()))
 
     def outcomes(self, found: list[Outcome]) -> tuple[Outcome, ...]:
-        """Give the first of a record's outcomes, as many as are told, now and again."""
+        """Return the first of a record's outcomes, as many as are told, now and again."""
         left, kept = self._outcome_bytes, list[Outcome]()
         for outcome in found:
             left -= encoded_bytes(outcome)

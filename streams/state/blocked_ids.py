@@ -21,7 +21,7 @@ _PURPOSE: Final = b"insession erased id\0"
 
 
 def block_key(secret: bytes, visitor_id: VisitorId) -> bytes:
-    """Give the key under which a block is stored; without the secret nobody finds the id again."""
+    """Return the key under which a block is stored; without the secret nobody finds the id again."""
     return _PREFIX + pseudonym(secret, _PURPOSE + visitor_id.encode()).encode()
 
 
@@ -36,7 +36,7 @@ def block(until_ms: int) -> VisitorState:
 
 
 def holds(stored: VisitorState, record_time_ms: int) -> bool:
-    """Tell whether what is stored under a block's key keeps a record of that time out."""
+    """Return whether what is stored under a block's key keeps a record of that time out."""
     return record_time_ms <= stored.latest_ms
 
 

@@ -81,7 +81,7 @@ def _topic_id(admin: AdminClient, name: str) -> str:
 
 
 def committed(settings: StreamSettings, group: str, partitions: Sequence[TopicPartition]) -> list[TopicPartition]:
-    """Give the commits of `group` on `partitions`, where there are any.
+    """Return the commits of `group` on `partitions`, where there are any.
 
     Raises TopicsError where the brokers do not answer.
 

@@ -65,7 +65,7 @@ class StateCopies:
         self._database.delete(_PARTITION.pack(partition) + key)
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """Give the states of a partition, in the order of their keys; what is written meanwhile may be left out.
+        """Return the states of a partition, in the order of their keys; what is written meanwhile may be left out.
 
         Each is whole: the mark beside it is put into it.
         """

@@ -26,7 +26,7 @@ class FencedStore(LocalState):
     """
 
     def owner(self, partition: int) -> Owner | None:
-        """Give the owner as far as the changelog is read; None = nobody has claimed the partition."""
+        """Return the owner as far as the changelog is read; None = nobody has claimed the partition."""
         stored = self._db_for_partition(partition).get(_OWNER_KEY)
         return None if stored is None else Owner.decode(stored)
 
@@ -38,7 +38,7 @@ class FencedStore(LocalState):
         self._db_for_partition(tp.partition).write(writes)
 
     def under_stale(self, partition: int) -> list[tuple[bytes, bytes | None]]:
-        """Give the keys over whose value a stale record lies in the changelog, with that value; None = none."""
+        """Return the keys over whose value a stale record lies in the changelog, with that value; None = none."""
         database = self._db_for_partition(partition)
         return [(key, database.get(key)) for key in self._noted(partition)]
 

@@ -43,7 +43,7 @@ class Owner:
         return cls(*_FORMAT.unpack(content)) if len(content) == _FORMAT.size else None
 
     def headers(self) -> list[tuple[str, bytes]]:
-        """Give the headers of a record of this owner."""
+        """Return the headers of a record of this owner."""
         return [(_HEADER, self.encode())]
 
 

@@ -45,11 +45,11 @@ class IdSearch:
         self._pattern = re.compile(b"|".join(parts)) if parts else None
 
     def is_in(self, content: bytes | None) -> bool:
-        """Tell whether bytes name an id."""
+        """Return whether bytes name an id."""
         return self._pattern is not None and content is not None and self._pattern.search(content) is not None
 
     def names(self, record: InputRecord) -> bool:
-        """Tell whether a record names an id, also as a tombstone's key."""
+        """Return whether a record names an id, also as a tombstone's key."""
         if record.key in self._keys or self.is_in(record.key) or self.is_in(record.value):
             return True
         return any(self.is_in(content) for _, content in record.headers)

@@ -45,7 +45,7 @@ class StateUnusableError(InsessionError):
 
 
 def is_damage(error: BaseException) -> bool:
-    """Tell whether files are at fault, rather than the machine; rocksdict raises a bare Exception for both."""
+    """Return whether files are at fault, rather than the machine; rocksdict raises a bare Exception for both."""
     return type(error) is Exception and not any(fault in str(error) for fault in _MACHINE_FAULTS)
 
 
@@ -120,12 +120,12 @@ class LocalState(rocksdb.Store):  # type: ignore[misc]
         self._held: dict[int, WatchedDatabase] = {}
 
     def opened(self) -> set[int]:
-        """Name the partitions that are open, standby copies included."""
+        """Return the partitions that are open, standby copies included."""
         return set(self._dbs)
 
     @contextlib.contextmanager
     def held(self, partition: int) -> Iterator[WatchedDatabase]:
-        """Give the database of an open partition for long work beside the clicks.
+        """Return the database of an open partition for long work beside the clicks.
 
         Faust closes a partition by forgetting it. One that comes back before the work is done would find its files
         locked, by this very process, and end it: it is given this database instead.
@@ -137,7 +137,7 @@ class LocalState(rocksdb.Store):  # type: ignore[misc]
             del self._held[partition]
 
     def folder(self) -> Path:
-        """Give where the partitions lie, each in a folder of its own."""
+        """Return where the partitions lie, each in a folder of its own."""
         return Path(self.partition_path(0)).parent
 
     def _open_for_partition(self, partition: int) -> WatchedDatabase:
@@ -193,8 +193,8 @@ class LocalState(rocksdb.Store):  # type: ignore[misc]
 def set_aside(path: Path, now: datetime) -> Path | None:
     """Move a damaged partition out of the way, so that an empty one can take its place, and drop what is too much.
 
-    Gives its new path; None where the disk has less free than the copy takes, which recovery needs: then it is deleted.
-    Raises OSError.
+    Returns its new path; None where the disk has less free than the copy takes, which recovery needs: then it is
+    deleted. Raises OSError.
     """
     kept = path.with_name(f"{path.name}.corrupt-{now:%Y%m%dT%H%M%S%f}Z")
     path.rename(kept)

@@ -32,7 +32,7 @@ class StateSurvey:
 
     @property
     def ids(self) -> set[VisitorId]:
-        """Give every id that is to be erased."""
+        """Return every id that is to be erased."""
         return self.whole | self.earlier
 
 
@@ -76,7 +76,7 @@ def reach(ids: set[VisitorId], became: Became, *, is_forward: bool) -> None:
 
 
 def became_of(visitor_id: VisitorId, state: VisitorState) -> Became:
-    """Tell what a state says of the ids of its visitor."""
+    """Return what a state says of the ids of its visitor."""
     later = {closed.move.to for closed in state.closings if closed.move is not None}
     earlier: set[VisitorId] = set()
     if state.identity is not None:

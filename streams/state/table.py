@@ -60,7 +60,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
         self._claiming = asyncio.Lock()
 
     async def claim(self, partitions: AbstractSet[int]) -> set[int]:
-        """Become the owner of those of these partitions whose state is recovered, and of no others; gives them.
+        """Become the owner of those of these partitions whose state is recovered, and of no others; returns them.
 
         Faust says that a recovery is complete also when a rebalance has broken it off, and then again when it is.
 
@@ -92,7 +92,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
             await self._write_again(number)
 
     def claims(self, partition: int) -> int:
-        """Tell how often a partition was claimed, our own claim included; 0 while it is not ours."""
+        """Return how often a partition was claimed, our own claim included; 0 while it is not ours."""
         return self._owned[partition].owner.epoch if partition in self._owned else 0
 
     def get(self, key: bytes) -> bytes | None:
@@ -116,7 +116,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
         return future
 
     def our_partitions(self) -> set[int]:
-        """Name the partitions whose state is ours (not a standby's)."""
+        """Return the partitions whose state is ours (not a standby's)."""
         return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == self.changelog_topic_name}
 
     def local_size(self) -> tuple[int, int]:

@@ -44,10 +44,10 @@ class LocalPartitions(Protocol):
         """Name them."""
 
     def held(self, partition: int) -> AbstractContextManager[Any]:
-        """Give the database of an open partition; one that goes away meanwhile and comes back is this one again."""
+        """Return the database of an open partition; one that goes away meanwhile and comes back is this one again."""
 
     def folder(self) -> Path:
-        """Give the folder of the partitions' folders."""
+        """Return the folder of the partitions' folders."""
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class TidyingPlan:
         self._erased[partition] = now_seconds
 
     def next(self, opened: Iterable[int], now_seconds: float) -> int | None:
-        """Give the partition that has waited longest."""
+        """Return the partition that has waited longest."""
         first_seconds = now_seconds - DAILY_SECONDS + SETTLED_SECONDS
         self._compacted = {partition: self._compacted.get(partition, first_seconds) for partition in opened}
         self._erased = {partition: at for partition, at in self._erased.items() if partition in self._compacted}
@@ -169,7 +169,7 @@ def compact(database: Any) -> None:
 
 
 def unused(folder: Path, opened: Collection[int], now_seconds: float) -> list[Path]:
-    """Name the copies that are not open and have not changed for long enough; now_seconds: Unix seconds."""
+    """Return the copies that are not open and have not changed for long enough; now_seconds: Unix seconds."""
     return [path for path in sorted(folder.glob("*.db*")) if path.is_dir() and _is_unused(path, opened, now_seconds)]
 
 

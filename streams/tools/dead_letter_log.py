@@ -102,7 +102,7 @@ def summarize(letters: Iterable[DeadLetter]) -> list[ReasonSummary]:
 
 
 def obstacle(letter: DeadLetter, control_topic: str, replayed: Mapping[int, set[int]]) -> Obstacle | None:
-    """Tell why a letter should not be sent again; None = it may. `replayed`: offsets by partition of the letters."""
+    """Return why a letter should not be sent again; None = it may. `replayed`: offsets by partition of the letters."""
     if letter.reason == UNREADABLE_STATE:
         return "state"
     if letter.origin is None:
@@ -117,7 +117,7 @@ def obstacle(letter: DeadLetter, control_topic: str, replayed: Mapping[int, set[
 
 
 def replay_record(letter: DeadLetter) -> OutputRecord:
-    """Give the input as it was, for the topic that it came from, with a header that names the letter."""
+    """Return the input as it was, for the topic that it came from, with a header that names the letter."""
     assert letter.origin is not None
     headers = [(name, content) for name, content in letter.headers if name != REPLAY_HEADER]
     headers.append((REPLAY_HEADER, letter.position.record_id.encode()))
@@ -136,7 +136,7 @@ def parse_position(text: str, topic: str) -> InputPosition:
 
 
 def by_partition(letters: Iterable[DeadLetter]) -> Iterator[tuple[int, set[int]]]:
-    """Give the letters' offsets of each partition."""
+    """Return the letters' offsets of each partition."""
     found: defaultdict[int, set[int]] = defaultdict(set)
     for letter in letters:
         found[letter.position.partition].add(letter.position.offset)

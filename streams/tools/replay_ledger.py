@@ -42,7 +42,7 @@ class ReplayLedger:
         self._consumer.close()
 
     def replayed(self, partitions: Iterable[int]) -> dict[int, set[int]]:
-        """Give the offsets that were replayed, by partition."""
+        """Return the offsets that were replayed, by partition."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
         try:
             found = asked_again(lambda: self._consumer.committed(asked, timeout=_TIMEOUT_SECONDS), _TIMEOUT_SECONDS)
@@ -88,7 +88,7 @@ def encode_offsets(offsets: Sequence[int]) -> str:
 
 
 def decode_offsets(text: str) -> Iterable[int]:
-    """Give the offsets that `encode_offsets` spelled; raises ValueError or zlib.error for any other text."""
+    """Return the offsets that `encode_offsets` spelled; raises ValueError or zlib.error for any other text."""
     end = 0
     for part in filter(None, zlib.decompress(b85decode(text)).split(b",") if text else ()):
         gap, _, length = part.partition(b"+")

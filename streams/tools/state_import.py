@@ -144,7 +144,7 @@ class _Latest:
             self._times_ms[topic, partition] = max(time_ms, self._times_ms.get((topic, partition), 0))
 
     def time_ms(self, topic: str, partition: int) -> int:
-        """Give it; of session-control, that of the clickstream that is behind most. 0 = there is none."""
+        """Return it; of session-control, that of the clickstream that is behind most. 0 = there is none."""
         if topic in self._clickstreams:
             return self._times_ms.get((topic, partition), 0)
         return min((time for (_, one), time in self._times_ms.items() if one == partition), default=0)

@@ -96,7 +96,7 @@ class TimeMerge:
             queue.taken_to = offset
 
     def take(self, now_seconds: float) -> Iterator[InputRecord]:
-        """Give records in order until a partition that may have earlier ones has none in its queue."""
+        """Return records in order until a partition that may have earlier ones has none in its queue."""
         while not any(queue.holds_up(now_seconds) for queue in self._queues.values()):
             filled = [queue for queue in self._queues.values() if queue.records]
             if not filled:
@@ -104,7 +104,7 @@ class TimeMerge:
             yield min(filled, key=lambda queue: queue.lows[0]).take(now_seconds)
 
     def waiting(self) -> dict[int, int]:
-        """Give the partitions of which all was taken and no end is known, with the offset that is read next."""
+        """Return the partitions of which all was taken and no end is known, with the offset that is read next."""
         return {
             partition: queue.read_to
             for partition, queue in self._queues.items()
@@ -116,11 +116,11 @@ class TimeMerge:
         return {partition: queue.taken_to for partition, queue in self._queues.items() if queue.taken_to is not None}
 
     def full(self) -> set[int]:
-        """Name the partitions that should not be read on before they are among the `hungry`."""
+        """Return the partitions that should not be read on before they are among the `hungry`."""
         return {partition for partition, queue in self._queues.items() if queue.size_bytes >= self._share_bytes}
 
     def hungry(self) -> set[int]:
-        """Name the partitions whose queue is at most half full."""
+        """Return the partitions whose queue is at most half full."""
         return {partition for partition, queue in self._queues.items() if 2 * queue.size_bytes <= self._share_bytes}
 
     @property
