@@ -8,7 +8,7 @@ from agents.clicks.decision import Decision
 from agents.clicks.emission import Emission
 from agents.clicks.intent_calibration import IntentCalibration
 from agents.clicks.refusals import where
-from agents.clicks.watcher import Released, Watcher
+from agents.clicks.watcher import EmittedAnswer, Watcher
 from schemas.events import EVENT_FACTS
 from schemas.ids import VisitorId
 from schemas.state import ClosedSession, InputPosition, VisitorState
@@ -97,8 +97,8 @@ class Observers:
         for outcome in emission.outcomes:
             self._metrics.outcomes.observe(outcome.action, outcome.tier, outcome.position)
         if self._watcher is not None and self._watcher.is_watching:
-            self._watcher.released(
-                Released(
+            self._watcher.emitted(
+                EmittedAnswer(
                     visitor_key=self._visitor_key(answered.event.visitor_id),
                     record_time_ms=answered.record.time_ms,
                     event=answered.event,

@@ -8,7 +8,7 @@ from schemas.records import IntentSignal, RecommendationSet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
+class EmittedAnswer:
     """One answer as it leaves: the click, and what is said to it; `signal` is None where there is no intent."""
 
     visitor_key: str
@@ -25,5 +25,5 @@ class Watcher(Protocol):
     def is_watching(self) -> bool:
         """False: nothing need be told."""
 
-    def released(self, released: Released) -> None:
+    def emitted(self, answer: EmittedAnswer) -> None:
         """See an answer."""

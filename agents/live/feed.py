@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from agents.clicks.watcher import Released
+from agents.clicks.watcher import EmittedAnswer
 from agents.live.recent import Recent
 from schemas.errors import InsessionError
 from schemas.events import EventType
@@ -44,7 +44,7 @@ class ShownItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     price: float | None = None
 
 
-class ShownAnswer(Struct, frozen=True, kw_only=True):
+class LiveAnswer(Struct, frozen=True, kw_only=True):
     """One event of a session and what was answered. Neither a visitor's nor a shop's session id is in it.
 
     latency_ms: from the record's timestamp to the answer.
@@ -90,7 +90,7 @@ class Subscription:
 
 
 class LiveFeed:
-    """Hands what is released to the pages that look on; while there is none, nothing is computed.
+    """Hands what is answered to the pages that look on; while there is none, nothing is computed.
 
     The pages come and go on the web port's thread, while the worker's own releases: a lock keeps the two apart.
     """
@@ -123,11 +123,11 @@ class LiveFeed:
                 if not self._subscriptions:
                     self._recent, self._followed = Recent(), OrderedDict()
 
-    def released(self, released: Released) -> None:
+    def emitted(self, answer: EmittedAnswer) -> None:
         """Show an answer, if its session is one of those that are followed."""
         try:
             with self._lock:
-                self._show(released)
+                self._show(answer)
         except Exception:
             log.exception("live_feed_failed")  # whoever looks on must not cost the shopper the answer
 
@@ -137,16 +137,16 @@ class LiveFeed:
             if self._subscriptions:
                 self._publish("summary", self._recent.summary(time.monotonic(), len(self._subscriptions)))
 
-    def _show(self, released: Released) -> None:
-        now_seconds, recommendation = time.monotonic(), released.recommendation
-        latency_ms = max(0.0, time.time() * 1000 - released.record_time_ms)
+    def _show(self, answer: EmittedAnswer) -> None:
+        now_seconds, recommendation = time.monotonic(), answer.recommendation
+        latency_ms = max(0.0, time.time() * 1000 - answer.record_time_ms)
         self._recent.add(now_seconds, latency_ms, recommendation.tier)
         if recommendation.session_id is None:
             return
-        name = f"{released.visitor_key}/{recommendation.session_id}".encode()
+        name = f"{answer.visitor_key}/{recommendation.session_id}".encode()
         session = hashlib.blake2b(name, digest_size=_KEY_LENGTH // 2).hexdigest()
         if self._follows(session, now_seconds):
-            self._publish("answer", self._shown(released, session, latency_ms))
+            self._publish("answer", self._shown(answer, session, latency_ms))
 
     def _follows(self, session: str, now_seconds: float) -> bool:
         """Note an event of a session; False = there is no place for another one."""
@@ -159,12 +159,12 @@ class LiveFeed:
         self._followed.move_to_end(session)
         return True
 
-    def _shown(self, released: Released, session: str, latency_ms: float) -> ShownAnswer:
-        event, recommendation, signal = released.event, released.recommendation, released.signal
-        return ShownAnswer(
+    def _shown(self, answer: EmittedAnswer, session: str, latency_ms: float) -> LiveAnswer:
+        event, recommendation, signal = answer.event, answer.recommendation, answer.signal
+        return LiveAnswer(
             id=recommendation.id,
             event_time_ms=event.event_time_ms,
-            visitor=released.visitor_key[:_KEY_LENGTH],
+            visitor=answer.visitor_key[:_KEY_LENGTH],
             session=session,
             status=recommendation.status,
             event_type=event.event_type,

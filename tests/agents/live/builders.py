@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from agents.clicks.watcher import Released
+from agents.clicks.watcher import EmittedAnswer
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
 from agents.live.pages import LivePages
@@ -30,7 +30,7 @@ def catalog_of(*items: CatalogItem) -> Catalog:
     return catalog
 
 
-def released(visitor: str = "v1", item_id: str = "i1", *, status: str = "answered", **fields: Any) -> Released:
+def released(visitor: str = "v1", item_id: str = "i1", *, status: str = "answered", **fields: Any) -> EmittedAnswer:
     """Make an answer of the model that recommends i2 and i3, 20 ms after the record's timestamp."""
     of = {"visitor_id": VisitorId(visitor), "event_id": EventId("e"), "event_time": EVENT_TIME}
     session = SessionId(f"session-of-{visitor}")
@@ -60,7 +60,7 @@ def released(visitor: str = "v1", item_id: str = "i1", *, status: str = "answere
         "recommendation": recommendation,
         "signal": signal,
     }
-    return Released(**known | fields)  # type: ignore[arg-type]
+    return EmittedAnswer(**known | fields)  # type: ignore[arg-type]
 
 
 def decoded(message: bytes) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 
-from agents.clicks.watcher import Released
+from agents.clicks.watcher import EmittedAnswer
 from agents.live.access import Access
 from agents.live.feed import LiveFeed
 from schemas.ids import ItemId
@@ -45,13 +45,13 @@ class Shop:
         serving = self._stack.enter_async_context(served(self.feed, Access("127.0.0.1", None)))
         self.address, _ = asyncio.run_coroutine_threadsafe(serving, self._loop).result(PATIENCE_SECONDS)
 
-    def show(self, *answers: Released) -> None:
+    def show(self, *answers: EmittedAnswer) -> None:
         """Show answers, and the summary after them."""
         done: Future[None] = Future()
 
         def show() -> None:
             for answer in answers:
-                self.feed.released(answer)
+                self.feed.emitted(answer)
             self.feed.summarise()
             done.set_result(None)
 
@@ -118,7 +118,7 @@ class Page:
         self.wait(lambda: len(self.texts("[role=option]")) == 3)
 
 
-def answer(visitor: str, item_id: str = "i1", **said: Any) -> Released:
+def answer(visitor: str, item_id: str = "i1", **said: Any) -> EmittedAnswer:
     """Make an answer; tier, probability and pattern as said."""
     made = released(visitor, item_id)
     assert made.signal is not None

@@ -41,7 +41,7 @@ async def test_an_answer_is_shown_with_what_the_catalog_says() -> None:
     shirt = CatalogItem(item_id=ItemId("i1"), title="Linen shirt", category="clothes", price=39.5)
     feed = LiveFeed(catalog_of(shirt, CatalogItem(item_id=ItemId("i2"), title="Oak chair")))
     with feed.subscribed() as subscription:
-        feed.released(released())
+        feed.emitted(released())
         ((kind, shown),) = map(decoded, await subscription.take())
     assert kind == "answer"
     assert shown["item"] == {"id": "i1", "title": "Linen shirt", "category": "clothes", "price": 39.5}
@@ -60,7 +60,7 @@ async def test_nobody_can_be_told_by_what_is_shown() -> None:
     feed = LiveFeed(Catalog())
     answer = released("visitor-17")
     with feed.subscribed() as subscription:
-        feed.released(answer)
+        feed.emitted(answer)
         (message,) = await subscription.take()
     assert b"visitor-17" not in message
     assert b"session-of" not in message
@@ -72,7 +72,7 @@ async def test_events_of_one_session_go_together() -> None:
     feed = LiveFeed(Catalog())
     with feed.subscribed() as subscription:
         for visitor in ("v1", "v2", "v1"):
-            feed.released(released(visitor))
+            feed.emitted(released(visitor))
         first, other, again = (decoded(message)[1]["session"] for message in await subscription.take())
     assert first == again != other
 
@@ -89,7 +89,7 @@ async def test_a_slow_page_loses_the_oldest_and_holds_up_nobody() -> None:
     feed = LiveFeed(Catalog())
     with feed.subscribed() as slow:
         for n in range(MAX_PENDING + 3):
-            feed.released(released(item_id=f"i{n}"))
+            feed.emitted(released(item_id=f"i{n}"))
         messages = await slow.take()
     assert len(messages) == MAX_PENDING
     assert decoded(messages[0])[1]["item"]["id"] == "i3"
@@ -100,12 +100,12 @@ async def test_a_busy_shop_is_shown_in_part(clock: Clock) -> None:
     feed = LiveFeed(Catalog())
     with feed.subscribed() as subscription:
         for n in range(MAX_SESSIONS + 1):
-            feed.released(released(f"v{n}"))
+            feed.emitted(released(f"v{n}"))
         assert len(await subscription.take()) == MAX_SESSIONS
         clock.now += QUIET_SECONDS
-        feed.released(released("v0"))
-        feed.released(released("late"))
-        feed.released(released("v1"))
+        feed.emitted(released("v0"))
+        feed.emitted(released("late"))
+        feed.emitted(released("v1"))
         shown = [decoded(message)[1]["visitor"] for message in await subscription.take()]
     assert shown == ["f0000000", "late0000", "f1000000"]
 
@@ -116,8 +116,8 @@ async def test_the_summary_counts_what_is_not_shown_too(clock: Clock) -> None:
     without = released(recommendation=msgspec.structs.replace(released().recommendation, session_id=None))
     with feed.subscribed() as subscription:
         for n in range(MAX_SESSIONS + 1):
-            feed.released(released(f"v{n}"))
-        feed.released(without)
+            feed.emitted(released(f"v{n}"))
+        feed.emitted(without)
         await subscription.take()
         clock.now += 1
         feed.summarise()
@@ -130,7 +130,7 @@ async def test_the_figures_begin_anew_with_the_next_page() -> None:
     """What nobody saw is not told later as if it were the last minute."""
     feed = LiveFeed(Catalog())
     with feed.subscribed():
-        feed.released(released())
+        feed.emitted(released())
     with feed.subscribed() as subscription:
         feed.summarise()
         ((_, summary),) = map(decoded, await subscription.take())
@@ -157,7 +157,7 @@ async def test_a_bug_in_the_feed_costs_no_answer() -> None:
 
     feed = LiveFeed(Broken())
     with feed.subscribed() as subscription, capture_logs() as logged:
-        feed.released(released())
+        feed.emitted(released())
         waiting = asyncio.ensure_future(subscription.take())
         await asyncio.sleep(0)
         assert not waiting.done()

@@ -57,7 +57,7 @@ async def test_answers_come_as_server_sent_events(client: aiohttp.ClientSession,
     """Each as soon as it is released."""
     async with served(feed, OPEN) as (address, _), client.get(f"{address}/live/events") as stream:
         assert stream.content_type == "text/event-stream"
-        feed.released(released())
+        feed.emitted(released())
         message = await stream.content.readuntil(b"\n\n")
     assert decoded(message)[0] == "answer"
 
@@ -94,7 +94,7 @@ async def test_a_page_that_takes_nothing_is_let_go(feed: LiveFeed, monkeypatch: 
         async with asyncio.timeout(20):
             while feed.is_watching:
                 for _ in range(MAX_PENDING):
-                    feed.released(released(item_id="i" * 5000))
+                    feed.emitted(released(item_id="i" * 5000))
                 await asyncio.sleep(0)
         writer.close()
 

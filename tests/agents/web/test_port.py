@@ -232,7 +232,7 @@ async def test_answers_reach_the_live_page_from_the_other_thread(served: Served)
     while not served.feed.is_watching:
         served.feed.summarise()
         await asyncio.sleep(0)
-    served.feed.released(released())
+    served.feed.emitted(released())
     assert decoded(await watching)[0] == "answer"
 
 
