@@ -76,7 +76,7 @@ class Tally:
 @click.option("--format", "data_format", type=click.Choice(DATA_FORMATS), required=True)
 @click.option(
     "--preset",
-    type=click.Choice(["small", "default"]),
+    type=click.Choice([name for name, preset in PRESETS.items() if preset.recipes]),
     default="default",
     show_default=True,
 )

@@ -20,19 +20,12 @@ from agents.settings import load_settings
 from schemas.errors import UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow
+from session_model.training.presets import PRESETS
 
 if TYPE_CHECKING:
     from session_model.training.train_release import TrainRequest, TrainResult
 
 console = Console(stderr=True)
-PRESET_NAMES = (
-    "default",
-    "small",
-    "gru4rec-diginetica",
-    "gru4rec-retailrocket",
-    "gru4rec-rsc15",
-    "gru4rec-yoochoose",
-)
 
 
 @click.command(
@@ -55,7 +48,7 @@ Examples:
 )
 @click.option(
     "--preset",
-    type=click.Choice(PRESET_NAMES),
+    type=click.Choice(list(PRESETS)),
     default="default",
     show_default=True,
     help="default: tries a recipe where sessions of all ages teach alike and one where fashions pass, and keeps the "
@@ -128,7 +121,6 @@ def _seconds(result: "TrainResult") -> float:
 
 
 def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
-    from session_model.training.presets import PRESETS
     from session_model.training.recipe_files import read_recipe
     from session_model.training.train_release import TrainRequest
 

@@ -4,35 +4,14 @@ Hidasi et al., ICLR 2016 and CIKM 2018 (GRU4Rec); normalised vectors with a temp
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
-from msgspec import Meta
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True)
-class GruSettings:
-    """Shape of the model.
-
-    scale: inverse temperature; logits are `scale` times the cosine of session and item.
-    item_dropout, state_dropout: share of entries DROPPED from the input item vectors and the state, in training only.
-    max_length: the latest items that are read.
-    has_attention: the session vector also reads a mean of the items so far, weighted by the state (NARM: Li et al.,
-    CIKM 2017).
-    """
-
-    units: Annotated[int, Meta(ge=1)] = 128
-    dimension: Annotated[int, Meta(ge=1)] = 128
-    scale: Annotated[float, Meta(gt=0)] = 16.0
-    item_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.4
-    state_dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
-    max_length: Annotated[int, Meta(ge=1)] = 20
-    has_attention: bool = False
-
+from session_model.networks.settings import GruSettings
 
 RETURN_DECAY = 2.0
 """Clicks: how fast the pull of an item of the session fades."""

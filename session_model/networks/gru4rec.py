@@ -5,8 +5,6 @@ parameter sets and the mistakes of re-implementations: Hidasi & Czapp, RecSys 20
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final, Literal
 
 import keras
 import numpy as np
@@ -15,50 +13,7 @@ from numpy.typing import NDArray
 
 from session_model.networks.gru import Reading
 from session_model.networks.losses import bpr_max, sampled_cross_entropy
-
-Loss = Literal["cross-entropy", "bpr-max"]
-
-
-@dataclass(frozen=True, slots=True)
-class Gru4RecSettings:
-    """Shape of the model and how it is trained.
-
-    units: of the state and of the item vectors, which are compared.
-    batch_sessions: sessions side by side.
-    item_dropout, state_dropout: share of entries DROPPED from the input item vectors and from the state that is scored,
-    in training only; the state that is carried to the next click stays whole.
-    negatives: further items a step, drawn from popularity^sampling_power.
-    elu, penalty: of BPR-max: scores below 0 are taken as elu (exp(score) - 1), and `bpr_max` says what is penalised.
-    max_length: the latest items that are read when the model is served; training reads all.
-    """
-
-    loss: Loss
-    units: int
-    batch_sessions: int
-    learning_rate: float
-    momentum: float
-    sampling_power: float
-    item_dropout: float = 0.0
-    state_dropout: float = 0.0
-    elu: float = 1.0
-    penalty: float = 0.0
-    negatives: int = 2048
-    epochs: int = 10
-    max_length: int = 50
-    seed: int = 1
-
-
-GRU4REC: Final = {
-    "gru4rec-rsc15": Gru4RecSettings("cross-entropy", 100, 32, 0.2, 0.2, 0.5, state_dropout=0.4),
-    "gru4rec-yoochoose": Gru4RecSettings("cross-entropy", 480, 48, 0.07, 0.0, 0.2, state_dropout=0.2),
-    "gru4rec-retailrocket": Gru4RecSettings(
-        "bpr-max", 224, 80, 0.05, 0.4, 0.4, item_dropout=0.5, state_dropout=0.05, elu=0.5, penalty=1.95
-    ),
-    "gru4rec-diginetica": Gru4RecSettings(
-        "bpr-max", 512, 128, 0.05, 0.15, 0.3, item_dropout=0.5, state_dropout=0.3, elu=1.0, penalty=0.9
-    ),
-}
-"""The parameter sets that its authors publish, by the data they were tuned on."""
+from session_model.networks.settings import Gru4RecSettings
 
 
 class Gru4Rec:

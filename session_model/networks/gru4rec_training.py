@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from session_model.networks.gru4rec import Gru4Rec, Gru4RecSettings
+from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru_training import GruTask
 from session_model.networks.optimizer import RowSparseAdagrad
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.session_parallel import ParallelStep, SessionParallelBatches
+from session_model.networks.settings import Gru4RecSettings
 from session_model.runs.progress import EpochReport, TrainingProgress
 
 

@@ -4,20 +4,20 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 import tensorflow as tf
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.batches import Batch, BatchPlan
-from session_model.networks.gru import GruSettings, SessionGru, unit_rows, with_returns
+from session_model.networks.gru import SessionGru, unit_rows, with_returns
 from session_model.networks.losses import sampled_cross_entropy
 from session_model.networks.optimizer import RowSparseAdam, cosine_rate
 from session_model.networks.sampling import NegativeSampler
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.runs.checkpoints import Checkpoint, CheckpointFile, fingerprint
 from session_model.runs.progress import EpochReport, TrainingProgress
 
@@ -29,27 +29,6 @@ WARM_UP_STEPS = 5
 PROBED_STEPS = 20
 TRAINING_SHARE = 0.9
 """Of the time until a deadline; the rest is for the validation."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingSettings:
-    """How the GRU is trained.
-
-    epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
-    batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.
-    negatives: further items a step, drawn from popularity^sampling_power.
-    patience: epochs without a better Recall@20 + MRR@20 on the validation slice before stopping.
-    recency_decay: see `BatchPlan`.
-    """
-
-    epochs: Annotated[int, Meta(ge=1)] = 6
-    learning_rate: Annotated[float, Meta(gt=0)] = 0.003
-    batch_targets: Annotated[int, Meta(ge=1)] = 512
-    negatives: Annotated[int, Meta(ge=1)] = 4096
-    sampling_power: Annotated[float, Meta(ge=0)] = 0.5
-    patience: Annotated[int, Meta(ge=1)] = 2
-    recency_decay: Annotated[float, Meta(gt=0)] | None = None
-    seed: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,8 @@
-"""Recipes of training by name: what is tried on the validation slice, and how much of it."""
+"""Recipes of training by name: what is tried on the validation slice, and how much of it; loads no TensorFlow."""
 
 from dataclasses import dataclass
 
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru4rec import GRU4REC, Gru4RecSettings
-from session_model.networks.gru_training import TrainingSettings
+from session_model.networks.settings import GRU4REC, Gru4RecSettings, GruSettings, TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,7 @@ import msgspec
 
 from schemas.errors import UsageError
 from session_model.files import write_whole
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru_training import TrainingSettings
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.training.presets import Recipe
 
 _TABLES = {"gru": GruSettings, "training": TrainingSettings}

@@ -18,8 +18,8 @@ from schemas.errors import InsessionError
 from schemas.events import EventType
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
 from session_model.data.training_data import hold_out, read_training_data
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru_training import GruTask, TrainingSettings, train_gru
+from session_model.networks.gru_training import GruTask, train_gru
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.runs.curve import CurveRecorder
 from session_model.runs.folder import RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress

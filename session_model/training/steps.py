@@ -8,9 +8,9 @@ from functools import partial
 
 from session_model.data.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
-from session_model.networks.gru4rec import Gru4RecSettings
 from session_model.networks.gru4rec_training import TrainedGru4Rec, train_gru4rec
 from session_model.networks.gru_training import GruTask, TrainedGru, train_gru
+from session_model.networks.settings import Gru4RecSettings
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import SHORT_MEMORY, KnnSettings

@@ -21,15 +21,16 @@ from session_model.evaluation.ranking import Protocol, targets
 from session_model.metrics.ranking import target_rank
 from session_model.networks.batches import BatchPlan
 from session_model.networks.export import Servable, ServableParts
-from session_model.networks.gru import GruSettings, SessionGru, unit_rows
-from session_model.networks.gru4rec import GRU4REC, Gru4Rec, Gru4RecSettings
+from session_model.networks.gru import SessionGru, unit_rows
+from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru4rec_training import _TrainingRun as BaselineRun
-from session_model.networks.gru_training import GruTask, TrainingSettings
+from session_model.networks.gru_training import GruTask
 from session_model.networks.gru_training import TrainingRun as OwnRun
 from session_model.networks.losses import bpr_max, sampled_cross_entropy
 from session_model.networks.optimizer import RowSparseAdagrad
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.session_parallel import SessionParallelBatches
+from session_model.networks.settings import GRU4REC, Gru4RecSettings, GruSettings, TrainingSettings
 from session_model.ranking.blend import MODEL_ONLY
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity

@@ -13,8 +13,9 @@ from session_model.intent.head import CalibratedModel, IntentHead
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import CART_PRESENT, FEATURE_NAMES
 from session_model.networks.export import WARMUP_BATCH_SIZES, Servable, ServableParts, export_servable
-from session_model.networks.gru import GruSettings, SessionGru, unit_rows
-from session_model.networks.gru4rec import Gru4Rec, Gru4RecSettings
+from session_model.networks.gru import SessionGru, unit_rows
+from session_model.networks.gru4rec import Gru4Rec
+from session_model.networks.settings import Gru4RecSettings, GruSettings
 from tests.session_model.intents import N_FEATURES, constant, head, purchase_only, random_network
 
 N_ITEMS = 30

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from session_model.networks.gru import RETURN_DECAY, GruSettings, SessionGru, unit_rows, with_returns
+from session_model.networks.gru import RETURN_DECAY, SessionGru, unit_rows, with_returns
+from session_model.networks.settings import GruSettings
 
 SETTINGS = GruSettings(units=6, dimension=4, item_dropout=0.25, state_dropout=0.5)
 N_ITEMS = 9

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from session_model.networks.gru4rec import GRU4REC, Gru4Rec, Gru4RecSettings, elu
+from session_model.networks.gru4rec import Gru4Rec, elu
 from session_model.networks.losses import bpr_max, sampled_cross_entropy
+from session_model.networks.settings import GRU4REC, Gru4RecSettings
 
 N_ITEMS, UNITS = 9, 4
 SETTINGS = Gru4RecSettings("cross-entropy", UNITS, 2, 0.1, 0.0, 0.5, item_dropout=0.25, state_dropout=0.5)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.gru4rec import Gru4Rec, Gru4RecSettings
+from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru4rec_training import train_gru4rec
 from session_model.networks.gru_training import GruTask
+from session_model.networks.settings import Gru4RecSettings
 from session_model.runs.progress import EpochReport, NoProgress
 
 N_ITEMS = 12

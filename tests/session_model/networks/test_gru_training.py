@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru_training import GruTask, TrainedGru, TrainingRun, TrainingSettings, train_gru
+from session_model.networks.gru_training import GruTask, TrainedGru, TrainingRun, train_gru
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.runs.progress import EpochReport, NoProgress, clicks_per_second
 
 N_ITEMS = 12

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import UsageError
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru_training import TrainingSettings
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.training.presets import PRESETS, Recipe
 from session_model.training.recipe_files import read_recipe, write_recipe
 

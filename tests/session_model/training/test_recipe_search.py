@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru_training import GruTask, TrainingSettings
+from session_model.networks.gru_training import GruTask
+from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
 from session_model.training.presets import PRESETS
 from session_model.training.recipe_files import read_recipe

@@ -10,9 +10,7 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex
 from schemas.records import SessionEvent
 from schemas.servable import DEFAULT_MODEL_NAME
-from session_model.networks.gru import GruSettings
-from session_model.networks.gru4rec import Gru4RecSettings
-from session_model.networks.gru_training import TrainingSettings
+from session_model.networks.settings import Gru4RecSettings, GruSettings, TrainingSettings
 from session_model.ranking.blend import MODEL_ONLY
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release, trained_sessions
