@@ -21,7 +21,8 @@ from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
 from session_model.data.item_sequences import ItemSequences, item_sequences
 from session_model.data.training_data import popular_first
 from session_model.networks.batches import Batch
-from session_model.networks.gru_training import GruTask, TrainingRun
+from session_model.networks.training_run import TrainingRun
+from session_model.networks.training_task import TrainingTask
 from session_model.training.presets import PRESETS
 
 WARM_UP_STEPS = 3
@@ -89,7 +90,7 @@ def main(*, data: Path, data_format: DataFormat, preset: str, steps: int, rounds
     vocabulary = popular_first(sessions, ("view",))
     sequences = item_sequences(sessions, vocabulary, ("view",))
     recipe = PRESETS[preset].recipes[0]
-    run = TrainingRun(GruTask(sequences, len(vocabulary)), recipe.gru, recipe.training)
+    run = TrainingRun(TrainingTask(sequences, len(vocabulary)), recipe.gru, recipe.training)
     rng = np.random.default_rng(0)
 
     def batches(kind: str) -> Iterator[Batch]:

@@ -7,11 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from session_model.networks.gru4rec import Gru4Rec
-from session_model.networks.gru_training import GruTask
 from session_model.networks.optimizer import RowSparseAdagrad
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.session_parallel import ParallelStep, SessionParallelBatches
 from session_model.networks.settings import Gru4RecSettings
+from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, TrainingProgress
 
 
@@ -28,7 +28,7 @@ class TrainedGru4Rec:
         return len(self.reports)
 
 
-def train_gru4rec(task: GruTask, settings: Gru4RecSettings, progress: TrainingProgress) -> TrainedGru4Rec:
+def train_gru4rec(task: TrainingTask, settings: Gru4RecSettings, progress: TrainingProgress) -> TrainedGru4Rec:
     """Train a new model on the sessions of `task` until its epochs or its deadline are reached."""
     run = _TrainingRun(task, settings)
     reports: list[EpochReport] = []
@@ -46,7 +46,7 @@ def train_gru4rec(task: GruTask, settings: Gru4RecSettings, progress: TrainingPr
 class _TrainingRun:
     """The moving parts of one run."""
 
-    def __init__(self, task: GruTask, settings: Gru4RecSettings) -> None:
+    def __init__(self, task: TrainingTask, settings: Gru4RecSettings) -> None:
         self._settings = settings
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from session_model.networks.gru_training import GruTask, TrainedGru, train_gru
+from session_model.networks.network_training import train_network
+from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import TrainingProgress
 from session_model.training.presets import Recipe
 
@@ -14,7 +15,7 @@ class Tried(NamedTuple):
     """A recipe, and the model it gave without the validation slice."""
 
     recipe: Recipe
-    trained: TrainedGru
+    trained: TrainedNetwork
 
     @property
     def seconds(self) -> float:
@@ -32,7 +33,7 @@ class Tried(NamedTuple):
         return self.trained.reports[self.trained.best_epoch - 1].gain
 
 
-def try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[Tried]:
+def try_recipes(choice: TrainingTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[Tried]:
     """Train by each recipe, in equal shares of the time until the deadline; what one leaves is the next one's."""
     tried = list[Tried]()
     for place, recipe in enumerate(recipes):
@@ -41,5 +42,5 @@ def try_recipes(choice: GruTask, recipes: Sequence[Recipe], progress: TrainingPr
             break
         share = (choice.deadline - now) / (len(recipes) - place)
         task = replace(choice, deadline=now + share, phase=f"recipe {place + 1} of {len(recipes)}")
-        tried.append(Tried(recipe, train_gru(task, recipe.gru, recipe.training, progress)))
+        tried.append(Tried(recipe, train_network(task, recipe.gru, recipe.training, progress)))
     return tried

@@ -18,8 +18,9 @@ from schemas.errors import InsessionError
 from schemas.events import EventType
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
 from session_model.data.training_data import hold_out, read_training_data
-from session_model.networks.gru_training import GruTask, train_gru
+from session_model.networks.network_training import train_network
 from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.training_task import TrainingTask
 from session_model.runs.curve import CurveRecorder
 from session_model.runs.folder import RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
@@ -96,8 +97,8 @@ class SearchResult:
     run_directory: Path
 
 
-Trainer = Callable[[GruTask, GruSettings, TrainingSettings, TrainingProgress], object]
-"""Trains one model and tells its epochs, as `train_gru` does."""
+Trainer = Callable[[TrainingTask, GruSettings, TrainingSettings, TrainingProgress], object]
+"""Trains one model and tells its epochs, as `train_network` does."""
 
 
 class _OutOfTimeError(Exception):
@@ -108,7 +109,9 @@ class _PrunedError(Exception):
     """The trial is worse than the median."""
 
 
-def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: Trainer = train_gru) -> SearchResult:
+def search_recipe(
+    request: SearchRequest, progress: TrainingProgress, train_by: Trainer = train_network
+) -> SearchResult:
     """Try the recipes of the default preset, then proposed ones, until time or trials are spent.
 
     Raises InsessionError where the data do not do, or where there was no time for one trial.
@@ -133,7 +136,7 @@ def search_recipe(request: SearchRequest, progress: TrainingProgress, train_by: 
     with open_run(request.directory / RUNS, config, is_fresh=request.is_fresh) as run:
         if run.is_resumed:
             progress.noted(f"goes on with run {run.number} after {len(run.journal)} trials; --fresh begins anew")
-        task = GruTask(earlier, len(data.vocabulary), validation=later, checkpoints=run.checkpoints)
+        task = TrainingTask(earlier, len(data.vocabulary), validation=later, checkpoints=run.checkpoints)
         search = _Search(task, run, train_by, deadline=deadline, seed=request.seed)
         try:
             search.make(request.n_trials, CurveRecorder(progress, run.drew))
@@ -160,7 +163,7 @@ def _written(request: SearchRequest, run: RunFolder, trials: list[Trial]) -> Sea
 class _Search:
     """The loop of trials; those that are done are in `done`."""
 
-    def __init__(self, task: GruTask, run: RunFolder, train_by: Trainer, *, deadline: float, seed: int) -> None:
+    def __init__(self, task: TrainingTask, run: RunFolder, train_by: Trainer, *, deadline: float, seed: int) -> None:
         self.done: list[Trial] = []
         self._task = task
         self._run = run

@@ -9,8 +9,9 @@ from functools import partial
 from session_model.data.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.networks.gru4rec_training import TrainedGru4Rec, train_gru4rec
-from session_model.networks.gru_training import GruTask, TrainedGru, train_gru
+from session_model.networks.network_training import train_network
 from session_model.networks.settings import Gru4RecSettings
+from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import SHORT_MEMORY, KnnSettings
@@ -28,7 +29,7 @@ from session_model.training.recipe_choice import Tried, try_recipes
 class Learned:
     """What the choice on the validation slice came to, and the model that is released."""
 
-    trained: TrainedGru | TrainedGru4Rec
+    trained: TrainedNetwork | TrainedGru4Rec
     knn_settings: KnnSettings
     blend_weights: BlendWeights
     metrics: dict[str, float]
@@ -46,7 +47,7 @@ def learn(
     progress: TrainingProgress,
 ) -> Learned:
     """Choose by `preset` and train within `budget`; what `run` has done already is not done again."""
-    task = GruTask(data.sequences, len(data.vocabulary))
+    task = TrainingTask(data.sequences, len(data.vocabulary))
     if preset.gru4rec is not None:
         return _as_published(task, preset.gru4rec, budget, run, progress)
     everything = replace(task, phase="training on all sessions", checkpoints=run.checkpoints)
@@ -58,7 +59,7 @@ def learn(
         )
         recipe = preset.recipes[0]
         with run.phase("final training"):
-            trained = train_gru(everything, recipe.gru, recipe.training, progress)
+            trained = train_network(everything, recipe.gru, recipe.training, progress)
         return Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     with run.phase("choosing"):
         choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
@@ -78,7 +79,7 @@ def learn(
     if run.journal.once("final training fits", bool, lambda: time.monotonic() + seconds <= budget.end):
         with run.phase("final training"):
             final = replace(everything, planned_epochs=best.trained.planned_epochs, stop_after=best.trained.best_epoch)
-            trained = train_gru(final, best.recipe.gru, best.recipe.training, progress)
+            trained = train_network(final, best.recipe.gru, best.recipe.training, progress)
         reports += trained.reports
     else:
         left_out.append("the final training on all sessions")
@@ -94,7 +95,7 @@ def learn(
 
 
 def _as_published(
-    task: GruTask, settings: Gru4RecSettings, budget: TimeBudget, run: RunFolder, progress: TrainingProgress
+    task: TrainingTask, settings: Gru4RecSettings, budget: TimeBudget, run: RunFolder, progress: TrainingProgress
 ) -> Learned:
     """Train GRU4Rec alone. It keeps no checkpoints: a run that goes on begins anew, with all of the time."""
     with run.phase("final training"):
@@ -104,7 +105,9 @@ def _as_published(
     return Learned(published, SHORT_MEMORY, MODEL_ONLY, {"epochs": published.best_epoch}, left_out=missing)
 
 
-def _tried(choice: GruTask, recipes: Sequence[Recipe], journal: Journal, progress: TrainingProgress) -> Sequence[Tried]:
+def _tried(
+    choice: TrainingTask, recipes: Sequence[Recipe], journal: Journal, progress: TrainingProgress
+) -> Sequence[Tried]:
     """Try recipes in the time there is; a run that goes on takes those that were tried, however late it has become."""
     n_before = journal.once("recipes tried", int, lambda: 0)
     if n_before:

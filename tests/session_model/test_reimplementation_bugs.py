@@ -24,13 +24,13 @@ from session_model.networks.export import Servable, ServableParts
 from session_model.networks.gru import SessionGru, unit_rows
 from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru4rec_training import _TrainingRun as BaselineRun
-from session_model.networks.gru_training import GruTask
-from session_model.networks.gru_training import TrainingRun as OwnRun
 from session_model.networks.losses import bpr_max, sampled_cross_entropy
 from session_model.networks.optimizer import RowSparseAdagrad
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.session_parallel import SessionParallelBatches
 from session_model.networks.settings import GRU4REC, Gru4RecSettings, GruSettings, TrainingSettings
+from session_model.networks.training_run import TrainingRun as OwnRun
+from session_model.networks.training_task import TrainingTask
 from session_model.ranking.blend import MODEL_ONLY
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
@@ -67,7 +67,7 @@ class Spy(RowSparseAdagrad):
 
 def frozen_run(settings: Gru4RecSettings, *rows: list[int]) -> BaselineRun:
     """Prepare training whose steps change no weight."""
-    run = BaselineRun(GruTask(sequences_of(*rows), N_ITEMS), settings)
+    run = BaselineRun(TrainingTask(sequences_of(*rows), N_ITEMS), settings)
     run._optimizer = Spy(run.model.item_table, run.model.dense_variables, learning_rate=0.1, momentum=0.0)
     return run
 
@@ -169,7 +169,7 @@ def test_bug_5_negatives_beyond_the_batch_come_by_popularity_and_are_corrected()
 
 def test_bug_5_both_trainings_ask_for_their_negatives() -> None:
     """The sampler is made of the setting, and its correction reaches the loss of each step."""
-    own = OwnRun(GruTask(sequences_of(*ROWS), N_ITEMS), SHAPE, TrainingSettings(negatives=6))
+    own = OwnRun(TrainingTask(sequences_of(*ROWS), N_ITEMS), SHAPE, TrainingSettings(negatives=6))
     for run in (own, frozen_run(BASELINE, *ROWS)):
         batch = next(iter(run.plan.epoch(run._rng) if isinstance(run, OwnRun) else run.batches.epoch()))
         drawn = run._sampler.candidates(batch.targets, np.random.default_rng(0))
@@ -188,7 +188,7 @@ def test_bug_5_both_trainings_ask_for_their_negatives() -> None:
 def test_bug_6_a_step_reads_and_moves_only_the_sampled_rows() -> None:
     """Rows of items that are neither input nor candidate stay as they were, and are handed to no step."""
     n_items = 3_000
-    run = BaselineRun(GruTask(sequences_of(*ROWS), n_items), BASELINE)
+    run = BaselineRun(TrainingTask(sequences_of(*ROWS), n_items), BASELINE)
     table, step = run.model.item_table.numpy(), next(run.batches.epoch())
     handed: list[np.ndarray] = []
     inner = run._train_step
@@ -219,7 +219,7 @@ def test_bug_7_the_first_step_is_the_whole_rate_and_momentum_looks_ahead() -> No
 
 def test_bug_7_the_baseline_is_trained_by_it() -> None:
     """Rate and momentum of the recipe are what the first step shows in the bias of a target."""
-    run = BaselineRun(GruTask(sequences_of([1, 2]), N_ITEMS), replace(BASELINE, momentum=0.4))
+    run = BaselineRun(TrainingTask(sequences_of([1, 2]), N_ITEMS), replace(BASELINE, momentum=0.4))
     run.train(next(run.batches.epoch()))
     assert run.model.item_table.numpy()[2, -1] == pytest.approx(0.05 * 1.4, rel=1e-3)
 
@@ -256,10 +256,10 @@ def test_bug_8_our_gru_has_both_dropouts_and_serves_without(item: float, state: 
 def test_bug_9_every_size_is_a_setting(n_items: int, units: int, slots: int) -> None:
     """Odd sizes, fewer items than negatives and fewer sessions than slots train, are served, and have their shape."""
     settings = replace(BASELINE, units=units, batch_sessions=slots)
-    run = BaselineRun(GruTask(sequences_of([1, 2, 3], [2, 3]), n_items), settings)
+    run = BaselineRun(TrainingTask(sequences_of([1, 2, 3], [2, 3]), n_items), settings)
     assert np.isfinite(run.epoch(NoProgress()))
     own = OwnRun(
-        GruTask(sequences_of([1, 2, 3], [2, 3]), n_items),
+        TrainingTask(sequences_of([1, 2, 3], [2, 3]), n_items),
         replace(SHAPE, units=units, dimension=units + 1),
         TrainingSettings(epochs=1, batch_targets=slots),
     )

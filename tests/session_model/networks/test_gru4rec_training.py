@@ -6,8 +6,8 @@ import pytest
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru4rec_training import train_gru4rec
-from session_model.networks.gru_training import GruTask
 from session_model.networks.settings import Gru4RecSettings
+from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress
 
 N_ITEMS = 12
@@ -58,7 +58,7 @@ class Counting(NoProgress):
 def test_it_learns_what_follows_what(settings: Gru4RecSettings) -> None:
     """With either loss, a rule without exception puts the next item first, and the loss falls."""
     progress = Counting()
-    trained = train_gru4rec(GruTask(cycles(500), N_ITEMS), settings, progress)
+    trained = train_gru4rec(TrainingTask(cycles(500), N_ITEMS), settings, progress)
     assert (scores(trained.model).argmax(axis=1) == (np.arange(N_ITEMS) + 1) % N_ITEMS).all()
     assert trained.reports[-1].loss < 0.5 * trained.reports[0].loss
     assert progress.announced == progress.made
@@ -68,7 +68,7 @@ def test_it_learns_what_follows_what(settings: Gru4RecSettings) -> None:
 
 def test_the_same_seed_gives_the_same_model() -> None:
     """Scores are equal to the bit for one seed and differ for another."""
-    task, settings = GruTask(cycles(60), N_ITEMS), replace(SETTINGS, epochs=1)
+    task, settings = TrainingTask(cycles(60), N_ITEMS), replace(SETTINGS, epochs=1)
     first, same = (scores(train_gru4rec(task, settings, NoProgress()).model) for _ in range(2))
     assert np.array_equal(first, same)
     other = scores(train_gru4rec(task, replace(settings, seed=6), NoProgress()).model)
@@ -77,5 +77,5 @@ def test_the_same_seed_gives_the_same_model() -> None:
 
 def test_no_epoch_begins_after_the_deadline() -> None:
     """A deadline in the past still gives a model, of one epoch."""
-    trained = train_gru4rec(GruTask(cycles(30), N_ITEMS, deadline=0.0), SETTINGS, NoProgress())
+    trained = train_gru4rec(TrainingTask(cycles(30), N_ITEMS, deadline=0.0), SETTINGS, NoProgress())
     assert trained.best_epoch == 1

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError
-from session_model.networks.gru_training import GruTask
 from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
 from session_model.training.presets import PRESETS
 from session_model.training.recipe_files import read_recipe
@@ -25,7 +25,7 @@ class FakeTrainer:
         self._interrupt_at = interrupt_at
 
     def __call__(
-        self, task: GruTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress
+        self, task: TrainingTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress
     ) -> None:
         """Train in no time."""
         assert task.validation is not None

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.gru_training import GruTask, TrainedGru, TrainingRun, train_gru
+from session_model.networks.network_training import train_network
 from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.training_run import TrainingRun
+from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress, clicks_per_second
 
 N_ITEMS = 12
@@ -79,21 +81,21 @@ def cycles(n_sessions: int, seed: int) -> ItemSequences:
 
 
 @pytest.fixture(scope="module")
-def run() -> tuple[TrainedGru, Recorder]:
+def run() -> tuple[TrainedNetwork, Recorder]:
     """Train once on circles, with sampled negatives."""
     recorder = Recorder()
-    task = GruTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1))
-    return train_gru(task, SHAPE, SETTINGS, recorder), recorder
+    task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1))
+    return train_network(task, SHAPE, SETTINGS, recorder), recorder
 
 
-def test_it_learns_what_follows_what(run: tuple[TrainedGru, Recorder]) -> None:
+def test_it_learns_what_follows_what(run: tuple[TrainedNetwork, Recorder]) -> None:
     """A rule without exception is learned: the next item comes first for held-out sessions."""
     trained, _ = run
     assert trained.reports[trained.best_epoch - 1].mrr_at_20 == pytest.approx(1.0, abs=0.02)
     assert trained.reports[-1].loss < 0.5 * trained.reports[0].loss
 
 
-def test_progress_hears_of_every_step_and_epoch(run: tuple[TrainedGru, Recorder]) -> None:
+def test_progress_hears_of_every_step_and_epoch(run: tuple[TrainedNetwork, Recorder]) -> None:
     """The announced steps bound those that come."""
     trained, recorder = run
     ((phase, n_steps),) = recorder.phases
@@ -102,7 +104,7 @@ def test_progress_hears_of_every_step_and_epoch(run: tuple[TrainedGru, Recorder]
     assert recorder.reports == trained.reports
 
 
-def test_the_best_epoch_is_given_back(run: tuple[TrainedGru, Recorder]) -> None:
+def test_the_best_epoch_is_given_back(run: tuple[TrainedNetwork, Recorder]) -> None:
     """Best is the last epoch with the highest validation MRR@20."""
     trained, _ = run
     figures = [report.mrr_at_20 for report in trained.reports]
@@ -111,10 +113,10 @@ def test_the_best_epoch_is_given_back(run: tuple[TrainedGru, Recorder]) -> None:
 
 def test_the_same_seed_gives_the_same_model() -> None:
     """Weights are equal to the bit for one seed and differ for another."""
-    task = GruTask(cycles(100, 0), N_ITEMS, stop_after=1)
-    first, same = (train_gru(task, SHAPE, SETTINGS, NoProgress()).model.weights() for _ in range(2))
+    task = TrainingTask(cycles(100, 0), N_ITEMS, stop_after=1)
+    first, same = (train_network(task, SHAPE, SETTINGS, NoProgress()).model.weights() for _ in range(2))
     assert all(np.array_equal(one, two) for one, two in zip(first, same, strict=True))
-    other = train_gru(task, SHAPE, TrainingSettings(epochs=1, seed=6), NoProgress()).model.weights()
+    other = train_network(task, SHAPE, TrainingSettings(epochs=1, seed=6), NoProgress()).model.weights()
     assert not np.array_equal(first[0], other[0])
 
 
@@ -123,7 +125,7 @@ def test_training_stops_when_it_gets_no_better() -> None:
     rng = np.random.default_rng(0)
     noise = ItemSequences(np.arange(0, 201, 4), rng.integers(1, N_ITEMS + 1, 200).astype(np.int32))
     settings = TrainingSettings(epochs=60, learning_rate=0.05, batch_targets=64, patience=2)
-    trained = train_gru(GruTask(noise, N_ITEMS, validation=noise_after(rng)), SHAPE, settings, NoProgress())
+    trained = train_network(TrainingTask(noise, N_ITEMS, validation=noise_after(rng)), SHAPE, settings, NoProgress())
     assert len(trained.reports) == trained.best_epoch + 2 < 60
 
 
@@ -134,8 +136,8 @@ def noise_after(rng: np.random.Generator) -> ItemSequences:
 
 def test_no_epoch_begins_after_the_deadline() -> None:
     """A deadline in the past still gives a model, of one epoch."""
-    task = GruTask(cycles(50, 0), N_ITEMS, deadline=0.0)
-    trained = train_gru(task, SHAPE, SETTINGS, NoProgress())
+    task = TrainingTask(cycles(50, 0), N_ITEMS, deadline=0.0)
+    trained = train_network(task, SHAPE, SETTINGS, NoProgress())
     assert [(report.epoch, report.mrr_at_20) for report in trained.reports] == [(1, None)]
     assert trained.planned_epochs < SETTINGS.epochs
 
@@ -144,12 +146,12 @@ def test_a_shortened_schedule_ends_within_an_epoch() -> None:
     """One and a half planned epochs are that many steps, and the learning rate is down at their end."""
     sequences = cycles(400, 0)
     n_targets = int(np.diff(sequences.starts).sum()) - 400
-    trained = train_gru(GruTask(sequences, N_ITEMS, planned_epochs=1.5), SHAPE, SETTINGS, NoProgress())
+    trained = train_network(TrainingTask(sequences, N_ITEMS, planned_epochs=1.5), SHAPE, SETTINGS, NoProgress())
     assert [report.clicks for report in trained.reports] == [n_targets, pytest.approx(n_targets / 2, rel=0.1)]
     assert trained.planned_epochs == pytest.approx(1.5, rel=0.02)
 
 
-def test_speed_is_that_of_targets(run: tuple[TrainedGru, Recorder]) -> None:
+def test_speed_is_that_of_targets(run: tuple[TrainedNetwork, Recorder]) -> None:
     """Clicks are targets, padding not counted; the average of epochs is over their time."""
     trained, recorder = run
     sequences = cycles(400, 0)
@@ -171,16 +173,16 @@ def test_speed_is_that_of_targets(run: tuple[TrainedGru, Recorder]) -> None:
     ids=["after an epoch", "twice within epochs"],
 )
 def test_an_interrupted_training_gives_what_an_undisturbed_one_gives(
-    run: tuple[TrainedGru, Recorder], tmp_path: Path, interruptions: list[Interrupting]
+    run: tuple[TrainedNetwork, Recorder], tmp_path: Path, interruptions: list[Interrupting]
 ) -> None:
     """Weights, figures and the best epoch are equal to the bit; epochs that are done are told again."""
     undisturbed, _ = run
-    task = GruTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
+    task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
     for interruption in interruptions:
         with pytest.raises(Interruption):
-            train_gru(task, SHAPE, SETTINGS, interruption)
+            train_network(task, SHAPE, SETTINGS, interruption)
     recorder = Recorder()
-    trained = train_gru(task, SHAPE, SETTINGS, recorder)
+    trained = train_network(task, SHAPE, SETTINGS, recorder)
     pairs = zip(trained.model.weights(), undisturbed.model.weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert trained.best_epoch == undisturbed.best_epoch
@@ -193,38 +195,38 @@ def _without_time(report: EpochReport) -> EpochReport:
     return replace(report, seconds=0.0)
 
 
-def test_a_finished_training_is_not_done_again(run: tuple[TrainedGru, Recorder], tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again(run: tuple[TrainedNetwork, Recorder], tmp_path: Path) -> None:
     """Its checkpoint gives the best weights; nothing is trained. Another seed is another training."""
-    task = GruTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
-    train_gru(task, SHAPE, SETTINGS, NoProgress())
+    task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
+    train_network(task, SHAPE, SETTINGS, NoProgress())
     recorder = Recorder()
-    again = train_gru(task, SHAPE, SETTINGS, recorder)
+    again = train_network(task, SHAPE, SETTINGS, recorder)
     pairs = zip(again.model.weights(), run[0].model.weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert (recorder.steps, len(recorder.reports)) == (0, 4)
     with pytest.raises(Interruption):
-        train_gru(task, SHAPE, replace(SETTINGS, seed=6), Interrupting(steps=1))
+        train_network(task, SHAPE, replace(SETTINGS, seed=6), Interrupting(steps=1))
 
 
 def test_a_damaged_checkpoint_is_told_and_left_alone(tmp_path: Path) -> None:
     """Training starts anew then, and its own checkpoint takes the place."""
-    task = GruTask(cycles(100, 0), N_ITEMS, stop_after=1, checkpoints=tmp_path)
-    train_gru(task, SHAPE, SETTINGS, NoProgress())
+    task = TrainingTask(cycles(100, 0), N_ITEMS, stop_after=1, checkpoints=tmp_path)
+    train_network(task, SHAPE, SETTINGS, NoProgress())
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
     recorder = Recorder()
-    train_gru(task, SHAPE, SETTINGS, recorder)
+    train_network(task, SHAPE, SETTINGS, recorder)
     (note,) = recorder.notes
     assert str(path) in note
     assert "starts anew" in note
     assert recorder.steps > 0
-    train_gru(task, SHAPE, SETTINGS, recorder)
+    train_network(task, SHAPE, SETTINGS, recorder)
     assert len(recorder.notes) == 1
 
 
 def test_a_model_that_diverged_ranks_every_target_last() -> None:
     """NaN is above nothing and below nothing; taken for the best it would win every choice."""
-    task = GruTask(cycles(100, 0), N_ITEMS, validation=cycles(50, 1))
+    task = TrainingTask(cycles(100, 0), N_ITEMS, validation=cycles(50, 1))
     run = TrainingRun(task, SHAPE, SETTINGS)
     run.model.set_weights([np.full_like(weight, np.nan) for weight in run.model.weights()])
     report = run.epoch(0, NoProgress())

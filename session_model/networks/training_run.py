@@ -1,12 +1,8 @@
-"""Training the GRU: epochs over length-sorted batches, validation by full ranking, early stopping."""
+"""The steps of a training: epochs over length-sorted batches, validation by full ranking."""
 
-import math
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -18,7 +14,7 @@ from session_model.networks.losses import sampled_cross_entropy
 from session_model.networks.optimizer import RowSparseAdam, cosine_rate
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.settings import GruSettings, TrainingSettings
-from session_model.runs.checkpoints import Checkpoint, CheckpointFile, fingerprint
+from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, TrainingProgress
 
 VALIDATION_TARGETS = 10_000
@@ -31,118 +27,10 @@ TRAINING_SHARE = 0.9
 """Of the time until a deadline; the rest is for the validation."""
 
 
-@dataclass(frozen=True, slots=True)
-class GruTask:
-    """What one training run works on.
-
-    validation: later sessions; None trains the planned epochs without looking.
-    deadline: `time.monotonic()` seconds at which training should end: the planned epochs, and with them the
-    learning-rate schedule, are shortened to what fits, and no further epoch is begun after it.
-    planned_epochs: instead of those of the settings; need not be whole.
-    stop_after: epochs to run of the planned ones.
-    phase: what progress calls it.
-    checkpoints: folder in which each epoch leaves what the same training goes on from; None: nothing is left.
-    """
-
-    sequences: ItemSequences
-    n_items: int
-    validation: ItemSequences | None = None
-    deadline: float = float("inf")
-    planned_epochs: float | None = None
-    stop_after: int | None = None
-    phase: str = "training"
-    checkpoints: Path | None = None
-
-    def checkpoint_file(self, shape: GruSettings, settings: TrainingSettings) -> CheckpointFile | None:
-        """Name the checkpoint after everything that the weights depend on, but for the time there was."""
-        if self.checkpoints is None:
-            return None
-        slices = (self.sequences,) if self.validation is None else (self.sequences, self.validation)
-        arrays = [array for one in slices for array in (one.starts, one.items)]
-        plan = [self.n_items, self.planned_epochs, self.stop_after, len(slices)]
-        return CheckpointFile(self.checkpoints, fingerprint([shape, settings, *plan], arrays))
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedGru:
-    """A trained model and how it came about; `best_epoch` counts from 1, `planned_epochs` set the schedule."""
-
-    model: SessionGru
-    best_epoch: int
-    planned_epochs: float
-    reports: list[EpochReport]
-
-
-@dataclass(slots=True)
-class _Course:
-    """How far a training has come; `best` counts from 0."""
-
-    reports: list[EpochReport] = field(default_factory=list)
-    best: int = 0
-    best_weights: list[NDArray[np.float32]] = field(default_factory=list)
-    is_finished: bool = False
-
-    def add(self, report: EpochReport, model: SessionGru) -> None:
-        """Take an epoch in; the later one of equals is the best."""
-        self.reports.append(report)
-        if report.gain >= self.reports[self.best].gain:
-            self.best, self.best_weights = len(self.reports) - 1, model.weights()
-
-
-def train_gru(task: GruTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress) -> TrainedGru:
-    """Train a new model, or on from its checkpoint; with a validation slice, give its best epoch's weights.
-
-    A training that was interrupted gives the same weights as one that was not.
-    """
-    run = TrainingRun(task, shape, settings)
-    file = task.checkpoint_file(shape, settings)
-    course = _Course() if file is None else _resumed(file, run, progress)
-    n_epochs = min(math.ceil(run.planned_epochs), task.stop_after or settings.epochs)
-    progress.started(task.phase, min(n_epochs * run.plan.n_batches, run.total_steps))
-    if course.reports:
-        progress.resumed(course.reports, len(course.reports) * run.plan.n_batches)
-    while not course.is_finished:
-        epoch = len(course.reports)
-        course.add(run.epoch(epoch, progress), run.model)
-        is_last = epoch + 1 >= n_epochs or run.is_over or epoch - course.best >= settings.patience
-        course.is_finished = is_last or time.monotonic() >= task.deadline
-        if file is not None:
-            file.save(_checkpoint(run, course))
-        progress.epoch_ended(course.reports[-1])
-    run.model.set_weights(course.best_weights)
-    return TrainedGru(run.model, course.best + 1, run.planned_epochs, course.reports)
-
-
-def _resumed(file: CheckpointFile, run: "TrainingRun", progress: TrainingProgress) -> _Course:
-    """Put `run` where its checkpoint left it; a new course where there is none."""
-    checkpoint, trouble = file.load()
-    if trouble is not None:
-        progress.noted(f"{trouble}; this training starts anew")
-    if checkpoint is None:
-        return _Course()
-    state, arrays = checkpoint.state, checkpoint.arrays
-    reports = msgspec.convert(state["reports"], list[EpochReport])
-    run.restore(state["run"])
-    if not state["is_finished"]:
-        run.model.set_weights(list(arrays["weights"]))
-        run.optimizer.set_state(list(arrays["optimizer"]))
-    return _Course(reports, state["best"], list(arrays["best"]), state["is_finished"])
-
-
-def _checkpoint(run: "TrainingRun", course: _Course) -> Checkpoint:
-    """Take everything that the next epoch depends on; of a finished training, what it gives."""
-    arrays = {"best": course.best_weights}
-    if not course.is_finished:
-        arrays |= {"weights": run.model.weights(), "optimizer": run.optimizer.state()}
-    reports = msgspec.to_builtins(course.reports)
-    state = {"run": run.state(), "reports": reports, "best": course.best, "is_finished": course.is_finished}
-    return Checkpoint(state, arrays)
-
-
 class TrainingRun:
     """The moving parts of one run."""
 
-    def __init__(self, task: GruTask, shape: GruSettings, settings: TrainingSettings) -> None:
+    def __init__(self, task: TrainingTask, shape: GruSettings, settings: TrainingSettings) -> None:
         self._settings = settings
         self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
         self._rng = np.random.default_rng(settings.seed)
