@@ -1,7 +1,7 @@
 """The SavedModel that a server answers from: one signature, `recommend`, which is also `serving_default`.
 
 Inputs: `items` (batch, length) int32 `ItemIndex`, oldest first; `length` (batch,) int32, how many of them count, what
-lies behind is never looked at; `features` (batch, n_features) float32.
+lies behind is never looked at, nor what lies before the latest `max_length`; `features` (batch, n_features) float32.
 Outputs, k the candidate count: `items` (batch, k) int32 `ItemIndex`, best first, ties by index; `scores` (batch, k)
 float32, softmax probabilities over the whole catalogue; `intent` (batch, 3) float32, calibrated probabilities in the
 order of schemas.ranking.IntentProbabilities: purchase, leave, cart_abandonment; NaN where the training data could not
@@ -23,8 +23,7 @@ from session_model.intent.calibration import Calibration
 from session_model.intent.head import CalibratedModel
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import CART_PRESENT
-from session_model.networks.gru import SessionGru, with_returns
-from session_model.networks.gru4rec import Gru4Rec
+from session_model.networks.next_item import NextItemNetwork, with_returns
 
 DEFAULT_CANDIDATES = 100
 WARMUP_BATCH_SIZES = (1, 2, 8, 32)
@@ -34,7 +33,7 @@ WARMUP_BATCH_SIZES = (1, 2, 8, 32)
 class ServableParts:
     """What the servable is made of; `intent` None: the training data had no times."""
 
-    gru: SessionGru | Gru4Rec
+    network: NextItemNetwork
     intent: IntentModel | None
     n_features: int
     candidate_count: int = DEFAULT_CANDIDATES
@@ -50,7 +49,7 @@ def export_servable(parts: ServableParts, directory: Path) -> None:
     warmup = directory / WARMUP_PATH
     warmup.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(warmup)) as writer:
-        for batch_size, length in product(WARMUP_BATCH_SIZES, (1, parts.gru.settings.max_length)):
+        for batch_size, length in product(WARMUP_BATCH_SIZES, (1, parts.network.max_length)):
             writer.write(_warmup_record(parts, batch_size, length))
 
 
@@ -62,11 +61,12 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
 
     def __init__(self, parts: ServableParts) -> None:
         super().__init__(name="servable")
-        self._layers = parts.gru.layers
-        self._read = parts.gru.read
-        self._item_vectors = tf.Variable(parts.gru.item_vectors(), trainable=False, name="item_vectors")
-        self._item_matrix = tf.Variable(parts.gru.item_matrix(), trainable=False, name="item_matrix")
-        self._candidate_count = min(parts.candidate_count, parts.gru.n_items)
+        self._layers = parts.network.layers
+        self._read = parts.network.read
+        self._max_length = parts.network.max_length
+        self._item_vectors = tf.Variable(parts.network.item_vectors(), trainable=False, name="item_vectors")
+        self._item_matrix = tf.Variable(parts.network.item_matrix(), trainable=False, name="item_matrix")
+        self._candidate_count = min(parts.candidate_count, parts.network.n_items)
         self._intent = None if parts.intent is None else _IntentHeads(parts.intent)
         self.recommend = tf.function(
             self._graph,
@@ -91,13 +91,16 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         }
 
     def _logits(self, items: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Score the catalogue after each row's last item; what lies behind `length` is never looked at."""
+        """Score the catalogue after each row's last item, from its latest `max_length` ones."""
         padded = tf.shape(items)[1]
         length = tf.clip_by_value(length, 0, padded)
-        steps = tf.maximum(tf.reduce_max(length), 1)
-        items = tf.pad(items, [[0, 0], [0, tf.maximum(1 - padded, 0)]])[:, :steps]
-        items = tf.where(tf.range(steps) < length[:, tf.newaxis], items, 0)
-        last = tf.range(tf.shape(items)[0]) * steps + tf.maximum(length - 1, 0)
+        n_read = tf.minimum(length, self._max_length)
+        steps = tf.maximum(tf.reduce_max(n_read), 1)
+        place = tf.range(steps)
+        places = tf.where(place < n_read[:, tf.newaxis], (length - n_read)[:, tf.newaxis] + place, -1)
+        items = tf.pad(items, [[0, 0], [0, tf.maximum(1 - padded, 0)]])
+        items = tf.where(places < 0, 0, tf.gather(items, tf.maximum(places, 0), batch_dims=1))
+        last = tf.range(tf.shape(items)[0]) * steps + tf.maximum(n_read - 1, 0)
         reading = self._read(tf.gather(self._item_vectors, items), last)
         return with_returns(tf.matmul(reading.vectors, self._item_matrix), reading.returns, items - 1)
 

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from session_model.networks.gru import Reading
 from session_model.networks.losses import bpr_max, sampled_cross_entropy
+from session_model.networks.next_item import Reading
 from session_model.networks.settings import Gru4RecSettings
 
 
@@ -25,6 +25,7 @@ class Gru4Rec:
 
     def __init__(self, n_items: int, settings: Gru4RecSettings) -> None:
         self.settings = settings
+        self.max_length = settings.max_length
         rng = np.random.default_rng(settings.seed)
         units = settings.units
         table = np.zeros((n_items + 1, units + 1), np.float32)

@@ -1,7 +1,6 @@
 """Training GRU4Rec as its authors do: session-parallel, one step back in time, a fixed number of epochs."""
 
 import time
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -11,25 +10,15 @@ from session_model.networks.optimizer import RowSparseAdagrad
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.session_parallel import ParallelStep, SessionParallelBatches
 from session_model.networks.settings import Gru4RecSettings
-from session_model.networks.training_task import TrainingTask
+from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import EpochReport, TrainingProgress
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedGru4Rec:
-    """A trained model and the loss of each epoch."""
+def train_gru4rec(task: TrainingTask, settings: Gru4RecSettings, progress: TrainingProgress) -> TrainedNetwork:
+    """Train a new model on the sessions of `task` until its epochs or its deadline are reached.
 
-    model: Gru4Rec
-    reports: list[EpochReport]
-
-    @property
-    def best_epoch(self) -> int:
-        """The last one: nothing is held out to choose by."""
-        return len(self.reports)
-
-
-def train_gru4rec(task: TrainingTask, settings: Gru4RecSettings, progress: TrainingProgress) -> TrainedGru4Rec:
-    """Train a new model on the sessions of `task` until its epochs or its deadline are reached."""
+    The best epoch is the last one: nothing is held out to choose by.
+    """
     run = _TrainingRun(task, settings)
     reports: list[EpochReport] = []
     progress.started("training GRU4Rec", settings.epochs * run.batches.n_steps)
@@ -40,7 +29,7 @@ def train_gru4rec(task: TrainingTask, settings: Gru4RecSettings, progress: Train
         progress.epoch_ended(reports[-1])
         if time.monotonic() >= task.deadline:
             break
-    return TrainedGru4Rec(run.model, reports)
+    return TrainedNetwork(run.model, len(reports), settings.epochs, reports)
 
 
 class _TrainingRun:

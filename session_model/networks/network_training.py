@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from session_model.networks.gru import SessionGru
+from session_model.networks.cosine_network import CosineNetwork
 from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
@@ -25,7 +25,7 @@ class _Course:
     best_weights: list[NDArray[np.float32]] = field(default_factory=list)
     is_finished: bool = False
 
-    def add(self, report: EpochReport, model: SessionGru) -> None:
+    def add(self, report: EpochReport, model: CosineNetwork) -> None:
         """Take an epoch in; the later one of equals is the best."""
         self.reports.append(report)
         if report.gain >= self.reports[self.best].gain:

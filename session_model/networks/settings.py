@@ -8,7 +8,7 @@ from msgspec import Meta
 
 @dataclass(frozen=True, slots=True)
 class GruSettings:
-    """Shape of the model.
+    """Shape of the GRU.
 
     scale: inverse temperature; logits are `scale` times the cosine of session and item.
     item_dropout, state_dropout: share of entries DROPPED from the input item vectors and the state, in training only.
@@ -28,7 +28,7 @@ class GruSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """How the GRU is trained.
+    """How a network is trained.
 
     epochs: planned ones, which set the learning-rate schedule; early stopping may end before.
     batch_targets: targets a step, fewer where an epoch would have less than `MIN_STEPS` steps.

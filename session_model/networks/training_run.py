@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.batches import Batch, BatchPlan
-from session_model.networks.gru import SessionGru, unit_rows, with_returns
+from session_model.networks.cosine_network import CosineNetwork, unit_rows
+from session_model.networks.gru import SessionGru
 from session_model.networks.losses import sampled_cross_entropy
+from session_model.networks.next_item import with_returns
 from session_model.networks.optimizer import RowSparseAdam, cosine_rate
 from session_model.networks.sampling import NegativeSampler
 from session_model.networks.settings import GruSettings, TrainingSettings
@@ -35,7 +37,7 @@ class TrainingRun:
         self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0
-        self.model = SessionGru(task.n_items, shape, seed=settings.seed)
+        self.model: CosineNetwork = SessionGru(task.n_items, shape, seed=settings.seed)
         self.plan = _plan(task.sequences, shape.max_length, settings)
         self.total_steps = max(1, round((task.planned_epochs or settings.epochs) * self.plan.n_batches))
         self._deadline = task.deadline
@@ -158,7 +160,7 @@ class TrainingRun:
 
 
 def _logits(
-    model: SessionGru,
+    model: CosineNetwork,
     vectors: tf.Tensor,
     inputs: tf.Tensor,
     positions: tf.Tensor,
@@ -169,7 +171,7 @@ def _logits(
     inputs: (batch, length) int32, rows of `vectors`.
     """
     reading = model.read(tf.gather(vectors, inputs), positions, dropout_seed=dropout_seed)
-    logits = model.settings.scale * tf.matmul(reading.vectors, vectors[1:], transpose_b=True)
+    logits = model.scale * tf.matmul(reading.vectors, vectors[1:], transpose_b=True)
     return with_returns(logits, reading.returns, tf.gather(inputs, positions // tf.shape(inputs)[1]) - 1)
 
 

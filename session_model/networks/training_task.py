@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.gru import SessionGru
+from session_model.networks.next_item import NextItemNetwork
 from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.runs.checkpoints import CheckpointFile, fingerprint
 from session_model.runs.progress import EpochReport
@@ -46,7 +46,7 @@ class TrainingTask:
 class TrainedNetwork:
     """A trained model and how it came about; `best_epoch` counts from 1, `planned_epochs` set the schedule."""
 
-    model: SessionGru
+    model: NextItemNetwork
     best_epoch: int
     planned_epochs: float
     reports: list[EpochReport]

@@ -18,7 +18,7 @@ from session_model.fitting.knn_search import KnnTrials, search_knn
 from session_model.fitting.reranker import fit_reranker
 from session_model.metrics.ranking import gain, target_rank
 from session_model.networks.export import DEFAULT_CANDIDATES, Servable, ServableParts
-from session_model.networks.gru import SessionGru
+from session_model.networks.next_item import NextItemNetwork
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights, blend
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import KnnSettings, SessionKnn
@@ -55,9 +55,9 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class TuningTask:
-    """What is tuned on: a GRU that has learned from the `earlier` sessions, and the `later` ones."""
+    """What is tuned on: a network that has learned from the `earlier` sessions, and the `later` ones."""
 
-    model: SessionGru
+    model: NextItemNetwork
     earlier: ItemSequences
     later: ItemSequences
     preset: Preset
@@ -75,7 +75,7 @@ class SearchBounds:
 def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> Tuning:
     """Choose on targets of the `later` sessions, with kNN fitted on the `earlier` ones."""
     model, earlier, preset = task.model, task.earlier, task.preset
-    prefixes = draw_prefixes(task.later, model.settings.max_length, preset.blend_examples)
+    prefixes = draw_prefixes(task.later, model.max_length, preset.blend_examples)
     knn_prefixes = prefixes[:: max(1, len(prefixes) // preset.knn_examples)]
     trials = KnnTrials(earlier, model.n_items, knn_prefixes, bounds.journal)
     settings = search_knn(trials, preset.knn_trials, progress, deadline=bounds.deadline)
@@ -155,13 +155,13 @@ def _voices(example: BlendExample, popularity: Popularity) -> Voices:
     return Voices(example.model, example.neighbours, example.items, popularity)
 
 
-def _model_candidates(model: SessionGru, prefixes: Sequence[Prefix]) -> list[Candidates]:
+def _model_candidates(model: NextItemNetwork, prefixes: Sequence[Prefix]) -> list[Candidates]:
     """Ask the graph that will be exported."""
     servable = Servable(ServableParts(model, intent=None, n_features=0))
     ranked = list[Candidates]()
     for begin in range(0, len(prefixes), _BATCH_SIZE):
         batch = prefixes[begin : begin + _BATCH_SIZE]
-        items = np.zeros((len(batch), model.settings.max_length), np.int32)
+        items = np.zeros((len(batch), model.max_length), np.int32)
         for row, prefix in zip(items, batch, strict=True):
             row[: len(prefix.items)] = prefix.items
         length = np.array([len(prefix.items) for prefix in batch], np.int32)

@@ -8,7 +8,7 @@ from functools import partial
 
 from session_model.data.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
-from session_model.networks.gru4rec_training import TrainedGru4Rec, train_gru4rec
+from session_model.networks.gru4rec_training import train_gru4rec
 from session_model.networks.network_training import train_network
 from session_model.networks.settings import Gru4RecSettings
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
@@ -29,7 +29,7 @@ from session_model.training.recipe_choice import Tried, try_recipes
 class Learned:
     """What the choice on the validation slice came to, and the model that is released."""
 
-    trained: TrainedNetwork | TrainedGru4Rec
+    trained: TrainedNetwork
     knn_settings: KnnSettings
     blend_weights: BlendWeights
     metrics: dict[str, float]

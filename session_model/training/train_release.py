@@ -48,7 +48,7 @@ class TrainRequest:
     """What to train from and where to put it.
 
     options: what else `data` is read by.
-    input_event_types: events whose items the GRU and kNN read and predict.
+    input_event_types: events whose items network and kNN read and predict.
     catalog: what the shop says of its items; None: what is published beside `data`, if anything.
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
     is_fresh: begin anew, even where the same training was interrupted.
@@ -180,18 +180,18 @@ def code_versions() -> dict[str, str]:
 
 
 def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
-    gru = learned.trained.model
+    network = learned.trained.model
     with draft_version(request.models_dir / request.model_name) as draft:
         export_servable(
-            ServableParts(gru, parts.intent, len(FEATURE_NAMES), model_name=request.model_name), draft.directory
+            ServableParts(network, parts.intent, len(FEATURE_NAMES), model_name=request.model_name), draft.directory
         )
         facts = ReleaseFacts(
             version=draft.version,
             created_at=datetime.now(UTC),
             code_version=metadata.version("insession"),
             training_data_sha256=data.digest,
-            max_length=gru.settings.max_length,
-            candidate_count=min(DEFAULT_CANDIDATES, gru.n_items),
+            max_length=network.max_length,
+            candidate_count=min(DEFAULT_CANDIDATES, network.n_items),
             input_event_types=request.input_event_types,
             metrics=learned.metrics,
             sessions=TrainedSessions.fit(data.sessions, request.input_event_types),

@@ -20,8 +20,9 @@ from session_model.data.vocabulary import Vocabulary
 from session_model.evaluation.ranking import Protocol, targets
 from session_model.metrics.ranking import target_rank
 from session_model.networks.batches import BatchPlan
+from session_model.networks.cosine_network import unit_rows
 from session_model.networks.export import Servable, ServableParts
-from session_model.networks.gru import SessionGru, unit_rows
+from session_model.networks.gru import SessionGru
 from session_model.networks.gru4rec import Gru4Rec
 from session_model.networks.gru4rec_training import _TrainingRun as BaselineRun
 from session_model.networks.losses import bpr_max, sampled_cross_entropy

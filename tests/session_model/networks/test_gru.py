@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from session_model.networks.gru import RETURN_DECAY, SessionGru, unit_rows, with_returns
+from session_model.networks.cosine_network import unit_rows
+from session_model.networks.gru import SessionGru
 from session_model.networks.settings import GruSettings
 
 SETTINGS = GruSettings(units=6, dimension=4, item_dropout=0.25, state_dropout=0.5)
@@ -47,21 +48,6 @@ def test_it_is_the_gru_of_the_paper_written_out(model: SessionGru) -> None:
     assert vectors(model, [[3, 1, 7]], [2])[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_no_state_is_carried_to_the_next_session(model: SessionGru) -> None:
-    """A session's vector is the same whatever was asked before and whatever stands beside it."""
-    alone = vectors(model, [[2, 5]], [1])
-    vectors(model, [[8, 8]], [1])
-    beside = vectors(model, [[7, 7], [2, 5]], [1, 3])
-    assert beside[1] == pytest.approx(alone[0], abs=1e-6)
-
-
-def test_padding_and_later_items_do_not_reach_a_position(model: SessionGru) -> None:
-    """What stands behind a position has no say in its vector."""
-    short = vectors(model, [[2, 5]], [1])
-    longer = vectors(model, [[2, 5, 0, 0], [2, 5, 9, 1]], [1, 5])
-    assert longer == pytest.approx(np.repeat(short, 2, axis=0), abs=1e-6)
-
-
 def test_dropout_drops_the_stated_share_and_keeps_the_mean() -> None:
     """The rates are shares that are dropped; survivors are scaled up; no seed means no dropout."""
     rates = {"item_dropout": 0.25, "state_dropout": 0.0}
@@ -88,21 +74,6 @@ def test_state_dropout_changes_the_vector_by_its_seed_only(model: SessionGru) ->
     assert not np.array_equal(first, other)
 
 
-def test_one_table_is_input_and_output() -> None:
-    """The item table is the only weight as large as the catalogue."""
-    model = SessionGru(1_000, SETTINGS, seed=0)
-    assert [weight.shape for weight in model.weights() if 1_001 in weight.shape] == [(1_001, SETTINGS.dimension)]
-
-
-def test_weights_go_out_and_in() -> None:
-    """A model takes another's weights, and a seed decides the first ones."""
-    one, same, other = (SessionGru(N_ITEMS, SETTINGS, seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(same, [[1, 2]], [1]))
-    assert not np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
-    other.set_weights(one.weights())
-    assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
-
-
 def mute_all_but_attention(model: SessionGru) -> None:
     """Let only what is attended speak."""
     kernel = model.readout.kernel.numpy()
@@ -124,30 +95,3 @@ def test_the_first_item_attends_to_itself() -> None:
     model = SessionGru(N_ITEMS, replace(SETTINGS, has_attention=True), seed=3)
     mute_all_but_attention(model)
     assert vectors(model, [[5]], [0])[0] == pytest.approx(unit(model.weights()[0][5]), abs=1e-5)
-
-
-def returns_of(model: SessionGru, items: list[list[int]], positions: list[int]) -> np.ndarray:
-    """Give what is added for each place of the rows at `positions`."""
-    return model.read(tf.gather(unit_rows(model.item_table), items), tf.constant(positions)).returns.numpy()
-
-
-def test_an_untrained_model_knows_nothing_of_returns(model: SessionGru) -> None:
-    """At first the cosine alone decides."""
-    assert not returns_of(model, [[3, 1, 7]], [0, 2]).any()
-
-
-def test_a_return_weighs_that_how_lately_and_whether_just_now_an_item_was_seen() -> None:
-    """With biases alone the pull of each place is their sum by hand, and a later place has none."""
-    model = SessionGru(N_ITEMS, SETTINGS, seed=3)
-    model.returns.bias.assign([1.0, 10.0, 100.0])
-    lately = 10 * np.exp(-np.arange(3) / RETURN_DECAY)
-    assert returns_of(model, [[3, 1, 7]], [2])[0] == pytest.approx([1 + lately[2], 1 + lately[1], 111.0], rel=1e-5)
-    assert returns_of(model, [[3, 1, 7]], [1])[0] == pytest.approx([1 + lately[1], 111.0, 0.0], rel=1e-5)
-
-
-def test_returns_are_added_at_the_items_of_the_session() -> None:
-    """An item that was seen twice gets both pulls, and a column below 0 none."""
-    logits = with_returns(
-        tf.zeros((2, 4)), tf.constant([[1.0, 2.0, 4.0], [8.0, 0.0, 0.0]]), tf.constant([[3, 0, 3], [1, -1, -1]])
-    )
-    assert logits.numpy().tolist() == [[2, 0, 0, 5], [0, 8, 0, 0]]
