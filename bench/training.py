@@ -90,13 +90,13 @@ def main(*, data: Path, data_format: DataFormat, preset: str, steps: int, rounds
     vocabulary = popular_first(sessions, ("view",))
     sequences = item_sequences(sessions, vocabulary, ("view",))
     recipe = PRESETS[preset].recipes[0]
-    run = TrainingRun(TrainingTask(sequences, len(vocabulary)), recipe.gru, recipe.training)
+    run = TrainingRun(TrainingTask(sequences, len(vocabulary)), recipe.network, recipe.training)
     rng = np.random.default_rng(0)
 
     def batches(kind: str) -> Iterator[Batch]:
         if kind == "bucketed":
             return run.plan.epoch(rng)
-        return padded_batches(sequences, recipe.gru.max_length, recipe.training.batch_targets, rng)
+        return padded_batches(sequences, recipe.network.max_length, recipe.training.batch_targets, rng)
 
     tallies = {"bucketed": Tally(), "padded": Tally()}
     with counted_progress() as progress:

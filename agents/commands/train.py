@@ -52,8 +52,9 @@ Examples:
     default="default",
     show_default=True,
     help="default: tries a recipe where sessions of all ages teach alike and one where fashions pass, and keeps the "
-    "better. small: one small GRU and few kNN trials, minutes on a laptop. gru4rec-*: GRU4Rec as published, named "
-    "by the data set it was tuned on, to compare with.",
+    "better. small: one small GRU and few kNN trials, minutes on a laptop. attention: a network of self-attention "
+    "(SASRec) in place of the GRU. gru4rec-*: GRU4Rec as published, named by the data set it was tuned on, to compare "
+    "with.",
 )
 @click.option(
     "--recipe",

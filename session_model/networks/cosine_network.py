@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from session_model.networks.next_item import Reading
-from session_model.networks.settings import GruSettings
+from session_model.networks.settings import NetworkSettings
 
 RETURN_DECAY = 2.0
 """Clicks: how fast the pull of an item of the session fades."""
@@ -29,7 +29,7 @@ class CosineNetwork(ABC):
     its rows are used at unit length only.
     """
 
-    def __init__(self, n_items: int, settings: GruSettings, *, seed: int) -> None:
+    def __init__(self, n_items: int, settings: NetworkSettings, *, seed: int) -> None:
         table = np.random.default_rng(seed).standard_normal((n_items + 1, settings.dimension), np.float32)
         self.item_table = tf.Variable(table / math.sqrt(settings.dimension), name="item_table")
         self.returns = keras.layers.Dense(_N_RETURN_TERMS, kernel_initializer="zeros")

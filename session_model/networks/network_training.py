@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from session_model.networks.cosine_network import CosineNetwork
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.checkpoints import Checkpoint, CheckpointFile
@@ -33,7 +33,7 @@ class _Course:
 
 
 def train_network(
-    task: TrainingTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress
+    task: TrainingTask, shape: NetworkSettings, settings: TrainingSettings, progress: TrainingProgress
 ) -> TrainedNetwork:
     """Train a new model, or on from its checkpoint; with a validation slice, give its best epoch's weights.
 

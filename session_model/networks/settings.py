@@ -27,6 +27,25 @@ class GruSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AttentionSettings:
+    """Shape of the network of self-attention; `dimension`, `scale` and `max_length` are those of `GruSettings`.
+
+    blocks: of attention and feed-forward network, one upon the other.
+    dropout: share of entries DROPPED from the embedded items and from what each half of a block adds, in training only.
+    """
+
+    dimension: Annotated[int, Meta(ge=1)] = 128
+    blocks: Annotated[int, Meta(ge=1)] = 2
+    scale: Annotated[float, Meta(gt=0)] = 16.0
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.3
+    max_length: Annotated[int, Meta(ge=1)] = 20
+
+
+NetworkSettings = GruSettings | AttentionSettings
+"""Shapes of the networks that are trained by `TrainingSettings`; session_model.networks.build makes the networks."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingSettings:
     """How a network is trained.
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.batches import Batch, BatchPlan
+from session_model.networks.build import build_network
 from session_model.networks.cosine_network import CosineNetwork, unit_rows
-from session_model.networks.gru import SessionGru
 from session_model.networks.losses import sampled_cross_entropy
 from session_model.networks.next_item import with_returns
 from session_model.networks.optimizer import RowSparseAdam, cosine_rate
 from session_model.networks.sampling import NegativeSampler
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, TrainingProgress
 
@@ -32,12 +32,12 @@ TRAINING_SHARE = 0.9
 class TrainingRun:
     """The moving parts of one run."""
 
-    def __init__(self, task: TrainingTask, shape: GruSettings, settings: TrainingSettings) -> None:
+    def __init__(self, task: TrainingTask, shape: NetworkSettings, settings: TrainingSettings) -> None:
         self._settings = settings
         self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0
-        self.model: CosineNetwork = SessionGru(task.n_items, shape, seed=settings.seed)
+        self.model = build_network(task.n_items, shape, seed=settings.seed)
         self.plan = _plan(task.sequences, shape.max_length, settings)
         self.total_steps = max(1, round((task.planned_epochs or settings.epochs) * self.plan.n_batches))
         self._deadline = task.deadline
@@ -203,7 +203,7 @@ def _plan(sequences: ItemSequences, max_length: int, settings: TrainingSettings)
     return planned if fitting >= settings.batch_targets else plan(fitting)
 
 
-def _validation_batches(sequences: ItemSequences, shape: GruSettings) -> list[Batch]:
+def _validation_batches(sequences: ItemSequences, shape: NetworkSettings) -> list[Batch]:
     """Cut the sessions into batches and draw batches for about `VALIDATION_TARGETS` targets."""
     plan = BatchPlan(sequences, max_length=shape.max_length, batch_targets=256)
     batches = list(plan.epoch(np.random.default_rng(0)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.next_item import NextItemNetwork
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.runs.checkpoints import CheckpointFile, fingerprint
 from session_model.runs.progress import EpochReport
 
@@ -32,7 +32,7 @@ class TrainingTask:
     phase: str = "training"
     checkpoints: Path | None = None
 
-    def checkpoint_file(self, shape: GruSettings, settings: TrainingSettings) -> CheckpointFile | None:
+    def checkpoint_file(self, shape: NetworkSettings, settings: TrainingSettings) -> CheckpointFile | None:
         """Name the checkpoint after everything that the weights depend on, but for the time there was."""
         if self.checkpoints is None:
             return None

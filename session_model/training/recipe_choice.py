@@ -42,5 +42,5 @@ def try_recipes(choice: TrainingTask, recipes: Sequence[Recipe], progress: Train
             break
         share = (choice.deadline - now) / (len(recipes) - place)
         task = replace(choice, deadline=now + share, phase=f"recipe {place + 1} of {len(recipes)}")
-        tried.append(Tried(recipe, train_network(task, recipe.gru, recipe.training, progress)))
+        tried.append(Tried(recipe, train_network(task, recipe.network, recipe.training, progress)))
     return tried

@@ -24,7 +24,7 @@ from session_model.networks.training_task import TrainingTask
 from session_model.runs.curve import CurveRecorder
 from session_model.runs.folder import RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
-from session_model.training.presets import PRESETS, Recipe
+from session_model.training.presets import DEFAULT_RECIPES, GruRecipe
 from session_model.training.recipe_files import write_recipe
 from session_model.training.train_release import DEFAULT_INPUT_EVENT_TYPES, RUNS, code_versions
 
@@ -77,7 +77,7 @@ class SearchRequest:
 class Trial:
     """A recipe and what it reached, an entry an epoch; a pruned one has fewer epochs."""
 
-    recipe: Recipe
+    recipe: GruRecipe
     gains: list[float]
     is_pruned: bool
 
@@ -127,7 +127,7 @@ def search_recipe(
         "data_format": request.data_format,
         "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
-        "known_recipes": msgspec.to_builtins(PRESETS["default"].recipes),
+        "known_recipes": msgspec.to_builtins(DEFAULT_RECIPES),
         "space": {name: optuna.distributions.distribution_to_json(one) for name, one in SPACE.items()},
         "seed": request.seed,
         "versions": code_versions() | {"optuna": optuna.__version__},
@@ -182,7 +182,7 @@ class _Search:
         """Make so many trials, fewer where the time is over."""
         self._progress = progress
         try:
-            for recipe in PRESETS["default"].recipes[:n_trials]:
+            for recipe in DEFAULT_RECIPES[:n_trials]:
                 training = replace(recipe.training, seed=self._seed)
                 self.done.append(self._known(replace(recipe, training=training), len(self.done) + 1))
             while len(self.done) < n_trials:
@@ -190,7 +190,7 @@ class _Search:
         except _OutOfTimeError:
             progress.noted(f"the time is over after {len(self.done)} trials; the same command goes on")
 
-    def _known(self, recipe: Recipe, number: int) -> Trial:
+    def _known(self, recipe: GruRecipe, number: int) -> Trial:
         """Let a recipe of the preset compete, and the sampler learn of it where it lies in the space."""
         trial = self._trained(recipe, number, None)
         values = {**msgspec.to_builtins(recipe.gru), **msgspec.to_builtins(recipe.training)}
@@ -212,14 +212,14 @@ class _Search:
             self._study.tell(asked, trial.gain)
         return trial
 
-    def _trained(self, recipe: Recipe, number: int, asked: optuna.Trial | None) -> Trial:
+    def _trained(self, recipe: GruRecipe, number: int, asked: optuna.Trial | None) -> Trial:
         key = f"trial {msgspec.json.encode(recipe).decode()}"
         trial = self._run.journal.once(key, Trial, lambda: self._train(recipe, number, asked))
         word = " (pruned)" if trial.is_pruned else ""
         self._progress.noted(f"trial {number}: Recall@20 + MRR@20 {trial.gain:.4f}{word}")
         return trial
 
-    def _train(self, recipe: Recipe, number: int, asked: optuna.Trial | None) -> Trial:
+    def _train(self, recipe: GruRecipe, number: int, asked: optuna.Trial | None) -> Trial:
         task = replace(self._task, phase=f"trial {number}")
         judge = _Judge(self._progress, asked, self._deadline)
         with suppress(_PrunedError):
@@ -275,10 +275,10 @@ class _Judge:
             raise _PrunedError
 
 
-def _recipe(params: Mapping[str, Any], seed: int) -> Recipe:
+def _recipe(params: Mapping[str, Any], seed: int) -> GruRecipe:
     gru = GruSettings(**{name: params[name] for name in _GRU_SPACE})
     training = {name: params[name] for name in _TRAINING_SPACE}
-    return Recipe(gru, TrainingSettings(**training, epochs=EPOCHS, seed=seed))
+    return GruRecipe(gru, TrainingSettings(**training, epochs=EPOCHS, seed=seed))
 
 
 def _holds(distribution: optuna.distributions.BaseDistribution, value: Any) -> bool:

@@ -59,7 +59,7 @@ def learn(
         )
         recipe = preset.recipes[0]
         with run.phase("final training"):
-            trained = train_network(everything, recipe.gru, recipe.training, progress)
+            trained = train_network(everything, recipe.network, recipe.training, progress)
         return Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     with run.phase("choosing"):
         choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
@@ -79,7 +79,7 @@ def learn(
     if run.journal.once("final training fits", bool, lambda: time.monotonic() + seconds <= budget.end):
         with run.phase("final training"):
             final = replace(everything, planned_epochs=best.trained.planned_epochs, stop_after=best.trained.best_epoch)
-            trained = train_network(final, best.recipe.gru, best.recipe.training, progress)
+            trained = train_network(final, best.recipe.network, best.recipe.training, progress)
         reports += trained.reports
     else:
         left_out.append("the final training on all sessions")

@@ -7,11 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from agents.commands.train import _request, command
-from session_model.networks.settings import GRU4REC
+from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.release.copies import load_release
 from session_model.training.presets import PRESETS
 
@@ -110,6 +111,17 @@ def test_every_preset_can_be_chosen() -> None:
     """None can be forgotten: the names come of the presets, which load no TensorFlow."""
     (choice,) = (parameter.type for parameter in command.params if parameter.name == "preset")
     assert list(choice.choices) == list(PRESETS)  # type: ignore[attr-defined]
+
+
+def test_the_network_of_a_preset_is_released(tmp_path: Path) -> None:
+    """Nothing but its name is said; the run keeps the shape that was trained."""
+    (tmp_path / "data").write_text(DATA["sequences"])
+    arguments = [str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path / "models")]
+    result = CliRunner().invoke(command, [*arguments, "--preset", "attention", "--epochs", "1"])
+    assert result.exit_code == 0, result.output
+    assert load_release(tmp_path / "models" / "session_gru" / "1").manifest.max_length == AttentionSettings().max_length
+    config = json.loads((tmp_path / "models" / "runs" / "1" / "config.json").read_text())
+    assert config["preset"]["recipes"][0]["attention"] == msgspec.to_builtins(AttentionSettings())
 
 
 def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:

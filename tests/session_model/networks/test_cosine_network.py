@@ -4,27 +4,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from session_model.networks.build import build_network
 from session_model.networks.cosine_network import RETURN_DECAY, CosineNetwork, unit_rows
-from session_model.networks.gru import SessionGru
-from session_model.networks.settings import GruSettings
+from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings
 
 N_ITEMS = 9
 SHAPES = {
     "gru": GruSettings(units=6, dimension=4, scale=8.0),
-    "with attention": GruSettings(units=6, dimension=4, scale=8.0, has_attention=True),
+    "gru with attention": GruSettings(units=6, dimension=4, scale=8.0, has_attention=True),
+    "attention": AttentionSettings(dimension=4, scale=8.0),
 }
 
 
 @pytest.fixture(params=SHAPES)
-def shape(request: pytest.FixtureRequest) -> GruSettings:
+def shape(request: pytest.FixtureRequest) -> NetworkSettings:
     """Give the settings of each."""
     return SHAPES[request.param]
 
 
 @pytest.fixture
-def model(shape: GruSettings) -> CosineNetwork:
+def model(shape: NetworkSettings) -> CosineNetwork:
     """Give an untrained one."""
-    return SessionGru(N_ITEMS, shape, seed=3)
+    return build_network(N_ITEMS, shape, seed=3)
 
 
 def vectors(model: CosineNetwork, items: list[list[int]], positions: list[int]) -> np.ndarray:
@@ -46,9 +47,9 @@ def test_logits_are_scaled_cosines(model: CosineNetwork) -> None:
     assert np.linalg.norm(vectors(model, [[3, 1, 7]], [0, 1, 2]), axis=1) == pytest.approx(1.0, abs=1e-5)
 
 
-def test_weights_go_out_and_in(shape: GruSettings) -> None:
+def test_weights_go_out_and_in(shape: NetworkSettings) -> None:
     """A model takes another's weights, and a seed decides the first ones."""
-    one, same, other = (SessionGru(N_ITEMS, shape, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (build_network(N_ITEMS, shape, seed=seed) for seed in (1, 1, 2))
     assert np.array_equal(vectors(one, [[1, 2]], [1]), vectors(same, [[1, 2]], [1]))
     assert not np.array_equal(vectors(one, [[1, 2]], [1]), vectors(other, [[1, 2]], [1]))
     other.set_weights(one.weights())

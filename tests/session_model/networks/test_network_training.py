@@ -7,13 +7,14 @@ import pytest
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.network_training import train_network
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress, clicks_per_second
 
 N_ITEMS = 12
 SHAPE = GruSettings(units=16, dimension=16, item_dropout=0.1, state_dropout=0.1, max_length=5)
+SHAPES = {"gru": SHAPE, "attention": AttentionSettings(dimension=16, dropout=0.1, max_length=5)}
 SETTINGS = TrainingSettings(epochs=4, learning_rate=0.02, batch_targets=32, negatives=6, patience=4, seed=5)
 
 
@@ -80,12 +81,18 @@ def cycles(n_sessions: int, seed: int) -> ItemSequences:
     return ItemSequences(np.cumsum([0, *lengths]).astype(np.int64), np.concatenate(rows).astype(np.int32))
 
 
+@pytest.fixture(scope="module", params=SHAPES)
+def shape(request: pytest.FixtureRequest) -> NetworkSettings:
+    """Train each network by the same steps."""
+    return SHAPES[request.param]
+
+
 @pytest.fixture(scope="module")
-def run() -> tuple[TrainedNetwork, Recorder]:
+def run(shape: NetworkSettings) -> tuple[TrainedNetwork, Recorder]:
     """Train once on circles, with sampled negatives."""
     recorder = Recorder()
     task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1))
-    return train_network(task, SHAPE, SETTINGS, recorder), recorder
+    return train_network(task, shape, SETTINGS, recorder), recorder
 
 
 def test_it_learns_what_follows_what(run: tuple[TrainedNetwork, Recorder]) -> None:
@@ -111,12 +118,12 @@ def test_the_best_epoch_is_given_back(run: tuple[TrainedNetwork, Recorder]) -> N
     assert trained.best_epoch == max(range(len(figures)), key=lambda epoch: (figures[epoch], epoch)) + 1
 
 
-def test_the_same_seed_gives_the_same_model() -> None:
+def test_the_same_seed_gives_the_same_model(shape: NetworkSettings) -> None:
     """Weights are equal to the bit for one seed and differ for another."""
     task = TrainingTask(cycles(100, 0), N_ITEMS, stop_after=1)
-    first, same = (train_network(task, SHAPE, SETTINGS, NoProgress()).model.weights() for _ in range(2))
+    first, same = (train_network(task, shape, SETTINGS, NoProgress()).model.weights() for _ in range(2))
     assert all(np.array_equal(one, two) for one, two in zip(first, same, strict=True))
-    other = train_network(task, SHAPE, TrainingSettings(epochs=1, seed=6), NoProgress()).model.weights()
+    other = train_network(task, shape, TrainingSettings(epochs=1, seed=6), NoProgress()).model.weights()
     assert not np.array_equal(first[0], other[0])
 
 
@@ -167,22 +174,22 @@ def test_speed_is_that_of_targets(run: tuple[TrainedNetwork, Recorder]) -> None:
 @pytest.mark.parametrize(
     "interruptions",
     [
-        [Interrupting(epochs=3)],
-        [Interrupting(steps=50), Interrupting(steps=1)],
+        [{"epochs": 3}],
+        [{"steps": 50}, {"steps": 1}],
     ],
     ids=["after an epoch", "twice within epochs"],
 )
 def test_an_interrupted_training_gives_what_an_undisturbed_one_gives(
-    run: tuple[TrainedNetwork, Recorder], tmp_path: Path, interruptions: list[Interrupting]
+    shape: NetworkSettings, run: tuple[TrainedNetwork, Recorder], tmp_path: Path, interruptions: list[dict[str, int]]
 ) -> None:
     """Weights, figures and the best epoch are equal to the bit; epochs that are done are told again."""
     undisturbed, _ = run
     task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
     for interruption in interruptions:
         with pytest.raises(Interruption):
-            train_network(task, SHAPE, SETTINGS, interruption)
+            train_network(task, shape, SETTINGS, Interrupting(**interruption))
     recorder = Recorder()
-    trained = train_network(task, SHAPE, SETTINGS, recorder)
+    trained = train_network(task, shape, SETTINGS, recorder)
     pairs = zip(trained.model.weights(), undisturbed.model.weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert trained.best_epoch == undisturbed.best_epoch
@@ -195,17 +202,19 @@ def _without_time(report: EpochReport) -> EpochReport:
     return replace(report, seconds=0.0)
 
 
-def test_a_finished_training_is_not_done_again(run: tuple[TrainedNetwork, Recorder], tmp_path: Path) -> None:
+def test_a_finished_training_is_not_done_again(
+    shape: NetworkSettings, run: tuple[TrainedNetwork, Recorder], tmp_path: Path
+) -> None:
     """Its checkpoint gives the best weights; nothing is trained. Another seed is another training."""
     task = TrainingTask(cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path)
-    train_network(task, SHAPE, SETTINGS, NoProgress())
+    train_network(task, shape, SETTINGS, NoProgress())
     recorder = Recorder()
-    again = train_network(task, SHAPE, SETTINGS, recorder)
+    again = train_network(task, shape, SETTINGS, recorder)
     pairs = zip(again.model.weights(), run[0].model.weights(), strict=True)
     assert all(np.array_equal(one, other) for one, other in pairs)
     assert (recorder.steps, len(recorder.reports)) == (0, 4)
     with pytest.raises(Interruption):
-        train_network(task, SHAPE, replace(SETTINGS, seed=6), Interrupting(steps=1))
+        train_network(task, shape, replace(SETTINGS, seed=6), Interrupting(steps=1))
 
 
 def test_a_damaged_checkpoint_is_told_and_left_alone(tmp_path: Path) -> None:
@@ -224,10 +233,10 @@ def test_a_damaged_checkpoint_is_told_and_left_alone(tmp_path: Path) -> None:
     assert len(recorder.notes) == 1
 
 
-def test_a_model_that_diverged_ranks_every_target_last() -> None:
+def test_a_model_that_diverged_ranks_every_target_last(shape: NetworkSettings) -> None:
     """NaN is above nothing and below nothing; taken for the best it would win every choice."""
     task = TrainingTask(cycles(100, 0), N_ITEMS, validation=cycles(50, 1))
-    run = TrainingRun(task, SHAPE, SETTINGS)
+    run = TrainingRun(task, shape, SETTINGS)
     run.model.set_weights([np.full_like(weight, np.nan) for weight in run.model.weights()])
     report = run.epoch(0, NoProgress())
     assert report.mrr_at_20 == pytest.approx(1 / N_ITEMS)

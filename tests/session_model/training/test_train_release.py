@@ -15,12 +15,12 @@ from session_model.ranking.blend import MODEL_ONLY
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release, trained_sessions
 from session_model.runs.progress import EpochReport, NoProgress
-from session_model.training.presets import Preset, Recipe
+from session_model.training.presets import GruRecipe, Preset
 from session_model.training.train_release import TrainRequest, TrainResult, train_release
 
 TINY = Preset(
     (
-        Recipe(
+        GruRecipe(
             GruSettings(units=8, dimension=8, max_length=4), TrainingSettings(epochs=2, batch_targets=64, negatives=64)
         ),
     ),
