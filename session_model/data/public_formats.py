@@ -118,7 +118,12 @@ def cells_of(line: str, delimiter: str) -> list[str]:
 
 def _rows(malformed: MalformedLines, file: _File, *, has_times: bool) -> Iterator[Row]:
     lines, clock = read_lines(malformed), EventClock(malformed.path, file.unit)
-    places = None if file.columns is None else _places(next(lines, (0, ""))[1], file, malformed.path)
+    places: list[int] | None = None
+    if file.columns is not None:
+        header = next(lines, None)
+        if header is None:  # a part may be empty
+            return
+        places = _places(header[1], file, malformed.path)
     for number, line in lines:
         try:
             cells = cells_of(line, file.delimiter) if file.delimiter else [line]

@@ -171,13 +171,6 @@ def test_a_line_without_end_is_bounded(tmp_path: Path) -> None:
     assert read_sessions(path, "sequences").session_ids == ["1", "3"]
 
 
-@pytest.mark.parametrize("data_format", ["session-rec", "sequences", "jsonl"])
-def test_an_empty_file_is_refused(tmp_path: Path, data_format: DataFormat) -> None:
-    """Nothing to learn from is an error, not an empty model."""
-    with pytest.raises(InsessionError, match=r"empty|no usable"):
-        read_sessions(write(tmp_path / "a", ""), data_format)
-
-
 def test_what_is_no_data_file_is_wrong_usage(tmp_path: Path) -> None:
     """A directory, a missing file and an unknown format are wrong usage, a missing column is not."""
     with pytest.raises(UsageError, match="directory"):
