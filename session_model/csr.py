@@ -11,12 +11,12 @@ def flat_positions(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDA
 
 
 def row_numbers(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Name the row of each element; (n_rows,) to (sum of lengths,)."""
+    """Return the row of each element; (n_rows,) to (sum of lengths,)."""
     return np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
 
 
 def starts_of(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the row starts, with the end as the last one; (n_rows,) to (n_rows + 1,)."""
+    """Return the row starts, with the end as the last one; (n_rows,) to (n_rows + 1,)."""
     starts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=starts[1:])
     return starts

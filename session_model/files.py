@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 
 def file_sha256(path: Path) -> str:
-    """Give the SHA-256 of a file's content, hex, in constant memory."""
+    """Return the SHA-256 of a file's content, hex, in constant memory."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -31,7 +31,7 @@ class ClickLog:
         self._reader = ClickReader(mapping)
 
     def records(self, malformed: MalformedLines) -> Iterator[tuple[ClickEvent, ...]]:
-        """Give the clicks of each line, apart by visitor; those of an order share event_id and time.
+        """Return the clicks of each line, apart by visitor; those of an order share event_id and time.
 
         Our own times are in milliseconds; what is in another unit is read, and told.
         """
@@ -44,7 +44,7 @@ class ClickLog:
                 yield from self._read(number, line.encode(), malformed)
 
     def events(self, malformed: MalformedLines) -> Iterator[ClickEvent]:
-        """Give each click with an event_id of its own, so that each line of an order is one."""
+        """Return each click with an event_id of its own, so that each line of an order is one."""
         for first, *others in self.records(malformed):
             yield first
             for place, event in enumerate(others, 1):
@@ -52,7 +52,7 @@ class ClickLog:
                 yield msgspec.structs.replace(event, event_id=event_id)
 
     def _own(self, line: str, clock: EventClock) -> ClickEvent | None:
-        """Give the click that a line of our own form is; None where it needs a second look."""
+        """Return the click that a line of our own form is; None where it needs a second look."""
         if not self._is_identity:
             return None
         try:

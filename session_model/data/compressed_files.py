@@ -33,7 +33,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def compression_of(head: bytes) -> str | None:
-    """Name the compression that a file with these first bytes has; None: it is plain, or has one that is not read."""
+    """Return the compression that a file with these first bytes has; None: it is plain, or has one that is not read."""
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
     if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":

@@ -21,7 +21,7 @@ class Interner:
         self._codes: dict[str, int] = {}
 
     def code(self, text: str) -> int:
-        """Give the number of `text`, a new one if it is new."""
+        """Return the number of `text`, a new one if it is new."""
         return self._codes.setdefault(text, len(self._codes))
 
     @property

@@ -37,7 +37,7 @@ class EventClock:
         self._told: set[TimeUnit] = set()
 
     def ms(self, value: str | float | datetime) -> int:
-        """Give Unix milliseconds; raises ValueError where it is no time between 1995 and 2100.
+        """Return Unix milliseconds; raises ValueError where it is no time between 1995 and 2100.
 
         value: a number, its text, or a date or time as text, UTC where it names no zone (schemas.times).
         """
@@ -57,7 +57,7 @@ class EventClock:
 
 
 def unit_of(number: float) -> TimeUnit | None:
-    """Give the unit in which `number` is a moment between 1995 and 2100; None where there is none."""
+    """Return the unit in which `number` is a moment between 1995 and 2100; None where there is none."""
     for unit, per_ms in _PER_MS.items():
         if EARLIEST_TIME_MS * per_ms <= number < LATEST_TIME_MS * per_ms:
             return unit
@@ -65,7 +65,7 @@ def unit_of(number: float) -> TimeUnit | None:
 
 
 def in_bounds(time_ms: int, value: object) -> int:
-    """Give `time_ms` back; raises ValueError, naming `value`, where it is not between 1995 and 2100."""
+    """Return `time_ms` back; raises ValueError, naming `value`, where it is not between 1995 and 2100."""
     if not EARLIEST_TIME_MS <= time_ms < LATEST_TIME_MS:
         raise ValueError(f"{value!r} is no time between 1995 and 2100")
     return time_ms

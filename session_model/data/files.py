@@ -7,7 +7,7 @@ from schemas.errors import UsageError
 
 
 def data_files(path: Path) -> list[Path]:
-    """Give the files in the order of their names, those of a folder from all depths.
+    """Return the files in the order of their names, those of a folder from all depths.
 
     A name that starts with a dot or an underscore is none of the data (`_SUCCESS`, `.part-0.crc`). Raises UsageError
     where there is none.

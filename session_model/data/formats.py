@@ -82,7 +82,7 @@ class EventFormat(Protocol):
         """Whether the owner of a row is a visitor, whose sessions are still to be parted."""
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
-        """Give the events of one file."""
+        """Return the events of one file."""
 
 
 def read_sessions(
@@ -121,7 +121,7 @@ def read_events(
     options: ReadOptions = AS_IT_IS,
     max_malformed_share: float = DEFAULT_MALFORMED_SHARE,
 ) -> Iterator[ClickEvent]:
-    """Give the events of DATA in event-time order, ties in file order (`jsonl`) or in order of the sessions.
+    """Return the events of DATA in event-time order, ties in file order (`jsonl`) or in order of the sessions.
 
     But for `jsonl`, visitor_id and session_id are the session's id and event_id is `{session}-{n}` with n from 1;
     `session-rec` and `sequences` say views. What has no times gets them: its sessions follow each other, a click every
@@ -334,7 +334,7 @@ class _SessionNames(msgspec.Struct, frozen=True):
 def _split_by_gap(
     columns: EventColumns, explicit: NDArray[np.int64], names: _SessionNames
 ) -> tuple[NDArray[np.int64], list[SessionId]]:
-    """Give the session of each event, (n_events,) int64 in file order, and the names of the sessions."""
+    """Return the session of each event, (n_events,) int64 in file order, and the names of the sessions."""
     visitors, times_ms = np.array(columns.sessions, np.int64), np.array(columns.times_ms, np.int64)
     order = np.lexsort((times_ms, explicit, visitors))
     visitor, own_id, time_ms = visitors[order], explicit[order], times_ms[order]

@@ -29,7 +29,7 @@ class Form(NamedTuple):
 
 
 def seen_form(path: Path) -> Form | None:
-    """Tell what `path` looks like by its first bytes and lines; None where nothing is sure, or it cannot be read."""
+    """Return what `path` looks like by its first bytes and lines; None where nothing is sure, or it cannot be read."""
     try:
         raw = first_bytes(path)
         binary = _binary(raw)
@@ -53,7 +53,7 @@ def seen_form(path: Path) -> Form | None:
 
 
 def delimiter_of(line: str) -> str | None:
-    """Give the delimiter that parts the line into most cells; None where there is none of them in it."""
+    """Return the delimiter that parts the line into most cells; None where there is none of them in it."""
     best = max(DELIMITERS, key=line.count)
     return best if best in line else None
 

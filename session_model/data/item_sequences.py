@@ -38,7 +38,7 @@ class ItemSequences:
         return self.select(self.items > 0)
 
     def session_numbers(self) -> NDArray[np.int64]:
-        """Name the session of each event, (n_events,)."""
+        """Return the session of each event, (n_events,)."""
         return row_numbers(np.diff(self.starts))
 
 

@@ -74,7 +74,7 @@ class PublicDataset:
     has_times: bool = True
 
     def paths(self, path: Path) -> list[Path]:
-        """Name the files to read, in the order of the data set's; raises UsageError where the first is not there."""
+        """Return the files to read, in the order of the data set's; raises UsageError where the first is not there."""
         if not path.is_dir():
             return data_files(path)
         found = [parts_in(path, file.is_part) for file in self.files]
@@ -84,14 +84,14 @@ class PublicDataset:
         return [part for parts in found for part in parts]
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
-        """Give the events of a file; raises UsageError where its header lacks a column."""
+        """Return the events of a file; raises UsageError where its header lacks a column."""
         name = _plain_name(malformed.path)
         file = next((file for file in self.files if file.is_part(name)), self.files[0])
         return _rows(malformed, file, has_times=self.has_times)
 
 
 def parts_in(folder: Path, is_part: Callable[[str], bool]) -> list[Path]:
-    """Name the files of a folder that are parts, months in order; of one that is there twice, the plain one."""
+    """Return the files of a folder that are parts, months in order; of one that is there twice, the plain one."""
     by_name = dict[str, Path]()
     for suffix in reversed(SUFFIXES):
         files = (file for file in folder.iterdir() if file.is_file() and _suffix(file) == suffix)
@@ -100,7 +100,7 @@ def parts_in(folder: Path, is_part: Callable[[str], bool]) -> list[Path]:
 
 
 def column_places(header: str, delimiter: str, columns: Iterable[str]) -> tuple[list[int], list[str]]:
-    """Give the place of each column in a header and the names that are missing.
+    """Return the place of each column in a header and the names that are missing.
 
     The same data set is published with `sessionId` and `session_id`: case and underscores tell no columns apart.
     """

@@ -7,7 +7,7 @@ from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 
 
 def session_events(sessions: Sessions, number: int) -> list[SessionEvent]:
-    """Give the events of one session, oldest first; time 0 where the format has no times."""
+    """Return the events of one session, oldest first; time 0 where the format has no times."""
     rows = slice(int(sessions.starts[number]), int(sessions.starts[number + 1]))
     items = sessions.items[rows].tolist()
     times = sessions.times_ms[rows].tolist() if sessions.times_ms is not None else [0] * len(items)

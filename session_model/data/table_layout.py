@@ -67,7 +67,7 @@ class TableLayout(Struct, frozen=True):
         return {role: names.index(name) for role, name in self.columns.items()}
 
     def numbered(self) -> dict[Role, int] | None:
-        """Give the columns where all are named by numbers; None where they are not."""
+        """Return the columns where all are named by numbers; None where they are not."""
         if not all(name.isdecimal() and int(name) > 0 for name in self.columns.values()):
             return None
         return {role: int(name) - 1 for role, name in self.columns.items()}
@@ -101,7 +101,7 @@ class TableReader:
         self._clock = EventClock(malformed.path, None)
 
     def row(self, number: int, cells: Sequence[Cell]) -> Row | None:
-        """Give the event of a row; books one that is malformed or no interaction, with its number, and gives None."""
+        """Return the event of a row; books one that is malformed or no interaction, with its number, and gives None."""
         try:
             said = {role: cells[place] for role, place in self._places.items()}
             return self._row(said)

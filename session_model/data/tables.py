@@ -39,7 +39,7 @@ class CsvTable:
         return self._found is not None and self._found.is_by_visitor
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
-        """Give the events of a file; raises UsageError where a column is not there."""
+        """Return the events of a file; raises UsageError where a column is not there."""
         lines = (f"{text}\n" for _, text in read_lines(malformed))
         first = next(lines, None)
         if first is None:
@@ -58,7 +58,7 @@ class CsvTable:
                 yield row
 
     def _head(self, line: str) -> tuple[str, dict[Role, int], bool] | None:
-        """Give delimiter, places of the columns, and whether `line` is a header; None where nothing fits."""
+        """Return delimiter, places of the columns, and whether `line` is a header; None where nothing fits."""
         for delimiter in DELIMITERS:
             names = _cells(line, delimiter)
             layout = recbole_layout(names) if self._given is None else self._given
@@ -108,7 +108,7 @@ class ParquetTable:
         self.is_by_visitor = layout.is_by_visitor
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
-        """Give the events of a file; raises UsageError where it is no Parquet, or a column is not there."""
+        """Return the events of a file; raises UsageError where it is no Parquet, or a column is not there."""
         names = parquet_names(malformed.path)
         if self._layout.places(names) is None:
             raise UsageError(f"{malformed.path}: {self._layout.missing(names)}")
@@ -122,14 +122,14 @@ class ParquetTable:
 
 
 def parquet_names(path: Path) -> list[str]:
-    """Name the columns of a Parquet file; raises UsageError where it is none, or the extra is not installed."""
+    """Return the columns of a Parquet file; raises UsageError where it is none, or the extra is not installed."""
     with _parquet(path) as file:
         names: list[str] = file.schema_arrow.names
     return names
 
 
 def csv_names(path: Path) -> list[str]:
-    """Name the cells of the first line of a CSV file; raises as `read_lines`."""
+    """Return the cells of the first line of a CSV file; raises as `read_lines`."""
     line = next((text for _, text in read_lines(MalformedLines(path))), "")
     return _cells(line, delimiter_of(line) or ",")
 
@@ -157,7 +157,7 @@ def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Cell, ...]
 
 
 def _values(column: Any, path: Path, name: str) -> list[Cell]:
-    """Give a column as builtin values; moments as what they are, not by their size."""
+    """Return a column as builtin values; moments as what they are, not by their size."""
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type

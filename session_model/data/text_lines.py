@@ -84,7 +84,7 @@ class MalformedLines:
 
 
 def read_lines(malformed: MalformedLines) -> Iterator[tuple[int, str]]:
-    """Give number (from 1) and text of each line that is not blank; UTF-8, compression found by the first bytes.
+    """Return number (from 1) and text of each line that is not blank; UTF-8, compression found by the first bytes.
 
     A line longer than `MAX_LINE_BYTES` or not UTF-8 is booked as malformed. Raises as `compressed_files.opened`.
     """

@@ -50,7 +50,7 @@ def read_training_data(
 
 
 def _other_input(sessions: Sessions, input_event_types: Collection[str]) -> str:
-    """Name the event types that are there instead, such as the purchases of a log without views."""
+    """Return the event types that are there instead, such as the purchases of a log without views."""
     counts = np.bincount(sessions.event_types[sessions.items >= 0], minlength=len(EVENT_TYPE_CODES))
     others = {name: int(n) for name, n in zip(EVENT_TYPE_CODES, counts, strict=True) if n}
     found = [name for name in others if name not in input_event_types and name in ITEM_EVENT_TYPES]

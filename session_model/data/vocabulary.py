@@ -24,11 +24,11 @@ class Vocabulary:
         return self._item_ids
 
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
-        """Give the index of `item_id`; None for an item the release has never seen."""
+        """Return the index of `item_id`; None for an item the release has never seen."""
         return self._indices.get(item_id)
 
     def item_id(self, index: ItemIndex) -> ItemId:
-        """Name the item at `index`; raises IndexError outside 1..len(self)."""
+        """Return the item at `index`; raises IndexError outside 1..len(self)."""
         if not 1 <= index <= len(self._item_ids):
             raise IndexError(f"item index {index} is outside 1..{len(self._item_ids)}")
         return self._item_ids[index - 1]

@@ -75,19 +75,19 @@ class _Block:
         return [*attention, self._feed_norm, self._hidden, self._output]
 
     def __call__(self, states: tf.Tensor, dropout: Dropout) -> tf.Tensor:
-        """Give the states (batch, length, dimension) that the next block reads."""
+        """Return the states (batch, length, dimension) that the next block reads."""
         states += dropout(self._attended(self._attention_norm(states)))
         return states + dropout(self._output(self._hidden(self._feed_norm(states))))
 
     def _attended(self, states: tf.Tensor) -> tf.Tensor:
-        """Give each position the weighted mean of the values up to it."""
+        """Return each position the weighted mean of the values up to it."""
         scores = tf.matmul(self._query(states), self._key(states), transpose_b=True) / math.sqrt(self._dimension)
         seen = tf.linalg.band_part(tf.ones_like(scores), -1, 0)
         return tf.matmul(tf.nn.softmax(tf.where(seen > 0, scores, scores.dtype.min)), self._value(states))
 
 
 def _dropout(rate: float, seed: tf.Tensor | None) -> Dropout:
-    """Give a dropout whose every call drops other entries; none without a seed."""
+    """Return a dropout whose every call drops other entries; none without a seed."""
     if seed is None:
         return lambda tensor: tensor
     calls = count()

@@ -68,7 +68,7 @@ class BatchPlan:
         return np.rint(np.bincount(clicks, expected, minlength=n_items + 1)).astype(np.int64)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Give every target once, or as often as its session is drawn."""
+        """Return every target once, or as often as its session is drawn."""
         order = rng.permutation(len(self._first))
         if self._draw is not None:
             order = rng.choice(len(self._first), len(self._first), p=self._draw)
@@ -91,6 +91,6 @@ class BatchPlan:
 
 
 def _recent_first(n_sessions: int, decay: float) -> NDArray[np.float64]:
-    """Give the probability of each session, oldest first, to be drawn."""
+    """Return the probability of each session, oldest first, to be drawn."""
     weights = np.exp(-np.arange(n_sessions, 0, -1) / max(1, n_sessions) / decay)
     return np.asarray(weights / weights.sum())

@@ -59,13 +59,13 @@ class CosineNetwork(ABC):
         return int(self.item_table.shape[0]) - 1
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Give what `read` reads of each item, (n_items + 1, dimension); row 0, padding, is zero."""
+        """Return what `read` reads of each item, (n_items + 1, dimension); row 0, padding, is zero."""
         vectors: NDArray[np.float32] = unit_rows(self.item_table).numpy()
         vectors[0] = 0.0
         return vectors
 
     def item_matrix(self) -> NDArray[np.float32]:
-        """Give what a session vector is multiplied with for the logits, (dimension, n_items)."""
+        """Return what a session vector is multiplied with for the logits, (dimension, n_items)."""
         return np.asarray(self.scale * self.item_vectors()[1:].T)
 
     def weights(self) -> list[NDArray[np.float32]]:
@@ -78,7 +78,7 @@ class CosineNetwork(ABC):
             variable.assign(weight)
 
     def _pull(self, read: tf.Tensor, positions: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Give `Reading.returns` of what was `read` (n_positions, any): three things of each place are weighed.
+        """Return `Reading.returns` of what was `read` (n_positions, any): three things of each place are weighed.
 
         That it was seen, how lately, and that it is the latest.
         """

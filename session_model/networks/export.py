@@ -112,7 +112,7 @@ class _IntentHeads:
         self._heads = {name: _IntentHead(head.served) for name, head in model.heads.items()}
 
     def probabilities(self, features: tf.Tensor) -> tf.Tensor:
-        """Give the columns of `IntentProbabilities`."""
+        """Return the columns of `IntentProbabilities`."""
         unknown = tf.fill([tf.shape(features)[0], 1], np.float32("nan"))
         columns = {name: head.probabilities(features) for name, head in self._heads.items()}
         if "cart_abandonment" in columns:
@@ -135,7 +135,7 @@ class _IntentHead:
         self._calibration = calibrated.calibration
 
     def probabilities(self, features: tf.Tensor) -> tf.Tensor:
-        """Give the probability of each row."""
+        """Return the probability of each row."""
         logits = tf.matmul(features, self._weights) + self._bias
         if len(self._outputs):
             hidden = tf.tanh(tf.matmul(features, self._hidden_weights) + self._hidden_biases)

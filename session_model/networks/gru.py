@@ -65,7 +65,7 @@ class SessionGru(CosineNetwork):
         )
 
     def _attended(self, states: tf.Tensor, inputs: tf.Tensor) -> tf.Tensor:
-        """Give the weighted mean of the items up to each position, (batch, length, dimension)."""
+        """Return the weighted mean of the items up to each position, (batch, length, dimension)."""
         scores = tf.matmul(self.query(states), inputs, transpose_b=True)
         seen = tf.linalg.band_part(tf.ones_like(scores), -1, 0)
         return tf.matmul(tf.nn.softmax(tf.where(seen > 0, scores, scores.dtype.min)), inputs)

@@ -53,15 +53,15 @@ class Gru4Rec:
         return int(self.item_table.shape[0]) - 1
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Give what `read` reads of each item, (n_items + 1, units); row 0, padding, is zero."""
+        """Return what `read` reads of each item, (n_items + 1, units); row 0, padding, is zero."""
         return np.asarray(self.item_table.numpy()[:, :-1])
 
     def item_matrix(self) -> NDArray[np.float32]:
-        """Give what a session vector is multiplied with for the scores, (units + 1, n_items)."""
+        """Return what a session vector is multiplied with for the scores, (units + 1, n_items)."""
         return np.asarray(self.item_table.numpy()[1:].T)
 
     def read(self, item_vectors: tf.Tensor, positions: tf.Tensor) -> Reading:
-        """Give [state; 1] at each position, (n_positions, units + 1), and no returns; each row starts at zero.
+        """Return [state; 1] at each position, (n_positions, units + 1), and no returns; each row starts at zero.
 
         item_vectors: (batch, length, units), padded at the end. positions: (n_positions,) int32 into the flattened
         (batch * length).
@@ -80,14 +80,14 @@ class Gru4Rec:
         return states, _with_one(dropout(states, self.settings.state_dropout, dropout_seed + 1))
 
     def loss(self, scores: tf.Tensor, labels: tf.Tensor, log_inclusion: tf.Tensor) -> tf.Tensor:
-        """Give the loss of raw `scores`; arguments as those of `sampled_cross_entropy`."""
+        """Return the loss of raw `scores`; arguments as those of `sampled_cross_entropy`."""
         if self.settings.loss == "cross-entropy":
             return sampled_cross_entropy(scores, labels, log_inclusion)
         return bpr_max(elu(scores, self.settings.elu), labels, self.settings.penalty)
 
 
 def elu(scores: tf.Tensor, alpha: float) -> tf.Tensor:
-    """Give x where x > 0, else alpha (exp x - 1) (Clevert et al., ICLR 2016); rising, so it ranks alike."""
+    """Return x where x > 0, else alpha (exp x - 1) (Clevert et al., ICLR 2016); rising, so it ranks alike."""
     return tf.where(scores > 0, scores, alpha * tf.math.expm1(tf.minimum(scores, 0.0)))
 
 

@@ -60,7 +60,7 @@ class _TrainingRun:
         )
 
     def epoch(self, progress: TrainingProgress) -> float:
-        """Go once over the training sessions; gives the mean loss of a target."""
+        """Go once over the training sessions; returns the mean loss of a target."""
         total = 0.0
         for step in self.batches.epoch():
             total += self.train(step) * len(step.targets)

@@ -48,10 +48,10 @@ class NextItemNetwork(Protocol):
         """All weights but the item table, in a fixed order."""
 
     def item_vectors(self) -> NDArray[np.float32]:
-        """Give what `read` reads of each item, (n_items + 1, dimension); row 0, padding, is zero."""
+        """Return what `read` reads of each item, (n_items + 1, dimension); row 0, padding, is zero."""
 
     def item_matrix(self) -> NDArray[np.float32]:
-        """Give what a vector of a `Reading` is multiplied with for the logits, (width, n_items)."""
+        """Return what a vector of a `Reading` is multiplied with for the logits, (width, n_items)."""
 
     def read(self, item_vectors: tf.Tensor, positions: tf.Tensor) -> Reading:
         """Read sessions up to some positions.

@@ -98,7 +98,7 @@ class RowSparseAdagrad:
 
 
 def cosine_rate(step: int, total_steps: int, *, peak: float, warmup_share: float = 0.05) -> float:
-    """Give the learning rate of `step` (from 0): a linear warm-up to `peak`, then half a cosine down to about 0."""
+    """Return the learning rate of `step` (from 0): a linear warm-up to `peak`, then half a cosine down to about 0."""
     warmup = max(1, round(total_steps * warmup_share))
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -37,7 +37,7 @@ class NegativeSampler:
 
     @property
     def is_full(self) -> bool:
-        """True where every batch is scored against the whole catalogue."""
+        """Return whether every batch is scored against the whole catalogue."""
         return self._n_items <= self._n_negatives
 
     def candidates(self, clicks: NDArray[np.int32], rng: np.random.Generator) -> CandidateSet:
@@ -50,7 +50,7 @@ class NegativeSampler:
         return CandidateSet(items, self.log_inclusion(items, len(clicks)))
 
     def log_inclusion(self, items: NDArray[np.int32], n_clicks: int) -> NDArray[np.float32]:
-        """Give log(1 - (1 - draw)^n_negatives (1 - share)^n_clicks) of each item.
+        """Return log(1 - (1 - draw)^n_negatives (1 - share)^n_clicks) of each item.
 
         Subtracted from the logits it makes the sampled softmax an estimate of the full one (Bengio & Senecal 2008),
         here for the union of drawn negatives and clicks, each item once.

@@ -61,7 +61,7 @@ class SessionParallelBatches:
         return np.bincount(self._items[np.cumsum(is_target[:-1]) > 0], minlength=n_items + 1).astype(np.int64)
 
     def epoch(self) -> Iterator[ParallelStep]:
-        """Give every target once; at the end, when no session is left to deal out, steps have fewer slots."""
+        """Return every target once; at the end, when no session is left to deal out, steps have fewer slots."""
         slots = np.arange(self._n_slots, dtype=np.int32)
         dealt = self._n_slots
         place, last = self._first[slots].copy(), self._last[slots].copy()

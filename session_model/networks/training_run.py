@@ -178,7 +178,7 @@ def _logits(
 def _certain_for_own_items(log_inclusion: tf.Tensor, inputs: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
     """Set to 0 what each position has already seen: a session's own items are never missing among its candidates.
 
-    Without it returns would be learned too rare or too frequent, as an item is popular or not. Gives (n_positions,
+    Without it returns would be learned too rare or too frequent, as an item is popular or not. Returns (n_positions,
     n_candidates); inputs: (batch, length) int32, candidates counted from 1.
     """
     length = tf.shape(inputs)[1]

@@ -33,7 +33,7 @@ class TrainingTask:
     checkpoints: Path | None = None
 
     def checkpoint_file(self, shape: NetworkSettings, settings: TrainingSettings) -> CheckpointFile | None:
-        """Name the checkpoint after everything that the weights depend on, but for the time there was."""
+        """Return the checkpoint after everything that the weights depend on, but for the time there was."""
         if self.checkpoints is None:
             return None
         slices = (self.sequences,) if self.validation is None else (self.sequences, self.validation)

@@ -114,7 +114,7 @@ class _Blender:
         return [target_rank(self._ranking(example, CUT_OFF), example.target) for example in examples]
 
     def rankings(self, examples: Sequence[BlendExample]) -> list[tuple[Candidates, ItemIndex]]:
-        """Give each example's list as long as a release does, with the target."""
+        """Return each example's list as long as a release does, with the target."""
         return [(self._ranking(example, DEFAULT_CANDIDATES), example.target) for example in examples]
 
     def _ranking(self, example: BlendExample, k: int) -> Candidates:
@@ -171,6 +171,6 @@ def _model_candidates(model: NextItemNetwork, prefixes: Sequence[Prefix]) -> lis
 
 
 def _recall_and_mrr(ranks: Sequence[int | None]) -> tuple[float, float]:
-    """Give Recall@20 and MRR@20."""
+    """Return Recall@20 and MRR@20."""
     found = [rank for rank in ranks if rank is not None and rank <= CUT_OFF]
     return len(found) / max(1, len(ranks)), sum(1 / rank for rank in found) / max(1, len(ranks))

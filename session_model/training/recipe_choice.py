@@ -24,7 +24,7 @@ class Tried(NamedTuple):
 
     @property
     def is_shortened(self) -> bool:
-        """True where there was no time for all epochs of the recipe."""
+        """Return whether there was no time for all epochs of the recipe."""
         return self.trained.planned_epochs < self.recipe.training.epochs
 
     @property

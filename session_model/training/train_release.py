@@ -174,7 +174,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
 
 
 def code_versions() -> dict[str, str]:
-    """Name the versions of everything that weights depend on."""
+    """Return the versions of everything that weights depend on."""
     versions = {name: metadata.version(name) for name in ("insession", "tensorflow", "keras", "numpy")}
     return versions | {"python": platform.python_version()}
 
