@@ -20,7 +20,7 @@ from session_model.data.catalogs import read_catalog
 from session_model.data.formats import DataFormat, read_sessions
 from session_model.data.training_overlap import Overlap
 from session_model.evaluation.intent import IntentEvaluation, evaluate_intent
-from session_model.evaluation.ranking import FIRST_TARGET, MODELS, Baseline, HeldOut, Protocol, Unseen, evaluate
+from session_model.evaluation.ranking import FIRST_TARGET, MODELS, Baseline, EvaluationPlan, HeldOut, Unseen, evaluate
 from session_model.networks.exported_model import ExportedModel
 from session_model.release.copies import load_release
 from session_model.release.files import newest_release, trained_sessions
@@ -124,7 +124,7 @@ def command(  # noqa: PLR0913 - one parameter an option
                 release,
                 model,
                 held_out,
-                Protocol(unseen, first_target),
+                EvaluationPlan(unseen, first_target),
                 lambda done: bar.update(task, completed=done),
                 compared,
             )

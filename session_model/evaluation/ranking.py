@@ -34,7 +34,7 @@ _NEVER_SEEN = ItemIndex(0)
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class EvaluationPlan:
     """What counts as a target.
 
     unseen: `miss` counts a target that training has not seen as a miss, as the SR-GNN line of papers does; `drop`
@@ -46,7 +46,7 @@ class Protocol:
     first_target: int = FIRST_TARGET
 
 
-PUBLISHED = Protocol()
+PUBLISHED = EvaluationPlan()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def evaluate(
     release: Release,
     model: NextItemModel,
     test: HeldOut,
-    protocol: Protocol = PUBLISHED,
+    plan: EvaluationPlan = PUBLISHED,
     progress: Callable[[int], None] | None = None,
     baselines: Mapping[str, Baseline] = NO_BASELINES,
 ) -> Evaluation:
@@ -121,7 +121,7 @@ def evaluate(
     metrics = {name: RankingMetrics(popularity.counts, percentiles) for name in MODELS}
     metrics |= {name: _metrics_of(baseline.release) for name, baseline in baselines.items()}
     asked = list[tuple[int, ...]]()
-    for batch in _batches(targets(release, test.sessions, protocol, progress)):
+    for batch in _batches(targets(release, test.sessions, plan, progress)):
         model_rankings = model.rank([target.prefix for target in batch])
         for target, ranking in zip(batch, model_rankings, strict=True):
             for name, candidates in _rankings(release, ranking, target.prefix).items():
@@ -130,14 +130,14 @@ def evaluate(
         for name, baseline in baselines.items():
             _ask(baseline, batch, metrics[name])
     if not asked:
-        raise InsessionError(f"{test.name} has no target: no session has an event at position {protocol.first_target}")
+        raise InsessionError(f"{test.name} has no target: no session has an event at position {plan.first_target}")
     facts = TargetFacts(*np.array(asked, np.int64).T)
     ranks = {name: model_metrics.ranks for name, model_metrics in metrics.items()}
     intervals, differences = compare(facts, ranks)
     return Evaluation(
         dataset=test.name,
         targets=len(asked),
-        unseen=protocol.unseen,
+        unseen=plan.unseen,
         models={name: model_metrics.result() for name, model_metrics in metrics.items()},
         sessions=len(np.unique(facts.session)),
         intervals=intervals,
@@ -147,25 +147,27 @@ def evaluate(
 
 
 def targets(
-    release: Release, sessions: Sessions, protocol: Protocol, progress: Callable[[int], None] | None = None
+    release: Release, sessions: Sessions, plan: EvaluationPlan, progress: Callable[[int], None] | None = None
 ) -> Iterator[Target]:
     """Return the targets, session by session, with what the release reads of the events before each."""
     for number in range(len(sessions)):
-        yield from _session_targets(release, number, session_events(sessions, number), protocol)
+        yield from _session_targets(release, number, session_events(sessions, number), plan)
         if progress is not None:
             progress(number + 1)
 
 
-def _session_targets(release: Release, number: int, events: list[SessionEvent], protocol: Protocol) -> Iterator[Target]:
+def _session_targets(
+    release: Release, number: int, events: list[SessionEvent], plan: EvaluationPlan
+) -> Iterator[Target]:
     index_of = release.parts.vocabulary.index_of
-    if protocol.unseen == "drop":
+    if plan.unseen == "drop":
         events = [event for event in events if event.item_id is None or index_of(event.item_id) is not None]
     clicks = [
         (place, event.item_id)
         for place, event in enumerate(events)
         if event.item_id is not None and event.event_type in release.manifest.input_event_types
     ]
-    first = max(protocol.first_target, FIRST_TARGET)
+    first = max(plan.first_target, FIRST_TARGET)
     for position, (place, item_id) in enumerate(clicks[first - 1 :], start=first):
         index, before = release.index_of(item_id) or _NEVER_SEEN, events[:place]
         yield Target(release.encode(before), index, item_id, before, number, position, len(clicks))
@@ -181,7 +183,7 @@ def _facts(target: Target) -> tuple[int, ...]:
 def _rankings(release: Release, model_ranking: Candidates, prefix: ModelInput) -> dict[str, Candidates]:
     """Rank by every model; where nothing of the prefix is known, the blend answers as served: by what is popular.
 
-    The others are voices alone: the tier `knn` adds items with no or few clicks to what is ranked here.
+    The others are sources alone: the tier `knn` adds items with no or few clicks to what is ranked here.
     """
     neighbours, popular = release.neighbours(prefix.items), release.popular()
     return {

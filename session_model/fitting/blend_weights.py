@@ -1,4 +1,4 @@
-"""Which shares of the voices rank best, chosen on the validation slice."""
+"""Which shares of the sources rank best, chosen on the validation slice."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ WEIGHT_GRID = tuple(
 
 @dataclass(frozen=True, slots=True)
 class BlendExample:
-    """One target of the validation slice with what each voice says before it.
+    """One target of the validation slice with what each source says before it.
 
     items: (length,) int32, the prefix, oldest first.
     """

@@ -1,4 +1,4 @@
-"""Learning to rerank: from targets of the validation slice, which the voices have not seen, to the weights."""
+"""Learning to rerank: from targets of the validation slice, which the sources have not seen, to the weights."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.ids import ItemIndex
 from session_model.networks.optimizer import cosine_rate
 from session_model.ranking.blend import BlendWeights
-from session_model.ranking.reranker import FEATURE_NAMES, Reranker, Voices, candidate_features
+from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, candidate_features
 
 HIDDEN = 32
 EPOCHS = 10
@@ -41,10 +41,10 @@ class _Lists:
         return padded, is_candidate, self.targets[members]
 
 
-def fit_reranker(examples: Sequence[tuple[Voices, ItemIndex]], shares: BlendWeights) -> Reranker | None:
+def fit_reranker(examples: Sequence[tuple[CandidateSources, ItemIndex]], shares: BlendWeights) -> Reranker | None:
     """Maximise the likelihood of each example's target among its candidates; deterministic.
 
-    Examples whose target no voice lists teach nothing; None where that is all of them.
+    Examples whose target no source lists teach nothing; None where that is all of them.
     """
     lists = _lists(examples, shares)
     if not lists.features:
@@ -73,10 +73,10 @@ def fit_reranker(examples: Sequence[tuple[Voices, ItemIndex]], shares: BlendWeig
     )
 
 
-def _lists(examples: Sequence[tuple[Voices, ItemIndex]], shares: BlendWeights) -> _Lists:
+def _lists(examples: Sequence[tuple[CandidateSources, ItemIndex]], shares: BlendWeights) -> _Lists:
     features, targets = list[NDArray[np.float32]](), list[int]()
-    for voices, target in examples:
-        candidates, rows = candidate_features(voices, shares)
+    for sources, target in examples:
+        candidates, rows = candidate_features(sources, shares)
         place = int(np.searchsorted(candidates, target))
         if place < len(candidates) and candidates[place] == target:
             features.append(rows.astype(np.float32))

@@ -1,4 +1,4 @@
-"""One ranking out of three voices: the model, session-kNN, and a reminder of what the shopper has already seen."""
+"""One ranking out of three candidate sources: the model, session-kNN, and a reminder of what was already seen."""
 
 from collections.abc import Sequence
 
@@ -36,17 +36,17 @@ def reminder(items: NDArray[np.int32]) -> Candidates:
 
 
 def blend_scores(
-    voices: Sequence[Candidates], shares: Sequence[float]
+    sources: Sequence[Candidates], shares: Sequence[float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Add up the voices, each scaled to sum to its share.
+    """Add up the sources, each scaled to sum to its share.
 
-    Returns (n,) int32 `ItemIndex`, ascending, and (n,) float64: the items of every voice with a share above 0.
+    Returns (n,) int32 `ItemIndex`, ascending, and (n,) float64: the items of every source with a share above 0.
     """
-    heard = [(voice, share) for voice, share in zip(voices, shares, strict=True) if share > 0 and len(voice)]
-    if not heard:
+    used = [(source, share) for source, share in zip(sources, shares, strict=True) if share > 0 and len(source)]
+    if not used:
         return np.empty(0, np.int32), np.empty(0, np.float64)
-    items, which = np.unique(np.concatenate([voice.item_indices for voice, _ in heard]), return_inverse=True)
-    scores = np.concatenate([_scaled(voice.scores, share) for voice, share in heard])
+    items, which = np.unique(np.concatenate([source.item_indices for source, _ in used]), return_inverse=True)
+    scores = np.concatenate([_scaled(source.scores, share) for source, share in used])
     return items, sums_by_group(which, scores, len(items))
 
 

@@ -1,4 +1,4 @@
-"""The last step of the blend: candidates ranked by what each voice says of them and by what was seen before.
+"""The last step of the blend: candidates ranked by what each source says of them and by what was seen before.
 
 A small network gives each candidate a score, and P(candidate) is the softmax over the candidates (ListNet: Cao et al.,
 ICML 2007; without the hidden layer it is McFadden's conditional logit, 1974). It learns what shares of a sum cannot
@@ -69,7 +69,7 @@ class Reranker(msgspec.Struct, frozen=True, dict=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Voices:
+class CandidateSources:
     """What is known when candidates are ranked.
 
     items: (length,) int32, the prefix, oldest first. popularity: of the training data.
@@ -81,9 +81,9 @@ class Voices:
     popularity: Popularity
 
 
-def rerank(reranker: Reranker, voices: Voices, k: int) -> Candidates:
-    """Rank the candidates of all voices; the `k` best with their probabilities among the candidates."""
-    candidates, features = candidate_features(voices, reranker.shares)
+def rerank(reranker: Reranker, sources: CandidateSources, k: int) -> Candidates:
+    """Rank the candidates of all sources; the `k` best with their probabilities among the candidates."""
+    candidates, features = candidate_features(sources, reranker.shares)
     if not len(candidates):
         return Candidates.none()
     logits = reranker.scores(features)
@@ -91,24 +91,26 @@ def rerank(reranker: Reranker, voices: Voices, k: int) -> Candidates:
     return top_k(candidates, exponentials / exponentials.sum(), k)
 
 
-def candidate_features(voices: Voices, shares: BlendWeights) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+def candidate_features(
+    sources: CandidateSources, shares: BlendWeights
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Describe the candidates: (n,) int32 `ItemIndex`, ascending, and (n, len(FEATURE_NAMES)) float64.
 
-    An item that a voice does not list gets the score of the last one that it lists.
+    An item that a source does not list gets the score of the last one that it lists.
     """
-    seen = reminder(voices.items)
-    parts = (voices.model, voices.neighbours, seen)
+    seen = reminder(sources.items)
+    parts = (sources.model, sources.neighbours, seen)
     candidates = np.unique(np.concatenate([part.item_indices for part in parts])).astype(np.int32)
     if not len(candidates):
         return candidates, np.empty((0, len(FEATURE_NAMES)))
     blended = np.zeros(len(candidates))
     listed, scores = blend_scores(parts, (shares.model, shares.neighbours, shares.reminder))
     blended[np.searchsorted(candidates, listed)] = scores
-    log_model, in_model = _log_scores(voices.model, candidates)
-    log_neighbours, in_neighbours = _log_scores(voices.neighbours, candidates)
-    if len(voices.neighbours):
-        log_neighbours -= np.log(voices.neighbours.scores.sum(dtype=np.float64))
-    log_length = np.log(max(1, len(voices.items)))
+    log_model, in_model = _log_scores(sources.model, candidates)
+    log_neighbours, in_neighbours = _log_scores(sources.neighbours, candidates)
+    if len(sources.neighbours):
+        log_neighbours -= np.log(sources.neighbours.scores.sum(dtype=np.float64))
+    log_length = np.log(max(1, len(sources.items)))
     columns = [
         np.log(np.maximum(blended, _FLOOR)),
         log_model,
@@ -117,9 +119,9 @@ def candidate_features(voices: Voices, shares: BlendWeights) -> tuple[NDArray[np
         in_neighbours,
         log_model * log_length,
         log_neighbours * log_length,
-        *_seen_before(candidates, voices.items, seen),
-        voices.popularity.log_counts[candidates],
-        *voices.popularity.trends[:, candidates],
+        *_seen_before(candidates, sources.items, seen),
+        sources.popularity.log_counts[candidates],
+        *sources.popularity.trends[:, candidates],
     ]
     return candidates, np.stack(columns, axis=1)
 
@@ -139,12 +141,12 @@ def _seen_before(
     return is_seen, lately, np.log1p(times_seen), is_last, is_before, *by_length, *by_repeats
 
 
-def _log_scores(voice: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the log score of each candidate and whether the voice lists it, both (n,)."""
-    places = np.searchsorted(candidates, voice.item_indices)
+def _log_scores(source: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the log score of each candidate and whether the source lists it, both (n,)."""
+    places = np.searchsorted(candidates, source.item_indices)
     is_listed = np.zeros(len(candidates))
     is_listed[places] = 1.0
-    scores = np.maximum(voice.scores.astype(np.float64), np.finfo(np.float32).tiny)
+    scores = np.maximum(source.scores.astype(np.float64), np.finfo(np.float32).tiny)
     log_scores = np.full(len(candidates), np.log(scores.min()) if len(scores) else 0.0)
     log_scores[places] = np.log(scores)
     return log_scores, is_listed

@@ -21,7 +21,7 @@ from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import Reranker, Voices, rerank
+from session_model.ranking.reranker import CandidateSources, Reranker, rerank
 from session_model.ranking.transitions import Transitions
 
 
@@ -133,7 +133,7 @@ class Release:
         if parts.reranker is None:
             ranking = blend(model, neighbours, items, parts.blend_weights, k)
         else:
-            ranking = rerank(parts.reranker, Voices(model, neighbours, items, parts.popularity), k)
+            ranking = rerank(parts.reranker, CandidateSources(model, neighbours, items, parts.popularity), k)
         return self.with_cold_items(ranking)
 
     def with_cold_items(self, ranking: Candidates) -> Candidates:

@@ -1,4 +1,4 @@
-"""Choices made on the validation slice: which kNN settings, how much each voice weighs, and whether to rerank."""
+"""Choices made on the validation slice: which kNN settings, how much each source weighs, and whether to rerank."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from session_model.ranking.blend import MODEL_ONLY, BlendWeights, blend
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import KnnSettings, SessionKnn
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import Reranker, Voices, rerank
+from session_model.ranking.reranker import CandidateSources, Reranker, rerank
 from session_model.runs.journal import Journal
 from session_model.runs.progress import TrainingProgress
 from session_model.training.presets import Preset
@@ -40,10 +40,10 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """The choices, and what each voice and the blend reach on targets that neither shares nor reranker were fitted on.
+    """The choices, and what each source and the blend reach on targets that neither shares nor reranker were fitted on.
 
     Where there are too few to spare any, it is the targets they were fitted on. Epochs, kNN settings and whether to
-    rerank were chosen on the whole slice; no voice has learned from it.
+    rerank were chosen on the whole slice; no source has learned from it.
     """
 
     knn_settings: KnnSettings
@@ -89,8 +89,8 @@ def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> 
     popularity = Popularity.fit(earlier.items[: earlier.starts[-1]], model.n_items)
     blender, judged, held_out = _choose_blender(examples, popularity)
     metrics: dict[str, float] = {"validation_targets": len(held_out)}
-    voices = {"gru": _Blender(MODEL_ONLY), "knn": _Blender(NEIGHBOURS_ONLY), "blend": judged}
-    for name, one in voices.items():
+    sources = {"gru": _Blender(MODEL_ONLY), "knn": _Blender(NEIGHBOURS_ONLY), "blend": judged}
+    for name, one in sources.items():
         recall, mrr = _recall_and_mrr(one.ranks(held_out))
         metrics |= {f"validation_{name}_recall_at_20": recall, f"validation_{name}_mrr_at_20": mrr}
     discounts = DEFAULT_DISCOUNTS
@@ -103,7 +103,7 @@ def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Blender:
-    """A way to make one ranking of the voices."""
+    """A way to make one ranking of the sources."""
 
     weights: BlendWeights
     reranker: Reranker | None = None
@@ -151,8 +151,8 @@ def _with_reranker(plain: _Blender, examples: Sequence[BlendExample], popularity
     return _Blender(plain.weights, fit_reranker(pairs, plain.weights), popularity)
 
 
-def _voices(example: BlendExample, popularity: Popularity) -> Voices:
-    return Voices(example.model, example.neighbours, example.items, popularity)
+def _voices(example: BlendExample, popularity: Popularity) -> CandidateSources:
+    return CandidateSources(example.model, example.neighbours, example.items, popularity)
 
 
 def _model_candidates(model: NextItemNetwork, prefixes: Sequence[Prefix]) -> list[Candidates]:

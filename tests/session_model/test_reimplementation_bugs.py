@@ -17,7 +17,7 @@ from session_model.data.item_sequences import ItemSequences
 from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.data.training_data import split_later
 from session_model.data.vocabulary import Vocabulary
-from session_model.evaluation.ranking import Protocol, targets
+from session_model.evaluation.ranking import EvaluationPlan, targets
 from session_model.metrics.ranking import target_rank
 from session_model.networks.batches import BatchPlan
 from session_model.networks.cosine_network import unit_rows
@@ -295,7 +295,7 @@ def test_bug_10_no_target_is_lost_where_our_batches_are_cut() -> None:
 
 def test_bug_10_unknown_items_are_asked_and_answered(release: Release) -> None:
     """An unseen item is a target that counts as a miss, and is left out of the prefix behind it."""
-    asked = list(targets(release, held_out("1 never 2"), Protocol()))
+    asked = list(targets(release, held_out("1 never 2"), EvaluationPlan()))
     assert [(target.prefix.items.tolist(), target.item_index) for target in asked] == [([1], 0), ([1], 2)]
     assert target_rank(Candidates(np.array([1, 2], np.int32), np.ones(2, np.float32)), asked[0].item_index) is None
 
@@ -357,7 +357,8 @@ def test_bug_13_the_rank_is_among_the_whole_catalogue_and_ties_count_against_it(
 def test_bug_13_every_position_is_a_target_and_reads_only_what_came_before(release: Release) -> None:
     """Not the last item alone is asked for, and no prefix holds its target or what follows."""
     asked = [
-        (target.prefix.items.tolist(), target.item_index) for target in targets(release, held_out("1 2 4"), Protocol())
+        (target.prefix.items.tolist(), target.item_index)
+        for target in targets(release, held_out("1 2 4"), EvaluationPlan())
     ]
     assert asked == [([1], 2), ([1, 2], 4)]
 

@@ -13,7 +13,7 @@ from schemas.ids import ItemId, ModelVersion, SessionId
 from schemas.ranking import Candidates, ModelInput
 from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.data.vocabulary import Vocabulary
-from session_model.evaluation.ranking import MODELS, Baseline, HeldOut, Protocol, evaluate, targets
+from session_model.evaluation.ranking import MODELS, Baseline, EvaluationPlan, HeldOut, evaluate, targets
 from session_model.ranking.blend import MODEL_ONLY
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
@@ -85,32 +85,32 @@ def held_out(*rows: str) -> HeldOut:
     return HeldOut("rows", sessions)
 
 
-def asked(release: Release, test: HeldOut, protocol: Protocol) -> list[tuple[list[int], int]]:
+def asked(release: Release, test: HeldOut, plan: EvaluationPlan) -> list[tuple[list[int], int]]:
     """List the targets with their prefixes."""
-    return [(target.prefix.items.tolist(), target.item_index) for target in targets(release, test.sessions, protocol)]
+    return [(target.prefix.items.tolist(), target.item_index) for target in targets(release, test.sessions, plan)]
 
 
 def test_every_position_after_the_first_is_a_target(release: Release) -> None:
     """A session of one click asks nothing; the prefix holds all before the target."""
     expected = [([1], 2), ([1, 2], 4)]
-    assert asked(release, held_out("1 2 4", "3"), Protocol()) == expected
+    assert asked(release, held_out("1 2 4", "3"), EvaluationPlan()) == expected
 
 
 def test_other_event_types_are_neither_targets_nor_positions(release: Release) -> None:
     """A cart event between two views changes the features, not the question."""
-    assert asked(release, held_out("1 cart:3 2"), Protocol()) == [([1], 2)]
+    assert asked(release, held_out("1 cart:3 2"), EvaluationPlan()) == [([1], 2)]
 
 
 def test_unseen_items_are_misses_or_dropped(release: Release) -> None:
     """`miss` asks for the unseen item too; `drop` behaves as if nobody had clicked it."""
     test = held_out("1 new 2", "new 3")
-    assert asked(release, test, Protocol(unseen="miss")) == [([1], 0), ([1], 2), ([], 3)]
-    assert asked(release, test, Protocol(unseen="drop")) == [([1], 2)]
+    assert asked(release, test, EvaluationPlan(unseen="miss")) == [([1], 0), ([1], 2), ([], 3)]
+    assert asked(release, test, EvaluationPlan(unseen="drop")) == [([1], 2)]
 
 
 def test_the_first_target_skips_early_positions(release: Release) -> None:
     """From position 3 on, the first question has a prefix of two."""
-    assert asked(release, held_out("1 2 3 4"), Protocol(first_target=3)) == [([1, 2], 3), ([1, 2, 3], 4)]
+    assert asked(release, held_out("1 2 3 4"), EvaluationPlan(first_target=3)) == [([1, 2], 3), ([1, 2, 3], 4)]
 
 
 def test_models_side_by_side(release: Release) -> None:
@@ -188,7 +188,7 @@ def test_a_baseline_answers_the_same_questions_in_its_own_vocabulary(release: Re
 def test_an_item_that_a_baseline_has_not_seen_is_its_miss(release: Release, tmp_path: Path) -> None:
     """The release knows item 5, the baseline does not; nobody is asked less for it, dropped or not."""
     other = write_release(tmp_path, ["1", "2", "3", "4", "6"])
-    for protocol in (Protocol("miss"), Protocol("drop")):
-        result = evaluate(release, NextIndex(), held_out("3 5"), protocol, None, {"old": Baseline(other, NextIndex())})
+    for plan in (EvaluationPlan("miss"), EvaluationPlan("drop")):
+        result = evaluate(release, NextIndex(), held_out("3 5"), plan, None, {"old": Baseline(other, NextIndex())})
         assert result.targets == 1
         assert [result.models[name]["recall_at_20"] for name in ("gru", "old")] == [1, 0]

@@ -31,7 +31,7 @@ def test_the_model_alone_keeps_its_ranking() -> None:
 
 
 def test_a_silent_voice_leaves_the_others() -> None:
-    """No neighbours, or no voice at all, is no error."""
+    """No neighbours, or no source at all, is no error."""
     ranking = blend(MODEL, Candidates.none(), PREFIX[:0], BlendWeights(0.4, 0.1), 10)
     assert ranking.item_indices.tolist() == [1, 2]
     assert not len(blend(Candidates.none(), Candidates.none(), PREFIX[:0], BlendWeights(0.4, 0.1), 10))

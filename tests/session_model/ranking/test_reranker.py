@@ -10,7 +10,7 @@ import pytest
 from schemas.ranking import Candidates
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import FEATURE_NAMES, Reranker, Voices, candidate_features, rerank
+from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, candidate_features, rerank
 
 SHARES = BlendWeights(0.4, 0.1)
 COUNTS = np.array([0, 9, 4, 1, 0, 0])
@@ -24,7 +24,7 @@ def candidates(*pairs: tuple[int, float]) -> Candidates:
     return Candidates(np.array([item for item, _ in pairs], np.int32), np.array([s for _, s in pairs], np.float32))
 
 
-VOICES = Voices(
+VOICES = CandidateSources(
     model=candidates((2, 0.3), (1, 0.1)),
     neighbours=candidates((3, 3.0), (2, 1.0)),
     items=np.array([1, 3, 1], np.int32),
@@ -84,7 +84,7 @@ def test_a_score_is_linear_plus_what_the_hidden_units_say() -> None:
 
 def test_no_voice_gives_an_empty_list() -> None:
     """Where nothing is known there is nothing to rank."""
-    nothing = Voices(Candidates.none(), Candidates.none(), np.zeros(0, np.int32), POPULARITY)
+    nothing = CandidateSources(Candidates.none(), Candidates.none(), np.zeros(0, np.int32), POPULARITY)
     assert not len(rerank(SILENT, nothing, 5))
 
 

@@ -22,7 +22,7 @@ from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import FEATURE_NAMES as RERANKER_FEATURES
-from session_model.ranking.reranker import Reranker, Voices, rerank
+from session_model.ranking.reranker import CandidateSources, Reranker, rerank
 from session_model.ranking.transitions import Transitions
 from session_model.release.copies import load_release
 from session_model.release.files import ReleaseFacts, write_parts
@@ -203,5 +203,5 @@ def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
     by_popularity = Reranker(RERANKER_FEATURES, linear, ((),) * len(linear), (), (), SHARES)
     release = load_release(write(tmp_path, reranker=by_popularity))
     model, neighbours, items = Candidates(np.array([1], np.int32), np.ones(1, np.float32)), Candidates.none(), ITEMS[:1]
-    expected = rerank(by_popularity, Voices(model, neighbours, items, release.parts.popularity), 3)
+    expected = rerank(by_popularity, CandidateSources(model, neighbours, items, release.parts.popularity), 3)
     assert release.blend(model, neighbours, items).scores.tolist() == expected.scores.tolist()
