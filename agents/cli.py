@@ -8,6 +8,7 @@ from io import TextIOWrapper
 from typing import NoReturn
 
 import click
+import structlog
 
 from agents.package_guard import check_packages
 from schemas.errors import InsessionError, UsageError
@@ -58,6 +59,7 @@ def insession() -> None:
 
     Exit codes: 0 good, 1 the job failed, 2 wrong usage.
     """
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the result's
 
 
 def main() -> None:

@@ -55,7 +55,7 @@ def _evaluated(
     models, result = out / name, out / f"{name}.json"
     data = ("--format", "jsonl")
     insession("train", out / "train.jsonl", *data, "--out", models, "--preset", "small", "--fresh", *trained_by)
-    insession("evaluate", models, out / "test.jsonl", *data, "--json", result, *asked_by)
+    insession("evaluate", models, out / "test.jsonl", *data, "--json", *asked_by, output=result)
     return dict(json.loads(result.read_text()))
 
 

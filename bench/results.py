@@ -88,22 +88,27 @@ def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], 
         test = _as_sequences(test, data_set.order_column, folder / "test.txt")
     train = ("train", data / data_set.train, "--format", data_set.train_format, "--fresh")
     models, baselines = folder / "models", list[str | Path]()
-    trained = insession(*train, "--out", models, "--json", folder / "training.json")
+    trained = insession(*train, "--out", models, "--json", output=folder / "training.json")
     if data_set.published is not None:
         baselines = ["--baseline", f"gru4rec={folder / 'gru4rec'}"]
         insession(*train, "--out", folder / "gru4rec", "--preset", data_set.published)
     page = folder / "page.html"
-    evaluated = insession(
-        "evaluate", models, test, "--format", data_set.test_format, "--json", result, "--html", page, *baselines
-    )
+    asked = ("evaluate", models, test, "--format", data_set.test_format, "--html", page, *baselines)
+    evaluated = insession(*asked, "--json", output=result)
     return json.loads(result.read_text()), trained, evaluated
 
 
-def insession(*arguments: str | Path) -> float:
-    """Run the command; returns its seconds."""
+def insession(*arguments: str | Path, output: Path | None = None) -> float:
+    """Run the command, what it prints into `output`, or to standard error; returns its seconds."""
     click.echo(f"insession {' '.join(map(str, arguments))}", err=True)
     started = time.monotonic()
-    subprocess.run([sys.executable, "-m", "agents", *map(str, arguments)], cwd=ROOT, check=True, stdout=sys.stderr)
+    printed = subprocess.run(
+        [sys.executable, "-m", "agents", *map(str, arguments)], cwd=ROOT, check=True, stdout=subprocess.PIPE
+    ).stdout
+    if output is None:
+        sys.stderr.buffer.write(printed)
+    else:
+        output.write_bytes(printed)
     return time.monotonic() - started
 
 

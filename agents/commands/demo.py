@@ -8,24 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import structlog
 from rich.console import Console
 
 from agents.commands.data_options import data_options, read_options
-from agents.commands.output_file import OutputFile, write_output
+from agents.commands.output_file import write_output
 from agents.durations import DurationType
 from agents.settings import load_settings
 from schemas.errors import InsessionError, UsageError
 from session_model.data.formats import DATA_FORMATS, DataFormat
 
 if TYPE_CHECKING:
-    from agents.demo.run import DemoReport
     from agents.demo.shapes import Shape
     from agents.demo.source import LogOptions, ShopOptions
 
 SHOP_SPEED = 30.0
 SHOP_SECONDS = 60.0
-STDOUT = Path("-")
 
 
 class Speed(click.ParamType):
@@ -49,7 +46,7 @@ class Speed(click.ParamType):
 Examples:
   insession demo
   insession demo --shape ga4
-  insession demo --events clicks.tsv.gz --format session-rec --speed max --json -
+  insession demo --events clicks.tsv.gz --format session-rec --speed max --json > report.json
 
 Ctrl-C and SIGTERM end the feeding; the table of what was seen until then follows, and the exit code is 0 (130 where
 they come before the first event). Exit code 1: a part failed, or an input has no record.
@@ -83,10 +80,10 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 @click.option(
     "--run-dir", type=click.Path(path_type=Path), default=Path("demo-run"), show_default=True, help="Where to write."
 )
-@click.option("--json", "json_path", type=OutputFile(allow_dash=True), help="Write the report there; - is the output.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object; the table goes to stderr.")
 def command(
     *,
-    json_path: Path | None,
+    as_json: bool,
     run_dir: Path,
     models: Path | None,
     shape: "Shape | None",
@@ -103,8 +100,7 @@ def command(
     from agents.demo.tables import report_table
     from agents.interruption import INTERRUPTED, Interruption
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
-    console = Console(stderr=json_path == STDOUT)
+    console = Console(stderr=as_json)
     with Interruption() as interruption:
         try:
             source = _source(**log)
@@ -118,7 +114,9 @@ def command(
                 shape=shape,
             )
             result = run_demo(options, console, interruption)
-            _write(result, [run_dir / "report.json", json_path])
+            write_output(run_dir / "report.json", result.encoded())
+            if as_json:
+                click.echo(result.encoded(), nl=False)
         except KeyboardInterrupt:
             click.echo("insession: interrupted before the first event; there is nothing to show", err=True)
             sys.exit(INTERRUPTED)
@@ -167,12 +165,3 @@ def _source(
         raise UsageError(f"--events {events} needs its --format: {', '.join(DATA_FORMATS)}")
     options = read_options(columns, event_types, load_settings(file=config))
     return LogOptions(path=events, data_format=data_format, options=options, train_share=train_share)
-
-
-def _write(result: "DemoReport", paths: list[Path | None]) -> None:
-    content = result.encoded()
-    for path in paths:
-        if path == STDOUT:
-            click.echo(content, nl=False)
-        elif path is not None:
-            write_output(path, content)

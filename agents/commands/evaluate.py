@@ -74,7 +74,7 @@ Examples:
     help="Score the release's intent, too, by prefix length: PR-AUC, ROC-AUC and ECE, in the terminal and in every "
     "file; TEST needs times.",
 )
-@click.option("--json", "json_path", type=_FILE, help="Write the result there as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 @click.option("--markdown", "markdown_path", type=_FILE, help="Write tables there, the slices among them.")
 @click.option("--html", "html_path", type=_FILE, help="Write a page with tables and plots there.")
 def command(  # noqa: PLR0913 - one parameter an option
@@ -90,7 +90,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     first_target: int,
     baselines: Sequence[str],
     with_intent: bool,
-    json_path: Path | None,
+    as_json: bool,
     markdown_path: Path | None,
     html_path: Path | None,
 ) -> None:
@@ -129,16 +129,17 @@ def command(  # noqa: PLR0913 - one parameter an option
                 compared,
             )
             intent = _evaluate_intent(release, held_out, bar) if with_intent else None
-        if json_path is not None:
-            document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
-            document["training_overlap"] = msgspec.to_builtins(overlap)
-            write_output(json_path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
         if markdown_path is not None:
             write_output(markdown_path, markdown(result, intent, overlap).encode())
         if html_path is not None:
             write_output(html_path, page(result, intent, overlap).encode())
     except OSError as error:
         raise InsessionError(f"evaluate: {error}; check the path, its rights and the disk") from error
+    if as_json:
+        document = msgspec.to_builtins(result) | ({} if intent is None else msgspec.to_builtins(intent))
+        document["training_overlap"] = msgspec.to_builtins(overlap)
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        return
     click.echo(f"{release.directory} on {headline(result)}")
     for table in terminal_tables(result):
         Console().print(table)
@@ -176,7 +177,10 @@ def _baselines(given: Sequence[str], model_name: str) -> dict[str, Baseline]:
 
 def _evaluate_intent(release: Release, test: HeldOut, bar: Progress) -> IntentEvaluation:
     if release.parts.intent is None:
-        click.echo("intent: the release has no intent model, since its training data had no times; nothing to measure")
+        click.echo(
+            "intent: the release has no intent model, since its training data had no times; nothing to measure",
+            err=True,
+        )
         return IntentEvaluation({}, {}, {}, {})
     task = bar.add_task("intent, groups of prefixes", total=None)
     return evaluate_intent(

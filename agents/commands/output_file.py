@@ -8,16 +8,16 @@ import click
 
 
 class OutputFile(click.Path):
-    """A file that can be written, or made together with its folder; `-`, where it is allowed, is standard output."""
+    """A file that can be written, or made together with its folder."""
 
-    def __init__(self, *, allow_dash: bool = False) -> None:
-        super().__init__(dir_okay=False, writable=True, allow_dash=allow_dash, path_type=Path)
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """Check it; a wrong one is wrong usage."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
         # os.path and not Path, which raises where a name is too long or a folder is shut.
-        if os.path.exists(path) or (self.allow_dash and str(path) == "-"):  # noqa: PTH110
+        if os.path.exists(path):  # noqa: PTH110
             return path
         folder = next(parent for parent in path.absolute().parents if os.path.exists(parent))  # noqa: PTH110
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):

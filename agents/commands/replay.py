@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.data_options import DataPath, data_options, read_options
-from agents.commands.output_file import OutputFile, write_output
 from agents.progress_bar import counted_progress
 from agents.settings import load_settings
 from session_model.data.formats import DataFormat
@@ -31,7 +30,7 @@ from session_model.data.formats import DataFormat
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Catalog records, one JSON a line, as on the topic.",
 )
-@click.option("--json", "json_path", type=OutputFile(allow_dash=True), help="Write the report as JSON; - prints it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     log: Path,
@@ -42,7 +41,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     out: Path,
     catalog: Path | None,
     config: Path | None,
-    json_path: Path | None,
+    as_json: bool,
 ) -> None:
     """Replay LOG in event-time order with the newest release in --models.
 
@@ -71,16 +70,13 @@ def command(  # noqa: PLR0913 - one parameter an option
         report = asyncio.run(
             replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n), described)
         )
-    _print(report.as_json(), json_path, out)
+    _print(report.as_json(), out, as_json=as_json)
 
 
-def _print(report: dict[str, object], json_path: Path | None, out: Path) -> None:
-    text = json.dumps(report, indent=2)
-    if json_path is not None and str(json_path) == "-":
-        click.echo(text)
+def _print(report: dict[str, object], out: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
         return
-    if json_path is not None:
-        write_output(json_path, f"{text}\n".encode())
     table = Table(title=f"records in {out}", show_header=False)
     for name, value in report.items():
         table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))

@@ -11,7 +11,6 @@ import click
 from rich.console import Console
 
 from agents.commands.data_options import DataPath, data_options, read_options
-from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -76,8 +75,8 @@ Examples:
     envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
     help="File with the key that signs the release: serving.release_key of the workers.",
 )
-@click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
-def command(json_path: Path | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(*, as_json: bool, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
 
     DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz.
@@ -103,8 +102,8 @@ def command(json_path: Path | None, **options: Any) -> None:
             click.echo("insession: interrupted; the same command goes on from the last epoch that is done", err=True)
             sys.exit(INTERRUPTED)
     _tell(result)
-    if json_path is not None:
-        write_output(json_path, (json.dumps(_summary(result), indent=2) + "\n").encode())
+    if as_json:
+        click.echo(json.dumps(_summary(result), indent=2))
 
 
 def _tell(result: "TrainResult") -> None:

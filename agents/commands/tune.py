@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.data_options import DataPath, data_options, read_options
-from agents.commands.output_file import OutputFile, write_output
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
@@ -52,8 +51,8 @@ Example:
 @seed_option
 @input_event_option
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same search was begun.")
-@click.option("--json", "json_path", type=OutputFile(), help="Write the result there as JSON.")
-def command(json_path: Path | None, **options: Any) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def command(*, as_json: bool, **options: Any) -> None:
     """Search shape and training of the GRU for DATA and write the best to OUT/recipe.toml, for `train --recipe`.
 
     The recipes of the default preset compete with proposed ones (Optuna's TPE) by Recall@20 + MRR@20 on the latest
@@ -81,8 +80,8 @@ def command(json_path: Path | None, **options: Any) -> None:
             sys.exit(INTERRUPTED)
     console.print(_table(result))
     console.print(f"all trials: {result.run_directory}\nbest recipe: {result.recipe_path}", soft_wrap=True)
-    if json_path is not None:
-        write_output(json_path, (json.dumps(_summary(result), indent=2) + "\n").encode())
+    if as_json:
+        click.echo(json.dumps(_summary(result), indent=2))
 
 
 def _table(result: "SearchResult") -> Table:

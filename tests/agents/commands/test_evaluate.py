@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from agents.cli import insession
 from agents.commands import evaluate as evaluate_command
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ItemId, ModelVersion
@@ -81,13 +82,13 @@ def test_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("release_path", ["", "session_gru/1"])
-def test_the_table_and_the_json_agree(models: Path, test_file: Path, tmp_path: Path, release_path: str) -> None:
+def test_the_table_and_the_json_agree(models: Path, test_file: Path, release_path: str) -> None:
     """The newest release of a models directory, or the release itself: five models, one hit of two."""
-    output = tmp_path / "evaluation.json"
-    arguments = [str(models / release_path), str(test_file), "--format", "sequences", "--json", str(output)]
+    arguments = [str(models / release_path), str(test_file), "--format", "sequences"]
     result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
-    written = json.loads(output.read_text())
-    assert result.exit_code == 0
+    as_json = CliRunner().invoke(insession, ["evaluate", *arguments, "--json"], catch_exceptions=False)
+    written = json.loads(as_json.stdout)
+    assert (result.exit_code, as_json.exit_code) == (0, 0)
     assert "2 targets in 2 sessions, unseen items count as misses" in result.output
     assert (written["dataset"], written["targets"], written["unseen"]) == ("test.txt", 2, "miss")
     assert written["models"]["gru"]["recall_at_20"] == 0.5
@@ -122,15 +123,15 @@ def test_a_test_that_was_trained_on_is_told(models: Path, tmp_path: Path) -> Non
     write_release(models / "session_gru" / "2", None, sessions)
     found = {}
     for release, test in (("2", trained), ("2", later), ("1", trained)):
-        outputs = [tmp_path / f"{release}-{test.stem}.{kind}" for kind in ("json", "md", "html")]
+        outputs = [tmp_path / f"{release}-{test.stem}.{kind}" for kind in ("md", "html")]
         arguments = [str(models / "session_gru" / release), str(test), "--format", "sequences"]
-        for kind, output in zip(("json", "markdown", "html"), outputs, strict=True):
+        for kind, output in zip(("markdown", "html"), outputs, strict=True):
             arguments += [f"--{kind}", str(output)]
         result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
-        warnings = {
-            "no measure of new sessions" in text for text in (result.output, *(o.read_text() for o in outputs[1:]))
-        }
-        found[release, test.stem] = (json.loads(outputs[0].read_text())["training_overlap"], warnings)
+        as_json = CliRunner().invoke(insession, ["evaluate", *arguments, "--json"], catch_exceptions=False)
+        texts = (result.output, as_json.stderr, *(output.read_text() for output in outputs))
+        warnings = {"no measure of new sessions" in text for text in texts}
+        found[release, test.stem] = (json.loads(as_json.stdout)["training_overlap"], warnings)
     overlap, warnings = found["2", "trained"]
     assert overlap == {"identity": "items", "compared": 6, "share": 1.0, "expected": 0.0}
     assert warnings == {True}
@@ -188,15 +189,14 @@ def test_intent_is_measured_by_prefix_where_it_is_asked_for(models: Path, test_f
     ]
     clicks.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run = CliRunner().invoke
-    output = tmp_path / "evaluation.json"
     written_too = [tmp_path / "evaluation.md", tmp_path / "evaluation.html"]
-    arguments = [str(models), str(clicks), "--format", "jsonl", "--json", str(output)]
+    arguments = [str(models), str(clicks), "--format", "jsonl"]
     arguments += ["--markdown", str(written_too[0]), "--html", str(written_too[1])]
     plain = run(evaluate_command.command, arguments, catch_exceptions=False)
-    assert "intent" not in json.loads(output.read_text())
+    assert "intent" not in json.loads(run(insession, ["evaluate", *arguments, "--json"]).stdout)
     assert not any("P(purchase)" in text for text in (plain.output, *(path.read_text() for path in written_too)))
     shown = run(evaluate_command.command, [*arguments, "--intent"], catch_exceptions=False).output
-    written = json.loads(output.read_text())
+    written = json.loads(run(insession, ["evaluate", *arguments, "--intent", "--json"]).stdout)
     texts = [path.read_text() for path in written_too]
     assert written["targets"] == 2
     assert list(written["intent"]) == ["1", "2"]
@@ -211,13 +211,12 @@ def test_intent_is_measured_by_prefix_where_it_is_asked_for(models: Path, test_f
         run(evaluate_command.command, sequences, catch_exceptions=False)
 
 
-def test_a_release_without_intent_says_so(models: Path, test_file: Path, tmp_path: Path) -> None:
+def test_a_release_without_intent_says_so(models: Path, test_file: Path) -> None:
     """The rest is scored, and the JSON has no figure of intent."""
-    output = tmp_path / "evaluation.json"
-    arguments = [str(models), str(test_file), "--format", "sequences", "--intent", "--json", str(output)]
-    shown = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False).output
-    assert "no intent model" in shown
-    assert json.loads(output.read_text())["intent"] == {}
+    arguments = ["evaluate", str(models), str(test_file), "--format", "sequences", "--intent", "--json"]
+    shown = CliRunner().invoke(insession, arguments, catch_exceptions=False)
+    assert "no intent model" in shown.stderr
+    assert json.loads(shown.stdout)["intent"] == {}
 
 
 def test_help_shows_an_example() -> None:
@@ -228,13 +227,11 @@ def test_help_shows_an_example() -> None:
     )
 
 
-def test_a_baseline_stands_beside_the_models(models: Path, test_file: Path, tmp_path: Path) -> None:
+def test_a_baseline_stands_beside_the_models(models: Path, test_file: Path) -> None:
     """It has its figures, its interval and its paired difference, under the name that was given."""
-    output = tmp_path / "evaluation.json"
-    arguments = [str(models), str(test_file), "--format", "sequences", "--json", str(output)]
-    arguments += ["--baseline", f"published={models}"]
+    arguments = [str(models), str(test_file), "--format", "sequences", "--baseline", f"published={models}"]
     result = CliRunner().invoke(evaluate_command.command, arguments, catch_exceptions=False)
-    written = json.loads(output.read_text())
+    written = json.loads(CliRunner().invoke(insession, ["evaluate", *arguments, "--json"]).stdout)
     assert "published" in result.output
     assert written["models"]["published"] == written["models"]["gru"]
     assert written["differences"]["published"]["recall_at_20"]["value"] == 0.0

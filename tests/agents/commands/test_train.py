@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from agents.cli import insession
 from agents.commands.train import _request, command
 from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.release.copies import load_release
@@ -51,11 +52,10 @@ def test_a_file_becomes_a_release_without_further_flags(tmp_path: Path, data_for
         "--out",
         tmp_path / "models",
         "--json",
-        tmp_path / "o.json",
     ]
-    result = CliRunner().invoke(command, [*map(str, arguments), "--preset", "small", "--epochs", "1"])
+    result = CliRunner().invoke(insession, ["train", *map(str, arguments), "--preset", "small", "--epochs", "1"])
     assert result.exit_code == 0, result.output
-    summary = json.loads((tmp_path / "o.json").read_text())
+    summary = json.loads(result.stdout)
     assert load_release(Path(summary["directory"])).version == summary["version"] == 1
     assert [epoch["epoch"] for epoch in summary["epochs"]] == [1]
     assert summary["epochs"][0]["clicks_per_second"] > 0
@@ -79,12 +79,11 @@ def test_after_a_kill_the_same_command_goes_on(tmp_path: Path) -> None:
     assert process.returncode == -signal.SIGKILL
     figures = {}
     for name in ("killed", "undisturbed"):
-        json_path = tmp_path / f"{name}.json"
-        arguments = [*command_line[1:], "--out", str(tmp_path / name), "--json", str(json_path)]
-        result = CliRunner().invoke(command, arguments)
+        arguments = [*command_line, "--out", str(tmp_path / name), "--json"]
+        result = CliRunner().invoke(insession, arguments)
         assert result.exit_code == 0, result.output
         assert ("goes on with run 1" in result.output) == (name == "killed")
-        summary = json.loads(json_path.read_text())
+        summary = json.loads(result.stdout)
         assert [path.name for path in (tmp_path / name / "runs").iterdir()] == ["1"]
         figures[name] = (
             [(epoch["loss"], epoch["recall_at_20"], epoch["mrr_at_20"]) for epoch in summary["epochs"]],

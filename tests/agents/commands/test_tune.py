@@ -5,8 +5,8 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from agents.cli import insession
 from agents.commands.train import command as train
-from agents.commands.tune import command
 from session_model.training.recipe_files import read_recipe
 
 
@@ -14,9 +14,9 @@ def test_a_recipe_is_found_and_train_takes_it(tmp_path: Path) -> None:
     """One trial writes the recipe, its figures as JSON, and the training by it names its values in the run."""
     (tmp_path / "data").write_text("a b c\nb c a\nc a b\n" * 80)
     common = [str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path)]
-    result = CliRunner().invoke(command, [*common, "--trials", "1", "--json", str(tmp_path / "o.json")])
+    result = CliRunner().invoke(insession, ["tune", *common, "--trials", "1", "--json"])
     assert result.exit_code == 0, result.output
-    summary = json.loads((tmp_path / "o.json").read_text())
+    summary = json.loads(result.stdout)
     assert summary["best_trial"] == 1
     recipe = read_recipe(Path(summary["recipe"]))
     result = CliRunner().invoke(train, [*common, "--preset", "small", "--epochs", "1", "--recipe", summary["recipe"]])

@@ -138,7 +138,7 @@ def test_ctrl_c_ends_a_log_with_the_table_and_no_orphan(ran: Ran, tmp_path: Path
     """The model of another run is taken, the report says that it was interrupted, and the exit code is 0."""
     log = ran.run_dir / "training" / f"{ran.models.name}.jsonl.gz"
     command = [sys.executable, "-m", "agents", "demo", "--events", str(log), "--format", "jsonl", "--speed", "5"]
-    command += ["--models", str(ran.models), "--run-dir", str(tmp_path / "run"), "--json", "-"]
+    command += ["--models", str(ran.models), "--run-dir", str(tmp_path / "run"), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stderr is not None
         seen = next(line for line in demo.stderr if "in flight" in line or "insession:" in line)
