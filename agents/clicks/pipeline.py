@@ -32,8 +32,9 @@ from schemas.click_reader import ClickReader
 from schemas.errors import without_input
 from schemas.events import Erase
 from schemas.handovers import Adoption, Control, Handover
+from schemas.ids import VisitorId
 from schemas.records import Pattern, SessionEvent
-from schemas.state import InputPosition
+from schemas.state import ClosedSession, InputPosition
 from schemas.validation import Ignored, Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
 from streams.cluster.topics import Topic, TopicSettings
@@ -150,8 +151,7 @@ class Pipeline:
         except Exception as error:
             log.exception("answer_failed", **where(record.position))
             records = [self.refusals.letter(record, _bug(error))]
-        self._observers.ended(visitor_id, closings)
-        return [*records, *self._emitter.session_ends(record, visitor_id, closings), *decision.controls]
+        return [*records, *self._session_ends(record, visitor_id, closings), *decision.controls]
 
     async def _answer(self, decision: Decision) -> Answer:
         record, advance = decision.record, decision.advance
@@ -185,8 +185,7 @@ class Pipeline:
                 joined = self._settings.identities.adopt(state, control, position)
             write = None if joined.state is None else self.states.write(key, joined.state, stored)
             records = self._identity_records.of(control.visitor_id, joined)
-            records += self._emitter.session_ends(None, control.visitor_id, joined.closings)
-            self._observers.ended(control.visitor_id, joined.closings)
+            records += self._session_ends(None, control.visitor_id, joined.closings)
         except Exception as error:
             log.exception("decision_failed", **where(position))
             return self.refusals.rejected(record, _bug(error))
@@ -235,8 +234,14 @@ class Pipeline:
         if result is None:
             return None
         write = StateWrite(key, None) if result.state is None else self.states.write(key, result.state, None)
-        self._observers.ended(visitor_id, result.closings)
-        return write, self._emitter.session_ends(None, visitor_id, result.closings)
+        return write, self._session_ends(None, visitor_id, result.closings)
+
+    def _session_ends(
+        self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
+    ) -> list[OutputRecord]:
+        """Tell and count what ended; `record`: the click that closed them, None = another input."""
+        self._observers.ended(visitor_id, closings)
+        return self._emitter.session_ends(record, visitor_id, closings)
 
 
 def _bug(error: Exception) -> Rejection:

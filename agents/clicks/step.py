@@ -4,10 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from schemas.state import (
-    StateHeader,
-    UnreadableStateError,
-)
+from schemas.state import StateHeader, UnreadableStateError
 from streams.records import OutputRecord
 
 
