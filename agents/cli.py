@@ -81,8 +81,8 @@ def _end(error: Exception) -> NoReturn:
     """Print what an error means; its traceback before that, where nobody has foreseen it."""
     from streams.delivery.endings import UNEXPECTED, explained  # noqa: PLC0415 - --help must not pay for the Kafka clients
 
-    told = explained(error)
-    if told.endswith(UNEXPECTED):
+    line = explained(error)
+    if line.endswith(UNEXPECTED):
         traceback.print_exception(error)
-    click.echo(f"insession: {told}", err=True)
+    click.echo(f"insession: {line}", err=True)
     sys.exit(1)

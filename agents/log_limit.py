@@ -72,7 +72,7 @@ class LimitedHandler(logging.StreamHandler[IO[str]]):
             super().emit(record)
 
     def close(self) -> None:
-        """Tell what was held back until now."""
+        """Log what was held back until now."""
         with self.lock or contextlib.nullcontext():
             self._end(list(self._windows))
         super().close()
@@ -120,5 +120,5 @@ def _kind_of(record: logging.LogRecord) -> Kind:
     message: Any = record.msg
     fields = message if isinstance(message, dict) else {}
     text = _NUMBERS.sub("0", str(fields.get("event", message))[:_KIND_CHARACTERS])
-    told_apart = tuple(str(fields.get(name))[:_KIND_CHARACTERS] for name in _KIND_FIELDS)
-    return Kind(record.name, record.levelno, f"{record.pathname}:{record.lineno}", text, told_apart)
+    distinguished = tuple(str(fields.get(name))[:_KIND_CHARACTERS] for name in _KIND_FIELDS)
+    return Kind(record.name, record.levelno, f"{record.pathname}:{record.lineno}", text, distinguished)

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 
 
 def counted_progress(console: Console | None = None, *more_columns: str) -> Progress:
@@ -22,11 +22,11 @@ def counted_progress(console: Console | None = None, *more_columns: str) -> Prog
     )
 
 
-def steps_on(bar: Progress, first: str) -> Told:
+def steps_on(bar: Progress, first: str) -> JobProgress:
     """Show one step after the other on `bar`, beginning with `first`."""
     task = bar.add_task(first, total=None)
 
     def begin(step: str, total: int | None) -> None:
         bar.reset(task, description=step, total=total)
 
-    return Told(begin, lambda count: bar.update(task, advance=count))
+    return JobProgress(begin, lambda count: bar.update(task, advance=count))

@@ -295,7 +295,7 @@ def report_settings(settings: Settings) -> None:
 
 
 def warnings_of(settings: Settings) -> list[str]:
-    """Say what is allowed and yet unwise in production."""
+    """Return what is allowed and yet unwise in production."""
     found = []
     if settings.clickstream.pseudonym_secret == DEMO_SECRET:
         found.append(

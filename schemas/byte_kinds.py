@@ -56,7 +56,7 @@ def _framed(value: bytes) -> str | None:
 
 
 def _wide_text(value: bytes) -> str | None:
-    """Tell UTF-16 without a mark: every other byte of Western text is zero."""
+    """Return whether it is UTF-16 without a mark: every other byte of Western text is zero."""
     pairs = value[: len(value) // 2 * 2]
     halves = pairs[::2], pairs[1::2]
     if len(pairs) >= 4 and any(not any(zeros) and all(texts) for zeros, texts in (halves, halves[::-1])):
@@ -65,7 +65,7 @@ def _wide_text(value: bytes) -> str | None:
 
 
 def _packed(value: bytes) -> str | None:
-    """Tell a MessagePack map or CBOR map whose first key is a text; nothing else in use begins so."""
+    """Return whether it is a MessagePack or CBOR map whose first key is a text; nothing else in use begins so."""
     if len(value) < 3:
         return None
     first, second = value[0], value[1]

@@ -355,7 +355,7 @@ class _Contents:
 
 
 def _is_odd(click: ClickEvent) -> bool:
-    """Tell an id or label within the bound in characters that is above it in bytes, and an id with a NUL."""
+    """Return whether a text is within the bound in characters and above it in bytes, or an id has a NUL."""
     return any("\0" in text for text in (click.visitor_id, click.item_id or "", click.anonymous_id or "")) or any(
         text is not None and not text.isascii() and utf8_bytes(text) > MAX_ID_BYTES
         for text in (

@@ -15,5 +15,5 @@ class UsageError(InsessionError):
 
 
 def without_input(error: BaseException) -> str:
-    """Say what an error is, for logs: the `repr` of a UnicodeDecodeError holds all bytes that it read, ids too."""
+    """Describe an error, for logs: the `repr` of a UnicodeDecodeError holds all bytes that it read, ids too."""
     return f"{type(error).__name__}: {error}"

@@ -124,15 +124,15 @@ def look_at_release(directory: Path, key: Secret | None = None) -> ReleaseFolder
 
 
 def folder_stamp(directory: Path) -> str:
-    """Tell one content of a folder from another without reading it: by names, sizes and times of change.
+    """Return a digest that differs between contents of a folder, without reading: names, sizes and times of change.
 
     Differs after a repair in place, too. Raises OSError.
     """
     digest = hashlib.sha256()
     for path in sorted(_walk(directory)):
         found = path.lstat()
-        told = (str(path), found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        digest.update(repr(told).encode())
+        facts = (str(path), found.st_mode, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        digest.update(repr(facts).encode())
     return digest.hexdigest()
 
 

@@ -104,7 +104,7 @@ class ClosedSession(Struct, frozen=True, array_like=True):
     again: InputPosition | None = None
 
     @property
-    def told_by(self) -> InputPosition:
+    def emitted_by(self) -> InputPosition:
         """Return the input whose acknowledgement covers its record."""
         return self.again or self.cause
 
@@ -368,7 +368,7 @@ def visitor_of(key: bytes) -> bytes:
 
 
 def is_mark(key: bytes) -> bool:
-    """Tell the key of a mark from that of a state."""
+    """Return whether it is the key of a mark, not of a state."""
     return key.startswith(_MARK_PREFIX)
 
 

@@ -34,7 +34,7 @@ class CatalogView(Protocol):
         """Return the locations that the records name."""
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
-        """Name some available items, always in the same order."""
+        """Return some available items, always in the same order."""
 
     @property
     def revision(self) -> int:

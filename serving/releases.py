@@ -43,7 +43,7 @@ class ReleaseWatcher:
         self._predictor = predictor
         self._metrics = metrics
         self._catalog = catalog
-        self._told: tuple[ModelVersion, int] | None = None
+        self._taken_in: tuple[ModelVersion, int] | None = None
         self._current: ReleaseParts | None = None
         self._held: dict[ModelVersion, ReleaseParts] = {}
         self._broken: dict[ModelVersion, str] = {}
@@ -70,16 +70,16 @@ class ReleaseWatcher:
         release, catalog = self._current, self._catalog
         if release is None or catalog is None:
             return
-        to_tell = (release.version, catalog.revision)
-        if to_tell == self._told:
+        taken_in = (release.version, catalog.revision)
+        if taken_in == self._taken_in:
             return
         try:
-            told = await asyncio.to_thread(_with_catalog, release, catalog)
+            extended = await asyncio.to_thread(_with_catalog, release, catalog)
         except Exception:
             log.exception("catalog_not_taken_in", version=release.version)
             return
         if self._current is release:
-            self._current, self._told = told, to_tell
+            self._current, self._taken_in = extended, taken_in
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Return a release other than `gone`, which the server no longer has; None if there is none.

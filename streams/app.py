@@ -143,11 +143,11 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         The last line says what to do; the traceback of what is no InsessionError is in the log.
         """
         error = self._reason(error)
-        told = masked(explained(error))
+        line = masked(explained(error))
         with _ENDING:
-            log.critical("aborted", error=told, exc_info=None if isinstance(error, InsessionError) else error)
+            log.critical("aborted", error=line, exc_info=None if isinstance(error, InsessionError) else error)
             logging.shutdown()  # first: it may tell of lines that were held back
-            sys.stderr.write(f"insession: {told}\n")
+            sys.stderr.write(f"insession: {line}\n")
             sys.stderr.flush()
             os._exit(EXIT_ABORTED)
 

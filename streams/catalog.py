@@ -116,20 +116,20 @@ class Catalog:
 
         time_ms: the record's timestamp, Unix milliseconds.
         """
-        said = self._reader.read(key, value, time_ms, headers)
-        match said:
+        record = self._reader.read(key, value, time_ms, headers)
+        match record:
             case DescribedItem():
-                self._describe(said.item)
-                for name, reason in said.repairs.items():
-                    self._log.info("catalog_field_repaired", field=name, reason=reason, item_id=said.item.item_id)
+                self._describe(record.item)
+                for name, reason in record.repairs.items():
+                    self._log.info("catalog_field_repaired", field=name, reason=reason, item_id=record.item.item_id)
             case RemovedItem():
-                self._remove(said.item_id)
+                self._remove(record.item_id)
             case UnreadableItem():
-                self._close(said.item_id)
+                self._close(record.item_id)
                 self._log.warning(
-                    "catalog_record_unreadable", item_id=said.item_id, reason=said.reason, detail=said.detail
+                    "catalog_record_unreadable", item_id=record.item_id, reason=record.reason, detail=record.detail
                 )
-        return said
+        return record
 
     def _describe(self, item: CatalogItem) -> None:
         with self._lock:
@@ -228,8 +228,8 @@ class CatalogFollower:
 
     def _take(self, message: Any) -> None:
         record = input_record(message)
-        said = self._catalog.apply(record.key, record.value, record.time_ms, record.headers)
-        self._metrics.observe(said, items=len(self._catalog), closed=self._catalog.closed_items)
+        content = self._catalog.apply(record.key, record.value, record.time_ms, record.headers)
+        self._metrics.observe(content, items=len(self._catalog), closed=self._catalog.closed_items)
         self._metrics.last_record.set(record.time_ms / 1000)
 
     def _assign(self, consumer: Any) -> list[int]:

@@ -303,14 +303,14 @@ class CatalogMetrics:
         for reason in get_args(UnreadableReason):
             self.unreadable.labels(reason=reason)
 
-    def observe(self, said: CatalogRecord, *, items: int, closed: int) -> None:
+    def observe(self, record: CatalogRecord, *, items: int, closed: int) -> None:
         """Count a record, after which the view has so many items and so many closed ones."""
         self.items.set(items)
         self.closed.set(closed)
-        if isinstance(said, UnreadableItem):
-            self.unreadable.labels(reason=said.reason).inc()
-        elif isinstance(said, DescribedItem):
-            for name, reason in said.repairs.items():
+        if isinstance(record, UnreadableItem):
+            self.unreadable.labels(reason=record.reason).inc()
+        elif isinstance(record, DescribedItem):
+            for name, reason in record.repairs.items():
                 self.repaired_fields.labels(field=name, reason=reason).inc()
 
 

@@ -109,8 +109,8 @@ class OAuthSettings:
         try:
             opener = urllib.request.build_opener(_NoRedirects, urllib.request.HTTPSHandler(context=context))
             with opener.open(request, timeout=self.timeout.total_seconds()) as answer:
-                said = json.loads(answer.read(_MAX_ANSWER_BYTES))
-            text, life_seconds = said["access_token"], float(said.get("expires_in", _DEFAULT_LIFE_SECONDS))
+                token = json.loads(answer.read(_MAX_ANSWER_BYTES))
+            text, life_seconds = token["access_token"], float(token.get("expires_in", _DEFAULT_LIFE_SECONDS))
         except urllib.error.HTTPError as error:
             with error:
                 raise TokenError(

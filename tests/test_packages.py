@@ -35,7 +35,7 @@ def test_no_other_distribution_owns_a_package(package: str) -> None:
 
 
 def imported(package: str) -> Iterator[str]:
-    """Name the top-level modules that a package of ours imports, wherever in its code."""
+    """Yield the top-level modules that a package of ours imports, wherever in its code."""
     for path in (ROOT / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def imported(package: str) -> Iterator[str]:
 
 
 def declared() -> set[str]:
-    """Name the distributions that pyproject.toml asks for, those of the extras for development left out."""
+    """Return the distributions that pyproject.toml asks for, those of the extras for development left out."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [wanted for extra, wanted in project["optional-dependencies"].items() if extra != "dev"]
     names = (re.split(r"[^\w.-]", wanted)[0] for group in (project["dependencies"], *extras) for wanted in group)

@@ -42,14 +42,14 @@ class TokenEndpoint:
                 self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/token"
 
     @property
     def n_given(self) -> int:
-        """Tell how many tokens were given."""
+        """Return how many tokens were given."""
         return len(self.given)
 
     def __enter__(self) -> Self:

@@ -169,7 +169,7 @@ class SessionActor:
         return Tick(next_offset=first, stream_time_ms=stream_time_ms, next_offsets=next_offsets)
 
     def _clicks_of(self, partition: int) -> list[TP]:
-        """Name that partition of every clickstream, the main one first."""
+        """Return that partition of every clickstream, the main one first."""
         return [TP(topic, partition) for topic in (self._clickstream, *self._further)]
 
     async def _is_readable(self, message: Any) -> bool:

@@ -48,7 +48,7 @@ class WorkerClocks:
         return self.stream.now_ms(self.wall_ms(), self.monotonic())
 
     def disagreement(self) -> str | None:
-        """Say that the clocks are plainly wrong; None where they are not, as far as is known."""
+        """Return that the clocks are plainly wrong; None where they are not, as far as is known."""
         return self.ages.disagreement(self.monotonic())
 
     def believes(self, tick_ms: int) -> bool:

@@ -39,7 +39,7 @@ class Emitter:
     encode: Callable[[msgspec.Struct], bytes] = wire.encode
 
     def emit(self, answered: AnsweredRecord) -> Emission:
-        """Say the answer: one recommendation, and what is known of intent and outcomes."""
+        """Emit the answer: one recommendation, and what is known of intent and outcomes."""
         recommendation, signal, outcomes = answered.recommendation(), answered.intent(self.pattern), answered.outcomes()
         records = [self._output(Topic.RECOMMENDATIONS, answered.record, recommendation)]
         if signal is not None:
@@ -50,7 +50,7 @@ class Emitter:
     def session_ends(
         self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
     ) -> list[OutputRecord]:
-        """Tell the sessions that ended; `record`: the click that closed them, None = a tick."""
+        """Emit the sessions that ended; `record`: the click that closed them, None = a tick."""
         causes = [closed.cause for closed in closings]
         ended = [(causes[:n].count(one.cause), one) for n, one in enumerate(closings) if one.move is None]
         if not ended:

@@ -31,7 +31,7 @@ class IntentCalibration:
         self._metrics = metrics
         self._sessions: OrderedDict[tuple[VisitorId, SessionId], _Session] = OrderedDict()
 
-    def told(self, visitor_id: VisitorId, session_id: SessionId, probability: float) -> None:
+    def predicted(self, visitor_id: VisitorId, session_id: SessionId, probability: float) -> None:
         """Remember a signal."""
         key = (visitor_id, session_id)
         session = self._sessions.setdefault(key, _Session())

@@ -93,7 +93,7 @@ class Observers:
         if signal is not None and any(event.event_type == "purchase" for event in answered.events):
             self._calibration.purchased(visitor_id, signal.session_id)
         if signal is not None and signal.purchase_probability is not None:
-            self._calibration.told(visitor_id, signal.session_id, signal.purchase_probability)
+            self._calibration.predicted(visitor_id, signal.session_id, signal.purchase_probability)
         for outcome in emission.outcomes:
             self._metrics.outcomes.observe(outcome.action, outcome.tier, outcome.position)
         if self._watcher is not None and self._watcher.is_watching:

@@ -239,7 +239,7 @@ class Pipeline:
     def _session_ends(
         self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
     ) -> list[OutputRecord]:
-        """Tell and count what ended; `record`: the click that closed them, None = another input."""
+        """Emit and count what ended; `record`: the click that closed them, None = another input."""
         self._observers.ended(visitor_id, closings)
         return self._emitter.session_ends(record, visitor_id, closings)
 

@@ -53,5 +53,5 @@ class Refusals:
 
 
 def where(position: InputPosition) -> dict[str, object]:
-    """Say in a log line which input it is about."""
+    """Describe, for a log line, which input it is about."""
     return {"topic": position.topic, "partition": position.partition, "offset": position.offset}

@@ -115,10 +115,10 @@ class TracedSink:
         if context is None or not context.is_sampled:
             return sent
         acknowledged = asyncio.ensure_future(sent)
-        acknowledged.add_done_callback(partial(self._tell, record.topic, context, started_ns))
+        acknowledged.add_done_callback(partial(self._export, record.topic, context, started_ns))
         return acknowledged
 
-    def _tell(self, topic: str, context: TraceContext, started_ns: int, acknowledged: asyncio.Future[Any]) -> None:
+    def _export(self, topic: str, context: TraceContext, started_ns: int, acknowledged: asyncio.Future[Any]) -> None:
         """Record the way of one record; one that did not arrive ends the worker, which tells more than a span."""
         if acknowledged.cancelled() or acknowledged.exception() is not None:
             return

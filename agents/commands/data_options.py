@@ -71,5 +71,5 @@ def data_options(what: str, *, is_required: bool = True) -> Callable[[_Command],
 
 
 def read_options(columns: Sequence[str], event_types: Sequence[str], settings: Settings) -> ReadOptions:
-    """Say how DATA is read; raises UsageError where an option is wrong."""
+    """Return how DATA is read; raises UsageError where an option is wrong."""
     return ReadOptions(parse_layout(columns, event_types), settings.clickstream.mapping, settings.catalog.mapping)

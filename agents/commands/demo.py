@@ -125,11 +125,11 @@ def command(
     what = "what was seen" + " until the interruption" * result.was_interrupted
     console.print(report_table(result.report, what))
     if result.held_back_seconds >= 1:
-        _say(
+        _print(
             console,
             f"events waited {result.held_back_seconds:.0f} s for earlier answers: fed as fast as this machine answers",
         )
-    _say(console, f"answers: {result.recommendations}\nreport:  {run_dir / 'report.json'}")
+    _print(console, f"answers: {result.recommendations}\nreport:  {run_dir / 'report.json'}")
     if result.report.lost and not result.was_interrupted:
         raise InsessionError(
             f"{result.report.lost} of {result.report.events_in} inputs have no record; see the worker's log in "
@@ -142,7 +142,7 @@ def command(
         )
 
 
-def _say(console: Console, text: str) -> None:
+def _print(console: Console, text: str) -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -105,7 +105,7 @@ Examples:
 def list_letters(connection: Connection, asked: LettersAsked, *, as_json: bool) -> None:
     """Count the dead letters by reason: when, where, and what the latest says."""
     settings = connection.settings()
-    summaries = summarize(read_letters(settings, asked, _tell_passed_over))
+    summaries = summarize(read_letters(settings, asked, _print_passed_over))
     if as_json:
         click.echo(json.dumps({"reasons": [_summary_as_json(summary) for summary in summaries]}, indent=2))
         return
@@ -186,7 +186,7 @@ def replay_letters(connection: Connection, asked: LettersAsked, *, yes: bool, ag
         raise UsageError("say which letters: --reason, --since or --offsets; `insession dlq list` shows what there is")
     settings = connection.settings()
     with replay_ledger(settings) as ledger:
-        letters = list(read_letters(settings, asked, _tell_passed_over))
+        letters = list(read_letters(settings, asked, _print_passed_over))
         replayed = ledger.replayed({letter.position.partition for letter in letters})
         plan = plan_replay(letters, settings.topics.name(Topic.SESSION_CONTROL), replayed, again=again)
         done = _carry_out(settings, plan, ledger) if yes and plan.letters else Replayed(0, 0)
@@ -210,7 +210,7 @@ def _carry_out(settings: Settings, plan: ReplayPlan, ledger: ReplayLedger) -> Re
         )
 
 
-def _tell_passed_over(count: int) -> None:
+def _print_passed_over(count: int) -> None:
     click.echo(f"{count:,} older letters were not looked at: raise --limit, or choose with --offsets", err=True)
 
 

@@ -154,13 +154,13 @@ def _propose_catalog(connection: Connection, wanted: _Wanted) -> None:
     _hand_out(wanted, proposal.toml(), found | {"questions": list(proposal.questions)})
 
 
-def _hand_out(wanted: _Wanted, toml: str, told: Mapping[str, Any]) -> None:
+def _hand_out(wanted: _Wanted, toml: str, result: Mapping[str, Any]) -> None:
     """Write the proposal where it is wanted, and print it unless something else is."""
     if wanted.target is not None:
         write_output(wanted.target, toml.encode())
         click.echo(f"{wanted.target} holds the proposed mapping, with the questions that are open", err=True)
     if wanted.as_json:
-        click.echo(json.dumps(told, indent=2))
+        click.echo(json.dumps(result, indent=2))
     elif wanted.target is None and not wanted.is_try:
         click.echo(toml, nl=False)
 
@@ -186,7 +186,7 @@ def _sampled(connection: Connection, wanted: _Wanted) -> tuple[list[InputRecord]
 
 def _as_json(proposal: Proposal, tried: Sequence[Shown]) -> dict[str, Any]:
     trial = proposal.trial
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "records": trial.records,
         "readable": trial.readable,
         "ignored": trial.ignored,
@@ -198,9 +198,9 @@ def _as_json(proposal: Proposal, tried: Sequence[Shown]) -> dict[str, Any]:
         "not_readable": dict(trial.rejected),
         "repaired": dict(trial.repairs),
     }
-    told |= {"keyed": trial.keyed} if proposal.is_keyed else {}
+    result |= {"keyed": trial.keyed} if proposal.is_keyed else {}
     if tried:
-        told["tried"] = [
+        result["tried"] = [
             {
                 "key": None if one.key is None else shown_bytes(one.key, _MAX_TRIED_TEXT),
                 "value": shown_bytes(one.value, _MAX_TRIED_TEXT),
@@ -208,7 +208,7 @@ def _as_json(proposal: Proposal, tried: Sequence[Shown]) -> dict[str, Any]:
             }
             for one in tried
         ]
-    return told
+    return result
 
 
 def _print_tried(tried: Sequence[Shown], by: str) -> None:

@@ -153,11 +153,11 @@ def _table(places: Sequence[Place]) -> Table:
 
 def _summary(asked: Sequence[VisitorId], found: StateSurvey, blocked_until_ms: int | None) -> str:
     linked = len(found.ids) - len(asked)
-    told = f"{len(asked):,} ids and {linked:,} more of the same persons"
+    whom = f"{len(asked):,} ids and {linked:,} more of the same persons"
     if blocked_until_ms is None:
-        return f"{told}: nothing was changed"
+        return f"{whom}: nothing was changed"
     block = f"their clicks build no state until {rfc3339(blocked_until_ms)}" if blocked_until_ms else "not blocked"
-    return f"{told} are erased; {block}"
+    return f"{whom} are erased; {block}"
 
 
 def _as_json(

@@ -95,13 +95,13 @@ def command(connection: Connection, asked: InputsAsked, *, as_json: bool) -> Non
     settings = connection.settings()
     with counted_progress() as bar:
         books = keep_books(settings, asked, _Shown(bar))
-    _tell_what_was_not_counted(books)
+    _print_what_was_not_counted(books)
     total = books.total()
     if as_json:
         click.echo(json.dumps(_as_json(books, total)))
     else:
         Console().print(_table(books, total))
-        _tell(books, total)
+        _print_books(books, total)
     if total.lost:
         named = ", ".join(position.record_id for position in books.lost(_MAX_NAMED))
         raise InsessionError(
@@ -131,7 +131,7 @@ def _countable_ms() -> int:
     return time.time_ns() // 1_000_000 - COMPACTION_LAG // timedelta(milliseconds=1)
 
 
-def _tell_what_was_not_counted(books: Books) -> None:
+def _print_what_was_not_counted(books: Books) -> None:
     if books.older:
         click.echo(
             f"{books.older:,} older inputs were not looked at: give an earlier --since or raise --limit", err=True
@@ -144,7 +144,7 @@ def _tell_what_was_not_counted(books: Books) -> None:
         )
 
 
-def _tell(books: Books, total: Account) -> None:
+def _print_books(books: Books, total: Account) -> None:
     notes = {
         "not committed yet, and not owed": books.pending,
         "answered and dead-lettered": total.answered_and_dead_lettered,

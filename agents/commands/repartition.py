@@ -37,8 +37,8 @@ def command(connection: Connection, partitions: int, settle: float, *, as_json: 
     """
     configure_logs("WARNING")
     with counted_progress() as bar:
-        told = steps_on(bar, "looking at the topics")
-        done = Repartition(connection.settings(), partitions, settle_seconds=settle, told=told).run()
+        progress = steps_on(bar, "looking at the topics")
+        done = Repartition(connection.settings(), partitions, settle_seconds=settle, progress=progress).run()
     if as_json:
         click.echo(json.dumps(asdict(done)))
         return

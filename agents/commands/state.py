@@ -29,8 +29,8 @@ def accept(connection: Connection, *, is_agreed: bool, as_json: bool) -> None:
         click.confirm("Visitors whose state is not in the changelog begin anew. Go on?", abort=True, err=True)
     changelog, partitions = accept_changelog(settings)
     if as_json:
-        told = {"changelog": changelog.name, "records": changelog.records, "committed_partitions": partitions}
-        click.echo(json.dumps(told))
+        summary = {"changelog": changelog.name, "records": changelog.records, "committed_partitions": partitions}
+        click.echo(json.dumps(summary))
     else:
         click.echo(
             f"{changelog.name} with {changelog.records:,} records is the state of {partitions} committed partitions "

@@ -101,12 +101,12 @@ def command(*, as_json: bool, **options: Any) -> None:
         except KeyboardInterrupt:
             click.echo("insession: interrupted; the same command goes on from the last epoch that is done", err=True)
             sys.exit(INTERRUPTED)
-    _tell(result)
+    _print_result(result)
     if as_json:
         click.echo(json.dumps(_summary(result), indent=2))
 
 
-def _tell(result: "TrainResult") -> None:
+def _print_result(result: "TrainResult") -> None:
     if result.left_out:
         console.print(f"no time for: {', '.join(result.left_out)}")
     phases = ", ".join(f"{name} {seconds:.0f}" for name, seconds in result.phase_seconds.items())

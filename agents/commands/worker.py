@@ -45,7 +45,7 @@ def command(connection: Connection, log_level: str, **options: Any) -> None:
 
 
 def _end_on_signals() -> None:
-    """Hear signals before the loop does, which would kill the process, or not reach it where it is process 1."""
+    """Handle signals before the loop does, which would kill the process, or not reach it where it is process 1."""
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored; a shell SIGINT in the background

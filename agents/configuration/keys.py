@@ -113,7 +113,7 @@ def _file_of(secret: SettingKey) -> SettingKey:
 
 
 def is_section(hint: Any) -> bool:
-    """Tell a section from a value."""
+    """Return whether it is a section, not a value."""
     return isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, Struct))
 
 

@@ -142,7 +142,7 @@ class _Reader:
         return _read_secret(file)
 
     def _blame(self, message: str) -> str:
-        """Say who gave the keys that a section's message names, as it must: `section.key`."""
+        """Return who gave the keys that a section's message names, as it must: `section.key`."""
         blamed = [
             f"{name} by {' and '.join(str(one.origin) for one in found)}"
             for name, found in self.given_by_key().items()

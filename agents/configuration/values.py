@@ -41,7 +41,7 @@ def read_value(key: SettingKey, given: Any) -> Any:
 
 
 def type_name(kind: Any) -> str:
-    """Say what kind of value a setting takes, as a document does."""
+    """Return what kind of value a setting takes, as a document does."""
     if get_origin(kind) is Literal:
         return " or ".join(f'"{choice}"' for choice in get_args(kind))
     if get_origin(kind) in {tuple, frozenset}:

@@ -102,7 +102,7 @@ class DemoWorker:
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
-        """Tell of a failure by the first error in the log, which is where the trouble began, not by its last lines."""
+        """Report a failure by the first error in the log, which is where the trouble began, not by its last lines."""
         log_path = self._place.log_path
         try:
             yield

@@ -203,8 +203,8 @@ def _mapping(options: DemoOptions, source: Source, console: Console) -> Path | N
     proposal = propose(sample)
     path = options.run_dir / "mapping.toml"
     path.write_text(proposal.toml())
-    told = f"the doctor proposes format = {proposal.mapping.format!r} from {len(sample)} records: {path}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    proposed = f"the doctor proposes format = {proposal.mapping.format!r} from {len(sample)} records: {path}"
+    console.print(proposed, highlight=False, markup=False, soft_wrap=True)
     return path
 
 

@@ -113,8 +113,8 @@ class LiveScreen:
             "\n".join(f"{rank}. {self._title(item)}" for rank, item in enumerate(session.next_items, start=1))
         )
         grid.add_row(clicks, answer)
-        told = session.purchase_probability
-        chance = "" if told is None else f", will buy: {percent(told)}"
+        probability = session.purchase_probability
+        chance = "" if probability is None else f", will buy: {percent(probability)}"
         title = Text(f"{session.visitor_id} → {session.tier}{chance}")
         return Panel(grid, title=title, title_align="left", height=6)
 

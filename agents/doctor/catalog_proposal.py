@@ -201,11 +201,11 @@ def _questions(values: _Values, chosen: Mapping[str, str], total: int) -> Iterat
 
 def _weighed(records: Sequence[InputRecord], mapping: CatalogMapping, questions: Sequence[str]) -> CatalogProposal:
     reader = CatalogReader(mapping)
-    said = [reader.read(one.key, one.value, one.time_ms, one.headers) for one in records if one.value is not None]
-    described = [one.item for one in said if isinstance(one, DescribedItem)]
-    reasons = Counter(one.reason for one in said if isinstance(one, UnreadableItem))
+    read = [reader.read(one.key, one.value, one.time_ms, one.headers) for one in records if one.value is not None]
+    described = [one.item for one in read if isinstance(one, DescribedItem)]
+    reasons = Counter(one.reason for one in read if isinstance(one, UnreadableItem))
     available = sum(item.available for item in described)
-    return CatalogProposal(mapping, len(said), len(described), available, reasons, questions)
+    return CatalogProposal(mapping, len(read), len(described), available, reasons, questions)
 
 
 def _toml(mapping: CatalogMapping) -> Iterator[str]:

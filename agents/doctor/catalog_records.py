@@ -22,9 +22,9 @@ def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> I
             "write the shop's items to the topic, or let a release be loaded",
         )
         return
-    said = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
-    yield _readable(list(said.values()))
-    described = [one for one in said.values() if isinstance(one, DescribedItem)]
+    read = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
+    yield _readable(list(read.values()))
+    described = [one for one in read.values() if isinstance(one, DescribedItem)]
     if described and not any(one.item.available for one in described):
         yield warning(
             CHECK,
@@ -35,9 +35,9 @@ def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> I
         yield ok(CHECK, f"fields that were repaired or left out: {repairs}")
 
 
-def _readable(said: Sequence[CatalogRecord]) -> Finding:
-    unreadable = [one for one in said if isinstance(one, UnreadableItem)]
-    total = len(said)
+def _readable(read: Sequence[CatalogRecord]) -> Finding:
+    unreadable = [one for one in read if isinstance(one, UnreadableItem)]
+    total = len(read)
     if not unreadable:
         return ok(CHECK, f"the last records of {total:,} items can be read")
     details = {one.reason: one.detail for one in unreadable}

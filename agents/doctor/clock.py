@@ -40,10 +40,10 @@ def ask_brokers(
         asked = [_ask(producer, topic, clock) for _ in range(_TRIES)]
     except KafkaException as failure:
         return f"{topic} cannot be written ({failure.args[0].str()})"
-    told = [one for one in asked if one is not None]
-    if not told:
+    answers = [one for one in asked if one is not None]
+    if not answers:
         return f"{topic} keeps its writers' timestamps"
-    return min(told, key=lambda one: one.within_ms)
+    return min(answers, key=lambda one: one.within_ms)
 
 
 def clock_finding(asked: BrokersClock | str, by_records: Finding, topic: str) -> Finding:

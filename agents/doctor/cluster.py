@@ -93,43 +93,43 @@ def _changelog(brokers: Brokers, settings: Settings) -> Finding:
 
 
 def _replication(nodes: int, topics: TopicSettings) -> Finding:
-    told = f"{topics.replication} replicas, {topics.replicas_in_sync} of them in sync, on {nodes} brokers"
+    text = f"{topics.replication} replicas, {topics.replicas_in_sync} of them in sync, on {nodes} brokers"
     if topics.replication > nodes:
-        return error("replication", told, "set topics.replication to at most the number of brokers, or add brokers")
+        return error("replication", text, "set topics.replication to at most the number of brokers, or add brokers")
     if topics.replication == 1:
-        return warning("replication", told, "use 3 replicas and 2 in sync on 3 brokers: a lost disk is lost events")
+        return warning("replication", text, "use 3 replicas and 2 in sync on 3 brokers: a lost disk is lost events")
     if topics.replicas_in_sync == topics.replication:
         return warning(
-            "replication", told, "set topics.min_insync_replicas below topics.replication: one broker away stops it all"
+            "replication", text, "set topics.min_insync_replicas below topics.replication: one broker away stops it all"
         )
-    return ok("replication", told)
+    return ok("replication", text)
 
 
 def _workers(group: str, found: GroupState, partitions: int) -> Finding:
     check_name = "workers"
-    told = f"group {group} is {found.state.lower().replace('_', ' ')} with {found.members} workers"
+    text = f"group {group} is {found.state.lower().replace('_', ' ')} with {found.members} workers"
     if not found.members:
-        return warning(check_name, told, "start one with `insession worker`; check kafka.group and topics.prefix")
+        return warning(check_name, text, "start one with `insession worker`; check kafka.group and topics.prefix")
     if found.members > partitions:
         return warning(
-            check_name, told, f"{found.members - partitions} of them idle: there are {partitions} partitions"
+            check_name, text, f"{found.members - partitions} of them idle: there are {partitions} partitions"
         )
     if found.state != "STABLE":
         return warning(
-            check_name, told, "run doctor again in a minute; if it stays so, look for a worker that restarts"
+            check_name, text, "run doctor again in a minute; if it stays so, look for a worker that restarts"
         )
-    return ok(check_name, told)
+    return ok(check_name, text)
 
 
 def _lag(topic: str, found: GroupState, lag: Mapping[int, int], stuck: frozenset[int]) -> Finding:
     total = sum(lag.values())
-    told = f"{total:,} records of {topic} are not answered yet"
+    text = f"{total:,} records of {topic} are not answered yet"
     if stuck:
         return error(
             "lag",
-            f"{told}; partitions {sorted(stuck)} stood still for {STANDSTILL_SECONDS:g} s",
+            f"{text}; partitions {sorted(stuck)} stood still for {STANDSTILL_SECONDS:g} s",
             "look at /healthz and the log of the worker that holds them; restart it if it does not go on",
         )
     if total and not found.members:
-        return warning("lag", told, "start a worker")
-    return ok("lag", told)
+        return warning("lag", text, "start a worker")
+    return ok("lag", text)

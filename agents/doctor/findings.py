@@ -24,17 +24,17 @@ class Finding:
 
 
 def ok(check: str, message: str) -> Finding:
-    """Tell that all is well."""
+    """Return a finding that all is well."""
     return Finding(check, Level.OK, message)
 
 
 def warning(check: str, message: str, remedy: str) -> Finding:
-    """Tell of what works now and will hurt later."""
+    """Return a finding of what works now and will hurt later."""
     return Finding(check, Level.WARNING, message, remedy)
 
 
 def error(check: str, message: str, remedy: str) -> Finding:
-    """Tell of what does not work."""
+    """Return a finding of what does not work."""
     return Finding(check, Level.ERROR, message, remedy)
 
 

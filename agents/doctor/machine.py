@@ -64,11 +64,11 @@ def _is_locked(file: Path) -> bool:
 
 def _disk(datadir: Path) -> Finding:
     free = shutil.disk_usage(_existing(datadir)).free
-    told = f"{free / (1 << 30):,.1f} GiB free for {datadir}"
+    found = f"{free / (1 << 30):,.1f} GiB free for {datadir}"
     if free >= _LITTLE_BYTES:
-        return ok("disk", told)
+        return ok("disk", found)
     finding = error if free < _TOO_LITTLE_BYTES else warning
-    return finding("disk", told, "free some: RocksDB stops the worker on a full disk; or move kafka.datadir")
+    return finding("disk", found, "free some: RocksDB stops the worker on a full disk; or move kafka.datadir")
 
 
 def _open_files(settings: Settings) -> Finding:

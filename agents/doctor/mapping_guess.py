@@ -233,7 +233,7 @@ def _event_type(found: dict[str, Any], types: Sequence[str]) -> str | None:
 
 
 def _are_visitors(keys: Sequence[bytes | None]) -> bool:
-    """Tell keys that come again from those of messages, which never do."""
+    """Return whether keys come again, as visitors do and message ids never."""
     there = [key for key in keys if key]
     return len(there) >= _MOST_KEYS * len(keys) > 0 and len(set(there)) < _HALF * len(there)
 

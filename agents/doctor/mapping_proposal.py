@@ -176,7 +176,7 @@ def _asked_of_a_guess(guessed: Guess, mapping: FieldMapping, trial: Trial) -> It
 
 
 def _about_items(events: Sequence[Event], mapping: FieldMapping, trial: Trial) -> Iterator[str]:
-    """Say that no item is found, and ask about every list that may hold some and is not read."""
+    """Report that no item is found, and ask about every list that may hold some and is not read."""
     whole, known = complete(mapping), facts(found for _, found in events)
     own = {"item_id"} & known.keys() if mapping.format == "insession" else set()
     stated = (whole.paths, *(rule.paths for rule in whole.rules))

@@ -92,7 +92,7 @@ def as_rekeyed(reader: ClickReader, record: InputRecord) -> Iterator[Clicks | Ig
 
 
 def visitor_warnings(visitors: Counter[str]) -> Iterator[str]:
-    """Tell of ids that stand for nobody, and of one visitor who has a large share of the records."""
+    """Report ids that stand for nobody, and of one visitor who has a large share of the records."""
     total = visitors.total()
     for visitor, count in visitors.most_common(_ENOUGH_RECORDS):
         share = f"{count:,} of {total:,} readable records ({count / total:.0%})"

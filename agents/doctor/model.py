@@ -85,10 +85,10 @@ def _release(folder: Path, on_disk: Sequence[ModelVersion], now: datetime, key: 
             f"copy version {on_disk[0]} again or delete it: until then the worker stays with an older one",
         )
     age = now - manifest.created_at
-    told = f"version {manifest.version} is whole ({len(manifest.files)} files), made {age.days} days ago"
+    found = f"version {manifest.version} is whole ({len(manifest.files)} files), made {age.days} days ago"
     if age > OLD_AFTER:
-        return warning("release", told, "train on newer session ends: `insession train`")
-    return ok("release", told)
+        return warning("release", found, "train on newer session ends: `insession train`")
+    return ok("release", found)
 
 
 def _newest_is_served(

@@ -29,7 +29,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     schema_id: int | None = None
 
     def __str__(self) -> str:
-        """Name it for a person."""
+        """Return a name of it for people."""
         schema = "" if self.schema_id is None else f" with schema id {self.schema_id}"
         name = {"json": "JSON", "avro": "Avro", "protobuf": "Protobuf"}.get(self.encoding or "", self.encoding)
         around = "" if self.framing is None else f" ({self.framing})"

@@ -12,7 +12,7 @@ _GIVERS: Final = {"file": "the file", "variable": "the environment", "option": "
 
 
 def settings_findings(reading: Reading[Settings]) -> Iterator[Finding]:
-    """Tell of every wrong setting; where there is none, who gave how many, and what is unwise."""
+    """Report every wrong setting; where there is none, who gave how many, and what is unwise."""
     if reading.settings is None:
         remedy = "mend it where it is given; `insession config template` shows every setting"
         yield from (error("settings", problem, remedy) for problem in reading.problems)

@@ -132,7 +132,7 @@ class LiveFeed:
             log.exception("live_feed_failed")  # whoever looks on must not cost the shopper the answer
 
     def summarise(self) -> None:
-        """Tell the pages of the last minute; a timer calls it, so that they also hear when nothing happens."""
+        """Send the pages the last minute; a timer calls it, so that they also hear when nothing happens."""
         with self._lock:
             if self._subscriptions:
                 self._publish("summary", self._recent.summary(time.monotonic(), len(self._subscriptions)))

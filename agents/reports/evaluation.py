@@ -53,13 +53,13 @@ figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; backgro
 
 
 def headline(result: Evaluation) -> str:
-    """Say what was asked: data set, targets, sessions, and what unseen items count as."""
+    """Describe what was asked: data set, targets, sessions, and what unseen items count as."""
     unseen = "unseen items count as misses" if result.unseen == "miss" else "clicks of unseen items dropped"
     return f"{result.dataset}: {result.targets:,} targets in {result.sessions:,} sessions, {unseen}"
 
 
 def overlap_warning(overlap: Overlap) -> str:
-    """Say what a test shares with the training data, and what that means."""
+    """Describe what a test shares with the training data, and what that means."""
     identity = "items and times" if overlap.identity == "items_and_times" else "items"
     return (
         f"{overlap.share:.0%} of {overlap.compared:,} test sessions were trained on (equal {identity}; chance: "

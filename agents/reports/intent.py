@@ -36,7 +36,7 @@ class IntentSection(NamedTuple):
 
     @property
     def gap(self) -> str:
-        """Say what was not measured, and why; empty where all was."""
+        """Return what was not measured, and why; empty where all was."""
         if not self.missing:
             return ""
         names = ", ".join(self.missing)

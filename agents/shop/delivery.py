@@ -119,7 +119,7 @@ class Delivery:
 
 
 def _truths(session: Session, clicks: list[ClickEvent]) -> list[Truth]:
-    """Tell of each step what only the whole session knows, from its end to its beginning."""
+    """Set, for each step, what only the whole session knows, from its end to its beginning."""
     purchase_follows = False
     next_item_id = None
     truths = []

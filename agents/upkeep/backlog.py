@@ -178,7 +178,7 @@ class Backlog:
                 if (block := self._pipeline.states.block(control)) is not None:
                     self._write(block)
                 self._write(StateWrite(control.visitor_id.encode(), None))
-        # A tick: `tell_of_ticks` has told what it had ended; what is due now, the next one ends.
+        # A tick: `emit_of_ticks` has emitted what it had ended; what is due now, the next one ends.
 
     def _written(self, step: Step) -> Step:
         if step.write is not None:
@@ -196,8 +196,8 @@ class Backlog:
         self._sender.send(OutputRecord(self._changelog, key, write.value, partition=partition))
         self._copies.put(partition, key, write.value)
 
-    def tell_of_ticks(self) -> None:
-        """Tell again what unacknowledged ticks have ended, before `answer`: a tick does not say whose sessions."""
+    def emit_of_ticks(self) -> None:
+        """Emit again what unacknowledged ticks have ended, before `answer`: a tick does not say whose sessions."""
         partitions = range(self._settings.topics.partitions)
         committed = self._commits.of(self._control, partitions)
         for partition in partitions:
@@ -211,10 +211,10 @@ class Backlog:
 
 def _open_causes(state: VisitorState, control: str, partition: int, committed: Mapping[int, int]) -> set[InputPosition]:
     """Return the control records that have closed sessions of a visitor and are not committed."""
-    told_by = (closed.told_by for closed in state.closings)
+    emitted_by = (closed.emitted_by for closed in state.closings)
     return {
         one
-        for one in told_by
+        for one in emitted_by
         if (one.topic, one.partition) == (control, partition) and one.offset >= committed.get(partition, 0)
     }
 

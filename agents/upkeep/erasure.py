@@ -13,7 +13,7 @@ from typing import Final, Self
 
 from agents.settings import Settings
 from agents.upkeep.erasure_report import Place, elsewhere, kept, of_control, of_dead_letters, of_state, tombstoned
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import Erase, Reach
@@ -47,9 +47,9 @@ class Erasure:
     Raises TopicsError where the brokers do not answer, SendError where they refuse a record.
     """
 
-    def __init__(self, settings: Settings, told: Told) -> None:
+    def __init__(self, settings: Settings, progress: JobProgress) -> None:
         config = settings.kafka.client_config()
-        self._settings, self._told = settings, told
+        self._settings, self._progress = settings, progress
         self._reader = TopicReader(config)
         self._admin = admin_client(config)
         self._sender = Sender(config, client_id="insession-erase")
@@ -170,12 +170,12 @@ class Erasure:
 
     def _wait(self, ends: Mapping[int, int], deadline: float) -> None:
         """Wait until the group has committed up to these offsets of session-control."""
-        self._told.begin("waiting for the owners of the partitions", len(ends))
+        self._progress.begin("waiting for the owners of the partitions", len(ends))
         done = 0
         while True:
             state = self._state(len(ends))
             reached = sum(state.committed.get(partition, 0) >= end for partition, end in ends.items())
-            self._told.advance(reached - done)
+            self._progress.advance(reached - done)
             done = reached
             if done == len(ends):
                 return
@@ -215,13 +215,13 @@ class Erasure:
     def _records(self, topic: str) -> Iterator[InputRecord]:
         """Read a whole topic."""
         bounds = self._reader.bounds(topic)
-        self._told.begin(f"reading {topic}", sum(map(len, bounds.values())))
+        self._progress.begin(f"reading {topic}", sum(map(len, bounds.values())))
         read = 0
         for read, record in enumerate(self._reader.read(topic, bounds), 1):
             if read % _TOLD_EVERY == 0:
-                self._told.advance(_TOLD_EVERY)
+                self._progress.advance(_TOLD_EVERY)
             yield record
-        self._told.advance(read % _TOLD_EVERY)
+        self._progress.advance(read % _TOLD_EVERY)
 
     def _state(self, partitions: int) -> GroupState:
         return group_state(self._admin, self._group, self._control, partitions)

@@ -31,7 +31,7 @@ class Place:
 def of_state(
     changelog: str, found: StateSurvey, left: StateSurvey, lifetime: TopicLifetime | None, erased_ms: int | None
 ) -> Place:
-    """Tell of the states and their changelog; erased_ms: when that was, Unix milliseconds, None = they are not.
+    """Report the states and their changelog; erased_ms: when that was, Unix milliseconds, None = they are not.
 
     left: what is there now. What other visitors' states say of the ids is theirs, and stays.
     """
@@ -55,7 +55,7 @@ def of_state(
 
 
 def kept(place: str, found: Found, lifetime: TopicLifetime | None, note: str = "") -> Place:
-    """Tell of a topic in which records stay until its retention ends."""
+    """Report a topic in which records stay until its retention ends."""
     until_ms = None if lifetime is None or not found.records else lifetime.record_until_ms(found.newest_ms)
     notes = [note] if note else []
     if found.records and until_ms is None:
@@ -71,7 +71,7 @@ def kept(place: str, found: Found, lifetime: TopicLifetime | None, note: str = "
 
 
 def tombstoned(place: str, found: Found, lifetime: TopicLifetime | None, erased_ms: int, *, count: int) -> Place:
-    """Tell of a topic to which `count` tombstones were written at `erased_ms`, Unix milliseconds."""
+    """Report a topic to which `count` tombstones were written at `erased_ms`, Unix milliseconds."""
     if not count or lifetime is None:
         return kept(place, found, lifetime)
     until_ms = lifetime.tombstoned_until_ms(found.newest_ms, erased_ms)
@@ -86,7 +86,7 @@ def tombstoned(place: str, found: Found, lifetime: TopicLifetime | None, erased_
 
 
 def of_dead_letters(place: str, found: Found, lifetime: TopicLifetime | None, *, deleted: int | None) -> Place:
-    """Tell of the dead letters; deleted: how many went, those of others included, None = they stay."""
+    """Report the dead letters; deleted: how many went, those of others included, None = they stay."""
     if deleted is not None:
         done = f"{deleted} letters deleted, {max(0, deleted - found.records)} of others"
         return Place(place=place, found=found.records, done=done, remains=0)
@@ -95,7 +95,7 @@ def of_dead_letters(place: str, found: Found, lifetime: TopicLifetime | None, *,
 
 
 def of_control(place: str, found: Found, left: Found, lifetime: TopicLifetime | None, *, refused: str | None) -> Place:
-    """Tell of session-control, where requests and what workers pass on name visitors; left: what could not go."""
+    """Report session-control, where requests and what workers pass on name visitors; left: what could not go."""
     if refused is not None:
         return kept(place, found, lifetime, f"{refused}; let this user Delete on the topic")
     remaining = kept(place, left, lifetime)
@@ -110,7 +110,7 @@ def of_control(place: str, found: Found, left: Found, lifetime: TopicLifetime | 
 
 
 def elsewhere() -> list[Place]:
-    """Tell of the places that are no topic of ours, or name nobody, and so are not looked at."""
+    """Report the places that are no topic of ours, or name nobody, and so are not looked at."""
     return [Place(place=place, found=None, done=done, remains=None, note=note) for place, done, note in _ELSEWHERE]
 
 

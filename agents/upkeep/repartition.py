@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from agents.settings import Settings
 from agents.upkeep.backlog import Backlog, open_commits
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas.errors import InsessionError, UsageError
 from schemas.state import decode_state, encode_state, mark_key, read_header
 from streams.cluster.admin import explained
@@ -56,7 +56,7 @@ class Repartition:
     settle_seconds: how long after the clickstream has grown producers may still write by its old count.
     """
 
-    def __init__(self, settings: Settings, partitions: int, *, settle_seconds: float, told: Told) -> None:
+    def __init__(self, settings: Settings, partitions: int, *, settle_seconds: float, progress: JobProgress) -> None:
         self._admin: AdminClient = admin_client(settings.kafka.client_config())
         control = settings.topics.name(Topic.SESSION_CONTROL)
         seen = seen_topics(self._admin, [control])[control]
@@ -68,7 +68,7 @@ class Repartition:
             )
         self._settings = replace(settings, topics=replace(settings.topics, partitions=seen.partitions))
         self._before, self._now = seen.partitions, partitions
-        self._settle_seconds, self._told = settle_seconds, told
+        self._settle_seconds, self._progress = settle_seconds, progress
         self._control = control
         self._group = app_id(settings.kafka, settings.topics)
         self._changelog = changelog_name(settings.kafka, settings.topics)
@@ -141,8 +141,8 @@ class Repartition:
 
     def _load(self, reader: TopicReader, copies: StateCopies) -> Partitioner:
         bounds = reader.bounds(self._changelog)
-        self._told.begin("reading states", sum(map(len, bounds.values())))
-        copies.load(reader, self._changelog, bounds, self._told.advance)
+        self._progress.begin("reading states", sum(map(len, bounds.values())))
+        copies.load(reader, self._changelog, bounds, self._progress.advance)
         placements = Placements(self._before, self._now)
         for partition in range(self._now):
             for key, _ in copies.items(partition):
@@ -176,15 +176,15 @@ class Repartition:
             topic_ids={name: topic.topic_id for name, topic in seen.items() if topic is not None},
         )
         unread = sum(len(left) for ranges in backlog.unread().values() for left in ranges.values())
-        self._told.begin("answering the backlog", unread)
+        self._progress.begin("answering the backlog", unread)
         async with backlog.open():
-            backlog.tell_of_ticks()
+            backlog.emit_of_ticks()
             while True:
                 left_seconds = grown_seconds + self._settle_seconds - time.monotonic()
-                self._done.answered += await backlog.answer(self._told.advance)
+                self._done.answered += await backlog.answer(self._progress.advance)
                 if left_seconds <= 0:
                     return
-                self._told.begin(f"producers may write by the old count for {left_seconds:.0f} s more", None)
+                self._progress.begin(f"producers may write by the old count for {left_seconds:.0f} s more", None)
                 await asyncio.sleep(min(_LOOK_SECONDS, left_seconds))
 
     def _move(self, copies: StateCopies, partitioner: Partitioner) -> None:
@@ -194,7 +194,7 @@ class Repartition:
         def home(key: bytes) -> int:
             return partitioner(key, self._now)
 
-        self._told.begin("moving states", None)
+        self._progress.begin("moving states", None)
         left: list[OutputRecord] = []
         for partition in range(self._now):
             for key, value in copies.items(partition):
@@ -218,7 +218,7 @@ class Repartition:
                 if len(left) >= _BATCH:
                     self._remove(sender, left)
                 if self._done.states % _BATCH == 0:
-                    self._told.advance(_BATCH)
+                    self._progress.advance(_BATCH)
         self._remove(sender, left)
 
     def _spread(self, sender: Sender, copies: StateCopies, key: bytes, value: bytes) -> None:

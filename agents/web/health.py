@@ -90,7 +90,7 @@ class Health:
 
     @property
     def _trouble(self) -> str | None:
-        """Say why no page may be green, whatever else holds."""
+        """Return why no page may be green, whatever else holds."""
         if self._watch.trouble is not None:
             return self._watch.trouble
         if self._replays.are_all:
@@ -130,7 +130,7 @@ class Health:
         return False, "no clickstream partition assigned"
 
     def _waiting(self) -> str | None:
-        """Say what passes by itself."""
+        """Return what passes by itself."""
         if self._app.rebalancing:
             return "rebalancing"
         if self._app.in_recovery:

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from agents.web.pulse import Pulse, Told
+from agents.web.pulse import Probe, Pulse
 
 METRICS_SECONDS: Final = 1.0
 """For so long a scrape is given to whoever asks again."""
@@ -39,12 +39,12 @@ class WorkerPages:
         return web.Response(body=self.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return _told(self._pulse.alive())
+        return _response(self._pulse.alive())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _told(self._pulse.ready())
+        return _response(self._pulse.ready())
 
 
-def _told(told: Told) -> web.Response:
-    good, why = told
+def _response(probe: Probe) -> web.Response:
+    good, why = probe
     return web.Response(text=why, status=200 if good else 503)

@@ -16,7 +16,7 @@ _BEAT_SECONDS: Final = 1.0
 LATE_AFTER_SECONDS: Final = 10.0
 """A loop that has not moved for so long answers nobody at the moment; after `STUCK_AFTER_SECONDS` it never will."""
 
-Told = tuple[bool, str]
+Probe = tuple[bool, str]
 
 
 class Pulse:
@@ -37,30 +37,30 @@ class Pulse:
         self._look = look
         self._hindrances = hindrances
         self._clock = clock
-        self._told: tuple[float, Told, Told] = (clock(), (True, "starting"), (False, "starting"))
+        self._last: tuple[float, Probe, Probe] = (clock(), (True, "starting"), (False, "starting"))
 
     def beat(self) -> None:
         """Note how the worker is now; on the event loop."""
         try:
             for look in self._look:
                 look()
-            self._told = (self._clock(), self._health.alive(), self._ready())
+            self._last = (self._clock(), self._health.alive(), self._ready())
         except Exception:
             log.exception("health_not_measured")  # and so the pulse is missed
 
-    def _ready(self) -> Told:
+    def _ready(self) -> Probe:
         is_ready, why = self._health.ready()
         hindrance = next(filter(None, (hindered() for hindered in self._hindrances)), None)
         return (is_ready, why) if hindrance is None or not is_ready else (False, hindrance)
 
-    def alive(self) -> Told:
+    def alive(self) -> Probe:
         """Return whether the worker makes progress; from any thread."""
-        beaten_seconds, alive, _ = self._told
+        beaten_seconds, alive, _ = self._last
         return self._missed(beaten_seconds, STUCK_AFTER_SECONDS) or alive
 
-    def ready(self) -> Told:
+    def ready(self) -> Probe:
         """Return whether the worker answers clicks, as of a second ago; from any thread."""
-        beaten_seconds, _, ready = self._told
+        beaten_seconds, _, ready = self._last
         return self._missed(beaten_seconds, LATE_AFTER_SECONDS) or ready
 
     @asynccontextmanager
@@ -80,7 +80,7 @@ class Pulse:
             await asyncio.sleep(_BEAT_SECONDS)
             self.beat()
 
-    def _missed(self, beaten_seconds: float, after_seconds: float) -> Told | None:
+    def _missed(self, beaten_seconds: float, after_seconds: float) -> Probe | None:
         silent_seconds = self._clock() - beaten_seconds
         if silent_seconds <= after_seconds:
             return None

@@ -15,11 +15,11 @@ _NO_LINE: Final = "none"
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """One way out. code: negative = killed by that signal, 128 + n in a shell. says: a part of the last line."""
+    """One way out. code: negative = killed by that signal, 128 + n in a shell. last_words: a part of the last line."""
 
     cause: str
     code: int
-    says: str
+    last_words: str
     remedy: str
 
 
@@ -135,7 +135,7 @@ def table() -> Iterator[str]:
     yield "| cause | exit code | the last line | what to do |"
     yield "|---|---|---|---|"
     for row in EXITS:
-        line = row.says if row.says == _NO_LINE else f"`{row.says}`"
+        line = row.last_words if row.last_words == _NO_LINE else f"`{row.last_words}`"
         yield f"| {row.cause} | {row.code} | {line} | {row.remedy} |"
 
 

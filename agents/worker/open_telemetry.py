@@ -54,7 +54,7 @@ class OpenTelemetrySpans:
         if span.parent_id is not None:
             context = set_span_in_context(NonRecordingSpan(_span_context(span.context, span.parent_id)), context)
         self._ids.give(span.context)
-        told = self._tracer.start_span(
+        exported = self._tracer.start_span(
             span.name,
             context,
             SpanKind[span.kind],
@@ -63,8 +63,8 @@ class OpenTelemetrySpans:
             span.start_ns,
         )
         if span.error is not None:
-            told.set_status(Status(StatusCode.ERROR, span.error))
-        told.end(span.end_ns)
+            exported.set_status(Status(StatusCode.ERROR, span.error))
+        exported.end(span.end_ns)
 
     def close(self) -> None:
         """Send what is left; blocks for `_EXPORT_SECONDS` at most, as a full queue may be several exports."""

@@ -222,7 +222,7 @@ async def _served(app: InsessionApp, settings: Settings, pages: WorkerPages, fee
 
 
 def _show_live(app: InsessionApp, feed: LiveFeed) -> None:
-    """Tell the live page every second how the worker does."""
+    """Send the live page every second how the worker does."""
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]
     async def summarise() -> None:

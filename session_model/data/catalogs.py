@@ -37,14 +37,14 @@ def read_catalog(
     malformed, items = MalformedLines(path, max_malformed_share), dict[ItemId, CatalogItem]()
     reader = CatalogReader(mapping)
     for number, line in read_lines(malformed):
-        said = reader.read_line(line.encode())
-        if isinstance(said, UnreadableItem):
-            malformed.add(number, said.detail)
-            if said.item_id is not None:
-                items.pop(said.item_id, None)
+        read = reader.read_line(line.encode())
+        if isinstance(read, UnreadableItem):
+            malformed.add(number, read.detail)
+            if read.item_id is not None:
+                items.pop(read.item_id, None)
             continue
-        items[said.item.item_id] = said.item
-        malformed.repaired.update(f"{name} {reason}" for name, reason in said.repairs.items())
+        items[read.item.item_id] = read.item
+        malformed.repaired.update(f"{name} {reason}" for name, reason in read.repairs.items())
     malformed.settle()
     malformed.need(len(items))
     return list(items.values())
@@ -98,18 +98,18 @@ def _read_table(path: Path, delimiter: str, columns: tuple[str, ...], take: _Tak
 
 def _diginetica_category(cells: list[str], items: _Items) -> None:
     item_id, category = cells
-    _say(items, item_id, category=_id(category))
+    _report(items, item_id, category=_id(category))
 
 
 def _diginetica_product(cells: list[str], items: _Items) -> None:
     item_id, price_log2, tokens = cells
-    _say(items, item_id, price=_price(2.0 ** float(price_log2)), title=tokens.replace(",", " ")[:MAX_TITLE_LENGTH])
+    _report(items, item_id, price=_price(2.0 ** float(price_log2)), title=tokens.replace(",", " ")[:MAX_TITLE_LENGTH])
 
 
 def _retailrocket(cells: list[str], items: _Items, latest: dict[str, int]) -> None:
     time, item_id, name, value = cells
     if name == "categoryid" and int(time) >= latest.get(item_id, 0):
-        _say(items, item_id, category=_id(value))
+        _report(items, item_id, category=_id(value))
         latest[item_id] = int(time)
 
 
@@ -117,10 +117,10 @@ def _rees46(cells: list[str], items: _Items) -> None:
     item_id, category_id, category_code, brand, price = cells
     category, title = category_code or category_id, brand[:MAX_TITLE_LENGTH]
     known_price = _price(float(price)) if price else None
-    _say(items, item_id, category=_id(category) if category else None, title=title or None, price=known_price)
+    _report(items, item_id, category=_id(category) if category else None, title=title or None, price=known_price)
 
 
-def _say(items: _Items, item_id: str, **fields: str | float | None) -> None:
+def _report(items: _Items, item_id: str, **fields: str | float | None) -> None:
     """Add to what is known of an item; a field that is None leaves it as it is."""
     known = items.get(ItemId(item_id)) or CatalogItem(item_id=ItemId(_id(item_id)))
     new = {name: value for name, value in fields.items() if value is not None}

@@ -27,7 +27,7 @@ HEAD_BYTES: Final = 512
 
 
 def first_bytes(path: Path) -> bytes:
-    """Give up to `HEAD_BYTES` of the file as it lies there; raises OSError."""
+    """Return up to `HEAD_BYTES` of the file as it lies there; raises OSError."""
     with path.open("rb") as file:
         return file.read(HEAD_BYTES)
 

@@ -34,7 +34,7 @@ class EventClock:
     def __init__(self, file: Path, expected: TimeUnit | None) -> None:
         self._file = file
         self._expected = expected
-        self._told: set[TimeUnit] = set()
+        self._reported: set[TimeUnit] = set()
 
     def ms(self, value: str | float | datetime) -> int:
         """Return Unix milliseconds; raises ValueError where it is no time between 1995 and 2100.
@@ -50,8 +50,8 @@ class EventClock:
         unit = unit_of(number)
         if unit is None:
             raise ValueError(f"{value!r} is no time between 1995 and 2100 in s, ms, us or ns since 1970")
-        if unit != self._expected and self._expected is not None and unit not in self._told:
-            self._told.add(unit)
+        if unit != self._expected and self._expected is not None and unit not in self._reported:
+            self._reported.add(unit)
             log.warning("times_in_another_unit", file=str(self._file), found=unit, documented=self._expected)
         return _READER.ms(number)
 

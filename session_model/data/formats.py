@@ -282,7 +282,7 @@ class _JsonLines:
                 )
 
     def _is_repeat(self, event: ClickEvent) -> bool:
-        """Say whether this very event was read before, and book it; one without event_id never was."""
+        """Return whether this very event was read before, and book it; one without event_id never was."""
         if event.event_id is None:
             return False
         key = hash((event.visitor_id, event.event_id, event.event_time_ms))
@@ -327,7 +327,7 @@ class _SessionNames(msgspec.Struct, frozen=True):
     explicit: list[str]
 
     def of(self, visitor: int, explicit: int, started_ms: int) -> SessionId:
-        """Name a session: the shop's own id, else visitor and start."""
+        """Return a session's name: the shop's own id, else visitor and start."""
         return SessionId(self.explicit[explicit] if explicit >= 0 else f"{self.visitors[visitor]}-{started_ms}")
 
 

@@ -24,7 +24,7 @@ class Form(NamedTuple):
     is_table: bool = False
 
     def __str__(self) -> str:
-        """Say it as the end of a message."""
+        """Return it as the end of a message."""
         return f"it looks like {self.seen}: {self.remedy}"
 
 

@@ -61,7 +61,7 @@ class _File:
     unit: TimeUnit | None = None
 
     def is_part(self, name: str) -> bool:
-        """Say whether a file of this name, without what compression adds, is one of its parts."""
+        """Return whether a file of this name, without what compression adds, is one of its parts."""
         return name == self.name or bool(self.pattern and re.fullmatch(self.pattern, name))
 
 

@@ -73,7 +73,7 @@ class TableLayout(Struct, frozen=True):
         return {role: int(name) - 1 for role, name in self.columns.items()}
 
     def missing(self, names: Sequence[str]) -> str:
-        """Say which columns a header lacks, and what could be meant."""
+        """Return which columns a header lacks, and what could be meant."""
         lacking = [name for name in self.columns.values() if name not in names]
         return f"there is no column {', '.join(lacking)} (found: {', '.join(names)[:200]}); {_proposal(names)}"
 
@@ -103,46 +103,45 @@ class TableReader:
     def row(self, number: int, cells: Sequence[Cell]) -> Row | None:
         """Return the event of a row; books one that is malformed or no interaction, with its number, and gives None."""
         try:
-            said = {role: cells[place] for role, place in self._places.items()}
-            return self._row(said)
+            return self._row({role: cells[place] for role, place in self._places.items()})
         except (ValueError, OverflowError, IndexError) as error:
             reason = f"{len(cells)} columns, too few" if isinstance(error, IndexError) else str(error)
             self._malformed.add(number, reason)
             return None
 
-    def _row(self, said: Mapping[Role, Cell]) -> Row | None:
-        event_type = self._event_type(said)
+    def _row(self, cells: Mapping[Role, Cell]) -> Row | None:
+        event_type = self._event_type(cells)
         if event_type is None:
             return None
-        item = id_text(said["item"])
+        item = id_text(cells["item"])
         if not item and event_type in ITEM_EVENT_TYPES:
-            if "type" in said:
+            if "type" in cells:
                 raise ValueError(f"a {event_type} event needs an item")
             self._malformed.ignore("no item")
             return None
-        owner = " ".join(id_text(said[role]) for role in ("visitor", "session") if role in said)
-        check_ids(item or None, *(id_text(said[role]) for role in ("visitor", "session") if role in said), owner)
-        time_ms = self._time_ms(said)
-        return Row(owner, item or None, time_ms, event_type, price_of(_plain(said.get("price"))))
+        owner = " ".join(id_text(cells[role]) for role in ("visitor", "session") if role in cells)
+        check_ids(item or None, *(id_text(cells[role]) for role in ("visitor", "session") if role in cells), owner)
+        time_ms = self._time_ms(cells)
+        return Row(owner, item or None, time_ms, event_type, price_of(_plain(cells.get("price"))))
 
-    def _event_type(self, said: Mapping[Role, Cell]) -> EventType | None:
-        if "type" not in said:
+    def _event_type(self, cells: Mapping[Role, Cell]) -> EventType | None:
+        if "type" not in cells:
             return "view"
-        value = id_text(said["type"])
+        value = id_text(cells["type"])
         found = self._layout.event_types.get(value, value.lower() if value.lower() in EVENT_TYPES else IGNORE)
         if found == IGNORE:
             self._malformed.ignore(value or "(empty)")
             return None
         return cast("EventType", found)
 
-    def _time_ms(self, said: Mapping[Role, Cell]) -> int:
-        if "time" in said:
-            value = said["time"]
+    def _time_ms(self, cells: Mapping[Role, Cell]) -> int:
+        if "time" in cells:
+            value = cells["time"]
             if value is None or value == "":
                 raise ValueError("it has no time")
             return self._clock.ms(value)
-        if "position" in said:
-            return round(float(cast("str | float", said["position"] or "")))
+        if "position" in cells:
+            return round(float(cast("str | float", cells["position"] or "")))
         return 0
 
 

@@ -75,8 +75,8 @@ class MalformedLines:
         if self.ignored:
             shown = ", ".join(f"{kind} {n:,}" for kind, n in self.ignored.most_common(SHOWN_IGNORED_KINDS))
             why.append(f"no interactions of a shop: {shown}")
-        form, said = self._form(), f" ({'; '.join(why)})" if why else ""
-        raise InsessionError(f"{self.path} holds no usable line{said}{f'; {form}' if form else ''}")
+        form, reasons = self._form(), f" ({'; '.join(why)})" if why else ""
+        raise InsessionError(f"{self.path} holds no usable line{reasons}{f'; {form}' if form else ''}")
 
     def _form(self) -> Form | None:
         form = None if self.data_format is None else seen_form(self.path)

@@ -56,8 +56,8 @@ def _other_input(sessions: Sessions, input_event_types: Collection[str]) -> str:
     found = [name for name in others if name not in input_event_types and name in ITEM_EVENT_TYPES]
     if not found:
         return ""
-    said = ", ".join(f"{name} {n:,}" for name, n in others.items())
-    return f" (found: {said}); try --input-event {max(found, key=others.__getitem__)}"
+    found_events = ", ".join(f"{name} {n:,}" for name, n in others.items())
+    return f" (found: {found_events}); try --input-event {max(found, key=others.__getitem__)}"
 
 
 def popular_first(sessions: Sessions, input_event_types: Collection[str]) -> Vocabulary:

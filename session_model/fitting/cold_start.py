@@ -57,17 +57,17 @@ class Described:
         if cold is None or not ranked:
             return DEFAULT_DISCOUNTS
         targets = np.array([target for _, target in ranked], np.int64)
-        told = [name for name in ("unclicked", "few_clicks") if cold.items.n_of_kind(name, targets) >= MIN_EVIDENCE]
+        evident = [name for name in ("unclicked", "few_clicks") if cold.items.n_of_kind(name, targets) >= MIN_EVIDENCE]
         masked = np.flatnonzero(counts >= WELL_KNOWN_CLICKS)
         masked = np.sort(np.random.default_rng(0).permutation(masked)[: int(MASKED_SHARE * len(masked))])
-        is_told_of_new = bool(np.isin(targets, masked).sum() >= MIN_EVIDENCE)
-        if told or is_told_of_new:
-            progress.started("placing cold items", (len(told) + is_told_of_new) * len(GRID))
-        chosen = msgspec.structs.replace(DEFAULT_DISCOUNTS, **dict.fromkeys(told, 0.0))
-        for name in told:
+        is_new_evident = bool(np.isin(targets, masked).sum() >= MIN_EVIDENCE)
+        if evident or is_new_evident:
+            progress.started("placing cold items", (len(evident) + is_new_evident) * len(GRID))
+        chosen = msgspec.structs.replace(DEFAULT_DISCOUNTS, **dict.fromkeys(evident, 0.0))
+        for name in evident:
             tried = [msgspec.structs.replace(chosen, **{name: discount}) for discount in GRID]
             chosen = tried[_largest_within_noise(_gains(cold.items, tried, ranked, progress))]
-        if not is_told_of_new:
+        if not is_new_evident:
             return chosen
         as_new = counts.copy()
         as_new[masked] = -1

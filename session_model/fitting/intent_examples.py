@@ -74,7 +74,7 @@ def intent_examples(
 
 
 def _outcomes(events: list[SessionEvent]) -> list[tuple[int, ...]]:
-    """Give, for each prefix, its length and the labels in the order of `IntentExamples`."""
+    """Return, for each prefix, its length and the labels in the order of `IntentExamples`."""
     purchases = [place for place, event in enumerate(events) if event.event_type == "purchase"]
     first, last = (purchases[0], purchases[-1]) if purchases else (len(events), -1)
     abandons = bool(items_in_cart(events))

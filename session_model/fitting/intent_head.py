@@ -101,33 +101,36 @@ def _better_epochs(data: LabelledRows) -> tuple[int, ...]:
         return ()
     logistic = fit_logistic_model(*trial.rows)
     network = fit_until_best(logistic, trial.rows, stopping.rows)
-    said, bar = (sigmoid(one.logits(judging.features)) for one in (network.model, logistic))
+    predicted, baseline = (sigmoid(one.logits(judging.features)) for one in (network.model, logistic))
     labels = judging.labels
     is_worth_it = (
-        log_loss(labels, said) < (1 - MIN_GAIN) * log_loss(labels, bar)
-        and pr_auc(labels, said) >= pr_auc(labels, bar)
-        and roc_auc(labels, said) >= roc_auc(labels, bar)
-        and _ranks_early_rows(judging, said, bar)
-        and _is_better(labels, judging.sessions, said, bar)
+        log_loss(labels, predicted) < (1 - MIN_GAIN) * log_loss(labels, baseline)
+        and pr_auc(labels, predicted) >= pr_auc(labels, baseline)
+        and roc_auc(labels, predicted) >= roc_auc(labels, baseline)
+        and _ranks_early_rows(judging, predicted, baseline)
+        and _is_better(labels, judging.sessions, predicted, baseline)
     )
     return network.best if is_worth_it else ()
 
 
-def _ranks_early_rows(data: LabelledRows, said: NDArray[np.float64], bar: NDArray[np.float64]) -> bool:
+def _ranks_early_rows(data: LabelledRows, predicted: NDArray[np.float64], baseline: NDArray[np.float64]) -> bool:
     """Hold two sets of probabilities against each other at the first, second, ... row of the sessions."""
     places = np.arange(len(data.sessions)) - np.searchsorted(data.sessions, data.sessions)
     for place in range(_EARLY_ROWS):
         rows = places == place
         # Without both classes ROC-AUC is NaN, and nothing is lost.
-        if roc_auc(data.labels[rows], said[rows]) < roc_auc(data.labels[rows], bar[rows]) - _MOST_LOST:
+        if roc_auc(data.labels[rows], predicted[rows]) < roc_auc(data.labels[rows], baseline[rows]) - _MOST_LOST:
             return False
     return True
 
 
 def _is_better(
-    labels: NDArray[np.bool_], sessions: NDArray[np.int64], said: NDArray[np.float64], bar: NDArray[np.float64]
+    labels: NDArray[np.bool_],
+    sessions: NDArray[np.int64],
+    predicted: NDArray[np.float64],
+    baseline: NDArray[np.float64],
 ) -> bool:
     """Hold two sets of probabilities against the labels, all (n,): True where the first has the lower log loss."""
-    gains = log_losses(labels, bar) - log_losses(labels, said)
+    gains = log_losses(labels, baseline) - log_losses(labels, predicted)
     (gain,) = session_intervals(sessions, gains[:, np.newaxis])
     return gain.low > 0

@@ -28,13 +28,13 @@ class Categories(msgspec.Struct, frozen=True):
         place = self.of_item.get(item_id)
         return self.later.get(item_id) if place is None else place
 
-    def told(self, records: Iterable[CatalogItem]) -> "Categories":
+    def extended(self, records: Iterable[CatalogItem]) -> "Categories":
         """Take in what the whole catalog says of items that training knew no category of; itself if no news."""
         if not self.names:
             return self
         places = {name: place for place, name in enumerate(self.names)}
-        said = {record.item_id: record.category for record in records if record.item_id not in self.of_item}
-        later = {item_id: places[name] for item_id, name in said.items() if name in places}
+        described = {record.item_id: record.category for record in records if record.item_id not in self.of_item}
+        later = {item_id: places[name] for item_id, name in described.items() if name in places}
         return self if later == self.later else msgspec.structs.replace(self, later=later)
 
     def save(self, path: Path) -> None:

@@ -65,7 +65,7 @@ class TrainingRun:
         return self._step >= self.total_steps < self._settings.epochs * self.plan.n_batches
 
     def state(self) -> dict[str, Any]:
-        """Say where the run is, between two epochs: all but the weights and the optimizer; JSON can hold it."""
+        """Return where the run is, between two epochs: all but the weights and the optimizer; JSON can hold it."""
         return {"step": self._step, "total_steps": self.total_steps, "rng": self._rng.bit_generator.state}
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -153,8 +153,8 @@ class ColdItems:
         if not len(places):
             return ranking
         rows, which = np.unique(self._cold[places], return_inverse=True)
-        said = np.repeat(ranking.scores.astype(np.float64), lengths) * self._shares[places]
-        scores = sums_by_group(which, said, len(rows))
+        contributions = np.repeat(ranking.scores.astype(np.float64), lengths) * self._shares[places]
+        scores = sums_by_group(which, contributions, len(rows))
         items, which = np.unique(np.concatenate([ranking.item_indices, self._rows.indices[rows]]), return_inverse=True)
         best = np.zeros(len(items))
         np.maximum.at(best, which, np.concatenate([ranking.scores, scores]))

@@ -92,7 +92,7 @@ class Release:
         records = list(records)
         new = [record for record in records if index_of(record.item_id) is None]
         found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
-        categories = self.parts.categories.told(records)
+        categories = self.parts.categories.extended(records)
         if found.item_ids:
             cold = replace(cold, items=cold.items.joined_by_new(found))
         elif categories is self.parts.categories:

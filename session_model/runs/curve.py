@@ -31,7 +31,7 @@ class CurveRecorder:
         self._training = ""
 
     def started(self, phase: str, n_steps: int) -> None:
-        """Name the epochs that follow after the phase."""
+        """Return the epochs that follow after the phase."""
         self._training = phase
         self._progress.started(phase, n_steps)
 

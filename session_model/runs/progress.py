@@ -52,7 +52,7 @@ class TrainingProgress(Protocol):
         """Note that the phase goes on after `n_steps` steps: epochs that an earlier process trained."""
 
     def noted(self, text: str) -> None:
-        """Tell a person something that is no progress."""
+        """Print something that is no progress."""
 
 
 class NoProgress:

@@ -202,9 +202,9 @@ class _Search:
     def _proposed(self, number: int) -> Trial:
         asked = self._study.ask(SPACE)
         trial = self._trained(_recipe(asked.params, self._seed), number, asked)
-        told = self._study.trials[asked.number].intermediate_values
+        reported = self._study.trials[asked.number].intermediate_values
         for epoch, gain in enumerate(trial.gains, 1):
-            if epoch not in told:  # a trial of an earlier process
+            if epoch not in reported:  # a trial of an earlier process
                 asked.report(gain, epoch)
         if trial.is_pruned:
             self._study.tell(asked, state=optuna.trial.TrialState.PRUNED)

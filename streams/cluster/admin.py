@@ -67,7 +67,7 @@ class ClusterAdmin(AdminClient):  # type: ignore[misc]
 
 
 def explained(error: KafkaException) -> str:
-    """Say what a failed call to the cluster means, and which setting to look at."""
+    """Describe what a failed call to the cluster means, and which setting to look at."""
     reason: KafkaError = error.args[0]
     if reason.code() == _REFUSED:
         return (

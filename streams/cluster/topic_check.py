@@ -75,7 +75,7 @@ def compare(spec: TopicSpec, found: TopicState | None) -> Iterator[TopicProblem]
     if found is None:
         return
     if spec.is_the_shops:
-        for kind, message in _told_of_the_shops(spec, found):
+        for kind, message in _problems_of_the_shops(spec, found):
             yield TopicProblem(spec.name, kind, f"{spec.name} {message}", is_warning=True)
     else:
         for kind, message in _wrong_with_ours(spec, found):
@@ -143,7 +143,7 @@ def _wrong_with_ours(spec: TopicSpec, found: TopicState) -> Iterator[tuple[Probl
 
 
 def _too_small(spec: TopicSpec, configs: Mapping[str, str]) -> str | None:
-    """Say where a topic takes less than the worker may write to it; its brokers' message.max.bytes is its default."""
+    """Describe a topic that takes less than the worker may write; its brokers' message.max.bytes is its default."""
     takes = _number(configs, _MAX_BYTES, default=MAX_RECORD_BATCH_BYTES)
     if takes >= MAX_RECORD_BATCH_BYTES:
         return None
@@ -154,7 +154,7 @@ def _too_small(spec: TopicSpec, configs: Mapping[str, str]) -> str | None:
     )
 
 
-def _told_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[ProblemKind, str]]:
+def _problems_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[ProblemKind, str]]:
     if found.replication < spec.replication:
         yield (
             ProblemKind.REPLICATION,
@@ -188,21 +188,21 @@ def _told_of_the_shops(spec: TopicSpec, found: TopicState) -> Iterator[tuple[Pro
 
 
 def _loss(spec: TopicSpec, configs: Mapping[str, str]) -> str | None:
-    """Say what the cleanup of a topic takes away that the worker would have read."""
+    """Report what the cleanup of a topic takes away that the worker would have read."""
     policies = set(configs.get(_POLICY, "delete").split(","))
-    told = f"has {_POLICY}={configs.get(_POLICY, 'delete')}"
+    policy = f"has {_POLICY}={configs.get(_POLICY, 'delete')}"
     if spec.cleanup_policy == "delete":
         if "compact" not in policies:
             return None
         return (
-            f"{told}: of a visitor only the latest click stays, so a worker that is behind never sees the others. Have "
-            "the clicks written to a topic that is not compacted."
+            f"{policy}: of a visitor only the latest click stays, so a worker that is behind never sees the others. "
+            "Have the clicks written to a topic that is not compacted."
         )
     if "delete" not in policies or all(_number(configs, bound, default=-1) < 0 for bound in _BOUNDS):
         return None
     return (
-        f"{told} and a retention: an item that is not written again before it is over is unknown after the next start. "
-        "Have it compacted, or kept for ever (retention.ms=-1)."
+        f"{policy} and a retention: an item that is not written again before it is over is unknown after the next "
+        "start. Have it compacted, or kept for ever (retention.ms=-1)."
     )
 
 

@@ -316,7 +316,7 @@ def listed(admin: AdminClient) -> dict[str, Any]:
 
 
 def _compacted_within(time: timedelta) -> dict[str, str]:
-    """Say when what was erased must be gone (KIP-354); else a broker compacts where and when it is worth its while."""
+    """Return when what was erased must be gone (KIP-354); else a broker compacts where it is worth its while."""
     return {"max.compaction.lag.ms": _milliseconds(time)}
 
 

@@ -46,8 +46,10 @@ def state_letter(stored: InputRecord, detail: str, topic: str, *, letter_id: str
     stored: its position is the changelog's. The letter names no offset: it is no input, and is never sent again.
     """
     letter = dead_letter(stored, Rejection("unreadable_state", detail), topic)
-    told = {HEADER_PREFIX + "id": letter_id.encode()}
-    headers = [(name, told.get(name, content)) for name, content in letter.headers if name != HEADER_PREFIX + "offset"]
+    replaced = {HEADER_PREFIX + "id": letter_id.encode()}
+    headers = [
+        (name, replaced.get(name, content)) for name, content in letter.headers if name != HEADER_PREFIX + "offset"
+    ]
     return OutputRecord(letter.topic, letter.key, letter.value, headers, partition=stored.position.partition)
 
 

@@ -174,7 +174,7 @@ UNEXPECTED: Final = "a bug, of insession or of a library: report it with the tra
 
 
 def explained(error: BaseException) -> str:
-    """Say in one line what happened, to what, and what to do."""
+    """Describe in one line what happened, to what, and what to do."""
     for one in _behind(error):
         if isinstance(one, InsessionError):
             return str(one)
@@ -185,7 +185,7 @@ def explained(error: BaseException) -> str:
     for one in _behind(error):
         ending = next((ending for ending in ENDINGS if ending.fits(one)), None)
         if ending is not None:
-            return f"{_told(one, ending)}: {ending.remedy}"
+            return f"{_meaning(one, ending)}: {ending.remedy}"
     return f"unexpected {_one_line(repr(error))}: {UNEXPECTED}"
 
 
@@ -212,7 +212,7 @@ def _behind(error: BaseException) -> Iterator[BaseException]:
         one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
-def _told(error: BaseException, ending: Ending) -> str:
+def _meaning(error: BaseException, ending: Ending) -> str:
     found = _one_line(str(error) or type(error).__name__)
     if not ending.meaning:
         return found

@@ -38,7 +38,7 @@ class Lease:
         return self._renewed_seconds is not None and now_seconds - self._renewed_seconds > self._seconds
 
     def over(self, now_seconds: float) -> LeaseOverError:
-        """Say that it is over."""
+        """Return the error that says it is over."""
         silent_seconds = now_seconds - (self._renewed_seconds or now_seconds)
         return LeaseOverError(
             f"the group has not answered for {silent_seconds:.1f} s (kafka.session_timeout is "

@@ -26,7 +26,7 @@ class MembershipLostError(InsessionError):
 
 
 def member_lost(instance_id: str | None, session_timeout_seconds: float) -> MembershipLostError:
-    """Say what happened to a member that the group does not know any more, and what to do."""
+    """Describe what happened to a member that the group does not know any more, and what to do."""
     silent = f"it has not heard of this worker for kafka.session_timeout ({session_timeout_seconds:g} s)"
     if instance_id is None:
         return MembershipLostError(f"the group has given the partitions away: {silent}. Start it again")
@@ -59,7 +59,7 @@ def answer_to(request: Any, response: Any) -> Answer:
 def watch_coordinator(
     coordinator: Any, clock: Callable[[], float], renewed: Callable[[float], None], lost: Callable[[], None]
 ) -> None:
-    """Hear every answer of the group that an aiokafka coordinator gets; a renewal counts from its request."""
+    """Observe every answer of the group that an aiokafka coordinator gets; a renewal counts from its request."""
     send: Callable[[Any], Awaitable[Any]] = coordinator._send_req  # noqa: SLF001 - aiokafka tells nobody of its heartbeats
 
     async def watched(request: Any) -> Any:

@@ -61,7 +61,7 @@ class RecordAges:
         return -least_ms if least_ms > 0 else -most_ms if most_ms < 0 else 0
 
     def disagreement(self, monotonic_seconds: float) -> str | None:
-        """Say that the clocks differ by more than `DISAGREE_MS`; None where they do not, or nothing has come lately."""
+        """Describe clocks that are over `DISAGREE_MS` apart; None where none is, or nothing has come lately."""
         skew_ms = self.skew_ms()
         if (
             skew_ms is None

@@ -139,7 +139,7 @@ class _Batch:
         self.is_transactional: Final[bool] = batch.is_transactional and damage is None
 
     def validate_crc(self) -> bool:
-        """Say yes: the reader has looked."""
+        """Return True: the reader has looked."""
         return True
 
     def __iter__(self) -> Iterator[Any]:

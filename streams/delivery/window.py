@@ -186,7 +186,7 @@ class _Sent(NamedTuple):
 
 
 def _written(acknowledged: Awaitable[Any]) -> _Sent:
-    """Name a changelog record: Faust's future knows what it is of."""
+    """Return the changelog record of Faust's future, which knows what it is of."""
     message = getattr(acknowledged, "message", None)
     if message is None:
         return _Sent("the changelog", None, acknowledged)

@@ -120,8 +120,8 @@ def _compiled_file(path: Path) -> FileDescriptorSet:
         except subprocess.TimeoutExpired as error:
             raise SchemaError(f"the Protobuf compiler takes longer than {_COMPILE_TIMEOUT_SECONDS} s") from error
         if run.returncode != 0:
-            said = [line for line in run.stderr.splitlines() if not line.startswith(_COMPILER_LOG)]
-            raise SchemaError(f"not a Protobuf schema: {' '.join(said).replace(f'{path.parent}/', '')[:500]}")
+            complaints = [line for line in run.stderr.splitlines() if not line.startswith(_COMPILER_LOG)]
+            raise SchemaError(f"not a Protobuf schema: {' '.join(complaints).replace(f'{path.parent}/', '')[:500]}")
         return FileDescriptorSet.FromString(target.read_bytes())
 
 

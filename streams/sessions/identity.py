@@ -50,7 +50,7 @@ from schemas.state import (
 )
 from streams.sessions.parked import quietest, without
 from streams.sessions.rules import SessionRules
-from streams.sessions.sessionizer import Advance, Arrival, InputTopics, caused_by, close, latest, told_again
+from streams.sessions.sessionizer import Advance, Arrival, InputTopics, caused_by, close, emitted_again, latest
 from streams.sessions.state_budget import StateBudget
 
 MAX_PREDECESSORS: Final = 16
@@ -115,7 +115,7 @@ class Identities:
             state = replace(state, identity=replace(identity, successors=_with(identity.successors, successor)))
         state, moved = _moved(state, position, self._budget, hops=0)
         applied = self._topics.applied(state, position)
-        return Joined(applied, told_again(applied, position) + moved)
+        return Joined(applied, emitted_again(applied, position) + moved)
 
     def adopt(self, state: VisitorState | None, adoption: Adoption, position: InputPosition) -> Joined:
         """Apply an adoption to the visitor who goes on with the sessions; nothing where that one was forgotten."""
@@ -126,7 +126,7 @@ class Identities:
         names = _source_names(adoption.source)
         if any(adoption.source.offset <= identity.adopted.get(name, -1) for name in names):
             applied = self._topics.applied(state, position)
-            return Joined(applied, told_again(applied, position))
+            return Joined(applied, emitted_again(applied, position))
         others = [(known, offset) for known, offset in identity.adopted.items() if known not in names]
         adopted = dict([*others, (names[0], adoption.source.offset)][-MAX_SOURCES:])
         closings: tuple[ClosedSession, ...] = ()
@@ -140,7 +140,7 @@ class Identities:
             closings += closed
         state, moved = _moved(state, position, self._budget, hops=adoption.hops + 1)
         applied = self._topics.applied(state, position)
-        return Joined(applied, told_again(applied, position) + closings + moved)
+        return Joined(applied, emitted_again(applied, position) + closings + moved)
 
     def _named(
         self, state: VisitorState, events: Sequence[ClickEvent], arrival: Arrival
@@ -358,7 +358,7 @@ def _is_applied(state: VisitorState, position: InputPosition) -> bool:
 
 
 def _source_names(source: InputPosition) -> tuple[str, ...]:
-    """Name a source partition, as of its topic's id and as it was named before there were ids."""
+    """Return the names of a source partition, as of its topic's id and as it was named before there were ids."""
     bare = f"{source.topic}-{source.partition}"
     return (f"{bare}@{source.topic_id:x}", bare) if source.topic_id else (bare,)
 

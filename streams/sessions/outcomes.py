@@ -80,15 +80,15 @@ class Outcomes:
             outcomes.append(outcome)
             if outcome.position is not None and event.event_type == "view" and event.item_id is not None:
                 throughs = self._with(throughs, ClickThrough(outcome.answer, event.item_id, outcome.position))
-        told = self._budget.outcomes(outcomes)
+        kept = self._budget.outcomes(outcomes)
         state = structs.replace(
             with_shown(state, shown),
             last_answer=last,
             click_throughs=throughs,
-            last_outcome=told[0] if told else None,
-            further_outcomes=told[1:],
+            last_outcome=kept[0] if kept else None,
+            further_outcomes=kept[1:],
         )
-        return replace(advance, state=state, outcomes=told)
+        return replace(advance, state=state, outcomes=kept)
 
     def _outcome(self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, line: int) -> Outcome | None:
         item_id = event.item_id

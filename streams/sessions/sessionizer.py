@@ -102,12 +102,14 @@ class InputTopics:
         """Note that an input was applied, and drop the closings that are on the broker for sure by now."""
         oldest = position.offset - self.window(position.topic)
         closings = [
-            replace(closed, again=position) if _is_of_an_earlier_topic(closed.told_by, position) else closed
+            replace(closed, again=position) if _is_of_an_earlier_topic(closed.emitted_by, position) else closed
             for closed in state.closings
         ]
         return replace(
             state.with_applied(position),
-            closings=tuple(c for c in closings if c.told_by.topic != position.topic or c.told_by.offset >= oldest),
+            closings=tuple(
+                c for c in closings if c.emitted_by.topic != position.topic or c.emitted_by.offset >= oldest
+            ),
         )
 
 
@@ -190,7 +192,7 @@ class Sessionizer:
         return Advance(state, moved.status) if moved.state is turned else moved
 
     def _is_of_a_closed_session(self, turned: VisitorState, event: ClickEvent, time_ms: int) -> bool:
-        """Tell an event that is older than the end of a session; one that names an open session belongs to that."""
+        """Return whether it is older than the end of a session; an event that names an open session belongs to that."""
         session = turned.session
         is_named = event.session_id is not None and session is not None and session.explicit_id == event.session_id
         return time_ms < turned.ended_ms and not is_named
@@ -227,21 +229,21 @@ class Sessionizer:
                 moved, closed = close(moved, ClosedSession(position, "inactivity", session), self.budget)
                 closings += closed
             applied = self._topics.applied(moved, position)
-            return TickResult(applied, told_again(applied, position) + closings)
+            return TickResult(applied, emitted_again(applied, position) + closings)
         if stream_time_ms >= self._forget_ms(state) and _cannot_come_again(state, committed):
             return TickResult(None)
         applied = self._topics.applied(state, position)
-        return TickResult(applied, told_again(applied, position)) if applied.closings != state.closings else None
+        return TickResult(applied, emitted_again(applied, position)) if applied.closings != state.closings else None
 
     def is_quiet(self, state: VisitorState) -> bool:
         """Return whether nothing but to be forgotten is before the visitor, some time after `visitor_retention`."""
         if state.open_sessions or _is_forgotten_soon(state):
             return False
-        return all(closed.told_by.topic != self._topics.control for closed in state.closings)
+        return all(closed.emitted_by.topic != self._topics.control for closed in state.closings)
 
     def due_ms(self, state: VisitorState) -> int:
         """Event time from which a tick has work with `state`: a session to end, a closing or the visitor to forget."""
-        if any(closed.told_by.topic == self._topics.control for closed in state.closings):
+        if any(closed.emitted_by.topic == self._topics.control for closed in state.closings):
             return state.latest_ms
         if state.open_sessions:
             return min(map(self._expires_ms, state.open_sessions)) + 1
@@ -368,7 +370,7 @@ class Sessionizer:
             last_outcome=None,
             further_outcomes=(),
         )
-        return Advance(state, moved.status, told_again(state, position) + moved.closings, moved.joined)
+        return Advance(state, moved.status, emitted_again(state, position) + moved.closings, moved.joined)
 
 
 def _forgotten(state: VisitorState) -> VisitorState:
@@ -483,10 +485,10 @@ def _differ_in_the_mark_only(before: VisitorState, applied: VisitorState | None)
 
 def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
     """Return the closings of an input that the state still holds."""
-    return tuple(closed for closed in state.closings if closed.told_by.is_same_as(position))
+    return tuple(closed for closed in state.closings if closed.emitted_by.is_same_as(position))
 
 
-def told_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
+def emitted_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
     """Return the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
     return tuple(closed for closed in state.closings if closed.again == position)
 
@@ -522,7 +524,7 @@ def _followed(before: Advance, moved: Advance, places: range) -> Advance:
 
 
 def _is_of_the_last_order(session: OpenSession, event: ClickEvent, time_ms: int) -> bool:
-    """Tell a further line of an order whose lines come in records of their own: another purchase of the same moment."""
+    """Return whether it is a further line of an order that comes a record a line: another purchase of the moment."""
     last = session.events[-1] if session.events else None
     return (
         event.event_type == "purchase" and last is not None and (last.event_type, last.time_ms) == ("purchase", time_ms)
@@ -530,7 +532,7 @@ def _is_of_the_last_order(session: OpenSession, event: ClickEvent, time_ms: int)
 
 
 def _is_duplicate(session: OpenSession | None, event: ClickEvent) -> bool:
-    """Tell a resent event; the lines of an order may all have the id of the message that they came in."""
+    """Return whether it was sent before; the lines of an order may all have the id of the message that they came in."""
     if session is None or event.event_id is None:
         return False
     return _act_hash(event.event_id, event.item_id) in session.seen

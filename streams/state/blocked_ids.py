@@ -26,7 +26,7 @@ def block_key(secret: bytes, visitor_id: VisitorId) -> bytes:
 
 
 def is_block_key(key: bytes) -> bool:
-    """Tell a block from a visitor: it belongs to every partition, wherever its key hashes to."""
+    """Return whether it is a block, not a visitor: it belongs to every partition, wherever its key hashes to."""
     return key.startswith(_PREFIX)
 
 

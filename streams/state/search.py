@@ -91,7 +91,7 @@ def _surveyed(found: StateSurvey, records: Iterable[InputRecord]) -> Became:
     Of each state no more is kept than what it says of the ids: an id may be a word that stands in every state.
     """
     ids = found.ids
-    search, fences, said = IdSearch(ids), ChangelogFences(), dict[tuple[int, bytes], Became]()
+    search, fences, pairs_of = IdSearch(ids), ChangelogFences(), dict[tuple[int, bytes], Became]()
     bare = re.compile(b"|".join(re.escape(one.encode()) for one in sorted(ids)))  # in a state any byte may follow an id
     found.records = 0
     for record in records:
@@ -104,13 +104,13 @@ def _surveyed(found: StateSurvey, records: Iterable[InputRecord]) -> Became:
             state = _state(record.value)
             pairs = frozenset() if state is None else _naming(ids, became_of(visitor_id, state))
         if pairs or (record.value is not None and visitor_id in ids):
-            said[place] = pairs
+            pairs_of[place] = pairs
         else:
-            said.pop(place, None)
-    places = {(partition, _visitor(key)) for partition, key in said}
+            pairs_of.pop(place, None)
+    places = {(partition, _visitor(key)) for partition, key in pairs_of}
     found.states = {(partition, visitor_id) for partition, visitor_id in places if visitor_id in ids and visitor_id}
     found.others = len(places) - len(found.states)
-    return frozenset().union(*said.values())
+    return frozenset().union(*pairs_of.values())
 
 
 def _naming(ids: AbstractSet[VisitorId], became: Iterable[tuple[VisitorId, VisitorId]]) -> Became:

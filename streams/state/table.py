@@ -166,7 +166,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
         )
 
     def _read_to(self, partition: int) -> int | None:
-        """Tell the offset up to which the local state holds the changelog; None where the recovery has not got there.
+        """Return the offset up to which the local state holds the changelog; None where the recovery has not got there.
 
         The end may have been compacted away, then the recovery has passed it; or be a record of our own.
         """

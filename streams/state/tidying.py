@@ -41,7 +41,7 @@ class LocalPartitions(Protocol):
     """The open partitions and where they lie; `streams.state.local.LocalState`."""
 
     def opened(self) -> Collection[int]:
-        """Name them."""
+        """Return their numbers."""
 
     def held(self, partition: int) -> AbstractContextManager[Any]:
         """Return the database of an open partition; one that goes away meanwhile and comes back is this one again."""
@@ -145,17 +145,17 @@ async def _apart(call: Callable[..., _Result], *arguments: Any) -> _Result:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[_Result] = loop.create_future()
 
-    def tell(settle: Callable[[Any], None], result: Any) -> None:
+    def settle_with(settle: Callable[[Any], None], result: Any) -> None:
         if not done.done():
             settle(result)
 
     def run() -> None:
         try:
-            told: tuple[Callable[[Any], None], Any] = (done.set_result, call(*arguments))
+            outcome: tuple[Callable[[Any], None], Any] = (done.set_result, call(*arguments))
         except Exception as error:  # noqa: BLE001 - it is raised where the call is awaited
-            told = (done.set_exception, error)
+            outcome = (done.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process ends
-            loop.call_soon_threadsafe(tell, *told)
+            loop.call_soon_threadsafe(settle_with, *outcome)
 
     threading.Thread(target=run, name="local-tidying", daemon=True).start()
     return await done

@@ -112,7 +112,7 @@ class TimeMerge:
         }
 
     def taken_to(self) -> dict[int, int]:
-        """Give, of each partition of which anything is known, the offset up to which all was taken."""
+        """Return, of each partition of which anything is known, the offset up to which all was taken."""
         return {partition: queue.taken_to for partition, queue in self._queues.items() if queue.taken_to is not None}
 
     def full(self) -> set[int]:

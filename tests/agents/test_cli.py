@@ -12,7 +12,7 @@ from agents.cli import COMMANDS, insession
 
 
 def _leaves(command: click.Command, context: click.Context, path: str) -> Iterator[tuple[str, str]]:
-    """Give every command that does something, with its help."""
+    """Yield every command that does something, with its help."""
     if not isinstance(command, click.Group):
         yield path, command.get_help(context)
         return

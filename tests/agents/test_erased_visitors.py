@@ -37,7 +37,7 @@ def erase(worker: Any, erasure: Erase = ERASE) -> None:
 
 
 def status(records: list[Any]) -> str:
-    """Tell what was answered."""
+    """Return what was answered."""
     return wire.decode_recommendation_set(records[0].value).status
 
 

@@ -10,12 +10,12 @@ from tests.kafka.topic_log import LoggedRecord
 
 
 def logged(offset: int, time_ms: int, value: bytes = b"") -> LoggedRecord:
-    """Give a record of partition 3."""
+    """Return a record of partition 3."""
     return LoggedRecord(3, offset, b"v", value, time_ms, ())
 
 
 def answered(offset: int, time_ms: int, *, status: Status = "answered", tier: Tier | None = "model") -> LoggedRecord:
-    """Give the answer to the click at `offset`, appended at `time_ms` and at an offset of its own."""
+    """Return the answer to the click at `offset`, appended at `time_ms` and at an offset of its own."""
     answer = RecommendationSet(
         id=f"clicks-3-{offset}",
         status=status,

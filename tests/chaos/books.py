@@ -89,7 +89,7 @@ def balance_with_ticks(deployment: Deployment, row: ChaosRow, *workers: WorkerPr
 
 
 def sessions_ended(ledger: Ledger) -> dict[SessionId, list[SessionEvent]]:
-    """Give the events of every ended session; fails where one ended twice."""
+    """Return the events of every ended session; fails where one ended twice."""
     ends = {end.id: end for end in ledger.session_ends()}
     sessions = {end.session_id: end.events for end in ends.values()}
     assert len(sessions) == len(ends)

@@ -20,7 +20,7 @@ MAX_REASON_LENGTH = 300
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest) -> ChaosRow:
-    """Give the row of the test's fault, to be filled; the test's end says whether it has passed."""
+    """Return the row of the test's fault, to be filled; the test's end says whether it has passed."""
     return request.node.stash[_ROW]  # type: ignore[no-any-return]
 
 

@@ -27,7 +27,7 @@ class Era:
     said: Said
 
     def statuses(self) -> dict[str, set[str]]:
-        """Give what was said, by record id."""
+        """Return what was said, by record id."""
         found: dict[str, set[str]] = {}
         for record_id, status in self.said:
             found.setdefault(record_id, set()).add(status)
@@ -76,5 +76,5 @@ def settle(deployment: Deployment, row: ChaosRow, *eras: Era) -> None:
 
 
 def events_of(sessions: Iterable[Iterable[SessionEvent]]) -> Counter[bytes]:
-    """Give sessions as what happened in them: their ids name offsets."""
+    """Return sessions as what happened in them: their ids name offsets."""
     return Counter(msgspec.json.encode(list(events)) for events in sessions)

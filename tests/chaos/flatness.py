@@ -23,7 +23,7 @@ def warm(samples: Sequence[float]) -> Sequence[float]:
 
 
 def growth(samples: Sequence[float]) -> float:
-    """Give the growth over all samples, as Theil's slope (the median of those between halves) times their number.
+    """Return the growth over all samples, as Theil's slope (the median of those between halves) times their number.
 
     An outlier, as of a machine that was busy for a moment, does not move it.
     """
@@ -33,7 +33,7 @@ def growth(samples: Sequence[float]) -> float:
 
 
 def creep(samples: Sequence[float], bound: Bound) -> str | None:
-    """Say how far the warm samples grow beyond the bound; None where they do not."""
+    """Return how far the warm samples grow beyond the bound; None where they do not."""
     kept = warm(samples)
     early, grown = median(kept[: max(1, len(kept) // 4)]), growth(kept)
     allowed = max(bound.ratio * early, bound.floor)
@@ -41,7 +41,7 @@ def creep(samples: Sequence[float], bound: Bound) -> str | None:
 
 
 def quantile(before: Sequence[float], now: Sequence[float], bounds: Sequence[float], share: float) -> float:
-    """Give a quantile of what a Prometheus histogram took in between two looks, linear within its bucket.
+    """Return a quantile of what a Prometheus histogram took in between two looks, linear within its bucket.
 
     before, now: its cumulative counts by upper bound; 0 where nothing came.
     """

@@ -78,7 +78,7 @@ def read_rows(path: Path) -> list[ChaosRow]:
 
 
 def with_rows(document: str, rows: Iterable[ChaosRow]) -> str:
-    """Give the document with the rows in the table between its markers; rows of other faults stay, with their date."""
+    """Return the document with the rows between its markers; rows of other faults stay, with their date."""
     before, _, rest = document.partition(BEGIN)
     _, _, after = rest.partition(END)
     lines = dict(documented(document)) | {row.fault: _cells(row) for row in rows if row.reason != NOT_TRIED}
@@ -87,7 +87,7 @@ def with_rows(document: str, rows: Iterable[ChaosRow]) -> str:
 
 
 def documented(document: str) -> Mapping[str, str]:
-    """Give the lines of the document's table by fault."""
+    """Return the lines of the document's table by fault."""
     table = document.partition(BEGIN)[2].partition(END)[0]
     return {line[len("| [") : line.index("](")]: line for line in table.splitlines() if line.startswith("| [")}
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Give the worker `a` a small disk, which is all its data folder."""
+    """Yield the worker `a` a small disk, which is all its data folder."""
     folder = tmp_path / "a"
     folder.mkdir()
     made = mount("-t", "tmpfs", "-o", DISK, "tmpfs", str(folder))

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """Give a models folder with one release."""
+    """Return a models folder with one release."""
     write_untrained(tmp_path / "models", ITEMS)
     return tmp_path / "models"
 

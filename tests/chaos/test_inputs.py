@@ -130,5 +130,5 @@ def test_a_long_session_is_one_session(deploy: Deploy, row: ChaosRow, events: in
 
 
 def record_of(click: Click) -> NewRecord:
-    """Give a click as a record."""
+    """Return a click as a record."""
     return NewRecord(click.key.encode(), click.value)

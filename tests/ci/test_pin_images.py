@@ -44,7 +44,7 @@ def pinning(tmp_path: Path) -> Pinning:
 
 
 def digest(image: str, day: str = "") -> str:
-    """Give what the docker of the test says."""
+    """Return what the docker of the test says."""
     return "sha256:" + hashlib.sha256((image + day).encode()).hexdigest()
 
 

@@ -35,7 +35,7 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
 
 
 def variables_of(text: str) -> set[str]:
-    """Name the variables that `text` takes from outside."""
+    """Return the variables that `text` takes from outside."""
     return {match["name"] for match in _VARIABLE.finditer(text)}
 
 

@@ -32,7 +32,7 @@ WORKERS = STACK.workers
 
 
 def named(service: Service) -> str:
-    """Name a service in the test's id."""
+    """Return a service in the test's id."""
     return service.name
 
 
@@ -210,5 +210,5 @@ def listeners(variable: str) -> dict[str, str]:
 
 
 def items_of(shop: ShopSettings) -> dict[str, str | None]:
-    """Give the titles of a shop's items."""
+    """Return the titles of a shop's items."""
     return {item.item_id: item.title for item in catalog(shop, shop.start)}

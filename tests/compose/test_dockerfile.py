@@ -45,7 +45,7 @@ STAGES = [step.stage for step in STEPS if step.instruction == "FROM"]
 
 
 def of(stage: str, instruction: str) -> list[str]:
-    """Give the values of an instruction in a stage and in those that it is made from, the nearest last."""
+    """Return the values of an instruction in a stage and in those that it is made from, the nearest last."""
     base = next(step.value.split()[0] for step in STEPS if step.stage == stage and step.instruction == "FROM")
     inherited = of(base, instruction) if base in STAGES else []
     return inherited + [step.value for step in STEPS if (step.stage, step.instruction) == (stage, instruction)]

@@ -70,7 +70,7 @@ def scrapes() -> list[dict[str, Any]]:
 
 
 def is_scraped(job: dict[str, Any], service: str) -> bool:
-    """Tell whether a job has a target on that service."""
+    """Return whether a job has a target on that service."""
     return any(target.startswith(f"{service}:") for config in job["static_configs"] for target in config["targets"])
 
 

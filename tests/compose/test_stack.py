@@ -60,7 +60,7 @@ class Machine:
         self._folder = folder
 
     def environment(self, service: Service) -> dict[str, str]:
-        """Give a service's variables, with the addresses and paths of this machine."""
+        """Return a service's variables, with the addresses and paths of this machine."""
         return service.environment | self._outside
 
     def run(self, service: Service) -> str:

@@ -27,12 +27,12 @@ class Block:
 
     @property
     def is_shell(self) -> bool:
-        """Tell whether it is there to be run."""
+        """Return whether it is there to be run."""
         return self.info.partition(" ")[0] == "sh"
 
     @property
     def has_own_terminal(self) -> bool:
-        """Tell whether it goes on while the next blocks run."""
+        """Return whether it goes on while the next blocks run."""
         return self.info == f"sh {TERMINAL}"
 
     @property
@@ -90,7 +90,7 @@ def inline_code(document: Path) -> Iterator[str]:
 
 @cache
 def anchors(document: Path) -> frozenset[str]:
-    """Name the anchors of the headings; a repeated one gets a number."""
+    """Return the anchors of the headings; a repeated one gets a number."""
     found: set[str] = set()
     tokens = _tokens(document)
     for opening, heading in pairwise(tokens):

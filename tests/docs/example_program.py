@@ -37,7 +37,7 @@ def tool(name: str) -> str:
 
 
 def build_python(folder: Path) -> list[str]:  # noqa: ARG001 - nothing to build
-    """Give the command of the Python example."""
+    """Return the command of the Python example."""
     return [sys.executable, str(EXAMPLES / "python" / "recommendation_cache.py")]
 
 
@@ -100,5 +100,5 @@ class ExampleProgram:
         self._child.kill()
 
     def log_text(self) -> str:
-        """Give all that it wrote."""
+        """Return all that it wrote."""
         return self._log_path.read_text(errors="replace")

@@ -11,7 +11,7 @@ _ASSIGNMENT = re.compile(r"\w+=")
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """Give each simple command as its words: without assignments, redirections and what is inside heredocs."""
+    """Yield each simple command as its words: without assignments, redirections and what is inside heredocs."""
     for line in _lines(script):
         # A substitution is a word to the shell that reads the line, whatever is in it.
         lexer = shlex.shlex(re.sub(r"\$\([^()]*\)", "$", line), posix=True, punctuation_chars=";|&()<>")

@@ -30,7 +30,7 @@ def document() -> Any:
 
 
 def references(node: Any) -> Iterator[str]:
-    """Give every `$ref` in a document."""
+    """Yield every `$ref` in a document."""
     if isinstance(node, dict):
         if isinstance(node.get("$ref"), str):
             yield node["$ref"]

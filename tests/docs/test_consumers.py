@@ -31,17 +31,17 @@ def sections(page: str) -> dict[str, str]:
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """Give the fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
 def schema_name(record: object) -> str:
-    """Name the published schema of a record type."""
+    """Return the published schema of a record type."""
     return next(name for name, struct in RECORDS.items() if struct is record)
 
 
 def named(contract: TopicContract) -> str:
-    """Name a test's case."""
+    """Return a test's case."""
     return str(contract.topic)
 
 

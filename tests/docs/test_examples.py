@@ -64,7 +64,7 @@ class Topics:
 
 
 def ranked(items: str) -> list[RecommendedItem]:
-    """Give an item a letter."""
+    """Return an item a letter."""
     return [RecommendedItem(ItemId(item), 1.0) for item in items]
 
 

@@ -11,7 +11,7 @@ DOCS = ROOT / "docs"
 
 
 def problem_with(link: Link) -> str | None:
-    """Say what is wrong with a link."""
+    """Return what is wrong with a link."""
     parts = urlsplit(link.target)
     if parts.scheme:
         good = parts.scheme in {"http", "https"} and "." in parts.netloc
@@ -45,7 +45,7 @@ def test_every_document_can_be_found() -> None:
 
 
 def _is_ours(document: Path) -> set[Path]:
-    """Give the document where it lies in docs/, but for those of the examples, which stand beside their code."""
+    """Return the document where it lies in docs/, but for those of the examples, which stand beside their code."""
     return {document} if document.is_relative_to(DOCS) and "examples" not in document.parts else set()
 
 

@@ -34,7 +34,7 @@ def _records(text: str) -> list[Any]:
 
 
 def _read(reader: ClickReader, record: Any) -> list[str]:
-    """Tell what becomes of a record, in the page's words."""
+    """Return what becomes of a record, in the page's words."""
     value, headers = record, []
     if isinstance(record, dict) and record.keys() == {"headers", "value"}:
         value, headers = record["value"], [(name, text.encode()) for name, text in record["headers"].items()]

@@ -22,7 +22,7 @@ OTHERS = {
 
 
 def sections(root: Section) -> Iterator[Section]:
-    """Give a section and all in it."""
+    """Yield a section and all in it."""
     yield root
     for section in root.sections:
         yield from sections(section)
@@ -37,7 +37,7 @@ NAMED = re.compile(
 
 
 def texts() -> Iterator[tuple[Path, str]]:
-    """Give every document, and every string of the code."""
+    """Yield every document, and every string of the code."""
     for pattern in DOCUMENTS:
         yield from ((path, path.read_text()) for path in ROOT.glob(pattern) if ".venv" not in path.parts)
     for path in (path for package in (*PACKAGES, "compose") for path in (ROOT / package).rglob("*.py")):
@@ -47,7 +47,7 @@ def texts() -> Iterator[tuple[Path, str]]:
 
 
 def is_known(name: str) -> bool:
-    """Tell whether it is a setting, a key within one, a module or a file."""
+    """Return whether it is a setting, a key within one, a module or a file."""
     module = ROOT.joinpath(*name.split("."))
     if name in NAMES or name in OTHERS or name.rpartition(".")[2] in FILE_SUFFIXES:
         return True

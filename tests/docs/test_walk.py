@@ -89,7 +89,7 @@ class Walk:
 
 @pytest.fixture(scope="module")
 def brokers(kafka_brokers: str) -> Iterator[str]:
-    """Give brokers that have the topics by the names that the documents tell; they go at the end."""
+    """Yield brokers that have the topics by the names that the documents tell; they go at the end."""
     admin = admin_client({"bootstrap.servers": kafka_brokers})
     specs = topic_specs(TopicSettings(replication=1, min_insync_replicas=1))
     if admin.list_topics(timeout=15).topics.keys() & {spec.name for spec in specs}:

@@ -29,7 +29,7 @@ def read(
 
 
 def clicks(value: Any, mapping: FieldMapping | str, headers: Headers = ()) -> list[ClickEvent]:
-    """Give the clicks of one record; what is not for us has none, and a dead letter fails the test."""
+    """Return the clicks of one record; what is not for us has none, and a dead letter fails the test."""
     found: list[ClickEvent] = []
     for one in read(value, mapping, headers):
         assert not isinstance(one, Rejection), one
@@ -38,7 +38,7 @@ def clicks(value: Any, mapping: FieldMapping | str, headers: Headers = ()) -> li
 
 
 def told(values: Iterable[Any], mapping: FieldMapping | str, headers: Headers = ()) -> list[tuple[str, str | None]]:
-    """Give what happened to which item, record by record; ("ignored", reason) for what is not for us."""
+    """Return what happened to which item, record by record; ("ignored", reason) for what is not for us."""
     found: list[tuple[str, str | None]] = []
     for value in values:
         for one in read(value, mapping, headers):

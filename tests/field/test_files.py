@@ -39,7 +39,7 @@ def write(path: Path, text: str) -> Path:
 
 
 def items(sessions: Sessions) -> list[list[str]]:
-    """Give the item ids of each session."""
+    """Return the item ids of each session."""
     ids = [sessions.item_ids[item] for item in sessions.items]
     return [ids[start:end] for start, end in zip(sessions.starts[:-1], sessions.starts[1:], strict=True)]
 

@@ -30,7 +30,7 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def counts(found: Proposal) -> tuple[int, int, int]:
-    """Give how many records are readable, ignored and refused."""
+    """Return how many records are readable, ignored and refused."""
     return found.trial.readable, found.trial.ignored, found.trial.rejected.total()
 
 

@@ -38,7 +38,7 @@ def test_a_release_of_an_earlier_version_answers_as_it_did() -> None:
     )
 
     def named(candidates: Candidates) -> list[str]:
-        """Name the ten best."""
+        """Return the ten best."""
         return [release.item_id(index) for index in candidates.item_indices[:10].tolist()]
 
     neighbours = release.neighbours(session.items)

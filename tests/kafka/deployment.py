@@ -57,7 +57,7 @@ class Deployment:
         return self._workers[-1]
 
     def workers(self) -> list[WorkerProcess]:
-        """Give all that were started, the newest last."""
+        """Return all that were started, the newest last."""
         return list(self._workers)
 
     def traffic(self, clicks: Iterator[Click]) -> Traffic:

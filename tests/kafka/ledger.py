@@ -106,7 +106,7 @@ class Ledger:
         return list(found.values())
 
     def changelog(self) -> dict[StateKey, bytes]:
-        """Give the last value of each key of the changelog, without what the session rules do not determine."""
+        """Return the last value of each key of the changelog, without what the session rules do not determine."""
         name = changelog_name(self._settings.kafka, self._settings.topics)
         return whole_states(last_values(self._reader.read(name)))
 
@@ -126,7 +126,7 @@ class Ledger:
         return findings
 
     def unlike_local_tables(self, datadir: Path) -> list[StateKey]:
-        """Name the states of a stopped worker's local tables that differ from the undisturbed run's."""
+        """Return the states of a stopped worker's local tables that differ from the undisturbed run's."""
         found = local_tables(datadir, self._settings.topics.partitions)
         return different(self.expected.states, whole_states(found))
 
@@ -183,7 +183,7 @@ class Ledger:
 
 
 def error_headers(letter: LoggedRecord) -> dict[str, str]:
-    """Give the error headers of a dead letter without their prefix."""
+    """Return the error headers of a dead letter without their prefix."""
     return {
         name.removeprefix(HEADER_PREFIX): content.decode()
         for name, content in letter.headers
@@ -192,7 +192,7 @@ def error_headers(letter: LoggedRecord) -> dict[str, str]:
 
 
 def last_values(records: Iterable[LoggedRecord]) -> dict[StateKey, bytes]:
-    """Give the last value of each key of a changelog, as a recovery reads it; a tombstone removes it."""
+    """Return the last value of each key of a changelog, as a recovery reads it; a tombstone removes it."""
     fences = ChangelogFences()
     kept = (record for record in records if fences.keeps(record.partition, record.key, record.headers))
     latest = {(record.partition, record.key or b""): record.value for record in kept}
@@ -213,7 +213,7 @@ def local_tables(datadir: Path, partitions: int) -> dict[StateKey, bytes]:
 
 
 def different(expected: Mapping[Key, Any], found: Mapping[Key, Any]) -> list[Key]:
-    """Name what is missing, too much, or unlike."""
+    """Return what is missing, too much, or unlike."""
     return [key for key in expected.keys() | found.keys() if expected.get(key) != found.get(key)]
 
 

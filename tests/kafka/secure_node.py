@@ -127,7 +127,7 @@ class SecureNode(KafkaNode):
             done.result()
 
     def environment(self, **changed: str | Path) -> Mapping[str, str]:
-        """Give the variables of a worker that may come in, some of them changed."""
+        """Return the variables of a worker that may come in, some of them changed."""
         right = {
             "protocol": "sasl_ssl",
             "mechanism": "SCRAM-SHA-512",
@@ -141,7 +141,7 @@ class SecureNode(KafkaNode):
         return {f"INSESSION_KAFKA__SECURITY__{key.upper()}": str(value) for key, value in {**right, **changed}.items()}
 
     def token_environment(self, token_url: str, **changed: str) -> Mapping[str, str]:
-        """Give the variables of a worker that comes in by a token of this endpoint, some of them changed."""
+        """Return the variables of a worker that comes in by a token of this endpoint, some of them changed."""
         right = {
             "protocol": "sasl_ssl",
             "mechanism": "OAUTHBEARER",

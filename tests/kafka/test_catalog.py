@@ -16,7 +16,7 @@ MAPPED = {
 
 
 def recommended(deployment: Deployment) -> Mapping[str, set[str]]:
-    """Give the items of each visitor's answers so far."""
+    """Return the items of each visitor's answers so far."""
     items: dict[str, set[str]] = {}
     for record in deployment.reader.read(deployment.settings.topics.name(Topic.RECOMMENDATIONS)):
         answer = wire.decode_recommendation_set(record.value or b"")

@@ -26,7 +26,7 @@ VISITORS = [f"v{number}" for number in range(20)]
 
 
 def name_of(deployment: Deployment) -> str:
-    """Name the changelog."""
+    """Return the changelog."""
     return changelog_name(deployment.settings.kafka, deployment.settings.topics)
 
 
@@ -74,7 +74,7 @@ def accept(deployment: Deployment) -> dict[str, object]:
 
 
 def lengths(deployment: Deployment) -> set[int]:
-    """Give the session length that the latest signal of each visitor tells."""
+    """Return the session length that the latest signal of each visitor tells."""
     found = {}
     for record in deployment.ledger().records(Topic.INTENT_SIGNALS):
         told = wire.decode_intent_signal(record.value or b"")

@@ -27,7 +27,7 @@ def clicks(visitor: str) -> list[NewRecord]:
 
 
 def last_prefix_lengths(deployment: Deployment) -> dict[str, int]:
-    """Give how many events of the session each visitor's last answer knew of."""
+    """Return how many events of the session each visitor's last answer knew of."""
     records = deployment.ledger().records(Topic.INTENT_SIGNALS)
     signals = [wire.decode_intent_signal(record.value or b"") for record in records]
     return {signal.visitor_id: signal.prefix_length for signal in signals}

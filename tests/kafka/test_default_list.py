@@ -17,7 +17,7 @@ VISITORS = [f"v{number}" for number in range(20)]
 
 
 def lists(deployment: Deployment) -> Mapping[str, Sequence[str] | None]:
-    """Give the items of each key's latest record; None = a tombstone."""
+    """Return the items of each key's latest record; None = a tombstone."""
     latest: dict[str, Sequence[str] | None] = {}
     for record in deployment.reader.read(deployment.settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS)):
         items = None if record.value is None else wire.decode_default_recommendations(record.value).items

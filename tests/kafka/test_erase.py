@@ -102,34 +102,34 @@ class Found:
         self.changelog = changelog_name(deployment.settings.kafka, deployment.settings.topics)
 
     def name(self, topic: Topic) -> str:
-        """Give a topic's full name."""
+        """Return a topic's full name."""
         return self._deployment.settings.topics.name(topic)
 
     def records(self, topic: Topic | str) -> list[LoggedRecord]:
-        """Give the records of a topic that do."""
+        """Return the records of a topic that do."""
         read = self._deployment.reader.read(self.name(topic) if isinstance(topic, Topic) else topic)
         parts = ((one, [one.key or b"", one.value or b"", repr(one.headers).encode()]) for one in read)
         return [record for record, parts in parts if any(one in part for one in BOTH for part in parts)]
 
     def states(self) -> dict[tuple[int, bytes], VisitorState]:
-        """Give every state that there is now, of whomever."""
+        """Return every state that there is now, of whomever."""
         latest = last_values(self._deployment.reader.read(self.changelog))
         return {(part, key): decode_state(value) for (part, key), value in latest.items() if not is_mark(key)}
 
     def statuses(self) -> list[str]:
-        """Give what was answered to them."""
+        """Return what was answered to them."""
         records = self.records(Topic.RECOMMENDATIONS)
         return [wire.decode_recommendation_set(one.value).status for one in records if one.value is not None]
 
     @staticmethod
     def files(folder: Path) -> list[str]:
-        """Name the files that do."""
+        """Return the files that do."""
         content = [(path, path.read_bytes()) for path in folder.rglob("*") if path.is_file()]
         return [str(path) for path, written in content if any(one in written for one in BOTH)]
 
 
 def places(report: Any) -> dict[str, Any]:
-    """Give the rows of a report by place."""
+    """Return the rows of a report by place."""
     return {place["place"]: place for place in report["places"]}
 
 
@@ -174,7 +174,7 @@ def compact(deployment: Deployment, topics: Sequence[str], is_clean: Callable[[s
 
 
 def compacted_copies(deployment: Deployment, workers: Sequence[WorkerProcess]) -> list[Path]:
-    """Give the copies that their owners have compacted since; what owners before them have left goes after a day."""
+    """Return the copies that their owners have compacted since; what owners before them have left goes after a day."""
     copies: list[Path] = []
     for partition in range(PARTITIONS):
         line = f'"partition": {partition}'

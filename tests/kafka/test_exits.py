@@ -22,7 +22,7 @@ GARBAGE = b"\x01" + bytes(17) + b"\xc1garbage"
 
 
 def changelog(deployment: Deployment) -> str:
-    """Name the changelog, which is there."""
+    """Return the changelog, which is there."""
     name = changelog_name(deployment.settings.kafka, deployment.settings.topics)
     create(deployment.admin, [changelog_spec(deployment.settings.topics, name)])
     return name
@@ -171,5 +171,5 @@ def test_a_worker_ends_as_the_table_says(deploy: Deploy, cause: str) -> None:
     assert worker.wait() == row.code, worker.tail()
     told = worker.log_text()
     _, _, last = told.rpartition("\ninsession: ")
-    assert row.says in last or row.says == "what the operating system says", worker.tail()
+    assert row.last_words in last or row.last_words == "what the operating system says", worker.tail()
     assert told.count("\ninsession: ") == 1

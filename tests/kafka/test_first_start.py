@@ -25,7 +25,7 @@ def clicks(name: str, count: int = 12) -> list[NewRecord]:
 
 
 def answered(deployment: Deployment) -> set[str]:
-    """Name the visitors that have an answer, by what they were written as."""
+    """Return the visitors that have an answer, by what they were written as."""
     return {record.visitor_id.rstrip("0123456789") for record in deployment.ledger().recommendations}
 
 

@@ -26,7 +26,7 @@ def clicks(first: str = "v") -> Iterator[NewRecord]:
 
 
 def lengths(deployment: Deployment) -> list[int]:
-    """Give the lengths of the sessions, as the latest signal of each visitor tells."""
+    """Return the lengths of the sessions, as the latest signal of each visitor tells."""
     latest = {}
     for record in deployment.ledger().records(Topic.INTENT_SIGNALS):
         told = wire.decode_intent_signal(record.value or b"")

@@ -17,7 +17,7 @@ def view(visitor: str) -> NewRecord:
 
 
 def names_of(deployment: Deployment) -> set[str]:
-    """Name all that a deployment has on the cluster."""
+    """Return all that a deployment has on the cluster."""
     settings = deployment.settings
     own = {settings.topics.name(topic) for topic in Topic}
     return own | {app_id(settings.kafka, settings.topics), changelog_name(settings.kafka, settings.topics)}

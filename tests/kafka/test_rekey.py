@@ -113,7 +113,7 @@ class Stream:
 
 
 def visitors_of(record: InputRecord) -> Sequence[VisitorId] | Ignored | Rejection:
-    """Name the visitors of a record that is written as it is read."""
+    """Return the visitors of a record that is written as it is read."""
     return READER.visitor_ids(record.key, record.value, record.headers)
 
 
@@ -181,7 +181,7 @@ def test_partitions_that_wait_for_their_turn_move_to_another_member_and_back(str
 
 
 def most_behind_ms(clicks: Sequence[LoggedRecord]) -> int:
-    """Give how far a record is behind the latest timestamp before it in its partition, at most."""
+    """Return how far a record is behind the latest timestamp before it in its partition, at most."""
     latest_ms: dict[int, int] = {}
     most = 0
     for click in clicks:

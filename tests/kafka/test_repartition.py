@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from agents.upkeep.job_progress import JobProgress
 from agents.upkeep.repartition import Repartition
-from agents.upkeep.told import Told
 from schemas import wire
 from schemas.events import MAX_BLOCKED_UNTIL_MS, Erase
 from schemas.ids import VisitorId
@@ -138,7 +138,7 @@ def test_a_run_that_ends_in_the_middle_is_run_again(deploy: Deploy) -> None:
             raise KilledError
 
     with pytest.raises(KilledError):
-        Dying(deployment.settings, 4, settle_seconds=0, told=Told(lambda *_: None, lambda _: None)).run()
+        Dying(deployment.settings, 4, settle_seconds=0, progress=JobProgress(lambda *_: None, lambda _: None)).run()
     for partitions in ("2", "4"):
         worker = deployment.worker(f"b{partitions}", partitions=partitions)
         assert worker.wait() == 1

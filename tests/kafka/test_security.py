@@ -39,7 +39,7 @@ def kafka_brokers(secure_node: SecureNode) -> str:
 
 @pytest.fixture
 def token_endpoint() -> Iterator[TokenEndpoint]:
-    """Give out tokens in the name of the node's one user."""
+    """Yield out tokens in the name of the node's one user."""
     with TokenEndpoint(
         client_id=USER, client_secret=PASSWORD, subject=USER, life_seconds=TOKEN_LIFE_SECONDS
     ) as endpoint:

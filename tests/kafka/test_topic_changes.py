@@ -23,7 +23,7 @@ def clicks(count: int, item: str) -> list[NewRecord]:
 
 
 def prefix_lengths(deployment: Deployment) -> dict[str, int]:
-    """Give by visitor the most events that a session had."""
+    """Return by visitor the most events that a session had."""
     signals = [record.value or b"" for record in deployment.ledger().records(Topic.INTENT_SIGNALS)]
     longest: Counter[str] = Counter()
     for signal_record in map(decode_intent_signal, signals):

@@ -96,7 +96,7 @@ def test_a_stop_in_the_middle_commits_all_that_was_answered(deploy: Deploy, say:
 
 
 def bad_records() -> Iterator[tuple[str, NewRecord]]:
-    """Give what a broken shop may send, each with the reason for which it is dead-lettered."""
+    """Yield what a broken shop may send, each with the reason for which it is dead-lettered."""
     origin = (("trace", b"\x00\xff"), ("trace", b"twice"))
     good = click("good").value
     assert good is not None

@@ -48,11 +48,11 @@ class TopicReader:
         return sorted(self._read(topic), key=lambda record: (record.partition, record.offset))
 
     def end_offsets(self, topic: str) -> dict[int, int]:
-        """Give the end offset of each partition."""
+        """Return the end offset of each partition."""
         return {part.partition: self._end(part) for part in self._partitions(topic)}
 
     def committed(self, topic: str) -> dict[int, int]:
-        """Give the group's committed offset of each partition; 0 where none is."""
+        """Return the group's committed offset of each partition; 0 where none is."""
         parts = self._partitions(topic)
         asked = asked_again(lambda: self._consumer.committed(parts, timeout=TIMEOUT_SECONDS), TIMEOUT_SECONDS)
         return {part.partition: max(0, part.offset) for part in asked}

@@ -41,7 +41,7 @@ class UndisturbedRun:
     states: dict[StateKey, bytes] = field(default_factory=dict)
 
     def sessions(self) -> dict[SessionId, list[SessionEvent]]:
-        """Give the events of every session, the ones still open included."""
+        """Return the events of every session, the ones still open included."""
         found = {end.session_id: end.events for end in self.session_ends.values()}
         for state in map(decode_state, self.states.values()):
             found |= {session.session_id: list(session.events) for session in state.open_sessions}

@@ -67,7 +67,7 @@ class WorkerProcess:
             return Page(0, "")
 
     def is_ready(self) -> bool:
-        """Tell whether /readyz says that clicks are answered."""
+        """Return whether /readyz says that clicks are answered."""
         return self.page("/readyz").status == 200
 
     def metric(self, name: str, label: str = "") -> float:
@@ -112,9 +112,9 @@ class WorkerProcess:
         self._child.kill()
 
     def log_text(self) -> str:
-        """Give all that the worker wrote."""
+        """Return all that the worker wrote."""
         return self.log_path.read_text(errors="replace")
 
     def tail(self) -> str:
-        """Give the worker's last lines."""
+        """Return the worker's last lines."""
         return "\n".join(self.log_text().splitlines()[-15:])

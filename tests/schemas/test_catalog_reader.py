@@ -29,7 +29,7 @@ def _item(value: Any, mapping: CatalogMapping = OURS, key: bytes = b"tv") -> Cat
 
 
 def _fields(**fields: Any) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give what is read of these fields of an item, and the repairs that it took."""
+    """Return what is read of these fields of an item, and the repairs that it took."""
     found = _read({"item_id": "tv", **fields})
     assert isinstance(found, DescribedItem), found
     return {name: getattr(found.item, name) for name in fields}, dict(found.repairs)

@@ -15,7 +15,7 @@ from serving.tensors import to_array, to_proto
 
 
 def row(*items: int) -> ModelInput:
-    """Give a row with one feature."""
+    """Return a row with one feature."""
     return ModelInput(np.array(items, np.int32), np.array([0.5], np.float32))
 
 

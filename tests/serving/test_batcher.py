@@ -23,17 +23,17 @@ class Clock:
         self.now = 0.0
 
     def __call__(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return self.now
 
 
 def row(item: int) -> ModelInput:
-    """Give a row whose only item is `item`."""
+    """Return a row whose only item is `item`."""
     return ModelInput(np.array([item], np.int32), np.zeros(1, np.float32))
 
 
 def first_item(output: ModelOutput) -> int:
-    """Give the best item of an output; the fake server answers the row's item plus one."""
+    """Return the best item of an output; the fake server answers the row's item plus one."""
     return int(output.candidates.item_indices[0])
 
 
@@ -44,19 +44,19 @@ def sizes(server: FakePredictor) -> list[int]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock to move by hand."""
+    """Return a clock to move by hand."""
     return Clock()
 
 
 @pytest.fixture
 def server() -> FakePredictor:
-    """Give a server with two versions."""
+    """Return a server with two versions."""
     return FakePredictor([1, 2])
 
 
 @pytest.fixture
 async def batcher(server: FakePredictor, clock: Clock) -> AsyncIterator[MicroBatcher]:
-    """Give a batcher of at most four rows a call and six waiting."""
+    """Yield a batcher of at most four rows a call and six waiting."""
     batcher = MicroBatcher(
         server, ServingSettings(max_batch=4, max_waiting=6, min_budget=timedelta(milliseconds=10)), clock=clock
     )

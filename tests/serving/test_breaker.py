@@ -10,19 +10,19 @@ class Clock:
         self.now = 1000.0
 
     def __call__(self) -> float:
-        """Give the time."""
+        """Return the time."""
         return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
-    """Give a clock to move by hand."""
+    """Return a clock to move by hand."""
     return Clock()
 
 
 @pytest.fixture
 def breaker(clock: Clock) -> CircuitBreaker:
-    """Give a breaker that opens at the third failure for ten seconds."""
+    """Return a breaker that opens at the third failure for ten seconds."""
     return CircuitBreaker(failures=3, open_seconds=10, clock=clock)
 
 

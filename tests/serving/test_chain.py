@@ -112,7 +112,7 @@ class Tier:
 
 
 def views(items: Sequence[str]) -> list[SessionEvent]:
-    """Give one view a second."""
+    """Return one view a second."""
     return [SessionEvent("view", START_MS + 1000 * place, ItemId(item)) for place, item in enumerate(items)]
 
 
@@ -123,7 +123,7 @@ def names(answer: Answer) -> str:
 
 @pytest.fixture
 async def tier() -> AsyncIterator[Tier]:
-    """Give a recommender over fakes."""
+    """Yield a recommender over fakes."""
     tier = Tier()
     yield tier
     await tier.batcher.close()

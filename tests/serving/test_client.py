@@ -190,7 +190,7 @@ class Pki:
     authority: trustme.CA
 
     def tls(self, **changed: Any) -> ServingTls:
-        """Give the settings of a client that may come in, some of them changed."""
+        """Return the settings of a client that may come in, some of them changed."""
         own = {"ca_file": "ca.pem", "certificate_file": "client.pem", "key_file": "client.pem"}
         files = {key: self.folder / name for key, name in own.items()}
         return ServingTls(**{**files, **changed})

@@ -128,7 +128,7 @@ def rec(served: Served) -> Client:
 
 @pytest.fixture
 def publish(served: Served) -> Callable[[int], Path]:
-    """Give a function that makes an unpublished copy of version 1 under a temporary name."""
+    """Return a function that makes an unpublished copy of version 1 under a temporary name."""
     if not served.latest_path.is_dir():
         pytest.skip("needs --serving-models, the folder from which the server under test loads")
 

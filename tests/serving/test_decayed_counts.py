@@ -10,7 +10,7 @@ START_MS = 1_700_000_000_000
 
 
 def counts(max_items: int = 100) -> DecayedCounts:
-    """Give counts that halve every hour."""
+    """Return counts that halve every hour."""
     return DecayedCounts(HOUR_MS, max_items)
 
 
@@ -26,7 +26,7 @@ def names(counted: DecayedCounts, count: int = 10) -> str:
 
 
 def shares(counted: DecayedCounts, count: int) -> list[tuple[str, float]]:
-    """Give the top items with their shares."""
+    """Return the top items with their shares."""
     return [(item.item_id, item.score) for item in counted.ranked()[:count]]
 
 

@@ -60,13 +60,13 @@ class Clicking:
             self.click("first", "home")
 
     def top(self, location: str | None = None) -> list[str]:
-        """Name the most popular items."""
+        """Return the most popular items."""
         return [item.item_id for item in self.popular.top(location, 5)]
 
 
 @pytest.fixture
 def clicking() -> Clicking:
-    """Give popularity with room for two locations."""
+    """Return popularity with room for two locations."""
     return Clicking()
 
 

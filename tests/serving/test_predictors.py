@@ -51,7 +51,7 @@ class Asked:
 
 @asynccontextmanager
 async def fake() -> AsyncIterator[Asked]:
-    """Give the fake."""
+    """Yield the fake."""
     predictor = FakePredictor([V7])
 
     def go_away() -> None:
@@ -66,7 +66,7 @@ async def fake() -> AsyncIterator[Asked]:
 
 @asynccontextmanager
 async def client() -> AsyncIterator[Asked]:
-    """Give the client, over a connection."""
+    """Yield the client, over a connection."""
     server = Strict(answer=lambda request: echo(request, candidates=3))
     running = await server.start()
     async with PredictClient(ServingSettings(address=server.address)) as predictor:
@@ -77,7 +77,7 @@ async def client() -> AsyncIterator[Asked]:
 
 @asynccontextmanager
 async def guarded() -> AsyncIterator[Asked]:
-    """Give the fake behind a breaker that a single failure does not open."""
+    """Yield the fake behind a breaker that a single failure does not open."""
     async with fake() as asked:
         breaker = CircuitBreaker(failures=5, open_seconds=1.0)
         asked.predictor = GuardedPredictor(asked.predictor, breaker, ServingMetrics(CollectorRegistry()))
@@ -86,7 +86,7 @@ async def guarded() -> AsyncIterator[Asked]:
 
 @asynccontextmanager
 async def traced() -> AsyncIterator[Asked]:
-    """Give the fake with its calls told."""
+    """Yield the fake with its calls told."""
 
     class Spans:
         """Takes them."""
@@ -101,7 +101,7 @@ async def traced() -> AsyncIterator[Asked]:
 
 @pytest.fixture(params=[fake, client, guarded, traced], ids=lambda kind: kind.__name__)
 async def asked(request: pytest.FixtureRequest) -> AsyncIterator[Asked]:
-    """Give one of each kind."""
+    """Yield one of each kind."""
     async with request.param() as made:
         yield made
 

@@ -71,7 +71,7 @@ class Shelf:
         return None if self.watcher.current is None else self.watcher.current.version
 
     def recommender(self, batcher: MicroBatcher) -> Recommender:
-        """Give a recommender that asks the fake server for the release in use."""
+        """Return a recommender that asks the fake server for the release in use."""
         return Recommender(
             model=batcher,
             gate=CircuitBreaker(failures=1, open_seconds=1),
@@ -84,13 +84,13 @@ class Shelf:
 
     @property
     def held(self) -> set[ModelVersion]:
-        """Name the releases in memory."""
+        """Return the releases in memory."""
         return set(self.watcher._held)
 
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    """Give an empty shelf."""
+    """Return an empty shelf."""
     return Shelf(tmp_path)
 
 
@@ -347,7 +347,7 @@ async def test_run_survives_whatever_a_refresh_raises(shelf: Shelf, monkeypatch:
 
 
 def reads(shelf: Shelf, item_id: str) -> list[int]:
-    """Give what the release in use reads for a view of an item."""
+    """Return what the release in use reads for a view of an item."""
     assert shelf.watcher.current is not None
     return shelf.watcher.current.encode([SessionEvent("view", 0, ItemId(item_id))]).items.tolist()
 

@@ -11,12 +11,12 @@ from serving.tensors import MAX_CANDIDATES, FixedShape, decode_outputs, encode_i
 
 
 def row(*items: int, features: Sequence[float] = (0.5, 1.5)) -> ModelInput:
-    """Give a row."""
+    """Return a row."""
     return ModelInput(np.array(items, np.int32), np.array(features, np.float32))
 
 
 def outputs(items: Any, scores: Any, intent: Any) -> dict[str, pb.TensorProto]:
-    """Give the outputs of a response."""
+    """Return the outputs of a response."""
     return {
         "items": to_proto(np.array(items, np.int32)),
         "scores": to_proto(np.array(scores, np.float32)),
@@ -25,7 +25,7 @@ def outputs(items: Any, scores: Any, intent: Any) -> dict[str, pb.TensorProto]:
 
 
 def values(dtype: int, shape: Sequence[int], **fields: Any) -> pb.TensorProto:
-    """Give a tensor as somebody else would write it."""
+    """Return a tensor as somebody else would write it."""
     tensor = pb.TensorProto(dtype=dtype, **fields)  # type: ignore[arg-type]
     for size in shape:
         tensor.tensor_shape.dim.add(size=size)

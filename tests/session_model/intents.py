@@ -16,7 +16,7 @@ def head(model: FeatureModel) -> IntentHead:
 
 
 def constant(logit: float) -> FeatureModel:
-    """Say the same of every prefix."""
+    """Return a model that says the same of every prefix."""
     return FeatureModel((0.0,) * N_FEATURES, (1.0,) * N_FEATURES, (0.0,) * N_FEATURES, logit)
 
 

@@ -10,7 +10,7 @@ _FOLDER = Path(os.environ.get("INSESSION_DATA", _ROOT.parent / "shared" / "data"
 
 
 def public_file(name: str) -> Path:
-    """Give a file of the data sets; skips the test where it is absent."""
+    """Return a file of the data sets; skips the test where it is absent."""
     path = _FOLDER / name
     if not path.is_file():
         pytest.skip(f"{path} is absent; INSESSION_DATA names the folder of the public research data sets")

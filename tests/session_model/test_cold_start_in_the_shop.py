@@ -123,7 +123,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, Evalu
 
 
 def recall(result: Evaluation, kind: str, part: str) -> float:
-    """Give the blend's Recall@20 in a slice."""
+    """Return the blend's Recall@20 in a slice."""
     return result.slices[kind][part].models["blend"]["recall_at_20"]
 
 

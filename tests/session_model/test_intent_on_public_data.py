@@ -86,7 +86,7 @@ def purchase(train: Path, test: Path, data_format: DataFormat, *, has_catalog: b
     """Learn from one file or folder as training does, and measure P(purchase) on another, told its catalog."""
     sessions = read_sessions(train, data_format)
     categories = learn_categories(published_catalog(train, data_format) if has_catalog else [], sessions)
-    known = categories.for_serving.told(published_catalog(test, data_format))
+    known = categories.for_serving.extended(published_catalog(test, data_format))
     model = fit_intent(sessions, categories.of_session)
     assert model is not None
     model = replace(model, leave=None, cart_abandonment=None)

@@ -54,7 +54,7 @@ def sequences_of(*rows: list[int]) -> ItemSequences:
 
 
 def whole_sessions(model: Gru4Rec, *rows: list[int]) -> list[np.ndarray]:
-    """Give the state behind each whole row, each computed alone from zero."""
+    """Return the state behind each whole row, each computed alone from zero."""
     vectors = tf.constant(model.item_vectors())
     return [model.read(tf.gather(vectors, [row]), [len(row) - 1]).vectors.numpy()[0, :-1] for row in rows]
 

@@ -52,15 +52,15 @@ class Broker:
         self.logs |= {TP(topic, number): PartitionLog() for topic in topics for number in range(self.partitions)}
 
     def topics(self) -> set[str]:
-        """Name the topics."""
+        """Return the topics."""
         return {tp.topic for tp in self.logs}
 
     def partition_of(self, key: bytes | None) -> int:
-        """Give the partition of a key; records without one lie on the first."""
+        """Return the partition of a key; records without one lie on the first."""
         return 0 if key is None else murmur2_partition(key, self.partitions)
 
     def now_ms(self) -> int:
-        """Give the broker's wall clock, Unix ms."""
+        """Return the broker's wall clock, Unix ms."""
         return round((EPOCH_SECONDS + self.loop.time()) * 1000)
 
     def append(
@@ -111,7 +111,7 @@ class Broker:
             raise errors.RequestTimedOutError
 
     def in_order(self, *topics: str) -> Iterator[tuple[str, int, Entry]]:
-        """Give the committed records of topics in the order in which they came, with the number of each."""
+        """Yield the committed records of topics in the order in which they came, with the number of each."""
         for number, (tp, offset) in enumerate(self._order, 1):
             if tp.topic in topics:
                 yield tp.topic, number, self.logs[tp].at(offset)

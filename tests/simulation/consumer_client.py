@@ -63,7 +63,7 @@ class ConsumerClient:
         self._subscription.subscribe(topics=topics, listener=listener)
 
     def assignment(self) -> set[TopicPartition]:
-        """Name what is assigned."""
+        """Return what is assigned."""
         return self._subscription.assigned_partitions()
 
     def seek(self, tp: TopicPartition, offset: int) -> None:
@@ -73,7 +73,7 @@ class ConsumerClient:
         self._fetcher.seek_to(tp, offset)
 
     async def position(self, tp: TopicPartition) -> int:
-        """Give the position, once there is one."""
+        """Return the position, once there is one."""
         while True:
             if not self._subscription.is_assigned(tp):
                 raise errors.IllegalStateError(f"Partition {tp} is not assigned")
@@ -106,11 +106,11 @@ class ConsumerClient:
         await self._coordinator.commit({TP(*tp): given.offset for tp, given in offsets.items()})
 
     def highwater(self, tp: TopicPartition) -> int | None:
-        """Give the end as of the last fetch."""
+        """Return the end as of the last fetch."""
         return self._state(tp).highwater
 
     def last_stable_offset(self, tp: TopicPartition) -> int | None:
-        """Give the end of what may be read, as of the last fetch."""
+        """Return the end of what may be read, as of the last fetch."""
         return self._state(tp).lso
 
     async def beginning_offsets(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
@@ -138,7 +138,7 @@ class Cluster:
         self._broker = broker
 
     def partitions_for_topic(self, topic: str) -> set[int] | None:
-        """Name the partitions."""
+        """Return the partitions."""
         return set(range(self._broker.partitions)) if topic in self._broker.topics() else None
 
     available_partitions_for_topic = partitions_for_topic

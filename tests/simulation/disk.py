@@ -33,15 +33,15 @@ class Cursor:
         self._at = bisect_left(self._entries, (key, b""))
 
     def valid(self) -> bool:
-        """Tell whether there is an entry here."""
+        """Return whether there is an entry here."""
         return self._at < len(self._entries)
 
     def key(self) -> bytes:
-        """Give the key of this entry."""
+        """Return the key of this entry."""
         return self._entries[self._at][0]
 
     def value(self) -> bytes:
-        """Give its value."""
+        """Return its value."""
         return self._entries[self._at][1]
 
     def next(self) -> None:
@@ -76,7 +76,7 @@ class Database:
         self._apply(tuple(batch.writes))
 
     def key_may_exist(self, key: bytes) -> bool:
-        """Tell, for sure even."""
+        """Return the answer, for sure even."""
         return key in self._entries
 
     def iter(self) -> "Cursor":

@@ -49,7 +49,7 @@ class Faults:
 
     @property
     def is_orderly(self) -> bool:
-        """Tell whether workers only come and go, so that no record may come twice."""
+        """Return whether workers only come and go, so that no record may come twice."""
         return set(self.accidents) <= set(ORDERLY_ACCIDENTS) and not any(getattr(self, name) for name in _UNORDERLY)
 
     def calm_down(self) -> None:

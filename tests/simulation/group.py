@@ -24,7 +24,7 @@ class Member:
 
     @property
     def is_waiting(self) -> bool:
-        """Tell whether a request of its has no answer yet: so long the coordinator takes it for alive."""
+        """Return whether a request of its has no answer yet: so long the coordinator takes it for alive."""
         return any(request is not None and not request.done() for request in (self.joining, self.syncing))
 
 
@@ -91,7 +91,7 @@ class Group:
         return member.syncing
 
     def heartbeat(self, member_id: str, generation: int) -> None:
-        """Say that a member lives."""
+        """Note that a member lives."""
         member = self._member(member_id)
         self._check(generation)
         member.heard_at = self.loop.time()

@@ -51,7 +51,7 @@ class Process:
         self._threads: dict[str, Thread] = {}
 
     def thread(self, name: str) -> Thread:
-        """Give the thread of that name."""
+        """Return the thread of that name."""
         return self._threads.setdefault(name, Thread(self, name))
 
     def kill(self) -> None:
@@ -96,7 +96,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.close()
 
     def time(self) -> float:
-        """Give the simulated time."""
+        """Return the simulated time."""
         return CLOCK.now
 
     def context_of(self, thread: Thread) -> contextvars.Context:
@@ -182,17 +182,17 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 def is_simulated() -> bool:
-    """Tell whether this code runs in a simulated process at all."""
+    """Return whether this code runs in a simulated process at all."""
     return _THREAD.get(None) is not None
 
 
 def current_thread() -> Thread:
-    """Tell in which thread this code runs."""
+    """Return the thread in which this code runs."""
     return _THREAD.get()
 
 
 def simulated_loop() -> SimulatedLoop:
-    """Give the running loop as what it is."""
+    """Return the running loop as what it is."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, SimulatedLoop)
     return loop

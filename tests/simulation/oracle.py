@@ -53,7 +53,7 @@ class Verdict:
 
 
 def check(books: Books) -> Verdict:
-    """Say what is wrong."""
+    """Return what is wrong."""
     ledger = Ledger(books.settings, LogReader(books.broker))  # type: ignore[arg-type]
     findings = ledger.check()
     problems = []
@@ -69,7 +69,7 @@ def check(books: Books) -> Verdict:
 
 
 def _commits_ahead(books: Books, ledger: Ledger) -> list[str]:
-    """Name the first commit that came before the records of an input that it covers."""
+    """Return the first commit that came before the records of an input that it covers."""
     broker, topics = books.broker, books.settings.topics
     due = {*ledger.expected.statuses, *ledger.expected.rejections}
     answered: dict[str, int] = {}
@@ -90,7 +90,7 @@ def _commits_ahead(books: Books, ledger: Ledger) -> list[str]:
 
 
 def _wrong_tables(books: Books, ledger: Ledger) -> list[str]:
-    """Name the hosts whose local tables are unlike the undisturbed run's, of the partitions that are theirs now."""
+    """Return the hosts whose local tables are unlike the undisturbed run's, of the partitions that are theirs now."""
     problems = []
     for host in books.hosts:
         if host.app is None or not host.is_running:

@@ -65,11 +65,11 @@ class PartitionLog:
 
     @property
     def stable_end(self) -> int:
-        """Give the end of what is decided: an open transaction begins there."""
+        """Return the end of what is decided: an open transaction begins there."""
         return min(self._open.values(), default=self.end)
 
     def read(self, position: int, at_most: int, *, is_committed: bool) -> tuple[list[Entry], int]:
-        """Give records from a position on, and the position behind what was looked at; is_committed: only such."""
+        """Return records from a position on, and the position behind what was looked at; is_committed: only such."""
         end = self.stable_end if is_committed else self.end
         entries = [entry for entry in self._from(position)[:at_most] if entry.offset < end]
         after = entries[-1].offset + 1 if entries else position
@@ -79,16 +79,16 @@ class PartitionLog:
         return [entry for entry in entries if not entry.is_marker], after
 
     def has_more(self, position: int, *, is_committed: bool) -> bool:
-        """Tell whether a fetch from there would get on."""
+        """Return whether a fetch from there would get on."""
         end = self.stable_end if is_committed else self.end
         return any(entry.offset < end for entry in self._from(position)[:1])
 
     def records(self) -> list[Entry]:
-        """Give everything that was ever committed, but what retention took before anybody was given it."""
+        """Return everything that was ever committed, but what retention took before anybody was given it."""
         return [entry for entry in self._entries if self._is_readable(entry) and entry.offset < self.stable_end]
 
     def at(self, offset: int) -> Entry:
-        """Give the entry of an offset."""
+        """Return the entry of an offset."""
         return self._entries[bisect.bisect_left(self._entries, offset, key=_OFFSET)]
 
     def forget_unread(self) -> None:
@@ -96,7 +96,7 @@ class PartitionLog:
         self._entries = [one for one in self._entries if not self.fetched_to <= one.offset < self.start]
 
     def first_since(self, time_ms: int) -> Entry | None:
-        """Give the first record that is not older."""
+        """Return the first record that is not older."""
         return next(
             (entry for entry in self.records() if entry.offset >= self.start and entry.time_ms >= time_ms), None
         )

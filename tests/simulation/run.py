@@ -235,7 +235,7 @@ class World:
         return f"not settled after {PATIENCE_SECONDS:g} s: committed, end: {owed}"
 
     def _is_quiet(self) -> bool:
-        """Tell whether every wanted worker runs, is a member and has no rebalance before it."""
+        """Return whether every wanted worker runs, is a member and has no rebalance before it."""
         hosts = running(self.hosts)
         is_quiet = all(host.is_quiet for host in hosts) and len(hosts) == self.broker.group.size
         return is_quiet and self.broker.group.state == "stable" and {*hosts} >= {h for h in self.hosts if h.is_wanted}

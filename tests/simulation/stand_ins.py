@@ -50,7 +50,7 @@ class OneLoop(asyncio.DefaultEventLoopPolicy):
     """Gives threads the simulated loop for their own."""
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
-        """Give the running one."""
+        """Return the running one."""
         return asyncio.get_running_loop()
 
 

@@ -129,12 +129,12 @@ class Host:
 
     @property
     def is_running(self) -> bool:
-        """Tell whether there is a process."""
+        """Return whether there is a process."""
         return self.process is not None and self.process.is_alive
 
     @property
     def is_quiet(self) -> bool:
-        """Tell whether its worker has come through its last rebalance, and has recovered what that gave it."""
+        """Return whether its worker has come through its last rebalance, and has recovered what that gave it."""
         app = self.app
         return app is not None and app.rebalancing_count > 0 and not app.rebalancing and not app.in_recovery
 
@@ -178,7 +178,7 @@ class Host:
         self._trace.add("ended", self.name, why)
 
     def is_late(self) -> bool:
-        """Tell whether fetched records take a while to the app."""
+        """Return whether fetched records take a while to the app."""
         return self.chance.random() < self.faults.late_handover
 
     def _losing(self, deliver: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:

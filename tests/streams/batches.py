@@ -28,7 +28,7 @@ class OddName(str):
     __slots__ = ()
 
     def encode(self, *_: object) -> bytes:
-        """Give what is no UTF-8."""
+        """Return what is no UTF-8."""
         return ODD_NAME
 
 
@@ -44,7 +44,7 @@ def batch(
 
 
 def sealed(encoded: bytes) -> bytes:
-    """Give a batch the length and the checksum of what is in it."""
+    """Return a batch the length and the checksum of what is in it."""
     encoded = encoded[:8] + struct.pack(">i", len(encoded) - 12) + encoded[12:]
     return encoded[:_CRC_AT] + struct.pack(">I", calc_crc32c(encoded[_CRC_OF:])) + encoded[_CRC_OF:]
 

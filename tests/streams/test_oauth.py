@@ -27,7 +27,7 @@ def endpoint() -> Iterator[TokenEndpoint]:
 
 
 def settings(endpoint: TokenEndpoint, **changed: Any) -> OAuthSettings:
-    """Give the right settings for an endpoint, some of them changed."""
+    """Return the right settings for an endpoint, some of them changed."""
     right = {"token_url": endpoint.url, "client_id": "shop", "client_secret": Secret(SECRET)}
     return OAuthSettings(**{**right, **changed})
 
@@ -85,7 +85,7 @@ class Provider:
         self.source = TokenSource(self.fetch, lambda: self.now_seconds)
 
     def fetch(self) -> AccessToken:
-        """Give the next token."""
+        """Return the next token."""
         if self.is_away:
             raise TokenError("the endpoint is away")
         self.n_given += 1

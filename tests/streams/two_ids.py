@@ -100,7 +100,7 @@ class Deployment:
         self.statuses: Counter[str] = Counter()
 
     def home(self, visitor_id: VisitorId) -> Partition:
-        """Give the partition of a visitor."""
+        """Return the partition of a visitor."""
         return self.partitions[HOMES.setdefault(visitor_id, len(HOMES)) % len(self.partitions)]
 
     def state(self, visitor_id: VisitorId) -> VisitorState | None:
@@ -196,7 +196,7 @@ class Deployment:
                         self.acknowledge(partition, topic)
 
     def sessions(self) -> list[tuple[VisitorId, OpenSession]]:
-        """Give every session with its visitor, the ended ones first."""
+        """Return every session with its visitor, the ended ones first."""
         found = [(visitor_id, closed.session) for visitor_id, closed in self.ends.values()]
         for visitor_id in HOMES:
             state = self.state(visitor_id)
@@ -204,7 +204,7 @@ class Deployment:
         return found
 
     def items(self, visitor_id: VisitorId) -> list[list[str | None]]:
-        """Give the items of a visitor's sessions."""
+        """Return the items of a visitor's sessions."""
         return [
             [event.item_id for event in session.events] for owner, session in self.sessions() if owner == visitor_id
         ]

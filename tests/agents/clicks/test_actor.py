@@ -38,7 +38,7 @@ class FakeTable(MemoryStore):
         self.partitions = {0}
 
     def our_partitions(self) -> set[int]:
-        """Name the assigned partitions."""
+        """Return the assigned partitions."""
         return self.partitions
 
     async def claim(self, partitions: AbstractSet[int]) -> set[int]:
@@ -67,15 +67,15 @@ class FakeConsumer:
         return True
 
     def next_offset(self, tp: TP) -> int | None:
-        """Give the offset that the actor expects."""
+        """Return the offset that the actor expects."""
         return self.next.get(tp)
 
     def highwater(self, tp: TP) -> int | None:
-        """Give the end; without another one the actor is caught up."""
+        """Return the end; without another one the actor is caught up."""
         return self.ends.get(tp, self.next.get(tp))
 
     def committed_offsets(self) -> dict[TP, int]:
-        """Name our partitions."""
+        """Return our partitions."""
         return dict(self.next)
 
     async def refetch_lost(self, tp: TP) -> None:
@@ -131,7 +131,7 @@ class FakeStream:
         return self
 
     async def events(self) -> AsyncIterator[FakeEvent]:
-        """Give the events."""
+        """Yield the events."""
         for event in self._events:
             yield event
 
@@ -180,7 +180,7 @@ class Acting:
             await asyncio.sleep(0)
 
     def sent(self) -> list[str]:
-        """Name the topics that were written to, in order."""
+        """Return the topics that were written to, in order."""
         return [record.topic for record in self.sink.records]
 
 

@@ -14,7 +14,7 @@ CLOUD_EVENT = [("ce_specversion", b"1.0"), ("ce_id", b"shop-1")]
 
 
 def record(headers: list[tuple[str, bytes]], trace: TraceContext | None = None) -> InputRecord:
-    """Give an input."""
+    """Return an input."""
     return InputRecord(InputPosition("clickstream", 0, 7), b"v", b"{}", 0, headers, trace)
 
 

@@ -36,7 +36,7 @@ class SpanList:
         self.spans.append(span)
 
     def named(self, name: str) -> SpanRecord:
-        """Give the one span of that name."""
+        """Return the one span of that name."""
         (found,) = [span for span in self.spans if span.name == name]
         return found
 

@@ -29,7 +29,7 @@ class Line:
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Line:
-    """Give the command with a run folder of its own."""
+    """Return the command with a run folder of its own."""
     return Line(monkeypatch, capsys, tmp_path / "run")
 
 

@@ -40,7 +40,7 @@ class FakeErasure:
         return StateSurvey(whole, states={(0, one) for one in whole})
 
     def report(self, _found: StateSurvey) -> list[Place]:
-        """Tell what is there."""
+        """Return what is there."""
         self.done.append("report")
         return self._places(remains=2)
 

@@ -11,7 +11,7 @@ from agents.commands.output_file import OutputFile, write_output
 
 
 def said(path: str) -> tuple[int, str]:
-    """Give a command the path; its exit code and what it said."""
+    """Return a command the path; its exit code and what it said."""
 
     @click.command()
     @click.option("--html", "path", type=OutputFile())

@@ -20,7 +20,7 @@ def reading_of(tmp_path: Path, toml: str = "", environment: Mapping[str, str] | 
 
 
 def origins_of(reading: Reading[Settings]) -> dict[str, list[str]]:
-    """Name who gave what."""
+    """Return who gave what."""
     return {name: [str(origin) for origin in origins] for name, origins in reading.origins.items()}
 
 

@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 20
 
 @pytest.fixture
 def producer() -> Iterator[tuple[Producer, str]]:
-    """Give a producer on a broker that has the topics, and the broker's address."""
+    """Yield a producer on a broker that has the topics, and the broker's address."""
     with EmbeddedBroker() as broker:
         producer = embedded_producer(broker.address)
         for topic in Topic:

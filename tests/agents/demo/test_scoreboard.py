@@ -9,7 +9,7 @@ from tests.agents.demo.builders import answer, click, sent, signal
 
 @pytest.fixture
 def board() -> Scoreboard:
-    """Give an empty scoreboard."""
+    """Return an empty scoreboard."""
     return Scoreboard(PopularItems({}))
 
 

@@ -17,7 +17,7 @@ def record(key: str, value: Any) -> InputRecord:
 
 
 def examined(*records: InputRecord, mapping: CatalogMapping = OURS) -> list[Finding]:
-    """Give the findings."""
+    """Return the findings."""
     return list(catalog_findings(records, CatalogReader(mapping)))
 
 

@@ -7,7 +7,7 @@ from schemas.mapping import FIELDS
 
 
 def values(*given: object) -> PathFacts:
-    """Give the facts of a path that held these values."""
+    """Return the facts of a path that held these values."""
     found = PathFacts("p", is_list=False)
     for value in given:
         found.add(value)

@@ -17,7 +17,7 @@ from agents.settings import load_settings
 
 
 def examined(datadir: Path, port: int) -> dict[str, Finding]:
-    """Give the findings by their check."""
+    """Return the findings by their check."""
     given = {"kafka": {"datadir": str(datadir), "web_port": port}}
     settings = load_settings(given, environment={})
     return {one.check: one for one in machine_findings(settings)}

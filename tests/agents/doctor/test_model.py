@@ -42,13 +42,13 @@ def write_release(models: Path, version: int, created_at: datetime = NOW) -> Pat
 
 
 def examined(models: Path, *served: int, failure: str | None = None) -> dict[str, Finding]:
-    """Give the findings by their check."""
+    """Return the findings by their check."""
     answer = Served(frozenset(map(ModelVersion, served)), failure)
     return {one.check: one for one in model_findings(ServingSettings(models_directory=models), answer, NOW)}
 
 
 def levels(found: dict[str, Finding]) -> list[Level]:
-    """Give the levels of release, server, served version and two versions."""
+    """Return the levels of release, server, served version and two versions."""
     return [found[check].level for check in ("release", "model server", "served version", "two versions")]
 
 

@@ -28,7 +28,7 @@ def record(
 
 
 def examined(records: Sequence[InputRecord]) -> dict[str, Finding]:
-    """Give the findings by their check."""
+    """Return the findings by their check."""
     return {one.check: one for one in record_findings(records, PARTITIONS, ClickReader(FieldMapping()))}
 
 

@@ -99,7 +99,7 @@ class Page:
 
     @property
     def focused(self) -> str | None:
-        """Name the element that has the focus."""
+        """Return the element that has the focus."""
         return self.browser.switch_to.active_element.get_attribute("id")
 
     @property

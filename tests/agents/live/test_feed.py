@@ -20,11 +20,11 @@ class Clock:
     now = 1000.0
 
     def monotonic(self) -> float:
-        """Give the time that the test set."""
+        """Return the time that the test set."""
         return self.now
 
     def time(self) -> float:
-        """Give a wall clock."""
+        """Return a wall clock."""
         return self.now
 
 

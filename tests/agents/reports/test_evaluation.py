@@ -15,7 +15,7 @@ RECALL_AND_MRR = {"recall_at_20": 0.25, "mrr_at_20": 0.125}
 
 @pytest.fixture
 def result() -> Evaluation:
-    """Give a result of two models on a data set with a dangerous name."""
+    """Return a result of two models on a data set with a dangerous name."""
     models = ("blend", "knn")
     interval = {measure: Interval(0.25, 0.2, 0.3) for measure in RECALL_AND_MRR}
     return Evaluation(

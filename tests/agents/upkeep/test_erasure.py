@@ -56,11 +56,11 @@ class FakeDeployment:
         log.append(InputRecord(InputPosition(topic, 0, len(log)), key, value, time.time_ns() // 1_000_000))
 
     def held(self, topic: str) -> list[InputRecord]:
-        """Give what can be read of a topic."""
+        """Return what can be read of a topic."""
         return self.logs.get(topic, [])[self.starts.get(topic, 0) :]
 
     def states(self) -> dict[bytes, VisitorState]:
-        """Give the states that there are."""
+        """Return the states that there are."""
         latest = {record.key: record.value for record in self.held(CHANGELOG) if record.key is not None}
         return {key: decode_state(value) for key, value in latest.items() if value is not None}
 
@@ -86,7 +86,7 @@ class FakeDeployment:
         self.then()
 
     def described(self, _admin: object, names: list[str]) -> dict[str, TopicState]:
-        """Give the same settings for all topics."""
+        """Return the same settings for all topics."""
         return {name: TopicState(1, 1, CONFIGS) for name in names}
 
     def delete_before(self, _admin: object, topic: str, ends: Mapping[int, int]) -> None:
@@ -107,11 +107,11 @@ class FakeClient:
         return self
 
     def bounds(self, topic: str) -> dict[int, range]:
-        """Give what is held."""
+        """Return what is held."""
         return {0: range(self._deployment.starts.get(topic, 0), len(self._deployment.logs.get(topic, [])))}
 
     def read(self, topic: str, offsets: Mapping[int, range]) -> Iterator[InputRecord]:
-        """Give records."""
+        """Yield records."""
         yield from (one for one in list(self._deployment.held(topic)) if one.position.offset in offsets[0])
 
     def send(self, record: OutputRecord) -> None:
@@ -140,7 +140,7 @@ def run(*arguments: str) -> Result:
 
 
 def report(told: Result) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the report of a command that has ended well, and its rows by place."""
+    """Return the report of a command that has ended well, and its rows by place."""
     assert told.exit_code == 0, told.exception
     whole = json.loads(told.stdout)
     return whole, {place["place"]: place for place in whole["places"]}

@@ -21,7 +21,7 @@ def lifetime(*, is_compacted: bool = False, retention_ms: int | None = 30 * DAY_
 
 
 def summary(place: Place) -> tuple[int | None, str, int | None, float | None]:
-    """Give what matters of a row; the time in days."""
+    """Return what matters of a row; the time in days."""
     return place.found, place.done, place.remains, None if place.until_ms is None else place.until_ms / DAY_MS
 
 

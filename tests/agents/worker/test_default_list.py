@@ -261,7 +261,7 @@ def shop(writing: Writing) -> None:
 
 
 def said(writing: Writing) -> dict[str, str]:
-    """Give what all lists say."""
+    """Return what all lists say."""
     return {key: writing.topic.items(key) for key in writing.topic.latest}
 
 

@@ -119,7 +119,7 @@ def test_a_signal_ends_a_worker(start: Started, cause: str, number: signal.Signa
     _, told = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == ROWS[cause].code, told
     assert "insession: " not in told
-    assert (ROWS[cause].says in told) or ROWS[cause].says == "none"
+    assert (ROWS[cause].last_words in told) or ROWS[cause].last_words == "none"
 
 
 @pytest.mark.parametrize("number", BY_SIGNAL["SIGTERM, SIGINT or SIGHUP"])
@@ -257,7 +257,7 @@ def test_a_process_ends_as_the_table_says(start: Started, cause: str) -> None:
     """The cause is real."""
     row = ROWS[cause]
     last = assert_ended(IN_A_PROCESS[cause](start), row)
-    assert row.says in last or row.says == "what the operating system says"
+    assert row.last_words in last or row.last_words == "what the operating system says"
     if cause in {ending.cause for ending in ENDINGS}:
         assert last.endswith(row.remedy)
 

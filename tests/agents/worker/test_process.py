@@ -13,7 +13,7 @@ class Limits:
         self.soft, self.hard, self.refuses = soft, hard, refuses
 
     def getrlimit(self, _resource: int) -> tuple[int, int]:
-        """Tell them."""
+        """Return them."""
         return self.soft, self.hard
 
     def setrlimit(self, _resource: int, limits: tuple[int, int]) -> None:
@@ -24,7 +24,7 @@ class Limits:
 
 
 def put(monkeypatch: pytest.MonkeyPatch, limits: Limits) -> Limits:
-    """Give these limits to whoever asks."""
+    """Return these limits to whoever asks."""
     monkeypatch.setattr(resource, "getrlimit", limits.getrlimit)
     monkeypatch.setattr(resource, "setrlimit", limits.setrlimit)
     return limits

@@ -24,7 +24,7 @@ class EndedCall:
     code: grpc.StatusCode | None = None
 
     def is_active(self) -> bool:
-        """Say that nobody waits."""
+        """Return False: nobody waits."""
         return False
 
     def abort(self, code: grpc.StatusCode, _details: str) -> NoReturn:
@@ -52,11 +52,11 @@ class TracedCall(EndedCall):
         self._metadata = tuple(metadata.items())
 
     def is_active(self) -> bool:
-        """Say that somebody waits."""
+        """Return True: somebody waits."""
         return True
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        """Give what the client sent beside its request."""
+        """Return what the client sent beside its request."""
         return self._metadata
 
 

@@ -12,7 +12,7 @@ from session_model.data.catalogs import published_catalog, read_catalog
 
 
 def said(items: list[CatalogItem]) -> dict[str, tuple[str | None, str | None, float | None]]:
-    """Give category, title and price by item."""
+    """Return category, title and price by item."""
     return {item.item_id: (item.category, item.title, item.price) for item in items}
 
 

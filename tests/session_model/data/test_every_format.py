@@ -64,7 +64,7 @@ FILES = OWN_FILES | FIRST_FILES
 
 @pytest.fixture(params=DATA_FORMATS)
 def data_format(request: pytest.FixtureRequest) -> DataFormat:
-    """Give each format in turn: one without an example is an error here."""
+    """Return each format in turn: one without an example is an error here."""
     return request.param
 
 

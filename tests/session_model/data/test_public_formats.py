@@ -27,7 +27,7 @@ from tests.session_model.published_files import (
 
 
 def shape(sessions: Sessions) -> dict[str, list[str]]:
-    """Give the item ids of each session."""
+    """Return the item ids of each session."""
     ids = [sessions.item_ids[item] for item in sessions.items]
     bounds = zip(sessions.starts[:-1], sessions.starts[1:], strict=True)
     return {session_id: ids[start:end] for session_id, (start, end) in zip(sessions.session_ids, bounds, strict=True)}

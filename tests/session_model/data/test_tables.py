@@ -29,7 +29,7 @@ def read(path: Path, columns: str, types: str = "", data_format: DataFormat = "c
 
 
 def shape(sessions: Sessions) -> dict[str, list[str]]:
-    """Give the item ids of each session."""
+    """Return the item ids of each session."""
     ids = [sessions.item_ids[item] if item >= 0 else "" for item in sessions.items]
     bounds = zip(sessions.starts[:-1], sessions.starts[1:], strict=True)
     return {session_id: ids[start:end] for session_id, (start, end) in zip(sessions.session_ids, bounds, strict=True)}

@@ -16,7 +16,7 @@ from tests.session_model.intent.test_model import PURCHASE, VIEW, columns
 
 
 def item(item_id: str, category: str | None) -> CatalogItem:
-    """Say of which category an item is."""
+    """Return of which category an item is."""
     return CatalogItem(item_id=ItemId(item_id), category=category)
 
 
@@ -34,7 +34,7 @@ CATALOG = [item("tent", "camping"), item("sock", "clothes"), item("what", None),
 
 
 def lift(n_buyers: int, n_sessions: int, rate: float) -> float:
-    """Give the log-odds of a category above those of `rate`, with the prior in it."""
+    """Return the log-odds of a category above those of `rate`, with the prior in it."""
     own = (n_buyers + PRIOR_BUYERS) / (n_sessions + PRIOR_BUYERS / rate)
     return log(own / (1 - own)) - log(rate / (1 - rate))
 
@@ -77,12 +77,15 @@ def test_each_block_hides_a_few_items() -> None:
 def test_what_the_catalog_tells_later_counts_where_training_knew_nothing() -> None:
     """Of an item that training knew the category stays; of others the last word counts; a new category says nothing."""
     known = Categories(["camping", "clothes"], [0.5, -0.5], {ItemId("tent"): 0})
-    told = known.told([item("tent", "clothes"), item("hat", "clothes"), item("pan", "kitchen"), item("x", None)])
+    told = known.extended([item("tent", "clothes"), item("hat", "clothes"), item("pan", "kitchen"), item("x", None)])
     assert [told.place_of(ItemId(name)) for name in ("tent", "hat", "pan", "x")] == [0, 1, None, None]
-    assert told.told([item("hat", "clothes")]) is told
-    moved = told.told([item("hat", "camping")])
-    assert [moved.place_of(ItemId("hat")), moved.told([item("hat", "kitchen")]).place_of(ItemId("hat"))] == [0, None]
-    assert known.told([item("pan", "kitchen")]) is known
+    assert told.extended([item("hat", "clothes")]) is told
+    moved = told.extended([item("hat", "camping")])
+    assert [moved.place_of(ItemId("hat")), moved.extended([item("hat", "kitchen")]).place_of(ItemId("hat"))] == [
+        0,
+        None,
+    ]
+    assert known.extended([item("pan", "kitchen")]) is known
 
 
 def test_without_categories_in_the_catalog_nothing_is_known() -> None:

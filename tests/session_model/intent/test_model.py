@@ -56,7 +56,7 @@ def model() -> IntentModel:
 
 
 def column(model: IntentModel, examples: IntentExamples, name: str) -> NDArray[np.float64]:
-    """Give one probability of every prefix."""
+    """Return one probability of every prefix."""
     return model.probabilities(examples.features)[:, IntentProbabilities._fields.index(name)]
 
 

@@ -30,7 +30,7 @@ def event(
 
 
 def named(*events: SessionEvent, categories: Categories = NO_CATEGORIES) -> dict[str, float]:
-    """Give the features by name."""
+    """Return the features by name."""
     return dict(zip(FEATURE_NAMES, prefix_features(events, categories).tolist(), strict=True))
 
 

@@ -14,7 +14,7 @@ N_ITEMS = 9
 
 @pytest.fixture(scope="module")
 def model() -> SessionAttention:
-    """Give a model whose every weight is moved: biases at zero would test nothing."""
+    """Return a model whose every weight is moved: biases at zero would test nothing."""
     model, rng = SessionAttention(N_ITEMS, SETTINGS, seed=3), np.random.default_rng(0)
     for variable in model.dense_variables:
         variable.assign_add(rng.normal(0, 0.3, variable.shape).astype(np.float32))

@@ -18,23 +18,23 @@ SHAPES = {
 
 @pytest.fixture(params=SHAPES)
 def shape(request: pytest.FixtureRequest) -> NetworkSettings:
-    """Give the settings of each."""
+    """Return the settings of each."""
     return SHAPES[request.param]
 
 
 @pytest.fixture
 def model(shape: NetworkSettings) -> CosineNetwork:
-    """Give an untrained one."""
+    """Return an untrained one."""
     return build_network(N_ITEMS, shape, seed=3)
 
 
 def vectors(model: CosineNetwork, items: list[list[int]], positions: list[int]) -> np.ndarray:
-    """Give session vectors of rows of items."""
+    """Return session vectors of rows of items."""
     return model.read(tf.gather(unit_rows(model.item_table), items), tf.constant(positions)).vectors.numpy()
 
 
 def returns_of(model: CosineNetwork, items: list[list[int]], positions: list[int]) -> np.ndarray:
-    """Give what is added for each place of the rows at `positions`."""
+    """Return what is added for each place of the rows at `positions`."""
     return model.read(tf.gather(unit_rows(model.item_table), items), tf.constant(positions)).returns.numpy()
 
 

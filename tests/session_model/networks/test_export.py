@@ -20,7 +20,7 @@ FEATURES = np.random.default_rng(0).normal(0, 3, (2, N_FEATURES)).astype(np.floa
 
 @pytest.fixture(scope="module")
 def model() -> SessionGru:
-    """Give an untrained model: its scores are as good as any."""
+    """Return an untrained model: its scores are as good as any."""
     return SessionGru(N_ITEMS, GruSettings(units=8, dimension=6, max_length=5), seed=1)
 
 

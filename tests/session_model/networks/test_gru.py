@@ -14,12 +14,12 @@ N_ITEMS = 9
 
 @pytest.fixture(scope="module")
 def model() -> SessionGru:
-    """Give an untrained model."""
+    """Return an untrained model."""
     return SessionGru(N_ITEMS, SETTINGS, seed=3)
 
 
 def vectors(model: SessionGru, items: list[list[int]], positions: list[int]) -> np.ndarray:
-    """Give session vectors of rows of items."""
+    """Return session vectors of rows of items."""
     table = unit_rows(model.item_table)
     return model.read(tf.gather(table, items), tf.constant(positions)).vectors.numpy()
 

@@ -16,7 +16,7 @@ SEED = tf.constant([1, 2])
 
 @pytest.fixture(scope="module")
 def model() -> Gru4Rec:
-    """Give an untrained model with biases that differ."""
+    """Return an untrained model with biases that differ."""
     model = Gru4Rec(N_ITEMS, WHOLE)
     model.gru.set_weights([*model.gru.get_weights()[:2], np.linspace(-1, 1, 3 * UNITS, dtype=np.float32)])
     model.item_table[:, -1].assign(np.linspace(0, 1, N_ITEMS + 1, dtype=np.float32))
@@ -41,7 +41,7 @@ def state_by_hand(model: Gru4Rec, items: list[int]) -> np.ndarray:
 
 
 def session_vectors(model: Gru4Rec, items: list[list[int]], positions: list[int]) -> np.ndarray:
-    """Give session vectors of rows of items, as served."""
+    """Return session vectors of rows of items, as served."""
     table = tf.constant(model.item_vectors())
     return model.read(tf.gather(table, items), tf.constant(positions)).vectors.numpy()
 

@@ -125,7 +125,7 @@ OPS = """
 
 @pytest.fixture(scope="module", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
-    """Give each implementation in turn."""
+    """Return each implementation in turn."""
     return KINDS[request.param]
 
 

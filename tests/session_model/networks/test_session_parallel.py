@@ -16,7 +16,7 @@ def sequences_of(*rows: list[int]) -> ItemSequences:
 
 
 def lists(step: ParallelStep) -> tuple[list[int], list[int], list[int], list[bool]]:
-    """Give a step as lists."""
+    """Return a step as lists."""
     return step.slots.tolist(), step.inputs.tolist(), step.targets.tolist(), step.is_first.tolist()
 
 

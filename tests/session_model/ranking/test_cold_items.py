@@ -44,7 +44,7 @@ def cold_items(discounts: Discounts, counts: "np.ndarray[tuple[int], np.dtype[np
 
 
 def listed(cold: ColdItems, k: int = 10) -> dict[int, float]:
-    """Give the scores of `LIST` with the cold items."""
+    """Return the scores of `LIST` with the cold items."""
     found = cold.listed(LIST, k)
     return dict(zip(found.item_indices.tolist(), found.scores.tolist(), strict=True))
 

@@ -32,7 +32,7 @@ PLAIN = KnnSettings(
 
 @pytest.fixture(scope="module")
 def compiled() -> Callable[..., Any]:
-    """Give the compiled kernel; there is none where the install found no C compiler."""
+    """Return the compiled kernel; there is none where the install found no C compiler."""
     if os.environ.get("INSESSION_REQUIRE_TOOLS"):
         importlib.import_module("session_model.ranking.knn_kernel")
     kernel: Callable[..., Any] = pytest.importorskip(
@@ -60,7 +60,7 @@ def fit_with(kernel: Callable[..., Any], sessions: list[list[int]], n_items: int
 
 
 def scores(knn: SessionKnn, prefix: list[int]) -> dict[int, float]:
-    """Give the scores of a query by item."""
+    """Return the scores of a query by item."""
     ranking = knn.query(np.array(prefix, np.int32))
     return dict(zip(ranking.item_indices.tolist(), ranking.scores.tolist(), strict=True))
 

@@ -9,7 +9,7 @@ from session_model.ranking.popularity import Popularity
 
 
 def popularity(*counts: int) -> Popularity:
-    """Give counts without a trend."""
+    """Return counts without a trend."""
     return Popularity(np.array(counts), np.zeros((2, len(counts)), np.int64), np.zeros(len(counts), np.int64))
 
 

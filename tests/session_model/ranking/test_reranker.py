@@ -89,5 +89,5 @@ def test_no_voice_gives_an_empty_list() -> None:
 
 
 def silent_but(**changes: object) -> Reranker:
-    """Give the reranker that says nothing, changed."""
+    """Return the reranker that says nothing, changed."""
     return msgspec.structs.replace(SILENT, **changes)

@@ -30,7 +30,7 @@ def copies_in(folder: Path) -> list[str]:
 
 @pytest.fixture
 def copies(tmp_path: Path) -> ReleaseCopies:
-    """Give a shelf of copies."""
+    """Return a shelf of copies."""
     return ReleaseCopies(tmp_path / "data" / "releases")
 
 

@@ -57,5 +57,5 @@ def test_of_many_trainings_the_picture_names_the_best_and_the_last() -> None:
 
 
 def _comments(svg: bytes) -> list[bytes]:
-    """Give the texts: matplotlib draws glyphs and writes what they spell beside them."""
+    """Return the texts: matplotlib draws glyphs and writes what they spell beside them."""
     return [part.partition(b" -->")[0] for part in svg.split(b"<!-- ")[1:]]

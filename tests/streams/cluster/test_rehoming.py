@@ -41,7 +41,7 @@ STATE = VisitorState(
 
 
 def home(_key: bytes) -> int:
-    """Say where another visitor lies now."""
+    """Return where another visitor lies now."""
     return 3
 
 

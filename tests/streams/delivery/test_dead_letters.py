@@ -22,7 +22,7 @@ def letter(
 
 
 def errors(record: OutputRecord) -> dict[str, bytes]:
-    """Give the error headers by their short names."""
+    """Return the error headers by their short names."""
     return {name.removeprefix(HEADER_PREFIX): value for name, value in record.headers if name.startswith(HEADER_PREFIX)}
 
 

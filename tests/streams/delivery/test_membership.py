@@ -33,7 +33,7 @@ class Group:
 
 
 def named(value: Any) -> str:
-    """Name a request by its kind, an error by its code."""
+    """Return a request by its kind, an error by its code."""
     return str(value) if isinstance(value, int) else type(value).__name__
 
 

@@ -4,7 +4,7 @@ from streams.delivery.record_ages import BELIEVED_SECONDS, DISAGREE_MS, MAX_FORG
 
 
 def ages(*observed_ms: int) -> RecordAges:
-    """Give what is known after records of these ages, all at once."""
+    """Return what is known after records of these ages, all at once."""
     watched = RecordAges()
     for age_ms in observed_ms:
         watched.observe(age_ms, 0.0)

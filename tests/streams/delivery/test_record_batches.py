@@ -33,7 +33,7 @@ def read(
 
 
 def marks(records: Sequence[Any]) -> dict[int, str]:
-    """Give what is wrong, by offset."""
+    """Return what is wrong, by offset."""
     return {record.offset: record.value.undecodable.detail for record in records if _is_marked(record)}
 
 
@@ -76,7 +76,7 @@ def test_a_null_stays_a_null() -> None:
 
 
 def unreadable() -> Iterator[tuple[str, bytes]]:
-    """Give batches of three records, from offset 5, of which no record can be decoded."""
+    """Yield batches of three records, from offset 5, of which no record can be decoded."""
     good = batch(*plain(3), first=5, codec="zstd")
     yield "cannot be decompressed", sealed(good[:HEADER_BYTES] + b"\0" + good[HEADER_BYTES + 1 :])
     yield "of a codec that Kafka does not have", sealed(good[:22] + b"\x07" + good[23:])

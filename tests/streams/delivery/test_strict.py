@@ -315,7 +315,7 @@ class FakeConsumer:
             await self._futures.pop()
 
     def assignment(self) -> set[TP]:
-        """Name the partitions that have an entry in `commits`."""
+        """Return the partitions that have an entry in `commits`."""
         return set(self.commits)
 
     async def perform_seek(self) -> None:
@@ -338,11 +338,11 @@ class FakeConsumer:
         return dict.fromkeys(partitions, 40)
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Give the ends."""
+        """Return the ends."""
         return {tp: self.ends[tp] for tp in partitions}
 
     def highwater(self, tp: TP) -> int:
-        """Give the end."""
+        """Return the end."""
         return self.ends[tp]
 
     async def _offsets_since(self, times_ms: Mapping[TP, int]) -> dict[TP, int]:

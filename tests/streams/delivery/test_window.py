@@ -58,7 +58,7 @@ class Bench:
         await settle()
 
     async def is_full_for(self, offset: int) -> bool:
-        """Tell whether an event has to wait for room."""
+        """Return whether an event has to wait for room."""
         putting = asyncio.ensure_future(self.window.put(self.work(offset)))
         await settle()
         is_waiting = not putting.done()

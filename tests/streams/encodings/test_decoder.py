@@ -40,7 +40,7 @@ class Clock:
         self.seconds = 0.0
 
     def __call__(self) -> float:
-        """Give them."""
+        """Return them."""
         return self.seconds
 
 

@@ -22,7 +22,7 @@ class FakeDecoder:
         self.known: set[int] = set()
 
     def missing(self, value: bytes) -> int | None:
-        """Tell what must be learned."""
+        """Return what must be learned."""
         framed = unframe(value)
         return None if framed is None or framed.schema_id in self.known else framed.schema_id
 
@@ -34,7 +34,7 @@ class FakeDecoder:
         self.known.add(schema_id)
 
     def decode(self, value: bytes) -> object:
-        """Give the value."""
+        """Return the value."""
         return value
 
 

@@ -35,12 +35,12 @@ def settled(*clicks: tuple[VisitorId, int] | tuple[VisitorId, int, VisitorId], *
 
 
 def replace_rules(**rules: Any) -> SessionRules:
-    """Give the rules with some of them set."""
+    """Return the rules with some of them set."""
     return SessionRules(**{"bot_burst_events": 1000, **rules})
 
 
 def minutes(*numbers: int) -> list[str]:
-    """Name the items of clicks at these minutes."""
+    """Return the items of clicks at these minutes."""
     return [f"i{number * MINUTE_MS}" for number in numbers]
 
 
@@ -371,7 +371,7 @@ DISTURBANCES = st.builds(
 
 
 def _shopping() -> st.SearchStrategy[list[tuple[VisitorId, int, VisitorId | None]]]:
-    """Give clicks in order of time, with pauses within a session or beyond one: who, when, who it was before."""
+    """Yield clicks in order of time, with pauses within a session or beyond one: who, when, who it was before."""
     click = st.tuples(
         st.sampled_from([(COOKIE, None), (CUSTOMER, None), (CUSTOMER, COOKIE), (OTHER, None), (OTHER, COOKIE)]),
         st.sampled_from([1000, 5 * MINUTE_MS, 20 * MINUTE_MS, 40 * MINUTE_MS]),

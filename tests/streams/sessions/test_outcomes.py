@@ -89,7 +89,7 @@ def shopper() -> Shopper:
 
 
 def followed(advance: Advance) -> tuple[int, int | None, int] | None:
-    """Give the answer's offset, the position and the delay of an outcome."""
+    """Return the answer's offset, the position and the delay of an outcome."""
     if not advance.outcomes:
         return None
     (outcome,) = advance.outcomes

@@ -93,7 +93,7 @@ class WideVisitor:
         return advance.status, joined.closings
 
     def shown(self) -> ShownAnswer | None:
-        """Give an answer of twenty items in the current session."""
+        """Return an answer of twenty items in the current session."""
         state = self.state
         if state is None or state.session is None:
             return None

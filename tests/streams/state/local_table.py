@@ -52,7 +52,7 @@ class Changelog:
         return await claiming
 
     def persisted(self) -> int | None:
-        """Give how far the local table says that it holds the changelog."""
+        """Return how far the local table says that it holds the changelog."""
         found: int | None = self.table.data.persisted_offset(TP(self.table.changelog_topic_name, PARTITION))
         return found
 

@@ -20,7 +20,7 @@ class Log:
         self._records = records
 
     def read(self, topic: str, offsets: Mapping[int, range]) -> Iterator[InputRecord]:
-        """Give its records."""
+        """Yield its records."""
         for offset in offsets[0]:
             key, value, headers = self._records[offset]
             yield InputRecord(InputPosition(topic, 0, offset), key, value, 0, list(headers))

@@ -35,16 +35,16 @@ class Machine:
         self.seconds = 0.0
 
     def opened(self) -> set[int]:
-        """Name the partitions."""
+        """Return the partitions."""
         return set(self._opened)
 
     @contextlib.contextmanager
     def held(self, partition: int) -> Iterator[Any]:
-        """Give a database."""
+        """Yield a database."""
         yield self._opened[partition]
 
     def folder(self) -> Path:
-        """Give the folder."""
+        """Return the folder."""
         return self._folder
 
     def tidying(self) -> LocalTidying:
@@ -84,13 +84,13 @@ class Returning(Machine):
         self._looks = 0
 
     def opened(self) -> set[int]:
-        """Name partition 2 from the third look on: the plan's and the search's are over then."""
+        """Return partition 2 from the third look on: the plan's and the search's are over then."""
         self._looks += 1
         return {2} if self._looks > 2 else set()
 
 
 def files_with(folder: Path, content: bytes) -> list[str]:
-    """Name the files that hold some bytes."""
+    """Return the files that hold some bytes."""
     return [path.name for path in folder.rglob("*") if path.is_file() and content in path.read_bytes()]
 
 

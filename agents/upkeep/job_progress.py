@@ -1,12 +1,12 @@
-"""How a long job of a command tells how far it is."""
+"""Progress of a long job."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Hears how far it is. begin: a step with the count of what it has to do, if that is known. advance: of it."""
+class JobProgress:
+    """Callbacks. begin: a step with the count of what it has to do, if that is known. advance: of that count."""
 
     begin: Callable[[str, int | None], None]
     advance: Callable[[int], None]
