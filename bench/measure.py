@@ -19,7 +19,8 @@ from confluent_kafka.admin import AdminClient
 from bench.programs import Place, Running, Subject
 from bench.traffic import Click, feed, preload
 from schemas import wire
-from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, create, topic_specs
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, topic_specs
 from tests.kafka.topic_log import LoggedRecord, TopicReader
 
 STUCK_SECONDS = 90.0

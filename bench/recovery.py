@@ -17,7 +17,8 @@ from bench.memory import state_of_eight_events, with_items_of_its_own
 from bench.memory_store import PARTITIONS
 from schemas.state import encode_state
 from streams.cluster.producers import producer_config
-from streams.cluster.topics import TopicSettings, admin_client, changelog_name, changelog_spec, create, topic_specs
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import TopicSettings, admin_client, changelog_name, changelog_spec, topic_specs
 from streams.local.kafka_node import KafkaNode
 from streams.sessions.rules import SessionRules
 from streams.sessions.sessionizer import InputTopics, Sessionizer

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from agents.logs import ROOMS
-from streams.cluster.topics import TopicSettings, TopicSpec, admin_client, create, topic_specs
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import TopicSettings, TopicSpec, admin_client, topic_specs
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 from streams.local.kafka_node import KafkaNode
 

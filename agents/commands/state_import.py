@@ -12,8 +12,9 @@ from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
 from streams.cluster.group_state import group_state
 from streams.cluster.topic_check import layout_problem
+from streams.cluster.topic_creation import create
 from streams.cluster.topic_reader import TopicReader
-from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec
 from streams.tools.state_import import ImportRoute, import_state
 
 

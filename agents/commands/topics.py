@@ -9,7 +9,8 @@ import msgspec
 
 from agents.commands.connection import Connection, connection_options
 from streams.cluster.topic_check import ProblemKind, check
-from streams.cluster.topics import TopicsError, admin_client, create
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import TopicsError, admin_client
 
 
 @click.group()

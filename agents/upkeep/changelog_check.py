@@ -10,7 +10,8 @@ from confluent_kafka import TopicPartition
 from agents.settings import Settings
 from streams.cluster.group_commits import GroupCommits
 from streams.cluster.group_state import group_state
-from streams.cluster.topics import VISITORS, Topic, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import VISITORS, Topic, admin_client, app_id, changelog_name, changelog_spec
 from streams.state.changelog_identity import Changelog, committed, look_at, refuse_another
 
 log = structlog.get_logger(__name__)

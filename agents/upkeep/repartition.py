@@ -24,6 +24,7 @@ from streams.cluster.admin import explained
 from streams.cluster.group_commits import GroupCommits
 from streams.cluster.group_state import group_state
 from streams.cluster.rehoming import Partitioner, Placements, rehomed
+from streams.cluster.topic_creation import await_usable
 from streams.cluster.topic_reader import TopicReader
 from streams.cluster.topic_watch import seen_topics
 from streams.cluster.topics import Topic, TopicsError, admin_client, app_id, changelog_name, changelog_spec
@@ -126,11 +127,7 @@ class Repartition:
                     f"{explained(error)}"
                 ) from error
             self._done.grown.append(name)
-        deadline = time.monotonic() + _GROW_SECONDS
-        while any(seen is None or seen.partitions < self._now for seen in seen_topics(self._admin, names).values()):
-            if time.monotonic() > deadline:
-                raise TopicsError(f"the brokers do not show the new partitions of {', '.join(names)}: run this again")
-            time.sleep(_LOOK_SECONDS)
+        await_usable(self._admin, dict.fromkeys(names, self._now))
 
     def _begin_new_partitions(self, reader: TopicReader, commits: GroupCommits) -> None:
         """Commit the beginning of what is new: a group that begins at the end elsewhere must not pass over it."""

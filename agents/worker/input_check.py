@@ -12,8 +12,9 @@ from agents.upkeep.changelog_check import check_changelog
 from schemas.errors import InsessionError
 from streams.app import InsessionApp
 from streams.cluster.topic_check import check
+from streams.cluster.topic_creation import create
 from streams.cluster.topic_watch import SeenTopic, Sighting, TopicWatch, look_at, seen_topics
-from streams.cluster.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec, create
+from streams.cluster.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec
 from streams.delivery.endings import explained
 
 log = structlog.get_logger(__name__)

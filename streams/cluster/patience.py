@@ -18,6 +18,8 @@ NOT_YET: Final = frozenset(
         # A partition that was just made, or moves to another broker; one that does not know it yet may be asked, too.
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,  # we know of an older leader than the broker,
+        KafkaError.UNKNOWN_LEADER_EPOCH,  # or of a newer one
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.KAFKA_STORAGE_ERROR,
         # librdkafka says the same of what it has heard so far: a broker that is just back does not tell of all at once.

@@ -1,15 +1,14 @@
-"""The topics: what each is for, how it is laid out, and creating it; `topic_check` compares those on the cluster."""
+"""The topics: what each is for and how it is laid out; `topic_creation` makes them, `topic_check` compares them."""
 
 import re
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 from msgspec import Struct
 
 from schemas.errors import InsessionError, UsageError
@@ -30,7 +29,6 @@ COMPACTION_LAG: Final = timedelta(days=7)
 MAX_RECORD_BATCH_BYTES: Final = 1_000_012
 """What a topic of ours must take: the most that a producer of the worker sends at once, and the log's own overhead."""
 _TIMEOUT_SECONDS: Final = 15.0
-_POLL_SECONDS: Final = 0.05
 _PREFIX: Final = re.compile(r"[a-zA-Z0-9._-]{0,200}")  # Kafka: these characters, 249 in all
 _NAME: Final = re.compile(r"(?!\.{1,2}$)[a-zA-Z0-9._-]{1,249}")
 
@@ -258,52 +256,6 @@ def changelog_spec(settings: TopicSettings, name: str) -> TopicSpec:
 def admin_client(config: Mapping[str, Any]) -> AdminClient:
     """Return an admin client for librdkafka's `config`: `bootstrap.servers`, and TLS or SASL where asked for."""
     return ClusterAdmin(config)
-
-
-def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
-    """Create the topics that are missing and return their names once the cluster shows all; leave the others alone.
-
-    One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
-    or does not answer.
-    """
-    listed(admin)  # fails within seconds where the cluster does not let us in; creating would try until it is late
-    wanted = [
-        NewTopic(
-            spec.name,
-            num_partitions=spec.partitions,
-            replication_factor=spec.replication,
-            config={**spec.configs, **spec.at_creation},
-        )
-        for spec in specs
-    ]
-    created = []
-    for name, future in admin.create_topics(
-        wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
-    ).items():
-        try:
-            future.result()
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise TopicsError(f"Could not create topic {name}: {error.args[0].str()}") from error
-        else:
-            created.append(name)
-    _await_visible(admin, [spec.name for spec in specs])
-    return created
-
-
-def _await_visible(admin: AdminClient, names: Sequence[str]) -> None:
-    # Created is not yet in every broker's metadata, and Faust asks again for a topic that it missed only after minutes.
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
-    missing = set(names)
-    while missing:
-        shown = listed(admin)
-        missing -= {name for name in missing if name in shown and shown[name].partitions}
-        if missing and time.monotonic() > deadline:
-            raise TopicsError(
-                f"{', '.join(sorted(missing))} exists, but the cluster does not show it: run check again."
-            )
-        if missing:
-            time.sleep(_POLL_SECONDS)
 
 
 def listed(admin: AdminClient) -> dict[str, Any]:

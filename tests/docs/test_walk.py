@@ -12,7 +12,8 @@ import pytest
 
 from agents.demo.processes import free_port
 from agents.settings import Settings
-from streams.cluster.topics import TopicSettings, admin_client, create, topic_specs
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import TopicSettings, admin_client, topic_specs
 from tests.docs.documents import ROOT, Block, blocks, documents
 
 NOT_RUN = {

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from agents.settings import Settings, load_settings
 from streams.cluster.producers import producer_config
-from streams.cluster.topics import Topic, TopicSpec, app_id, create
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import Topic, TopicSpec, app_id
 from tests.kafka.ledger import Ledger
 from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader

@@ -14,7 +14,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from agents.commands.state import command
 from schemas import wire
 from streams.cluster.group_commits import GroupCommits
-from streams.cluster.topics import Topic, changelog_name, changelog_spec, create
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import Topic, changelog_name, changelog_spec
 from streams.state.changelog_identity import ChangelogIdentity, committed
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.test_worker import click

@@ -9,7 +9,8 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from streams.cluster.producers import producer_config
-from streams.cluster.topics import TopicSpec, admin_client, create
+from streams.cluster.topic_creation import create
+from streams.cluster.topics import TopicSpec, admin_client
 from streams.local.kafka_node import KafkaNode
 
 pytestmark = [pytest.mark.kafka, pytest.mark.usefixtures("kafka_tools")]

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 from click.testing import CliRunner
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from confluent_kafka.admin import NewPartitions
 
 from agents.commands.topics import command
 from streams.cluster.producers import producer_config
 from streams.cluster.topic_check import ProblemKind, check
 from streams.cluster.topics import Topic, TopicsError, TopicSpec, topic_specs
+from tests.kafka.topic_log import TopicReader
 
 pytestmark = pytest.mark.kafka
 
@@ -25,6 +26,28 @@ def test_create_makes_what_is_missing_and_only_that(kafka_topics: Make) -> None:
     assert set(topics.create()) == {topics.settings.name(topic) for topic in Topic}
     assert topics.create() == []
     assert check(topics.admin, topic_specs(topics.settings)) == []
+
+
+def test_what_is_written_at_once_into_new_topics_is_all_there(kafka_topics: Make) -> None:
+    """A leader that does not lead yet would acknowledge some of an idempotent producer's records and lose them."""
+    deliveries: list[KafkaError | None] = []
+    ends = []
+    for _ in range(8):
+        topics = kafka_topics(partitions=8)
+        topics.create()
+        producer = Producer(producer_config({"bootstrap.servers": topics.brokers}, client_id="shop", linger_ms=0))
+        clicks = topics.settings.name(Topic.CLICKSTREAM)
+        for number in range(100):
+            producer.produce(
+                clicks, key=str(number), value=b"{}", on_delivery=lambda error, _: deliveries.append(error)
+            )
+            producer.poll(0)
+        assert producer.flush(30) == 0
+        reader = TopicReader(topics.brokers, "nobody")
+        ends.append(sum(reader.end_offsets(clicks).values()))
+        reader.close()
+    assert deliveries == [None] * 800
+    assert ends == [100] * 8
 
 
 def test_check_names_every_missing_topic(kafka_topics: Make) -> None:

@@ -32,6 +32,8 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     "code",
     [
         KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.COORDINATOR_NOT_AVAILABLE,

@@ -1,11 +1,7 @@
-from collections.abc import Sequence
-from concurrent.futures import Future
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
 
 from schemas.errors import UsageError
 from streams.cluster.topic_check import check
@@ -16,7 +12,6 @@ from streams.cluster.topics import (
     TopicSettings,
     TopicSpec,
     admin_client,
-    create,
     topic_specs,
 )
 
@@ -96,33 +91,6 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
 def test_retention_just_beyond_the_compaction_lag_is_accepted() -> None:
     """The bound is exclusive."""
     assert TopicSettings(output_retention=COMPACTION_LAG + timedelta(milliseconds=1))
-
-
-class SlowCluster:
-    """A cluster on which somebody else has just made every topic; its metadata shows them at the second look."""
-
-    def __init__(self) -> None:
-        self.looks = 0
-
-    def create_topics(self, wanted: Sequence[Any], **_: float) -> dict[str, Future[None]]:
-        """Refuse each topic as existing."""
-        refused: Future[None] = Future()
-        refused.set_exception(KafkaException(KafkaError(KafkaError.TOPIC_ALREADY_EXISTS)))
-        return {topic.topic: refused for topic in wanted}
-
-    def list_topics(self, timeout: float) -> SimpleNamespace:
-        """Show nothing, then the topic."""
-        assert timeout > 0
-        self.looks += 1
-        return SimpleNamespace(topics={SPEC.name: SimpleNamespace(partitions=[0])} if self.looks > 1 else {})
-
-
-def test_a_topic_that_another_worker_makes_at_this_moment_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two workers that start at once on a new deployment, the second waits until it sees what the first has made."""
-    monkeypatch.setattr("streams.cluster.topics._POLL_SECONDS", 0.0)
-    cluster: Any = SlowCluster()
-    assert create(cluster, [SPEC]) == []
-    assert cluster.looks == 2
 
 
 def test_brokers_that_do_not_answer_are_one_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,87 @@
+"""Making topics, until they can be written to."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+
+from streams.cluster.admin import explained
+from streams.cluster.patience import NOT_YET
+from streams.cluster.topics import TopicsError, TopicSpec, listed
+
+_TIMEOUT_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.2
+
+
+def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
+    """Create the topics that are missing and return their names once all can be used; leave the others alone.
+
+    One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
+    or does not answer.
+    """
+    known = listed(admin)  # fails within seconds where the cluster does not let us in, as creating would not
+    wanted = [
+        NewTopic(
+            spec.name,
+            num_partitions=spec.partitions,
+            replication_factor=spec.replication,
+            config={**spec.configs, **spec.at_creation},
+        )
+        for spec in specs
+    ]
+    created = []
+    for name, future in admin.create_topics(
+        wanted, operation_timeout=_TIMEOUT_SECONDS, request_timeout=_TIMEOUT_SECONDS
+    ).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise TopicsError(f"Could not create topic {name}: {error.args[0].str()}") from error
+        else:
+            created.append(name)
+    await_usable(admin, {spec.name: spec.partitions for spec in specs if spec.name not in known})
+    return created
+
+
+def await_usable(admin: AdminClient, partitions: Mapping[str, int]) -> None:
+    """Wait until topics that are new or grow have as many `partitions`, by name, and brokers that lead them.
+
+    Faust asks again for a topic that it missed only after minutes; and a broker is named as leader before it is one:
+    of what an idempotent producer sends it meanwhile some can be acknowledged and lost (KAFKA-15591). Raises
+    TopicsError when they are not there in time.
+    """
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
+    while waiting := _not_shown(admin, partitions) or _not_led(admin, partitions):
+        if time.monotonic() > deadline:
+            raise TopicsError(
+                f"the cluster does not show {', '.join(waiting)} whole: see its brokers' logs, and run this again"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _not_shown(admin: AdminClient, partitions: Mapping[str, int]) -> list[str]:
+    shown = listed(admin)
+    return [name for name, least in partitions.items() if name not in shown or len(shown[name].partitions) < least]
+
+
+def _not_led(admin: AdminClient, partitions: Mapping[str, int]) -> list[str]:
+    """Ask the leader of each partition for its end, which a broker tells only of what it leads already."""
+    latest = {
+        TopicPartition(name, partition): OffsetSpec.latest()
+        for name, least in partitions.items()
+        for partition in range(least)
+    }
+    if not latest:
+        return []
+    waiting = set()
+    for partition, future in admin.list_offsets(latest, request_timeout=_TIMEOUT_SECONDS).items():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() not in NOT_YET:
+                raise TopicsError(explained(error)) from error
+            waiting.add(partition.topic)
+    return sorted(waiting)
