@@ -23,7 +23,8 @@ from session_model.data.sessions import Sessions
 from session_model.evaluation.ranking import PUBLISHED, HeldOut, evaluate, targets
 from session_model.release.copies import load_release
 from streams.catalog import Catalog
-from tests.session_model.release.test_release import cold_start, write
+from tests.builders.releases import write_release
+from tests.session_model.release.test_release import cold_start
 
 NAMES = [ItemId(name) for name in ("a", "b", "c", "e", "f", "g", "who?")]
 """Known by clicks, by the catalog of training (e, f), by a later one (g), and by nothing."""
@@ -96,7 +97,7 @@ async def test_the_neighbours_list_new_items_too_where_the_model_is_away(tmp_pat
     """Behind what they are like, at the discount that the blend gives them."""
     catalog = Catalog()
     catalog.apply(b"g", wire.encode(LATER))
-    release = load_release(write(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
+    release = load_release(write_release(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
     recommender = recommender_of(catalog, LastThenFirst(), OneRelease(release, refuses=True))
     events = [SessionEvent("view", 0, ItemId("d\n"))]
     request = AnswerRequest(events=events, location=None, bought=(), deadline=float("inf"), want_personal=True)
@@ -111,7 +112,7 @@ async def test_what_evaluate_ranks_is_what_is_emitted_for_new_items_too(tmp_path
     """Lists and scores are the same, the reason tells of prefixes of new items alone, and both count the same hits."""
     catalog, model, test = Catalog(), LastThenFirst(), drawn_sessions()
     catalog.apply(b"g", wire.encode(LATER))
-    release = load_release(write(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
+    release = load_release(write_release(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
     recommender = recommender_of(catalog, model, OneRelease(release))
     hits, emitted, reasons = 0, set[ItemId](), set[str | None]()
     asked = list(targets(release, test.sessions, PUBLISHED))

@@ -12,8 +12,7 @@ from schemas.ids import SessionId, VisitorId
 from schemas.state import InputPosition, OpenSession, decode_state
 from streams.records import InputRecord
 from streams.state.blocked_ids import is_block_key
-from tests.agents.clicks.test_actor import START_MS, Acting, click, control
-from tests.agents.clicks.test_quarantine import GARBAGE, Suffering
+from tests.agents.clicks.acting import GARBAGE, START_MS, Acting, Suffering, click, control
 
 V1 = VisitorId("v1")
 UNTIL_MS = START_MS + 1000

@@ -4,8 +4,8 @@ import pytest
 
 from schemas import wire
 from streams.cluster.topics import Topic
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
 

@@ -17,8 +17,8 @@ from streams.cluster.group_commits import GroupCommits
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, changelog_name, changelog_spec
 from streams.state.changelog_identity import ChangelogIdentity, committed
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
 from tests.kafka.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.kafka

@@ -10,9 +10,9 @@ from schemas.ids import ItemId, VisitorId
 from schemas.records import CatalogItem
 from streams.cluster.topics import Topic, changelog_name
 from streams.delivery.codecs import CODECS
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.ledger import error_headers
-from tests.kafka.test_worker import click
 from tests.streams.batches import OddName, send
 
 pytestmark = pytest.mark.kafka

@@ -7,8 +7,8 @@ from schemas import wire
 from schemas.ids import ItemId
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendedItem
 from streams.cluster.topics import Topic
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
 

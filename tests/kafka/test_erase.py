@@ -16,6 +16,7 @@ from schemas import wire
 from schemas.state import VisitorState, decode_state, is_mark
 from streams.cluster.topics import Topic, changelog_name
 from streams.state.blocked_ids import is_block_key
+from tests.builders.clicks import click
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 from tests.kafka.ledger import last_values
 from tests.kafka.topic_log import LoggedRecord
@@ -38,20 +39,12 @@ KEPT: Final = (Topic.OUTCOMES, Topic.DEAD_LETTERS, Topic.SESSION_ENDS)
 """Topics in which records stay until their retention ends."""
 
 
-def click(visitor_id: str, event_type: str = "view", **fields: Any) -> NewRecord:
-    """Make a click of this moment."""
-    event = {"visitor_id": visitor_id, "event_type": event_type, "event_time": time.time_ns() // 1_000_000, **fields}
-    if event_type in {"view", "purchase"}:
-        event = {"item_id": "i1"} | event
-    return NewRecord(visitor_id.encode(), json.dumps(event).encode())
-
-
 def shopping() -> Iterable[NewRecord]:
     """Make all that leaves traces: sessions, a session end, a login, a purchase, answers with outcomes, a letter."""
     yield from (click(COOKIE, item_id=f"i{number}") for number in range(3))
     yield click(VISITOR, anonymous_id=COOKIE)
-    yield click(VISITOR, "purchase")
-    yield click(VISITOR, "session_end")
+    yield click(VISITOR, event_type="purchase")
+    yield click(VISITOR, event_type="session_end", item_id=None)
     yield from (click(VISITOR, item_id=f"i{number}") for number in range(3))
     yield NewRecord(VISITOR.encode(), b'{"visitor_id": "' + VISITOR.encode() + b'", "event_type": "view"')
     yield from (click(f"{OTHER}-{number}") for number in range(40))

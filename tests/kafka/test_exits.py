@@ -12,8 +12,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from agents.worker.exits import EXITS
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, app_id, changelog_name, changelog_spec
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
 from tests.kafka.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.kafka

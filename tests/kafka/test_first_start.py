@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from streams.cluster.topics import Topic, app_id
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
 

@@ -20,9 +20,9 @@ from streams.cluster.group_state import group_state
 from streams.cluster.partitioner import murmur2_partition
 from streams.cluster.topics import Topic, app_id, changelog_name
 from streams.state.blocked_ids import is_block_key
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.ledger import last_values
-from tests.kafka.test_worker import click
 from tests.kafka.undisturbed import StateKey
 from tests.kafka.worker_process import COMMAND
 

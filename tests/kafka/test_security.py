@@ -1,6 +1,4 @@
-import json
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +9,7 @@ from click.testing import CliRunner
 from agents.cli import insession
 from schemas import wire
 from streams.cluster.topics import Topic, TopicsError
+from tests.builders.clicks import click
 from tests.conftest import where_kafka_is
 from tests.kafka.deployment import Deploy, Deployment, NewRecord
 from tests.kafka.secure_node import KEY_PASSWORD, PASSWORD, USER, SecureNode, make_certificates
@@ -44,12 +43,6 @@ def token_endpoint() -> Iterator[TokenEndpoint]:
         client_id=USER, client_secret=PASSWORD, subject=USER, life_seconds=TOKEN_LIFE_SECONDS
     ) as endpoint:
         yield endpoint
-
-
-def click(visitor: str) -> NewRecord:
-    """Make a view of an item, now."""
-    event = {"visitor_id": visitor, "event_type": "view", "event_time": time.time_ns() // 1_000_000, "item_id": "i1"}
-    return NewRecord(visitor.encode(), json.dumps(event).encode())
 
 
 def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | Path) -> WorkerProcess:

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from streams.cluster.topics import Topic
+from tests.builders.clicks import click
 from tests.kafka.deployment import Deploy, NewRecord
-from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
 

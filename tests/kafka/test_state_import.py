@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from agents.cli import insession
 from streams.cluster.topics import Topic, changelog_name, changelog_spec
+from tests.builders.clicks import clicks
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_topic_changes import clicks
 
 pytestmark = pytest.mark.kafka
 

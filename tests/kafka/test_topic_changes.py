@@ -9,17 +9,10 @@ from confluent_kafka.admin import NewPartitions
 
 from schemas.wire import decode_intent_signal
 from streams.cluster.topics import Topic
-from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
-from tests.kafka.test_worker import click
+from tests.builders.clicks import VISITORS, clicks
+from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
 
 pytestmark = pytest.mark.kafka
-
-VISITORS = 5
-
-
-def clicks(count: int, item: str) -> list[NewRecord]:
-    """Make clicks of the same few visitors."""
-    return [click(f"v{number % VISITORS}", item_id=f"{item}{number}") for number in range(count)]
 
 
 def prefix_lengths(deployment: Deployment) -> dict[str, int]:

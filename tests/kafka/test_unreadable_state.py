@@ -3,9 +3,9 @@ import signal
 import pytest
 
 from streams.cluster.topics import Topic, changelog_name
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
 from tests.kafka.ledger import error_headers, last_values
-from tests.kafka.test_worker import click
 
 pytestmark = pytest.mark.kafka
 

@@ -11,6 +11,7 @@ from schemas import wire
 from schemas.events import Erase
 from schemas.ids import VisitorId
 from streams.cluster.topics import Topic, TopicSpec
+from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord, Say
 from tests.kafka.ledger import error_headers
 from tests.kafka.shop import DAY_MS, Shop
@@ -22,13 +23,6 @@ SHORT_SESSIONS = {
     "INSESSION_SESSIONS__GRACE_PERIOD": "0.5",
     "INSESSION_KAFKA__TICK_INTERVAL": "0.2",
 }
-
-
-def click(visitor: str, event_time_ms: int | None = None, **fields: object) -> NewRecord:
-    """Make a view of an item; now, unless told otherwise."""
-    moment = time.time_ns() // 1_000_000 if event_time_ms is None else event_time_ms
-    event = {"visitor_id": visitor, "event_type": "view", "event_time": moment, "item_id": "i1", **fields}
-    return NewRecord(visitor.encode(), json.dumps(event).encode())
 
 
 def test_every_click_is_answered_or_dead_lettered_in_order(deploy: Deploy, say: Say) -> None:

@@ -11,20 +11,10 @@ from serving.batcher import MicroBatcher
 from serving.errors import BadRequestError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
 from serving.fakes import FakePredictor
 from serving.settings import ServingSettings
+from tests.builders.clocks import HandClock
 
 V1, V2 = ModelVersion(1), ModelVersion(2)
 FAR = 3600.0
-
-
-class Clock:
-    """A clock that stands still unless told."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def row(item: int) -> ModelInput:
@@ -43,9 +33,9 @@ def sizes(server: FakePredictor) -> list[int]:
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> HandClock:
     """Return a clock to move by hand."""
-    return Clock()
+    return HandClock()
 
 
 @pytest.fixture
@@ -55,7 +45,7 @@ def server() -> FakePredictor:
 
 
 @pytest.fixture
-async def batcher(server: FakePredictor, clock: Clock) -> AsyncIterator[MicroBatcher]:
+async def batcher(server: FakePredictor, clock: HandClock) -> AsyncIterator[MicroBatcher]:
     """Yield a batcher of at most four rows a call and six waiting."""
     batcher = MicroBatcher(
         server, ServingSettings(max_batch=4, max_waiting=6, min_budget=timedelta(milliseconds=10)), clock=clock
@@ -106,7 +96,7 @@ async def test_versions_never_share_a_call(batcher: MicroBatcher, server: FakePr
 
 
 async def test_the_call_has_the_deadline_of_its_latest_row(
-    batcher: MicroBatcher, server: FakePredictor, clock: Clock
+    batcher: MicroBatcher, server: FakePredictor, clock: HandClock
 ) -> None:
     """One row with much time gives the call as much."""
     clock.now = 100.0
@@ -114,7 +104,9 @@ async def test_the_call_has_the_deadline_of_its_latest_row(
     assert server.calls[0].deadline_seconds == 5.0
 
 
-async def test_a_row_past_its_deadline_is_not_sent(batcher: MicroBatcher, server: FakePredictor, clock: Clock) -> None:
+async def test_a_row_past_its_deadline_is_not_sent(
+    batcher: MicroBatcher, server: FakePredictor, clock: HandClock
+) -> None:
     """A row whose time ran out while it waited fails before the call; its neighbour is answered."""
     server.hold()
     first = ask(batcher, 0)
@@ -132,7 +124,7 @@ async def test_a_row_past_its_deadline_is_not_sent(batcher: MicroBatcher, server
 
 @pytest.mark.parametrize(("remaining", "calls"), [(0.009, 0), (0.01, 1)])
 async def test_a_row_with_too_little_budget_is_not_sent(
-    batcher: MicroBatcher, server: FakePredictor, clock: Clock, remaining: float, calls: int
+    batcher: MicroBatcher, server: FakePredictor, clock: HandClock, remaining: float, calls: int
 ) -> None:
     """Below the least budget the server is not asked, so that it is not blamed; at the budget it is."""
     clock.now = 50.0
@@ -143,7 +135,7 @@ async def test_a_row_with_too_little_budget_is_not_sent(
 
 
 async def test_a_row_fails_at_its_own_deadline_while_the_call_runs_on(
-    batcher: MicroBatcher, server: FakePredictor, clock: Clock
+    batcher: MicroBatcher, server: FakePredictor, clock: HandClock
 ) -> None:
     """The short row of a call does not wait for the long one."""
     server.hold()
@@ -220,7 +212,7 @@ async def test_a_full_queue_refuses(batcher: MicroBatcher, server: FakePredictor
     assert len(await asyncio.gather(*tasks)) == 7
 
 
-async def test_two_calls_may_run_where_told(server: FakePredictor, clock: Clock) -> None:
+async def test_two_calls_may_run_where_told(server: FakePredictor, clock: HandClock) -> None:
     """With two concurrent calls the second row does not wait for the first."""
     batcher = MicroBatcher(server, ServingSettings(max_concurrent_calls=2), clock=clock)
     server.hold()
@@ -248,7 +240,7 @@ async def test_close_settles_everything(batcher: MicroBatcher, server: FakePredi
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_fixed_batches_wait_for_exactly_so_many_rows(server: FakePredictor, clock: Clock) -> None:
+async def test_fixed_batches_wait_for_exactly_so_many_rows(server: FakePredictor, clock: HandClock) -> None:
     """Calls have N rows in the order asked, whatever the time; `flush` sends the rest."""
     batcher = MicroBatcher(server, ServingSettings(), fixed_batch=3, clock=clock)
     tasks = [ask(batcher, item, deadline=float("inf")) for item in range(8)]
@@ -269,7 +261,7 @@ async def test_fixed_batches_wait_for_exactly_so_many_rows(server: FakePredictor
         await later
 
 
-async def test_flush_during_a_call_sends_what_waits_after_it(server: FakePredictor, clock: Clock) -> None:
+async def test_flush_during_a_call_sends_what_waits_after_it(server: FakePredictor, clock: HandClock) -> None:
     """A flush that comes while a call runs is not forgotten."""
     batcher = MicroBatcher(server, ServingSettings(), fixed_batch=2, clock=clock)
     server.hold()

@@ -1,27 +1,17 @@
 import pytest
 
 from serving.breaker import CircuitBreaker, Permit
-
-
-class Clock:
-    """A clock that stands still unless told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
+from tests.builders.clocks import HandClock
 
 
 @pytest.fixture
-def clock() -> Clock:
+def clock() -> HandClock:
     """Return a clock to move by hand."""
-    return Clock()
+    return HandClock(1000.0)
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> CircuitBreaker:
+def breaker(clock: HandClock) -> CircuitBreaker:
     """Return a breaker that opens at the third failure for ten seconds."""
     return CircuitBreaker(failures=3, open_seconds=10, clock=clock)
 
@@ -68,7 +58,7 @@ def test_undecided_calls_do_not_count(breaker: CircuitBreaker) -> None:
     assert breaker.state == "open"
 
 
-def test_one_probe_after_the_pause(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_one_probe_after_the_pause(breaker: CircuitBreaker, clock: HandClock) -> None:
     """At `open_seconds`, not before, exactly one call goes."""
     fail(breaker, 3)
     clock.now += 9.999
@@ -81,7 +71,7 @@ def test_one_probe_after_the_pause(breaker: CircuitBreaker, clock: Clock) -> Non
     assert breaker.acquire() is None
 
 
-def test_probe_that_succeeds_closes(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_probe_that_succeeds_closes(breaker: CircuitBreaker, clock: HandClock) -> None:
     """After a good probe three new failures are needed to open."""
     fail(breaker, 3)
     clock.now += 10
@@ -91,7 +81,7 @@ def test_probe_that_succeeds_closes(breaker: CircuitBreaker, clock: Clock) -> No
     assert breaker.state == "closed"
 
 
-def test_probe_that_fails_opens_for_the_whole_pause(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_probe_that_fails_opens_for_the_whole_pause(breaker: CircuitBreaker, clock: HandClock) -> None:
     """A bad probe starts the pause anew."""
     fail(breaker, 3)
     clock.now += 10
@@ -102,7 +92,7 @@ def test_probe_that_fails_opens_for_the_whole_pause(breaker: CircuitBreaker, clo
     assert not breaker.refuses
 
 
-def test_probe_without_verdict_leaves_the_probe_to_the_next_call(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_probe_without_verdict_leaves_the_probe_to_the_next_call(breaker: CircuitBreaker, clock: HandClock) -> None:
     """A cancelled probe does not lock the breaker."""
     fail(breaker, 3)
     clock.now += 10
@@ -114,7 +104,7 @@ def test_probe_without_verdict_leaves_the_probe_to_the_next_call(breaker: Circui
 
 
 @pytest.mark.parametrize("verdict", ["succeeded", "failed", "undecided"])
-def test_results_from_before_a_change_do_not_move_it(breaker: CircuitBreaker, clock: Clock, verdict: str) -> None:
+def test_results_from_before_a_change_do_not_move_it(breaker: CircuitBreaker, clock: HandClock, verdict: str) -> None:
     """A call sent before the breaker opened does not decide for the probe."""
     early = permit(breaker)
     fail(breaker, 3)
@@ -126,7 +116,7 @@ def test_results_from_before_a_change_do_not_move_it(breaker: CircuitBreaker, cl
     assert breaker.state == "closed"
 
 
-def test_a_breaker_of_no_failures_never_opens(clock: Clock) -> None:
+def test_a_breaker_of_no_failures_never_opens(clock: HandClock) -> None:
     """Zero switches it off."""
     breaker = CircuitBreaker(failures=0, open_seconds=10, clock=clock)
     for _ in range(100):

@@ -27,9 +27,9 @@ from session_model.fitting.cold_start import Described
 from session_model.ranking.blend import BlendWeights
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.transitions import Transitions
-from session_model.release.release import Parts, Release
+from session_model.release.release import Release
 from session_model.runs.progress import NoProgress
+from tests.builders.releases import release_parts
 
 SHOP = ShopSettings(n_items=400)
 N_TRAINING, N_TEST = 16_000, 4_000
@@ -82,13 +82,11 @@ def release_of(split: Split) -> Release:
     counts = Popularity.fit(earlier.items[: earlier.starts[-1]], n_items).counts
     discounts = described.choose_discounts(counts, ranked, NoProgress())
     popularity = Popularity.fit(sequences.items, n_items)
-    parts = Parts(
-        vocabulary=vocabulary,
-        knn=SessionKnn.fit(sequences.starts, sequences.items, n_items),
-        transitions=Transitions.fit(sequences.starts, sequences.items, n_items),
-        popularity=popularity,
+    parts = release_parts(
+        vocabulary.item_ids,
+        sequences.starts,
+        sequences.items,
         blend_weights=BlendWeights(1.0, 0.0),
-        intent=None,
         cold_start=described.cold_start(popularity.counts, discounts),
     )
     return Release(Path(), MANIFEST, parts)

@@ -4,7 +4,6 @@ Each test fails where the bug is: in our GRU, in the GRU4Rec baseline, or in the
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from schemas.ranking import Candidates
 from session_model.data.item_sequences import ItemSequences
 from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.data.training_data import split_later
-from session_model.data.vocabulary import Vocabulary
 from session_model.evaluation.ranking import EvaluationPlan, targets
 from session_model.metrics.ranking import target_rank
 from session_model.networks.batches import BatchPlan
@@ -32,14 +30,9 @@ from session_model.networks.session_parallel import SessionParallelBatches
 from session_model.networks.settings import GRU4REC, Gru4RecSettings, GruSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun as OwnRun
 from session_model.networks.training_task import TrainingTask
-from session_model.ranking.blend import MODEL_ONLY
-from session_model.ranking.knn import SessionKnn
-from session_model.ranking.popularity import Popularity
-from session_model.ranking.transitions import Transitions
-from session_model.release.copies import load_release
-from session_model.release.files import ReleaseFacts, write_parts
-from session_model.release.release import Parts, Release
+from session_model.release.release import Release
 from session_model.runs.progress import NoProgress
+from tests.builders.releases import release_parts, written_release
 
 N_ITEMS = 40
 SHAPE = GruSettings(units=8, dimension=8, item_dropout=0.0, state_dropout=0.0, max_length=6)
@@ -373,19 +366,8 @@ def test_bug_13_what_chooses_is_later_than_what_is_learned() -> None:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Release the items 1 to 5 of two sessions."""
     directory: Path = tmp_path_factory.mktemp("release")
-    starts, items = np.array([0, 3, 5]), np.array([1, 2, 3, 4, 5], np.int32)
-    parts = Parts(
-        vocabulary=Vocabulary(ItemId(str(n)) for n in range(1, 6)),
-        knn=SessionKnn.fit(starts, items, 5),
-        transitions=Transitions.fit(starts, items, 5),
-        popularity=Popularity.fit(items, 5),
-        blend_weights=MODEL_ONLY,
-        intent=None,
-    )
-    facts = {"version": 1, "code_version": "0", "training_data_sha256": "0", "max_length": 9, "candidate_count": 5}
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    write_parts(directory, parts, ReleaseFacts(**facts, created_at=moment, input_event_types=("view",), metrics={}))
-    return load_release(directory)
+    parts = release_parts("12345", items=np.array([1, 2, 3, 4, 5], np.int32))
+    return written_release(directory, parts, max_length=9)
 
 
 def held_out(*rows: str) -> Sessions:

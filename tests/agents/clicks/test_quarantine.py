@@ -1,64 +1,30 @@
 """Stored states that nobody can decode, seen from the actor."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import structlog
 
 from agents.clicks import quarantine
-from agents.clicks.quarantine import Quarantine
 from schemas.events import Erase, Tick
 from schemas.handovers import Adoption
 from schemas.ids import SessionId, VisitorId
 from schemas.pseudonym import pseudonym
 from schemas.state import InputPosition, OpenSession, decode_state
-from streams.fakes import ListSink
-from streams.records import InputRecord, OutputRecord
-from streams.tools.dead_letter_log import DeadLetter, read_dead_letter
-from tests.agents.clicks.test_actor import EXPIRED_MS, START_MS, AbortError, Acting, FakeEvent, click, control
+from tests.agents.clicks.acting import (
+    CHANGELOG,
+    EXPIRED_MS,
+    GARBAGE,
+    START_MS,
+    AbortError,
+    FakeEvent,
+    Suffering,
+    click,
+    control,
+)
 
-CHANGELOG = "insession-visitors-changelog"
-GARBAGE = b"\x01" + bytes(17) + b"\xc1garbage"
 SESSION = OpenSession(SessionId("s"), None, START_MS, START_MS, 1, (), ())
-
-
-class SafeSink(ListSink):
-    """A sink whose records are safe at once; notes what the table held of `v1` then."""
-
-    def __init__(self, states: dict[bytes, bytes]) -> None:
-        super().__init__()
-        self._states = states
-        self.held: list[bytes | None] = []
-
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
-        """Keep a record."""
-        self.held.append(self._states.get(record.key or b""))
-        acknowledged = await super().send(record)
-        self.acknowledge_all()
-        return acknowledged
-
-
-class Suffering(Acting):
-    """An actor with a quarantine, whose table holds states that cannot be decoded."""
-
-    def __init__(self, worker: Any) -> None:
-        super().__init__(worker)
-        self.worker = worker
-        self.letters = SafeSink(self.table.states)
-        self.actor._quarantine = Quarantine(self.letters, worker.pipeline, CHANGELOG)
-
-    async def begin(self, **stored: bytes) -> None:
-        """Recover these states."""
-        self.table.states.update({key.encode(): value for key, value in stored.items()})
-        await self.actor.recovered()
-
-    def read(self) -> list[DeadLetter]:
-        """Read the letters back as `insession dlq` does."""
-        return [
-            read_dead_letter(InputRecord(InputPosition("dlq", 0, 0), one.key, one.value, 0, one.headers))
-            for one in self.letters.records
-        ]
 
 
 @pytest.fixture(autouse=True)

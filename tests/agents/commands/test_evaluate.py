@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +11,15 @@ from click.testing import CliRunner
 from agents.cli import insession
 from agents.commands import evaluate as evaluate_command
 from schemas.errors import InsessionError, UsageError
-from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import Candidates, ModelInput
 from session_model.data.formats import read_sessions
 from session_model.data.training_overlap import TrainedSessions
-from session_model.data.vocabulary import Vocabulary
 from session_model.intent.model import IntentModel
-from session_model.ranking.blend import MODEL_ONLY
-from session_model.ranking.knn import SessionKnn
-from session_model.ranking.popularity import Popularity
-from session_model.ranking.transitions import Transitions
-from session_model.release.files import ReleaseFacts, write_parts
-from session_model.release.release import Parts
+from session_model.release.files import write_parts
+from tests.builders.releases import release_facts, release_parts
 from tests.session_model.intents import purchase_only
 
-STARTS, ITEMS = np.array([0, 3, 5]), np.array([1, 2, 3, 2, 3], np.int32)
+ITEMS = np.array([1, 2, 3, 2, 3], np.int32)
 
 
 class AlwaysTheThird:
@@ -50,27 +43,9 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_release(directory: Path, intent: IntentModel | None, sessions: TrainedSessions | None = None) -> None:
-    """Write a release that was fitted on two sessions."""
-    parts = Parts(
-        vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c")]),
-        knn=SessionKnn.fit(STARTS, ITEMS, 3),
-        transitions=Transitions.fit(STARTS, ITEMS, 3),
-        popularity=Popularity.fit(ITEMS, 3),
-        blend_weights=MODEL_ONLY,
-        intent=intent,
-    )
-    facts = ReleaseFacts(
-        version=ModelVersion(int(directory.name)),
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        code_version="0.1.0",
-        training_data_sha256="0" * 64,
-        max_length=10,
-        candidate_count=3,
-        input_event_types=("view",),
-        metrics={},
-        sessions=sessions,
-    )
-    write_parts(directory, parts, facts)
+    """Write a release of the items a, b and c."""
+    facts = release_facts(int(directory.name), candidate_count=3, sessions=sessions)
+    write_parts(directory, release_parts("abc", items=ITEMS, intent=intent), facts)
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from schemas.release_folder import ReleaseError
 from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
 from session_model.release.copies import ReleaseCopies, load_release
-from tests.session_model.release.test_files import edit_manifest
-from tests.session_model.release.test_release import write
+from tests.builders.releases import edit_manifest, write_release
 
 KEY = "k" * 32
 
@@ -33,14 +32,14 @@ def run(*arguments: str | Path) -> Result:
 
 def test_a_whole_release_is_told(tmp_path: Path) -> None:
     """Without a key nobody asks who made it."""
-    result = run("verify", write(tmp_path))
+    result = run("verify", write_release(tmp_path))
     assert result.exit_code == 0
     assert "version 3 is whole: " in result.output
 
 
 def test_a_worker_with_a_key_refuses_what_is_not_signed(tmp_path: Path, key_file: Path) -> None:
     """Signing it is the remedy; the signature is of this key alone and of this manifest alone."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     worker = ReleaseCopies(tmp_path / "copies", Secret(KEY))
     with pytest.raises(ReleaseError, match=r"is not signed.*`insession release sign"):
         worker.load(directory)
@@ -56,7 +55,7 @@ def test_a_worker_with_a_key_refuses_what_is_not_signed(tmp_path: Path, key_file
 
 def test_an_old_release_gets_its_sizes_when_it_is_signed(tmp_path: Path, key_file: Path) -> None:
     """One made before sizes were kept is as good as a new one then."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     edit_manifest(directory, lambda manifest: manifest.pop("sizes_bytes"))
     assert run("sign", directory, "--key-file", key_file).exit_code == 0
     assert load_release(directory, Secret(KEY)).manifest.sizes_bytes["saved_model.pb"] == 5
@@ -64,7 +63,7 @@ def test_an_old_release_gets_its_sizes_when_it_is_signed(tmp_path: Path, key_fil
 
 def test_a_damaged_release_is_not_signed(tmp_path: Path, key_file: Path) -> None:
     """A signature says that it is whole, too."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     (directory / "saved_model.pb").write_bytes(b"xxxxx")
     result = run("sign", directory, "--key-file", key_file)
     assert isinstance(result.exception, ReleaseError)
@@ -73,7 +72,7 @@ def test_a_damaged_release_is_not_signed(tmp_path: Path, key_file: Path) -> None
 
 def test_a_release_is_published_whole(tmp_path: Path, key_file: Path) -> None:
     """With its signature, under its number, and never over another."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     run("sign", directory, "--key-file", key_file)
     result = run("publish", directory, "--out", tmp_path / "models", "--key-file", key_file)
     published = tmp_path / "models/session_gru/3"
@@ -88,7 +87,7 @@ def test_a_release_is_published_under_the_name_that_the_workers_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the same setting, or as the command line says."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
     for arguments in ([], ["--model-name", "yours"]):
         run("publish", directory, "--out", tmp_path / "models", *arguments)
@@ -97,7 +96,7 @@ def test_a_release_is_published_under_the_name_that_the_workers_have(
 
 def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None:
     """So that it pushes no good one off the server."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     os.truncate(directory / "assets.extra/vocabulary.json", 3)
     result = run("publish", directory, "--out", tmp_path / "models")
     assert isinstance(result.exception, ReleaseError)

@@ -18,8 +18,8 @@ from agents.worker.exits import EXITS, Exit, table
 from streams.cluster.topics import Topic, TopicSettings
 from streams.delivery.endings import ENDINGS
 from streams.local.embedded_broker import EmbeddedBrokerProcess
+from tests.builders.clicks import click
 from tests.kafka.test_exits import ON_KAFKA
-from tests.kafka.test_worker import click
 
 PATIENCE_SECONDS = 120
 ROWS = {row.cause: row for row in EXITS}

@@ -16,14 +16,13 @@ from serving.fakes import FakePredictor
 from serving.metrics import ServingMetrics
 from serving.releases import ReleaseWatcher
 from session_model.release.copies import ReleaseCopies
+from tests.builders.releases import edit_manifest, seal, write_release
 from tests.serving import rec_model
-from tests.session_model.release.test_files import edit_manifest, seal
-from tests.session_model.release.test_release import write
 
 
 def release(models: Path, version: int) -> Path:
     """Write a release with a SavedModel that can be loaded."""
-    directory = write(models, version)
+    directory = write_release(models, version)
     (directory / "saved_model.pb").unlink()
     rec_model.export(models / "graph", seed=1)
     shutil.copytree(models / "graph", directory, dirs_exist_ok=True)
@@ -90,4 +89,4 @@ def test_a_server_with_a_key_asks_for_signatures(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("k" * 32)
     with pytest.raises(StatusError, match=r"is not signed"):
-        ReleaseCheck(ServerOptions(models=tmp_path, release_key_file=key)).check(write(tmp_path))
+        ReleaseCheck(ServerOptions(models=tmp_path, release_key_file=key)).check(write_release(tmp_path))

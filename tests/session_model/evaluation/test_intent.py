@@ -7,8 +7,18 @@ from schemas.ranking import IntentProbabilities
 from session_model.evaluation.intent import evaluate_intent
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import FEATURE_NAMES
-from tests.session_model.intent.test_model import CART, END, PURCHASE, VIEW, columns, shop
-from tests.session_model.intents import constant, head, purchase_only, random_network
+from tests.session_model.intents import (
+    CART,
+    END,
+    PURCHASE,
+    VIEW,
+    columns,
+    constant,
+    head,
+    purchase_only,
+    random_network,
+    shop,
+)
 
 
 def test_groups_follow_the_prefix() -> None:

@@ -1,7 +1,6 @@
 """The protocol of the evaluation, with a model whose answers are known."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -9,20 +8,13 @@ import numpy as np
 import pytest
 
 from schemas.errors import InsessionError
-from schemas.ids import ItemId, ModelVersion, SessionId
+from schemas.ids import ItemId, SessionId
 from schemas.ranking import Candidates, ModelInput
 from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
-from session_model.data.vocabulary import Vocabulary
 from session_model.evaluation.ranking import MODELS, Baseline, EvaluationPlan, HeldOut, evaluate, targets
-from session_model.ranking.blend import MODEL_ONLY
-from session_model.ranking.knn import SessionKnn
-from session_model.ranking.popularity import Popularity
-from session_model.ranking.transitions import Transitions
-from session_model.release.copies import load_release
-from session_model.release.files import ReleaseFacts, write_parts
-from session_model.release.release import Parts, Release
+from session_model.release.release import Release
+from tests.builders.releases import release_parts, written_release
 
-N_ITEMS = 5
 STARTS, ITEMS = np.array([0, 3, 5]), np.array([1, 2, 3, 2, 4], np.int32)
 
 
@@ -42,31 +34,7 @@ class NextIndex:
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Release the items 1 to 5 of two training sessions; the model alone decides the blend."""
-    return write_release(tmp_path_factory.mktemp("release"), [str(n) for n in range(1, N_ITEMS + 1)])
-
-
-def write_release(directory: Path, item_ids: list[str]) -> Release:
-    """Write a release that calls the items of the two training sessions by `item_ids`."""
-    parts = Parts(
-        vocabulary=Vocabulary(map(ItemId, item_ids)),
-        knn=SessionKnn.fit(STARTS, ITEMS, len(item_ids)),
-        transitions=Transitions.fit(STARTS, ITEMS, len(item_ids)),
-        popularity=Popularity.fit(ITEMS, len(item_ids)),
-        blend_weights=MODEL_ONLY,
-        intent=None,
-    )
-    facts = ReleaseFacts(
-        version=ModelVersion(1),
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        code_version="0.1.0",
-        training_data_sha256="0" * 64,
-        max_length=10,
-        candidate_count=5,
-        input_event_types=("view",),
-        metrics={},
-    )
-    write_parts(directory, parts, facts)
-    return load_release(directory)
+    return written_release(tmp_path_factory.mktemp("release"), release_parts("12345"))
 
 
 def held_out(*rows: str) -> HeldOut:
@@ -171,7 +139,7 @@ def test_a_test_file_without_target_is_an_error(release: Release) -> None:
 
 def test_a_baseline_answers_the_same_questions_in_its_own_vocabulary(release: Release, tmp_path: Path) -> None:
     """Its item 2 is the 3 of the release, and so on: it is right where last + 1 in ITS numbers is the target."""
-    other = write_release(tmp_path, ["1", "3", "2", "4"])
+    other = written_release(tmp_path, release_parts("1324"))
     test = held_out("1 3", "3 2", "1 5", "new 3")
     result = evaluate(release, NextIndex(), test, baselines={"published": Baseline(other, NextIndex())})
     assert list(result.models) == [*MODELS, "published"]
@@ -187,7 +155,7 @@ def test_a_baseline_answers_the_same_questions_in_its_own_vocabulary(release: Re
 
 def test_an_item_that_a_baseline_has_not_seen_is_its_miss(release: Release, tmp_path: Path) -> None:
     """The release knows item 5, the baseline does not; nobody is asked less for it, dropped or not."""
-    other = write_release(tmp_path, ["1", "2", "3", "4", "6"])
+    other = written_release(tmp_path, release_parts("12346"))
     for plan in (EvaluationPlan("miss"), EvaluationPlan("drop")):
         result = evaluate(release, NextIndex(), held_out("3 5"), plan, None, {"old": Baseline(other, NextIndex())})
         assert result.targets == 1

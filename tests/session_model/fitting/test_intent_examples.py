@@ -3,7 +3,7 @@
 import numpy as np
 
 from session_model.fitting.intent_examples import intent_examples
-from tests.session_model.intent.test_model import CART, END, PURCHASE, VIEW, columns
+from tests.session_model.intents import CART, END, PURCHASE, VIEW, columns
 
 
 def test_labels_are_what_comes_later() -> None:

@@ -12,7 +12,7 @@ from schemas.records import CatalogItem
 from session_model.data.sessions import Sessions
 from session_model.fitting.categories import BLOCKS, HIDDEN_SHARE, PRIOR_BUYERS, learn_categories
 from session_model.intent.categories import NO_CATEGORIES, Categories
-from tests.session_model.intent.test_model import PURCHASE, VIEW, columns
+from tests.session_model.intents import PURCHASE, VIEW, columns
 
 
 def item(item_id: str, category: str | None) -> CatalogItem:

@@ -10,8 +10,7 @@ import pytest
 from schemas.release_folder import ReleaseError
 from session_model.release.copies import ReleaseCopies, load_release
 from session_model.release.memory import check_memory
-from tests.session_model.release.test_files import seal
-from tests.session_model.release.test_release import write
+from tests.builders.releases import seal, write_release
 
 TRANSITIONS = "assets.extra/transitions.npz"
 
@@ -25,7 +24,7 @@ def header(shape: str, descr: str = "|u1") -> bytes:
 
 def load_with(tmp_path: Path, name: str, content: bytes) -> None:
     """Load a release of which one part was replaced by whoever made it."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     (directory / name).write_bytes(content)
     seal(directory)
     load_release(directory)
@@ -33,7 +32,7 @@ def load_with(tmp_path: Path, name: str, content: bytes) -> None:
 
 def test_a_small_archive_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     """Three gigabytes of zeros in three megabytes take no memory."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     with (
         zipfile.ZipFile(directory / TRANSITIONS, "w", zipfile.ZIP_DEFLATED) as archive,
         archive.open("starts.npy", "w", force_zip64=True) as member,
@@ -72,7 +71,7 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_an_archive_of_many_members_is_refused(tmp_path: Path) -> None:
     """The list of members, too, takes memory."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     with zipfile.ZipFile(directory / TRANSITIONS, "w") as archive:
         for number in range(2_000):
             archive.writestr(f"{number}.npy", b"")
@@ -83,7 +82,7 @@ def test_an_archive_of_many_members_is_refused(tmp_path: Path) -> None:
 
 def test_oversized_json_is_refused(tmp_path: Path) -> None:
     """Parsed it takes a multiple of its size."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     (directory / "assets.extra/vocabulary.json").write_text('["' + "a" * 1_000_000 + '"]')
     seal(directory)
     with pytest.raises(ReleaseError, match=r"vocabulary\.json: .* raise it if the release is yours"):

@@ -1,93 +1,37 @@
 """A release in use: what its parts answer."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from schemas.ids import ItemId, ItemIndex, ModelVersion
+from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem, SessionEvent
 from serving.parts import ReleaseParts
-from session_model.data.vocabulary import Vocabulary
 from session_model.fitting.cold_start import Described
-from session_model.intent.categories import NO_CATEGORIES, Categories
-from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import FEATURE_NAMES, prefix_features
-from session_model.ranking.blend import BlendWeights
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.cold_start import ColdStart
-from session_model.ranking.knn import SessionKnn
-from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.ranking.reranker import CandidateSources, Reranker, rerank
-from session_model.ranking.transitions import Transitions
 from session_model.release.copies import load_release
-from session_model.release.files import ReleaseFacts, write_parts
-from session_model.release.release import Parts
-from tests.session_model.intents import purchase_only
+from tests.builders.releases import CATEGORIES, ITEMS, SHARES, two_session_parts, write_release
 
-STARTS = np.array([0, 3, 5])
-ITEMS = np.array([1, 2, 3, 2, 4], np.int32)
 N_FEATURES = len(FEATURE_NAMES)
-SHARES = BlendWeights(0.4, 0.1)
-INTENT = purchase_only(-2.0)
-
-
-CATEGORIES = Categories(["hats", "boots"], [0.5, -0.25], {ItemId("a"): 0, ItemId("b"): 1})
-
-
-def parts(
-    intent: IntentModel | None = INTENT, reranker: Reranker | None = None, cold_start: ColdStart | None = None
-) -> Parts:
-    """Fit on two sessions of the items a, b, c and b, d."""
-    return Parts(
-        cold_start=cold_start,
-        categories=NO_CATEGORIES if cold_start is None else CATEGORIES,
-        vocabulary=Vocabulary([ItemId("a"), ItemId("b"), ItemId("c"), ItemId("d\n")]),
-        knn=SessionKnn.fit(STARTS, ITEMS, 4),
-        transitions=Transitions.fit(STARTS, ITEMS, 4),
-        popularity=Popularity.fit(ITEMS, 4),
-        blend_weights=SHARES,
-        intent=intent,
-        reranker=reranker,
-    )
-
-
-def write(
-    directory: Path,
-    version: int = 3,
-    intent: IntentModel | None = INTENT,
-    reranker: Reranker | None = None,
-    cold_start: ColdStart | None = None,
-) -> Path:
-    """Write a release with a stand-in for the SavedModel."""
-    release = directory / "session_gru" / str(version)
-    release.mkdir(parents=True)
-    (release / "saved_model.pb").write_bytes(b"graph")
-    facts = ReleaseFacts(
-        version=ModelVersion(version),
-        created_at=datetime(2026, 1, 1, tzinfo=UTC),
-        code_version="0.1.0",
-        training_data_sha256="0" * 64,
-        max_length=2,
-        candidate_count=3,
-        input_event_types=("view",),
-        metrics={"recall_at_20": 0.5},
-    )
-    write_parts(release, parts(intent, reranker, cold_start), facts)
-    return release
 
 
 def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
     """It answers every call of the protocol with what was fitted."""
-    release: ReleaseParts = load_release(write(tmp_path))
+    release: ReleaseParts = load_release(write_release(tmp_path))
     prefix = np.array([1, 2], np.int32)
     assert release.version == 3
     assert release.item_id(ItemIndex(4)) == "d\n"
-    assert release.neighbours(prefix).item_indices.tolist() == parts().knn.query(prefix, 3).item_indices.tolist()
+    assert (
+        release.neighbours(prefix).item_indices.tolist()
+        == two_session_parts().knn.query(prefix, 3).item_indices.tolist()
+    )
     assert release.popular().item_indices.tolist() == [2, 1, 3]
     model = Candidates(np.array([4], np.int32), np.array([0.9], np.float32))
     assert release.blend(model, Candidates.none(), prefix).item_indices.tolist() == [4, 2, 1]
@@ -96,7 +40,7 @@ def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
 
 def test_encode_takes_the_latest_known_items_of_the_input_types(tmp_path: Path) -> None:
     """Other types and unseen items are no model input, but the features see every event."""
-    release = load_release(write(tmp_path))
+    release = load_release(write_release(tmp_path))
     names = ("view:a", "view:b", "cart:a", "view:new", "view:c", "search:")
     events = [
         SessionEvent(name, n, ItemId(item) or None)  # type: ignore[arg-type] # the names are event types
@@ -113,7 +57,9 @@ def cold_start() -> ColdStart:
     """Describe a as a hat, b as a boot, c as both, and two items that nobody clicked; a to d are well known."""
     described = {"a": "hat", "b": "boot", "c": "hat boot", "e": "hat", "f": "boot"}
     records = [CatalogItem(item_id=ItemId(item), title=title) for item, title in described.items()]
-    found = Described(records, parts().vocabulary).cold_start(np.array([0, 9, 9, 9, 9]), Discounts(0.5, 0.25, 0.0))
+    found = Described(records, two_session_parts().vocabulary).cold_start(
+        np.array([0, 9, 9, 9, 9]), Discounts(0.5, 0.25, 0.0)
+    )
     assert found is not None
     return found
 
@@ -125,7 +71,7 @@ def view(item: str) -> SessionEvent:
 
 def test_an_unseen_item_is_read_as_the_one_most_like_it(tmp_path: Path) -> None:
     """Where its content is known; and it is said where not one item is read as itself."""
-    release = load_release(write(tmp_path, cold_start=cold_start()))
+    release = load_release(write_release(tmp_path, cold_start=cold_start()))
     encoded = release.encode([view("f"), view("who?"), view("e")])
     assert (encoded.items.tolist(), encoded.is_by_content) == ([2, 1], True)
     encoded = release.encode([view("f"), view("c")])
@@ -135,18 +81,18 @@ def test_an_unseen_item_is_read_as_the_one_most_like_it(tmp_path: Path) -> None:
 
 def test_items_without_clicks_are_listed_beside_what_they_are_like(tmp_path: Path) -> None:
     """They have names and indices of their own, and count as never clicked."""
-    release = load_release(write(tmp_path, cold_start=cold_start()))
+    release = load_release(write_release(tmp_path, cold_start=cold_start()))
     model = Candidates(np.array([2], np.int32), np.array([1.0], np.float32))
     ranking = release.blend(model, Candidates.none(), np.array([], np.int32))
     assert [release.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["b", "f"]
     assert ranking.scores[1] < 0.25 * ranking.scores[0]
     assert release.index_of(ItemId("f")) == 6
-    assert release.popularity().counts.tolist() == [*parts().popularity.counts.tolist(), 0, 0]
+    assert release.popularity().counts.tolist() == [*two_session_parts().popularity.counts.tolist(), 0, 0]
 
 
 def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> None:
     """A new item gets a place in lists and can be read; what is known or like nothing changes nothing."""
-    release = load_release(write(tmp_path, cold_start=cold_start()))
+    release = load_release(write_release(tmp_path, cold_start=cold_start()))
     known = [CatalogItem(item_id=ItemId("a"), title="boot"), CatalogItem(item_id=ItemId("e"), title="boot")]
     assert release.with_catalog([*known, CatalogItem(item_id=ItemId("car"), title="car")]) is release
     told = release.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot"), *known])
@@ -160,7 +106,7 @@ def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> No
 
 def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tmp_path: Path) -> None:
     """A new item of a known category is read by it, though it is like nothing that was clicked."""
-    release = load_release(write(tmp_path, cold_start=cold_start()))
+    release = load_release(write_release(tmp_path, cold_start=cold_start()))
     assert release.parts.categories == CATEGORIES
     events = [view("a"), view("g")]
     assert release.encode(events).features.tolist() == prefix_features(events, CATEGORIES).tolist()
@@ -172,7 +118,7 @@ def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tm
 
 def test_what_is_known_of_categories_depends_on_the_last_catalog_alone(tmp_path: Path) -> None:
     """First a title, then a category, also of an item that was clicked: as if all was said at once; so at a removal."""
-    release = load_release(write(tmp_path, cold_start=cold_start()))
+    release = load_release(write_release(tmp_path, cold_start=cold_start()))
     first = [CatalogItem(item_id=ItemId("g"), title="boot")]
     last = [CatalogItem(item_id=ItemId(name), title="boot", category="boots") for name in ("g", "c", "e")]
     bit_by_bit = release.with_catalog(first).with_catalog(last)
@@ -183,7 +129,7 @@ def test_what_is_known_of_categories_depends_on_the_last_catalog_alone(tmp_path:
 
 def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:
     """Such a release has nothing to compare with, and has no such files."""
-    directory = write(tmp_path)
+    directory = write_release(tmp_path)
     release = load_release(directory)
     assert release.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot")]) is release
     assert not (directory / "assets.extra/content.npz").exists()
@@ -192,7 +138,7 @@ def test_without_a_catalog_in_training_none_is_taken_in(tmp_path: Path) -> None:
 
 def test_without_purchases_there_is_no_probability(tmp_path: Path) -> None:
     """A release without an intent model says None and has no such file."""
-    directory = write(tmp_path, intent=None)
+    directory = write_release(tmp_path, intent=None)
     assert not load_release(directory).intent(np.zeros(N_FEATURES, np.float32)).is_known
     assert not (directory / "assets.extra/intent.json").exists()
 
@@ -201,7 +147,7 @@ def test_a_release_with_a_reranker_blends_by_it(tmp_path: Path) -> None:
     """It is one more part; where it is missing the shares decide."""
     linear = tuple(float(name == "log_popularity") for name in RERANKER_FEATURES)
     by_popularity = Reranker(RERANKER_FEATURES, linear, ((),) * len(linear), (), (), SHARES)
-    release = load_release(write(tmp_path, reranker=by_popularity))
+    release = load_release(write_release(tmp_path, reranker=by_popularity))
     model, neighbours, items = Candidates(np.array([1], np.int32), np.ones(1, np.float32)), Candidates.none(), ITEMS[:1]
     expected = rerank(by_popularity, CandidateSources(model, neighbours, items, release.parts.popularity), 3)
     assert release.blend(model, neighbours, items).scores.tolist() == expected.scores.tolist()

@@ -14,6 +14,7 @@ from streams.encodings.decoder import FileDecoder, RegistryDecoder
 from streams.encodings.errors import RegistryUnavailableError
 from streams.encodings.registry import SchemaRegistry
 from streams.encodings.settings import EncodingSettings
+from tests.builders.clocks import HandClock
 
 RegistryOf = Callable[..., SchemaRegistry]
 AWAY = ConnectionError("connection refused")
@@ -31,17 +32,6 @@ def avro(schema: str, **fields: str) -> bytes:
     content = io.BytesIO()
     fastavro.schemaless_writer(content, fastavro.parse_schema(json.loads(schema)), fields)
     return content.getvalue()
-
-
-class Clock:
-    """Seconds, as the test decides."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        """Return them."""
-        return self.seconds
 
 
 def test_each_value_is_decoded_by_its_own_writers_schema(client: Any, registry_of: RegistryOf) -> None:
@@ -81,7 +71,7 @@ def test_the_registry_is_asked_once_for_an_id(client: Any, registry_of: Registry
 
 def test_an_unknown_id_has_a_reason_and_is_asked_for_again_after_a_minute(client: Any, registry_of: RegistryOf) -> None:
     """A flood of such values asks once a minute; a schema that comes late, by a slow replica, is found then."""
-    clock = Clock()
+    clock = HandClock()
     decoder = RegistryDecoder(registry_of(), decode_payload, clock)
     schema = click_schema("visitor_id")
     value = frame(1, avro(schema, visitor_id="v1"))
@@ -90,9 +80,9 @@ def test_an_unknown_id_has_a_reason_and_is_asked_for_again_after_a_minute(client
             decoder.decode(value)
     assert client.asked == ["get_schema"]
     client.add("clicks-value", schema)
-    clock.seconds = 59
+    clock.now = 59
     assert decoder.missing(value) is None
-    clock.seconds = 60
+    clock.now = 60
     assert decoder.missing(value) == 1
     decoder.learn(1)
     assert decoder.decode(value) == {"visitor_id": "v1", "@type": "Click"}
@@ -101,11 +91,11 @@ def test_an_unknown_id_has_a_reason_and_is_asked_for_again_after_a_minute(client
 def test_a_schema_that_cannot_be_used_is_not_tried_again(client: Any, registry_of: RegistryOf) -> None:
     """Its values are refused with the reason, without compiling it each time."""
     schema_id = client.add("p", 'syntax = "proto3"; import "missing.proto"; message Click {}', kind="PROTOBUF")
-    clock = Clock()
+    clock = HandClock()
     decoder = RegistryDecoder(registry_of(), decode_payload, clock)
     with pytest.raises(ValueError, match=r"missing\.proto"):
         decoder.decode(frame(schema_id, b"\x00"))
-    clock.seconds = 1e9
+    clock.now = 1e9
     assert decoder.missing(frame(schema_id, b"\x00")) is None
 
 

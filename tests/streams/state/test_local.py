@@ -3,66 +3,22 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-import faust
 import pytest
 import structlog
 from faust.types import TP
-from prometheus_client import CollectorRegistry
 
-from streams.metrics import DeliveryMetrics
 from streams.state import local as local_state
 from streams.state.fencing import CLAIM_KEY
 from streams.state.local import DAMAGED_MARK, LocalState, StateDamagedError, StateUnusableError, set_aside
-from streams.state.table import StateTable
+from tests.streams.state.local_worker import PARTITION, Worker
 
 KEYS = [b"v%d" % number for number in range(2000)]
-PARTITION = 3
 CHANGELOG = TP("test-local-state-visitors-changelog", PARTITION)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 Damage = Callable[[Path], object]
-
-
-class Worker:
-    """The tables of a worker on one data folder, opened anew for every life of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.aborted: list[BaseException] = []
-        self.metrics = DeliveryMetrics(CollectorRegistry())
-        self._made = 0
-
-    def store(self) -> LocalState:
-        """Start: a new process would have its own app."""
-        self._made += 1
-        app: Any = faust.App(
-            f"test-local-state-{self._made}",
-            broker="kafka://127.0.0.1:1",
-            store="rocksdb://",
-            datadir=self.folder,
-            Table=StateTable,
-        )
-        app.delivery_metrics, app.abort = self.metrics, self._abort
-        table: Any = app.Table(
-            "visitors",
-            key_type=bytes,
-            value_type=bytes,
-            options={"driver": "rocksdict", "block_cache_size": 1 << 16, "write_buffer_size": 1 << 16},
-        )
-        store = table.data
-        assert isinstance(store, LocalState)
-        return store
-
-    def _abort(self, error: BaseException) -> NoReturn:
-        self.aborted.append(error)
-        raise SystemExit(str(error))
-
-    @property
-    def healed(self) -> float:
-        """Count what the metric counts."""
-        return self.metrics.partitions_healed._value.get()  # type: ignore[no-any-return]
 
 
 @pytest.fixture

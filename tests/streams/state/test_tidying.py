@@ -22,7 +22,7 @@ from streams.state.tidying import (
     compact,
     unused,
 )
-from tests.streams.state.test_local import PARTITION, Worker
+from tests.streams.state.local_worker import PARTITION, Worker
 
 VISITOR = b"erase-me-please"
 
