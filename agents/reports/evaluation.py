@@ -1,7 +1,6 @@
 """An evaluation as tables for the terminal and Markdown, and as a page with plots that needs nothing else."""
 
 import html
-import io
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,7 @@ from session_model.evaluation.comparison import REFERENCE
 from session_model.evaluation.intent import IntentEvaluation
 from session_model.evaluation.ranking import Evaluation
 from session_model.metrics.bootstrap import Interval
+from session_model.runs.curve import svg_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -188,9 +188,7 @@ def _intent_plot(section: IntentSection) -> str:
 
 
 def _svg(figure: "Figure") -> str:
-    drawn = io.StringIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
-    return drawn.getvalue().partition("<!DOCTYPE")[2].partition(">")[2]
+    return svg_of(figure).decode().partition("<!DOCTYPE")[2].partition(">")[2]
 
 
 def _range(interval: Interval) -> str:

@@ -4,9 +4,12 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from session_model.runs.progress import EpochReport, TrainingProgress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +99,16 @@ def draw_curve(points: Sequence[CurvePoint]) -> bytes:
             axes.legend(fontsize="small")
         else:
             axes.text(0.5, 0.5, "nothing was held out", ha="center", transform=axes.transAxes)
+    return svg_of(figure)
+
+
+def svg_of(figure: "Figure") -> bytes:
+    """Return a figure as SVG with texts that can be searched and read aloud, not their outlines."""
+    from matplotlib import rc_context  # noqa: PLC0415 - as above
+
     drawn = io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
     return drawn.getvalue()
 
 
