@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +12,11 @@ OPERATIONS = ROOT / "docs" / "operations.md"
 SECTION = "bad-days"
 
 
-def faults(folder: Path, *options: str) -> dict[str, ChaosRow]:
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ChaosRow]:
     """Ask the tests which faults there are."""
-    found = folder / "faults.json"
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/chaos", "--chaos-table", found, *options]
+    found = tmp_path_factory.mktemp("chaos") / "faults.json"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "tests/chaos", "--chaos-table", found]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     return {row.fault: row for row in read_rows(found)}
 
@@ -27,17 +27,16 @@ def table() -> dict[str, str]:
     return dict(documented(OPERATIONS.read_text()))
 
 
-def test_every_promise_of_the_table_has_its_test(table: dict[str, str], tmp_path: Path) -> None:
+def test_every_promise_of_the_table_has_its_test(table: dict[str, str], faults: dict[str, ChaosRow]) -> None:
     """With the words in which the test itself makes it."""
-    there = faults(tmp_path)
-    assert sorted(table.keys() - there.keys()) == []
-    assert [fault for fault, line in table.items() if there[fault].promise not in line] == []
-    assert [fault for fault, line in table.items() if there[fault].test.partition("::")[0] not in line] == []
+    assert sorted(table.keys() - faults.keys()) == []
+    assert [fault for fault, line in table.items() if faults[fault].promise not in line] == []
+    assert [fault for fault, line in table.items() if faults[fault].test.partition("::")[0] not in line] == []
 
 
-def test_every_fault_is_in_the_table_and_was_stood(table: dict[str, str], tmp_path: Path) -> None:
+def test_every_fault_is_in_the_table_and_was_stood(table: dict[str, str], faults: dict[str, ChaosRow]) -> None:
     """Those of `make chaos-all` and `make soak`, too."""
-    assert sorted(faults(tmp_path).keys() - table.keys()) == []
+    assert sorted(faults.keys() - table.keys()) == []
     assert [fault for fault, line in table.items() if "| not on " in line] == []
 
 
