@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from schemas.bus import Artifact, ArtifactBus, BusError, FolderUrl, MemoryUrl, S3Url, parse_bus_url
+from schemas.bus import Artifact, ArtifactBus, ArtifactError, BusError, FolderUrl, MemoryUrl, S3Url, parse_bus_url
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
@@ -137,7 +137,9 @@ class ObstoreBus:
 
     def _check_size(self, name: str, size_bytes: int, max_bytes: int) -> None:
         if size_bytes > max_bytes:
-            raise BusError(f"{self._url}: {name} has {size_bytes} bytes, {max_bytes} were expected; publish it again")
+            raise ArtifactError(
+                f"{self._url}: {name} has {size_bytes} bytes, {max_bytes} were expected; publish it again"
+            )
 
     @contextmanager
     def _told(self, doing: str) -> Iterator[None]:
@@ -146,7 +148,7 @@ class ObstoreBus:
         try:
             yield
         except (NotFoundError, FileNotFoundError) as error:
-            raise BusError(f"{self._url}: {doing}: nothing is there; check the bucket and the name") from error
+            raise ArtifactError(f"{self._url}: {doing}: nothing is there; check the bucket and the name") from error
         except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
             raise BusError(f"{self._url}: {doing}: refused; check AWS_ACCESS_KEY_ID and its rights") from error
         except (BaseError, OSError) as error:

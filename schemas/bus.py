@@ -19,6 +19,10 @@ class BusError(InsessionError):
     """The Bus refused, or did not answer. What was written whole before stays; the same command may be run again."""
 
 
+class ArtifactError(BusError):
+    """One object is missing or larger than was said: the Bus answers, but what lies there is not what it should be."""
+
+
 @dataclass(frozen=True, slots=True)
 class FolderUrl:
     """A folder of this machine."""
@@ -103,7 +107,7 @@ class ArtifactBus(Protocol):
         """Find what lies below a folder of names, in no order; the names are those to read by."""
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
-        """Return the content, None where there is none; raises BusError where it has more than `max_bytes`."""
+        """Return the content, None where there is none; raises ArtifactError where it has more than `max_bytes`."""
 
     def write(self, name: str, content: bytes) -> None:
         """Write it whole; what was there is replaced."""
@@ -120,5 +124,5 @@ class ArtifactBus(Protocol):
     def download(self, prefix: str, sizes_bytes: dict[str, int], folder: Path) -> None:
         """Read objects below `prefix` into new files of a folder; raises OSError, too, of its disk.
 
-        sizes_bytes: by name. An object that is missing, or has more bytes, is a BusError; fewer are for a checksum.
+        sizes_bytes: by name. An object that is missing, or larger, is an ArtifactError; a smaller one is for a checksum.
         """

@@ -97,14 +97,11 @@ def look_at_release(directory: Path, key: Secret | None = None) -> ReleaseFolder
     content = _read_small(directory / MANIFEST_PATH)
     if key is not None:
         _check_signature(directory, content, key)
-    manifest = _decode(directory / MANIFEST_PATH, content)
+    manifest = decode_manifest(str(directory), content)
     if directory.name.isdecimal() and int(directory.name) != manifest.version:
         raise ReleaseError(
             f"release {directory} says it is version {manifest.version}; give the directory its own number back"
         )
-    for name in manifest.files:
-        if not _is_inside(name):
-            raise ReleaseError(f"release {directory}: the manifest names {name!r}, outside the release; do not use it")
     found = dict(_plain_files(directory))
     for name in manifest.files:
         if name not in found:
@@ -121,6 +118,25 @@ def look_at_release(directory: Path, key: Secret | None = None) -> ReleaseFolder
             f"{manifest.sizes_bytes.get(wrong)}; copy the release again"
         )
     return ReleaseFolder(directory, manifest, content, sizes)
+
+
+def decode_manifest(release: str, content: bytes) -> ReleaseManifest:
+    """Read a manifest whose files lie inside the release; `release` is what messages name. Raises ReleaseError."""
+    try:
+        found = msgspec.json.decode(content, type=_FormatOnly).format
+        if found != RELEASE_FORMAT:
+            raise ReleaseError(
+                f"release {release} has format {found}, this insession reads {RELEASE_FORMAT}; "
+                "train it again, or run the insession that made it"
+            )
+        manifest = msgspec.json.decode(content, type=ReleaseManifest)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        where = f"{release}/{MANIFEST_PATH}"
+        raise ReleaseError(f"release manifest {where} cannot be read ({error}); copy the release again") from error
+    for name in manifest.files:
+        if not _is_inside(name):
+            raise ReleaseError(f"release {release}: the manifest names {name!r}, outside the release; do not use it")
+    return manifest
 
 
 def folder_stamp(directory: Path) -> str:
@@ -162,19 +178,6 @@ def _check_signature(directory: Path, manifest: bytes, key: Secret) -> None:
 
 class _FormatOnly(msgspec.Struct):
     format: int
-
-
-def _decode(path: Path, content: bytes) -> ReleaseManifest:
-    try:
-        found = msgspec.json.decode(content, type=_FormatOnly).format
-        if found != RELEASE_FORMAT:
-            raise ReleaseError(
-                f"release {path.parent.parent} has format {found}, this insession reads {RELEASE_FORMAT}; "
-                "train it again, or run the insession that made it"
-            )
-        return msgspec.json.decode(content, type=ReleaseManifest)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise ReleaseError(f"release manifest {path} cannot be read ({error}); copy the release again") from error
 
 
 def _read_small(path: Path) -> bytes:

@@ -1,20 +1,41 @@
-"""`insession release`: verify, sign and publish releases."""
+"""`insession release`: verify, sign, publish and fetch releases."""
 
+import json
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from agents.durations import DurationType
+from agents.interruption import Interruption
+from schemas.bus import FolderUrl, parse_bus_url
+from schemas.errors import InsessionError
 from schemas.release_signature import read_key
 from schemas.servable import DEFAULT_MODEL_NAME
 
+if TYPE_CHECKING:
+    from session_model.release.fetching import Fetched, ReleaseFetcher
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 _RELEASE = click.Path(exists=True, file_okay=False, path_type=Path)
 _KEY = click.Path(exists=True, dir_okay=False, path_type=Path)
 _KEY_VARIABLE = "INSESSION_SERVING__RELEASE_KEY_FILE"
+_DEFAULT_KEPT: Final = 3
+"""session_model.release.fetching.DEFAULT_KEPT, which --help would load NumPy for."""
+
+
+def _model_name_option(what: str) -> Callable[[_Command], _Command]:
+    return click.option(
+        "--model-name", default=DEFAULT_MODEL_NAME, envvar="INSESSION_SERVING__MODEL_NAME", show_default=True, help=what
+    )
 
 
 @click.group()
 def command() -> None:
-    """Verify, sign and publish releases: the folders MODELS/<serving.model_name>/<version>/."""
+    """Verify, sign, publish and fetch releases: the folders MODELS/<serving.model_name>/<version>/."""
 
 
 @command.command(epilog="Example: insession release verify models/session_gru/7 --key-file release.key")
@@ -40,23 +61,105 @@ def sign(release: Path, key_file: Path) -> None:
     click.echo(f"{release} is signed")
 
 
-@command.command(epilog="Example: insession release publish /mnt/new/session_gru/7 --out models")
-@click.argument("release", type=_RELEASE)
-@click.option("--out", "models", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
-@click.option(
-    "--model-name",
-    default=DEFAULT_MODEL_NAME,
-    envvar="INSESSION_SERVING__MODEL_NAME",
-    show_default=True,
-    help="Folder in OUT; serving.model_name of the workers.",
+@command.command(
+    epilog="""\b
+Examples:
+  insession release publish /mnt/new/session_gru/7 --out models
+  insession release publish models/session_gru/7 --out s3://shop-models/releases
+"""
 )
+@click.argument("release", type=_RELEASE)
+@click.option("--out", "out", required=True, help="Directory of the models, or a Bus: file:PATH, s3://BUCKET/PREFIX.")
+@_model_name_option("Folder in OUT; serving.model_name of the workers.")
 @click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
-def publish(release: Path, models: Path, model_name: str, key_file: Path | None) -> None:
+def publish(release: Path, out: str, model_name: str, key_file: Path | None) -> None:
     """Copy RELEASE to OUT/MODEL_NAME under its own number, all at once, and only if a worker would take it up.
 
-    A version that is there already is not replaced.
+    A version that is there already is not replaced. On S3 the manifest is written last: without it there is no release.
     """
+    from session_model.release.on_bus import publish_on_bus
     from session_model.release.publishing import publish_release
 
     key = None if key_file is None else read_key(key_file)
-    click.echo(f"published {publish_release(release, models / model_name, key)}")
+    match parse_bus_url(out):
+        case FolderUrl(models):
+            click.echo(f"published {publish_release(release, models / model_name, key)}")
+        case url:
+            from agents.artifact_bus import open_bus
+
+            click.echo(f"published {url}/{publish_on_bus(release, open_bus(out), model_name, key)}")
+
+
+@command.command(
+    epilog="""\b
+Examples:
+  insession release fetch s3://shop-models/releases models
+  insession release fetch s3://shop-models/releases /models --follow --every 30s --key-file release.key
+"""
+)
+@click.argument("source", metavar="FROM")
+@click.argument("models", type=click.Path(file_okay=False, path_type=Path), metavar="TO")
+@click.option("--follow", "is_following", is_flag=True, help="Go on looking, until SIGTERM or Ctrl-C.")
+@click.option(
+    "--every", type=DurationType(), metavar="DURATION", default="30s", show_default=True, help="Between two looks."
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(2, 1000),
+    default=_DEFAULT_KEPT,
+    show_default=True,
+    help="Newest releases to have in TO.",
+)
+@_model_name_option("Folder in FROM and TO; serving.model_name of the workers.")
+@click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end; not with --follow.")
+def fetch(*, source: str, models: Path, is_following: bool, every: timedelta, as_json: bool, **options: Any) -> None:
+    """Mirror the newest releases of the Bus FROM to TO/MODEL_NAME, which the model server and the workers watch.
+
+    Each is downloaded beside, verified as a worker does, and renamed into place. When the Bus is away, the disk is full
+    or a release was changed, what is in TO goes on being served; the next look tries again.
+    """
+    from agents.artifact_bus import open_bus
+    from session_model.release.fetching import ReleaseFetcher
+
+    if is_following and as_json:
+        raise click.UsageError("--json prints at the end, and --follow has none; read its log instead.")
+    key = None if options["key_file"] is None else read_key(options["key_file"])
+    model = options["model_name"]
+    fetcher = ReleaseFetcher(open_bus(source), model, models / model, key=key, kept=options["keep"])
+    with Interruption():
+        try:
+            if is_following:
+                _follow(fetcher, every)
+            _tell_fetched(fetcher.fetch(), models / model, as_json=as_json)
+        except KeyboardInterrupt:
+            click.echo("insession: ended; nothing is half-written", err=True)
+
+
+def _follow(fetcher: "ReleaseFetcher", every: timedelta) -> None:
+    """Look until interrupted; a look that failed is a log line, and the next one tries again."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    while True:
+        try:
+            fetcher.fetch()
+        except InsessionError as error:
+            log.warning("release_fetch_failed", reason=str(error), next_seconds=every.total_seconds())
+        time.sleep(every.total_seconds())
+
+
+def _tell_fetched(result: "Fetched", folder: Path, *, as_json: bool) -> None:
+    if as_json:
+        refused = {str(version): why for version, why in result.refused.items()}
+        click.echo(json.dumps({"fetched": result.fetched, "removed": result.removed, "refused": refused}, indent=2))
+    else:
+        for version in result.fetched:
+            click.echo(f"fetched {folder / str(version)}")
+        for version in result.removed:
+            click.echo(f"removed {folder / str(version)}, which is on the Bus")
+        if not (result.fetched or result.removed or result.refused):
+            click.echo(f"{folder} has the newest releases already")
+    if result.refused:
+        told = "; ".join(f"{version}: {why}" for version, why in result.refused.items())
+        raise InsessionError(f"refused, and what was served stays: {told}")

@@ -39,7 +39,7 @@ def draft_version(folder: Path) -> Iterator[VersionDraft]:
         folder.mkdir(parents=True, exist_ok=True)
         draft = _claim(folder)
         yield draft
-        _sync_tree(draft.directory)
+        sync_tree(draft.directory)
         draft.directory.rename(draft.published)
         sync_path(folder)
     except OSError as error:
@@ -71,7 +71,8 @@ def _number(name: str) -> int:
     return int(name) if name.isascii() and name.isdigit() else 0
 
 
-def _sync_tree(directory: Path) -> None:
+def sync_tree(directory: Path) -> None:
+    """See all files and names below a folder onto the disk."""
     for folder, _, files in os.walk(directory):
         for name in files:
             sync_path(Path(folder, name))

@@ -1,6 +1,10 @@
 """`insession release`: what is verified, signed and published."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +105,46 @@ def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None
     result = run("publish", directory, "--out", tmp_path / "models")
     assert isinstance(result.exception, ReleaseError)
     assert not list(tmp_path.glob("models/session_gru/*"))
+
+
+def test_a_release_goes_over_the_bus(tmp_path: Path) -> None:
+    """From a folder that others write to, say, to the one that is watched here."""
+    run("publish", write(tmp_path / "new"), "--out", f"file:{tmp_path / 'bus'}")
+    result = run("fetch", f"file:{tmp_path / 'bus'}", tmp_path / "models", "--json")
+    assert json.loads(result.stdout) == {"fetched": [3], "removed": [], "refused": {}}
+    assert load_release(tmp_path / "models/session_gru/3").version == 3
+    assert "has the newest releases already" in run("fetch", tmp_path / "bus", tmp_path / "models").output
+
+
+def test_a_refused_release_fails_the_fetch_with_its_reason(tmp_path: Path) -> None:
+    """What was fetched beside it stays."""
+    for version in (3, 4):
+        run("publish", write(tmp_path / "new", version), "--out", tmp_path / "bus")
+    (tmp_path / "bus/session_gru/4/saved_model.pb").write_bytes(b"xxxxx")
+    result = run("fetch", tmp_path / "bus", tmp_path / "models")
+    assert isinstance(result.exception, InsessionError)
+    assert "refused, and what was served stays: 4: " in str(result.exception)
+    assert [path.name for path in (tmp_path / "models/session_gru").iterdir() if path.name.isdecimal()] == ["3"]
+
+
+def test_follow_looks_again_until_sigterm_and_outlives_a_bus_that_is_away(tmp_path: Path) -> None:
+    """It ends with exit code 0."""
+    environment = os.environ | {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_ACCESS_KEY_ID": "known",
+        "AWS_SECRET_ACCESS_KEY": "hidden",
+    }
+    command_line = ["-m", "agents", "release", "fetch", "s3://bus/a", str(tmp_path), "--follow", "--every", "10ms"]
+    with subprocess.Popen(
+        [sys.executable, *command_line], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        failures = (line for line in process.stdout if "release_fetch_failed" in line)
+        told = [next(failures), next(failures)]
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 0
+    assert "nothing is half-written" in rest
+    assert "check that it can be reached" in told[1]
+    assert "hidden" not in "".join(told) + rest
