@@ -122,7 +122,7 @@ lock:  ## Resolve the dependencies anew into requirements/
 	@uv="$$(.ci/find-uv "$$($(FIND_PYTHON))")"; \
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
 	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
-	$(COMPILE) pyproject.toml --extra model $(LOCKED) requirements/model.txt; \
+	$(COMPILE) pyproject.toml --extra bus --extra model $(LOCKED) requirements/model.txt; \
 	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt; \
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
 

@@ -124,5 +124,5 @@ class ArtifactBus(Protocol):
     def download(self, prefix: str, sizes_bytes: dict[str, int], folder: Path) -> None:
         """Read objects below `prefix` into new files of a folder; raises OSError, too, of its disk.
 
-        sizes_bytes: by name. An object that is missing, or larger, is an ArtifactError; a smaller one is for a checksum.
+        sizes_bytes: by name. An object that is missing, or larger, is an ArtifactError; a checksum finds the rest.
         """

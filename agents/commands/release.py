@@ -120,10 +120,12 @@ def fetch(*, source: str, models: Path, is_following: bool, every: timedelta, as
     or a release was changed, what is in TO goes on being served; the next look tries again.
     """
     from agents.artifact_bus import open_bus
+    from agents.logs import configure_logs
     from session_model.release.fetching import ReleaseFetcher
 
     if is_following and as_json:
         raise click.UsageError("--json prints at the end, and --follow has none; read its log instead.")
+    configure_logs("INFO" if is_following else "ERROR")  # once, the command tells what it did itself
     key = None if options["key_file"] is None else read_key(options["key_file"])
     model = options["model_name"]
     fetcher = ReleaseFetcher(open_bus(source), model, models / model, key=key, kept=options["keep"])
