@@ -27,6 +27,7 @@ COMMANDS = {
     "repartition": "agents.commands.repartition",
     "replay": "agents.commands.replay",
     "serve": "agents.commands.serve",
+    "sessions": "agents.commands.sessions",
     "simulate": "agents.commands.simulate",
     "state": "agents.commands.state",
     "topics": "agents.commands.topics",

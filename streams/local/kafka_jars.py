@@ -1,7 +1,6 @@
 """The jars of Apache Kafka, fetched once by Maven into a folder that later starts read."""
 
 import hashlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -9,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from schemas.errors import InsessionError
+from streams.local import java
 
 POM: Final = Path(__file__).with_name("pom.xml")
-MINIMUM_JAVA: Final = 17
 _FETCH_TIMEOUT_SECONDS: Final = 600
-_REMEDY: Final = "On Debian: apt-get install openjdk-17-jdk-headless maven; elsewhere any JDK 17 or newer and Maven 3."
 
 
 class KafkaUnavailableError(InsessionError):
@@ -21,21 +19,11 @@ class KafkaUnavailableError(InsessionError):
 
 
 def find_java() -> str:
-    """Return the path of a Java that Kafka 4 runs on.
-
-    Raises KafkaUnavailableError where there is none, or only one older than `MINIMUM_JAVA`.
-    """
-    java = shutil.which("java")
-    if java is None:
-        raise KafkaUnavailableError(f"Kafka needs Java {MINIMUM_JAVA} or newer and there is no `java`. {_REMEDY}")
-    banner = subprocess.run(  # noqa: S603 - the path comes from PATH, the arguments are constants
-        [java, "-version"], capture_output=True, text=True, check=False, timeout=60
-    ).stderr
-    major = re.search(r'version "(\d+)', banner)
-    if major is None or int(major[1]) < MINIMUM_JAVA:
-        found = banner.splitlines()[0] if banner else "nothing it says of itself"
-        raise KafkaUnavailableError(f"Kafka needs Java {MINIMUM_JAVA} or newer; {java} is {found}. {_REMEDY}")
-    return java
+    """Return the path of a Java that Kafka 4 runs on; raises KafkaUnavailableError where there is none."""
+    try:
+        return java.find_java("Kafka")
+    except java.JavaUnavailableError as error:
+        raise KafkaUnavailableError(str(error)) from error
 
 
 def default_cache() -> Path:
@@ -57,7 +45,7 @@ def fetch(cache: Path, pom: Path = POM) -> Path:
         return libs
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaUnavailableError(f"The jars of Kafka are fetched by Maven and there is no `mvn`. {_REMEDY}")
+        raise KafkaUnavailableError(f"The jars of Kafka are fetched by Maven and there is no `mvn`. {java.JAVA_REMEDY}")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as folder:
         _copy_dependencies(maven, pom, Path(folder) / "libs")

@@ -1,0 +1,1 @@
+"""Jobs over stored data, on Spark: the only room that imports pyspark."""

@@ -1,0 +1,113 @@
+"""A result in parts: each task writes one file, all at once or not at all, and the manifest comes last.
+
+Spark may run a task again, or twice at the same time. A part has the number of its task's partition, is written under a
+name of the attempt's own and renamed when it is whole; as the same rows give the same bytes, it is the same whoever
+was last. A result without its manifest is none: what an earlier run has left is removed before the next one begins.
+"""
+
+import hashlib
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import msgspec
+
+from agents.batch.spark_session import map_in_arrow, told_task_errors
+from schemas.errors import UsageError
+from session_model.files import write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyspark.sql import DataFrame
+
+MANIFEST: Final = "_manifest.json"
+"""The name begins as Spark's own `_SUCCESS` does: who reads the folder as data passes it over."""
+
+Write = Callable[[Iterable["pa.RecordBatch"], BinaryIO, "Counter[str]"], int]
+"""Writes the rows of a task into a file, counts what is to be told, and returns how many records it has written."""
+
+_RETURNED: Final = "name string, records long, size long, sha256 string, counts string"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A file of a result, named from the result's folder on; size in bytes, sha256 in hex."""
+
+    name: str
+    records: int
+    size: int
+    sha256: str
+
+
+def new_result(out: Path, *, is_replaced: bool = False) -> Path:
+    """Make the folder of a result, or clear it of what an earlier run left unfinished.
+
+    Raises UsageError where a finished result is there, unless it `is_replaced`, or files of somebody else are.
+    """
+    if (out / MANIFEST).exists() and not is_replaced:
+        raise UsageError(f"{out} holds a result already; name another --out, or add --overwrite")
+    (out / MANIFEST).unlink(missing_ok=True)  # from now on there is none
+    foreign = [path for path in _files(out) if not path.name.startswith(("part-", ".tmp-"))]
+    if foreign:
+        raise UsageError(f"{foreign[0]} is no file of a result of ours; name an --out that is new or empty")
+    for path in _files(out):
+        path.unlink()
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> tuple[list[Part], "Counter[str]"]:
+    """Let each task of `frame` write its rows into a part of `folder`; return the parts in order, and what was counted.
+
+    A task that writes no record leaves no part.
+    """
+    task = partial(_task, str(folder.absolute()), suffix, write)
+    with told_task_errors(f"writing {folder}"):
+        rows = map_in_arrow(frame, task, _RETURNED).collect()
+    counts = Counter[str]()
+    for row in rows:
+        counts.update(json.loads(row["counts"]))
+    parts = [Part(row["name"], row["records"], row["size"], row["sha256"]) for row in rows if row["records"]]
+    return sorted(parts, key=lambda part: part.name), counts
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
+    """Say what the result is made of: with this it is there."""
+    content = json.dumps(manifest, indent=2).encode() + b"\n"
+    write_whole(folder / MANIFEST, lambda file: file.write(content))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
+
+
+def _task(folder: str, suffix: str, write: Write, batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
+    import pyarrow as pa  # noqa: PLC0415 - an extra
+    from pyspark import TaskContext  # noqa: PLC0415 - as above
+
+    context = TaskContext.get()
+    assert context is not None
+    name = f"part-{context.partitionId():05d}{suffix}"
+    beside = Path(folder) / f".tmp-{name}-{uuid.uuid4().hex}"
+    counts = Counter[str]()
+    try:
+        with beside.open("wb") as file:
+            records = write(batches, file, counts)
+            file.flush()
+            os.fsync(file.fileno())
+        size, sha256 = _size_and_sha256(beside)
+        if records:
+            beside.replace(Path(folder) / name)
+    finally:
+        beside.unlink(missing_ok=True)
+    row: dict[str, list[Any]] = {"name": [name], "records": [records], "size": [size], "sha256": [sha256]}
+    yield pa.RecordBatch.from_pydict(row | {"counts": [json.dumps(counts)]})
+
+
+def _size_and_sha256(path: Path) -> tuple[int, str]:
+    with path.open("rb") as file:
+        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,88 @@
+"""`insession sessions`: make sessions of a stored clickstream, on Spark."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from agents.commands.data_options import DataPath
+from agents.commands.spark_options import parse_conf, spark_options
+from agents.settings import load_settings
+from schemas.errors import UsageError
+from streams.cluster.topics import Topic
+
+if TYPE_CHECKING:
+    from agents.batch.kafka_rows import ClickstreamFormat
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  insession sessions clickstream.parquet --out sessions
+  insession sessions "logs/2026-11-*.jsonl.gz" --format jsonl --config worker.toml --out sessions --master "local[2]"
+"""
+)
+@click.argument("source", type=DataPath())
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where sessions go.")
+@click.option(
+    "--format",
+    "data_format",
+    type=click.Choice(["parquet", "jsonl"]),
+    default="parquet",
+    show_default=True,
+    help="parquet: records with the columns of Spark's Kafka source (key, value, partition, offset, timestamp; maybe "
+    "topic, headers). jsonl: one record of the topic a line.",
+)
+@click.option("--topic", help="Clickstream topic whose mapping reads the records; that of the settings by default.")
+@click.option(
+    "--exact-ticks",
+    "is_exact",
+    is_flag=True,
+    help="End sessions by ticks of each partition's time, as the stream does: differs for events that came later than "
+    "gap and grace. A task then holds a whole partition of the topic.",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
+@spark_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
+def command(  # noqa: PLR0913 - one parameter an option
+    *,
+    source: Path,
+    out: Path,
+    data_format: "ClickstreamFormat",
+    topic: str | None,
+    is_exact: bool,
+    config: Path | None,
+    master: str,
+    conf: tuple[str, ...],
+    is_replaced: bool,
+    as_json: bool,
+) -> None:
+    """Make sessions of SOURCE by the rules of the worker: records as those of the topic session-ends, one a line.
+
+    The same events give the same bytes, but for what tells which input ended a session. `insession train OUT --format
+    session-ends` learns from them.
+    """
+    from agents.batch.sessions_job import SessionsJob, run_sessions
+    from agents.batch.spark_session import spark_session
+    from agents.batch.task_bar import task_bar
+
+    settings = load_settings(file=config)
+    name = topic or settings.topics.name(Topic.CLICKSTREAM)
+    if name not in settings.clickstreams:
+        raise UsageError(f"--topic {name}: the clickstreams of the settings are {', '.join(settings.clickstreams)}")
+    job = SessionsJob(source, data_format, out, name, is_exact=is_exact, is_replaced=is_replaced)
+    with spark_session("sessions", master, parse_conf(conf)) as spark, task_bar(spark, "sessions"):
+        manifest = run_sessions(spark, job, settings)
+    if as_json:
+        click.echo(json.dumps(manifest, indent=2))
+        return
+    table = Table(title=f"{manifest['sessions']:,} sessions in {out}", show_header=False)
+    for status, count in manifest["by_status"].items():
+        table.add_row(status, f"{count:,}")
+    table.add_section()
+    table.add_row("records", f"{manifest['records']:,}")
+    table.add_row("records a second", f"{manifest['records_per_second']:,}")
+    Console().print(table)
