@@ -25,6 +25,7 @@ _ANYWHERE: Final = {
     "spark.log.level": "ERROR",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "4096",
     "spark.sql.session.timeZone": "UTC",
+    "spark.ui.showConsoleProgress": "false",  # there is a bar of ours
 }
 
 
@@ -35,19 +36,22 @@ def spark_session(job: str, master: str, conf: Mapping[str, str]) -> Iterator["S
     Raises UsageError where pyspark is not installed or a value of `conf` is none, JavaUnavailableError without Java.
     """
     try:
-        from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra
-        from pyspark.sql import SparkSession  # noqa: PLC0415 - as above
+        with _without_pandas_warning():
+            from pyspark.errors import PySparkException  # noqa: PLC0415 - an extra
+            from pyspark.sql import SparkSession  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
         raise UsageError(f"this job needs Spark ({error}): pip install 'insession[spark]'") from error
     find_java("Spark", os.environ.get("JAVA_HOME"))
     settings = _ANYWHERE | (_ON_ONE_MACHINE if master.startswith("local") else {}) | dict(conf)
     if master.startswith("local"):
+        os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the workers are the first python3 of PATH
     builder = SparkSession.builder.appName(f"insession {job}").master(master)
     for name, value in settings.items():
         builder = builder.config(name, value)
     try:
-        spark = builder.getOrCreate()
+        with _without_pandas_warning():
+            spark = builder.getOrCreate()
     except (PySparkException, RuntimeError, ValueError) as error:
         raise InsessionError(f"Spark does not start at {master}: {first_line(error)}") from error
     try:
@@ -59,10 +63,17 @@ def spark_session(job: str, master: str, conf: Mapping[str, str]) -> Iterator["S
 def map_in_arrow(
     frame: "DataFrame", function: Callable[[Iterator["pa.RecordBatch"]], Iterable["pa.RecordBatch"]], schema: str
 ) -> "DataFrame":
-    """Let each task run `function` over its rows; `mapInArrow` without its warning of pandas, which plays no part."""
+    """Let each task run `function` over its rows."""
+    with _without_pandas_warning():
+        return frame.mapInArrow(function, schema)
+
+
+@contextmanager
+def _without_pandas_warning() -> Iterator[None]:
+    """Keep Spark from warning of pandas 3, which it asks for and which plays no part in Arrow's batches."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
-        return frame.mapInArrow(function, schema)
+        yield
 
 
 @contextmanager

@@ -6,6 +6,7 @@ are found by name, others are ignored. https://github.com/rn5l/session-rec
 end, no times.
 `jsonl`: one ClickEvent (schemas/json/click-event.json) a line, or what a FieldMapping makes clicks of, in any order.
 `session-ends`: records of the topic session-ends, one a line, in any order; sessions of bots are left out.
+`tfrecord`: one split of what `insession tfrecords` writes (session_model.data.tfrecords).
 `csv`, `parquet`: tables whose columns a `TableLayout` names. `recbole`: `.inter` files (session_model.data.tables).
 Public data sets as published, such as `rsc15` (session_model.data.public_formats).
 
@@ -42,8 +43,9 @@ from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.data.table_layout import TableLayout, without_layout
 from session_model.data.tables import CsvTable, ParquetTable, csv_names, parquet_names
 from session_model.data.text_lines import DEFAULT_MALFORMED_SHARE, MalformedLines, read_lines
+from session_model.data.tfrecords import TfrecordSessions, tfrecord_files
 
-OwnFormat = Literal["session-rec", "sequences", "jsonl", "session-ends", "csv", "parquet", "recbole"]
+OwnFormat = Literal["session-rec", "sequences", "jsonl", "session-ends", "csv", "parquet", "recbole", "tfrecord"]
 DataFormat = OwnFormat | PublicFormat
 DATA_FORMATS: tuple[DataFormat, ...] = (*get_args(OwnFormat), *get_args(PublicFormat))
 TABLE_FORMATS: Final = ("csv", "parquet")
@@ -164,6 +166,8 @@ def _ask_for_columns(file: Path, data_format: DataFormat) -> str:
 def _rows(path: Path, data_format: DataFormat, event_format: EventFormat, share: float) -> Iterator[Row]:
     if data_format in PUBLIC_DATASETS:
         return _each(PUBLIC_DATASETS[data_format].paths(path), data_format, event_format.rows, share)
+    if data_format == "tfrecord":
+        return _each(tfrecord_files(path), data_format, event_format.rows, share)
     return _each(data_files(path), data_format, event_format.rows, share)
 
 
@@ -373,4 +377,5 @@ _OWN_FORMATS: Final[dict[DataFormat, Callable[[], EventFormat]]] = {
     "session-rec": _SessionRec,
     "sequences": _Sequences,
     "session-ends": _SessionEnds,
+    "tfrecord": TfrecordSessions,
 }

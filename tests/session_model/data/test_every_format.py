@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from schemas import wire
 from schemas.errors import InsessionError, UsageError
 from schemas.events import ClickEvent
 from session_model.data.formats import AS_IT_IS, DATA_FORMATS, DataFormat, ReadOptions, read_events, read_sessions
 from session_model.data.sessions import EVENT_TYPE_CODES, Sessions
 from session_model.data.table_layout import parse_layout
 from tests.session_model.published_files import FIRST_FILES
+from tests.session_model.tfrecord_data import write_data_set
 
 ROWS = [("s1", "a", 1_700_000_000), ("s2", "c", 1_700_000_002), ("s1", "b", 1_700_000_001), ("s2", "a", 1_700_000_002)]
 TABLE = "session,item,time\n" + "".join(f"{session},{item},{time}\n" for session, item, time in ROWS)
@@ -76,6 +78,9 @@ def path(data_format: DataFormat, tmp_path: Path) -> Path:
         columns = zip(*ROWS, strict=True)
         parquet.write_table(arrow.table([*columns], names=["session", "item", "time"]), tmp_path / "a.parquet")
         return tmp_path / "a.parquet"
+    if data_format == "tfrecord":
+        sessions = [wire.decode_session_summary(line) for line in ends().splitlines()]
+        return write_data_set(tmp_path, {"train": sessions}) / "train" / "part-00000.tfrecord"
     name, text = FILES[data_format]
     (tmp_path / name).write_text(text)
     return tmp_path / name
