@@ -8,6 +8,7 @@ was last. A result without its manifest is none: what an earlier run has left is
 import hashlib
 import json
 import os
+import re
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -31,11 +32,12 @@ MANIFEST: Final = "_manifest.json"
 Write = Callable[[Iterable["pa.RecordBatch"], BinaryIO, "Counter[str]"], int]
 """Writes the rows of a task into a file, counts what is to be told, and returns how many records it has written."""
 
+_PART: Final = re.compile(r"part-\d+\.|\.tmp-")
 _RETURNED: Final = "name string, records long, size long, sha256 string, counts string"
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A file of a result, named from the result's folder on; size in bytes, sha256 in hex."""
+    """A file of a result; size in bytes, sha256 in hex."""
 
     name: str
     records: int
@@ -43,19 +45,21 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def new_result(out: Path, *, is_replaced: bool = False) -> Path:
+def new_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: bool = False) -> Path:
     """Make the folder of a result, or clear it of what an earlier run left unfinished.
 
-    Raises UsageError where a finished result is there, unless it `is_replaced`, or files of somebody else are.
+    manifest: its name. more: names of other files that belong to the result. Raises UsageError where a finished result
+    is there, unless it `is_replaced`, or files of somebody else are.
     """
-    if (out / MANIFEST).exists() and not is_replaced:
+    if (out / manifest).exists() and not is_replaced:
         raise UsageError(f"{out} holds a result already; name another --out, or add --overwrite")
-    (out / MANIFEST).unlink(missing_ok=True)  # from now on there is none
-    foreign = [path for path in _files(out) if not path.name.startswith(("part-", ".tmp-"))]
+    files = [path for path in out.rglob("*") if path.is_file()] if out.is_dir() else []
+    foreign = [path for path in files if path.name not in {manifest, *more} and not _PART.match(path.name)]
     if foreign:
         raise UsageError(f"{foreign[0]} is no file of a result of ours; name an --out that is new or empty")
-    for path in _files(out):
-        path.unlink()
+    (out / manifest).unlink(missing_ok=True)  # first: from now on there is none
+    for path in files:
+        path.unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
     return out
 
@@ -65,9 +69,12 @@ def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> 
 
     A task that writes no record leaves no part.
     """
+    folder.mkdir(exist_ok=True)
     task = partial(_task, str(folder.absolute()), suffix, write)
     with told_task_errors(f"writing {folder}"):
         rows = map_in_arrow(frame, task, _RETURNED).collect()
+    for left in folder.glob(".tmp-*"):  # of an attempt that was killed
+        left.unlink(missing_ok=True)
     counts = Counter[str]()
     for row in rows:
         counts.update(json.loads(row["counts"]))
@@ -77,12 +84,8 @@ def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> 
 
 def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
     """Say what the result is made of: with this it is there."""
-    content = json.dumps(manifest, indent=2).encode() + b"\n"
+    content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     write_whole(folder / MANIFEST, lambda file: file.write(content))
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()] if folder.is_dir() else []
 
 
 def _task(folder: str, suffix: str, write: Write, batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+import msgspec
+
 from agents.batch.kafka_rows import ClickstreamFormat, clickstream_rows, records_of
 from agents.batch.parts import new_result, write_manifest, write_parts
 from agents.encodings import click_readers
@@ -76,7 +78,7 @@ def run_sessions(spark: "SparkSession", job: SessionsJob, settings: Settings) ->
         "by_status": dict(counts.most_common()),
         "seconds": round(seconds, 1),
         "records_per_second": round(n_records / seconds),
-        "parts": [{name: getattr(part, name) for name in part.__struct_fields__} for part in parts],
+        "parts": msgspec.to_builtins(parts),
     }
     write_manifest(folder, manifest)
     return manifest

@@ -19,7 +19,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -155,7 +155,7 @@ class TfrecordSessions:
         return self._vocabularies[folder]
 
 
-def _rows(found: dict[str, list[object]], item_ids: list[str], types: Sequence[EventType]) -> list[Row]:
+def _rows(found: dict[str, list[Any]], item_ids: list[str], types: Sequence[EventType]) -> list[Row]:
     (visitor,), (session,) = (_texts(found, name) for name in ("visitor_key", "session_id"))
     check_ids(visitor, session)
     return [
@@ -167,9 +167,9 @@ def _rows(found: dict[str, list[object]], item_ids: list[str], types: Sequence[E
             None if math.isnan(price) else price,
             session,
         )
-        for item, kind, time_ms, price in zip(*(found[name] for name in _EVENT_FEATURES), strict=True)  # type: ignore[call-overload]
+        for item, kind, time_ms, price in zip(*(found[name] for name in _EVENT_FEATURES), strict=True)
     ]
 
 
-def _texts(found: dict[str, list[object]], name: str) -> list[str]:
+def _texts(found: dict[str, list[Any]], name: str) -> list[str]:
     return [value.decode() for value in found[name] if isinstance(value, bytes)]

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator["SparkSession"]:
-    """Start one Spark of two cores for all tests; its JVM ends with them, whatever it thinks of that."""
+    """Start one Spark of two cores for all tests, which runs a task up to four times; its JVM ends with them."""
     try:
         find_java("Spark")
     except JavaUnavailableError as error:
         pytest.skip(str(error))
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     conf = {"spark.sql.shuffle.partitions": "3", "spark.driver.memory": "1g", "spark.sql.adaptive.enabled": "false"}
-    with spark_session("tests", "local[2]", conf) as session:
+    with spark_session("tests", "local[2,4]", conf) as session:
         jvm = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
         yield session
     for child in jvm:

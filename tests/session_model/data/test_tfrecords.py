@@ -24,19 +24,19 @@ from session_model.data.tfrecord_files import (
 from session_model.data.tfrecords import SCHEMA, VOCABULARY
 from tests.session_model.tfrecord_data import write_data_set
 
-LINES = [
+LINES = (
     b'{"id":"a","visitor_key":"k","session_id":"s1","end_reason":"inactivity","started_at":"2023-11-14T22:13:20Z",'
     b'"ended_at":"2023-11-14T22:13:22Z","event_count":3,"events":[["view",1700000000000,"red",2.5],'
-    b'["search",1700000001000],["purchase",1700000002000,"blue",9.75]]}',
+    b'["search",1700000001000],["purchase",1700000002000,"blue",9.75]]}\n'
     b'{"id":"b","visitor_key":"l","session_id":"s1","end_reason":"inactivity","started_at":"2023-11-14T22:13:20Z",'
-    b'"ended_at":"2023-11-14T22:13:21Z","event_count":1,"events":[["view",1700000001000,"blue"]]}',
-]
+    b'"ended_at":"2023-11-14T22:13:21Z","event_count":1,"events":[["view",1700000001000,"blue"]]}\n'
+)
 
 
 @pytest.fixture
 def sessions() -> list[SessionSummary]:
     """Two sessions; an event without item, two visitors with one session id."""
-    return [wire.decode_session_summary(line) for line in LINES]
+    return [wire.decode_session_summary(line) for line in LINES.splitlines()]
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def framed(*records: bytes) -> bytes:
 
 def test_the_columns_are_those_of_the_session_ends_it_was_written_of(folder: Path, tmp_path: Path) -> None:
     """Ids, order, items, times, types and prices: training cannot tell which of both it reads."""
-    (tmp_path / "ends.jsonl").write_bytes(b"\n".join(LINES))
+    (tmp_path / "ends.jsonl").write_bytes(LINES)
     ours, theirs = read_sessions(folder / "train", "tfrecord"), read_sessions(tmp_path / "ends.jsonl", "session-ends")
     assert (ours.session_ids, ours.item_ids) == (theirs.session_ids, theirs.item_ids)
     for name in ("starts", "items", "times_ms", "event_types", "prices"):
@@ -85,7 +85,7 @@ def test_a_flipped_bit_or_a_cut_is_found(place: int, bit: int) -> None:
         read = list[bytes]()
         if damaged in {b"", framed(b"first record")}:
             continue  # cut between two records: the number of records in the schema tells
-        with pytest.raises(DamagedRecordError, match="f: record [12] is damaged"):
+        with pytest.raises(DamagedRecordError, match=r"f: record [12] is damaged"):
             read.extend(read_records(io.BufferedReader(io.BytesIO(damaged)), "f"))
 
 
