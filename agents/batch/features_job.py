@@ -70,9 +70,9 @@ def run_features(
     try:
         tables = {}
         for name, frame in frames.items():
-            parts, _ = write_parts(frame, folder / name, SUFFIX, _write_parquet)
-            rows = sum(part.records for part in parts)
-            tables[name] = {"rows": rows, "parts": msgspec.to_builtins(parts), "query": queries[name]}
+            written = write_parts(frame, folder / name, SUFFIX, _write_parquet)
+            parts = msgspec.to_builtins(written.parts)
+            tables[name] = {"rows": written.records, "parts": parts, "query": queries[name]}
     finally:
         ends.unpersist()
     manifest = {"format": "features", "tables": tables, "seconds": round(time.perf_counter() - started, 1)}

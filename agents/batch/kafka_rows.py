@@ -68,7 +68,7 @@ def _of_parquet(spark: "SparkSession", source: Path, topic: str) -> "DataFrame":
 
     data_files(source)
     try:
-        table = spark.read.parquet(str(source))
+        table = spark.read.parquet(f"file://{source.absolute()}")  # a cluster may have another default
     except PySparkException as error:
         raise UsageError(f"{source} cannot be read as Parquet ({first_line(error)}); see --format") from error
     missing = [name for name in _NEEDED if name not in table.columns]

@@ -9,12 +9,13 @@ import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
@@ -33,7 +34,7 @@ Write = Callable[[Iterable["pa.RecordBatch"], BinaryIO, "Counter[str]"], int]
 """Writes the rows of a task into a file, counts what is to be told, and returns how many records it has written."""
 
 _PART: Final = re.compile(r"part-\d+\.|\.tmp-")
-_RETURNED: Final = "name string, records long, size long, sha256 string, counts string"
+_RETURNED: Final = "name string, records long, size long, sha256 string, cpu_seconds double, counts string"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -45,8 +46,21 @@ class Part(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def new_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: bool = False) -> Path:
-    """Make the folder of a result, or clear it of what an earlier run left unfinished.
+class Written(NamedTuple):
+    """The parts in the order of their names, what the tasks have counted, and the processor time of their Python."""
+
+    parts: list[Part]
+    counts: "Counter[str]"
+    cpu_seconds: float
+
+    @property
+    def records(self) -> int:
+        """Count the records of all parts."""
+        return sum(part.records for part in self.parts)
+
+
+def check_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: bool = False) -> list[Path]:
+    """Return the files in the folder of a result, which a run may remove.
 
     manifest: its name. more: names of other files that belong to the result. Raises UsageError where a finished result
     is there, unless it `is_replaced`, or files of somebody else are.
@@ -57,6 +71,12 @@ def new_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: boo
     foreign = [path for path in files if path.name not in {manifest, *more} and not _PART.match(path.name)]
     if foreign:
         raise UsageError(f"{foreign[0]} is no file of a result of ours; name an --out that is new or empty")
+    return files
+
+
+def new_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: bool = False) -> Path:
+    """Make the folder of a result, or clear it of what an earlier run has left there; raises as `check_result`."""
+    files = check_result(out, manifest, *more, is_replaced=is_replaced)
     (out / manifest).unlink(missing_ok=True)  # first: from now on there is none
     for path in files:
         path.unlink(missing_ok=True)
@@ -64,10 +84,10 @@ def new_result(out: Path, manifest: str = MANIFEST, *more: str, is_replaced: boo
     return out
 
 
-def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> tuple[list[Part], "Counter[str]"]:
-    """Let each task of `frame` write its rows into a part of `folder`; return the parts in order, and what was counted.
+def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> Written:
+    """Let each task of `frame` write its rows into a part of `folder`; one that writes no record leaves none.
 
-    A task that writes no record leaves no part.
+    Raises InsessionError where a task fails as often as Spark runs it.
     """
     folder.mkdir(exist_ok=True)
     task = partial(_task, str(folder.absolute()), suffix, write)
@@ -79,7 +99,7 @@ def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> 
     for row in rows:
         counts.update(json.loads(row["counts"]))
     parts = [Part(row["name"], row["records"], row["size"], row["sha256"]) for row in rows if row["records"]]
-    return sorted(parts, key=lambda part: part.name), counts
+    return Written(sorted(parts, key=lambda part: part.name), counts, sum(row["cpu_seconds"] for row in rows))
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
@@ -96,7 +116,7 @@ def _task(folder: str, suffix: str, write: Write, batches: Iterator["pa.RecordBa
     assert context is not None
     name = f"part-{context.partitionId():05d}{suffix}"
     beside = Path(folder) / f".tmp-{name}-{uuid.uuid4().hex}"
-    counts = Counter[str]()
+    counts, began_seconds = Counter[str](), time.process_time()
     try:
         with beside.open("wb") as file:
             records = write(batches, file, counts)
@@ -108,7 +128,8 @@ def _task(folder: str, suffix: str, write: Write, batches: Iterator["pa.RecordBa
     finally:
         beside.unlink(missing_ok=True)
     row: dict[str, list[Any]] = {"name": [name], "records": [records], "size": [size], "sha256": [sha256]}
-    yield pa.RecordBatch.from_pydict(row | {"counts": [json.dumps(counts)]})
+    row |= {"cpu_seconds": [time.process_time() - began_seconds], "counts": [json.dumps(counts)]}
+    yield pa.RecordBatch.from_pydict(row)
 
 
 def _size_and_sha256(path: Path) -> tuple[int, str]:

@@ -64,8 +64,9 @@ def run_sessions(spark: "SparkSession", job: SessionsJob, settings: Settings) ->
         sorted_rows = rows.repartition("partition").sortWithinPartitions("partition", "offset")
     else:
         sorted_rows = rows.repartition("key").sortWithinPartitions("key", "partition", "offset")
-    parts, counts = write_parts(sorted_rows, folder, SUFFIX, _Sessions(settings, job.topic, job.is_exact))
-    n_sessions, n_records = sum(part.records for part in parts), counts.pop(_READ, 0)
+    written = write_parts(sorted_rows, folder, SUFFIX, _Sessions(settings, job.topic, job.is_exact))
+    counts, n_sessions = written.counts, written.records
+    n_records = counts.pop(_READ, 0)
     if not n_sessions:
         told = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(5)) or "it is empty"
         raise InsessionError(f"{job.source} holds no session ({told}); check --format, --topic and the mapping")
@@ -78,7 +79,8 @@ def run_sessions(spark: "SparkSession", job: SessionsJob, settings: Settings) ->
         "by_status": dict(counts.most_common()),
         "seconds": round(seconds, 1),
         "records_per_second": round(n_records / seconds),
-        "parts": msgspec.to_builtins(parts),
+        "records_per_task_cpu_second": round(n_records / max(written.cpu_seconds, 1e-3)),
+        "parts": msgspec.to_builtins(written.parts),
     }
     write_manifest(folder, manifest)
     return manifest

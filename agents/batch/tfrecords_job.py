@@ -79,8 +79,8 @@ def run_tfrecords(spark: "SparkSession", job: TfrecordsJob) -> dict[str, Any]:
         for name, (from_ms, until_ms) in {TRAIN: (None, split_ms), TEST: (split_ms, None)}.items():
             is_in = f.col("ended_ms") < until_ms if until_ms is not None else f.col("ended_ms") >= from_ms
             by_time = people.where(is_in).repartitionByRange("ended_ms", "id").sortWithinPartitions("ended_ms", "id")
-            parts, _ = write_parts(by_time.select("record"), folder / name, SUFFIX, write)
-            splits[name] = Split(sum(part.records for part in parts), from_ms, until_ms, _facts(name, parts))
+            written = write_parts(by_time.select("record"), folder / name, SUFFIX, write)
+            splits[name] = Split(written.records, from_ms, until_ms, _facts(name, written.parts))
     finally:
         ends.unpersist()
     empty = next((name for name, split in splits.items() if not split.sessions), None)

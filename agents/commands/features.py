@@ -47,6 +47,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     A query sees the views `sessions` (also of bots) and `events` (of people); `--write-sql` shows how.
     """
     from agents.batch.features_job import packaged_queries, queries_in, run_features
+    from agents.batch.parts import check_result
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
 
@@ -56,6 +57,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     if source is None or out is None:
         raise UsageError("name SESSIONS and --out, or --write-sql alone; see insession features --help")
     queries = packaged_queries() if folder is None else queries_in(folder)
+    check_result(out, is_replaced=is_replaced)
     with spark_session("features", master, parse_conf(conf)) as spark, task_bar(spark, "features"):
         manifest = run_features(spark, source, out, queries, is_replaced=is_replaced)
     if as_json:

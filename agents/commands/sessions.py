@@ -65,6 +65,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     The same events give the same bytes, but for what tells which input ended a session. `insession train OUT --format
     session-ends` learns from them.
     """
+    from agents.batch.parts import check_result
     from agents.batch.sessions_job import SessionsJob, run_sessions
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
@@ -74,6 +75,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     if name not in settings.clickstreams:
         raise UsageError(f"--topic {name}: the clickstreams of the settings are {', '.join(settings.clickstreams)}")
     job = SessionsJob(source, data_format, out, name, is_exact=is_exact, is_replaced=is_replaced)
+    check_result(out, is_replaced=is_replaced)
     with spark_session("sessions", master, parse_conf(conf)) as spark, task_bar(spark, "sessions"):
         manifest = run_sessions(spark, job, settings)
     if as_json:
@@ -85,4 +87,5 @@ def command(  # noqa: PLR0913 - one parameter an option
     table.add_section()
     table.add_row("records", f"{manifest['records']:,}")
     table.add_row("records a second", f"{manifest['records_per_second']:,}")
+    table.add_row("records a second of the tasks' processor time", f"{manifest['records_per_task_cpu_second']:,}")
     Console().print(table)

@@ -45,11 +45,14 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     `insession train OUT/train --format tfrecord` learns from them, and so does any other TensorFlow program.
     """
+    from agents.batch.parts import check_result
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
     from agents.batch.tfrecords_job import TfrecordsJob, run_tfrecords
+    from session_model.data.tfrecords import SCHEMA, VOCABULARY
 
     job = TfrecordsJob(source, out, test_share, split_ms, is_replaced=is_replaced)
+    check_result(out, SCHEMA, VOCABULARY, is_replaced=is_replaced)
     with spark_session("tfrecords", master, parse_conf(conf)) as spark, task_bar(spark, "TFRecords"):
         result = run_tfrecords(spark, job)
     if as_json:

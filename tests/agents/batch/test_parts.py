@@ -47,9 +47,9 @@ def test_tasks_that_are_killed_or_fail_and_run_again_leave_what_undisturbed_ones
     frame = spark.range(0, 1000, 1, 3)
     expected = write_parts(frame, new_result(tmp_path / "undisturbed"), ".txt", undisturbed)
     found = write_parts(frame, new_result(tmp_path / "disturbed"), ".txt", write)
-    assert found == expected
-    assert found[1] == {"rows": 1000}
-    assert sorted(path.name for path in (tmp_path / "disturbed").iterdir()) == [part.name for part in found[0]]
+    assert (found.parts, found.counts) == (expected.parts, expected.counts)
+    assert (found.records, found.counts) == (1000, {"rows": 1000})
+    assert sorted(path.name for path in (tmp_path / "disturbed").iterdir()) == [part.name for part in found.parts]
 
 
 @pytest.mark.slow
