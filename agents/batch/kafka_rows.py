@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from agents.batch.row_batches import HEADERS, ROWS, row_batches
 from agents.batch.spark_session import first_line, map_in_arrow
+from agents.batch.topic_rows import topic_rows
 from agents.encodings import click_readers
 from agents.settings import Settings
 from schemas.click_reader import REKEYED_HEADER, Clicks
@@ -26,31 +28,30 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame, SparkSession
 
-ClickstreamFormat = Literal["parquet", "jsonl"]
+ClickstreamFormat = Literal["parquet", "jsonl", "topic"]
 LINES_A_FILE: Final = 1 << 40
 """Offsets that a file of JSON lines has, more than it has lines."""
 
 _NEEDED: Final = ("key", "value", "partition", "offset", "timestamp")
-_HEADERS: Final = "array<struct<key:string,value:binary>>"
-_ROWS: Final = f"topic string, key binary, value binary, partition int, offset long, time_ms long, headers {_HEADERS}"
-_BATCH_ROWS: Final = 4096
 _OF_ONE_VISITOR: Final = ({"key": REKEYED_HEADER, "value": b""},)
 """What else is in the line is not this visitor's."""
 
 
 def clickstream_rows(
-    spark: "SparkSession", source: Path, data_format: ClickstreamFormat, settings: Settings, topic: str
+    spark: "SparkSession", source: Path | str, data_format: ClickstreamFormat, settings: Settings, topic: str
 ) -> "DataFrame":
     """Return the rows of `source`, unread: topic, key, value, partition, offset, time_ms, headers.
 
-    topic: what lines are read as, and rows without a topic. Raises UsageError where nothing is there, or where a table
-    has other columns.
+    topic: what lines are read as, and rows without a topic; with the format `topic` it is the source itself. Raises
+    UsageError where nothing is there, or where a table has other columns.
     """
+    if data_format == "topic":
+        return topic_rows(spark, settings, topic)
     if data_format == "parquet":
-        return _of_parquet(spark, source, topic)
-    files = [(number, str(file)) for number, file in enumerate(data_files(source))]
+        return _of_parquet(spark, Path(source), topic)
+    files = [(number, str(file)) for number, file in enumerate(data_files(Path(source)))]
     names = spark.createDataFrame(files, "number int, file string").repartition(len(files))
-    return map_in_arrow(names, partial(_of_lines, settings, topic), _ROWS)
+    return map_in_arrow(names, partial(_of_lines, settings, topic), ROWS)
 
 
 def records_of(batches: Iterable["pa.RecordBatch"]) -> Iterator[InputRecord]:
@@ -85,7 +86,7 @@ def _of_parquet(spark: "SparkSession", source: Path, topic: str) -> "DataFrame":
         f.col("partition").cast("int").alias("partition"),
         f.col("offset").cast("long").alias("offset"),
         _time_ms(kinds["timestamp"]).alias("time_ms"),
-        (f.col("headers") if "headers" in kinds else f.lit(None)).cast(_HEADERS).alias("headers"),
+        (f.col("headers") if "headers" in kinds else f.lit(None)).cast(HEADERS).alias("headers"),
     )
 
 
@@ -97,26 +98,7 @@ def _time_ms(kind: str) -> "Column":
 
 
 def _of_lines(settings: Settings, topic: str, files: Iterable["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
-    import pyarrow as pa  # noqa: PLC0415 - an extra
-
-    headers = pa.list_(pa.struct([("key", pa.string()), ("value", pa.binary())]))
-    kinds = [("topic", pa.string()), ("key", pa.binary()), ("value", pa.binary()), ("partition", pa.int32())]
-    schema = pa.schema([*kinds, ("offset", pa.int64()), ("time_ms", pa.int64()), ("headers", headers)])
-
-    def batch(rows: list[tuple[Any, ...]]) -> "pa.RecordBatch":
-        columns = zip(*rows, strict=True)
-        return pa.RecordBatch.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
-        )
-
-    rows = list[tuple[Any, ...]]()
-    for row in _line_rows(settings, topic, files):
-        rows.append(row)
-        if len(rows) == _BATCH_ROWS:
-            yield batch(rows)
-            rows = []
-    if rows:
-        yield batch(rows)
+    return row_batches(_line_rows(settings, topic, files))
 
 
 def _line_rows(settings: Settings, topic: str, files: Iterable["pa.RecordBatch"]) -> Iterator[tuple[Any, ...]]:

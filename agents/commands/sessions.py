@@ -1,13 +1,15 @@
 """`insession sessions`: make sessions of a stored clickstream, on Spark."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from agents.batch.topic_rows import SCHEME, parse_topic_url
 from agents.commands.data_options import DataPath
 from agents.commands.spark_options import parse_conf, spark_options
 from agents.settings import load_settings
@@ -18,14 +20,23 @@ if TYPE_CHECKING:
     from agents.batch.kafka_rows import ClickstreamFormat
 
 
+class _Source(DataPath):
+    """Files, or the URL of a topic, which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse a path that is not there."""
+        return value if str(value).startswith(SCHEME) else super().convert(value, param, ctx)
+
+
 @click.command(
     epilog="""\b
 Examples:
   insession sessions clickstream.parquet --out sessions
+  insession sessions kafka://kafka:9092/clickstream --config worker.toml --out sessions
   insession sessions "logs/2026-11-*.jsonl.gz" --format jsonl --config worker.toml --out sessions --master "local[2]"
 """
 )
-@click.argument("source", type=DataPath())
+@click.argument("source", type=_Source())
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where sessions go.")
 @click.option(
     "--format",
@@ -49,7 +60,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    source: Path,
+    source: Path | str,
     out: Path,
     data_format: "ClickstreamFormat",
     topic: str | None,
@@ -60,10 +71,10 @@ def command(  # noqa: PLR0913 - one parameter an option
     is_replaced: bool,
     as_json: bool,
 ) -> None:
-    """Make sessions of SOURCE by the rules of the worker: records as those of the topic session-ends, one a line.
+    """Make sessions of SOURCE, files or kafka://HOST:PORT/TOPIC, by the rules of the worker.
 
-    The same events give the same bytes, but for what tells which input ended a session. `insession train OUT --format
-    session-ends` learns from them.
+    They are records as those of the topic session-ends, one a line. The same events give the same bytes, but for what
+    tells which input ended a session. `insession train OUT --format session-ends` learns from them.
     """
     from agents.batch.parts import check_result
     from agents.batch.sessions_job import SessionsJob, run_sessions
@@ -71,6 +82,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     from agents.batch.task_bar import task_bar
 
     settings = load_settings(file=config)
+    if isinstance(source, str):
+        brokers, topic = parse_topic_url(source)
+        settings, data_format = replace(settings, kafka=replace(settings.kafka, brokers=brokers)), "topic"
     name = topic or settings.topics.name(Topic.CLICKSTREAM)
     if name not in settings.clickstreams:
         raise UsageError(f"--topic {name}: the clickstreams of the settings are {', '.join(settings.clickstreams)}")

@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = ("*.md", "docs/**/*.md", "docs/*.json", "compose/**/*.y*ml", "compose/**/*.toml")
 FILE_SUFFIXES = {"css", "html", "js", "jsonl", "md", "parquet", "py", "txt"}
 OTHERS = {
-    "kafka.bootstrap.servers": "an option of Spark's Kafka source",
     "kafka.tools": "a Java package of Kafka",
     "security.protocol": "a property of librdkafka",
 }

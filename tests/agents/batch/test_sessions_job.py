@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from agents.batch.parts import MANIFEST
@@ -25,6 +26,7 @@ from schemas.errors import InsessionError, UsageError
 from schemas.events import ClickEvent
 from session_model.data.formats import read_sessions
 from streams.catalog import Catalog
+from streams.local.embedded_broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -144,6 +146,23 @@ def test_json_lines_of_the_shop_s_own_form_give_the_same_sessions(
         (tmp_path / "log" / name).write_bytes(b"".join(wire.encode(event) + b"\n" for event in part))
     job = SessionsJob(tmp_path / "log", "jsonl", tmp_path / "out", "clickstream")
     run_sessions(spark, job, Settings())
+    found = [{**one, "session_id": ""} for one in by_start(lines_of(tmp_path / "out"))]
+    assert found == [{**one, "session_id": ""} for one in by_start(replayed)]
+
+
+def test_a_topic_gives_the_same_sessions_without_a_connector(
+    spark: "SparkSession", log: list[ClickEvent], replayed: list[bytes], tmp_path: Path
+) -> None:
+    """Tasks read ranges of offsets with our own client; the records lie in several partitions, by their keys."""
+    with EmbeddedBroker() as broker:
+        producer = Producer({"bootstrap.servers": broker.address})
+        for event in log:
+            producer.produce("clickstream", wire.encode(event), event.visitor_id, timestamp=event.event_time_ms)
+        assert producer.flush(30) == 0
+        settings = Settings()
+        settings = replace(settings, kafka=replace(settings.kafka, brokers=broker.address))
+        job = SessionsJob(Path("kafka"), "topic", tmp_path / "out", "clickstream")
+        assert run_sessions(spark, job, settings)["records"] == len(log)
     found = [{**one, "session_id": ""} for one in by_start(lines_of(tmp_path / "out"))]
     assert found == [{**one, "session_id": ""} for one in by_start(replayed)]
 
