@@ -40,8 +40,9 @@ _READ: Final = "records"
 class SessionsJob:
     """What is asked for.
 
-    source: files, or with the format `topic` only what it is called. topic: the clickstream; records of other topics are left out and counted. is_exact: sessions end by ticks as in the
-    stream; a task then holds a partition of the topic, and not some visitors. is_replaced: OUT may hold a result.
+    source: files, or with the format `topic` only what it is called. topic: the clickstream; records of other topics
+    are left out and counted. is_exact: sessions end by ticks as in the stream; a task then holds a partition of the
+    topic, and not some visitors. is_replaced: OUT may hold a result.
     """
 
     source: Path | str
