@@ -21,7 +21,7 @@ Examples:
 """
 )
 @click.argument("source", metavar="SESSIONS", type=DataPath(), required=False)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Where the tables go.")
+@click.option("--out", metavar="PATH|URL", help="Folder, or s3://BUCKET/PREFIX: where the tables go.")
 @click.option(
     "--sql",
     "folder",
@@ -34,7 +34,7 @@ Examples:
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     source: Path | None,
-    out: Path | None,
+    out: str | None,
     folder: Path | None,
     write_sql: Path | None,
     master: str,
@@ -47,7 +47,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     A query sees the views `sessions` (also of bots) and `events` (of people); `--write-sql` shows how.
     """
     from agents.batch.features_job import packaged_queries, queries_in, run_features
-    from agents.batch.parts import check_result
+    from agents.batch.published import result_folder
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
 
@@ -57,9 +57,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     if source is None or out is None:
         raise UsageError("name SESSIONS and --out, or --write-sql alone; see insession features --help")
     queries = packaged_queries() if folder is None else queries_in(folder)
-    check_result(out, is_replaced=is_replaced)
-    with spark_session("features", master, parse_conf(conf)) as spark, task_bar(spark, "features"):
-        manifest = run_features(spark, source, out, queries, is_replaced=is_replaced)
+    with (
+        result_folder(out, master, is_replaced=is_replaced) as result,
+        spark_session("features", master, parse_conf(conf)) as spark,
+        task_bar(spark, "features"),
+    ):
+        manifest = run_features(spark, source, result, queries, is_replaced=is_replaced)
     if as_json:
         click.echo(json.dumps(manifest, indent=2))
         return

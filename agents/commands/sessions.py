@@ -37,7 +37,7 @@ Examples:
 """
 )
 @click.argument("source", type=_Source())
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where sessions go.")
+@click.option("--out", metavar="PATH|URL", required=True, help="Folder, or s3://BUCKET/PREFIX: where sessions go.")
 @click.option(
     "--format",
     "data_format",
@@ -61,7 +61,7 @@ Examples:
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     source: Path | str,
-    out: Path,
+    out: str,
     data_format: "ClickstreamFormat",
     topic: str | None,
     is_exact: bool,
@@ -76,7 +76,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     They are records as those of the topic session-ends, one a line. The same events give the same bytes, but for what
     tells which input ended a session. `insession train OUT --format session-ends` learns from them.
     """
-    from agents.batch.parts import check_result
+    from agents.batch.published import result_folder
     from agents.batch.sessions_job import SessionsJob, run_sessions
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
@@ -88,9 +88,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     name = topic or settings.topics.name(Topic.CLICKSTREAM)
     if name not in settings.clickstreams:
         raise UsageError(f"--topic {name}: the clickstreams of the settings are {', '.join(settings.clickstreams)}")
-    job = SessionsJob(source, data_format, out, name, is_exact=is_exact, is_replaced=is_replaced)
-    check_result(out, is_replaced=is_replaced)
-    with spark_session("sessions", master, parse_conf(conf)) as spark, task_bar(spark, "sessions"):
+    with (
+        result_folder(out, master, is_replaced=is_replaced) as folder,
+        spark_session("sessions", master, parse_conf(conf)) as spark,
+        task_bar(spark, "sessions"),
+    ):
+        job = SessionsJob(source, data_format, folder, name, is_exact=is_exact, is_replaced=is_replaced)
         manifest = run_sessions(spark, job, settings)
     if as_json:
         click.echo(json.dumps(manifest, indent=2))

@@ -14,7 +14,9 @@ from agents.commands.spark_options import parse_conf, spark_options
 
 @click.command(epilog="Example: insession tfrecords sessions --out tfrecords --test-share 0.1")
 @click.argument("source", metavar="SESSIONS", type=DataPath())
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the data set goes.")
+@click.option(
+    "--out", metavar="PATH|URL", required=True, help="Folder, or s3://BUCKET/PREFIX: where the data set goes."
+)
 @click.option(
     "--test-share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -33,7 +35,7 @@ from agents.commands.spark_options import parse_conf, spark_options
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     source: Path,
-    out: Path,
+    out: str,
     test_share: float,
     split_ms: int | None,
     master: str,
@@ -45,15 +47,18 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     `insession train OUT/train --format tfrecord` learns from them, and so does any other TensorFlow program.
     """
-    from agents.batch.parts import check_result
+    from agents.batch.published import result_folder
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
     from agents.batch.tfrecords_job import TfrecordsJob, run_tfrecords
     from session_model.data.tfrecords import SCHEMA, VOCABULARY
 
-    job = TfrecordsJob(source, out, test_share, split_ms, is_replaced=is_replaced)
-    check_result(out, SCHEMA, VOCABULARY, is_replaced=is_replaced)
-    with spark_session("tfrecords", master, parse_conf(conf)) as spark, task_bar(spark, "TFRecords"):
+    with (
+        result_folder(out, master, SCHEMA, VOCABULARY, is_replaced=is_replaced) as folder,
+        spark_session("tfrecords", master, parse_conf(conf)) as spark,
+        task_bar(spark, "TFRecords"),
+    ):
+        job = TfrecordsJob(source, folder, test_share, split_ms, is_replaced=is_replaced)
         result = run_tfrecords(spark, job)
     if as_json:
         click.echo(json.dumps(result, indent=2))
