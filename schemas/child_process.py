@@ -71,6 +71,12 @@ class ChildProcess:
         return self._process.pid
 
     @property
+    def output(self) -> int:
+        """The file descriptor of its standard output, to be read by whoever waits for several children at once."""
+        assert self._process.stdout is not None, "only a child with pipes is heard"
+        return self._process.stdout.fileno()
+
+    @property
     def exit_code(self) -> int | None:
         """The exit code, negative = the signal that killed it; None while it runs."""
         return self._process.poll()

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agents.commands.data_options import DataPath, data_options, read_options
 from agents.commands.training_options import input_event_option, seed_option
+from agents.commands.worker_options import trainer_of, worker_options
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
@@ -22,6 +23,7 @@ from session_model.networks.tensorflow_import import import_tensorflow
 from session_model.training.presets import PRESETS
 
 if TYPE_CHECKING:
+    from session_model.networks.trainer import Effort
     from session_model.training.train_release import TrainRequest, TrainResult
 
 console = Console(stderr=True)
@@ -35,6 +37,7 @@ Examples:
   insession train "logs/2026-1*.csv.zst" --format csv --columns session=sid,item=sku,time=ts --out models
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
+  insession train clicks.jsonl.gz --format jsonl --out models --workers 2
 """
 )
 @click.argument("data", type=DataPath())
@@ -75,6 +78,7 @@ Examples:
     envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
     help="File with the key that signs the release: serving.release_key of the workers.",
 )
+@worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(*, as_json: bool, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
@@ -87,6 +91,9 @@ def command(*, as_json: bool, **options: Any) -> None:
 
     The whole command takes about --time-budget at most. Where that is short, epochs are left out, then later recipes
     and kNN trials, then the final training on all sessions; it says which.
+
+    With --workers, the networks are trained by that many processes, each on its share of every batch. When one dies or
+    hangs, all start again from the last checkpoint, and the weights are those of a training without a loss.
     """
     began = time.monotonic()
     with console.status("loading TensorFlow"):
@@ -99,7 +106,7 @@ def command(*, as_json: bool, **options: Any) -> None:
             with training_bar(console) as progress:
                 result = train_release(_request(loading_seconds=loading_seconds, **options), progress)
         except KeyboardInterrupt:
-            click.echo("insession: interrupted; the same command goes on from the last epoch that is done", err=True)
+            click.echo("insession: interrupted; the same command goes on from the last checkpoint", err=True)
             sys.exit(INTERRUPTED)
     _print_result(result)
     if as_json:
@@ -112,8 +119,18 @@ def _print_result(result: "TrainResult") -> None:
     phases = ", ".join(f"{name} {seconds:.0f}" for name, seconds in result.phase_seconds.items())
     speed = result.metrics["clicks_per_second"]
     console.print(f"{_seconds(result):.0f} s ({phases}); {speed:,.0f} clicks/s", highlight=False)
+    if result.effort.workers > 1:
+        console.print(_effort_line(result.effort), highlight=False)
     console.print(f"run {result.run_directory}: settings, curve and result", highlight=False, soft_wrap=True)
     console.print(f"version {result.version} is in {result.directory}", soft_wrap=True)
+
+
+def _effort_line(effort: "Effort") -> str:
+    return (
+        f"{effort.workers} workers: {effort.seconds_per_step * 1000:,.1f} ms a step, "
+        f"{effort.cpu_seconds_per_step * 1000:,.1f} ms CPU of all, {effort.bytes_per_step / 1e6:,.2f} MB sent by each; "
+        f"{effort.restarts} restarts, {effort.seconds_lost:,.0f} s lost"
+    )
 
 
 def _seconds(result: "TrainResult") -> float:
@@ -132,6 +149,9 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         for recipe in [read_recipe(path) for path in options["recipe_paths"]] or chosen.recipes
     )
     published = chosen.gru4rec and replace(chosen.gru4rec, seed=seed, epochs=epochs or chosen.gru4rec.epochs)
+    trainer = trainer_of(
+        options["workers"], options["max_restarts"], options["start_timeout"], is_published=chosen.gru4rec is not None
+    )
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],
@@ -145,6 +165,8 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         is_fresh=options["is_fresh"],
         loading_seconds=options["loading_seconds"],
         sign_key=None if options["sign_key"] is None else read_key(options["sign_key"]),
+        trainer=trainer,
+        checkpoint_every_seconds=options["checkpoint_every"].total_seconds(),
     )
 
 
@@ -157,6 +179,10 @@ def _summary(result: "TrainResult") -> dict[str, Any]:
         "phase_seconds": {name: round(seconds, 1) for name, seconds in result.phase_seconds.items()},
         "clicks_per_second": result.metrics["clicks_per_second"],
         "left_out": result.left_out,
+        "workers": result.effort.workers,
+        "restarts": result.effort.restarts,
+        "seconds_lost": round(result.effort.seconds_lost, 1),
+        "bytes_per_step": round(result.effort.bytes_per_step),
         "metrics": result.metrics,
         "epochs": [
             {

@@ -28,6 +28,15 @@ class Batch:
         """All items that are read or asked for, each click once, (n_sessions + n_targets,)."""
         return np.concatenate([self.inputs[:, 0], self.targets])
 
+    def share(self, index: int, n_shares: int) -> "Batch":
+        """Return every `n_shares`-th session from `index` on, padded as before; of few sessions that may be none."""
+        sessions = np.arange(index, len(self.inputs), n_shares)
+        targets = np.zeros(self.inputs.size, np.int32)  # 0 where nothing is asked for: no target is padding
+        targets[self.positions] = self.targets
+        mine = targets.reshape(self.inputs.shape)[sessions].ravel()
+        positions = np.flatnonzero(mine)
+        return Batch(self.inputs[sessions], positions.astype(np.int32), mine[positions])
+
 
 class BatchPlan:
     """Cuts sessions into batches of about `batch_targets` targets; a session gives its last `max_length` ones.
@@ -67,8 +76,11 @@ class BatchPlan:
         expected = np.repeat(self._draw * len(self._draw), n_clicks)
         return np.rint(np.bincount(clicks, expected, minlength=n_items + 1)).astype(np.int64)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """Return every target once, or as often as its session is drawn."""
+    def epoch(self, rng: np.random.Generator, n_done: int = 0) -> Iterator[Batch]:
+        """Return every target once, or as often as its session is drawn, but for the first `n_done` batches.
+
+        All chance is drawn at once, not as the batches are taken.
+        """
         order = rng.permutation(len(self._first))
         if self._draw is not None:
             order = rng.choice(len(self._first), len(self._first), p=self._draw)
@@ -76,8 +88,7 @@ class BatchPlan:
         group = (np.cumsum(self._n_targets[order]) - 1) // self._batch_targets
         cuts = np.flatnonzero(np.diff(group)) + 1
         parts = np.split(order, cuts)
-        for part in rng.permutation(len(parts)):
-            yield self._batch(parts[part])
+        return (self._batch(parts[part]) for part in rng.permutation(len(parts))[n_done:])
 
     def _batch(self, sessions: NDArray[np.int64]) -> Batch:
         n_targets = self._n_targets[sessions]

@@ -1,6 +1,8 @@
 """The steps of a training: epochs over length-sorted batches, validation by full ranking."""
 
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.batches import Batch, BatchPlan
 from session_model.networks.build import build_network
+from session_model.networks.collective import Alone, Collective, of_chief
 from session_model.networks.cosine_network import CosineNetwork, unit_rows
 from session_model.networks.losses import sampled_cross_entropy
 from session_model.networks.next_item import with_returns
@@ -29,11 +32,33 @@ TRAINING_SHARE = 0.9
 """Of the time until a deadline; the rest is for the validation."""
 
 
-class TrainingRun:
-    """The moving parts of one run."""
+@dataclass(slots=True)
+class _OpenEpoch:
+    """How far an epoch has come.
 
-    def __init__(self, task: TrainingTask, shape: NetworkSettings, settings: TrainingSettings) -> None:
+    rng: the generator's state at its begin: it draws the order of the batches, each batch then its candidates.
+    losses: one a batch that is done. seconds: those of earlier processes.
+    """
+
+    rng: dict[str, Any]
+    losses: list[float] = field(default_factory=list)
+    clicks: int = 0
+    seconds: float = 0.0
+
+
+class TrainingRun:
+    """The moving parts of one run; `collective`: of which workers it is one."""
+
+    def __init__(
+        self,
+        task: TrainingTask,
+        shape: NetworkSettings,
+        settings: TrainingSettings,
+        collective: Collective | None = None,
+    ) -> None:
         self._settings = settings
+        self._collective = Alone() if collective is None else collective
+        self._open: _OpenEpoch | None = None
         self._validation = None if task.validation is None else _validation_batches(task.validation, shape)
         self._rng = np.random.default_rng(settings.seed)
         self._step = 0
@@ -64,23 +89,47 @@ class TrainingRun:
         """True at the end of a shortened schedule; else the epochs end it, which may have some steps more or less."""
         return self._step >= self.total_steps < self._settings.epochs * self.plan.n_batches
 
-    def state(self) -> dict[str, Any]:
-        """Return where the run is, between two epochs: all but the weights and the optimizer; JSON can hold it."""
-        return {"step": self._step, "total_steps": self.total_steps, "rng": self._rng.bit_generator.state}
+    @property
+    def steps_done(self) -> int:
+        """Count the steps so far, over all epochs."""
+        return self._step
 
-    def restore(self, state: dict[str, Any]) -> None:
+    @property
+    def is_fitted(self) -> bool:
+        """True once the length of the schedule is settled, some steps after the begin."""
+        return self._step >= WARM_UP_STEPS + PROBED_STEPS
+
+    def state(self) -> dict[str, Any]:
+        """Return where the run is, between two steps: all but weights, optimizer and losses; JSON can hold it."""
+        state = {"step": self._step, "total_steps": self.total_steps, "rng": self._rng.bit_generator.state}
+        if self._open is not None:
+            epoch = {"rng": self._open.rng, "clicks": self._open.clicks, "seconds": self._open.seconds}
+            state |= {"epoch": epoch}
+        return state
+
+    def losses(self) -> list[NDArray[np.float64]]:
+        """Return the losses of the steps of the open epoch, (n_steps,); none between two epochs."""
+        return [] if self._open is None else [np.array(self._open.losses)]
+
+    def restore(self, state: dict[str, Any], losses: list[NDArray[np.float64]]) -> None:
         """Go to where another run was."""
         self._step = state["step"]
         self.total_steps = state["total_steps"]
         self._rng.bit_generator.state = state["rng"]
+        self._open = _OpenEpoch(**state["epoch"], losses=losses[0].tolist()) if losses else None
 
-    def epoch(self, epoch: int, progress: TrainingProgress) -> EpochReport:
-        """Go once over the training sessions, or to the end of the schedule, then rank the validation targets."""
-        losses, clicks, begun = list[float](), 0, time.monotonic()
+    def epoch(self, epoch: int, progress: TrainingProgress, between: Callable[[], None] = lambda: None) -> EpochReport:
+        """Go once over the training sessions, or to the end of the schedule, then rank the validation targets.
+
+        An epoch that is open goes on. `between` is called between its steps, where `state` can be taken.
+        """
+        place = self._open = self._open or _OpenEpoch(dict(self._rng.bit_generator.state))
+        begun = time.monotonic() - place.seconds
         probed_at = begun
-        for batch in self.plan.epoch(self._rng):
-            losses.append(self.train(batch))
-            clicks += len(batch.targets)
+        for batch in self._batches(place):
+            place.losses.append(self.train(batch))
+            place.clicks += len(batch.targets)
+            place.seconds = time.monotonic() - begun
             progress.stepped(len(batch.targets))
             if self._step == WARM_UP_STEPS:
                 probed_at = time.monotonic()
@@ -88,13 +137,26 @@ class TrainingRun:
                 self._fit((time.monotonic() - probed_at) / PROBED_STEPS, progress)
             if self.is_over:
                 break
+            between()
+        self._open = None
         seconds = time.monotonic() - begun
         recall, mrr = (None, None) if self._validation is None else self._recall_and_mrr(self._validation)
-        return EpochReport(epoch + 1, float(np.mean(losses)), recall, mrr, clicks, seconds)
+        return EpochReport(epoch + 1, float(np.mean(place.losses)), recall, mrr, place.clicks, seconds)
+
+    def _batches(self, place: _OpenEpoch) -> Iterator[Batch]:
+        """Return the batches of the epoch that are left; candidates go on where they were."""
+        if not place.losses:
+            return self.plan.epoch(self._rng)
+        now, self._rng.bit_generator.state = self._rng.bit_generator.state, place.rng
+        batches = self.plan.epoch(self._rng, len(place.losses))
+        self._rng.bit_generator.state = now
+        return batches
 
     def _fit(self, step_seconds: float, progress: TrainingProgress) -> None:
         """Shorten the schedule to what can be done before the deadline."""
-        left = (self._deadline - time.monotonic()) * TRAINING_SHARE / max(step_seconds, 1e-9)
+        left = of_chief(
+            self._collective, (self._deadline - time.monotonic()) * TRAINING_SHARE / max(step_seconds, 1e-9)
+        )
         if self._step + left >= self.total_steps:
             return
         before = self.planned_epochs
@@ -102,9 +164,14 @@ class TrainingRun:
         progress.noted(f"{self.planned_epochs:.1f} epochs instead of {before:.1f}, for the time there is")
 
     def _recall_and_mrr(self, validation: list[Batch]) -> tuple[float, float]:
-        ranks = np.concatenate([self._ranks(b.inputs, b.positions, b.targets).numpy() for b in validation])
+        mine = validation[self._collective.index :: self._collective.n_workers]
+        ranks = np.concatenate(
+            [np.empty(0, np.int32), *(self._ranks(b.inputs, b.positions, b.targets).numpy() for b in mine)]
+        )
         found = ranks <= RANK_CUTOFF
-        return float(found.mean()), float((found / ranks).mean())
+        sums = np.array([found.sum(), (found / ranks).sum(), len(ranks)], np.float64)
+        n_found, reciprocals, n_targets = self._collective.total(sums).tolist()
+        return n_found / n_targets, reciprocals / n_targets
 
     def train(self, batch: Batch) -> float:
         """Move the weights one step; the loss before it."""
@@ -112,14 +179,16 @@ class TrainingRun:
         rows = np.concatenate([np.zeros(1, np.int32), candidates.items])
         rate = cosine_rate(self._step, self.total_steps, peak=self._settings.learning_rate)
         self._step += 1
+        index, n_workers = self._collective.index, self._collective.n_workers
+        mine = batch if n_workers == 1 else batch.share(index, n_workers)
         loss = self._train_step(
             rows,
-            np.searchsorted(rows, batch.inputs).astype(np.int32),
-            batch.positions,
-            np.searchsorted(rows, batch.targets).astype(np.int32),
+            np.searchsorted(rows, mine.inputs).astype(np.int32),
+            mine.positions,
+            np.searchsorted(rows, mine.targets).astype(np.int32),
             candidates.log_inclusion,
             np.float32(rate),
-            np.array([self._settings.seed, 2 * self._step], np.int32),
+            np.array([self._settings.seed, 2 * (n_workers * self._step + index)], np.int32),
         )
         return float(loss)
 
@@ -147,6 +216,7 @@ class TrainingRun:
             log_inclusion = _certain_for_own_items(log_inclusion, inputs, positions)
             loss = sampled_cross_entropy(logits, targets - 1, log_inclusion)
         gradients = [tf.convert_to_tensor(gradient) for gradient in tape.gradient(loss, watched)]
+        gradients, loss = self._collective.combine(gradients, loss, tf.shape(targets)[0])
         self.optimizer.apply(rows, gradients, learning_rate)
         return loss
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.next_item import NextItemNetwork
 from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.runs.checkpoints import CheckpointFile, fingerprint
 from session_model.runs.progress import EpochReport
+
+DEFAULT_CHECKPOINT_EVERY_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,8 @@ class TrainingTask:
     planned_epochs: instead of those of the settings; need not be whole.
     stop_after: epochs to run of the planned ones.
     phase: what progress calls it.
-    checkpoints: folder in which each epoch leaves what the same training goes on from; None: nothing is left.
+    checkpoints: folder in which each epoch, and within it each `checkpoint_every_seconds`, leaves what the same
+    training goes on from; None: nothing is left.
     """
 
     sequences: ItemSequences
@@ -31,6 +35,7 @@ class TrainingTask:
     stop_after: int | None = None
     phase: str = "training"
     checkpoints: Path | None = None
+    checkpoint_every_seconds: float = DEFAULT_CHECKPOINT_EVERY_SECONDS
 
     def checkpoint_file(self, shape: NetworkSettings, settings: TrainingSettings) -> CheckpointFile | None:
         """Return the checkpoint after everything that the weights depend on, but for the time there was."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from session_model.networks.network_training import train_network
+from session_model.networks.trainer import Trainer
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import TrainingProgress
 from session_model.training.presets import Recipe
@@ -33,7 +33,9 @@ class Tried(NamedTuple):
         return self.trained.reports[self.trained.best_epoch - 1].gain
 
 
-def try_recipes(choice: TrainingTask, recipes: Sequence[Recipe], progress: TrainingProgress) -> list[Tried]:
+def try_recipes(
+    choice: TrainingTask, recipes: Sequence[Recipe], trainer: Trainer, progress: TrainingProgress
+) -> list[Tried]:
     """Train by each recipe, in equal shares of the time until the deadline; what one leaves is the next one's."""
     tried = list[Tried]()
     for place, recipe in enumerate(recipes):
@@ -42,5 +44,5 @@ def try_recipes(choice: TrainingTask, recipes: Sequence[Recipe], progress: Train
             break
         share = (choice.deadline - now) / (len(recipes) - place)
         task = replace(choice, deadline=now + share, phase=f"recipe {place + 1} of {len(recipes)}")
-        tried.append(Tried(recipe, train_network(task, recipe.network, recipe.training, progress)))
+        tried.append(Tried(recipe, trainer.train(task, recipe.network, recipe.training, progress)))
     return tried

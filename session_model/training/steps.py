@@ -9,9 +9,9 @@ from functools import partial
 from session_model.data.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.networks.gru4rec_training import train_gru4rec
-from session_model.networks.network_training import train_network
 from session_model.networks.settings import Gru4RecSettings
-from session_model.networks.training_task import TrainedNetwork, TrainingTask
+from session_model.networks.trainer import Trainer
+from session_model.networks.training_task import DEFAULT_CHECKPOINT_EVERY_SECONDS, TrainedNetwork, TrainingTask
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import SHORT_MEMORY, KnnSettings
@@ -38,19 +38,25 @@ class Learned:
     left_out: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a training has: its time, and who trains the networks; checkpoints as in `TrainingTask`."""
+
+    budget: TimeBudget
+    trainer: Trainer
+    checkpoint_every_seconds: float = DEFAULT_CHECKPOINT_EVERY_SECONDS
+
+
 def learn(
-    data: TrainingData,
-    preset: Preset,
-    budget: TimeBudget,
-    catalog: Described,
-    run: RunFolder,
-    progress: TrainingProgress,
+    data: TrainingData, preset: Preset, means: Means, catalog: Described, run: RunFolder, progress: TrainingProgress
 ) -> Learned:
-    """Choose by `preset` and train within `budget`; what `run` has done already is not done again."""
+    """Choose by `preset` and train by `means`; what `run` has done already is not done again."""
+    budget, trainer = means.budget, means.trainer
     task = TrainingTask(data.sequences, len(data.vocabulary))
     if preset.gru4rec is not None:
         return _as_published(task, preset.gru4rec, budget, run, progress)
     everything = replace(task, phase="training on all sessions", checkpoints=run.checkpoints)
+    everything = replace(everything, checkpoint_every_seconds=means.checkpoint_every_seconds)
     earlier, later = hold_out(data.sequences)
     if later is None:
         progress.noted(
@@ -59,11 +65,11 @@ def learn(
         )
         recipe = preset.recipes[0]
         with run.phase("final training"):
-            trained = train_network(everything, recipe.network, recipe.training, progress)
+            trained = trainer.train(everything, recipe.network, recipe.training, progress)
         return Learned(trained, SHORT_MEMORY, MODEL_ONLY, {"epochs": trained.best_epoch})
     with run.phase("choosing"):
         choice = replace(everything, sequences=earlier, validation=later, deadline=budget.choice_deadline)
-        tried = _tried(choice, preset.recipes, run.journal, progress)
+        tried = _tried(choice, preset.recipes, trainer, run.journal, progress)
     best = max(tried, key=lambda one: one.gain)
     chosen, seconds = preset.recipes.index(best.recipe), best.seconds * len(data.sequences) / len(earlier)
     with run.phase("tuning"):
@@ -79,7 +85,7 @@ def learn(
     if run.journal.once("final training fits", bool, lambda: time.monotonic() + seconds <= budget.end):
         with run.phase("final training"):
             final = replace(everything, planned_epochs=best.trained.planned_epochs, stop_after=best.trained.best_epoch)
-            trained = train_network(final, best.recipe.network, best.recipe.training, progress)
+            trained = trainer.train(final, best.recipe.network, best.recipe.training, progress)
         reports += trained.reports
     else:
         left_out.append("the final training on all sessions")
@@ -106,12 +112,12 @@ def _as_published(
 
 
 def _tried(
-    choice: TrainingTask, recipes: Sequence[Recipe], journal: Journal, progress: TrainingProgress
+    choice: TrainingTask, recipes: Sequence[Recipe], trainer: Trainer, journal: Journal, progress: TrainingProgress
 ) -> Sequence[Tried]:
     """Try recipes in the time there is; a run that goes on takes those that were tried, however late it has become."""
     n_before = journal.once("recipes tried", int, lambda: 0)
     if n_before:
-        return try_recipes(replace(choice, deadline=math.inf), recipes[:n_before], progress)
-    tried = try_recipes(choice, recipes, progress)
+        return try_recipes(replace(choice, deadline=math.inf), recipes[:n_before], trainer, progress)
+    tried = try_recipes(choice, recipes, trainer, progress)
     journal.note("recipes tried", len(tried))
     return tried

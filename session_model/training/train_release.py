@@ -3,7 +3,7 @@
 import math
 import platform
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,6 +24,8 @@ from session_model.fitting.cold_start import Described
 from session_model.fitting.intent import fit_intent
 from session_model.intent.prefix_features import FEATURE_NAMES
 from session_model.networks.export import DEFAULT_CANDIDATES, ServableParts, export_servable
+from session_model.networks.trainer import Effort, OneProcess, Trainer
+from session_model.networks.training_task import DEFAULT_CHECKPOINT_EVERY_SECONDS
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.transitions import Transitions
@@ -36,7 +38,7 @@ from session_model.runs.folder import RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, TrainingProgress, clicks_per_second
 from session_model.runs.time_budget import TimeBudget
 from session_model.training.presets import Preset
-from session_model.training.steps import Learned, learn
+from session_model.training.steps import Learned, Means, learn
 
 DEFAULT_INPUT_EVENT_TYPES: tuple[EventType, ...] = ("view",)
 RUNS = "runs"
@@ -54,6 +56,8 @@ class TrainRequest:
     is_fresh: begin anew, even where the same training was interrupted.
     loading_seconds: what was spent before; counts against the budget.
     sign_key: signs the release; None: it is not signed.
+    trainer: who trains the networks; their weights depend on how many workers it has, and on nothing else of it.
+    checkpoint_every_seconds: within an epoch; changes no weight.
     """
 
     data: Path
@@ -68,6 +72,8 @@ class TrainRequest:
     loading_seconds: float = 0.0
     sign_key: Secret | None = None
     model_name: str = DEFAULT_MODEL_NAME
+    trainer: Trainer = field(default_factory=OneProcess)
+    checkpoint_every_seconds: float = DEFAULT_CHECKPOINT_EVERY_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class TrainResult:
     """The release that was published; `metrics` are those of its manifest.
 
     phase_seconds: by phase, those of earlier processes that worked on the run included.
-    left_out: what there was no time for.
+    left_out: what there was no time for. effort: of the workers, in this process alone.
     """
 
     version: ModelVersion
@@ -85,6 +91,7 @@ class TrainResult:
     reports: list[EpochReport]
     phase_seconds: dict[str, float]
     left_out: list[str]
+    effort: Effort
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
@@ -112,7 +119,8 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
     catalog = Described(_catalog(request), data.vocabulary)
     bound = request.time_budget_seconds
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
-    learned = learn(data, request.preset, budget, catalog, run, progress)
+    means = Means(budget, request.trainer, request.checkpoint_every_seconds)
+    learned = learn(data, request.preset, means, catalog, run, progress)
     popularity = Popularity.fit(sequences.items, n_items)
     with run.phase("publishing"):
         categories = learn_categories(catalog.records, data.sessions)
@@ -140,6 +148,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
         reports=learned.trained.reports,
         phase_seconds=dict(run.phase_seconds),
         left_out=list(learned.left_out),
+        effort=request.trainer.effort,
     )
     run.finish(
         {
@@ -149,6 +158,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             "phase_seconds": {name: round(seconds, 1) for name, seconds in run.phase_seconds.items()},
             "left_out": result.left_out,
             "metrics": result.metrics,
+            "effort": msgspec.to_builtins(result.effort),
         }
     )
     return result
@@ -168,6 +178,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
         "input_event_types": request.input_event_types,
         "catalog_sha256": None if request.catalog is None else sha256_of(request.catalog),
         "preset": msgspec.to_builtins(request.preset),
+        "workers": request.trainer.effort.workers,
         "versions": code_versions(),
     }
     return RunConfig(essence, {"data": str(request.data), "time_budget_seconds": request.time_budget_seconds})

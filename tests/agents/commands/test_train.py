@@ -37,6 +37,10 @@ OPTIONS: dict[str, Any] = {
     "catalog": None,
     "is_fresh": False,
     "loading_seconds": 0.0,
+    "workers": 1,
+    "max_restarts": 5,
+    "start_timeout": timedelta(minutes=5),
+    "checkpoint_every": timedelta(seconds=60),
 }
 """What the command line gives where nothing but the data is said."""
 

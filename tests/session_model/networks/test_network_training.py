@@ -4,8 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
 
+from schemas.errors import InsessionError
 from session_model.data.item_sequences import ItemSequences
+from session_model.networks.collective import Alone, of_chief
 from session_model.networks.network_training import train_network
 from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun
@@ -240,3 +244,49 @@ def test_a_model_that_diverged_ranks_every_target_last(shape: NetworkSettings) -
     run.model.set_weights([np.full_like(weight, np.nan) for weight in run.model.weights()])
     report = run.epoch(0, NoProgress())
     assert report.mrr_at_20 == pytest.approx(1 / N_ITEMS)
+
+
+@pytest.mark.parametrize("steps", [[30], [60, 5]], ids=["once", "twice"])
+def test_an_interrupted_epoch_goes_on_after_its_last_checkpoint(
+    shape: NetworkSettings, run: tuple[TrainedNetwork, Recorder], tmp_path: Path, steps: list[int]
+) -> None:
+    """Steps that a checkpoint within the epoch holds are not done again, and nothing else tells that it was there."""
+    undisturbed, whole = run
+    task = TrainingTask(
+        cycles(400, 0), N_ITEMS, validation=cycles(50, 1), checkpoints=tmp_path, checkpoint_every_seconds=0.0
+    )
+    for n_steps in steps:
+        with pytest.raises(Interruption):
+            train_network(task, shape, SETTINGS, Interrupting(steps=n_steps))
+    recorder = Recorder()
+    trained = train_network(task, shape, SETTINGS, recorder)
+    pairs = zip(trained.model.weights(), undisturbed.model.weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
+    assert [_without_time(report) for report in trained.reports] == [_without_time(one) for one in undisturbed.reports]
+    assert recorder.steps == whole.steps - sum(steps) + len(steps)  # each checkpoint is one step behind
+
+
+def test_workers_that_go_on_from_different_steps_are_refused(tmp_path: Path) -> None:
+    """One that does not see the checkpoint would train another model: it says that the folder must be shared."""
+
+    class OfTwo(Alone):
+        n_workers = 2
+
+        def total(self, figures: NDArray[np.float64]) -> NDArray[np.float64]:
+            return figures + 30
+
+    task = TrainingTask(cycles(100, 0), N_ITEMS, checkpoints=tmp_path)
+    with pytest.raises(InsessionError, match="all hosts share"):
+        train_network(task, SHAPE, SETTINGS, NoProgress(), OfTwo())
+
+
+def test_one_process_alone_exchanges_nothing(shape: NetworkSettings) -> None:
+    """Its step holds no more than the step of a training without workers."""
+    gradients, loss = [tf.ones((2, 3))], tf.ones(())
+    given, same = Alone().combine(gradients, loss, tf.constant(4))
+    assert (given is gradients, same is loss) == (True, True)
+    assert of_chief(Alone(), float("inf")) == float("inf")
+    batch = next(
+        TrainingRun(TrainingTask(cycles(100, 0), N_ITEMS), shape, SETTINGS).plan.epoch(np.random.default_rng())
+    )
+    assert np.array_equal(batch.share(0, 1).inputs, batch.inputs)
