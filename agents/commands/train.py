@@ -149,9 +149,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         for recipe in [read_recipe(path) for path in options["recipe_paths"]] or chosen.recipes
     )
     published = chosen.gru4rec and replace(chosen.gru4rec, seed=seed, epochs=epochs or chosen.gru4rec.epochs)
-    trainer = trainer_of(
-        options["workers"], options["max_restarts"], options["start_timeout"], is_published=chosen.gru4rec is not None
-    )
+    trainer = trainer_of(options, is_published=chosen.gru4rec is not None)
     return TrainRequest(
         data=options["data"],
         data_format=options["data_format"],

@@ -1,7 +1,6 @@
 """Options of a training on several workers, and the trainer that they ask for."""
 
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from session_model.networks.trainer import Trainer
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-RUNNERS: Final = ("processes",)
+RUNNERS: Final = ("processes", "spark")
 MAX_WORKERS: Final = 256
 
 
@@ -34,7 +33,13 @@ def worker_options(command: _Command) -> _Command:
                 type=click.Choice(RUNNERS),
                 default=RUNNERS[0],
                 show_default=True,
-                help="Of the workers: processes of this machine.",
+                help="Of the workers: processes of this machine, or tasks of a barrier stage, which Spark runs again "
+                "when one is lost (pip install 'insession[spark]', Java 17).",
+            ),
+            click.option(
+                "--master",
+                metavar="URL",
+                help="Of --runner spark, as spark-submit takes it; as many slots of this machine if nothing is said.",
             ),
             click.option(
                 "--max-restarts",
@@ -65,19 +70,29 @@ def worker_options(command: _Command) -> _Command:
     return command
 
 
-def trainer_of(workers: int, max_restarts: int, start_timeout: timedelta, *, is_published: bool) -> "Trainer":
-    """Return who trains; raises UsageError where workers cannot.
+def trainer_of(options: Mapping[str, Any], *, is_published: bool) -> "Trainer":
+    """Return who trains by the `options` of the command; raises UsageError where workers cannot.
 
     is_published: GRU4Rec, which no workers train.
     """
     from session_model.distributed.supervisor import Limits, Supervisor
     from session_model.networks.trainer import OneProcess
 
-    if workers == 1:
+    n_workers, is_spark = options["workers"], options["runner"] == "spark"
+    if options["master"] is not None and not is_spark:
+        raise UsageError("--master is Spark's; add --runner spark")
+    if n_workers == 1:
+        if is_spark:
+            raise UsageError("--runner spark runs several workers; add --workers 2 or more")
         return OneProcess()
     if is_published:
         raise UsageError(
-            f"--workers {workers}: GRU4Rec is trained as published, each step on from the states of the one before, "
+            f"--workers {n_workers}: GRU4Rec is trained as published, each step on from the states of the one before, "
             "and that by one process; leave out --workers, or take another preset"
         )
-    return Supervisor(workers, Limits(max_restarts, start_timeout.total_seconds()))
+    limits = Limits(options["max_restarts"], options["start_timeout"].total_seconds())
+    if is_spark:
+        from agents.batch.barrier_runner import BarrierRunner
+
+        return BarrierRunner(n_workers, limits, options["master"])
+    return Supervisor(n_workers, limits)

@@ -100,7 +100,7 @@ def _trained(assignment: Assignment, tell: Tell) -> Finished:
     tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
     job = read_job(assignment.job, deadline)
     tell(Came(socket.gethostname(), os.getpid()))
-    progress = _ToldProgress(tell)
+    progress = ToldProgress(tell)
     with translated():
         ring = Ring(assignment.index, len(assignment.addresses))
         train_network(job.task, job.shape, job.settings, progress, ring)
@@ -113,7 +113,7 @@ def _keep_telling(tell: Tell) -> None:
         time.sleep(ALIVE_EVERY_SECONDS)
 
 
-class _ToldProgress:
+class ToldProgress:
     """Tells what it hears, and measures the steps; implements TrainingProgress."""
 
     def __init__(self, tell: Tell) -> None:

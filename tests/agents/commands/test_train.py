@@ -38,6 +38,8 @@ OPTIONS: dict[str, Any] = {
     "is_fresh": False,
     "loading_seconds": 0.0,
     "workers": 1,
+    "runner": "processes",
+    "master": None,
     "max_restarts": 5,
     "start_timeout": timedelta(minutes=5),
     "checkpoint_every": timedelta(seconds=60),

@@ -1,0 +1,150 @@
+"""Trains by the tasks of a barrier stage, which Spark itself runs again when one is lost.
+
+A barrier stage starts all of its tasks at once or none (Project Hydrogen, SPARK-24374). One that ends in a result is
+not run again: "Could not recover from a failed barrier ResultStage". So a shuffle follows, which makes it a map stage.
+The worker is that of `--runner processes`; what it tells goes to files beside the checkpoints, which all hosts see.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from agents.batch.barrier_task import work_as_task
+from agents.batch.told_workers import ToldWorkers
+from schemas.errors import InsessionError, UsageError
+from session_model.distributed.job import Job
+from session_model.distributed.messages import Finished
+from session_model.distributed.relay import Relay, add_effort
+from session_model.distributed.supervisor import Limits
+from session_model.networks.network_training import trained_before
+from session_model.networks.settings import NetworkSettings, TrainingSettings
+from session_model.networks.trainer import Effort
+from session_model.networks.training_task import TrainedNetwork, TrainingTask
+from session_model.runs.progress import NoProgress, TrainingProgress
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+TOLD: Final = "told"
+_POLL_SECONDS: Final = 0.5
+_ON_ONE_MACHINE: Final = {
+    "spark.driver.bindAddress": "127.0.0.1",  # else the driver listens on the first network interface
+    "spark.driver.host": "127.0.0.1",
+    "spark.ui.enabled": "false",
+}
+
+
+class BarrierRunner:
+    """Trains on the cluster of `master`; implements session_model.networks.trainer.Trainer.
+
+    master: None: as many slots of this machine as there are workers.
+    """
+
+    def __init__(self, n_workers: int, limits: Limits, master: str | None) -> None:
+        self._limits = limits
+        self._master = master or f"local[{n_workers},{limits.max_restarts + 1}]"
+        self.effort = Effort(workers=n_workers)
+
+    def train(
+        self, task: TrainingTask, shape: NetworkSettings, settings: TrainingSettings, progress: TrainingProgress
+    ) -> TrainedNetwork:
+        """Train as `train_network` does. Raises UsageError where Spark has fewer slots than there are workers."""
+        before = trained_before(task, shape, settings, progress)
+        if before is not None:
+            return before
+        relay = Relay(progress)
+        progress.noted(f"starting {self.effort.workers} workers on Spark at {self._master}; each loads TensorFlow")
+        with _session(self._master, self._limits.max_restarts) as spark:
+            self._wait_for_slots(spark)
+            finished = self._run(spark, Job(task, shape, settings), relay)
+        relay.ended()
+        self.effort = add_effort(self.effort, relay, finished)
+        trained = trained_before(task, shape, settings, NoProgress())
+        if trained is None:
+            raise InsessionError(
+                f"the workers have trained, but their last checkpoint is not in {task.checkpoints}; put --out on a "
+                "file system that all hosts share"
+            )
+        return trained
+
+    def _wait_for_slots(self, spark: "SparkSession") -> None:
+        """Spark alone would wait for ten minutes and say nothing (tensorflow/ecosystem#161)."""
+        n_workers, until = self.effort.workers, time.monotonic() + self._limits.start_timeout_seconds
+        is_local = self._master.startswith("local")
+        while (slots := spark.sparkContext.defaultParallelism) < n_workers:
+            if is_local or time.monotonic() > until:
+                raise UsageError(
+                    f"Spark at {self._master} has {slots} slots, and --workers {n_workers} need as many at once: give "
+                    f"it more cores (--master local[{n_workers},4] on one machine), or take fewer workers"
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _run(self, spark: "SparkSession", job: Job, relay: Relay) -> list[Finished]:
+        path = job.write()
+        told = path.parent.with_name(TOLD)
+        told.mkdir(exist_ok=True)
+        for old in told.iterdir():
+            old.unlink()
+        workers = ToldWorkers(told, relay, self._limits.max_restarts)
+        left = job.task.deadline - time.monotonic()
+        task = partial(work_as_task, path, told, time.time() + left)
+        numbers = spark.sparkContext.parallelize(range(self.effort.workers), self.effort.workers)
+        stage = numbers.barrier().mapPartitions(task).map(lambda index: (index, index)).partitionBy(1)
+        with ThreadPoolExecutor(1, "spark-job") as pool:
+            running: Future[Any] = pool.submit(stage.collect)
+            try:
+                while not running.done():
+                    wait([running], _POLL_SECONDS)
+                    workers.hear()
+            finally:
+                spark.sparkContext.cancelAllJobs()
+        workers.hear()
+        if (error := running.exception()) is not None:
+            raise InsessionError(
+                f"the training on Spark at {self._master} has ended after step {relay.step} and {relay.restarts} "
+                f"restarts ({_first_line(error)}); {workers.last_loss()}; the same command goes on from the last "
+                "checkpoint"
+            ) from error
+        return workers.finished()
+
+
+@contextmanager
+def _session(master: str, max_restarts: int) -> "Iterator[SparkSession]":
+    try:
+        from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise UsageError(f"--runner spark needs Spark ({error}): pip install 'insession[spark]'") from error
+    settings = {
+        "spark.log.level": "ERROR",
+        "spark.python.worker.reuse": "false",  # TensorFlow cannot leave one cluster for another
+        "spark.stage.maxConsecutiveAttempts": str(max_restarts + 1),
+        "spark.task.maxFailures": str(max_restarts + 1),
+        "spark.ui.showConsoleProgress": "false",
+    }
+    if master.startswith("local"):
+        settings |= _ON_ONE_MACHINE
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the workers are the first python3 of PATH
+    builder = SparkSession.builder.appName("insession train").master(master)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    try:
+        spark = builder.getOrCreate()
+    except Exception as error:
+        raise InsessionError(
+            f"Spark does not start at {master}: {_first_line(error)}; it needs Java 17, and a master that answers"
+        ) from error
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    reason = next((line for line in lines if "Exception" in line or "failed" in line), "")
+    return f"{type(error).__name__}: {reason or (lines or [''])[0]}"[:300]

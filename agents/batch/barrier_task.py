@@ -1,0 +1,28 @@
+"""What a task of the barrier stage does; loads no TensorFlow before its environment names the cluster."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from session_model.distributed.messages import Teller
+from session_model.distributed.worker import Assignment, work
+
+
+def work_as_task(job: Path, told: Path, deadline: float, _: Iterator[int]) -> Iterator[int]:
+    """Work as a task of the barrier stage; deadline: seconds of Unix time."""
+    from pyspark import BarrierTaskContext  # noqa: PLC0415 - an extra
+
+    context = BarrierTaskContext.get()
+    index = context.partitionId()
+    host = context.getTaskInfos()[index].address.partition(":")[0]
+    with socket.socket() as free:
+        free.bind(("", 0))
+        address = f"{host}:{free.getsockname()[1]}"
+    assignment = Assignment(job, index, context.allGather(address), deadline - time.time())
+    file = os.open(told / f"{context.stageAttemptNumber()}-{index}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    if not work(assignment, Teller(file)):
+        raise RuntimeError(f"worker {index} could not go on; its reason is in {told}")
+    context.barrier()  # a cluster misses who leaves before the others
+    yield index
