@@ -120,7 +120,7 @@ def _session(master: str, max_restarts: int) -> "Iterator[SparkSession]":
     except ModuleNotFoundError as error:
         raise UsageError(f"--runner spark needs Spark ({error}): pip install 'insession[spark]'") from error
     settings = {
-        "spark.log.level": "ERROR",
+        "spark.log.level": "OFF",  # a lost task is told by us; Spark would print the stack of each
         "spark.python.worker.reuse": "false",  # TensorFlow cannot leave one cluster for another
         "spark.stage.maxConsecutiveAttempts": str(max_restarts + 1),
         "spark.task.maxFailures": str(max_restarts + 1),

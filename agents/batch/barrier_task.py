@@ -20,8 +20,10 @@ def work_as_task(job: Path, told: Path, deadline: float, _: Iterator[int]) -> It
     with socket.socket() as free:
         free.bind(("", 0))
         address = f"{host}:{free.getsockname()[1]}"
-    assignment = Assignment(job, index, context.allGather(address), deadline - time.time())
-    file = os.open(told / f"{context.stageAttemptNumber()}-{index}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    gathered = [one.split() for one in context.allGather(f"{context.taskAttemptId()} {address}")]
+    start = min(int(attempt) for attempt, _ in gathered)  # Spark numbers tasks on and on
+    file = os.open(told / f"{start}-{index}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
+    assignment = Assignment(job, index, [one for _, one in gathered], deadline - time.time())
     if not work(assignment, Teller(file)):
         raise RuntimeError(f"worker {index} could not go on; its reason is in {told}")
     context.barrier()  # a cluster misses who leaves before the others

@@ -26,7 +26,10 @@ class _Told:
 
 
 class ToldWorkers:
-    """Reads the files `<attempt>-<worker>.jsonl` of a folder as they grow, and hands the chief's messages on."""
+    """Reads the files `<start>-<worker>.jsonl` of a folder as they grow, and hands the chief's messages on.
+
+    Later starts of the stage have higher numbers.
+    """
 
     def __init__(self, folder: Path, relay: Relay, max_restarts: int) -> None:
         self._folder, self._relay, self._max_restarts = folder, relay, max_restarts

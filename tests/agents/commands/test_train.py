@@ -11,9 +11,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from agents.batch.barrier_runner import BarrierRunner
 from agents.cli import insession
 from agents.commands.train import _request, command
+from schemas.errors import UsageError
+from session_model.distributed.supervisor import Supervisor
 from session_model.networks.settings import GRU4REC, AttentionSettings
+from session_model.networks.trainer import OneProcess
 from session_model.release.copies import load_release
 from session_model.training.presets import PRESETS
 
@@ -67,6 +71,7 @@ def test_a_file_becomes_a_release_without_further_flags(tmp_path: Path, data_for
     assert summary["epochs"][0]["clicks_per_second"] > 0
     assert summary["seconds"] >= sum(summary["phase_seconds"].values()) - 1
     assert summary["clicks_per_second"] > 0
+    assert [summary[name] for name in ("workers", "restarts", "seconds_lost", "bytes_per_step")] == [1, 0, 0.0, 0]
     assert f"version 1 is in {tmp_path / 'models' / 'session_gru' / '1'}" in result.output
     assert "clicks/s" in result.output
 
@@ -135,6 +140,29 @@ def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, **OPTIONS)
     assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)
     assert plain.preset.gru4rec == GRU4REC["gru4rec-rsc15"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"workers": 2, "preset": "gru4rec-rsc15"}, "GRU4Rec is trained as published"),
+        ({"runner": "spark"}, "--workers 2 or more"),
+        ({"master": "local[2]"}, "add --runner spark"),
+    ],
+)
+def test_what_workers_cannot_do_is_refused(options: dict[str, Any], words: str) -> None:
+    """With the reason and a way out."""
+    with pytest.raises(UsageError, match=words):
+        _request(**{"preset": "small", "epochs": None, "seed": 1, **OPTIONS, **options})
+
+
+def test_workers_are_asked_for_by_number_and_runner() -> None:
+    """One worker is this process, which exchanges nothing."""
+    common = {"preset": "attention", "epochs": None, "seed": 1}
+    assert isinstance(_request(**common, **OPTIONS).trainer, OneProcess)
+    assert isinstance(_request(**common, **OPTIONS | {"workers": 3}).trainer, Supervisor)
+    on_spark = _request(**common, **OPTIONS | {"workers": 3, "runner": "spark"}).trainer
+    assert (type(on_spark), on_spark.effort.workers) == (BarrierRunner, 3)
 
 
 def test_a_model_is_trained_under_its_name_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
