@@ -1,5 +1,6 @@
 """What the workers train, as a file that each reads: no process hands objects to another."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def read_job(path: Path, deadline: float) -> Job:
     """
     try:
         with path.open("rb") as opened, np.load(opened) as file:
-            state: dict[str, Any] = msgspec.json.decode(file["state"].tobytes())
+            state: dict[str, Any] = json.loads(file["state"].tobytes())
             arrays = {name: file[name] for name in file.files if name != "state"}
     except (OSError, ValueError) as error:
         raise InsessionError(

@@ -21,6 +21,7 @@ def test_a_worker_reads_what_was_asked_for(
 ) -> None:
     """Its checkpoint is the one that the command looks for; the deadline is by its own clock."""
     task = TrainingTask(SEQUENCES, 3, validation, planned_epochs=1.5, stop_after=2, phase="x", checkpoints=tmp_path)
+    task = replace(task, checkpoint_every_seconds=float("inf"))
     job = read_job(Job(task, shape, SETTINGS).write(), 7.0)
     assert (job.shape, job.settings, job.task.deadline) == (shape, SETTINGS, 7.0)
     assert job.task.checkpoint_file(shape, SETTINGS) == task.checkpoint_file(shape, SETTINGS)
