@@ -90,7 +90,7 @@ def main(
     with training_bar(Console(stderr=True)) as progress:
         for n_workers in sorted({1, *workers}):
             with tempfile.TemporaryDirectory() as folder:
-                phase = f"{n_workers} workers"
+                phase = f"{n_workers} workers" if n_workers > 1 else "one process"
                 mine = replace(task, checkpoints=Path(folder), phase=phase)
                 efforts[n_workers] = measure(mine, recipe, n_workers, progress)
     alone = efforts[1].seconds_per_step

@@ -90,7 +90,7 @@ class BarrierRunner:
         told.mkdir(exist_ok=True)
         for old in told.iterdir():
             old.unlink()
-        workers = ToldWorkers(told, relay, self._limits.max_restarts)
+        workers = ToldWorkers(told, relay, self._limits)
         left = job.task.deadline - time.monotonic()
         task = partial(work_as_task, path, told, time.time() + left)
         numbers = spark.sparkContext.parallelize(range(self.effort.workers), self.effort.workers)

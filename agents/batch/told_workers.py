@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.errors import InsessionError
-from session_model.distributed.messages import Came, Failed, Finished, Lines
+from session_model.distributed.messages import Came, Failed, Finished, Lines, Started
 from session_model.distributed.relay import Relay
+from session_model.distributed.supervisor import Limits
 
 
 @dataclass(slots=True)
@@ -19,6 +20,7 @@ class _Told:
     lines: Lines = field(default_factory=Lines)
     heard_at: float = field(default_factory=time.monotonic)
     came: Came | None = None
+    has_joined: bool = False
     finished: Finished | None = None
 
     def __str__(self) -> str:
@@ -31,30 +33,46 @@ class ToldWorkers:
     Later starts of the stage have higher numbers.
     """
 
-    def __init__(self, folder: Path, relay: Relay, max_restarts: int) -> None:
-        self._folder, self._relay, self._max_restarts = folder, relay, max_restarts
+    def __init__(self, folder: Path, relay: Relay, limits: Limits) -> None:
+        self._folder, self._relay, self._limits = folder, relay, limits
+        self._begun = time.monotonic()
         self._attempts: dict[int, dict[int, _Told]] = {}
 
     def hear(self) -> None:
-        """Take in what is new. Raises InsessionError where a worker has a reason that another attempt would have."""
-        for path in sorted(self._folder.glob("*-*.jsonl")):
-            attempt, index = map(int, path.stem.split("-"))
+        """Take in what is new.
+
+        Raises InsessionError where a worker has a reason that another start would have, or some do not meet.
+        """
+        for path in sorted(self._folder.glob("*-*.jsonl"), key=_numbers):
+            attempt, index = _numbers(path)
             if attempt not in self._attempts:
                 if self._attempts:
-                    self._relay.lost(self.last_loss(), limit=self._max_restarts)
+                    self._relay.lost(self.last_loss(), limit=self._limits.max_restarts)
                 self._attempts[attempt] = {}
+                self._begun = time.monotonic()
             self._hear(self._attempts[attempt].setdefault(index, _Told(path, index)))
+        self._check_start()
 
     def last_loss(self) -> str:
         """Name the worker of the latest attempt that was silent for the longest: the others lived to miss it."""
-        workers = self._attempts[max(self._attempts)].values() if self._attempts else []
-        lost = min(workers, key=lambda one: one.heard_at, default=None)
+        lost = min(self._latest().values(), key=lambda one: one.heard_at, default=None)
         return "no worker has come" if lost is None else f"{lost} was lost"
 
     def finished(self) -> list[Finished]:
         """Return what the workers of the latest attempt said at their end, the chief first."""
-        latest = self._attempts[max(self._attempts)]
-        return [one.finished for _, one in sorted(latest.items()) if one.finished is not None]
+        return [one.finished for _, one in sorted(self._latest().items()) if one.finished is not None]
+
+    def _check_start(self) -> None:
+        apart = [one for one in self._latest().values() if not one.has_joined]
+        seconds = self._limits.start_timeout_seconds
+        if apart and time.monotonic() - self._begun > seconds:
+            raise InsessionError(
+                f"{', '.join(map(str, apart))}: there, but did not meet the others within {seconds:.0f} s; can the "
+                "hosts reach each other on any port? --start-timeout gives more time"
+            )
+
+    def _latest(self) -> dict[int, _Told]:
+        return self._attempts[max(self._attempts)] if self._attempts else {}
 
     def _hear(self, worker: _Told) -> None:
         with worker.path.open("rb") as file:
@@ -68,6 +86,8 @@ class ToldWorkers:
             match message:
                 case Came():
                     worker.came = message
+                case Started():
+                    worker.has_joined = True
                 case Finished():
                     worker.finished = message
                 case Failed(has_lost_others=False):
@@ -76,3 +96,8 @@ class ToldWorkers:
                     pass
             if worker.index == 0:
                 self._relay(message)
+
+
+def _numbers(path: Path) -> tuple[int, int]:
+    start, index = path.stem.split("-")
+    return int(start), int(index)

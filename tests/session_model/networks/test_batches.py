@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.batches import BatchPlan
+from session_model.networks.batches import Batch, BatchPlan
 
 
 def sequences_of(*rows: list[int]) -> ItemSequences:
@@ -82,3 +82,34 @@ def test_recent_sessions_are_drawn_more_often() -> None:
     counts = plan.click_counts(300)
     assert counts[300] > 3 * counts[270] > 0
     assert drawn[300] / 200 == pytest.approx(counts[300], abs=0.7)
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    """Every session is in one of them, with its targets; of two sessions a third share is empty."""
+    plan = BatchPlan(sequences_of([1, 2, 3], [4, 5], [6, 7, 8, 6]), max_length=20, batch_targets=100)
+    (batch,) = plan.epoch(np.random.default_rng(0))
+    shares = [batch.share(index, 2) for index in range(2)]
+    assert [len(share.inputs) for share in shares] == [2, 1]
+    found = sorted(pair for share in shares for pair in asked(share))
+    assert found == sorted(asked(batch))
+    empty = batch.share(3, 4)
+    assert (len(empty.inputs), len(empty.targets)) == (0, 0)
+
+
+def asked(batch: Batch) -> list[tuple[list[int], int]]:
+    """Return the row and the target of each position."""
+    rows = batch.inputs[batch.positions // batch.inputs.shape[1]].tolist()
+    return list(zip(rows, batch.targets.tolist(), strict=True))
+
+
+def test_an_epoch_may_begin_later() -> None:
+    """What is left are the same batches, and the generator stands where it stood at the begin."""
+    plan = BatchPlan(sequences_of(*[[1, 2, 3]] * 9, [4, 5]), max_length=20, batch_targets=2)
+    whole = list(plan.epoch(np.random.default_rng(3)))
+    rng = np.random.default_rng(3)
+    rest = plan.epoch(rng, 4)
+    drawn = rng.random()
+    assert [batch.targets.tolist() for batch in rest] == [batch.targets.tolist() for batch in whole[4:]]
+    other = np.random.default_rng(3)
+    plan.epoch(other)
+    assert drawn == other.random()

@@ -11,6 +11,7 @@ from schemas.errors import InsessionError
 from session_model.data.item_sequences import ItemSequences
 from session_model.networks.collective import Alone, of_chief
 from session_model.networks.network_training import train_network
+from session_model.networks.optimizer import cosine_rate
 from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings, TrainingSettings
 from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
@@ -290,3 +291,24 @@ def test_one_process_alone_exchanges_nothing(shape: NetworkSettings) -> None:
         TrainingRun(TrainingTask(cycles(100, 0), N_ITEMS), shape, SETTINGS).plan.epoch(np.random.default_rng())
     )
     assert np.array_equal(batch.share(0, 1).inputs, batch.inputs)
+
+
+def test_one_process_takes_the_steps_that_it_took_before_there_were_workers(shape: NetworkSettings) -> None:
+    """Weights are equal to the bit to those of the step written out: its candidates, its rows, its dropout."""
+    task = TrainingTask(cycles(100, 0), N_ITEMS)
+    run, plain = (TrainingRun(task, shape, SETTINGS) for _ in range(2))
+    for step, batch in enumerate(run.plan.epoch(np.random.default_rng(0))):
+        run.train(batch)
+        candidates = plain._sampler.candidates(batch.clicks, plain._rng)
+        rows = np.concatenate([np.zeros(1, np.int32), candidates.items])
+        plain._train_step(
+            rows,
+            np.searchsorted(rows, batch.inputs).astype(np.int32),
+            batch.positions,
+            np.searchsorted(rows, batch.targets).astype(np.int32),
+            candidates.log_inclusion,
+            np.float32(cosine_rate(step, plain.total_steps, peak=SETTINGS.learning_rate)),
+            np.array([SETTINGS.seed, 2 * (step + 1)], np.int32),
+        )
+    pairs = zip(run.model.weights(), plain.model.weights(), strict=True)
+    assert all(np.array_equal(one, other) for one, other in pairs)
