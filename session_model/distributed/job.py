@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from schemas.errors import InsessionError
 from session_model.data.item_sequences import ItemSequences
-from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings, TrainingSettings
+from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.checkpoints import Checkpoint, CheckpointFile
 
-_KINDS: dict[str, type[NetworkSettings]] = {"gru": GruSettings, "attention": AttentionSettings}
+_KINDS: dict[str, type[NetworkSettings]] = {kind.__name__: kind for kind in get_args(NetworkSettings)}
 _FOLDER = "job"
 
 
@@ -42,7 +42,7 @@ class Job:
             "phase": task.phase,
             "checkpoints": str(folder),
             "checkpoint_every_seconds": task.checkpoint_every_seconds,
-            "network": next(name for name, kind in _KINDS.items() if isinstance(self.shape, kind)),
+            "network": type(self.shape).__name__,
             "shape": msgspec.to_builtins(self.shape),
             "settings": msgspec.to_builtins(self.settings),
         }
