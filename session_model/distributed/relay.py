@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from session_model.distributed.messages import EpochEnded, Finished, Message, Noted, Resumed, Started, Stepped
 from session_model.networks.trainer import Effort
@@ -13,7 +13,8 @@ from session_model.runs.progress import TrainingProgress
 class Relay:
     """Hears one training.
 
-    step: the last one that was done. seconds_lost: from each loss until the training was as far again.
+    step: the last one that was done. seconds_lost: from the last step before each loss until the training was as far
+    again.
     """
 
     progress: TrainingProgress
@@ -21,6 +22,7 @@ class Relay:
     seconds_lost: float = 0.0
     step: int = 0
     _furthest: int = 0
+    _moved_at: float = field(default_factory=time.monotonic)
     _lost_at: float | None = None
     _is_new_start: bool = False
 
@@ -43,7 +45,7 @@ class Relay:
 
     def lost(self, what: str, *, limit: int) -> None:
         """Note that all workers start again because of `what`."""
-        self._lost_at = self._lost_at or time.monotonic()
+        self._lost_at = self._lost_at or self._moved_at
         self._furthest = max(self._furthest, self.step)
         self.restarts += 1
         self._is_new_start = True
@@ -59,7 +61,7 @@ class Relay:
         if self._is_new_start:
             self._is_new_start = False
             self.progress.noted(f"goes on from step {message.step - 1}")
-        self.step = message.step
+        self.step, self._moved_at = message.step, time.monotonic()
         self.progress.stepped(message.clicks)
         if self.step >= self._furthest:
             self.ended()

@@ -13,7 +13,7 @@ from session_model.runs.progress import TrainingProgress
 class Effort:
     """What a training took of its workers; the last three are those of a step, and 0 where nobody measures.
 
-    restarts: of all workers, after one was lost. seconds_lost: from a loss until the training was as far again.
+    restarts: of all workers, after one was lost. seconds_lost: from the last step before a loss until as far again.
     bytes_per_step: what a worker sends. cpu_seconds_per_step: of all workers together.
     """
 

@@ -25,6 +25,7 @@ def test_time_is_lost_until_the_training_is_as_far_again(monkeypatch: pytest.Mon
     notes = Notes()
     relay = Relay(notes)
     relay(Stepped(40, 5))
+    now = 102.0  # when the loss is found
     relay.lost("worker 1 on here was killed", limit=3)
     now = 110.0
     relay(Resumed([], 30))
