@@ -1,46 +1,40 @@
-"""`insession release`: verify, sign, publish and fetch releases."""
+"""`insession release`: verify, sign, publish and fetch releases; `registered` has those of the registry."""
 
 import json
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from agents.commands.registered import list_, register
+from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
 from agents.durations import DurationType
 from agents.interruption import Interruption
 from schemas.bus import FolderUrl, parse_bus_url
 from schemas.errors import InsessionError
 from schemas.release_signature import read_key
-from schemas.servable import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from session_model.release.fetching import Fetched, ReleaseFetcher
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-_RELEASE = click.Path(exists=True, file_okay=False, path_type=Path)
-_KEY = click.Path(exists=True, dir_okay=False, path_type=Path)
-_KEY_VARIABLE = "INSESSION_SERVING__RELEASE_KEY_FILE"
 _DEFAULT_KEPT: Final = 3
 """session_model.release.fetching.DEFAULT_KEPT, which --help would load NumPy for."""
 
 
-def _model_name_option(what: str) -> Callable[[_Command], _Command]:
-    return click.option(
-        "--model-name", default=DEFAULT_MODEL_NAME, envvar="INSESSION_SERVING__MODEL_NAME", show_default=True, help=what
-    )
-
-
 @click.group()
 def command() -> None:
-    """Verify, sign, publish and fetch releases: the folders MODELS/<serving.model_name>/<version>/."""
+    """Verify, sign, publish, fetch and register releases: the folders MODELS/<serving.model_name>/<version>/."""
+
+
+command.add_command(register)
+command.add_command(list_)
 
 
 @command.command(epilog="Example: insession release verify models/session_gru/7 --key-file release.key")
-@click.argument("release", type=_RELEASE)
-@click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
+@click.argument("release", type=RELEASE)
+@click.option("--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature with the key in this file.")
 def verify(release: Path, key_file: Path | None) -> None:
     """Tell whether a worker would take RELEASE up: whole, readable, and signed where there is a key."""
     from session_model.release.copies import load_release
@@ -51,8 +45,8 @@ def verify(release: Path, key_file: Path | None) -> None:
 
 
 @command.command(epilog="Example: insession release sign models/session_gru/7 --key-file release.key")
-@click.argument("release", type=_RELEASE)
-@click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, required=True, help="File with the key.")
+@click.argument("release", type=RELEASE)
+@click.option("--key-file", type=KEY, envvar=KEY_VARIABLE, required=True, help="File with the key.")
 def sign(release: Path, key_file: Path) -> None:
     """Sign RELEASE, which is whole, in place; one of an earlier insession gets the sizes of its files, too."""
     from session_model.release.publishing import sign_release
@@ -68,10 +62,10 @@ Examples:
   insession release publish models/session_gru/7 --out s3://shop-models/releases
 """
 )
-@click.argument("release", type=_RELEASE)
+@click.argument("release", type=RELEASE)
 @click.option("--out", "out", required=True, help="Directory of the models, or a Bus: file:PATH, s3://BUCKET/PREFIX.")
-@_model_name_option("Folder in OUT; serving.model_name of the workers.")
-@click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
+@model_name_option("Folder in OUT; serving.model_name of the workers.")
+@click.option("--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature with the key in this file.")
 def publish(release: Path, out: str, model_name: str, key_file: Path | None) -> None:
     """Copy RELEASE to OUT/MODEL_NAME under its own number, all at once, and only if a worker would take it up.
 
@@ -110,8 +104,8 @@ Examples:
     show_default=True,
     help="Newest releases to have in TO.",
 )
-@_model_name_option("Folder in FROM and TO; serving.model_name of the workers.")
-@click.option("--key-file", type=_KEY, envvar=_KEY_VARIABLE, help="Ask for a signature with the key in this file.")
+@model_name_option("Folder in FROM and TO; serving.model_name of the workers.")
+@click.option("--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature with the key in this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end; not with --follow.")
 def fetch(*, source: str, models: Path, is_following: bool, every: timedelta, as_json: bool, **options: Any) -> None:
     """Mirror the newest releases of the Bus FROM to TO/MODEL_NAME, which the model server and the workers watch.

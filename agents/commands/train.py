@@ -17,7 +17,7 @@ from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
 from agents.settings import load_settings
-from schemas.errors import UsageError
+from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow
 from session_model.training.presets import PRESETS
@@ -78,9 +78,15 @@ Examples:
     envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
     help="File with the key that signs the release: serving.release_key of the workers.",
 )
+@click.option(
+    "--registry",
+    envvar="INSESSION_REGISTRY",
+    metavar="URI",
+    help="Register the release in MLflow, too: sqlite:///FILE, or the address of a server.",
+)
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
-def command(*, as_json: bool, **options: Any) -> None:
+def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
 
     DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz.
@@ -104,13 +110,30 @@ def command(*, as_json: bool, **options: Any) -> None:
     with Interruption():
         try:
             with training_bar(console) as progress:
-                result = train_release(_request(loading_seconds=loading_seconds, **options), progress)
+                request = _request(loading_seconds=loading_seconds, **options)
+                result = train_release(request, progress)
         except KeyboardInterrupt:
             click.echo("insession: interrupted; the same command goes on from the last checkpoint", err=True)
             sys.exit(INTERRUPTED)
     _print_result(result)
+    if registry is not None:
+        _register(result, request, registry)
     if as_json:
         click.echo(json.dumps(_summary(result), indent=2))
+
+
+def _register(result: "TrainResult", request: "TrainRequest", registry: str) -> None:
+    from session_model.registry.mlflow_registry import MlflowRegistry
+
+    try:
+        models = MlflowRegistry(registry, request.model_name)
+        registered = models.register(result.directory, request.sign_key)
+    except InsessionError as error:
+        raise InsessionError(
+            f"version {result.version} is published and not registered: {error}: insession release register "
+            f"{result.directory}"
+        ) from error
+    console.print(f"registered as version {registered.number} of {request.model_name}", highlight=False)
 
 
 def _print_result(result: "TrainResult") -> None:

@@ -109,7 +109,7 @@ def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None
 
 def test_a_release_goes_over_the_bus(tmp_path: Path) -> None:
     """From a folder that others write to, say, to the one that is watched here."""
-    run("publish", write(tmp_path / "new"), "--out", f"file:{tmp_path / 'bus'}")
+    run("publish", write_release(tmp_path / "new"), "--out", f"file:{tmp_path / 'bus'}")
     result = run("fetch", f"file:{tmp_path / 'bus'}", tmp_path / "models", "--json")
     assert json.loads(result.stdout) == {"fetched": [3], "removed": [], "refused": {}}
     assert load_release(tmp_path / "models/session_gru/3").version == 3
@@ -119,7 +119,7 @@ def test_a_release_goes_over_the_bus(tmp_path: Path) -> None:
 def test_a_refused_release_fails_the_fetch_with_its_reason(tmp_path: Path) -> None:
     """What was fetched beside it stays."""
     for version in (3, 4):
-        run("publish", write(tmp_path / "new", version), "--out", tmp_path / "bus")
+        run("publish", write_release(tmp_path / "new", version), "--out", tmp_path / "bus")
     (tmp_path / "bus/session_gru/4/saved_model.pb").write_bytes(b"xxxxx")
     result = run("fetch", tmp_path / "bus", tmp_path / "models")
     assert isinstance(result.exception, InsessionError)

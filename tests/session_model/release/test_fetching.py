@@ -16,9 +16,8 @@ from session_model.release.copies import load_release
 from session_model.release.fetching import ReleaseFetcher
 from session_model.release.on_bus import publish_on_bus, released_versions
 from session_model.release.publishing import sign_release
+from tests.builders.releases import edit_manifest, write_release
 from tests.s3_server import s3_server
-from tests.session_model.release.test_files import edit_manifest
-from tests.session_model.release.test_release import write
 
 MODEL = "session_gru"
 KEY = Secret("k" * 32)
@@ -84,7 +83,7 @@ def served(tmp_path: Path) -> list[str]:
 
 def test_what_is_published_is_fetched_byte_for_byte(bus: ArtifactBus, tmp_path: Path) -> None:
     """Signature included; a second look has nothing to do."""
-    source = write(tmp_path)
+    source = write_release(tmp_path)
     sign_release(source, KEY)
     assert publish_on_bus(source, bus, MODEL, KEY) == f"{MODEL}/3"
     assert fetcher(bus, tmp_path, KEY).fetch().fetched == [3]
@@ -97,7 +96,7 @@ def test_what_is_published_is_fetched_byte_for_byte(bus: ArtifactBus, tmp_path: 
 
 def test_an_upload_that_fails_anywhere_publishes_nothing_and_the_next_one_completes_it(tmp_path: Path) -> None:
     """The manifest is last."""
-    source = write(tmp_path)
+    source = write_release(tmp_path)
     bus = open_bus(f"memory:{tmp_path}")
     refusals = 0
     for calls in range(OBJECTS * 2):
@@ -113,7 +112,7 @@ def test_an_upload_that_fails_anywhere_publishes_nothing_and_the_next_one_comple
 
 def test_a_number_is_one_releases_only(bus: ArtifactBus, tmp_path: Path) -> None:
     """Also while it is not whole; to publish the same one again changes nothing."""
-    source, other = write(tmp_path / "a"), write(tmp_path / "b")
+    source, other = write_release(tmp_path / "a"), write_release(tmp_path / "b")
     edit_manifest(other, lambda manifest: manifest.update(code_version="0.2.0"))
     with pytest.raises(BusError):
         publish_on_bus(source, FailingBus(bus, 3), MODEL, None)
@@ -127,7 +126,7 @@ def test_a_number_is_one_releases_only(bus: ArtifactBus, tmp_path: Path) -> None
 
 def test_a_damaged_release_is_not_published(tmp_path: Path) -> None:
     """So that it does not push a good one off the servers."""
-    source, bus = write(tmp_path), open_bus(f"memory:{tmp_path}")
+    source, bus = write_release(tmp_path), open_bus(f"memory:{tmp_path}")
     (source / "saved_model.pb").write_bytes(b"xxxxx")
     with pytest.raises(ReleaseError):
         publish_on_bus(source, bus, MODEL, None)
@@ -137,9 +136,9 @@ def test_a_damaged_release_is_not_published(tmp_path: Path) -> None:
 def test_a_download_that_fails_anywhere_leaves_what_is_served(tmp_path: Path) -> None:
     """The next look brings it."""
     bus = open_bus(f"memory:{tmp_path}")
-    publish_on_bus(write(tmp_path, 3), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path, 3), bus, MODEL, None)
     fetcher(bus, tmp_path).fetch()
-    publish_on_bus(write(tmp_path, 4), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path, 4), bus, MODEL, None)
     for calls in range(10):
         with pytest.raises(BusError, match="half-way"):
             fetcher(FailingBus(bus, calls), tmp_path).fetch()
@@ -153,7 +152,7 @@ def test_a_release_that_was_changed_is_refused_and_an_older_one_fetched(
 ) -> None:
     """It is told once more at each look, but not downloaded again."""
     for version in (3, 4):
-        publish_on_bus(write(tmp_path, version), bus, MODEL, None)
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
     bus.write(f"{MODEL}/4/saved_model.pb", content)
     subject = fetcher(bus, tmp_path)
     result = subject.fetch()
@@ -166,7 +165,7 @@ def test_a_release_that_was_changed_is_refused_and_an_older_one_fetched(
 def test_what_names_files_outside_or_is_no_manifest_is_refused(tmp_path: Path) -> None:
     """Nothing is written for it."""
     bus = open_bus(f"memory:{tmp_path}")
-    source = write(tmp_path)
+    source = write_release(tmp_path)
     edit_manifest(source, lambda manifest: manifest["files"].update({"../../out": "0" * 64}))
     bus.write(f"{MODEL}/3/{MANIFEST_PATH}", (source / MANIFEST_PATH).read_bytes())
     bus.write(f"{MODEL}/4/{MANIFEST_PATH}", b"{")
@@ -180,14 +179,14 @@ def test_what_names_files_outside_or_is_no_manifest_is_refused(tmp_path: Path) -
 def test_an_unsigned_release_is_refused_where_there_is_a_key(tmp_path: Path) -> None:
     """Who can write to the Bus does not decide what is served."""
     bus = open_bus(f"memory:{tmp_path}")
-    publish_on_bus(write(tmp_path), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path), bus, MODEL, None)
     assert "not signed with this key" in fetcher(bus, tmp_path, KEY).fetch().refused[3]
 
 
 def test_a_full_disk_is_told_before_anything_is_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what to do; there is room for the reserve, too."""
     bus = open_bus(f"memory:{tmp_path}")
-    publish_on_bus(write(tmp_path), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path), bus, MODEL, None)
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as disk:
         disk.setattr("shutil.disk_usage", lambda _: usage._replace(free=1000))
@@ -201,15 +200,15 @@ def test_the_newest_are_kept_and_what_the_bus_does_not_have_is_never_removed(tmp
     """Nor is anything for a newer one that is broken; what a killed fetch left goes."""
     bus = open_bus(f"memory:{tmp_path}")
     folder = tmp_path / "models" / MODEL
-    write(tmp_path / "models", 1)
+    write_release(tmp_path / "models", 1)
     (folder / ".tmp-fetch-9").mkdir()
     for version in (3, 4):
-        publish_on_bus(write(tmp_path, version), bus, MODEL, None)
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
     fetcher(bus, tmp_path, kept=2).fetch()
-    publish_on_bus(write(tmp_path, 5), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path, 5), bus, MODEL, None)
     bus.write(f"{MODEL}/5/saved_model.pb", b"xxxxx")
     fetcher(bus, tmp_path, kept=2).fetch()
     assert served(tmp_path) == ["1", "3", "4"]
-    publish_on_bus(write(tmp_path, 6), bus, MODEL, None)
+    publish_on_bus(write_release(tmp_path, 6), bus, MODEL, None)
     assert fetcher(bus, tmp_path, kept=2).fetch().removed == [3]
     assert served(tmp_path) == ["1", "4", "6"]

@@ -1,0 +1,1 @@
+"""Registry: what every training did and which release is in use, in MLflow."""
