@@ -45,7 +45,7 @@ kafka: $(STAMP)  ## Run one node of Apache Kafka on a free port (Java 17 and Mav
 
 # --- check ------------------------------------------------------------------------------------------------------------
 
-.PHONY: check lint types contracts test wheel
+.PHONY: check lint types contracts test test-pipeline wheel
 check: lint types contracts  ## All that can be said without running: lint, types and contracts
 
 lint: $(STAMP)  ## Lint and check the format
@@ -58,9 +58,12 @@ types: $(STAMP)  ## Check the types, strictly
 contracts: $(STAMP)  ## Check which package may import which
 	$(BIN)/lint-imports
 
-PROCESSES ?= 2
-test: $(STAMP)  ## Run the tests but chaos, in PROCESSES; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
-	$(BIN)/python -m pytest -m "not chaos" -n $(PROCESSES) --dist loadfile $(ARGS)
+PROCESSES ?= 3
+test: $(STAMP)  ## Run the tests but chaos and pipeline, in PROCESSES; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
+	$(BIN)/python -m pytest -m "not chaos and not pipeline" -n $(PROCESSES) --dist loadfile $(ARGS)
+
+test-pipeline: $(STAMP)  ## Run the tests of jobs on a real Spark, of training on several workers and of a registry server
+	$(BIN)/python -m pytest -m pipeline $(ARGS)
 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel
@@ -98,11 +101,11 @@ simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and
 
 .PHONY: chaos chaos-all chaos-table soak
 CHAOS = $(BIN)/python -m pytest tests/chaos --chaos-table build/chaos.json
-chaos: $(STAMP)  ## Break what workers stand on, under load, in PROCESSES, and count every event into build/chaos.json
-	$(CHAOS) -m "chaos and not long and not soak" -n $(PROCESSES) $(ARGS)
+chaos: $(STAMP)  ## Break what workers stand on, under load, two faults at a time, and count every event into build/chaos.json
+	$(CHAOS) -m "chaos and not long and not soak" -n 2 $(ARGS)
 
 chaos-all: $(STAMP)  ## The same with the faults that take longer; takes an hour
-	$(CHAOS) -m "chaos and not soak" -n $(PROCESSES) $(ARGS)
+	$(CHAOS) -m "chaos and not soak" -n 2 $(ARGS)
 
 chaos-table: $(STAMP)  ## Write the rows of build/chaos.json into docs/operations.md
 	$(BIN)/python -m tests.chaos.table build/chaos.json docs/operations.md

@@ -23,7 +23,7 @@ from session_model.files import file_sha256
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.pipeline
 
 DAY_MS = 86_400_000
 START_MS = 1_772_323_200_000  # 2026-03-01

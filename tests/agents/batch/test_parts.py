@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-@pytest.mark.slow
+@pytest.mark.pipeline
 def test_tasks_that_are_killed_or_fail_and_run_again_leave_what_undisturbed_ones_do(
     spark: "SparkSession", tmp_path: Path
 ) -> None:
@@ -52,7 +52,7 @@ def test_tasks_that_are_killed_or_fail_and_run_again_leave_what_undisturbed_ones
     assert sorted(path.name for path in (tmp_path / "disturbed").iterdir()) == [part.name for part in found.parts]
 
 
-@pytest.mark.slow
+@pytest.mark.pipeline
 def test_a_task_that_always_fails_leaves_no_manifest_and_says_why(spark: "SparkSession", tmp_path: Path) -> None:
     """The message is the task's own."""
 

@@ -21,7 +21,7 @@ from session_model.networks.settings import AttentionSettings, GruSettings, Trai
 from session_model.networks.training_task import TrainedNetwork, TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1800)]
 
 N_ITEMS = 12
 SHAPE = GruSettings(units=8, dimension=8, item_dropout=0.1, state_dropout=0.1, max_length=5)
