@@ -58,9 +58,9 @@ types: $(STAMP)  ## Check the types, strictly
 contracts: $(STAMP)  ## Check which package may import which
 	$(BIN)/lint-imports
 
-PROCESSES ?= 3
+PROCESSES ?= 4
 test: $(STAMP)  ## Run the tests but chaos and pipeline, in PROCESSES; what needs Kafka runs where Java 17 and Maven are; options in ARGS="..."
-	$(BIN)/python -m pytest -m "not chaos and not pipeline" -n $(PROCESSES) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not chaos and not pipeline" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-pipeline: $(STAMP)  ## Run the tests of jobs on a real Spark, of training on several workers and of a registry server
 	$(BIN)/python -m pytest -m pipeline $(ARGS)
