@@ -63,7 +63,7 @@ test: $(STAMP)  ## Run the tests but chaos and pipeline, in PROCESSES; what need
 	$(BIN)/python -m pytest -m "not chaos and not pipeline" -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-pipeline: $(STAMP)  ## Run the tests of jobs on a real Spark, of training on several workers and of a registry server
-	$(BIN)/python -m pytest -m pipeline $(ARGS)
+	$(BIN)/python -m pytest -m pipeline -n 2 --dist loadfile $(ARGS)
 
 wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environment without TensorFlow
 	.ci/try-wheel

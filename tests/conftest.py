@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -19,6 +20,8 @@ from streams.cluster.topic_creation import create
 from streams.cluster.topics import TopicSettings, TopicSpec, admin_client, topic_specs
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 from streams.local.kafka_node import KafkaNode
+
+BROKERS = "INSESSION_TEST_BROKERS"
 
 # How fast an example runs says how busy the machine is, not whether the property holds.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +57,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         rank = 0 if item.get_closest_marker("kafka") else 1 if item.get_closest_marker("slow") else 2
         ranks[item.path] = min(rank, ranks.get(item.path, rank))
     items.sort(key=lambda item: ranks[item.path])
+
+
+_SHARED_NODE = pytest.StashKey[KafkaNode]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let the processes of a run share one Kafka (a hook of pytest-xdist, called in the one that starts them).
+
+    Not where brokers are broken: what one process does to its own is none of the others' business.
+    """
+    config = node.config
+    if config.option.markexpr.startswith("chaos") or os.environ.get(BROKERS):
+        return
+    if _SHARED_NODE not in config.stash:
+        try:
+            config.stash[_SHARED_NODE] = KafkaNode().__enter__()
+        except KafkaUnavailableError:
+            return  # the tests that need it say so
+    node.workerinput["kafka_brokers"] = config.stash[_SHARED_NODE].address
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop the shared Kafka."""
+    if _SHARED_NODE in config.stash:
+        config.stash[_SHARED_NODE].close()
 
 
 @dataclass(frozen=True)
@@ -101,14 +130,14 @@ def kafka_tools() -> None:
 
 @pytest.fixture(scope="session")
 def kafka_brokers(request: pytest.FixtureRequest) -> str:
-    """Address of the brokers that the tests share: `INSESSION_TEST_BROKERS`, else a node of their own."""
-    outside = os.environ.get("INSESSION_TEST_BROKERS")
-    return outside or request.getfixturevalue("kafka_node").address
+    """Address of the brokers that the tests share: `INSESSION_TEST_BROKERS`, else a node of the run's own."""
+    shared = os.environ.get(BROKERS) or getattr(request.config, "workerinput", {}).get("kafka_brokers")
+    return shared or request.getfixturevalue("kafka_node").address
 
 
 @pytest.fixture(scope="session")
 def kafka_node(kafka_tools: None) -> Iterator[KafkaNode]:  # noqa: ARG001 - only its skip matters
-    """Share one node among the tests of a run: never stop this one; a test that must starts its own."""
+    """Share one node among the tests of a process: never stop this one; a test that must starts its own."""
     with where_kafka_is(), KafkaNode() as node:
         yield node
 
