@@ -28,10 +28,17 @@ from schemas.events import EventType
 from schemas.records import SessionSummary
 from session_model.data.compressed_files import opened
 from session_model.data.files import data_files
+from session_model.data.forms import seen_form
 from session_model.data.rows import Row, check_ids
 from session_model.data.sessions import EVENT_TYPE_CODES
 from session_model.data.text_lines import MalformedLines
-from session_model.data.tfrecord_files import decode_example, encode_example, read_records, write_record
+from session_model.data.tfrecord_files import (
+    DamagedRecordError,
+    decode_example,
+    encode_example,
+    read_records,
+    write_record,
+)
 
 SCHEMA: Final = "schema.json"
 VOCABULARY: Final = "vocabulary.json"
@@ -138,6 +145,15 @@ class TfrecordSessions:
 
     def rows(self, malformed: MalformedLines) -> Iterator[Row]:
         """Return the events of a file; an Example that is none of ours is booked as malformed, by its number."""
+        try:
+            yield from self._rows_of(malformed)
+        except DamagedRecordError as error:
+            form = seen_form(malformed.path)
+            if form is None:
+                raise
+            raise InsessionError(f"{malformed.path} holds no TFRecords; {form}") from error
+
+    def _rows_of(self, malformed: MalformedLines) -> Iterator[Row]:
         with opened(malformed.path) as stream:
             for number, record in enumerate(read_records(stream, str(malformed.path)), 1):
                 if number == 1:

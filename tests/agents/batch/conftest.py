@@ -12,18 +12,27 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator["SparkSession"]:
-    """Start one Spark of two cores for all tests, which runs a task up to four times; its JVM ends with them."""
+def spark_machine() -> Iterator[None]:
+    """End the JVM, which Spark leaves behind, with the tests."""
     try:
         find_java("Spark")
     except JavaUnavailableError as error:
         pytest.skip(str(error))
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    conf = {"spark.sql.shuffle.partitions": "3", "spark.driver.memory": "1g", "spark.sql.adaptive.enabled": "false"}
-    with spark_session("tests", "local[2,4]", conf) as session:
-        jvm = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-        yield session
-    for child in jvm:
+    before = set(psutil.Process().children(recursive=True))
+    yield
+    left = set(psutil.Process().children(recursive=True)) - before
+    for child in left:
         if child.is_running():
             child.kill()
-    psutil.wait_procs(jvm, timeout=30)
+    psutil.wait_procs(left, timeout=30)
+
+
+@pytest.fixture(scope="module")
+def spark(spark_machine: None) -> Iterator["SparkSession"]:  # noqa: ARG001 - its end
+    """Start one Spark of two cores for the tests of a file, which runs a task up to four times.
+
+    A process has one at a time, and tests of other files start and stop theirs.
+    """
+    conf = {"spark.sql.shuffle.partitions": "3", "spark.driver.memory": "1g", "spark.sql.adaptive.enabled": "false"}
+    with spark_session("tests", "local[2,4]", conf) as session:
+        yield session

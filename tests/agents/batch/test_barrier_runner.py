@@ -20,6 +20,7 @@ pytest.importorskip("pyspark", reason="the extra spark is not installed")
 from agents.batch.barrier_runner import TOLD, BarrierRunner
 
 pytestmark = [
+    pytest.mark.usefixtures("spark_machine"),
     pytest.mark.pipeline,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(shutil.which("java") is None, reason="Spark needs Java"),

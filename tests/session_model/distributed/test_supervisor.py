@@ -93,6 +93,7 @@ def without_time(reports: list[EpochReport]) -> list[EpochReport]:
 
 def test_lost_workers_change_nothing_but_the_time(tmp_path: Path) -> None:
     """A worker and the chief killed with -9, and one that hangs, each in mid-epoch: weights are equal to the bit."""
+    before = set(psutil.Process().children())
     supervisor = Supervisor(2, Limits())
     undisturbed = supervisor.train(task_in(tmp_path / "undisturbed"), SHAPE, SETTINGS, NoProgress())
     assert (supervisor.effort.restarts, supervisor.effort.seconds_lost) == (0, 0.0)
@@ -116,7 +117,7 @@ def test_lost_workers_change_nothing_but_the_time(tmp_path: Path) -> None:
     assert all(re.match(words, note) for words, note in zip(lost, told, strict=True)), told
     assert sum(note.startswith("goes on from step ") for note in progress.notes) == 3
     assert max(progress.detection_seconds) < MAX_DETECTION_SECONDS
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
 
 
 def test_two_workers_learn_what_one_process_learns(tmp_path: Path) -> None:
