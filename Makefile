@@ -28,7 +28,7 @@ $(STAMP): requirements/all.txt pyproject.toml
 	@python="$$($(FIND_PYTHON))"; \
 	if [ -z "$$python" ]; then echo "insession needs Python 3.11, 3.12 or 3.13 and found none on PATH." >&2; exit 1; fi; \
 	uv="$$(.ci/find-uv "$$python")"; \
-	echo "Setting up .venv with $$python and $$uv; the first time this loads about 900 MB."; \
+	echo "Setting up .venv with $$python and $$uv; the first time this loads more than a gigabyte."; \
 	[ -x $(BIN)/python ] || "$$uv" venv --quiet --no-python-downloads --python "$$python" .venv; \
 	"$$uv" pip sync --quiet --python $(BIN)/python --require-hashes requirements/all.txt; \
 	"$$uv" pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
