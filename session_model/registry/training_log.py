@@ -9,7 +9,7 @@ import msgspec
 
 from schemas.ids import ModelVersion
 from session_model.runs.curve import CurvePoint
-from session_model.runs.folder import CONFIG_FILE, CURVE_FILE, RESULT_FILE
+from session_model.runs.folder import CONFIG_FILE, CURVE_FILE, RESULT_FILE, RUNS
 
 MAX_PARAMETER_CHARACTERS: Final = 6000
 """MLflow's bound on the value of a parameter."""
@@ -35,7 +35,7 @@ class _Result(msgspec.Struct):
 
 def training_of(release: Path, version: ModelVersion) -> TrainingLog | None:
     """Find the run that published `release` beside it, in MODELS/runs; None where it was made elsewhere."""
-    runs = release.parent.parent / "runs"
+    runs = release.parent.parent / RUNS
     for result in sorted(runs.glob(f"*/{RESULT_FILE}"), reverse=True):
         found = msgspec.json.decode(result.read_bytes(), type=_Result)
         if found.version == version and Path(found.directory).resolve() == release.resolve():

@@ -26,6 +26,8 @@ from session_model.files import write_whole
 from session_model.runs.curve import CurvePoint, draw_curve
 from session_model.runs.journal import Journal
 
+RUNS = "runs"
+"""Folder of the runs in the models directory; no model server looks into it."""
 CONFIG_FILE = "config.json"
 CURVE_FILE = "curve.jsonl"
 PICTURE_FILE = "curve.svg"

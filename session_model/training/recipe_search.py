@@ -22,11 +22,11 @@ from session_model.networks.network_training import train_network
 from session_model.networks.settings import GruSettings, TrainingSettings
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.curve import CurveRecorder
-from session_model.runs.folder import RunConfig, RunFolder, open_run
+from session_model.runs.folder import RUNS, RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
 from session_model.training.presets import DEFAULT_RECIPES, GruRecipe
 from session_model.training.recipe_files import write_recipe
-from session_model.training.train_release import DEFAULT_INPUT_EVENT_TYPES, RUNS, code_versions
+from session_model.training.train_release import DEFAULT_INPUT_EVENT_TYPES, code_versions
 
 RECIPE_FILE = "recipe.toml"
 TRIALS_FILE = "trials.json"

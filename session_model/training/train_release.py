@@ -34,15 +34,13 @@ from session_model.release.files import ReleaseFacts, write_parts
 from session_model.release.release import Parts
 from session_model.release.versions import draft_version
 from session_model.runs.curve import CurveRecorder
-from session_model.runs.folder import RunConfig, RunFolder, open_run
+from session_model.runs.folder import RUNS, RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, TrainingProgress, clicks_per_second
 from session_model.runs.time_budget import TimeBudget
 from session_model.training.presets import Preset
 from session_model.training.steps import Learned, Means, learn
 
 DEFAULT_INPUT_EVENT_TYPES: tuple[EventType, ...] = ("view",)
-RUNS = "runs"
-"""Folder of the runs in the models directory; no model server looks into it."""
 
 
 @dataclass(frozen=True, slots=True)
