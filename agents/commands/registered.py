@@ -9,19 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.plain_text import rfc3339
-from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
+from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option, registry_option
 from schemas.release_signature import read_key
 
 if TYPE_CHECKING:
     from session_model.registry.mlflow_registry import RegisteredRelease
 
-_registry = click.option(
-    "--registry",
-    envvar="INSESSION_REGISTRY",
-    metavar="URI",
-    required=True,
-    help="MLflow registry: sqlite:///FILE, or the address of a server.",
-)
+_registry = registry_option("MLflow registry", is_required=True)
 
 
 @click.command(epilog="Example: insession release register models/session_gru/7 --registry sqlite:///mlflow.db")

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from agents.commands.data_options import DataPath, data_options, read_options
+from agents.commands.release_options import registry_option
 from agents.commands.training_options import input_event_option, seed_option
 from agents.commands.worker_options import trainer_of, worker_options
 from agents.durations import DurationType
@@ -78,12 +79,7 @@ Examples:
     envvar="INSESSION_SERVING__RELEASE_KEY_FILE",
     help="File with the key that signs the release: serving.release_key of the workers.",
 )
-@click.option(
-    "--registry",
-    envvar="INSESSION_REGISTRY",
-    metavar="URI",
-    help="Register the release in MLflow, too: sqlite:///FILE, or the address of a server.",
-)
+@registry_option("Register the release in MLflow, too", is_required=False)
 @worker_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(*, registry: str | None, as_json: bool, **options: Any) -> None:

@@ -96,12 +96,7 @@ class MlflowRegistry:
                     self._name,
                     source=f"{artifacts}/{MODEL_FOLDER}",
                     run_id=run_id,
-                    tags={
-                        _RELEASE_TAG: str(manifest.version),
-                        _DATA_TAG: manifest.training_data_sha256,
-                        _MANIFEST_TAG: digest,
-                        "code_version": manifest.code_version,
-                    },
+                    tags=_tags(manifest) | {_MANIFEST_TAG: digest},
                 )
             return _registered(known, self._aliases())
 
@@ -172,11 +167,12 @@ class MlflowRegistry:
                 self._client.log_artifact(run_id, str(path), "training")
 
     def _log_facts(self, run_id: str, manifest: ReleaseManifest) -> None:
-        for name, value in manifest.metrics.items():
-            self._client.log_metric(run_id, name, value)
-        self._client.set_tag(run_id, _RELEASE_TAG, str(manifest.version))
-        self._client.set_tag(run_id, _DATA_TAG, manifest.training_data_sha256)
-        self._client.set_tag(run_id, "code_version", manifest.code_version)
+        from mlflow.entities import Metric, RunTag  # noqa: PLC0415 - a package of an extra
+
+        now_ms = time.time_ns() // 1_000_000
+        metrics = [Metric(name, value, now_ms, 0) for name, value in manifest.metrics.items()]
+        tags = [RunTag(name, text) for name, text in _tags(manifest).items()]
+        self._client.log_batch(run_id, metrics=metrics, tags=tags)
 
     def _experiment(self) -> str:
         """Return the id of the experiment of all trainings of the model."""
@@ -244,6 +240,15 @@ def _artifact_location(uri: str) -> str | None:
 def _slices(values: Sequence[_Value], most: int) -> Iterator[Sequence[_Value]]:
     for begin in range(0, len(values), most):
         yield values[begin : begin + most]
+
+
+def _tags(manifest: ReleaseManifest) -> dict[str, str]:
+    """Return what run and version are found by."""
+    return {
+        _RELEASE_TAG: str(manifest.version),
+        _DATA_TAG: manifest.training_data_sha256,
+        "code_version": manifest.code_version,
+    }
 
 
 def _measures(point: CurvePoint) -> Mapping[str, float]:
