@@ -5,16 +5,13 @@ not run again: "Could not recover from a failed barrier ResultStage". So a shuff
 The worker is that of `--runner processes`; what it tells goes to files beside the checkpoints, which all hosts see.
 """
 
-import os
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.batch.barrier_task import work_as_task
+from agents.batch.spark_session import spark_session
 from agents.batch.told_workers import ToldWorkers
 from schemas.errors import InsessionError, UsageError
 from session_model.distributed.job import Job
@@ -32,11 +29,6 @@ if TYPE_CHECKING:
 
 TOLD: Final = "told"
 _POLL_SECONDS: Final = 0.5
-_ON_ONE_MACHINE: Final = {
-    "spark.driver.bindAddress": "127.0.0.1",  # else the driver listens on the first network interface
-    "spark.driver.host": "127.0.0.1",
-    "spark.ui.enabled": "false",
-}
 
 
 class BarrierRunner:
@@ -59,7 +51,7 @@ class BarrierRunner:
             return before
         relay = Relay(progress)
         progress.noted(f"starting {self.effort.workers} workers on Spark at {self._master}; each loads TensorFlow")
-        with _session(self._master, self._limits.max_restarts) as spark:
+        with spark_session("train", self._master, _conf(self._limits.max_restarts)) as spark:
             self._wait_for_slots(spark)
             finished = self._run(spark, Job(task, shape, settings), relay)
         relay.ended()
@@ -113,35 +105,13 @@ class BarrierRunner:
         return workers.finished()
 
 
-@contextmanager
-def _session(master: str, max_restarts: int) -> "Iterator[SparkSession]":
-    try:
-        from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise UsageError(f"--runner spark needs Spark ({error}): pip install 'insession[spark]'") from error
-    settings = {
+def _conf(max_restarts: int) -> dict[str, str]:
+    return {
         "spark.log.level": "OFF",  # a lost task is told by us; Spark would print the stack of each
         "spark.python.worker.reuse": "false",  # TensorFlow cannot leave one cluster for another
         "spark.stage.maxConsecutiveAttempts": str(max_restarts + 1),
         "spark.task.maxFailures": str(max_restarts + 1),
-        "spark.ui.showConsoleProgress": "false",
     }
-    if master.startswith("local"):
-        settings |= _ON_ONE_MACHINE
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else the workers are the first python3 of PATH
-    builder = SparkSession.builder.appName("insession train").master(master)
-    for name, value in settings.items():
-        builder = builder.config(name, value)
-    try:
-        spark = builder.getOrCreate()
-    except Exception as error:
-        raise InsessionError(
-            f"Spark does not start at {master}: {_first_line(error)}; it needs Java 17, and a master that answers"
-        ) from error
-    try:
-        yield spark
-    finally:
-        spark.stop()
 
 
 def _first_line(error: BaseException) -> str:
