@@ -168,7 +168,9 @@ async def test_the_note_of_a_commit_is_read_as_it_was_written(deploy: Deploy) ->
     identity = ChangelogIdentity("AAAAAAAAAAAAAAAAAAAAAA", 0)
     with GroupCommits(deployment.settings.kafka.client_config(), group) as commits:
         commits.write(clicks, {0: 5}, identity.note)
-    consumer = AIOKafkaConsumer(bootstrap_servers=deployment.settings.kafka.brokers, group_id=group)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=deployment.settings.kafka.brokers, group_id=group, enable_auto_commit=False
+    )
     await consumer.start()
     worker_partition = AiokafkaPartition(clicks, 1)
     consumer.assign([worker_partition])
