@@ -12,6 +12,28 @@ MANIFEST_PATH = f"{ASSETS}/manifest.json"
 RELEASE_FORMAT = 3
 
 
+class ReadPartition(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was read of one partition: the offsets from `first` up to and without `stop`."""
+
+    first: Annotated[int, Meta(ge=0)]
+    stop: Annotated[int, Meta(ge=0)]
+    records: Annotated[int, Meta(ge=0, description="Usable ones: fewer than offsets, where some are markers.")] = 0
+    newest_ms: Annotated[int | None, Meta(description="The latest end of a session among them, Unix ms.")] = None
+
+
+class TrainingSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where the training data came from, if it was no file of the machine."""
+
+    url: str
+    read_at: datetime
+    watermark: Annotated[
+        datetime | None,
+        Meta(description="The earliest, over the partitions, of their latest session ends: later ones may be missing."),
+    ] = None
+    partitions: Annotated[dict[int, ReadPartition], Meta(description="Of a topic, by number.")] = {}
+    malformed: Annotated[int, Meta(ge=0, description="Records of a topic that were left out.")] = 0
+
+
 class ReleaseManifest(Struct, frozen=True, kw_only=True):
     """What a release is made of and from; enough to refuse a damaged or foreign one."""
 
@@ -34,3 +56,6 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
         dict[str, Annotated[int, Meta(ge=0)]],
         Meta(description="Size of the same files. Empty in releases made before sizes were kept."),
     ] = {}
+    training_source: Annotated[
+        TrainingSource | None, Meta(description="Absent where the training data were files of the machine.")
+    ] = None

@@ -53,7 +53,7 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 """
 )
 @click.option("--events", type=click.Path(path_type=Path), help="Feed this log instead of simulated shoppers.")
-@data_options("--events", is_required=False)
+@data_options("--events")
 @click.option(
     "--speed",
     type=Speed(),

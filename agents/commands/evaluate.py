@@ -8,12 +8,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.commands.data_options import DataPath, data_options, read_options
+from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.output_file import OutputFile, write_output
 from agents.progress_bar import counted_progress
 from agents.reports.evaluation import headline, markdown, overlap_warning, page, terminal_tables
 from agents.reports.intent import intent_tables
 from agents.settings import load_settings
+from agents.sources.local_data import DataUrl, copied_for_now
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.data.catalogs import read_catalog
@@ -38,7 +39,7 @@ Examples:
 """
 )
 @click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("test", type=DataPath())
+@click.argument("test", type=DataUrlOrPath())
 @data_options("TEST")
 @click.option(
     "--catalog",
@@ -80,8 +81,8 @@ Examples:
 def command(  # noqa: PLR0913 - one parameter an option
     *,
     directory: Path,
-    test: Path,
-    data_format: DataFormat,
+    test: Path | DataUrl,
+    data_format: DataFormat | None,
     columns: Sequence[str],
     event_types: Sequence[str],
     config: Path | None,
@@ -111,12 +112,13 @@ def command(  # noqa: PLR0913 - one parameter an option
                     "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
                 )
         compared = _baselines(baselines, model_name)
-        held_out = HeldOut(test.name, read_sessions(test, data_format, options=options))
+        name = test.name if isinstance(test, Path) else str(test)
+        chosen = format_of(test, data_format)
+        with copied_for_now(test, chosen, settings) as here:
+            held_out = HeldOut(name, read_sessions(here.path, chosen, options=options))
         overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
-            raise UsageError(
-                f"{test.name} has no times, which intent is told from; leave out --intent, or use another TEST"
-            )
+            raise UsageError(f"{name} has no times, which intent is told from; leave out --intent, or use another TEST")
         model = ExportedModel(release.directory, release.manifest.max_length)
         with counted_progress() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))

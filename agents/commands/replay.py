@@ -10,14 +10,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.data_options import DataPath, data_options, read_options
+from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
 from agents.progress_bar import counted_progress
 from agents.settings import load_settings
+from agents.sources.local_data import DataUrl, copied_for_now
 from session_model.data.formats import DataFormat
 
 
 @click.command(epilog="Example: insession replay clicks.jsonl.gz --format jsonl --models ./models --out ./replayed")
-@click.argument("log", type=DataPath())
+@click.argument("log", type=DataUrlOrPath())
 @data_options("LOG")
 @click.option(
     "--models", type=click.Path(path_type=Path), required=True, help="Models: <serving.model_name>/<version>/."
@@ -33,8 +34,8 @@ from session_model.data.formats import DataFormat
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    log: Path,
-    data_format: DataFormat,
+    log: Path | DataUrl,
+    data_format: DataFormat | None,
     columns: Sequence[str],
     event_types: Sequence[str],
     models: Path,
@@ -58,9 +59,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     settings = load_settings(file=config)
     newest_release(models / settings.serving.model_name)
     console = Console(stderr=True)
-    with console.status("reading the log"):
-        read = read_options(columns, event_types, settings)
-        events = list(read_events(log, data_format, options=read))
+    read, chosen = read_options(columns, event_types, settings), format_of(log, data_format)
+    with copied_for_now(log, chosen, settings) as here, console.status("reading the log"):
+        events = list(read_events(here.path, chosen, options=read))
         described = [] if catalog is None else read_catalog(catalog, read.catalog_mapping)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)

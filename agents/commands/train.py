@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from agents.commands.data_options import DataPath, data_options, read_options
+from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.release_options import registry_option
 from agents.commands.training_options import input_event_option, seed_option
 from agents.commands.worker_options import trainer_of, worker_options
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
-from agents.settings import load_settings
+from agents.settings import Settings, load_settings
+from agents.sources.local_data import LocalData, copied_for_job
 from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow
@@ -39,9 +40,10 @@ Examples:
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
   insession train clicks.jsonl.gz --format jsonl --out models --workers 2
+  insession train "kafka://kafka:9092/session-ends?from=2026-01-01" --config worker.toml --out models
 """
 )
-@click.argument("data", type=DataPath())
+@click.argument("data", type=DataUrlOrPath())
 @data_options("DATA")
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option(
@@ -85,7 +87,8 @@ Examples:
 def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
 
-    DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz.
+    DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz; or it lies elsewhere:
+    kafka://BROKERS/TOPIC?from=...&to=... (docs/pipeline.md) or files below s3://BUCKET/PREFIX.
 
     The latest tenth of the sessions chooses the recipe, the epochs, the kNN settings and the blend; then all of DATA is
     learned. OUT/runs/<n>/ keeps settings, curve and result. After an interruption, a kill included, the same command
@@ -102,11 +105,20 @@ def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
         import_tensorflow()
         from session_model.training.train_release import train_release
 
-    loading_seconds = time.monotonic() - began
+    settings, data = load_settings(file=options.pop("config")), options.pop("data")
+    data_format = format_of(data, options.pop("data_format"))
     with Interruption():
         try:
-            with training_bar(console) as progress:
-                request = _request(loading_seconds=loading_seconds, **options)
+            with (
+                copied_for_job(
+                    data, data_format, settings, options["models_dir"], is_fresh=options["is_fresh"]
+                ) as here,
+                training_bar(console) as progress,
+            ):
+                loading_seconds = time.monotonic() - began
+                request = _request(
+                    settings=settings, data=here, data_format=data_format, loading_seconds=loading_seconds, **options
+                )
                 result = train_release(request, progress)
         except KeyboardInterrupt:
             click.echo("insession: interrupted; the same command goes on from the last checkpoint", err=True)
@@ -156,11 +168,13 @@ def _seconds(result: "TrainResult") -> float:
     return round(sum(result.phase_seconds.values()), 1)
 
 
-def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "TrainRequest":
+def _request(
+    *, settings: Settings, data: LocalData, preset: str, epochs: int | None, seed: int, **options: Any
+) -> "TrainRequest":
     from session_model.training.recipe_files import read_recipe
     from session_model.training.train_release import TrainRequest
 
-    settings, chosen = load_settings(file=options["config"]), PRESETS[preset]
+    chosen = PRESETS[preset]
     if chosen.gru4rec is not None and options["recipe_paths"]:
         raise UsageError(f"--preset {preset} has no recipe to replace; leave out --recipe or the preset")
     recipes = tuple(
@@ -170,7 +184,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
     published = chosen.gru4rec and replace(chosen.gru4rec, seed=seed, epochs=epochs or chosen.gru4rec.epochs)
     trainer = trainer_of(options, is_published=chosen.gru4rec is not None)
     return TrainRequest(
-        data=options["data"],
+        data=data.path,
         data_format=options["data_format"],
         options=read_options(options["columns"], options["event_types"], settings),
         models_dir=options["models_dir"],
@@ -184,6 +198,7 @@ def _request(*, preset: str, epochs: int | None, seed: int, **options: Any) -> "
         sign_key=None if options["sign_key"] is None else read_key(options["sign_key"]),
         trainer=trainer,
         checkpoint_every_seconds=options["checkpoint_every"].total_seconds(),
+        training_source=data.source,
     )
 
 

@@ -11,12 +11,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.data_options import DataPath, data_options, read_options
+from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.training_options import input_event_option, seed_option
 from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
 from agents.settings import load_settings
+from agents.sources.local_data import copied_for_job
 from session_model.networks.tensorflow_import import import_tensorflow
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ Example:
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
 """
 )
-@click.argument("data", type=DataPath())
+@click.argument("data", type=DataUrlOrPath())
 @data_options("DATA")
 @click.option(
     "--out",
@@ -64,15 +65,21 @@ def command(*, as_json: bool, **options: Any) -> None:
         import_tensorflow()
         from session_model.training.recipe_search import SearchRequest, search_recipe
 
-    budget = options.pop("time_budget").total_seconds() - (time.monotonic() - began)
+    settings, data, bound = load_settings(file=options.pop("config")), options.pop("data"), options.pop("time_budget")
+    data_format = format_of(data, options.pop("data_format"))
     with Interruption():
         try:
-            with training_bar(console) as progress:
-                events = options.pop("input_events")
-                settings = load_settings(file=options.pop("config"))
-                reading = read_options(options.pop("columns"), options.pop("event_types"), settings)
+            with (
+                copied_for_job(data, data_format, settings, options["directory"], is_fresh=options["is_fresh"]) as here,
+                training_bar(console) as progress,
+            ):
                 request = SearchRequest(
-                    **options, options=reading, input_event_types=events, time_budget_seconds=budget
+                    data=here.path,
+                    data_format=data_format,
+                    options=read_options(options.pop("columns"), options.pop("event_types"), settings),
+                    input_event_types=options.pop("input_events"),
+                    time_budget_seconds=bound.total_seconds() - (time.monotonic() - began),
+                    **options,
                 )
                 result = search_recipe(request, progress)
         except KeyboardInterrupt:

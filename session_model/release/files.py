@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from schemas.ids import ItemId, ModelVersion
-from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest
+from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest, TrainingSource
 from schemas.release_folder import ReleaseError, ReleaseFolder, look_at_release
 from schemas.release_signature import SIGNATURE_PATH, signature_of
 from schemas.secret import Secret
@@ -71,6 +71,7 @@ class ReleaseFacts:
     metrics: dict[str, float]
     sessions: TrainedSessions | None = None
     model: str = DEFAULT_MODEL_NAME
+    training_source: TrainingSource | None = None
 
 
 def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret | None = None) -> ReleaseManifest:
@@ -195,6 +196,7 @@ def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> Rele
         metrics=facts.metrics,
         files={name: _read(path, file_sha256) for name, path in names.items() if name not in _BESIDE},
         sizes_bytes={name: path.stat().st_size for name, path in names.items() if name not in _BESIDE},
+        training_source=facts.training_source,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from schemas.events import EventType
 from schemas.ids import ModelVersion
 from schemas.records import CatalogItem
+from schemas.release import TrainingSource
 from schemas.secret import Secret
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.data.catalogs import published_catalog, read_catalog
@@ -56,6 +57,7 @@ class TrainRequest:
     sign_key: signs the release; None: it is not signed.
     trainer: who trains the networks; their weights depend on how many workers it has, and on nothing else of it.
     checkpoint_every_seconds: within an epoch; changes no weight.
+    training_source: where `data` was copied from, for the manifest.
     """
 
     data: Path
@@ -72,6 +74,7 @@ class TrainRequest:
     model_name: str = DEFAULT_MODEL_NAME
     trainer: Trainer = field(default_factory=OneProcess)
     checkpoint_every_seconds: float = DEFAULT_CHECKPOINT_EVERY_SECONDS
+    training_source: TrainingSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts:
             metrics=learned.metrics,
             sessions=TrainedSessions.fit(data.sessions, request.input_event_types),
             model=request.model_name,
+            training_source=request.training_source,
         )
         write_parts(draft.directory, parts, facts, request.sign_key)
         load_release(draft.directory, request.sign_key)  # what no worker can read is not published

@@ -1,0 +1,137 @@
+"""Makes what a command reads a path of this machine, wherever it lies."""
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+from rich.console import Console
+
+from agents.progress_bar import counted_progress, steps_on
+from agents.settings import Settings
+from agents.sources.bus_copy import copy_from_bus
+from agents.sources.topic_copy import copy_topic
+from agents.upkeep.told import Told
+from schemas.bus import MemoryUrl, S3Url
+from schemas.errors import InsessionError, UsageError
+from schemas.release import TrainingSource
+from schemas.topic_url import TopicUrl
+from session_model.data.formats import DataFormat
+from session_model.files import write_whole
+
+DataUrl = TopicUrl | S3Url | MemoryUrl
+DATA: Final = ".data"
+"""Folder of copies in the directory of the models or recipes; none of those who read that looks into it."""
+_SOURCE: Final = "_source.json"
+"""What was read; written last, so a copy without it is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalData:
+    """What is read instead; source: where it was copied from, None = it was here."""
+
+    path: Path
+    source: TrainingSource | None = None
+
+
+@contextmanager
+def copied_for_now(data: Path | DataUrl, data_format: DataFormat, settings: Settings) -> Iterator[LocalData]:
+    """Copy `data` unless it is here, and remove the copy behind; raises InsessionError, also for a full disk."""
+    if isinstance(data, Path):
+        yield LocalData(data)
+        return
+    with TemporaryDirectory(prefix="insession-data-") as name:
+        yield _copy(data, data_format, settings, Path(name))
+
+
+@contextmanager
+def copied_for_job(
+    data: Path | DataUrl, data_format: DataFormat, settings: Settings, directory: Path, *, is_fresh: bool
+) -> Iterator[LocalData]:
+    """As `copied_for_now`, for a job that goes on after an interruption: its copy stays until it is done or has failed.
+
+    The copy lies in `directory`/.data, so what `end` of a topic was stays the same for the same command. is_fresh: copy
+    anew. Raises InsessionError, also where another command works with the same copy.
+    """
+    if isinstance(data, Path):
+        yield LocalData(data)
+        return
+    name = hashlib.sha256(f"{data_format} {data}".encode()).hexdigest()[:16]
+    folder = directory / DATA / name
+    with _alone(directory / DATA, name):
+        kept = None if is_fresh else _kept(folder)
+        if kept is None:
+            with _named(f"the copy of {data}"):
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir(parents=True)
+            kept = _copy(data, data_format, settings, folder)
+        else:
+            Console(stderr=True).print(
+                f"goes on with the copy of {data} from {kept.source and kept.source.read_at:%Y-%m-%d %H:%M:%S} UTC; "
+                "--fresh reads anew",
+                highlight=False,
+                soft_wrap=True,
+            )
+        try:
+            yield kept
+        except InsessionError:  # with other data it may do
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(folder: Path) -> LocalData | None:
+    try:
+        source = msgspec.json.decode((folder / _SOURCE).read_bytes(), type=TrainingSource)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return LocalData(folder, source)
+
+
+def _copy(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Path) -> LocalData:
+    with _named(f"the copy of {data}"), counted_progress() as bar:
+        told = steps_on(bar, str(data))
+        if isinstance(data, TopicUrl):
+            source = _copy_topic(data, data_format, settings, folder, told)
+        else:
+            source = copy_from_bus(data, folder, told)
+        write_whole(folder / _SOURCE, lambda file: file.write(msgspec.json.encode(source)))
+    return LocalData(folder, source)
+
+
+def _copy_topic(url: TopicUrl, data_format: DataFormat, settings: Settings, folder: Path, told: Told) -> TrainingSource:
+    settings = replace(settings, kafka=replace(settings.kafka, brokers=url.brokers))
+    match data_format:
+        case "session-ends" | "jsonl":
+            return copy_topic(url, data_format, settings, folder, told)
+        case _:
+            raise UsageError(f"--format {data_format} is of files; a topic holds session-ends or jsonl")
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    with _named(f"the copies in {folder}"):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f"{name}.lock").open("w")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InsessionError(
+                f"another command works with the same data in {folder}; let one of them run"
+            ) from error
+        yield
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InsessionError(f"{what} cannot be written: {error.strerror or error}; check space and rights") from error
