@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 from rich.console import Console
 
 from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
@@ -215,6 +216,7 @@ def _summary(result: "TrainResult") -> dict[str, Any]:
         "restarts": result.effort.restarts,
         "seconds_lost": round(result.effort.seconds_lost, 1),
         "bytes_per_step": round(result.effort.bytes_per_step),
+        "training_source": msgspec.to_builtins(result.training_source, str_keys=True),
         "metrics": result.metrics,
         "epochs": [
             {

@@ -93,6 +93,7 @@ class TrainResult:
     phase_seconds: dict[str, float]
     left_out: list[str]
     effort: Effort
+    training_source: TrainingSource | None = None
 
 
 def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainResult:
@@ -150,6 +151,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
         phase_seconds=dict(run.phase_seconds),
         left_out=list(learned.left_out),
         effort=request.trainer.effort,
+        training_source=request.training_source,
     )
     run.finish(
         {

@@ -16,6 +16,8 @@ from agents.cli import insession
 from agents.commands.train import _request, command
 from schemas.errors import UsageError
 from session_model.distributed.supervisor import Supervisor
+from agents.settings import Settings, load_settings
+from agents.sources.local_data import LocalData
 from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.networks.trainer import OneProcess
 from session_model.release.copies import load_release
@@ -28,13 +30,12 @@ DATA = {
 }
 
 OPTIONS: dict[str, Any] = {
-    "data": Path("data"),
+    "data": LocalData(Path("data")),
     "data_format": "sequences",
     "models_dir": Path("models"),
     "recipe_paths": (),
     "columns": (),
     "event_types": (),
-    "config": None,
     "input_events": ("view",),
     "sign_key": None,
     "time_budget": timedelta(minutes=55),
@@ -136,8 +137,8 @@ def test_the_network_of_a_preset_is_released(tmp_path: Path) -> None:
 
 def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
     """What is not given stays as published."""
-    given = _request(preset="gru4rec-rsc15", epochs=3, seed=9, **OPTIONS)
-    plain = _request(preset="gru4rec-rsc15", epochs=None, seed=1, **OPTIONS)
+    given = _request(settings=Settings(), preset="gru4rec-rsc15", epochs=3, seed=9, **OPTIONS)
+    plain = _request(settings=Settings(), preset="gru4rec-rsc15", epochs=None, seed=1, **OPTIONS)
     assert given.preset.gru4rec == replace(GRU4REC["gru4rec-rsc15"], epochs=3, seed=9)
     assert plain.preset.gru4rec == GRU4REC["gru4rec-rsc15"]
 
@@ -168,7 +169,7 @@ def test_workers_are_asked_for_by_number_and_runner() -> None:
 def test_a_model_is_trained_under_its_name_of_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker with the same settings finds it."""
     monkeypatch.setenv("INSESSION_SERVING__MODEL_NAME", "mine")
-    assert _request(preset="small", epochs=None, seed=1, **OPTIONS).model_name == "mine"
+    assert _request(settings=load_settings(), preset="small", epochs=None, seed=1, **OPTIONS).model_name == "mine"
 
 
 def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
