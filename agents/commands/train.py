@@ -89,7 +89,7 @@ def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
     """Learn from the sessions in DATA and publish a release in OUT/<serving.model_name>/<version>/.
 
     DATA is a file, a folder of parts or a glob in quotes, plain, .gz, .zst, .bz2 or .xz; or it lies elsewhere:
-    kafka://BROKERS/TOPIC?from=...&to=... (docs/pipeline.md) or files below s3://BUCKET/PREFIX.
+    kafka://BROKERS/TOPIC?from=...&to=... (docs/training.md) or files below s3://BUCKET/PREFIX.
 
     The latest tenth of the sessions chooses the recipe, the epochs, the kNN settings and the blend; then all of DATA is
     learned. OUT/runs/<n>/ keeps settings, curve and result. After an interruption, a kill included, the same command
