@@ -67,10 +67,7 @@ def copied_for_job(
     with _alone(directory / DATA, name):
         kept = None if is_fresh else _kept(folder)
         if kept is None:
-            with _named(f"the copy of {data}"):
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir(parents=True)
-            kept = _copy(data, data_format, settings, folder)
+            kept = _copy_anew(data, data_format, settings, folder)
         else:
             Console(stderr=True).print(
                 f"goes on with the copy of {data} from {kept.source and kept.source.read_at:%Y-%m-%d %H:%M:%S} UTC; "
@@ -92,6 +89,18 @@ def _kept(folder: Path) -> LocalData | None:
     except (OSError, msgspec.DecodeError):
         return None
     return LocalData(folder, source)
+
+
+def _copy_anew(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Path) -> LocalData:
+    """Copy in place of what is there; one that is not whole is of no use, and the disk may be full of it."""
+    with _named(f"the copy of {data}"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    try:
+        return _copy(data, data_format, settings, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _copy(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Path) -> LocalData:

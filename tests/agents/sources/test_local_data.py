@@ -168,3 +168,20 @@ def test_the_brokers_are_those_of_the_url_with_the_security_of_the_settings(addr
     settings = replace(settings, kafka=replace(settings.kafka, brokers="127.0.0.1:1"))
     with copied_for_now(parse_topic_url(f"kafka://{address}/mine"), "session-ends", settings) as here:
         assert n_sessions(here) == 2
+
+
+def test_a_copy_that_fails_leaves_nothing_behind(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk may be full of it; the message says so, and the next run copies anew."""
+    send(address, "full", range(2))
+    url = parse_topic_url(f"kafka://{address}/full")
+
+    def refuse(_path: Path, _write: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("agents.sources.local_data.write_whole", refuse)
+        with pytest.raises(InsessionError, match=r"cannot be written: No space left.*check space"), job(url, tmp_path):
+            pass
+    assert [path for path in (tmp_path / DATA).iterdir() if path.is_dir()] == []
+    with job(url, tmp_path) as here:
+        assert n_sessions(here) == 2

@@ -1,6 +1,8 @@
 """Releases over the Bus: published whole, fetched whole, and nothing that is served is touched by a failure."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,3 +214,12 @@ def test_the_newest_are_kept_and_what_the_bus_does_not_have_is_never_removed(tmp
     publish_on_bus(write_release(tmp_path, 6), bus, MODEL, None)
     assert fetcher(bus, tmp_path, kept=2).fetch().removed == [3]
     assert served(tmp_path) == ["1", "4", "6"]
+
+
+@pytest.mark.slow
+def test_a_fetch_that_is_killed_anywhere_leaves_whole_releases_and_the_next_one_mends_it(tmp_path: Path) -> None:
+    """By SIGKILL, before each thing that it does to the folder: what was served before it is served behind it."""
+    program = [sys.executable, "-m", "tests.session_model.release.killed_fetches", str(tmp_path)]
+    result = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout.splitlines()[-1]) > 20
