@@ -69,7 +69,8 @@ Examples:
 def publish(release: Path, out: str, model_name: str, key_file: Path | None) -> None:
     """Copy RELEASE to OUT/MODEL_NAME under its own number, all at once, and only if a worker would take it up.
 
-    A version that is there already is not replaced. On S3 the manifest is written last: without it there is no release.
+    A version that is there already is not replaced; to publish the same one again is no error. On S3 the manifest is
+    written last: without it there is no release.
     """
     from session_model.release.on_bus import publish_on_bus
     from session_model.release.publishing import publish_release

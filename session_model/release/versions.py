@@ -14,7 +14,9 @@ from schemas.release_folder import sync_path
 
 HIGHEST_VERSION_FILE = ".highest-version"
 """Remembers the highest number ever claimed, so that a deleted newest version's number does not come back."""
-_TEMPORARY_PREFIX = ".tmp-"
+TEMPORARY_PREFIX = ".tmp-"
+PUBLISHING_PREFIX = f"{TEMPORARY_PREFIX}publish-"
+"""Before the number of a release that is brought and not trained here: no training takes it meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def _claim(base: Path) -> VersionDraft:
     if remembered.exists():
         taken.append(_number(remembered.read_text()))
     for version in count(max(taken, default=0) + 1):
-        directory = base / f"{_TEMPORARY_PREFIX}{version}"
+        directory = base / f"{TEMPORARY_PREFIX}{version}"
         try:
             directory.mkdir()
         except FileExistsError:
@@ -67,7 +69,7 @@ def _claim(base: Path) -> VersionDraft:
 
 
 def _number(name: str) -> int:
-    name = name.strip().removeprefix(_TEMPORARY_PREFIX)
+    name = name.strip().removeprefix(PUBLISHING_PREFIX).removeprefix(TEMPORARY_PREFIX)
     return int(name) if name.isascii() and name.isdigit() else 0
 
 

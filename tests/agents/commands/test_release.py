@@ -1,5 +1,6 @@
 """`insession release`: what is verified, signed and published."""
 
+import fcntl
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from agents.commands.release import command
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from schemas.release_folder import ReleaseError
 from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
@@ -83,8 +84,12 @@ def test_a_release_is_published_whole(tmp_path: Path, key_file: Path) -> None:
     assert str(published) in result.output
     assert load_release(published, Secret(KEY)).version == 3
     again = run("publish", directory, "--out", tmp_path / "models")
-    assert isinstance(again.exception, InsessionError)
-    assert "is there already" in str(again.exception)
+    assert again.exit_code == 0
+    edit_manifest(directory, lambda manifest: manifest.update(code_version="0.2.0"))
+    other = run("publish", directory, "--out", tmp_path / "models")
+    assert isinstance(other.exception, UsageError)
+    assert "is there already and differs" in str(other.exception)
+    assert load_release(published, Secret(KEY)).manifest.code_version == "0.1.0"
 
 
 def test_a_release_is_published_under_the_name_that_the_workers_have(
@@ -105,6 +110,20 @@ def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None
     result = run("publish", directory, "--out", tmp_path / "models")
     assert isinstance(result.exception, ReleaseError)
     assert not list(tmp_path.glob("models/session_gru/*"))
+
+
+def test_what_a_killed_publish_left_is_mended_by_the_next(tmp_path: Path) -> None:
+    """Its number is not spent; while one is at work, another is told so, and a training's number is not taken."""
+    directory, folder = write(tmp_path), tmp_path / "models/session_gru"
+    (folder / ".tmp-publish-3" / "variables").mkdir(parents=True)
+    with (folder / ".publish.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another command publishes" in str(run("publish", directory, "--out", tmp_path / "models").exception)
+    (folder / ".tmp-3").mkdir()
+    assert "a training has its number" in str(run("publish", directory, "--out", tmp_path / "models").exception)
+    (folder / ".tmp-3").rmdir()
+    assert run("publish", directory, "--out", tmp_path / "models").exit_code == 0
+    assert sorted(path.name for path in folder.iterdir()) == [".publish.lock", "3"]
 
 
 def test_a_release_goes_over_the_bus(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_a_number_is_never_used_again(tmp_path: Path) -> None:
 
 def test_a_version_that_somebody_put_there_is_counted(tmp_path: Path) -> None:
     """The next number is above every directory with a number as its name; other names do not count."""
-    for name in ("7", "012", "notes", "-9"):
+    for name in ("7", "011", ".tmp-publish-12", "notes", "-9", ".tmp-fetch-40"):
         (tmp_path / name).mkdir(parents=True)
     assert publish(tmp_path) == 13
 
