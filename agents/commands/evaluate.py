@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.models_option import ModelsUrlOrPath, while_it_runs
 from agents.commands.output_file import OutputFile, write_output
 from agents.progress_bar import counted_progress
 from agents.reports.evaluation import headline, markdown, overlap_warning, page, terminal_tables
 from agents.reports.intent import intent_tables
 from agents.settings import load_settings
 from agents.sources.local_data import DataUrl, copied_for_now
+from schemas.bus import BusUrl, parse_bus_url
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
 from session_model.data.catalogs import read_catalog
@@ -33,12 +35,13 @@ _FILE = OutputFile()
 @click.command(
     epilog="""\b
 Examples:
-  insession evaluate models test.tsv --format session-rec --json evaluation.json --html evaluation.html
+  insession evaluate models test.tsv --format session-rec --html evaluation.html --json > evaluation.json
   insession evaluate models test.tsv --format session-rec --baseline gru4rec=published
-  insession evaluate models clicks.jsonl --format jsonl --intent --json evaluation.json
+  insession evaluate models clicks.jsonl --format jsonl --intent --json > evaluation.json
+  insession evaluate s3://shop-models/releases "kafka://kafka:9092/session-ends?from=2026-01-31"
 """
 )
-@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("directory", type=ModelsUrlOrPath())
 @click.argument("test", type=DataUrlOrPath())
 @data_options("TEST")
 @click.option(
@@ -80,7 +83,7 @@ Examples:
 @click.option("--html", "html_path", type=_FILE, help="Write a page with tables and plots there.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    directory: Path,
+    directory: BusUrl,
     test: Path | DataUrl,
     data_format: DataFormat | None,
     columns: Sequence[str],
@@ -97,9 +100,9 @@ def command(  # noqa: PLR0913 - one parameter an option
 ) -> None:
     """Score a release on the sessions of TEST: blend, GRU, kNN and two baselines side by side.
 
-    DIRECTORY is the models directory (the newest release in it is taken) or one release. The GRU is the exported
-    SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue. Where more of
-    TEST was trained on than chance explains, that is said.
+    DIRECTORY is the models directory, maybe on the Bus (the newest release in it is taken), or one release. The GRU is
+    the exported SavedModel itself. Every item after a session's first is a target, ranked over the full catalogue.
+    Where more of TEST was trained on than chance explains, that is said.
     """
     try:
         settings = load_settings(file=config)
@@ -158,7 +161,8 @@ def _overlap(release: Release, test: HeldOut) -> Overlap | None:
     return found
 
 
-def _release(directory: Path, model_name: str) -> Release:
+def _release(url: BusUrl, model_name: str) -> Release:
+    directory = while_it_runs(url, model_name)
     is_one = (directory / MANIFEST_PATH).exists()
     return load_release(directory if is_one else newest_release(directory / model_name))
 
@@ -172,7 +176,7 @@ def _baselines(given: Sequence[str], model_name: str) -> dict[str, Baseline]:
             raise UsageError(f"--baseline {text}: write NAME=DIR, such as gru4rec={text.strip('=') or 'published'}")
         if name in found or name in MODELS:
             raise UsageError(f"--baseline {text}: the name {name} is taken; choose another one")
-        release = _release(Path(directory), model_name)
+        release = _release(parse_bus_url(directory), model_name)
         found[name] = Baseline(release, ExportedModel(release.directory, release.manifest.max_length))
     return found
 

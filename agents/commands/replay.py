@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.models_option import ModelsUrlOrPath, while_it_runs
 from agents.progress_bar import counted_progress
 from agents.settings import load_settings
 from agents.sources.local_data import DataUrl, copied_for_now
+from schemas.bus import BusUrl
 from session_model.data.formats import DataFormat
 
 
@@ -21,7 +23,11 @@ from session_model.data.formats import DataFormat
 @click.argument("log", type=DataUrlOrPath())
 @data_options("LOG")
 @click.option(
-    "--models", type=click.Path(path_type=Path), required=True, help="Models: <serving.model_name>/<version>/."
+    "--models",
+    "models_url",
+    type=ModelsUrlOrPath(),
+    required=True,
+    help="Models: <serving.model_name>/<version>/, a folder or s3://BUCKET/PREFIX.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where records are written."
@@ -38,7 +44,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     data_format: DataFormat | None,
     columns: Sequence[str],
     event_types: Sequence[str],
-    models: Path,
+    models_url: BusUrl,
     out: Path,
     catalog: Path | None,
     config: Path | None,
@@ -57,6 +63,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     from session_model.release.files import newest_release
 
     settings = load_settings(file=config)
+    models = while_it_runs(models_url, settings.serving.model_name)
     newest_release(models / settings.serving.model_name)
     console = Console(stderr=True)
     read, chosen = read_options(columns, event_types, settings), format_of(log, data_format)

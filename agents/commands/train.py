@@ -36,7 +36,7 @@ console = Console(stderr=True)
     epilog="""\b
 Examples:
   insession train clicks.jsonl.gz --format jsonl --out models --preset small
-  insession train sessions.txt --format sequences --out models --seed 7 --json training.json
+  insession train sessions.txt --format sequences --out models --seed 7 --json > training.json
   insession train "logs/2026-1*.csv.zst" --format csv --columns session=sid,item=sku,time=ts --out models
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml

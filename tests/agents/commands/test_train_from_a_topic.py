@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from agents.cli import insession
 from schemas import wire
@@ -40,13 +40,21 @@ def send(address: str, numbers: range) -> None:
     sender.flush()
 
 
-def test_a_topic_becomes_a_release_that_says_what_was_read(address: str, tmp_path: Path) -> None:
-    """Without --format: offsets and watermark stand in the manifest, bots are not learned from, no copy is left."""
-    url = f"kafka://{address}/session-ends?from=1:10"
-    arguments = ["train", url, "--out", str(tmp_path), "--preset", "small", "--epochs", "1", "--json"]
+def invoke(*arguments: str) -> Result:
+    """Run a command to a good end."""
     result = CliRunner().invoke(insession, arguments)
     assert result.exit_code == 0, result.output
-    summary = json.loads(result.stdout)
+    return result
+
+
+def test_a_topic_becomes_a_release_that_says_what_was_read(address: str, tmp_path: Path) -> None:
+    """Without --format: offsets and watermark stand in the manifest, bots are not learned from, no copy is left.
+
+    Published on a Bus, it is evaluated from there on another part of the topic.
+    """
+    url = f"kafka://{address}/session-ends?from=1:10"
+    trained = invoke("train", url, "--out", str(tmp_path), "--preset", "small", "--epochs", "1", "--json")
+    summary = json.loads(trained.stdout)
     source = load_release(Path(summary["directory"])).manifest.training_source
     assert source is not None
     newest = session_end(59)
@@ -54,6 +62,10 @@ def test_a_topic_becomes_a_release_that_says_what_was_read(address: str, tmp_pat
     assert (source.url, source.watermark, source.malformed) == (url, newest.ended_at, 0)
     assert summary["training_source"]["partitions"]["1"]["stop"] == 60
     assert [path.name for path in (tmp_path / ".data").iterdir() if path.is_dir()] == []
+
+    invoke("release", "publish", summary["directory"], "--out", "memory:releases")
+    evaluated = invoke("evaluate", "memory:releases", f"kafka://{address}/session-ends?from=1:40", "--json")
+    assert json.loads(evaluated.stdout)["sessions"] == 18
 
 
 @pytest.mark.slow

@@ -1,0 +1,28 @@
+"""The directory of the models, of this machine or on the Bus."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from schemas.bus import BusUrl, FolderUrl, parse_bus_url
+
+
+class ModelsUrlOrPath(click.ParamType):
+    """A directory, plain or as file:PATH, or s3://BUCKET/PREFIX; gives a BusUrl."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> BusUrl:
+        """Refuse a directory that is not there; raises UsageError for a URL that is none."""
+        url = parse_bus_url(str(value))
+        if isinstance(url, FolderUrl):
+            click.Path(exists=True, file_okay=False).convert(str(url.path), param, ctx)
+        return url
+
+
+def while_it_runs(url: BusUrl, model_name: str) -> Path:
+    """Have the newest release of `url` here until the command ends; see `models_here`."""
+    from agents.sources.local_models import models_here
+
+    return click.get_current_context().with_resource(models_here(url, model_name))
