@@ -53,6 +53,18 @@ class DataUrlOrPath(DataPath):
         return super().convert(url.path, param, ctx) if isinstance(url, FolderUrl) else url
 
 
+class CatalogUrlOrPath(click.Path):
+    """A file of catalog records, or kafka:// and the catalog's topic."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path or a TopicUrl."""
+        is_topic = isinstance(value, str) and value.startswith(SCHEME)
+        return parse_topic_url(value) if is_topic else super().convert(value, param, ctx)
+
+
 def format_of(data: "Path | DataUrl", data_format: DataFormat | None) -> DataFormat:
     """Return the format that was said; of a topic it may be left out. Raises click.UsageError."""
     if data_format is not None:

@@ -8,17 +8,18 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.models_option import ModelsUrlOrPath, while_it_runs
 from agents.commands.output_file import OutputFile, write_output
 from agents.progress_bar import counted_progress
 from agents.reports.evaluation import headline, markdown, overlap_warning, page, terminal_tables
 from agents.reports.intent import intent_tables
 from agents.settings import load_settings
-from agents.sources.local_data import DataUrl, copied_for_now
+from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
 from schemas.bus import BusUrl, parse_bus_url
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
+from schemas.topic_url import TopicUrl
 from session_model.data.catalogs import read_catalog
 from session_model.data.formats import DataFormat, read_sessions
 from session_model.data.training_overlap import Overlap
@@ -46,8 +47,9 @@ Examples:
 @data_options("TEST")
 @click.option(
     "--catalog",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Catalog records, one JSON a line, as on the topic: items in it that are new since training can be listed.",
+    type=CatalogUrlOrPath(),
+    help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line, as on the topic: items in it "
+    "that are new since training can be listed.",
 )
 @click.option(
     "--unseen",
@@ -89,7 +91,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     columns: Sequence[str],
     event_types: Sequence[str],
     config: Path | None,
-    catalog: Path | None,
+    catalog: Path | TopicUrl | None,
     unseen: Unseen,
     first_target: int,
     baselines: Sequence[str],
@@ -108,12 +110,13 @@ def command(  # noqa: PLR0913 - one parameter an option
         settings = load_settings(file=config)
         model_name = settings.serving.model_name
         release, options = _release(directory, model_name), read_options(columns, event_types, settings)
-        if catalog is not None:
-            release = release.with_catalog(read_catalog(catalog, options.catalog_mapping))
-            if release.parts.cold_start is None:
-                click.echo(
-                    "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
-                )
+        with catalog_here(catalog, settings) as described:
+            if described.path is not None:
+                release = release.with_catalog(read_catalog(described.path, described.mapping))
+        if catalog is not None and release.parts.cold_start is None:
+            click.echo(
+                "--catalog changes nothing: the release was trained without one; train it with --catalog", err=True
+            )
         compared = _baselines(baselines, model_name)
         name = test.name if isinstance(test, Path) else str(test)
         chosen = format_of(test, data_format)

@@ -8,16 +8,17 @@ import click
 from schemas.bus import BusUrl, FolderUrl, parse_bus_url
 
 
-class ModelsUrlOrPath(click.ParamType):
+class ModelsUrlOrPath(click.Path):
     """A directory, plain or as file:PATH, or s3://BUCKET/PREFIX; gives a BusUrl."""
 
-    name = "directory"
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> BusUrl:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse a directory that is not there; raises UsageError for a URL that is none."""
         url = parse_bus_url(str(value))
         if isinstance(url, FolderUrl):
-            click.Path(exists=True, file_okay=False).convert(str(url.path), param, ctx)
+            super().convert(str(url.path), param, ctx)
         return url
 
 

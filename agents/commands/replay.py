@@ -10,12 +10,13 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.models_option import ModelsUrlOrPath, while_it_runs
 from agents.progress_bar import counted_progress
 from agents.settings import load_settings
-from agents.sources.local_data import DataUrl, copied_for_now
+from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
 from schemas.bus import BusUrl
+from schemas.topic_url import TopicUrl
 from session_model.data.formats import DataFormat
 
 
@@ -34,8 +35,8 @@ from session_model.data.formats import DataFormat
 )
 @click.option(
     "--catalog",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Catalog records, one JSON a line, as on the topic.",
+    type=CatalogUrlOrPath(),
+    help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line, as on the topic.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(  # noqa: PLR0913 - one parameter an option
@@ -46,7 +47,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     event_types: Sequence[str],
     models_url: BusUrl,
     out: Path,
-    catalog: Path | None,
+    catalog: Path | TopicUrl | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -67,9 +68,13 @@ def command(  # noqa: PLR0913 - one parameter an option
     newest_release(models / settings.serving.model_name)
     console = Console(stderr=True)
     read, chosen = read_options(columns, event_types, settings), format_of(log, data_format)
-    with copied_for_now(log, chosen, settings) as here, console.status("reading the log"):
+    with (
+        copied_for_now(log, chosen, settings) as here,
+        catalog_here(catalog, settings) as file,
+        console.status("reading the log"),
+    ):
         events = list(read_events(here.path, chosen, options=read))
-        described = [] if catalog is None else read_catalog(catalog, read.catalog_mapping)
+        described = [] if file.path is None else read_catalog(file.path, file.mapping)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, counted_progress(console) as progress:

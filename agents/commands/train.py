@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from agents.commands.data_options import DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
 from agents.commands.release_options import registry_option
 from agents.commands.training_options import input_event_option, seed_option
 from agents.commands.worker_options import trainer_of, worker_options
@@ -19,7 +19,7 @@ from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
 from agents.settings import Settings, load_settings
-from agents.sources.local_data import LocalData, copied_for_job
+from agents.sources.local_data import LocalCatalog, LocalData, catalog_here, copied_for_job
 from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow
@@ -49,8 +49,9 @@ Examples:
 @click.option("--out", "models_dir", type=click.Path(path_type=Path), required=True, help="Directory of the models.")
 @click.option(
     "--catalog",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Catalog records, one JSON a line, maybe compressed: so items with no or few clicks are listed, too.",
+    type=CatalogUrlOrPath(),
+    help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line, maybe compressed: so items "
+    "with no or few clicks are listed, too.",
 )
 @click.option(
     "--preset",
@@ -108,17 +109,22 @@ def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
 
     settings, data = load_settings(file=options.pop("config")), options.pop("data")
     data_format = format_of(data, options.pop("data_format"))
+    described, directory, is_fresh = options.pop("catalog"), options["models_dir"], options["is_fresh"]
     with Interruption():
         try:
             with (
-                copied_for_job(
-                    data, data_format, settings, options["models_dir"], is_fresh=options["is_fresh"]
-                ) as here,
+                copied_for_job(data, data_format, settings, directory, is_fresh=is_fresh) as here,
+                catalog_here(described, settings, directory, is_fresh=is_fresh) as catalog,
                 training_bar(console) as progress,
             ):
                 loading_seconds = time.monotonic() - began
                 request = _request(
-                    settings=settings, data=here, data_format=data_format, loading_seconds=loading_seconds, **options
+                    settings=settings,
+                    data=here,
+                    data_format=data_format,
+                    catalog=catalog,
+                    loading_seconds=loading_seconds,
+                    **options,
                 )
                 result = train_release(request, progress)
         except KeyboardInterrupt:
@@ -170,12 +176,19 @@ def _seconds(result: "TrainResult") -> float:
 
 
 def _request(
-    *, settings: Settings, data: LocalData, preset: str, epochs: int | None, seed: int, **options: Any
+    *,
+    settings: Settings,
+    data: LocalData,
+    catalog: LocalCatalog,
+    preset: str,
+    epochs: int | None,
+    seed: int,
+    **options: Any,
 ) -> "TrainRequest":
     from session_model.training.recipe_files import read_recipe
     from session_model.training.train_release import TrainRequest
 
-    chosen = PRESETS[preset]
+    chosen, reading = PRESETS[preset], read_options(options["columns"], options["event_types"], settings)
     if chosen.gru4rec is not None and options["recipe_paths"]:
         raise UsageError(f"--preset {preset} has no recipe to replace; leave out --recipe or the preset")
     recipes = tuple(
@@ -187,10 +200,10 @@ def _request(
     return TrainRequest(
         data=data.path,
         data_format=options["data_format"],
-        options=read_options(options["columns"], options["event_types"], settings),
+        options=msgspec.structs.replace(reading, catalog_mapping=catalog.mapping),
         models_dir=options["models_dir"],
         model_name=settings.serving.model_name,
-        catalog=options["catalog"],
+        catalog=catalog.path,
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],
         time_budget_seconds=options["time_budget"].total_seconds(),

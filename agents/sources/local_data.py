@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from rich.console import Console
@@ -16,9 +16,11 @@ from rich.console import Console
 from agents.progress_bar import counted_progress, steps_on
 from agents.settings import Settings
 from agents.sources.bus_copy import copy_from_bus
+from agents.sources.catalog_copy import CATALOG_FILE, copy_catalog
 from agents.sources.topic_copy import copy_topic
 from agents.upkeep.told import Told
 from schemas.bus import MemoryUrl, S3Url
+from schemas.catalog_mapping import OURS, CatalogMapping
 from schemas.errors import InsessionError, UsageError
 from schemas.release import TrainingSource
 from schemas.topic_url import TopicUrl
@@ -26,6 +28,7 @@ from session_model.data.formats import DataFormat
 from session_model.files import write_whole
 
 DataUrl = TopicUrl | S3Url | MemoryUrl
+CopyFormat = DataFormat | Literal["catalog"]
 DATA: Final = ".data"
 """Folder of copies in the directory of the models or recipes; none of those who read that looks into it."""
 _SOURCE: Final = "_source.json"
@@ -40,8 +43,16 @@ class LocalData:
     source: TrainingSource | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LocalCatalog:
+    """A file of catalog records, if there is one, and how it is read."""
+
+    path: Path | None
+    mapping: CatalogMapping
+
+
 @contextmanager
-def copied_for_now(data: Path | DataUrl, data_format: DataFormat, settings: Settings) -> Iterator[LocalData]:
+def copied_for_now(data: Path | DataUrl, data_format: CopyFormat, settings: Settings) -> Iterator[LocalData]:
     """Copy `data` unless it is here, and remove the copy behind; raises InsessionError, also for a full disk."""
     if isinstance(data, Path):
         yield LocalData(data)
@@ -52,7 +63,7 @@ def copied_for_now(data: Path | DataUrl, data_format: DataFormat, settings: Sett
 
 @contextmanager
 def copied_for_job(
-    data: Path | DataUrl, data_format: DataFormat, settings: Settings, directory: Path, *, is_fresh: bool
+    data: Path | DataUrl, data_format: CopyFormat, settings: Settings, directory: Path, *, is_fresh: bool
 ) -> Iterator[LocalData]:
     """As `copied_for_now`, for a job that goes on after an interruption: its copy stays until it is done or has failed.
 
@@ -83,6 +94,21 @@ def copied_for_job(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def catalog_here(
+    catalog: Path | TopicUrl | None, settings: Settings, directory: Path | None = None, *, is_fresh: bool = False
+) -> Iterator[LocalCatalog]:
+    """Give the file of a catalog, copied for a job in `directory`, if there is one, or for now."""
+    if not isinstance(catalog, TopicUrl):
+        yield LocalCatalog(catalog, settings.catalog.mapping)
+    elif directory is None:
+        with copied_for_now(catalog, "catalog", settings) as here:
+            yield LocalCatalog(here.path / CATALOG_FILE, OURS)
+    else:
+        with copied_for_job(catalog, "catalog", settings, directory, is_fresh=is_fresh) as here:
+            yield LocalCatalog(here.path / CATALOG_FILE, OURS)
+
+
 def _kept(folder: Path) -> LocalData | None:
     try:
         source = msgspec.json.decode((folder / _SOURCE).read_bytes(), type=TrainingSource)
@@ -91,7 +117,7 @@ def _kept(folder: Path) -> LocalData | None:
     return LocalData(folder, source)
 
 
-def _copy_anew(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Path) -> LocalData:
+def _copy_anew(data: DataUrl, data_format: CopyFormat, settings: Settings, folder: Path) -> LocalData:
     """Copy in place of what is there; one that is not whole is of no use, and the disk may be full of it."""
     with _named(f"the copy of {data}"):
         shutil.rmtree(folder, ignore_errors=True)
@@ -103,7 +129,7 @@ def _copy_anew(data: DataUrl, data_format: DataFormat, settings: Settings, folde
         raise
 
 
-def _copy(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Path) -> LocalData:
+def _copy(data: DataUrl, data_format: CopyFormat, settings: Settings, folder: Path) -> LocalData:
     with _named(f"the copy of {data}"), counted_progress() as bar:
         told = steps_on(bar, str(data))
         if isinstance(data, TopicUrl):
@@ -114,11 +140,13 @@ def _copy(data: DataUrl, data_format: DataFormat, settings: Settings, folder: Pa
     return LocalData(folder, source)
 
 
-def _copy_topic(url: TopicUrl, data_format: DataFormat, settings: Settings, folder: Path, told: Told) -> TrainingSource:
+def _copy_topic(url: TopicUrl, data_format: CopyFormat, settings: Settings, folder: Path, told: Told) -> TrainingSource:
     settings = replace(settings, kafka=replace(settings.kafka, brokers=url.brokers))
     match data_format:
         case "session-ends" | "jsonl":
             return copy_topic(url, data_format, settings, folder, told)
+        case "catalog":
+            return copy_catalog(url, settings, folder, told)
         case _:
             raise UsageError(f"--format {data_format} is of files; a topic holds session-ends or jsonl")
 

@@ -17,7 +17,8 @@ from agents.commands.train import _request, command
 from schemas.errors import UsageError
 from session_model.distributed.supervisor import Supervisor
 from agents.settings import Settings, load_settings
-from agents.sources.local_data import LocalData
+from agents.sources.local_data import LocalCatalog, LocalData
+from schemas.catalog_mapping import OURS
 from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.networks.trainer import OneProcess
 from session_model.release.copies import load_release
@@ -39,7 +40,7 @@ OPTIONS: dict[str, Any] = {
     "input_events": ("view",),
     "sign_key": None,
     "time_budget": timedelta(minutes=55),
-    "catalog": None,
+    "catalog": LocalCatalog(None, OURS),
     "is_fresh": False,
     "loading_seconds": 0.0,
     "workers": 1,

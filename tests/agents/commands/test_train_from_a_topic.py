@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from agents.cli import insession
 from schemas import wire
 from schemas.errors import InsessionError, UsageError
+from schemas.ids import ItemId
+from schemas.records import CatalogItem
 from schemas.release import ReadPartition
 from session_model.release.copies import load_release
 from streams.local.embedded_broker import EmbeddedBroker
@@ -50,12 +52,22 @@ def invoke(*arguments: str) -> Result:
 def test_a_topic_becomes_a_release_that_says_what_was_read(address: str, tmp_path: Path) -> None:
     """Without --format: offsets and watermark stand in the manifest, bots are not learned from, no copy is left.
 
-    Published on a Bus, it is evaluated from there on another part of the topic.
+    The catalog is that of its topic. Published on a Bus, it is evaluated from there on another part of the topic.
     """
     url = f"kafka://{address}/session-ends?from=1:10"
-    trained = invoke("train", url, "--out", str(tmp_path), "--preset", "small", "--epochs", "1", "--json")
+    sender = Sender({"bootstrap.servers": address}, client_id="test")
+    for number in range(8):
+        item = CatalogItem(item_id=ItemId(f"i{number}"), category=f"c{number % 2}")
+        sender.send(OutputRecord("catalog", item.item_id.encode(), wire.encode(item)))
+    sender.flush()
+    catalog = f"kafka://{address}/catalog"
+    trained = invoke(
+        "train", url, "--catalog", catalog, "--out", str(tmp_path), "--preset", "small", "--epochs", "1", "--json"
+    )
     summary = json.loads(trained.stdout)
-    source = load_release(Path(summary["directory"])).manifest.training_source
+    release = load_release(Path(summary["directory"]))
+    assert set(release.parts.categories.names) == {"c0", "c1"}
+    source = release.manifest.training_source
     assert source is not None
     newest = session_end(59)
     assert source.partitions[1] == ReadPartition(first=10, stop=60, records=50, newest_ms=newest.events[-1].time_ms)
