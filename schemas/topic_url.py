@@ -11,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import parse_qsl
 
 from schemas.errors import UsageError
+from schemas.secret import masked
 
 SCHEME: Final = "kafka://"
 _FORM: Final = "kafka://HOST:PORT[,HOST:PORT]/TOPIC[?from=…&to=…]"
@@ -56,9 +57,9 @@ def parse_topic_url(text: str) -> TopicUrl:
     address, separator, query = text.partition("?")
     brokers, slash, topic = address.removeprefix(SCHEME).partition("/")
     if not text.startswith(SCHEME) or not brokers or not slash:
-        raise UsageError(f"{_masked(text)} names no topic; write {_FORM}")
+        raise UsageError(f"{masked(text)} names no topic; write {_FORM}")
     if "@" in brokers:
-        raise UsageError(f"{_masked(text)}: no credentials in a URL; they are kafka.security of --config")
+        raise UsageError(f"{masked(text)}: no credentials in a URL; they are kafka.security of --config")
     if not _TOPIC.fullmatch(topic):
         raise UsageError(f"{text}: {topic!r} is no topic's name; write {_FORM}")
     try:
@@ -89,8 +90,3 @@ def _place(url: str, name: str, value: str) -> Place:
         ) from error
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
     return AtTime(max(0, int(moment.timestamp() * 1000)))  # Kafka has other uses for negative ones
-
-
-def _masked(text: str) -> str:
-    """Take what may be a password out."""
-    return re.sub(r"//[^/@]*@", "//…@", text)

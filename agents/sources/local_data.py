@@ -1,10 +1,9 @@
 """Makes what a command reads a path of this machine, wherever it lies."""
 
-import fcntl
 import hashlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +16,7 @@ from agents.progress_bar import counted_progress, steps_on
 from agents.settings import Settings
 from agents.sources.bus_copy import copy_from_bus
 from agents.sources.catalog_copy import CATALOG_FILE, copy_catalog
+from agents.sources.kept_copies import alone_with, remove_old
 from agents.sources.topic_copy import copy_topic
 from agents.upkeep.told import Told
 from schemas.bus import MemoryUrl, S3Url
@@ -67,15 +67,20 @@ def copied_for_job(
 ) -> Iterator[LocalData]:
     """As `copied_for_now`, for a job that goes on after an interruption: its copy stays until it is done or has failed.
 
-    The copy lies in `directory`/.data, so what `end` of a topic was stays the same for the same command. is_fresh: copy
-    anew. Raises InsessionError, also where another command works with the same copy.
+    The copy lies in `directory`/.data, so what `end` of a topic was stays the same for the same command. Those that
+    nobody came back for are removed (`KEPT_FOR`). is_fresh: copy anew. Raises InsessionError, also where another
+    command works with the same copy.
     """
     if isinstance(data, Path):
         yield LocalData(data)
         return
     name = hashlib.sha256(f"{data_format} {data}".encode()).hexdigest()[:16]
     folder = directory / DATA / name
-    with _alone(directory / DATA, name):
+    with ExitStack() as stack:
+        with _named(f"the copies in {folder.parent}"):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_old(folder.parent)
+            stack.enter_context(alone_with(folder))
         kept = None if is_fresh else _kept(folder)
         if kept is None:
             kept = _copy_anew(data, data_format, settings, folder)
@@ -149,21 +154,6 @@ def _copy_topic(url: TopicUrl, data_format: CopyFormat, settings: Settings, fold
             return copy_catalog(url, settings, folder, told)
         case _:
             raise UsageError(f"--format {data_format} is of files; a topic holds session-ends or jsonl")
-
-
-@contextmanager
-def _alone(folder: Path, name: str) -> Iterator[None]:
-    with _named(f"the copies in {folder}"):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f"{name}.lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InsessionError(
-                f"another command works with the same data in {folder}; let one of them run"
-            ) from error
-        yield
 
 
 @contextmanager

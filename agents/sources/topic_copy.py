@@ -8,6 +8,7 @@ import gzip
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
@@ -54,10 +55,11 @@ def copy_topic(url: TopicUrl, data_format: TopicFormat, settings: Settings, fold
         told.begin(url.topic, sum(map(len, offsets.values())))
         writer = _Writer(url.topic, folder, to_line)
         with writer.open_for(offsets):
-            for number, record in enumerate(reader.read(url.topic, offsets), 1):
-                writer.write(record)
-                if number % _ADVANCE_EVERY == 0:
-                    told.advance(_ADVANCE_EVERY)
+            records = reader.read(url.topic, offsets)
+            while batch := list(islice(records, _ADVANCE_EVERY)):
+                for record in batch:
+                    writer.write(record)
+                told.advance(len(batch))
     writer.settle()
     newest_ms = [part.newest_ms for part in writer.parts.values() if part.newest_ms is not None]
     return TrainingSource(

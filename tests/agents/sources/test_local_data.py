@@ -1,3 +1,5 @@
+import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -8,6 +10,7 @@ import pytest
 from agents.artifact_bus import open_bus
 from agents.settings import Settings
 from agents.sources import bus_copy
+from agents.sources.kept_copies import KEPT_FOR
 from agents.sources.local_data import DATA, DataUrl, LocalData, copied_for_job, copied_for_now
 from schemas import wire
 from schemas.bus import BusError, MemoryUrl, S3Url
@@ -139,6 +142,23 @@ def test_a_copy_that_was_not_finished_is_none(address: str, tmp_path: Path) -> N
     send(address, "killed", range(2, 4))
     with job(url, tmp_path) as again:
         assert n_sessions(again) == 4
+
+
+def test_a_copy_that_nobody_came_back_for_is_removed(address: str, tmp_path: Path) -> None:
+    """Also by another job; what runs daily does not learn from the data of an earlier day."""
+    send(address, "daily", range(2))
+    send(address, "other", range(1))
+    url = parse_topic_url(f"kafka://{address}/daily")
+    for old in (False, True):
+        with pytest.raises(KeyboardInterrupt), job(url, tmp_path) as here:
+            raise KeyboardInterrupt
+        assert here.path.exists()
+        if old:
+            long_ago = time.time() - KEPT_FOR.total_seconds() - 60
+            os.utime(here.path, (long_ago, long_ago))
+        with job(parse_topic_url(f"kafka://{address}/other"), tmp_path):
+            assert here.path.exists() is not old
+    assert list((tmp_path / DATA).iterdir()) == []
 
 
 def test_two_jobs_do_not_share_a_copy(address: str, tmp_path: Path) -> None:
