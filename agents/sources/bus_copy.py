@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from agents.artifact_bus import open_bus
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas.bus import MemoryUrl, S3Url
 from schemas.errors import InsessionError
 from schemas.release import TrainingSource
@@ -16,7 +16,7 @@ MAX_FILES: Final = 100_000
 SPARE_BYTES: Final = 64 << 20
 
 
-def copy_from_bus(url: S3Url | MemoryUrl, folder: Path, told: Told) -> TrainingSource:
+def copy_from_bus(url: S3Url | MemoryUrl, folder: Path, progress: JobProgress) -> TrainingSource:
     """Copy all files below `url` into `folder`, but those that are none of the data (`data_files` says which).
 
     Raises BusError, InsessionError where nothing is there, and OSError of the disk, before a byte where it is too full.
@@ -35,8 +35,8 @@ def copy_from_bus(url: S3Url | MemoryUrl, folder: Path, told: Told) -> TrainingS
     needed, free = sum(sizes_bytes.values()) + SPARE_BYTES, shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{url} takes {needed} bytes with a reserve, {free} are free")
-    told.begin(str(url), len(sizes_bytes))
+    progress.begin(str(url), len(sizes_bytes))
     for name, size_bytes in sorted(sizes_bytes.items()):
         bus.download("", {name: size_bytes}, folder)
-        told.advance(1)
+        progress.advance(1)
     return TrainingSource(url=str(url), read_at=read_at)

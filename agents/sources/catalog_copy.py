@@ -6,7 +6,7 @@ from typing import Final
 
 from agents.encodings import Encodings
 from agents.settings import Settings
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.release import TrainingSource
@@ -19,7 +19,7 @@ from streams.cluster.topic_reader import TopicReader
 CATALOG_FILE: Final = "catalog.jsonl"
 
 
-def copy_catalog(url: TopicUrl, settings: Settings, folder: Path, told: Told) -> TrainingSource:
+def copy_catalog(url: TopicUrl, settings: Settings, folder: Path, progress: JobProgress) -> TrainingSource:
     """Write `CATALOG_FILE` into `folder`, by item id; what was removed or is unreadable is not in it, as in a worker.
 
     Raises TopicsError and the errors of `offsets_of`, and InsessionError where no item is described.
@@ -27,10 +27,10 @@ def copy_catalog(url: TopicUrl, settings: Settings, folder: Path, told: Told) ->
     read_at, catalog = datetime.now(UTC), Catalog(reader=Encodings(settings).catalog_reader())
     with TopicReader(settings.kafka.client_config()) as reader:
         offsets = offsets_of(url, reader)
-        told.begin(url.topic, sum(map(len, offsets.values())))
+        progress.begin(url.topic, sum(map(len, offsets.values())))
         for record in reader.read(url.topic, offsets):
             catalog.apply(record.key, record.value, record.time_ms, record.headers)
-            told.advance(1)
+            progress.advance(1)
     records = sorted(catalog.records(), key=lambda item: item.item_id)
     if not records:
         raise InsessionError(f"topic {url.topic} describes no item there; check its name and catalog.* of --config")

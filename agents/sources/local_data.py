@@ -18,7 +18,7 @@ from agents.sources.bus_copy import copy_from_bus
 from agents.sources.catalog_copy import CATALOG_FILE, copy_catalog
 from agents.sources.kept_copies import alone_with, remove_old
 from agents.sources.topic_copy import copy_topic
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas.bus import MemoryUrl, S3Url
 from schemas.catalog_mapping import OURS, CatalogMapping
 from schemas.errors import InsessionError, UsageError
@@ -136,22 +136,24 @@ def _copy_anew(data: DataUrl, data_format: CopyFormat, settings: Settings, folde
 
 def _copy(data: DataUrl, data_format: CopyFormat, settings: Settings, folder: Path) -> LocalData:
     with _named(f"the copy of {data}"), counted_progress() as bar:
-        told = steps_on(bar, str(data))
+        progress = steps_on(bar, str(data))
         if isinstance(data, TopicUrl):
-            source = _copy_topic(data, data_format, settings, folder, told)
+            source = _copy_topic(data, data_format, settings, folder, progress)
         else:
-            source = copy_from_bus(data, folder, told)
+            source = copy_from_bus(data, folder, progress)
         write_whole(folder / _SOURCE, lambda file: file.write(msgspec.json.encode(source)))
     return LocalData(folder, source)
 
 
-def _copy_topic(url: TopicUrl, data_format: CopyFormat, settings: Settings, folder: Path, told: Told) -> TrainingSource:
+def _copy_topic(
+    url: TopicUrl, data_format: CopyFormat, settings: Settings, folder: Path, progress: JobProgress
+) -> TrainingSource:
     settings = replace(settings, kafka=replace(settings.kafka, brokers=url.brokers))
     match data_format:
         case "session-ends" | "jsonl":
-            return copy_topic(url, data_format, settings, folder, told)
+            return copy_topic(url, data_format, settings, folder, progress)
         case "catalog":
-            return copy_catalog(url, settings, folder, told)
+            return copy_catalog(url, settings, folder, progress)
         case _:
             raise UsageError(f"--format {data_format} is of files; a topic holds session-ends or jsonl")
 

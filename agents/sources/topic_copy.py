@@ -17,7 +17,7 @@ import structlog
 
 from agents.encodings import Encodings
 from agents.settings import Settings
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import from_unix_ms, unix_ms
@@ -42,7 +42,9 @@ class _Line(NamedTuple):
     ended_ms: int
 
 
-def copy_topic(url: TopicUrl, data_format: TopicFormat, settings: Settings, folder: Path, told: Told) -> TrainingSource:
+def copy_topic(
+    url: TopicUrl, data_format: TopicFormat, settings: Settings, folder: Path, progress: JobProgress
+) -> TrainingSource:
     """Write the records of `url` into `folder` and return what was read.
 
     settings: how the brokers are reached and how values are encoded. Raises TopicsError and the errors of `offsets_of`,
@@ -52,14 +54,14 @@ def copy_topic(url: TopicUrl, data_format: TopicFormat, settings: Settings, fold
     to_line = _session_end(settings) if data_format == "session-ends" else _click
     with TopicReader(settings.kafka.client_config()) as reader:
         offsets = offsets_of(url, reader)
-        told.begin(url.topic, sum(map(len, offsets.values())))
+        progress.begin(url.topic, sum(map(len, offsets.values())))
         writer = _Writer(url.topic, folder, to_line)
         with writer.open_for(offsets):
             records = reader.read(url.topic, offsets)
             while batch := list(islice(records, _ADVANCE_EVERY)):
                 for record in batch:
                     writer.write(record)
-                told.advance(len(batch))
+                progress.advance(len(batch))
     writer.settle()
     newest_ms = [part.newest_ms for part in writer.parts.values() if part.newest_ms is not None]
     return TrainingSource(

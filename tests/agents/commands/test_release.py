@@ -114,7 +114,7 @@ def test_a_release_that_no_worker_takes_is_not_published(tmp_path: Path) -> None
 
 def test_what_a_killed_publish_left_is_mended_by_the_next(tmp_path: Path) -> None:
     """Its number is not spent; while one is at work, another is told so, and a training's number is not taken."""
-    directory, folder = write(tmp_path), tmp_path / "models/session_gru"
+    directory, folder = write_release(tmp_path), tmp_path / "models/session_gru"
     (folder / ".tmp-publish-3" / "variables").mkdir(parents=True)
     with (folder / ".publish.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

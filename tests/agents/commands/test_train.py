@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from agents.batch.barrier_runner import BarrierRunner
 from agents.cli import insession
 from agents.commands.train import _request, command
-from schemas.errors import UsageError
-from session_model.distributed.supervisor import Supervisor
 from agents.settings import Settings, load_settings
 from agents.sources.local_data import LocalCatalog, LocalData
 from schemas.catalog_mapping import OURS
+from schemas.errors import UsageError
+from session_model.distributed.supervisor import Supervisor
 from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.networks.trainer import OneProcess
 from session_model.release.copies import load_release

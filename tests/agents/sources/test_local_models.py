@@ -9,8 +9,8 @@ from schemas.bus import ArtifactBus, FolderUrl, S3Url
 from schemas.errors import InsessionError
 from session_model.release.copies import load_release
 from session_model.release.on_bus import publish_on_bus
+from tests.builders.releases import write_release
 from tests.s3_server import s3_server
-from tests.session_model.release.test_release import write
 
 MODEL = "session_gru"
 
@@ -37,7 +37,7 @@ def test_a_folder_is_read_where_it_is(tmp_path: Path) -> None:
 def test_the_newest_release_is_here_while_it_is_read(url: S3Url, bus: ArtifactBus, tmp_path: Path) -> None:
     """And gone behind."""
     for version in (3, 4):
-        publish_on_bus(write(tmp_path, version), bus, MODEL, None)
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
     with models_here(url, MODEL) as models:
         assert [path.name for path in (models / MODEL).iterdir() if path.is_dir()] == ["4"]
         assert load_release(models / MODEL / "4").version == 4
@@ -52,7 +52,7 @@ def test_another_than_the_newest_is_not_taken_silently(url: S3Url, bus: Artifact
     ):
         pass
     for version in (3, 4):
-        publish_on_bus(write(tmp_path, version), bus, MODEL, None)
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
     bus.write(f"{MODEL}/4/saved_model.pb", b"xxxxx")
     with pytest.raises(InsessionError, match=r"version 4 is refused: .*saved_model.pb"), models_here(url, MODEL):
         pass

@@ -7,7 +7,7 @@ import pytest
 
 from agents.settings import Settings
 from agents.sources.topic_copy import TopicFormat, copy_topic
-from agents.upkeep.told import Told
+from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.release import ReadPartition, TrainingSource
@@ -18,7 +18,7 @@ from streams.records import OutputRecord
 from streams.tools.sender import Sender
 from tests.session_ends import START_MS, session_end
 
-QUIET = Told(lambda _step, _total: None, lambda _count: None)
+QUIET = JobProgress(lambda _step, _total: None, lambda _count: None)
 
 
 @pytest.fixture(scope="module")

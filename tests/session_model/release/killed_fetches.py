@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from agents.commands.release import fetch
 from session_model.release.copies import load_release
-from tests.session_model.release.test_release import write
+from tests.builders.releases import write_release
 
 MODEL: Final = "session_gru"
 CHAMPION: Final = 4
@@ -59,9 +59,9 @@ def main(folder: Path) -> None:
     """Kill the fetch of version 5, which takes 3 away, everywhere; 4 is served all the time."""
     bus, before = folder / "bus", folder / "before"
     for version in (3, CHAMPION):
-        write(before, version)
+        write_release(before, version)
     for version in (3, CHAMPION, 5):
-        write(bus, version)
+        write_release(bus, version)
     place = 0
     while True:
         models = folder / f"models-{place}"
