@@ -21,7 +21,7 @@ from session_model.data.item_sequences import item_sequences
 from session_model.data.training_data import popular_first
 from session_model.distributed.relay import Relay, add_effort
 from session_model.distributed.supervisor import Limits, Supervisor
-from session_model.distributed.worker import ToldProgress
+from session_model.distributed.worker import SentProgress
 from session_model.networks.network_training import train_network
 from session_model.networks.trainer import Effort
 from session_model.networks.training_run import TrainingRun
@@ -57,9 +57,9 @@ def measure(task: TrainingTask, recipe: Recipe, n_workers: int, progress: Traini
         supervisor.train(task, recipe.network, recipe.training, progress)
         return supervisor.effort
     relay = Relay(progress)
-    told = ToldProgress(relay)
-    train_network(task, recipe.network, recipe.training, told)
-    return add_effort(Effort(), relay, [told.finished(0.0)])
+    sent = SentProgress(relay)
+    train_network(task, recipe.network, recipe.training, sent)
+    return add_effort(Effort(), relay, [sent.finished(0.0)])
 
 
 @click.command()

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from agents.batch.barrier_task import work_as_task
+from agents.batch.message_files import MessageFiles
 from agents.batch.spark_session import spark_session
-from agents.batch.told_workers import ToldWorkers
 from schemas.errors import InsessionError, UsageError
 from session_model.distributed.job import Job
 from session_model.distributed.messages import Finished
@@ -82,7 +82,7 @@ class BarrierRunner:
         told.mkdir(exist_ok=True)
         for old in told.iterdir():
             old.unlink()
-        workers = ToldWorkers(told, relay, self._limits)
+        workers = MessageFiles(told, relay, self._limits)
         left = job.task.deadline - time.monotonic()
         task = partial(work_as_task, path, told, time.time() + left)
         numbers = spark.sparkContext.parallelize(range(self.effort.workers), self.effort.workers)
@@ -92,10 +92,10 @@ class BarrierRunner:
             try:
                 while not running.done():
                     wait([running], _POLL_SECONDS)
-                    workers.hear()
+                    workers.poll()
             finally:
                 spark.sparkContext.cancelAllJobs()
-        workers.hear()
+        workers.poll()
         if (error := running.exception()) is not None:
             raise InsessionError(
                 f"the training on Spark at {self._master} has ended after step {relay.step} and {relay.restarts} "

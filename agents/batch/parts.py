@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple
 
 import msgspec
 
-from agents.batch.spark_session import map_in_arrow, told_task_errors
+from agents.batch.spark_session import map_in_arrow, task_errors_explained
 from schemas.errors import UsageError
 from session_model.files import write_whole
 
@@ -91,7 +91,7 @@ def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> 
     """
     folder.mkdir(exist_ok=True)
     task = partial(_task, str(folder.absolute()), suffix, write)
-    with told_task_errors(f"writing {folder}"):
+    with task_errors_explained(f"writing {folder}"):
         rows = map_in_arrow(frame, task, _RETURNED).collect()
     for left in folder.glob(".tmp-*"):  # of an attempt that was killed
         left.unlink(missing_ok=True)
@@ -103,7 +103,7 @@ def write_parts(frame: "DataFrame", folder: Path, suffix: str, write: Write) -> 
 
 
 def write_manifest(folder: Path, manifest: Mapping[str, object]) -> None:
-    """Say what the result is made of: with this it is there."""
+    """Write what the result is made of: with this it is there."""
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     write_whole(folder / MANIFEST, lambda file: file.write(content))
 

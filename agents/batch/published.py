@@ -17,7 +17,7 @@ _MAX_MANIFEST_BYTES = 1 << 26
 def result_folder(
     out: str, master: str, manifest: str = MANIFEST, *more: str, is_replaced: bool = False
 ) -> Iterator[Path]:
-    """Give the folder into which a job writes, and publish it at the end where `out` is no folder of this machine.
+    """Yield the folder into which a job writes, and publish it at the end where `out` is no folder of this machine.
 
     On the Bus the parts come first and the manifest last, claimed: a reader sees all of a result or none, and of two
     jobs that publish at once one wins. Tasks write into a temporary folder of this machine then, so they run on it.

@@ -77,8 +77,8 @@ def _without_pandas_warning() -> Iterator[None]:
 
 
 @contextmanager
-def told_task_errors(what: str) -> Iterator[None]:
-    """Tell what fails in a task as InsessionError, in one line: Spark's own message has the stacks of two languages."""
+def task_errors_explained(what: str) -> Iterator[None]:
+    """Raise what fails in a task as InsessionError, in a line: Spark's own message has the stacks of two languages."""
     from py4j.protocol import Py4JError  # noqa: PLC0415 - an extra
     from pyspark.errors import PySparkException  # noqa: PLC0415 - as above
 

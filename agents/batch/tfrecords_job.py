@@ -16,7 +16,7 @@ import msgspec
 
 from agents.batch.parts import Part, new_result, write_parts
 from agents.batch.session_ends import read_session_ends
-from agents.batch.spark_session import told_task_errors
+from agents.batch.spark_session import task_errors_explained
 from schemas import wire
 from schemas.errors import InsessionError, UsageError
 from session_model.data.tfrecords import (
@@ -66,7 +66,7 @@ def run_tfrecords(spark: "SparkSession", job: TfrecordsJob) -> dict[str, Any]:
     ends = read_session_ends(spark, job.source).persist()
     try:
         people = ends.where(~f.col("is_bot") & (f.size("events") > 0)).dropDuplicates(["id"])
-        with told_task_errors(f"reading {job.source}"):
+        with task_errors_explained(f"reading {job.source}"):
             left_out = _left_out(ends, people)
             split_ms = _split_ms(people, job)
             item_ids = _vocabulary(people, split_ms)

@@ -103,7 +103,7 @@ def copied_for_job(
 def catalog_here(
     catalog: Path | TopicUrl | None, settings: Settings, directory: Path | None = None, *, is_fresh: bool = False
 ) -> Iterator[LocalCatalog]:
-    """Give the file of a catalog, copied for a job in `directory`, if there is one, or for now."""
+    """Yield the file of a catalog, copied for a job in `directory`, if there is one, or for now."""
     if not isinstance(catalog, TopicUrl):
         yield LocalCatalog(catalog, settings.catalog.mapping)
     elif directory is None:

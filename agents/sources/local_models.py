@@ -13,7 +13,7 @@ from session_model.release.fetching import ReleaseFetcher
 
 @contextmanager
 def models_here(url: BusUrl, model_name: str) -> Iterator[Path]:
-    """Give the folder itself, or one with the newest release on the Bus, which is gone behind.
+    """Yield the folder itself, or one with the newest release on the Bus, which is gone behind.
 
     Raises BusError, and InsessionError where there is no release, the newest is not whole, or the disk is full.
     """

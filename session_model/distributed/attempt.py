@@ -36,7 +36,7 @@ class _Worker:
     process: ChildProcess
     log: Path
     lines: Lines = field(default_factory=Lines)
-    heard_at: float = field(default_factory=time.monotonic)
+    last_message_at: float = field(default_factory=time.monotonic)
     came: Came | None = None
     has_joined: bool = False
     failed: Failed | None = None
@@ -129,7 +129,7 @@ class Attempt:
 
     def _read(self, worker: _Worker, hear: Callable[[Message], None]) -> None:
         chunk = os.read(worker.process.output, _CHUNK_BYTES)
-        worker.heard_at = time.monotonic()
+        worker.last_message_at = time.monotonic()
         if not chunk:
             self._selector.unregister(worker.process.output)
             worker.has_ended = True
@@ -156,8 +156,10 @@ class Attempt:
                 self._suspect(worker)  # TensorFlow aborts where its cluster is lost
             elif worker.failed is not None:
                 self._suspect(worker)
-            elif worker.has_joined and now - worker.heard_at > self._settings.max_silence_seconds:
-                raise WorkerLostError(f"{worker} hangs: nothing was heard of it for {now - worker.heard_at:.0f} s")
+            elif worker.has_joined and now - worker.last_message_at > self._settings.max_silence_seconds:
+                raise WorkerLostError(
+                    f"{worker} hangs: nothing was heard of it for {now - worker.last_message_at:.0f} s"
+                )
         if self._suspected is not None and now - self._suspected[0] > self._settings.max_silence_seconds:
             worker = self._suspected[1]
             reason = last_words(worker.log) if worker.failed is None else worker.failed.reason

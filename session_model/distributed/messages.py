@@ -81,7 +81,7 @@ Message = Came | Started | Resumed | Stepped | EpochEnded | Noted | Alive | Fail
 decoder = msgspec.json.Decoder(Message)
 
 
-class Tell(Protocol):
+class Send(Protocol):
     """Takes the messages of a worker; called from several threads."""
 
     def __call__(self, message: Message) -> None:
@@ -89,7 +89,7 @@ class Tell(Protocol):
 
 
 class Teller:
-    """Writes messages to a file descriptor; implements Tell. Where nobody reads any more, the process ends."""
+    """Writes messages to a file descriptor; implements Send. Where nobody reads any more, the process ends."""
 
     def __init__(self, file_descriptor: int) -> None:
         self._file_descriptor = file_descriptor

@@ -27,9 +27,9 @@ from session_model.distributed.messages import (
     Finished,
     Noted,
     Resumed,
+    Send,
     Started,
     Stepped,
-    Tell,
     Teller,
 )
 from session_model.networks.tensorflow_import import import_tensorflow
@@ -66,26 +66,26 @@ class Assignment:
         return [f"--{name}={value}" for name, value in values.items()]
 
 
-def work(assignment: Assignment, tell: Tell) -> bool:
+def work(assignment: Assignment, send: Send) -> bool:
     """Train as one of the workers and tell how it goes; returns whether it came to its end.
 
     TensorFlow must not be loaded in this process yet, and cannot join another cluster afterwards.
     """
-    threading.Thread(target=_keep_telling, args=(tell,), daemon=True).start()
+    threading.Thread(target=_keep_alive, args=(send,), daemon=True).start()
     try:
-        tell(_trained(assignment, tell))
+        send(_trained(assignment, send))
     except InsessionError as error:
-        tell(Failed(str(error), has_lost_others=False))
+        send(Failed(str(error), has_lost_others=False))
     except Exception as error:  # noqa: BLE001 - whatever it is, whoever started this must hear of it
         traceback.print_exc()
         is_lost = isinstance(error, OthersLostError)
-        tell(Failed(str(error) if is_lost else f"failed with {type(error).__name__}: {error}", is_lost))
+        send(Failed(str(error) if is_lost else f"failed with {type(error).__name__}: {error}", is_lost))
     else:
         return True
     return False
 
 
-def _trained(assignment: Assignment, tell: Tell) -> Finished:
+def _trained(assignment: Assignment, send: Send) -> Finished:
     deadline = time.monotonic() + assignment.seconds_left
     task = {"type": "worker", "index": assignment.index}
     os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(assignment.addresses)}, "task": task})
@@ -99,35 +99,35 @@ def _trained(assignment: Assignment, tell: Tell) -> Finished:
 
     tf.config.threading.set_intra_op_parallelism_threads(assignment.threads)
     job = read_job(assignment.job, deadline)
-    tell(Came(socket.gethostname(), os.getpid()))
-    progress = ToldProgress(tell)
+    send(Came(socket.gethostname(), os.getpid()))
+    progress = SentProgress(send)
     with translated():
         ring = Ring(assignment.index, len(assignment.addresses))
         train_network(job.task, job.shape, job.settings, progress, ring)
     return progress.finished(ring.sent_bytes)
 
 
-def _keep_telling(tell: Tell) -> None:
+def _keep_alive(send: Send) -> None:
     while True:
-        tell(Alive())
+        send(Alive())
         time.sleep(ALIVE_EVERY_SECONDS)
 
 
-class ToldProgress:
-    """Tells what it hears, and measures the steps; implements TrainingProgress."""
+class SentProgress:
+    """Sends what it gets, and measures the steps; implements TrainingProgress."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, send: Send) -> None:
+        self._send = send
         self._step = self._begun_at = 0
         self._last: tuple[float, float] | None = None
         self._steps, self._seconds, self._cpu_seconds = 0, 0.0, 0.0
 
     def started(self, phase: str, n_steps: int) -> None:
-        """Tell it."""
-        self._tell(Started(phase, n_steps))
+        """Send it."""
+        self._send(Started(phase, n_steps))
 
     def stepped(self, clicks: int = 0) -> None:
-        """Tell it; a step reaches from the end of one to the end of the next."""
+        """Send it; a step reaches from the end of one to the end of the next."""
         now = time.monotonic(), _cpu_seconds()
         if self._last is not None:
             self._steps += 1
@@ -135,24 +135,24 @@ class ToldProgress:
             self._cpu_seconds += now[1] - self._last[1]
         self._last = now
         self._step += 1
-        self._tell(Stepped(self._step, clicks))
+        self._send(Stepped(self._step, clicks))
 
     def epoch_ended(self, report: EpochReport) -> None:
-        """Tell it; the validation is no step."""
+        """Send it; the validation is no step."""
         self._last = None
-        self._tell(EpochEnded(report))
+        self._send(EpochEnded(report))
 
     def resumed(self, reports: Sequence[EpochReport], n_steps: int) -> None:
-        """Tell it."""
+        """Send it."""
         self._step = self._begun_at = n_steps
-        self._tell(Resumed(list(reports), n_steps))
+        self._send(Resumed(list(reports), n_steps))
 
     def noted(self, text: str) -> None:
-        """Tell it."""
-        self._tell(Noted(text))
+        """Send it."""
+        self._send(Noted(text))
 
     def finished(self, sent_bytes: float) -> Finished:
-        """Say what the steps cost."""
+        """Return what the steps cost."""
         all_steps = self._step - self._begun_at
         return Finished(self._steps, self._seconds, self._cpu_seconds, all_steps, sent_bytes)
 

@@ -71,7 +71,7 @@ def publish_release(source: Path, folder: Path, key: Secret | None) -> Path:
 
 
 def _is_there(published: Path, manifest: bytes) -> bool:
-    """Say whether it is this very release; the manifest names the content of all of it."""
+    """Return whether it is this very release; the manifest names the content of all of it."""
     try:
         return (published / MANIFEST_PATH).read_bytes() == manifest
     except (FileNotFoundError, NotADirectoryError):

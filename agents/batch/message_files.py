@@ -1,4 +1,4 @@
-"""What the workers of a barrier stage have told into files, one a worker and attempt of the stage."""
+"""Messages that the workers of a barrier stage write into files, one a worker and attempt of the stage."""
 
 import time
 from dataclasses import dataclass, field
@@ -11,14 +11,14 @@ from session_model.distributed.supervisor import Limits
 
 
 @dataclass(slots=True)
-class _Told:
+class _MessageFile:
     """A file, as far as it was read."""
 
     path: Path
     index: int
     offset: int = 0
     lines: Lines = field(default_factory=Lines)
-    heard_at: float = field(default_factory=time.monotonic)
+    last_message_at: float = field(default_factory=time.monotonic)
     came: Came | None = None
     has_joined: bool = False
     finished: Finished | None = None
@@ -27,7 +27,7 @@ class _Told:
         return f"worker {self.index}" + ("" if self.came is None else f" on {self.came.host} (process {self.came.pid})")
 
 
-class ToldWorkers:
+class MessageFiles:
     """Reads the files `<start>-<worker>.jsonl` of a folder as they grow, and hands the chief's messages on.
 
     Later starts of the stage have higher numbers.
@@ -36,9 +36,9 @@ class ToldWorkers:
     def __init__(self, folder: Path, relay: Relay, limits: Limits) -> None:
         self._folder, self._relay, self._limits = folder, relay, limits
         self._begun = time.monotonic()
-        self._attempts: dict[int, dict[int, _Told]] = {}
+        self._attempts: dict[int, dict[int, _MessageFile]] = {}
 
-    def hear(self) -> None:
+    def poll(self) -> None:
         """Take in what is new.
 
         Raises InsessionError where a worker has a reason that another start would have, or some do not meet.
@@ -50,12 +50,12 @@ class ToldWorkers:
                     self._relay.lost(self.last_loss(), limit=self._limits.max_restarts)
                 self._attempts[attempt] = {}
                 self._begun = time.monotonic()
-            self._hear(self._attempts[attempt].setdefault(index, _Told(path, index)))
+            self._read(self._attempts[attempt].setdefault(index, _MessageFile(path, index)))
         self._check_start()
 
     def last_loss(self) -> str:
-        """Name the worker of the latest attempt that was silent for the longest: the others lived to miss it."""
-        lost = min(self._latest().values(), key=lambda one: one.heard_at, default=None)
+        """Describe the worker of the latest attempt that was silent for the longest: the others lived to miss it."""
+        lost = min(self._latest().values(), key=lambda one: one.last_message_at, default=None)
         return "no worker has come" if lost is None else f"{lost} was lost"
 
     def finished(self) -> list[Finished]:
@@ -71,17 +71,17 @@ class ToldWorkers:
                 "hosts reach each other on any port? --start-timeout gives more time"
             )
 
-    def _latest(self) -> dict[int, _Told]:
+    def _latest(self) -> dict[int, _MessageFile]:
         return self._attempts[max(self._attempts)] if self._attempts else {}
 
-    def _hear(self, worker: _Told) -> None:
+    def _read(self, worker: _MessageFile) -> None:
         with worker.path.open("rb") as file:
             file.seek(worker.offset)
             chunk = file.read()
         if not chunk:
             return
         worker.offset += len(chunk)
-        worker.heard_at = time.monotonic()
+        worker.last_message_at = time.monotonic()
         for message in worker.lines.feed(chunk):
             match message:
                 case Came():
