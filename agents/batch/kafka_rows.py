@@ -20,6 +20,7 @@ from schemas.click_reader import REKEYED_HEADER, Clicks
 from schemas.errors import UsageError
 from schemas.state import InputPosition
 from schemas.times import LATEST_TIME_MS
+from schemas.topic_url import TopicUrl
 from session_model.data.files import data_files
 from session_model.data.text_lines import MalformedLines, read_lines
 from streams.records import InputRecord
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame, SparkSession
 
-ClickstreamFormat = Literal["parquet", "jsonl", "topic"]
+ClickstreamFormat = Literal["parquet", "jsonl"]
 LINES_A_FILE: Final = 1 << 40
 """Offsets that a file of JSON lines has, more than it has lines."""
 
@@ -38,18 +39,18 @@ _OF_ONE_VISITOR: Final = ({"key": REKEYED_HEADER, "value": b""},)
 
 
 def clickstream_rows(
-    spark: "SparkSession", source: Path | str, data_format: ClickstreamFormat, settings: Settings, topic: str
+    spark: "SparkSession", source: Path | TopicUrl, data_format: ClickstreamFormat, settings: Settings, topic: str
 ) -> "DataFrame":
     """Return the rows of `source`, unread: topic, key, value, partition, offset, time_ms, headers.
 
-    topic: what lines are read as, and rows without a topic; with the format `topic` it is the source itself. Raises
+    topic: what lines are read as, and rows without a topic; where the source is a topic, that one. Raises
     UsageError where nothing is there, or where a table has other columns.
     """
-    if data_format == "topic":
-        return topic_rows(spark, settings, topic)
+    if isinstance(source, TopicUrl):
+        return topic_rows(spark, settings, source)
     if data_format == "parquet":
-        return _of_parquet(spark, Path(source), topic)
-    files = [(number, str(file)) for number, file in enumerate(data_files(Path(source)))]
+        return _of_parquet(spark, source, topic)
+    files = [(number, str(file)) for number, file in enumerate(data_files(source))]
     names = spark.createDataFrame(files, "number int, file string").repartition(len(files))
     return map_in_arrow(names, partial(_of_lines, settings, topic), ROWS)
 

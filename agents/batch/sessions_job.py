@@ -22,6 +22,7 @@ from agents.wiring import session_rules
 from schemas import wire
 from schemas.click_reader import Clicks
 from schemas.errors import InsessionError
+from schemas.topic_url import TopicUrl
 from schemas.validation import Ignored, Rejection
 from streams.cluster.topics import Topic
 from streams.records import InputRecord
@@ -40,12 +41,12 @@ _READ: Final = "records"
 class SessionsJob:
     """What is asked for.
 
-    source: files, or with the format `topic` only what it is called. topic: the clickstream; records of other topics
-    are left out and counted. is_exact: sessions end by ticks as in the stream; a task then holds a partition of the
-    topic, and not some visitors. is_replaced: OUT may hold a result.
+    data_format: of files. topic: the clickstream; records of other topics are left out and counted. is_exact: sessions
+    end by ticks as in the stream; a task then holds a partition of the topic, and not some visitors. is_replaced: OUT
+    may hold a result.
     """
 
-    source: Path | str
+    source: Path | TopicUrl
     data_format: ClickstreamFormat
     out: Path
     topic: str

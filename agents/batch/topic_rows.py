@@ -11,42 +11,35 @@ from typing import TYPE_CHECKING, Any, Final
 from agents.batch.row_batches import ROWS, row_batches
 from agents.batch.spark_session import map_in_arrow
 from agents.settings import Settings
-from schemas.errors import InsessionError, UsageError
+from schemas.errors import InsessionError
+from schemas.topic_url import TopicUrl
+from streams.cluster.topic_ranges import offsets_of
 from streams.cluster.topic_reader import TopicReader
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import DataFrame, SparkSession
 
-SCHEME: Final = "kafka://"
 MOST_OFFSETS: Final = 1_000_000
 """Of a task."""
 
 
-def parse_topic_url(url: str) -> tuple[str, str]:
-    """Return brokers and topic of `kafka://HOST:PORT[,HOST:PORT]/TOPIC`; raises UsageError where it is none."""
-    brokers, separator, topic = url.removeprefix(SCHEME).partition("/")
-    if not (url.startswith(SCHEME) and separator and brokers and topic) or "/" in topic or "?" in topic:
-        raise UsageError(f"{url}: write kafka://HOST:PORT/TOPIC, several brokers with commas between")
-    return brokers, topic
+def topic_rows(spark: "SparkSession", settings: Settings, url: TopicUrl) -> "DataFrame":
+    """Return the rows of a part of a topic on `settings.kafka.brokers`.
 
-
-def topic_rows(spark: "SparkSession", settings: Settings, topic: str) -> "DataFrame":
-    """Return the rows of what `topic` holds now on `settings.kafka.brokers`.
-
-    Raises TopicsError where the brokers do not answer or refuse, and InsessionError where the topic is empty.
+    Raises what `offsets_of` does, and InsessionError where there is no record.
     """
     with TopicReader(settings.kafka.client_config()) as reader:
-        bounds = reader.bounds(topic)
+        offsets = offsets_of(url, reader)
     ranges = [
-        (number, first, min(first + MOST_OFFSETS, held.stop))
-        for number, held in bounds.items()
-        for first in range(held.start, held.stop, MOST_OFFSETS)
+        (number, first, min(first + MOST_OFFSETS, part.stop))
+        for number, part in offsets.items()
+        for first in range(part.start, part.stop, MOST_OFFSETS)
     ]
     if not ranges:
-        raise InsessionError(f"topic {topic} holds no record; check its name, the prefix and its retention")
+        raise InsessionError(f"{url} holds no record; check its name, the prefix and its retention")
     frame = spark.createDataFrame(ranges, "number int, first long, stop long").repartition(len(ranges))
-    return map_in_arrow(frame, partial(_read, settings, topic), ROWS)
+    return map_in_arrow(frame, partial(_read, settings, url.topic), ROWS)
 
 
 def _read(settings: Settings, topic: str, ranges: Iterable["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:

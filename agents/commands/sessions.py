@@ -9,11 +9,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from agents.batch.topic_rows import SCHEME, parse_topic_url
 from agents.commands.data_options import DataPath
 from agents.commands.spark_options import parse_conf, spark_options
 from agents.settings import load_settings
 from schemas.errors import UsageError
+from schemas.topic_url import SCHEME, TopicUrl, parse_topic_url
 from streams.cluster.topics import Topic
 
 if TYPE_CHECKING:
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 
 
 class _Source(DataPath):
-    """Files, or the URL of a topic, which stays a text."""
+    """Files, or the URL of a topic."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse a path that is not there."""
-        return value if str(value).startswith(SCHEME) else super().convert(value, param, ctx)
+        """Refuse a path that is not there, and a URL that is none."""
+        is_topic = isinstance(value, str) and value.startswith(SCHEME)
+        return parse_topic_url(value) if is_topic else super().convert(value, param, ctx)
 
 
 @click.command(
     epilog="""\b
 Examples:
   insession sessions clickstream.parquet --out sessions
-  insession sessions kafka://kafka:9092/clickstream --config worker.toml --out sessions
+  insession sessions "kafka://kafka:9092/clickstream?from=2026-11-01" --config worker.toml --out sessions
   insession sessions "logs/2026-11-*.jsonl.gz" --format jsonl --config worker.toml --out sessions --master "local[2]"
 """
 )
@@ -60,7 +61,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    source: Path | str,
+    source: Path | TopicUrl,
     out: str,
     data_format: "ClickstreamFormat",
     topic: str | None,
@@ -71,7 +72,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     is_replaced: bool,
     as_json: bool,
 ) -> None:
-    """Make sessions of SOURCE, files or kafka://HOST:PORT/TOPIC, by the rules of the worker.
+    """Make sessions of SOURCE, files or kafka://HOST:PORT/TOPIC?from=...&to=..., by the rules of the worker.
 
     They are records as those of the topic session-ends, one a line. The same events give the same bytes, but for what
     tells which input ended a session. `insession train OUT --format session-ends` learns from them.
@@ -82,9 +83,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     from agents.batch.task_bar import task_bar
 
     settings = load_settings(file=config)
-    if isinstance(source, str):
-        brokers, topic = parse_topic_url(source)
-        settings, data_format = replace(settings, kafka=replace(settings.kafka, brokers=brokers)), "topic"
+    if isinstance(source, TopicUrl):
+        topic = source.topic
+        settings = replace(settings, kafka=replace(settings.kafka, brokers=source.brokers))
     name = topic or settings.topics.name(Topic.CLICKSTREAM)
     if name not in settings.clickstreams:
         raise UsageError(f"--topic {name}: the clickstreams of the settings are {', '.join(settings.clickstreams)}")

@@ -24,6 +24,7 @@ from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.errors import InsessionError, UsageError
 from schemas.events import ClickEvent
+from schemas.topic_url import parse_topic_url
 from session_model.data.formats import read_sessions
 from streams.catalog import Catalog
 from streams.local.embedded_broker import EmbeddedBroker
@@ -161,7 +162,8 @@ def test_a_topic_gives_the_same_sessions_without_a_connector(
         assert producer.flush(30) == 0
         settings = Settings()
         settings = replace(settings, kafka=replace(settings.kafka, brokers=broker.address))
-        job = SessionsJob(Path("kafka"), "topic", tmp_path / "out", "clickstream")
+        url = parse_topic_url(f"kafka://{broker.address}/clickstream")
+        job = SessionsJob(url, "parquet", tmp_path / "out", "clickstream")
         assert run_sessions(spark, job, settings)["records"] == len(log)
     found = [{**one, "session_id": ""} for one in by_start(lines_of(tmp_path / "out"))]
     assert found == [{**one, "session_id": ""} for one in by_start(replayed)]

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from agents.batch.features_job import packaged_queries
-from agents.batch.topic_rows import parse_topic_url
 from agents.commands.features import command as features
 from agents.commands.sessions import command as sessions
 from agents.commands.spark_options import parse_conf
@@ -65,13 +64,3 @@ def test_a_configuration_of_spark_is_a_name_and_a_value() -> None:
     assert parse_conf(["spark.executor.memory=4g", "a = b=c"]) == {"spark.executor.memory": "4g", "a": "b=c"}
     with pytest.raises(UsageError, match="write NAME=VALUE"):
         parse_conf(["spark.executor.memory"])
-
-
-@pytest.mark.parametrize(
-    "url", ["kafka://", "kafka://broker:9092", "kafka:///clicks", "kafka://broker:9092/a/b", "clicks"]
-)
-def test_the_url_of_a_topic_names_brokers_and_topic(url: str) -> None:
-    """What does not is refused with the form."""
-    assert parse_topic_url("kafka://a:1,b:2/shop.clicks") == ("a:1,b:2", "shop.clicks")
-    with pytest.raises(UsageError, match="kafka://HOST:PORT/TOPIC"):
-        parse_topic_url(url)
