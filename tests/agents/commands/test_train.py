@@ -155,12 +155,12 @@ def test_gru4rec_takes_the_seed_and_the_epochs_too() -> None:
 def test_what_workers_cannot_do_is_refused(options: dict[str, Any], words: str) -> None:
     """With the reason and a way out."""
     with pytest.raises(UsageError, match=words):
-        _request(**{"preset": "small", "epochs": None, "seed": 1, **OPTIONS, **options})
+        _request(**{"settings": Settings(), "preset": "small", "epochs": None, "seed": 1, **OPTIONS, **options})
 
 
 def test_workers_are_asked_for_by_number_and_runner() -> None:
     """One worker is this process, which exchanges nothing."""
-    common = {"preset": "attention", "epochs": None, "seed": 1}
+    common = {"settings": Settings(), "preset": "attention", "epochs": None, "seed": 1}
     assert isinstance(_request(**common, **OPTIONS).trainer, OneProcess)
     assert isinstance(_request(**common, **OPTIONS | {"workers": 3}).trainer, Supervisor)
     on_spark = _request(**common, **OPTIONS | {"workers": 3, "runner": "spark"}).trainer
