@@ -65,6 +65,17 @@ class CatalogUrlOrPath(click.Path):
         return parse_topic_url(value) if is_topic else super().convert(value, param, ctx)
 
 
+class FilesUrlOrPath(DataUrlOrPath):
+    """Files that are no events: as DATA, but of no topic."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a Path or a URL of the Bus."""
+        found = super().convert(value, param, ctx)
+        if isinstance(found, TopicUrl):
+            self.fail(f"{value} is a topic; name a file, a folder or s3://BUCKET/PREFIX", param, ctx)
+        return found
+
+
 def format_of(data: "Path | DataUrl", data_format: DataFormat | None) -> DataFormat:
     """Return the format that was said; of a topic it may be left out. Raises click.UsageError."""
     if data_format is not None:

@@ -11,7 +11,14 @@ import click
 import msgspec
 from rich.console import Console
 
-from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.data_options import (
+    CatalogUrlOrPath,
+    DataUrlOrPath,
+    FilesUrlOrPath,
+    data_options,
+    format_of,
+    read_options,
+)
 from agents.commands.release_options import registry_option
 from agents.commands.training_options import input_event_option, seed_option
 from agents.commands.worker_options import trainer_of, worker_options
@@ -19,7 +26,7 @@ from agents.durations import DurationType
 from agents.interruption import INTERRUPTED, Interruption
 from agents.reports.training_bar import training_bar
 from agents.settings import Settings, load_settings
-from agents.sources.local_data import LocalCatalog, LocalData, catalog_here, copied_for_job
+from agents.sources.local_data import LocalCatalog, LocalData, catalog_here, copied_for_job, vectors_here
 from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks.tensorflow_import import import_tensorflow
@@ -41,6 +48,7 @@ Examples:
   insession train sessions.txt --format sequences --out published --preset gru4rec-rsc15
   insession train clicks.jsonl.gz --format jsonl --out models --recipe tuned/recipe.toml
   insession train clicks.jsonl.gz --format jsonl --out models --workers 2
+  insession train clicks.jsonl.gz --format jsonl --out models --catalog catalog.jsonl --item-vectors looks.npy
   insession train "kafka://kafka:9092/session-ends?from=2026-01-01" --config worker.toml --out models
 """
 )
@@ -52,6 +60,12 @@ Examples:
     type=CatalogUrlOrPath(),
     help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line, maybe compressed: so items "
     "with no or few clicks are listed, too.",
+)
+@click.option(
+    "--item-vectors",
+    type=FilesUrlOrPath(),
+    help="Vectors of items from a model of texts or pictures: NAME.npy with NAME.ids.txt, or Parquet with item_id and "
+    "vector; a file, a folder or s3://BUCKET/PREFIX. What is alike is listed together.",
 )
 @click.option(
     "--preset",
@@ -109,12 +123,14 @@ def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
 
     settings, data = load_settings(file=options.pop("config")), options.pop("data")
     data_format = format_of(data, options.pop("data_format"))
-    described, directory, is_fresh = options.pop("catalog"), options["models_dir"], options["is_fresh"]
+    described, vectors = options.pop("catalog"), options.pop("item_vectors")
+    directory, is_fresh = options["models_dir"], options["is_fresh"]
     with Interruption():
         try:
             with (
                 copied_for_job(data, data_format, settings, directory, is_fresh=is_fresh) as here,
                 catalog_here(described, settings, directory, is_fresh=is_fresh) as catalog,
+                vectors_here(vectors, settings, directory, is_fresh=is_fresh) as item_vectors,
                 training_bar(console) as progress,
             ):
                 loading_seconds = time.monotonic() - began
@@ -123,6 +139,7 @@ def command(*, registry: str | None, as_json: bool, **options: Any) -> None:
                     data=here,
                     data_format=data_format,
                     catalog=catalog,
+                    item_vectors=item_vectors,
                     loading_seconds=loading_seconds,
                     **options,
                 )
@@ -204,6 +221,7 @@ def _request(
         models_dir=options["models_dir"],
         model_name=settings.serving.model_name,
         catalog=catalog.path,
+        item_vectors=options["item_vectors"],
         preset=replace(chosen, recipes=recipes, gru4rec=published),
         input_event_types=options["input_events"],
         time_budget_seconds=options["time_budget"].total_seconds(),

@@ -27,8 +27,9 @@ from schemas.topic_url import TopicUrl
 from session_model.data.formats import DataFormat
 from session_model.files import write_whole
 
-DataUrl = TopicUrl | S3Url | MemoryUrl
-CopyFormat = DataFormat | Literal["catalog"]
+FilesUrl = S3Url | MemoryUrl
+DataUrl = TopicUrl | FilesUrl
+CopyFormat = DataFormat | Literal["catalog", "item-vectors"]
 DATA: Final = ".data"
 """Folder of copies in the directory of the models or recipes; none of those who read that looks into it."""
 _SOURCE: Final = "_source.json"
@@ -112,6 +113,18 @@ def catalog_here(
     else:
         with copied_for_job(catalog, "catalog", settings, directory, is_fresh=is_fresh) as here:
             yield LocalCatalog(here.path / CATALOG_FILE, OURS)
+
+
+@contextmanager
+def vectors_here(
+    vectors: Path | FilesUrl | None, settings: Settings, directory: Path, *, is_fresh: bool
+) -> Iterator[Path | None]:
+    """Yield where item vectors lie on this machine, copied for a job in `directory`."""
+    if vectors is None:
+        yield None
+        return
+    with copied_for_job(vectors, "item-vectors", settings, directory, is_fresh=is_fresh) as here:
+        yield here.path
 
 
 def _kept(folder: Path) -> LocalData | None:

@@ -123,7 +123,7 @@ class ParquetTable:
 
 def parquet_names(path: Path) -> list[str]:
     """Return the columns of a Parquet file; raises UsageError where it is none, or the extra is not installed."""
-    with _parquet(path) as file:
+    with open_parquet(path) as file:
         names: list[str] = file.schema_arrow.names
     return names
 
@@ -135,12 +135,16 @@ def csv_names(path: Path) -> list[str]:
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Any]:
+def open_parquet(path: Path, *, instead: str = "CSV") -> Iterator[Any]:
+    """Open a `pyarrow.parquet.ParquetFile`; raises UsageError where it is none, or the extra is not installed.
+
+    instead: the form that needs no extra.
+    """
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra
         import pyarrow.parquet as pq  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
-        raise UsageError(f"{path}: install insession[parquet] to read Parquet, or write it as CSV") from error
+        raise UsageError(f"{path}: install insession[parquet] to read Parquet, or write it as {instead}") from error
     try:
         with pq.ParquetFile(path) as file:
             yield file
@@ -151,7 +155,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 
 
 def _parquet_rows(path: Path, names: Sequence[str]) -> Iterator[tuple[Cell, ...]]:
-    with _parquet(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names))):
             yield from zip(*(_values(batch.column(name), path, name) for name in names), strict=True)
 

@@ -1,7 +1,7 @@
 """Makes a release's knowledge of cold items from a catalog, and chooses how boldly they are listed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -16,6 +16,8 @@ from session_model.metrics.ranking import LIST_CUT_OFF, gain, target_rank
 from session_model.ranking.cold_items import NOT_LISTED, ColdItems, Discounts
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content import WELL_KNOWN_CLICKS, ContentIndex
+from session_model.ranking.item_vectors import ItemVectors
+from session_model.ranking.likeness import Likeness
 from session_model.runs.progress import TrainingProgress
 
 GRID: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -32,18 +34,49 @@ Ranked = Sequence[tuple[Candidates, ItemIndex]]
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The catalog and the items of training; `records` is empty where there is no catalog."""
+    """The items of training and what is known of them beside clicks.
+
+    records: empty where there is no catalog. vectors: of the shop's own model of texts or pictures, None without.
+    """
 
     records: Sequence[CatalogItem]
     vocabulary: Vocabulary
+    vectors: ItemVectors | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether nothing is known."""
+        return not self.records and self.vectors is None
+
+    def with_vector_share(self, share: float) -> "Described":
+        """Return the same items, of whose likeness the vectors decide `share`."""
+        return self if self.vectors is None else replace(self, vectors=self.vectors.with_share(share))
+
+    def likeness(self, counts: NDArray[np.int64]) -> Likeness:
+        """Compare with the items that are well known by `counts`, (n_items + 1,) int64 clicks in training."""
+        content = ContentIndex.fit(self.records, self.vocabulary.index_of, counts)
+        return Likeness(content, self.vectors, self.vocabulary.index_of, counts)
+
+    def records_of(self, items: Iterable[int]) -> Iterator[tuple[ItemIndex, CatalogItem]]:
+        """Return what the catalog says of items, `ItemIndex`; of one that it does not name, its id alone."""
+        known = {record.item_id: record for record in self.records}
+        for index in map(ItemIndex, items):
+            item_id = self.vocabulary.item_id(index)
+            yield index, known.get(item_id) or CatalogItem(item_id=item_id)
 
     def cold_start(self, counts: NDArray[np.int64], discounts: Discounts = NOT_LISTED) -> ColdStart | None:
-        """Find what is cold by `counts`, (n_items + 1,) int64 clicks in training; None without a catalog."""
-        if not self.records:
+        """Find what is cold by `counts`, (n_items + 1,) int64 clicks in training; None where nothing else is known.
+
+        Of items that nobody clicked, those that the catalog names.
+        """
+        if self.is_empty:
             return None
-        content = ContentIndex.fit(self.records, self.vocabulary.index_of, counts)
-        items = ColdItems.fit(content, self.records, self.vocabulary.index_of, counts)
-        return ColdStart(content, items.with_discounts(discounts))
+        likeness, records = self.likeness(counts), list(self.records)
+        if self.vectors is not None:
+            named = {record.item_id for record in records}
+            records += [CatalogItem(item_id=one) for one in self.vocabulary.item_ids if one not in named]
+        items = ColdItems.fit(likeness, records, self.vocabulary.index_of, counts)
+        return ColdStart(likeness.content, items.with_discounts(discounts), self.vectors)
 
     def choose_discounts(self, counts: NDArray[np.int64], ranked: Ranked, progress: TrainingProgress) -> Discounts:
         """Choose on the lists `ranked` of models that learned from `counts`, (n_items + 1,) int64 clicks.

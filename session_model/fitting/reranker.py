@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from schemas.ids import ItemIndex
 from session_model.networks.optimizer import cosine_rate
 from session_model.ranking.blend import BlendWeights
-from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, candidate_features
+from session_model.ranking.reranker import CandidateSources, Reranker, candidate_features, feature_names
 
 HIDDEN = 32
 EPOCHS = 10
@@ -36,7 +36,7 @@ class _Lists:
         lists = [self.features[member] for member in members]
         lengths = np.array([len(one) for one in lists])
         is_candidate = np.arange(lengths.max()) < lengths[:, np.newaxis]
-        padded = np.zeros((*is_candidate.shape, len(FEATURE_NAMES)), np.float32)
+        padded = np.zeros((*is_candidate.shape, lists[0].shape[1]), np.float32)
         padded[is_candidate] = np.concatenate(lists)
         return padded, is_candidate, self.targets[members]
 
@@ -64,7 +64,7 @@ def fit_reranker(examples: Sequence[tuple[CandidateSources, ItemIndex]], shares:
     linear, hidden, bias, output = (variable.numpy().astype(np.float64) for variable in network.variables)
     hidden /= scales[:, np.newaxis]
     return Reranker(
-        feature_names=FEATURE_NAMES,
+        feature_names=feature_names(shares),
         linear=tuple((linear / scales).tolist()),
         hidden=tuple(map(tuple, hidden.tolist())),
         bias=tuple((bias - means @ hidden).tolist()),

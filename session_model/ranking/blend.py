@@ -1,6 +1,7 @@
-"""One ranking out of three candidate sources: the model, session-kNN, and a reminder of what was already seen."""
+"""One ranking out of the candidate sources: the model, session-kNN, a reminder of what was already seen, content."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -15,18 +16,21 @@ REMINDER_DECAY = 2.0
 
 
 class BlendWeights(msgspec.Struct, frozen=True):
-    """Shares of the blend; what is left belongs to the model."""
+    """Shares of the blend; what is left belongs to the model. content: of what is like the latest items."""
 
     neighbours: float
     reminder: float
+    content: float = 0.0
 
     @property
     def model(self) -> float:
         """The model's share."""
-        return 1.0 - self.neighbours - self.reminder
+        return 1.0 - self.neighbours - self.reminder - self.content
 
 
 MODEL_ONLY = BlendWeights(0.0, 0.0)
+SILENT: Final = Candidates.none()
+"""What a source says that is not there."""
 
 
 def reminder(items: NDArray[np.int32]) -> Candidates:
@@ -51,11 +55,16 @@ def blend_scores(
 
 
 def blend(
-    model: Candidates, neighbours: Candidates, items: NDArray[np.int32], weights: BlendWeights, k: int
+    model: Candidates,
+    neighbours: Candidates,
+    items: NDArray[np.int32],
+    weights: BlendWeights,
+    k: int,
+    content: Candidates = SILENT,
 ) -> Candidates:
-    """Rank by (1 - a - c) model + a neighbours + c reminder of the prefix `items` (length,) int32; the `k` best."""
-    shares = (weights.model, weights.neighbours, weights.reminder)
-    candidates, scores = blend_scores((model, neighbours, reminder(items)), shares)
+    """Rank by the weighted sum of the sources, one a reminder of the prefix `items` (length,) int32; the `k` best."""
+    shares = (weights.model, weights.neighbours, weights.reminder, weights.content)
+    candidates, scores = blend_scores((model, neighbours, reminder(items), content), shares)
     return top_k(candidates, scores, k)
 
 

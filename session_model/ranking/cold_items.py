@@ -7,7 +7,7 @@ score that its nearest have in that very list (docs/adr/0006).
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import numpy as np
@@ -17,15 +17,14 @@ from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem
 from session_model.csr import flat_positions, starts_of, sums_by_group
-from session_model.ranking.content import WELL_KNOWN_CLICKS, ContentIndex
+from session_model.ranking.content import WELL_KNOWN_CLICKS
+from session_model.ranking.likeness import weights_of
 from session_model.ranking.top_k import top_k
 
 NEAREST: Final = 10
 """Well-known items that a cold one stands on."""
 COLD_PER_ITEM: Final = 10
 """Cold items that may be listed for the one they stand on, the best first: so a list is made in bounded time."""
-SHARPNESS: Final = 4.0
-"""Exponent of the similarities by which the nearest are averaged."""
 _ITEMS_FILE, _ARRAYS_FILE = "items.json", "nearest.npz"
 
 
@@ -64,6 +63,13 @@ class _Rows:
     weights: NDArray[np.float32]
 
 
+class FindsAlike(Protocol):
+    """Finds the well-known items like a given one; see `Likeness`."""
+
+    def nearest(self, record: CatalogItem, k: int) -> Candidates:
+        """Rank the `k` most like it; may be empty."""
+
+
 class ColdItems:
     """The cold items of a release. Immutable: safe to share between threads.
 
@@ -86,7 +92,7 @@ class ColdItems:
     @classmethod
     def fit(
         cls,
-        content: ContentIndex,
+        content: FindsAlike,
         records: Iterable[CatalogItem],
         index_of: Callable[[ItemId], ItemIndex | None],
         counts: NDArray[np.int64],
@@ -97,13 +103,13 @@ class ColdItems:
         discounts.
         """
         n_known, item_ids, taken = len(counts) - 1, list[ItemId](), list[tuple[int, int, Candidates]]()
-        seen, nearest = set[ItemId](), _nearest(content)
+        seen = set[ItemId]()
         for record in records:
             index = index_of(record.item_id)
             if record.item_id in seen or (index is not None and counts[index] >= WELL_KNOWN_CLICKS):
                 continue
             seen.add(record.item_id)
-            found = nearest(record)
+            found = content.nearest(record, NEAREST)
             if not len(found):
                 continue
             if index is None:
@@ -190,19 +196,6 @@ class ColdItems:
         return cls(rows, items.item_ids, n_known, items.discounts)
 
 
-def _nearest(content: ContentIndex) -> Callable[[CatalogItem], Candidates]:
-    """Return a look-up that looks once for what is described alike."""
-    known = dict[tuple[object, ...], Candidates]()
-
-    def nearest(record: CatalogItem) -> Candidates:
-        described = (record.category, record.title, record.price, record.variant_group)
-        if described not in known:
-            known[described] = content.nearest(record, NEAREST)
-        return known[described]
-
-    return nearest
-
-
 def _kind(clicks: int) -> int:
     return _NEW if clicks < 0 else _UNCLICKED if clicks == 0 else _FEW_CLICKS
 
@@ -210,9 +203,8 @@ def _kind(clicks: int) -> int:
 def _rows(taken: Sequence[tuple[int, int, Candidates]]) -> _Rows:
     nearest, weights = np.zeros((len(taken), NEAREST), np.int32), np.zeros((len(taken), NEAREST), np.float32)
     for row, (_, _, found) in enumerate(taken):
-        sharpened = found.scores.astype(np.float64) ** SHARPNESS
         nearest[row, : len(found)] = found.item_indices
-        weights[row, : len(found)] = sharpened / sharpened.sum()
+        weights[row, : len(found)] = weights_of(found)
     indices = np.array([index for index, _, _ in taken], np.int32)
     return _Rows(indices, np.array([kind for _, kind, _ in taken], np.uint8), nearest, weights)
 

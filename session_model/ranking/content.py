@@ -95,9 +95,13 @@ class ContentIndex:
 
         Scores are similarities up to 1.2, ties by `ItemIndex`: in a release the more clicked item first.
         """
+        return top_k(*self.similarities(record), k)
+
+    def similarities(self, record: CatalogItem) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        """Return the well-known items that share something with `record`, (n,), ascending, and how like they are."""
         weighted = self._weighted(record)
         if not weighted:
-            return Candidates.none()
+            return np.empty(0, np.int32), np.empty(0)
         rows, weights = (np.array(column) for column in zip(*weighted, strict=True))
         starts = self._arrays["starts"]
         lengths = starts[rows + 1] - starts[rows]
@@ -109,7 +113,7 @@ class ContentIndex:
         if record.price:
             distances = np.abs(self._arrays["log_prices"][items] - math.log(record.price))
             similarities += np.where(np.isnan(distances), 0.0, PRICE_WEIGHT * np.exp(-distances / PRICE_SCALE))
-        return top_k(items, similarities, k)
+        return items, similarities
 
     def _weighted(self, record: CatalogItem) -> list[tuple[int, float]]:
         """Return the rows and weights of the record's tokens; those that no record had are left out."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ranking import Candidates
-from session_model.ranking.blend import BlendWeights, blend_scores, reminder
+from session_model.ranking.blend import SILENT, BlendWeights, blend_scores, reminder
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.top_k import top_k
 
@@ -40,7 +40,14 @@ FEATURE_NAMES: tuple[str, ...] = (
     "latest_trend",
 )
 """`by_length`: times the log of the clicks so far. `repeats`: times the share of them that came back to an item."""
+CONTENT_FEATURES: tuple[str, ...] = ("log_content", "in_content")
+"""Also read where content has a share of the blend."""
 _FLOOR = 1e-6
+
+
+def feature_names(shares: BlendWeights) -> tuple[str, ...]:
+    """Return what a reranker reads beside these shares, in its order."""
+    return FEATURE_NAMES + (CONTENT_FEATURES if shares.content > 0 else ())
 
 
 class Reranker(msgspec.Struct, frozen=True, dict=True):
@@ -79,6 +86,7 @@ class CandidateSources:
     neighbours: Candidates
     items: NDArray[np.int32]
     popularity: Popularity
+    content: Candidates = SILENT
 
 
 def rerank(reranker: Reranker, sources: CandidateSources, k: int) -> Candidates:
@@ -94,22 +102,20 @@ def rerank(reranker: Reranker, sources: CandidateSources, k: int) -> Candidates:
 def candidate_features(
     sources: CandidateSources, shares: BlendWeights
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Describe the candidates: (n,) int32 `ItemIndex`, ascending, and (n, len(FEATURE_NAMES)) float64.
+    """Describe the candidates: (n,) int32 `ItemIndex`, ascending, and (n, len(feature_names(shares))) float64.
 
     An item that a source does not list gets the score of the last one that it lists.
     """
     seen = reminder(sources.items)
-    parts = (sources.model, sources.neighbours, seen)
+    parts = (sources.model, sources.neighbours, seen, sources.content if shares.content > 0 else SILENT)
     candidates = np.unique(np.concatenate([part.item_indices for part in parts])).astype(np.int32)
     if not len(candidates):
-        return candidates, np.empty((0, len(FEATURE_NAMES)))
+        return candidates, np.empty((0, len(feature_names(shares))))
     blended = np.zeros(len(candidates))
-    listed, scores = blend_scores(parts, (shares.model, shares.neighbours, shares.reminder))
+    listed, scores = blend_scores(parts, (shares.model, shares.neighbours, shares.reminder, shares.content))
     blended[np.searchsorted(candidates, listed)] = scores
     log_model, in_model = _log_scores(sources.model, candidates)
-    log_neighbours, in_neighbours = _log_scores(sources.neighbours, candidates)
-    if len(sources.neighbours):
-        log_neighbours -= np.log(sources.neighbours.scores.sum(dtype=np.float64))
+    log_neighbours, in_neighbours = _log_shares(sources.neighbours, candidates)
     log_length = np.log(max(1, len(sources.items)))
     columns = [
         np.log(np.maximum(blended, _FLOOR)),
@@ -123,6 +129,8 @@ def candidate_features(
         sources.popularity.log_counts[candidates],
         *sources.popularity.trends[:, candidates],
     ]
+    if shares.content > 0:
+        columns += _log_shares(sources.content, candidates)
     return candidates, np.stack(columns, axis=1)
 
 
@@ -149,4 +157,12 @@ def _log_scores(source: Candidates, candidates: NDArray[np.int32]) -> tuple[NDAr
     scores = np.maximum(source.scores.astype(np.float64), np.finfo(np.float32).tiny)
     log_scores = np.full(len(candidates), np.log(scores.min()) if len(scores) else 0.0)
     log_scores[places] = np.log(scores)
+    return log_scores, is_listed
+
+
+def _log_shares(source: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the same of scores that need not sum to 1 by themselves."""
+    log_scores, is_listed = _log_scores(source, candidates)
+    if len(source):
+        log_scores -= np.log(source.scores.sum(dtype=np.float64))
     return log_scores, is_listed

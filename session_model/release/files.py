@@ -29,10 +29,11 @@ from session_model.ranking.blend import BlendWeights
 from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content import ContentIndex
+from session_model.ranking.content_voice import ContentVoice
+from session_model.ranking.item_vectors import ItemVectors
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import FEATURE_NAMES as RERANKER_FEATURES
-from session_model.ranking.reranker import Reranker
+from session_model.ranking.reranker import Reranker, feature_names
 from session_model.ranking.transitions import Transitions
 from session_model.release.memory import check_memory
 from session_model.release.release import Parts, Release
@@ -48,6 +49,8 @@ RERANKER_FILE = "reranker.json"
 CONTENT_FILE = "content.npz"
 CATEGORIES_FILE = "categories.json"
 COLD_ITEMS_FOLDER = "cold_items"
+ITEM_VECTORS_FOLDER = "item_vectors"
+CONTENT_VOICE_FILE = "content_voice.npz"
 TRAINED_SESSIONS_FILE = "trained_sessions.npz"
 
 _BESIDE = frozenset({MANIFEST_PATH, SIGNATURE_PATH})
@@ -93,6 +96,10 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret 
     if parts.cold_start is not None:
         parts.cold_start.content.save(folder / CONTENT_FILE)
         parts.cold_start.items.save(folder / COLD_ITEMS_FOLDER)
+        if parts.cold_start.vectors is not None:
+            parts.cold_start.vectors.save(folder / ITEM_VECTORS_FOLDER)
+    if parts.content_voice is not None:
+        parts.content_voice.save(folder / CONTENT_VOICE_FILE)
     if parts.categories.names:
         parts.categories.save(folder / CATEGORIES_FILE)
     if facts.sessions is not None:
@@ -120,7 +127,7 @@ def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_
     than `max_memory_bytes`; OSError where the disk failed and a retry may succeed.
     """
     folder = copy / PARTS_DIRECTORY
-    check_memory(folder, max_memory_bytes, mapped=KNN_FOLDER, apart=TRAINED_SESSIONS_FILE)
+    check_memory(folder, max_memory_bytes, mapped=(KNN_FOLDER, ITEM_VECTORS_FOLDER), apart=TRAINED_SESSIONS_FILE)
     parts = Parts(
         vocabulary=_read(folder / VOCABULARY_FILE, _read_vocabulary),
         knn=_read(folder / KNN_FOLDER, SessionKnn.load),
@@ -131,7 +138,10 @@ def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_
         reranker=_read(folder / RERANKER_FILE, _read_reranker) if _is_part(manifest, RERANKER_FILE) else None,
     )
     if _is_part(manifest, CONTENT_FILE):
-        parts = replace(parts, cold_start=_read_cold_start(folder, len(parts.vocabulary)))
+        parts = replace(parts, cold_start=_read_cold_start(folder, manifest, len(parts.vocabulary)))
+    if parts.blend_weights.content > 0:
+        voice = _read(folder / CONTENT_VOICE_FILE, lambda path: ContentVoice.load(path, len(parts.vocabulary)))
+        parts = replace(parts, content_voice=voice)
     if _is_part(manifest, CATEGORIES_FILE):
         parts = replace(parts, categories=_read(folder / CATEGORIES_FILE, Categories.load))
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
@@ -219,16 +229,19 @@ def _read_blend_weights(path: Path) -> BlendWeights:
 
 def _read_reranker(path: Path) -> Reranker:
     reranker = msgspec.json.decode(path.read_bytes(), type=Reranker)
-    if reranker.feature_names != RERANKER_FEATURES:
+    if reranker.feature_names != feature_names(reranker.shares):
         raise ValueError("it weighs other features than this insession makes")
-    reranker.scores(np.zeros((1, len(RERANKER_FEATURES))))  # raises ValueError where the weights do not fit together
+    n_features = len(reranker.feature_names)
+    reranker.scores(np.zeros((1, n_features)))  # raises ValueError where the weights do not fit together
     return reranker
 
 
-def _read_cold_start(folder: Path, n_known: int) -> ColdStart:
+def _read_cold_start(folder: Path, manifest: ReleaseManifest, n_known: int) -> ColdStart:
+    has_vectors = any(name.startswith(f"{PARTS_DIRECTORY}/{ITEM_VECTORS_FOLDER}/") for name in manifest.files)
     return ColdStart(
         _read(folder / CONTENT_FILE, ContentIndex.load),
         _read(folder / COLD_ITEMS_FOLDER, lambda path: ColdItems.load(path, n_known)),
+        _read(folder / ITEM_VECTORS_FOLDER, lambda path: ItemVectors.load(path, n_known)) if has_vectors else None,
     )
 
 

@@ -5,6 +5,7 @@ A file of 3 MB may unpack to 3 GB, and a header may claim terabytes; a checksum 
 
 import math
 import struct
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Final
 from zipfile import BadZipFile, ZipFile
@@ -22,10 +23,10 @@ _END_OF_DIRECTORY: Final = struct.Struct("<4s4H2LH")
 _ZIP64_LOCATOR_BYTES: Final = 20
 
 
-def check_memory(folder: Path, max_memory_bytes: int, *, mapped: str, apart: str) -> None:
+def check_memory(folder: Path, max_memory_bytes: int, *, mapped: Collection[str], apart: str) -> None:
     """Raise ReleaseError where an array's header and its size disagree, or the parts in `folder` need too much memory.
 
-    mapped: folder of arrays that take none, since they are mapped. apart: file that is not read with the others.
+    mapped: folders of arrays that take none, since they are mapped. apart: file that is not read with the others.
     """
     needed = 0
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -34,7 +35,7 @@ def check_memory(folder: Path, max_memory_bytes: int, *, mapped: str, apart: str
             size = _memory_bytes(path)
         except (BadZipFile, EOFError, ValueError, KeyError, NotImplementedError, struct.error) as error:
             raise ReleaseError(f"release file {path.name} cannot be read ({error}); copy the release again") from error
-        if name != apart and not (name.startswith(f"{mapped}/") and path.suffix == ".npy"):
+        if name != apart and not (path.suffix == ".npy" and name.partition("/")[0] in mapped):
             needed += size
         if needed > max_memory_bytes:
             raise ReleaseError(

@@ -16,10 +16,12 @@ from session_model.data.vocabulary import Vocabulary
 from session_model.intent.categories import NO_CATEGORIES, Categories
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import prefix_features
-from session_model.ranking.blend import BlendWeights, blend
+from session_model.ranking.blend import SILENT, BlendWeights, blend
 from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
+from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.knn import SessionKnn
+from session_model.ranking.likeness import Likeness
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import CandidateSources, Reranker, rerank
 from session_model.ranking.transitions import Transitions
@@ -30,7 +32,8 @@ class Parts:
     """All of a release but the SavedModel.
 
     intent: None where the training data had no times. reranker: None where the blend alone ranks better.
-    cold_start: None where training saw no catalog. categories: empty where no record in it named one.
+    cold_start: None where training saw neither catalog nor item vectors. categories: empty where no record in it named
+    one. content_voice: None where content has no share of the blend.
     """
 
     vocabulary: Vocabulary
@@ -42,6 +45,7 @@ class Parts:
     reranker: Reranker | None = None
     cold_start: ColdStart | None = None
     categories: Categories = NO_CATEGORIES
+    content_voice: ContentVoice | None = None
 
 
 class Release:
@@ -91,7 +95,8 @@ class Release:
             return self
         records = list(records)
         new = [record for record in records if index_of(record.item_id) is None]
-        found = ColdItems.fit(cold.content, new, self.parts.vocabulary.index_of, self.parts.popularity.counts)
+        counts, known = self.parts.popularity.counts, self.parts.vocabulary.index_of
+        found = ColdItems.fit(Likeness(cold.content, cold.vectors, known, counts), new, known, counts)
         categories = self.parts.categories.extended(records)
         if found.item_ids:
             cold = replace(cold, items=cold.items.joined_by_new(found))
@@ -130,10 +135,12 @@ class Release:
         Items with no or few clicks are listed beside those that they are like.
         """
         parts, k = self.parts, self.manifest.candidate_count
+        content = SILENT if parts.content_voice is None else parts.content_voice.query(items, k)
         if parts.reranker is None:
-            ranking = blend(model, neighbours, items, parts.blend_weights, k)
+            ranking = blend(model, neighbours, items, parts.blend_weights, k, content)
         else:
-            ranking = rerank(parts.reranker, CandidateSources(model, neighbours, items, parts.popularity), k)
+            sources = CandidateSources(model, neighbours, items, parts.popularity, content)
+            ranking = rerank(parts.reranker, sources, k)
         return self.with_cold_items(ranking)
 
     def with_cold_items(self, ranking: Candidates) -> Candidates:

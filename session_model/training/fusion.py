@@ -14,12 +14,13 @@ from session_model.data.item_sequences import ItemSequences
 from session_model.data.prefixes import Prefix, draw_prefixes
 from session_model.fitting.blend_weights import CUT_OFF, BlendExample, choose_weights
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
+from session_model.fitting.content_voice import choose_voice
 from session_model.fitting.knn_search import KnnTrials, search_knn
 from session_model.fitting.reranker import fit_reranker
 from session_model.metrics.ranking import gain, target_rank
 from session_model.networks.export import DEFAULT_CANDIDATES, Servable, ServableParts
 from session_model.networks.next_item import NextItemNetwork
-from session_model.ranking.blend import MODEL_ONLY, BlendWeights, blend
+from session_model.ranking.blend import MODEL_ONLY, SILENT, BlendWeights, blend
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.knn import KnnSettings, SessionKnn
 from session_model.ranking.popularity import Popularity
@@ -29,6 +30,7 @@ from session_model.runs.progress import TrainingProgress
 from session_model.training.presets import Preset
 
 NEIGHBOURS_ONLY = BlendWeights(1.0, 0.0)
+CONTENT_ONLY = BlendWeights(0.0, 0.0, 1.0)
 MIN_RERANK_EXAMPLES = 500
 """Fewer do not tell whether a reranker is better than the plain blend."""
 RERANK_FIT_SHARE = 2 / 3
@@ -51,6 +53,7 @@ class Tuning:
     reranker: Reranker | None
     metrics: dict[str, float]
     discounts: Discounts = DEFAULT_DISCOUNTS
+    vector_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +83,31 @@ def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> 
     trials = KnnTrials(earlier, model.n_items, knn_prefixes, bounds.journal)
     settings = search_knn(trials, preset.knn_trials, progress, deadline=bounds.deadline)
     knn = SessionKnn.fit(earlier.starts, earlier.items, model.n_items, settings)
+    popularity = Popularity.fit(earlier.items[: earlier.starts[-1]], model.n_items)
+    content = choose_voice(task.catalog, popularity.counts, prefixes, progress)
     progress.started("choosing the blend", len(prefixes))
     examples = []
     for prefix, candidates in zip(prefixes, _model_candidates(model, prefixes), strict=True):
         neighbours = knn.query(prefix.items, DEFAULT_CANDIDATES)
-        examples.append(BlendExample(candidates, neighbours, prefix.items, prefix.target))
+        alike = SILENT if content is None else content.voice.query(prefix.items, DEFAULT_CANDIDATES)
+        examples.append(BlendExample(candidates, neighbours, prefix.items, prefix.target, alike))
         progress.stepped()
-    popularity = Popularity.fit(earlier.items[: earlier.starts[-1]], model.n_items)
     blender, judged, held_out = _choose_blender(examples, popularity)
     metrics: dict[str, float] = {"validation_targets": len(held_out)}
     sources = {"gru": _Blender(MODEL_ONLY), "knn": _Blender(NEIGHBOURS_ONLY), "blend": judged}
+    if content is not None:
+        sources["content"] = _Blender(CONTENT_ONLY)
     for name, one in sources.items():
         recall, mrr = _recall_and_mrr(one.ranks(held_out))
         metrics |= {f"validation_{name}_recall_at_20": recall, f"validation_{name}_mrr_at_20": mrr}
-    discounts = DEFAULT_DISCOUNTS
-    if task.catalog.records:
-        lists = judged.rankings(held_out[:: max(1, len(held_out) // preset.knn_examples)])
-        discounts = task.catalog.choose_discounts(popularity.counts, lists, progress)
-        metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
-    return Tuning(settings, blender.weights, blender.reranker, metrics, discounts)
+    if content is None:
+        return Tuning(settings, blender.weights, blender.reranker, metrics)
+    described = task.catalog.with_vector_share(content.vector_share)
+    lists = judged.rankings(held_out[:: max(1, len(held_out) // preset.knn_examples)])
+    discounts = described.choose_discounts(popularity.counts, lists, progress)
+    metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
+    metrics |= {"content_share": blender.weights.content, "vector_share": content.vector_share}
+    return Tuning(settings, blender.weights, blender.reranker, metrics, discounts, content.vector_share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +128,7 @@ class _Blender:
 
     def _ranking(self, example: BlendExample, k: int) -> Candidates:
         if self.reranker is None or self.popularity is None:
-            return blend(example.model, example.neighbours, example.items, self.weights, k)
+            return blend(example.model, example.neighbours, example.items, self.weights, k, example.content)
         return rerank(self.reranker, _voices(example, self.popularity), k)
 
 
@@ -152,7 +161,7 @@ def _with_reranker(plain: _Blender, examples: Sequence[BlendExample], popularity
 
 
 def _voices(example: BlendExample, popularity: Popularity) -> CandidateSources:
-    return CandidateSources(example.model, example.neighbours, example.items, popularity)
+    return CandidateSources(example.model, example.neighbours, example.items, popularity, example.content)
 
 
 def _model_candidates(model: NextItemNetwork, prefixes: Sequence[Prefix]) -> list[Candidates]:

@@ -35,6 +35,7 @@ class Learned:
     metrics: dict[str, float]
     reranker: Reranker | None = None
     discounts: Discounts = DEFAULT_DISCOUNTS
+    vector_share: float = 1.0
     left_out: tuple[str, ...] = ()
 
 
@@ -96,6 +97,7 @@ def learn(
         metrics=tuning.metrics | {"epochs": best.trained.best_epoch, "recipe": chosen},
         reranker=tuning.reranker,
         discounts=tuning.discounts,
+        vector_share=tuning.vector_share,
         left_out=tuple(left_out),
     )
 

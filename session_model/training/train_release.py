@@ -20,9 +20,12 @@ from session_model.data.catalogs import published_catalog, read_catalog
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
 from session_model.data.training_data import TrainingData, read_training_data, sha256_of
 from session_model.data.training_overlap import TrainedSessions
+from session_model.data.vector_files import read_vectors
 from session_model.fitting.categories import learn_categories
 from session_model.fitting.cold_start import Described
+from session_model.fitting.content_voice import fit_voice
 from session_model.fitting.intent import fit_intent
+from session_model.fitting.item_vectors import fit_item_vectors
 from session_model.intent.prefix_features import FEATURE_NAMES
 from session_model.networks.export import DEFAULT_CANDIDATES, ServableParts, export_servable
 from session_model.networks.trainer import Effort, OneProcess, Trainer
@@ -51,6 +54,7 @@ class TrainRequest:
     options: what else `data` is read by.
     input_event_types: events whose items network and kNN read and predict.
     catalog: what the shop says of its items; None: what is published beside `data`, if anything.
+    item_vectors: of the shop's own model of texts or pictures; see `read_vectors`.
     time_budget_seconds: see `TimeBudget`; it counts what earlier processes spent on the same run. None: no bound.
     is_fresh: begin anew, even where the same training was interrupted.
     loading_seconds: what was spent before; counts against the budget.
@@ -68,6 +72,7 @@ class TrainRequest:
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     time_budget_seconds: float | None = None
     catalog: Path | None = None
+    item_vectors: Path | None = None
     is_fresh: bool = False
     loading_seconds: float = 0.0
     sign_key: Secret | None = None
@@ -118,12 +123,13 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
 
 def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> TrainResult:
     sequences, n_items = data.sequences, len(data.vocabulary)
-    catalog = Described(_catalog(request), data.vocabulary)
+    catalog = _described(request, data, progress)
     bound = request.time_budget_seconds
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     means = Means(budget, request.trainer, request.checkpoint_every_seconds)
     learned = learn(data, request.preset, means, catalog, run, progress)
     popularity = Popularity.fit(sequences.items, n_items)
+    catalog = catalog.with_vector_share(learned.vector_share)
     with run.phase("publishing"):
         categories = learn_categories(catalog.records, data.sessions)
         parts = Parts(
@@ -136,6 +142,7 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             intent=fit_intent(data.sessions, categories.of_session),
             cold_start=catalog.cold_start(popularity.counts, learned.discounts),
             categories=categories.for_serving,
+            content_voice=fit_voice(catalog, popularity.counts) if learned.blend_weights.content > 0 else None,
         )
         speed = {
             "training_seconds": round(run.seconds, 1),
@@ -167,6 +174,15 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
     return result
 
 
+def _described(request: TrainRequest, data: TrainingData, progress: TrainingProgress) -> Described:
+    records = _catalog(request)
+    if request.item_vectors is None:
+        return Described(records, data.vocabulary)
+    ids = (record.item_id for record in records)
+    vectors = fit_item_vectors(read_vectors(request.item_vectors), data.vocabulary, ids, progress)
+    return Described(records, data.vocabulary, vectors)
+
+
 def _catalog(request: TrainRequest) -> list[CatalogItem]:
     if request.catalog is not None:
         return read_catalog(request.catalog, request.options.catalog_mapping)
@@ -180,6 +196,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
         "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
         "catalog_sha256": None if request.catalog is None else sha256_of(request.catalog),
+        "item_vectors_sha256": None if request.item_vectors is None else sha256_of(request.item_vectors),
         "preset": msgspec.to_builtins(request.preset),
         "workers": request.trainer.effort.workers,
         "versions": code_versions(),

@@ -41,6 +41,7 @@ OPTIONS: dict[str, Any] = {
     "sign_key": None,
     "time_budget": timedelta(minutes=55),
     "catalog": LocalCatalog(None, OURS),
+    "item_vectors": None,
     "is_fresh": False,
     "loading_seconds": 0.0,
     "workers": 1,

@@ -93,6 +93,6 @@ def test_the_mapped_index_is_not_counted(tmp_path: Path) -> None:
     """It lies in the page cache, which gives way."""
     (tmp_path / "knn").mkdir()
     np.save(tmp_path / "knn/session_items.npy", np.zeros(10_000, np.uint8))
-    check_memory(tmp_path, 5_000, mapped="knn", apart="")
+    check_memory(tmp_path, 5_000, mapped=["knn"], apart="")
     with pytest.raises(ReleaseError, match=r"session_items\.npy: with it the parts would take 10000 bytes"):
-        check_memory(tmp_path, 5_000, mapped="", apart="")
+        check_memory(tmp_path, 5_000, mapped=[], apart="")
