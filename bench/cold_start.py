@@ -1,4 +1,4 @@
-"""What a catalog is worth for items that are new since training: `python -m bench.cold_start`."""
+"""What catalog and item vectors are worth for items that are new since training: `python -m bench.cold_start`."""
 
 import json
 from collections.abc import Collection
@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from agents.shop.catalog import build_shelf
+from agents.shop.catalog import Shelf, build_shelf
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from bench.results import ROOT, insession
@@ -20,15 +20,27 @@ from schemas.ids import ItemId
 
 SHOP = ShopSettings(n_items=1_000)
 NEW_SHARE = 0.06
+DIMENSIONS = 128
 
 
 @click.command()
 @click.option("--events", default=60_000, show_default=True, help="Of the training; a third of them is tested on.")
+@click.option(
+    "--noise",
+    default=1.0,
+    show_default=True,
+    help="Of the vectors, against what items of one taste have in common; very much = vectors that tell nothing.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "build" / "cold-start")
-def main(events: int, out: Path) -> None:
-    """Keep some items from training, clicks and records; train without and with a catalog; evaluate on later clicks."""
+def main(events: int, noise: float, out: Path) -> None:
+    """Keep some items from training, clicks and records, and evaluate on later clicks of all.
+
+    It trains without a catalog, with one, and with item vectors beside it. They are as a model of pictures might give
+    them: items of one taste, which no record names, look alike, and each has something of its own.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    records = build_shelf(SHOP).records
+    shelf = build_shelf(SHOP)
+    records = shelf.records
     is_new = np.random.default_rng(5).random(len(records)) < NEW_SHARE
     new = {record.item_id for record, drawn in zip(records, is_new.tolist(), strict=True) if drawn}
     _write(out / "catalog.jsonl", records)
@@ -36,10 +48,12 @@ def main(events: int, out: Path) -> None:
     clicks = [event.click for event in islice(generate_events(SHOP), events + events // 3)]
     _write(out / "train.jsonl", [one for one in clicks[:events] if one.item_id not in new])
     _write(out / "test.jsonl", clicks[events:])
+    known, later = ("--catalog", out / "earlier-catalog.jsonl"), ("--catalog", out / "catalog.jsonl")
     results = {
-        "without": _evaluated(out, "without", (), ()),
-        "with": _evaluated(
-            out, "with", ("--catalog", out / "earlier-catalog.jsonl"), ("--catalog", out / "catalog.jsonl")
+        "clicks alone": _evaluated(out, "without", (), ()),
+        "with a catalog": _evaluated(out, "with", known, later),
+        "and item vectors": _evaluated(
+            out, "vectors", (*known, "--item-vectors", _write_vectors(out, shelf, noise)), later
         ),
     }
     Console().print(_table(results, new))
@@ -47,6 +61,16 @@ def main(events: int, out: Path) -> None:
 
 def _write(path: Path, records: Collection[Any]) -> None:
     path.write_bytes(b"".join(wire.encode(record) + b"\n" for record in records))
+
+
+def _write_vectors(out: Path, shelf: Shelf, noise: float) -> Path:
+    rng, tastes = np.random.default_rng(7), np.array(shelf.clusters)
+    of_tastes = rng.normal(size=(tastes.max() + 1, DIMENSIONS))
+    vectors = of_tastes[tastes] + noise * rng.normal(size=(len(shelf), DIMENSIONS))
+    path = out / "vectors.npy"
+    np.save(path, vectors.astype(np.float32), allow_pickle=False)
+    path.with_suffix(".ids.txt").write_text("".join(f"{record.item_id}\n" for record in shelf.records))
+    return path
 
 
 def _evaluated(
@@ -60,7 +84,7 @@ def _evaluated(
 
 
 def _table(results: dict[str, dict[str, Any]], new: Collection[ItemId]) -> Table:
-    table = Table("Recall@20 / MRR@20 of the blend", "targets", *(f"{name} a catalog" for name in results))
+    table = Table("Recall@20 / MRR@20 of the blend", "targets", *results)
     table.title = f"{len(new)} of {SHOP.n_items} items are new since training"
     parts: list[tuple[str, str | None, str | None]] = [("all", None, None)]
     for sliced in ("item clicks in training", "prefix"):

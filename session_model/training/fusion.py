@@ -106,7 +106,9 @@ def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> 
     lists = judged.rankings(held_out[:: max(1, len(held_out) // preset.knn_examples)])
     discounts = described.choose_discounts(popularity.counts, lists, progress)
     metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
-    metrics |= {"content_share": blender.weights.content, "vector_share": content.vector_share}
+    metrics["content_share"] = blender.weights.content
+    if described.vectors is not None:
+        metrics["vector_share"] = content.vector_share
     return Tuning(settings, blender.weights, blender.reranker, metrics, discounts, content.vector_share)
 
 

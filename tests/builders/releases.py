@@ -17,6 +17,7 @@ from session_model.intent.categories import NO_CATEGORIES, Categories
 from session_model.intent.model import IntentModel
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.cold_start import ColdStart
+from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import Reranker
@@ -73,16 +74,20 @@ def written_release(directory: Path, parts: Parts, **facts: Any) -> Release:
 
 
 def two_session_parts(
-    intent: IntentModel | None = INTENT, reranker: Reranker | None = None, cold_start: ColdStart | None = None
+    intent: IntentModel | None = INTENT,
+    reranker: Reranker | None = None,
+    cold_start: ColdStart | None = None,
+    content_voice: ContentVoice | None = None,
 ) -> Parts:
     """Fit on two sessions of the items a, b, c and b, d."""
     return release_parts(
         ["a", "b", "c", "d\n"],
         cold_start=cold_start,
         categories=NO_CATEGORIES if cold_start is None else CATEGORIES,
-        blend_weights=SHARES,
+        blend_weights=SHARES if content_voice is None else BlendWeights(0.4, 0.1, 0.3),
         intent=intent,
         reranker=reranker,
+        content_voice=content_voice,
     )
 
 
@@ -92,13 +97,14 @@ def write_release(
     intent: IntentModel | None = INTENT,
     reranker: Reranker | None = None,
     cold_start: ColdStart | None = None,
+    content_voice: ContentVoice | None = None,
 ) -> Path:
     """Write a release with a stand-in for the SavedModel."""
     release = directory / "session_gru" / str(version)
     release.mkdir(parents=True)
     (release / "saved_model.pb").write_bytes(b"graph")
     facts = release_facts(version, max_length=2, candidate_count=3, metrics={"recall_at_20": 0.5})
-    write_parts(release, two_session_parts(intent, reranker, cold_start), facts)
+    write_parts(release, two_session_parts(intent, reranker, cold_start, content_voice), facts)
     return release
 
 

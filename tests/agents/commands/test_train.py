@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -17,7 +18,7 @@ from agents.commands.train import _request, command
 from agents.settings import Settings, load_settings
 from agents.sources.local_data import LocalCatalog, LocalData
 from schemas.catalog_mapping import OURS
-from schemas.errors import UsageError
+from schemas.errors import InsessionError, UsageError
 from session_model.distributed.supervisor import Supervisor
 from session_model.networks.settings import GRU4REC, AttentionSettings
 from session_model.networks.trainer import OneProcess
@@ -180,6 +181,26 @@ def test_wrong_usage_ends_with_code_2(tmp_path: Path) -> None:
     assert (missing.exit_code, "none" in missing.output) == (2, True)
     unknown = CliRunner().invoke(command, [__file__, "--format", "xls", "--out", str(tmp_path)])
     assert (unknown.exit_code, "xls" in unknown.output) == (2, True)
+
+
+def test_item_vectors_that_do_not_do_are_told(tmp_path: Path) -> None:
+    """No file of vectors and a topic are wrong usage; NaN in one is a failure."""
+    (tmp_path / "data").write_text(DATA["sequences"])
+    np.save(tmp_path / "looks.npy", np.full((2, 2), np.nan))
+    (tmp_path / "looks.ids.txt").write_text("a\nb\n")
+    arguments = ["train", str(tmp_path / "data"), "--format", "sequences", "--out", str(tmp_path / "models")]
+    for given, kind, words in (
+        (tmp_path / "data", UsageError, "holds no item vectors; name a .npy file with its ids"),
+        ("kafka://localhost/looks", SystemExit, "is a topic; name a file, a folder or s3://BUCKET/PREFIX"),
+        (
+            tmp_path / "looks.npy",
+            InsessionError,
+            "the vector of item a holds NaN or infinity, as do 1 others; leave such items out",
+        ),
+    ):
+        result = CliRunner().invoke(insession, [*arguments, "--item-vectors", str(given)])
+        assert type(result.exception) is kind
+        assert words in " ".join(f"{result.exception} {result.output}".split())
 
 
 def test_help_shows_an_example_and_does_not_load_tensorflow() -> None:

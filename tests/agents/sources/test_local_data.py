@@ -5,18 +5,20 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.artifact_bus import open_bus
 from agents.settings import Settings
 from agents.sources import bus_copy
 from agents.sources.kept_copies import KEPT_FOR
-from agents.sources.local_data import DATA, DataUrl, LocalData, copied_for_job, copied_for_now
+from agents.sources.local_data import DATA, DataUrl, LocalData, copied_for_job, copied_for_now, vectors_here
 from schemas import wire
 from schemas.bus import BusError, MemoryUrl, S3Url
 from schemas.errors import InsessionError, UsageError
 from schemas.topic_url import parse_topic_url
 from session_model.data.formats import read_sessions
+from session_model.data.vector_files import read_vectors
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import OutputRecord
 from streams.tools.sender import Sender
@@ -79,6 +81,21 @@ def test_files_of_s3_are_read_as_a_folder(s3: DataUrl) -> None:
         assert here.source is not None
         assert here.source.url == str(s3)
     assert not here.path.exists()
+
+
+def test_item_vectors_come_with_the_file_of_their_ids(tmp_path: Path) -> None:
+    """Both lie below one URL; without vectors there is no path."""
+    with s3_server():
+        url = S3Url("bus", "looks")
+        np.save(tmp_path / "a.npy", np.ones((1, 2)))
+        open_bus(str(url)).write("looks.npy", (tmp_path / "a.npy").read_bytes())
+        open_bus(str(url)).write("looks.ids.txt", b"a\n")
+        with vectors_here(url, Settings(), tmp_path / "models", is_fresh=False) as path:
+            assert path is not None
+            assert read_vectors(path).item_ids == ["a"]
+        assert not path.exists()
+    with vectors_here(None, Settings(), tmp_path, is_fresh=False) as path:
+        assert path is None
 
 
 def test_what_does_not_fit_on_the_disk_is_not_begun(

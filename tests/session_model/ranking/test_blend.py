@@ -2,12 +2,13 @@
 
 from math import exp
 
+import msgspec
 import numpy as np
 import pytest
 
 from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
-from session_model.fitting.blend_weights import WEIGHT_GRID, BlendExample, choose_weights
+from session_model.fitting.blend_weights import CONTENT_SHARES, WEIGHT_GRID, BlendExample, choose_weights
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights, blend, reminder
 
 MODEL = Candidates(np.array([1, 2], np.int32), np.array([0.3, 0.1], np.float32))
@@ -61,3 +62,31 @@ def test_the_grid_prefers_the_voice_that_is_right() -> None:
 def test_without_examples_the_model_speaks_alone() -> None:
     """No validation slice means no reason to listen to others."""
     assert choose_weights([]) == MODEL_ONLY
+
+
+CONTENT = Candidates(np.array([4], np.int32), np.array([3.0], np.float32))
+
+
+def test_content_is_a_source_like_the_others() -> None:
+    """Scaled to its share; what is left is the model's."""
+    weights = BlendWeights(0.4, 0.0, 0.25)
+    ranking = blend(MODEL, NEIGHBOURS, PREFIX, weights, 10, CONTENT)
+    assert weights.model == pytest.approx(0.35)
+    assert dict(zip(ranking.item_indices.tolist(), ranking.scores.tolist(), strict=True)) == pytest.approx(
+        {1: 0.35 * 0.75, 2: 0.35 * 0.25 + 0.4 * 0.75, 3: 0.4 * 0.25, 4: 0.25}
+    )
+
+
+def test_content_has_a_share_where_it_is_better_by_more_than_chance() -> None:
+    """It alone names the target; once, it may be chance; mostly it is a place that another item needs."""
+    prefix = np.array([8], np.int32)
+    by_content = BlendExample(MODEL, NEIGHBOURS, prefix, ItemIndex(4), CONTENT)
+    by_model = BlendExample(MODEL, NEIGHBOURS, prefix, ItemIndex(1), CONTENT)
+    assert choose_weights([by_content] * 5 + [by_model] * 5).content in CONTENT_SHARES
+    assert choose_weights([by_content] + [by_model] * 50).content == 0
+    assert choose_weights([by_model] * 50).content == 0
+
+
+def test_shares_of_a_release_without_content_are_read() -> None:
+    """As releases had them before."""
+    assert msgspec.json.decode(b'{"neighbours":0.4,"reminder":0.1}', type=BlendWeights) == BlendWeights(0.4, 0.1, 0.0)

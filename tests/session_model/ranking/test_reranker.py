@@ -10,7 +10,14 @@ import pytest
 from schemas.ranking import Candidates
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, candidate_features, rerank
+from session_model.ranking.reranker import (
+    FEATURE_NAMES,
+    CandidateSources,
+    Reranker,
+    candidate_features,
+    feature_names,
+    rerank,
+)
 
 SHARES = BlendWeights(0.4, 0.1)
 COUNTS = np.array([0, 9, 4, 1, 0, 0])
@@ -80,6 +87,19 @@ def test_a_score_is_linear_plus_what_the_hidden_units_say() -> None:
     reranker = Reranker(names, (1.0, 2.0), ((0.5, 1.0), (-0.25, 0.0)), (0.1, -0.2), (3.0, 5.0), SHARES)
     expected = 1 * 2 + 2 * 4 + 3 * tanh(0.5 * 2 - 0.25 * 4 + 0.1) + 5 * tanh(1.0 * 2 - 0.2)
     assert reranker.scores(np.array([[2.0, 4.0]])).tolist() == pytest.approx([expected])
+
+
+def test_content_is_looked_at_where_it_has_a_share() -> None:
+    """It brings candidates of its own, and two features; without a share everything is as it was."""
+    with_content = replace(VOICES, content=candidates((4, 3.0), (2, 1.0)))
+    assert candidate_features(with_content, SHARES)[0].tolist() == [1, 2, 3]
+    shares = BlendWeights(0.4, 0.1, 0.2)
+    listed, features = candidate_features(with_content, shares)
+    assert listed.tolist() == [1, 2, 3, 4]
+    assert features.shape == (4, len(feature_names(shares)))
+    assert features[:, -2].tolist() == pytest.approx([log(0.25), log(0.25), log(0.25), log(0.75)])
+    assert features[:, -1].tolist() == [0, 1, 0, 1]
+    assert features[3, 0] == pytest.approx(log(0.2 * 0.75))
 
 
 def test_no_voice_gives_an_empty_list() -> None:

@@ -9,15 +9,28 @@ from msgspec.structs import replace
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
 from schemas.records import CatalogItem, SessionEvent
+from schemas.release_folder import ReleaseError
 from serving.parts import ReleaseParts
 from session_model.fitting.cold_start import Described
+from session_model.fitting.content_voice import fit_voice
 from session_model.intent.prefix_features import FEATURE_NAMES, prefix_features
 from session_model.ranking.cold_items import Discounts
 from session_model.ranking.cold_start import ColdStart
+from session_model.ranking.item_vectors import ItemVectors
+from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import FEATURE_NAMES as RERANKER_FEATURES
 from session_model.ranking.reranker import CandidateSources, Reranker, rerank
 from session_model.release.copies import load_release
-from tests.builders.releases import CATEGORIES, ITEMS, SHARES, two_session_parts, write_release
+from tests.builders.releases import (
+    CATEGORIES,
+    ITEMS,
+    SHARES,
+    release_parts,
+    seal,
+    two_session_parts,
+    write_release,
+    written_release,
+)
 
 N_FEATURES = len(FEATURE_NAMES)
 
@@ -102,6 +115,59 @@ def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> No
     ranking = told.blend(model, Candidates.none(), np.array([], np.int32))
     assert [told.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["b", "g", "f"]
     assert release.index_of(ItemId("g")) is None
+
+
+def looks() -> ItemVectors:
+    """Let a, b and g look like one thing, c, d and e like another; nobody clicked e and g."""
+    one, other = [1.0, 0.0], [0.0, 1.0]
+    return ItemVectors(
+        np.array([one, one, other, other, other, one], np.float16), [ItemId("e"), ItemId("g")], share=1.0
+    )
+
+
+def test_a_new_item_with_a_vector_is_listed_at_once(tmp_path: Path) -> None:
+    """The release has its vector; all that the catalog need say is that the shop has it."""
+    described = Described([], two_session_parts().vocabulary, looks())
+    popularity = Popularity.fit(np.tile(ITEMS, 9), 4)
+    cold = described.cold_start(popularity.counts, Discounts(0.5, 0.25, 0.0))
+    parts = release_parts(described.vocabulary.item_ids, popularity=popularity, cold_start=cold)
+    release = written_release(tmp_path, parts)
+    assert release.index_of(ItemId("g")) is None
+    told = release.with_catalog([CatalogItem(item_id=ItemId(item)) for item in ("g", "h")])
+    assert told.encode([view("g"), view("h")]).items.tolist() == [1]
+    model = Candidates(np.array([1], np.int32), np.array([1.0], np.float32))
+    ranking = told.blend(model, Candidates.none(), np.array([], np.int32))
+    assert [told.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["a", "g"]
+
+
+def test_content_speaks_where_it_has_a_share(tmp_path: Path) -> None:
+    """After c comes d, which looks like it; a release whose list of that is gone is refused."""
+    described = Described([], two_session_parts().vocabulary, looks())
+    counts = np.array([0, 9, 9, 9, 9])
+    directory = write_release(
+        tmp_path, cold_start=described.cold_start(counts), content_voice=fit_voice(described, counts)
+    )
+    release, prefix = load_release(directory), np.array([3], np.int32)
+    ranking = release.blend(Candidates(np.array([2], np.int32), np.ones(1, np.float32)), Candidates.none(), prefix)
+    assert dict(zip(ranking.item_indices.tolist(), ranking.scores.tolist(), strict=True)) == pytest.approx(
+        {2: 0.2, 3: 0.1, 4: 0.3}
+    )
+    (directory / "assets.extra/content_voice.npz").unlink()
+    seal(directory)
+    with pytest.raises(ReleaseError, match=r"content_voice\.npz is missing; copy the release again"):
+        load_release(directory)
+
+
+def test_vectors_of_another_vocabulary_are_refused(tmp_path: Path) -> None:
+    """They would be those of other items."""
+    cold = Described([], two_session_parts().vocabulary, looks()).cold_start(np.array([0, 9, 9, 9, 9]))
+    directory = write_release(tmp_path, cold_start=cold)
+    np.save(directory / "assets.extra/item_vectors/vectors.npy", np.zeros((9, 2), np.float16))
+    seal(directory)
+    with pytest.raises(
+        ReleaseError, match=r"item_vectors cannot be read .*another vocabulary.*; copy the release again"
+    ):
+        load_release(directory)
 
 
 def test_the_features_see_categories_also_of_what_the_catalog_describes_later(tmp_path: Path) -> None:

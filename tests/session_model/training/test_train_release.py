@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex
-from schemas.records import SessionEvent
+from schemas.records import CatalogItem, SessionEvent
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.networks.settings import Gru4RecSettings, GruSettings, TrainingSettings
 from session_model.ranking.blend import MODEL_ONLY
@@ -91,6 +91,24 @@ def test_a_catalog_makes_room_for_items_without_clicks(request_: TrainRequest, t
     assert titles[like_it] == "left"
     assert release.index_of(ItemId("item-new")) == N_ITEMS + 1
     assert 0 <= result.metrics["discount_new"] <= 1
+
+
+def test_item_vectors_are_part_of_the_release(request_: TrainRequest, tmp_path: Path) -> None:
+    """Also without a catalog; an item of the file that nobody clicked waits for the catalog to name it."""
+    ids = [*(f"item-{item}" for item in range(N_ITEMS)), "item-new"]
+    angles = np.array([*range(N_ITEMS), 3.1]) * 2 * np.pi / N_ITEMS
+    np.save(tmp_path / "looks.npy", np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    (tmp_path / "looks.ids.txt").write_text("\n".join(ids))
+    request = replace(request_, item_vectors=tmp_path / "looks.npy", models_dir=tmp_path / "models")
+    progress = Interrupting()
+    result = train_release(request, progress)
+    assert "item vectors: 10 of 10 clicked items have one, 1 others are kept" in progress.notes
+    assert {"content_share", "vector_share", "discount_new", "validation_content_recall_at_20"} <= set(result.metrics)
+    release = load_release(result.directory)
+    assert release.index_of(ItemId("item-new")) is None
+    told = release.with_catalog([CatalogItem(item_id=ItemId("item-new"))])
+    encoded = told.encode([SessionEvent("view", 0, ItemId("item-new"))])
+    assert [told.item_id(ItemIndex(int(index))) for index in encoded.items] == ["item-3"]
 
 
 def test_a_spent_budget_leaves_the_final_training_out(request_: TrainRequest, tmp_path: Path) -> None:
