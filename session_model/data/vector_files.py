@@ -42,26 +42,25 @@ def read_vectors(path: Path) -> VectorFile:
 
     Raises UsageError where the path is wrong, InsessionError where the content is: nothing of such a file is taken.
     """
-    parts = [(file, ids, vectors) for file in data_files(path) for ids, vectors in _parts(file)]
+    parts, seen = list[NDArray[np.float32]](), dict[ItemId, Path]()
+    for file in data_files(path):
+        for ids, vectors in _parts(file):
+            _check(file, ids, vectors)
+            if parts and vectors.shape[1] != parts[0].shape[1]:
+                raise InsessionError(
+                    f"{file} has vectors of {vectors.shape[1]} numbers, others have {parts[0].shape[1]}; give those of "
+                    "one model"
+                )
+            for item_id in ids:
+                if item_id in seen:
+                    raise InsessionError(f"{file}: item {item_id} has a vector in {seen[item_id]} already; keep one")
+                seen[item_id] = file
+            parts.append(vectors)
+            if sum(part.nbytes for part in parts) > MAX_BYTES:
+                raise _too_large(path)
     if not parts:
         raise UsageError(f"{path} holds no item vectors; {_FORMS}")
-    dimensions, seen = parts[0][2].shape[1], dict[ItemId, Path]()
-    if sum(vectors.nbytes for _, _, vectors in parts) > MAX_BYTES:
-        raise _too_large(path)
-    for file, ids, vectors in parts:
-        if vectors.shape[1] != dimensions:
-            raise InsessionError(
-                f"{file} has vectors of {vectors.shape[1]} numbers, {parts[0][0]} of {dimensions}; give those of one "
-                "model"
-            )
-        _check(file, ids, vectors)
-        for item_id in ids:
-            if item_id in seen:
-                raise InsessionError(
-                    f"{file}: item {item_id} has a vector in {seen[item_id]} already; keep one of them"
-                )
-            seen[item_id] = file
-    return VectorFile(list(seen), np.concatenate([vectors for _, _, vectors in parts]))
+    return VectorFile(list(seen), np.concatenate(parts))
 
 
 _Part = tuple[list[ItemId], NDArray[np.float32]]

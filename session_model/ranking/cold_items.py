@@ -7,7 +7,7 @@ score that its nearest have in that very list (docs/adr/0006).
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from schemas.ranking import Candidates
 from schemas.records import CatalogItem
 from session_model.csr import flat_positions, starts_of, sums_by_group
 from session_model.ranking.content import WELL_KNOWN_CLICKS
-from session_model.ranking.likeness import weights_of
+from session_model.ranking.likeness import Likeness, weights_of
 from session_model.ranking.top_k import top_k
 
 NEAREST: Final = 10
@@ -63,13 +63,6 @@ class _Rows:
     weights: NDArray[np.float32]
 
 
-class FindsAlike(Protocol):
-    """Finds the well-known items like a given one; see `Likeness`."""
-
-    def nearest(self, record: CatalogItem, k: int) -> Candidates:
-        """Rank the `k` most like it; may be empty."""
-
-
 class ColdItems:
     """The cold items of a release. Immutable: safe to share between threads.
 
@@ -92,7 +85,7 @@ class ColdItems:
     @classmethod
     def fit(
         cls,
-        content: FindsAlike,
+        likeness: Likeness,
         records: Iterable[CatalogItem],
         index_of: Callable[[ItemId], ItemIndex | None],
         counts: NDArray[np.int64],
@@ -109,7 +102,7 @@ class ColdItems:
             if record.item_id in seen or (index is not None and counts[index] >= WELL_KNOWN_CLICKS):
                 continue
             seen.add(record.item_id)
-            found = content.nearest(record, NEAREST)
+            found = likeness.nearest(record, NEAREST)
             if not len(found):
                 continue
             if index is None:

@@ -31,9 +31,9 @@ class ItemVectors:
     def __init__(self, vectors: NDArray[np.float16], item_ids: Sequence[ItemId], share: float) -> None:
         self.item_ids = tuple(item_ids)
         self.share = share
-        self.n_known = len(vectors) - len(self.item_ids)
         self._vectors = vectors
-        self._rows = {item_id: row for row, item_id in enumerate(self.item_ids, start=self.n_known)}
+        n_known = len(vectors) - len(self.item_ids)
+        self._rows = {item_id: row for row, item_id in enumerate(self.item_ids, start=n_known)}
 
     def with_share(self, share: float) -> "ItemVectors":
         """Return the same vectors with another share."""

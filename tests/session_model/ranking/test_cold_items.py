@@ -10,6 +10,7 @@ from schemas.ranking import Candidates
 from schemas.records import CatalogItem
 from session_model.ranking.cold_items import COLD_PER_ITEM, ColdItems, Discounts
 from session_model.ranking.content import ContentIndex
+from session_model.ranking.likeness import Likeness
 
 COUNTS = np.array([0, 9, 8, 7, 3])
 """Clicks of the items 1 to 4: the last one is cold."""
@@ -37,10 +38,14 @@ def index_of(item_id: ItemId) -> ItemIndex | None:
     return ItemIndex(int(item_id)) if item_id.isdecimal() else None
 
 
+def like(records: list[CatalogItem], counts: "np.ndarray[tuple[int], np.dtype[np.int64]]" = COUNTS) -> Likeness:
+    """Compare by what the records say."""
+    return Likeness(ContentIndex.fit(records, index_of, counts), None, index_of, counts)
+
+
 def cold_items(discounts: Discounts, counts: "np.ndarray[tuple[int], np.dtype[np.int64]]" = COUNTS) -> ColdItems:
     """Fit on the records."""
-    content = ContentIndex.fit(RECORDS, index_of, counts)
-    return ColdItems.fit(content, RECORDS, index_of, counts).with_discounts(discounts)
+    return ColdItems.fit(like(RECORDS, counts), RECORDS, index_of, counts).with_discounts(discounts)
 
 
 def listed(cold: ColdItems, k: int = 10) -> dict[int, float]:
@@ -93,8 +98,7 @@ def test_the_list_stays_as_long_as_asked_for() -> None:
 def test_new_items_join_those_of_the_release() -> None:
     """They get the next indices, and the discount of new items."""
     cold = cold_items(Discounts(new=0.75, unclicked=0.5, few_clicks=0))
-    content = ContentIndex.fit(RECORDS, index_of, COUNTS)
-    fresh = ColdItems.fit(content, [described("scarf II", "scarf")], index_of, COUNTS)
+    fresh = ColdItems.fit(like(RECORDS), [described("scarf II", "scarf")], index_of, COUNTS)
     both = cold.joined_by_new(fresh)
     assert both.index_of(ItemId("scarf II")) == 7
     assert both.stand_in(ItemId("scarf II")) == 3
@@ -107,17 +111,17 @@ def test_items_counted_as_new_are_new() -> None:
     """Clicks below 0 say that training did not have the item: so its place among the new ones can be learned."""
     counts = np.array([0, 9, 8, -1, 3])
     records = [*RECORDS, described("scarf", "hat scarf")]
-    cold = ColdItems.fit(ContentIndex.fit(records, index_of, counts), [described("3", "hat")], index_of, counts)
+    cold = ColdItems.fit(like(records, counts), [described("3", "hat")], index_of, counts)
     assert listed(cold.with_discounts(Discounts(0.5, 0, 0))) == pytest.approx({2: 0.6, 1: 0.3, 3: 0.3})
 
 
 def test_a_list_is_made_in_bounded_time() -> None:
     """Of the many that stand on one item only the best may be listed; unwanted stock keeps no new item out."""
     records = [described("1", "boot"), *(described(f"boot {n}", "boot") for n in range(COLD_PER_ITEM + 30))]
-    content = ContentIndex.fit(records, index_of, COUNTS)
-    cold = ColdItems.fit(content, records, index_of, COUNTS).with_discounts(Discounts(0, 1, 0))
+    likeness = like(records)
+    cold = ColdItems.fit(likeness, records, index_of, COUNTS).with_discounts(Discounts(0, 1, 0))
     assert len(cold.listed(LIST, 1000)) == len(LIST) + COLD_PER_ITEM
-    fresh = ColdItems.fit(content, [described("fresh", "boot")], index_of, COUNTS)
+    fresh = ColdItems.fit(likeness, [described("fresh", "boot")], index_of, COUNTS)
     both = cold.joined_by_new(fresh).with_discounts(Discounts(new=1, unclicked=0.9, few_clicks=0))
     assert len(both.listed(LIST, 1000)) == len(LIST) + COLD_PER_ITEM
     assert both.index_of(ItemId("fresh")) in both.listed(LIST, 1000).item_indices
