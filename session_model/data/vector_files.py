@@ -4,6 +4,7 @@
 in the order of the rows. Parquet: the columns `item_id` and `vector`, lists of numbers. A folder or a glob holds parts.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from schemas.ids import MAX_ID_BYTES, ItemId
 from session_model.data.files import data_files
 from session_model.data.rows import check_ids
 from session_model.data.tables import BATCH_ROWS, open_parquet
+from session_model.files import file_sha256
 
 MAX_DIMENSIONS: Final = 4_096
 MAX_BYTES: Final = 2 << 30
@@ -63,6 +65,16 @@ def read_vectors(path: Path) -> VectorFile:
     return VectorFile(list(seen), np.concatenate(parts))
 
 
+def vectors_sha256(path: Path) -> str:
+    """Hash all that `read_vectors` reads; raises UsageError where nothing is there, OSError."""
+    files = dict.fromkeys(file for found in data_files(path) for file in (found, _ids_beside(found)) if file.exists())
+    return hashlib.sha256("".join(file_sha256(file) for file in files).encode()).hexdigest()
+
+
+def _ids_beside(file: Path) -> Path:
+    return file.with_name(file.stem + _IDS_SUFFIX)
+
+
 _Part = tuple[list[ItemId], NDArray[np.float32]]
 
 
@@ -87,7 +99,7 @@ def _read_array(file: Path) -> _Part:
             f"{file} holds {array.shape} of {array.dtype}; give a row an item of float16, float32 or float64"
         )
     _check_size(file, *array.shape)
-    ids = _read_ids(file.with_name(file.stem + _IDS_SUFFIX), file)
+    ids = _read_ids(_ids_beside(file), file)
     if len(ids) != len(array):
         raise InsessionError(
             f"{file} has {len(array):,} rows and {file.stem}{_IDS_SUFFIX} {len(ids):,} lines; write one id a line, in "

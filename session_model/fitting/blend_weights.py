@@ -42,8 +42,8 @@ def choose_weights(examples: Sequence[BlendExample], grid: Sequence[BlendWeights
     if not examples:
         return MODEL_ONLY
     without = max(grid, key=lambda weights: sum(_gain(example, weights) for example in examples))
-    heard = [example for example in examples if len(example.content)]
-    return _with_content(without, examples) if heard else without
+    is_heard = any(len(example.content) for example in examples)
+    return _with_content(without, examples) if is_heard else without
 
 
 def _with_content(without: BlendWeights, examples: Sequence[BlendExample]) -> BlendWeights:

@@ -1,4 +1,4 @@
-"""Makes a release's knowledge of cold items from a catalog, and chooses how boldly they are listed."""
+"""Makes a release's knowledge of cold items from catalog and vectors, and chooses how boldly they are listed."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

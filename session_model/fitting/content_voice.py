@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from session_model.data.prefixes import Prefix
 from session_model.fitting.cold_start import Described
+from session_model.fitting.item_vectors import DEFAULT_SHARE
 from session_model.metrics.ranking import LIST_CUT_OFF, gain, target_rank
 from session_model.ranking.content_voice import LATEST, ContentVoice
 from session_model.ranking.likeness import Likeness
@@ -37,7 +38,7 @@ def choose_voice(
     """
     if described.is_empty or not prefixes:
         return None
-    likeness, share = described.likeness(counts), 1.0
+    likeness, share = described.likeness(counts), DEFAULT_SHARE
     if described.records and described.vectors is not None:
         asked = prefixes[:: -(-len(prefixes) // MAX_ASKED)]
         progress.started("choosing what is alike", len(VECTOR_SHARES))

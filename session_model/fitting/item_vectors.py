@@ -15,6 +15,8 @@ from session_model.runs.progress import TrainingProgress
 
 MAX_UNCLICKED: Final = 200_000
 """Items that nobody clicked of which a vector is kept, those of the catalog first."""
+DEFAULT_SHARE: Final = 0.5
+"""Of a likeness, where nothing tells what foretells better; what the catalog does not describe vectors decide alone."""
 _SAMPLE: Final = 20_000
 """Vectors from which the axes are learned."""
 _CHUNK: Final = 16_384
@@ -44,7 +46,7 @@ def fit_item_vectors(
         + (f", {len(unclicked) - len(kept):,} more are not" if len(unclicked) > len(kept) else "")
     )
     rows = np.concatenate([clicked, np.array([row_of[item_id] for item_id in kept], np.int64)])
-    return ItemVectors(_reduced(file.vectors, rows), kept, share=1.0)
+    return ItemVectors(_reduced(file.vectors, rows), kept, DEFAULT_SHARE)
 
 
 def _reduced(vectors: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float16]:

@@ -15,6 +15,7 @@ from session_model.data.prefixes import Prefix, draw_prefixes
 from session_model.fitting.blend_weights import CUT_OFF, BlendExample, choose_weights
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
 from session_model.fitting.content_voice import choose_voice
+from session_model.fitting.item_vectors import DEFAULT_SHARE
 from session_model.fitting.knn_search import KnnTrials, search_knn
 from session_model.fitting.reranker import fit_reranker
 from session_model.metrics.ranking import gain, target_rank
@@ -53,7 +54,7 @@ class Tuning:
     reranker: Reranker | None
     metrics: dict[str, float]
     discounts: Discounts = DEFAULT_DISCOUNTS
-    vector_share: float = 1.0
+    vector_share: float = DEFAULT_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def tune(task: TuningTask, progress: TrainingProgress, bounds: SearchBounds) -> 
     discounts = described.choose_discounts(popularity.counts, lists, progress)
     metrics |= {f"discount_{name}": value for name, value in msgspec.structs.asdict(discounts).items()}
     metrics["content_share"] = blender.weights.content
-    if described.vectors is not None:
+    if described.records and described.vectors is not None:
         metrics["vector_share"] = content.vector_share
     return Tuning(settings, blender.weights, blender.reranker, metrics, discounts, content.vector_share)
 

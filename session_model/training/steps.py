@@ -8,6 +8,7 @@ from functools import partial
 
 from session_model.data.training_data import MIN_HELD_OUT_FROM, TrainingData, hold_out
 from session_model.fitting.cold_start import DEFAULT_DISCOUNTS, Described
+from session_model.fitting.item_vectors import DEFAULT_SHARE
 from session_model.networks.gru4rec_training import train_gru4rec
 from session_model.networks.settings import Gru4RecSettings
 from session_model.networks.trainer import Trainer
@@ -35,7 +36,7 @@ class Learned:
     metrics: dict[str, float]
     reranker: Reranker | None = None
     discounts: Discounts = DEFAULT_DISCOUNTS
-    vector_share: float = 1.0
+    vector_share: float = DEFAULT_SHARE
     left_out: tuple[str, ...] = ()
 
 

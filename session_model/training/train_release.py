@@ -20,7 +20,7 @@ from session_model.data.catalogs import published_catalog, read_catalog
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
 from session_model.data.training_data import TrainingData, read_training_data, sha256_of
 from session_model.data.training_overlap import TrainedSessions
-from session_model.data.vector_files import read_vectors
+from session_model.data.vector_files import read_vectors, vectors_sha256
 from session_model.fitting.categories import learn_categories
 from session_model.fitting.cold_start import Described
 from session_model.fitting.content_voice import fit_voice
@@ -123,7 +123,8 @@ def train_release(request: TrainRequest, progress: TrainingProgress) -> TrainRes
 
 def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress: TrainingProgress) -> TrainResult:
     sequences, n_items = data.sequences, len(data.vocabulary)
-    catalog = _described(request, data, progress)
+    with run.phase("reading"):
+        catalog = _described(request, data, progress)
     bound = request.time_budget_seconds
     budget = TimeBudget(time.monotonic() - run.seconds, math.inf if bound is None else bound)
     means = Means(budget, request.trainer, request.checkpoint_every_seconds)
@@ -196,7 +197,7 @@ def _config(request: TrainRequest, data: TrainingData) -> RunConfig:
         "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
         "catalog_sha256": None if request.catalog is None else sha256_of(request.catalog),
-        "item_vectors_sha256": None if request.item_vectors is None else sha256_of(request.item_vectors),
+        "item_vectors_sha256": request.item_vectors and vectors_sha256(request.item_vectors),
         "preset": msgspec.to_builtins(request.preset),
         "workers": request.trainer.effort.workers,
         "versions": code_versions(),

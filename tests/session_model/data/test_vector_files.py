@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import InsessionError, UsageError
-from session_model.data.vector_files import read_vectors
+from session_model.data.vector_files import read_vectors, vectors_sha256
 
 VECTORS = np.array([[1.0, 2.0], [3.0, -4.0], [0.5, 0.25]])
 IDS = ["a", "ü 2", "c"]
@@ -144,3 +144,10 @@ def test_what_is_wrong_is_said_with_what_to_do(tmp_path: Path, write: Callable[[
     """The file and the item are named."""
     with pytest.raises((InsessionError, UsageError), match=message):
         read_vectors(write(tmp_path))
+
+
+def test_another_id_is_another_file(tmp_path: Path) -> None:
+    """A training that was interrupted goes on with the same vectors of the same items only."""
+    first = vectors_sha256(write_npy(tmp_path))
+    assert vectors_sha256(write_npy(tmp_path)) == first
+    assert vectors_sha256(write_npy(tmp_path, ids="a\nc\nb\n")) != first

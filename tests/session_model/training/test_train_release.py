@@ -103,7 +103,7 @@ def test_item_vectors_are_part_of_the_release(request_: TrainRequest, tmp_path: 
     progress = Interrupting()
     result = train_release(request, progress)
     assert "item vectors: 10 of 10 clicked items have one, 1 others are kept" in progress.notes
-    assert {"content_share", "vector_share", "discount_new", "validation_content_recall_at_20"} <= set(result.metrics)
+    assert {"content_share", "discount_new", "validation_content_recall_at_20"} <= set(result.metrics)
     release = load_release(result.directory)
     assert release.index_of(ItemId("item-new")) is None
     told = release.with_catalog([CatalogItem(item_id=ItemId("item-new"))])
