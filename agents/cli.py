@@ -22,6 +22,7 @@ COMMANDS = {
     "erase": "agents.commands.erase",
     "evaluate": "agents.commands.evaluate",
     "features": "agents.commands.features",
+    "infer": "agents.commands.infer",
     "ledger": "agents.commands.ledger",
     "rekey": "agents.commands.rekey",
     "release": "agents.commands.release",

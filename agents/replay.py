@@ -21,7 +21,7 @@ from agents.clicks.pipeline import Pipeline
 from agents.clicks.visitor_states import DONE, MemoryStore, VisitorStates
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
-from agents.wiring import pipeline_settings, session_rules
+from agents.wiring import described_catalog, pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover
@@ -31,7 +31,6 @@ from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSe
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
 from session_model.release.files import newest_release, verify_release
-from streams.catalog import Catalog
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
 from streams.metrics import DeliveryMetrics
@@ -283,10 +282,7 @@ async def replay_log(
     """
     release = verify_release(newest_release(settings.serving.model_folder), settings.serving.release_key)
     shape = FixedShape(BATCH_ROWS, release.max_length)
-    records = list(described)
-    catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))
-    for item in records:
-        catalog.apply(item.item_id.encode(), wire.encode(item))
+    catalog = described_catalog(settings, list(described))
     with ExitStack() as stack:
         copies = Path(stack.enter_context(TemporaryDirectory(prefix="insession-releases-")))
         tier = serving_tier(settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape)

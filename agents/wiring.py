@@ -1,12 +1,15 @@
-"""What a worker, a replay and a repartition build alike from the settings."""
+"""What a worker, a replay, a repartition and batch inference build alike from the settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from agents.clicks.output_headers import OutputHeaders
 from agents.clicks.pipeline import PipelineSettings
 from agents.encodings import click_readers
 from agents.settings import Settings
+from schemas import wire
+from schemas.records import CatalogItem
 from session_model.intent.patterns import pattern_of
+from streams.catalog import Catalog
 from streams.cluster.topics import Topic
 from streams.sessions.identity import Identities
 from streams.sessions.sessionizer import InputTopics, Sessionizer
@@ -46,3 +49,11 @@ def output_headers(settings: Settings) -> OutputHeaders:
     source = settings.headers.event_source or (f"insession/{prefix}" if prefix else "insession")
     is_json = settings.outputs.encoding == "json"
     return OutputHeaders(settings.headers.cloud_events, source, "application/json" if is_json else "application/avro")
+
+
+def described_catalog(settings: Settings, records: Collection[CatalogItem]) -> Catalog:
+    """Build the catalog of what `records` say once for all; without them every item is allowed."""
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))
+    for item in records:
+        catalog.apply(item.item_id.encode(), wire.encode(item))
+    return catalog

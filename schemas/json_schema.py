@@ -14,6 +14,7 @@ from schemas.records import (
     RecommendationOutcome,
     RecommendationSet,
     SessionSummary,
+    VisitorRecommendations,
 )
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "json"
@@ -26,6 +27,7 @@ RECORDS: dict[str, Any] = {
     "recommendation-outcome": RecommendationOutcome,
     "recommendation-set": RecommendationSet,
     "session-summary": SessionSummary,
+    "visitor-recommendations": VisitorRecommendations,
 }
 
 

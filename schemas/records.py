@@ -164,6 +164,26 @@ class SessionSummary(Struct, frozen=True, kw_only=True):
     device: str | None = None
 
 
+class VisitorRecommendations(Struct, frozen=True, kw_only=True):
+    """What batch inference recommends to a visitor: the worker's answer and intent after the visitor's latest session.
+
+    One a visitor. The fields have the meaning that they have in RecommendationSet and IntentSignal.
+    """
+
+    id: Annotated[str, Meta(description="The `id` of the session's end.")]
+    visitor_key: str
+    session_id: SessionId
+    ended_at: Annotated[datetime, Meta(description="When the session ended.")]
+    items: Annotated[list[RecommendedItem], Meta(description="Best first.")]
+    tier: Tier | None = None
+    reason: str | None = None
+    model_version: ModelVersion | None = None
+    purchase_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+    purchase_source: IntentSource | None = None
+    leave_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+    cart_abandonment_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
 class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the shop says of an item, on the compacted catalog topic; a tombstone removes it.
 

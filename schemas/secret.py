@@ -4,8 +4,13 @@ import re
 from typing import Final
 
 MASK: Final = "********"
-_USER: Final = re.compile(r"""(?<=://)[^\s/@"'\\]{1,1024}@|[^\s/:@"',\\]{1,256}:(?!//)[^\s"'\\]{1,1024}@""")
-"""The user part of an address, with or without a scheme; a password that is not escaped as it should be, too."""
+_USER: Final = re.compile(
+    r"""(?<=://)[^\s/@"'\\]{1,1024}@|[^\s/:@"',\\]{1,256}:(?!//|(?<=models:)/)[^\s"'\\]{1,1024}@"""
+)
+"""The user part of an address, with or without a scheme; a password that is not escaped as it should be, too.
+
+`models:/NAME@ALIAS`, a version in MLflow, has none.
+"""
 _PARAMETER: Final = re.compile(
     r"""(?i)(?<=[?&])((?:access[_-]?|api[_-]?|auth[_-]?)?(?:key|token|secret|password|signature))=[^\s&"'\\]+"""
 )

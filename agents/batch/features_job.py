@@ -6,25 +6,22 @@ event_type, event_at, item_id, price.
 """
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from agents.batch.part_forms import PARQUET, write_parquet
 from agents.batch.parts import new_result, write_manifest, write_parts
 from agents.batch.session_ends import read_session_ends
 from agents.batch.spark_session import first_line
 from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from pyspark.sql import SparkSession
 
-SUFFIX: Final = ".parquet"
 _MOST_SQL_BYTES: Final = 1 << 20
 
 
@@ -70,7 +67,7 @@ def run_features(
     try:
         tables = {}
         for name, frame in frames.items():
-            written = write_parts(frame, folder / name, SUFFIX, _write_parquet)
+            written = write_parts(frame, folder / name, PARQUET, write_parquet)
             parts = msgspec.to_builtins(written.parts)
             tables[name] = {"rows": written.records, "parts": parts, "query": queries[name]}
     finally:
@@ -91,18 +88,3 @@ _VIEWS: Final = {
         FROM session_ends LATERAL VIEW posexplode(events) AS position, event
         WHERE NOT is_bot""",
 }
-
-
-def _write_parquet(batches: Iterable["pa.RecordBatch"], file: BinaryIO, _counts: "Counter[str]") -> int:
-    import pyarrow.parquet as pq  # noqa: PLC0415 - an extra
-
-    rest = iter(batches)
-    first = next(rest, None)
-    if first is None:
-        return 0
-    rows = 0
-    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
-        for batch in chain([first], rest):
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    return rows

@@ -3,8 +3,6 @@
 One shuffle: by visitor, or with `is_exact` by partition; then each task runs over its rows in order.
 """
 
-import gzip
-import io
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -15,11 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import msgspec
 
 from agents.batch.kafka_rows import ClickstreamFormat, clickstream_rows, records_of
+from agents.batch.part_forms import LINES, write_lines
 from agents.batch.parts import new_result, write_manifest, write_parts
 from agents.encodings import click_readers
 from agents.settings import Settings
 from agents.wiring import session_rules
-from schemas import wire
 from schemas.click_reader import Clicks
 from schemas.errors import InsessionError
 from schemas.topic_url import TopicUrl
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-SUFFIX: Final = ".jsonl.gz"
 _READ: Final = "records"
 
 
@@ -66,7 +63,7 @@ def run_sessions(spark: "SparkSession", job: SessionsJob, settings: Settings) ->
         sorted_rows = rows.repartition("partition").sortWithinPartitions("partition", "offset")
     else:
         sorted_rows = rows.repartition("key").sortWithinPartitions("key", "partition", "offset")
-    written = write_parts(sorted_rows, folder, SUFFIX, _Sessions(settings, job.topic, job.is_exact))
+    written = write_parts(sorted_rows, folder, LINES, _Sessions(settings, job.topic, job.is_exact))
     counts, n_sessions = written.counts, written.records
     n_records = counts.pop(_READ, 0)
     if not n_sessions:
@@ -119,13 +116,7 @@ class _Sessions:
         rules = batch_rules(self.settings, self.topic, is_exact=self.is_exact)
         records = _of_topic(records_of(batches), self.topic, counts)
         sessions = sessions_in_stream_order if self.is_exact else sessions_by_visitor
-        n_sessions = 0
-        # Without a name and a time in its header, the same sessions are the same bytes.
-        with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed, io.BufferedWriter(packed, 1 << 16) as lines:
-            for session in sessions(records, rules, counts):
-                lines.write(wire.encode(session) + b"\n")
-                n_sessions += 1
-        return n_sessions
+        return write_lines(sessions(records, rules, counts), file)
 
 
 def _of_topic(records: Iterable[InputRecord], topic: str, counts: "Counter[str]") -> Iterable[InputRecord]:

@@ -16,9 +16,9 @@ from agents.reports.evaluation import headline, markdown, overlap_warning, page,
 from agents.reports.intent import intent_tables
 from agents.settings import load_settings
 from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
+from agents.sources.local_models import release_in
 from schemas.bus import BusUrl, parse_bus_url
 from schemas.errors import InsessionError, UsageError
-from schemas.release import MANIFEST_PATH
 from schemas.topic_url import TopicUrl
 from session_model.data.catalogs import read_catalog
 from session_model.data.formats import DataFormat, read_sessions
@@ -27,7 +27,7 @@ from session_model.evaluation.intent import IntentEvaluation, evaluate_intent
 from session_model.evaluation.ranking import FIRST_TARGET, MODELS, Baseline, EvaluationPlan, HeldOut, Unseen, evaluate
 from session_model.networks.exported_model import ExportedModel
 from session_model.release.copies import load_release
-from session_model.release.files import newest_release, trained_sessions
+from session_model.release.files import trained_sessions
 from session_model.release.release import Release
 
 _FILE = OutputFile()
@@ -165,9 +165,7 @@ def _overlap(release: Release, test: HeldOut) -> Overlap | None:
 
 
 def _release(url: BusUrl, model_name: str) -> Release:
-    directory = while_it_runs(url, model_name)
-    is_one = (directory / MANIFEST_PATH).exists()
-    return load_release(directory if is_one else newest_release(directory / model_name))
+    return load_release(release_in(while_it_runs(url, model_name), model_name))
 
 
 def _baselines(given: Sequence[str], model_name: str) -> dict[str, Baseline]:

@@ -1,12 +1,13 @@
 """The exported SavedModel, run in process: what is evaluated is what is served."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from schemas.ranking import Candidates, ModelInput
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_SIGNATURE
 from session_model.networks.tensorflow_import import import_tensorflow
@@ -37,16 +38,33 @@ class ExportedModel:
         self._recommend = self._model.signatures[DEFAULT_SIGNATURE]
         self._max_length = max_length
 
+    def predict(self, inputs: Sequence[ModelInput]) -> list[ModelOutput]:
+        """Answer each input, as the model server does, in one call."""
+        outputs = self._outputs(inputs)
+        intents = [_intent(row) for row in outputs["intent"].numpy().tolist()]
+        return [ModelOutput(*one) for one in zip(_candidates(outputs), intents, strict=True)]
+
     def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
         """Rank the next item of each input in one call."""
+        return _candidates(self._outputs(inputs))
+
+    def _outputs(self, inputs: Sequence[ModelInput]) -> dict[str, Any]:
         items = np.zeros((len(inputs), self._max_length), np.int32)
         for row, model_input in zip(items, inputs, strict=True):
             row[: len(model_input.items)] = model_input.items
         length = np.array([len(model_input.items) for model_input in inputs], np.int32)
         features = np.stack([model_input.features for model_input in inputs])
-        outputs = self._recommend(**_tensors(items=items, length=length, features=features))
-        rows = zip(outputs["items"].numpy(), outputs["scores"].numpy(), strict=True)
-        return [top_k(row_items, row_scores, len(row_items)) for row_items, row_scores in rows]  # ties as when served
+        outputs: dict[str, Any] = self._recommend(**_tensors(items=items, length=length, features=features))
+        return outputs
+
+
+def _candidates(outputs: dict[str, Any]) -> list[Candidates]:
+    rows = zip(outputs["items"].numpy(), outputs["scores"].numpy(), strict=True)
+    return [top_k(row_items, row_scores, len(row_items)) for row_items, row_scores in rows]  # ties as when served
+
+
+def _intent(row: list[float]) -> IntentProbabilities:
+    return IntentProbabilities(*(None if math.isnan(probability) else probability for probability in row))
 
 
 def _tensors(**arrays: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH, ReleaseManifest
 from schemas.secret import Secret, masked
 from session_model.files import file_sha256
-from session_model.registry.signature import mlflow_signature
+from session_model.registry.mlmodel import MODEL_FOLDER, RELEASE_FOLDER, mlmodel
 from session_model.registry.training_log import TrainingLog, training_of
 from session_model.release.files import verify_release
 from session_model.runs.curve import CurvePoint
@@ -28,9 +28,6 @@ from session_model.runs.curve import CurvePoint
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MODEL_FOLDER: Final = "model"
-"""Artefact folder of a run: the MLmodel file, and the release in `release/`."""
-_RELEASE_FOLDER: Final = "release"
 _Value = TypeVar("_Value")
 _MANIFEST_TAG: Final = "manifest_sha256"
 _RELEASE_TAG: Final = "release"
@@ -111,6 +108,21 @@ class MlflowRegistry:
         """Return the version that the alias names."""
         return next((one for one in self.releases() if alias in one.aliases), None)
 
+    def version(self, alias: str | None, number: int | None) -> RegisteredRelease:
+        """Return what any alias names, or the version of the registry's own number."""
+        with self._asking():
+            if alias is not None:
+                found = self._client.get_model_version_by_alias(self._name, alias)
+            else:
+                found = self._client.get_model_version(self._name, str(number))
+            return _registered(found, self._aliases())
+
+    def download(self, release: RegisteredRelease, folder: Path) -> Path:
+        """Copy the files of a version into `folder` and return where they lie; nobody has verified them yet."""
+        with self._asking():
+            path = f"{MODEL_FOLDER}/{RELEASE_FOLDER}"
+            return Path(self._client.download_artifacts(release.run_id, path, str(folder)))
+
     def name_candidate(self, number: int) -> None:
         """Let `candidate` name a version."""
         with self._asking():
@@ -143,8 +155,8 @@ class MlflowRegistry:
         if training is not None:
             self._log_training(run_id, training)
         self._log_facts(run_id, manifest)
-        self._client.log_artifacts(run_id, str(release), f"{MODEL_FOLDER}/{_RELEASE_FOLDER}")
-        self._client.log_dict(run_id, _mlmodel(manifest, run_id), f"{MODEL_FOLDER}/MLmodel")
+        self._client.log_artifacts(run_id, str(release), f"{MODEL_FOLDER}/{RELEASE_FOLDER}")
+        self._client.log_dict(run_id, mlmodel(manifest, run_id), f"{MODEL_FOLDER}/MLmodel")
         self._client.set_terminated(run_id, "FINISHED")
         return run_id, run.info.artifact_uri
 
@@ -254,17 +266,6 @@ def _tags(manifest: ReleaseManifest) -> dict[str, str]:
 def _measures(point: CurvePoint) -> Mapping[str, float]:
     values = {"loss": point.loss, "recall_at_20": point.recall_at_20, "mrr_at_20": point.mrr_at_20}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _mlmodel(manifest: ReleaseManifest, run_id: str) -> dict[str, Any]:
-    """Return what an MLmodel file says: YAML holds JSON."""
-    return {
-        "artifact_path": MODEL_FOLDER,
-        "flavors": {"insession": {"data": _RELEASE_FOLDER, "version": int(manifest.version)}},
-        "run_id": run_id,
-        "signature": mlflow_signature(manifest),
-        "utc_time_created": f"{manifest.created_at:%Y-%m-%d %H:%M:%S.%f}",
-    }
 
 
 def _registered(found: Any, aliases: Mapping[Alias, int]) -> RegisteredRelease:

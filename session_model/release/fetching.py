@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import structlog
 
@@ -67,15 +67,19 @@ class ReleaseFetcher:
 
         Raises BusError, and InsessionError where the disk refuses; what was there is as it was.
         """
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with self._alone():
-                return self._fetch()
-        except OSError as error:
-            raise InsessionError(
-                f"cannot write a release below {self._folder}: {error}; check space and rights, then run again: "
-                "what is served was not touched"
-            ) from error
+        with self._alone():
+            return self._fetch()
+
+    def fetch_version(self, version: ModelVersion) -> Path:
+        """Bring one release, whatever others there are, and return its folder.
+
+        Raises ReleaseError where it is not there or not whole, and as `fetch`.
+        """
+        with self._alone():
+            why = self._take(version)
+        if why is not None:
+            raise ReleaseError(why)
+        return self._folder / str(version)
 
     def _fetch(self) -> Fetched:
         for left in self._folder.glob(f"{_BESIDE_PREFIX}*"):
@@ -158,9 +162,19 @@ class ReleaseFetcher:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        with (self._folder / _LOCK_FILE).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise InsessionError(f"another fetch is at work in {self._folder}; let one of them run") from error
-            yield
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / _LOCK_FILE).open("w") as file:
+                self._lock(file)
+                yield
+        except OSError as error:
+            raise InsessionError(
+                f"cannot write a release below {self._folder}: {error}; check space and rights, then run again: "
+                "what is served was not touched"
+            ) from error
+
+    def _lock(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InsessionError(f"another fetch is at work in {self._folder}; let one of them run") from error

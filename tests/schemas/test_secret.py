@@ -44,6 +44,7 @@ def test_no_encoder_writes_it() -> None:
         ("GET https://host/token?api_key=hunter2&x=1", f"GET https://host/token?api_key={MASK}&x=1"),
         ("https://host:8081/a?b=c", "https://host:8081/a?b=c"),
         ("kafka-1:9092, mail a@b.c", "kafka-1:9092, mail a@b.c"),
+        ("no models:/session_gru@champion", "no models:/session_gru@champion"),
     ],
 )
 def test_secrets_in_addresses_are_masked(text: str, shown: str) -> None:

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from agents.batch.features_job import packaged_queries
 from agents.commands.features import command as features
+from agents.commands.infer import command as infer
 from agents.commands.sessions import command as sessions
 from agents.commands.spark_options import parse_conf
 from schemas.errors import UsageError
@@ -47,6 +48,14 @@ def test_a_topic_that_the_settings_do_not_have_is_wrong_usage(tmp_path: Path) ->
     ended = CliRunner().invoke(sessions, arguments)
     assert isinstance(ended.exception, UsageError)
     assert "--topic shop.orders: the clickstreams of the settings are clickstream" in str(ended.exception)
+
+
+def test_what_is_copied_here_is_not_where_the_tasks_of_a_cluster_are(tmp_path: Path) -> None:
+    """It is said before anything is copied or Spark is asked."""
+    arguments = ["s3://bus/sessions", "--release", "models:/session_gru@champion", "--out", str(tmp_path / "out")]
+    ended = CliRunner().invoke(infer, [*arguments, "--master", "spark://host:7077"])
+    assert isinstance(ended.exception, UsageError)
+    assert "SESSIONS, --release would be copied to this machine" in str(ended.exception)
 
 
 def test_the_queries_are_copied_for_an_analyst_and_never_over_their_own(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from agents.artifact_bus import open_bus
-from agents.sources.local_models import models_here
-from schemas.bus import ArtifactBus, FolderUrl, S3Url
-from schemas.errors import InsessionError
+from agents.sources.local_models import RegistryVersion, models_here, parse_release_url, release_here
+from schemas.bus import ArtifactBus, FolderUrl, S3Url, parse_bus_url
+from schemas.errors import InsessionError, UsageError
+from schemas.release_folder import ReleaseError
+from session_model.registry.mlflow_registry import MlflowRegistry
 from session_model.release.copies import load_release
 from session_model.release.on_bus import publish_on_bus
 from tests.builders.releases import write_release
@@ -56,3 +58,54 @@ def test_another_than_the_newest_is_not_taken_silently(url: S3Url, bus: Artifact
     bus.write(f"{MODEL}/4/saved_model.pb", b"xxxxx")
     with pytest.raises(InsessionError, match=r"version 4 is refused: .*saved_model.pb"), models_here(url, MODEL):
         pass
+
+
+def test_a_release_is_named_by_its_folder_or_is_the_newest(tmp_path: Path) -> None:
+    """Of the models directory that holds it."""
+    one, newest = (write_release(tmp_path, version) for version in (3, 4))
+    for url, found in ((FolderUrl(one), one), (FolderUrl(tmp_path), newest)):
+        with release_here(url, MODEL, None) as release:
+            assert release == found
+
+
+def test_a_release_on_the_bus_is_the_newest_or_the_one_that_is_named(
+    url: S3Url, bus: ArtifactBus, tmp_path: Path
+) -> None:
+    """One that is not there is none, and no other is taken for it."""
+    for version in (3, 4):
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
+    for text, version in ((str(url), 4), (f"{url}/{MODEL}/3", 3)):
+        with release_here(parse_bus_url(text), MODEL, None) as release:
+            assert load_release(release).version == version
+        assert not release.exists()
+    with (
+        pytest.raises(ReleaseError, match="session_gru/5"),
+        release_here(parse_bus_url(f"{url}/{MODEL}/5"), MODEL, None),
+    ):
+        pass
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's own
+def test_a_release_of_the_registry_is_named_by_alias_or_number(tmp_path: Path) -> None:
+    """As MLflow names it; which registry must be said, and what it has not is told."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    registry = MlflowRegistry(uri, MODEL)
+    numbers = [registry.register(write_release(tmp_path / "models", version)).number for version in (3, 4)]
+    registry.promote(numbers[1])
+    for text, version in ((f"models:/{MODEL}@champion", 4), (f"models:/{MODEL}/{numbers[0]}", 3)):
+        with release_here(parse_release_url(text), "other", uri) as release:
+            assert load_release(release).version == version
+        assert not release.exists()
+    named = parse_release_url(f"models:/{MODEL}@nobody")
+    assert str(named) == f"models:/{MODEL}@nobody"
+    with pytest.raises(InsessionError, match="nobody"), release_here(named, MODEL, uri):
+        pass
+    with pytest.raises(UsageError, match="--registry"), release_here(RegistryVersion(MODEL, None, 1), MODEL, None):
+        pass
+
+
+@pytest.mark.parametrize("text", ["models:/", "models:/session_gru", "models:/a/b/c", "models:/a@b@c", "models:/a/0"])
+def test_what_names_no_version_is_wrong_usage(text: str) -> None:
+    """The forms are told."""
+    with pytest.raises(UsageError, match="models:/NAME@ALIAS"):
+        parse_release_url(text)

@@ -46,6 +46,14 @@ def test_rows_of_different_length_go_in_one_call(directory: Path) -> None:
     )
 
 
+def test_intent_comes_with_the_ranking(directory: Path) -> None:
+    """What the graph does not tell is None."""
+    inputs = [ModelInput(np.array([4], np.int32), np.array([value, 0.0], np.float32)) for value in (0.25, np.nan)]
+    outputs = ExportedModel(directory, max_length=4).predict(inputs)
+    assert [output.intent.purchase for output in outputs] == [0.25, None]
+    assert [output.candidates.item_indices.tolist() for output in outputs] == [[4, 5], [4, 5]]
+
+
 def test_a_directory_without_a_model_is_one_line(tmp_path: Path) -> None:
     """The error names the directory and the remedy."""
     with pytest.raises(ReleaseError, match="holds no SavedModel"):

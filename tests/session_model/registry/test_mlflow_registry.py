@@ -14,7 +14,7 @@ import pytest
 from agents.demo.processes import free_port
 from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
-from session_model.registry.mlflow_registry import MODEL_FOLDER, Alias, MlflowRegistry
+from session_model.registry.mlflow_registry import Alias, MlflowRegistry
 from session_model.release.files import verify_release
 from session_model.runs.curve import CurvePoint
 from session_model.runs.folder import RunConfig, open_run
@@ -75,7 +75,8 @@ def test_a_release_is_a_version_with_all_that_is_known_of_its_training(
     kept = folder / "release"
     assert {path.relative_to(kept) for path in kept.rglob("*")} == {p.relative_to(release) for p in release.rglob("*")}
     signature = json.loads((folder / "MLmodel").read_text())["signature"]
-    assert [one["name"] for one in json.loads(signature["outputs"])] == ["items", "scores", "intent"]
+    assert [one["name"] for one in json.loads(signature["inputs"])] == ["items", "bought"]
+    assert [one["name"] for one in json.loads(signature["outputs"])] == ["items", "scores"]
 
 
 def test_registering_again_changes_nothing(release: Path, open_registry: Callable[[], MlflowRegistry]) -> None:
@@ -184,8 +185,5 @@ def test_a_server_keeps_the_files_too(release: Path, server: str) -> None:
             break
         except InsessionError:
             pass  # it takes a while to start; pytest's timeout bounds this
-    downloaded = registry._client.download_artifacts(registered.run_id, f"{MODEL_FOLDER}/release")
-    copy = release.parent.parent / "downloaded" / NAME / "3"
-    copy.parent.mkdir(parents=True)
-    Path(downloaded).rename(copy)
-    assert verify_release(copy).version == 3
+    (release.parent / "downloaded").mkdir()
+    assert verify_release(registry.download(registered, release.parent / "downloaded")).version == 3

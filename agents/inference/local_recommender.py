@@ -1,0 +1,77 @@
+"""The worker's own recommender over a release in this process: a worker's answers where the model is always in time."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+
+from agents.settings import Settings
+from agents.wiring import described_catalog
+from schemas.ids import ItemId, ModelVersion
+from schemas.ranking import ModelInput, ModelOutput
+from schemas.records import CatalogItem, SessionEvent
+from serving.breaker import CircuitBreaker
+from serving.chain import Answer, AnswerRequest, Recommender
+from serving.metrics import ServingMetrics
+from serving.parts import ReleaseParts
+from serving.popular import StreamPopularity
+from serving.together import GatheredModel, answer_many
+from session_model.networks.exported_model import ExportedModel
+from session_model.release.copies import load_release
+
+BATCH_ROWS: Final = 32
+"""Every call of the model has so many rows: what else is asked changes no bit of an answer."""
+
+
+def request_of(events: Sequence[SessionEvent], location: str | None, bought: Sequence[ItemId]) -> AnswerRequest:
+    """Ask for a shopper who did `events`, oldest first; bought: items of earlier sessions."""
+    return AnswerRequest(events=events, location=location, bought=bought, deadline=math.inf, want_personal=True)
+
+
+class LocalRecommender:
+    """Recommends by the release in `directory`; loading it imports TensorFlow.
+
+    described: the catalog; without it every item is allowed, and items that are new since training are not known.
+    What is popular in the stream is not known: a release has what was popular in its training data.
+    Raises ReleaseError, and OSError of the disk.
+    """
+
+    def __init__(self, directory: Path, settings: Settings, described: Iterable[CatalogItem] = ()) -> None:
+        release = load_release(directory, settings.serving.release_key)
+        self._model = ExportedModel(directory, release.manifest.max_length)
+        self.manifest = release.manifest
+        records = list(described)
+        self._recommender = Recommender(
+            model=GatheredModel(),
+            gate=CircuitBreaker(failures=0, open_seconds=1),
+            releases=_OneRelease(release.with_catalog(records) if records else release),
+            popularity=StreamPopularity(half_life_seconds=1, max_items=0, max_locations=0),
+            catalog=described_catalog(settings, records),
+            settings=settings.serving,
+            metrics=ServingMetrics(CollectorRegistry()),
+        )
+
+    def answer_many(self, requests: Sequence[AnswerRequest]) -> list[Answer]:
+        """Answer each request, in order."""
+        return answer_many(self._recommender, requests, self._predict)
+
+    def _predict(self, rows: Sequence[ModelInput]) -> list[ModelOutput]:
+        outputs = list[ModelOutput]()
+        for first in range(0, len(rows), BATCH_ROWS):
+            some = rows[first : first + BATCH_ROWS]
+            padding = [some[0]] * (BATCH_ROWS - len(some))
+            outputs += self._model.predict([*some, *padding])[: len(some)]
+        return outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _OneRelease:
+    """Implements serving.chain.Releases."""
+
+    current: ReleaseParts
+
+    async def resolve_again(self, gone: ModelVersion) -> None:
+        """Know no other."""
