@@ -17,11 +17,11 @@ from agents.shop.traffic import generate_events
 from bench.results import ROOT, insession
 from schemas import wire
 
-SHOP = ShopSettings(n_items=10_000, sessions_per_hour=5_000)
+SHOP = ShopSettings(n_items=10_000, n_visitors=200_000, sessions_per_hour=10_000)
 
 
 @click.command()
-@click.option("--events", default=600_000, show_default=True, help="Of the sessions that are answered.")
+@click.option("--events", default=500_000, show_default=True, help="Of the sessions that are answered.")
 @click.option("--trained", default=100_000, show_default=True, help="Of them, the first, that are learned from.")
 @click.option("--master", default="local[2]", show_default=True, help="Where Spark runs.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "build" / "inference")

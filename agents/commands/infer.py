@@ -95,12 +95,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     if isinstance(source, TopicUrl):
         settings = replace(settings, kafka=replace(settings.kafka, brokers=source.brokers))
     with ExitStack() as stack:
+        folder = stack.enter_context(result_folder(out, master, is_replaced=is_replaced))
         if not isinstance(source, TopicUrl):
             source = stack.enter_context(copied_for_now(source, "session-ends", settings)).path
         described = stack.enter_context(catalog_here(catalog, settings))
         settings = replace(settings, catalog=replace(settings.catalog, mapping=described.mapping))
         directory = stack.enter_context(release_here(url, settings.serving.model_name, registry))
-        folder = stack.enter_context(result_folder(out, master, is_replaced=is_replaced))
         spark = stack.enter_context(spark_session("infer", master, TASK_CONF | parse_conf(conf)))
         stack.enter_context(task_bar(spark, "recommendations"))
         job = InferenceJob(source, directory, folder, described.path, output_format, is_replaced=is_replaced)

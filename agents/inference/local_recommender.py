@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from agents.settings import Settings
 from agents.wiring import described_catalog
+from schemas.errors import UsageError
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
 from schemas.records import CatalogItem, SessionEvent
@@ -36,12 +37,15 @@ class LocalRecommender:
 
     described: the catalog; without it every item is allowed, and items that are new since training are not known.
     What is popular in the stream is not known: a release has what was popular in its training data.
-    Raises ReleaseError, and OSError of the disk.
+    Raises ReleaseError, OSError of the disk, and UsageError without TensorFlow.
     """
 
     def __init__(self, directory: Path, settings: Settings, described: Iterable[CatalogItem] = ()) -> None:
         release = load_release(directory, settings.serving.release_key)
-        self._model = ExportedModel(directory, release.manifest.max_length)
+        try:
+            self._model = ExportedModel(directory, release.manifest.max_length)
+        except ModuleNotFoundError as error:
+            raise UsageError(f"a model runs on TensorFlow ({error}): pip install 'insession[pipeline]'") from error
         self.manifest = release.manifest
         records = list(described)
         self._recommender = Recommender(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from agents.inference.local_recommender import LocalRecommender, request_of
 from agents.settings import load_settings
-from schemas.errors import UsageError
 from schemas.events import EventType
 from schemas.records import SessionEvent
 
@@ -47,7 +46,4 @@ class PyfuncModel:
 
 
 def _load_pyfunc(path: str) -> PyfuncModel:  # the name that MLflow looks for
-    try:
-        return PyfuncModel(Path(path))
-    except ModuleNotFoundError as error:
-        raise UsageError(f"a release is loaded with TensorFlow ({error}): pip install 'insession[pipeline]'") from error
+    return PyfuncModel(Path(path))

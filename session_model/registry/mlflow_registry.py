@@ -215,7 +215,7 @@ class MlflowRegistry:
         try:
             yield
         except ImportError as error:
-            raise UsageError("install insession[registry] to register releases in MLflow") from error
+            raise UsageError("MLflow's registry needs its client: pip install 'insession[registry]'") from error
         except InsessionError:
             raise
         except Exception as error:  # of MLflow, SQLAlchemy, requests or a cloud's client, none of which we depend on

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import Producer
 
 from agents.batch.inference_job import InferenceJob, run_inference
 from agents.batch.parts import MANIFEST
@@ -29,9 +30,11 @@ from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
 from schemas.records import IntentSignal, RecommendationSet, SessionEvent, SessionSummary, VisitorRecommendations
+from schemas.topic_url import parse_topic_url
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from session_model.registry.mlflow_registry import MlflowRegistry
+from streams.local.embedded_broker import EmbeddedBroker
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -202,6 +205,25 @@ def test_another_run_is_the_same_to_the_byte_and_a_table_says_the_same(
     rows = pq.read_table(tmp_path / "table").to_pylist()
     found = {row["visitor_key"]: msgspec.convert(row, VisitorRecommendations) for row in rows}
     assert found == lists_of(tmp_path / "first")
+
+
+def test_the_topic_gives_the_same_lists(spark: "SparkSession", replayed: Replayed, tmp_path: Path) -> None:
+    """Its records are those that the worker has written; one of something else is counted, a tombstone is nothing."""
+    job = InferenceJob(replayed.sessions, replayed.release, tmp_path / "files", replayed.catalog)
+    of_files = run_inference(spark, job, Settings())
+    with EmbeddedBroker() as broker:
+        producer = Producer({"bootstrap.servers": broker.address})
+        for end in replayed.ends():
+            producer.produce("session-ends", wire.encode(end), end.visitor_key)
+        producer.produce("session-ends", b'{"user": "a"}', "a")
+        producer.produce("session-ends", None, "b")
+        assert producer.flush(30) == 0
+        settings = replace(Settings(), kafka=replace(Settings().kafka, brokers=broker.address))
+        topic = replace(job, source=parse_topic_url(f"kafka://{broker.address}/session-ends"), out=tmp_path / "topic")
+        of_topic = run_inference(spark, topic, settings)
+    assert of_topic["left_out"].pop("malformed") == 1
+    assert of_topic["left_out"] == of_files["left_out"]
+    assert lists_of(tmp_path / "topic") == lists_of(tmp_path / "files")
 
 
 @pytest.mark.filterwarnings("ignore")  # of MLflow's own, which are no errors for its users
