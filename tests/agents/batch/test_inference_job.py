@@ -235,7 +235,7 @@ def test_the_champion_gives_the_same_lists_by_the_command_and_by_mlflow(replayed
     release = ["--release", "models:/session_gru@champion", "--registry", uri]
     options = [*release, "--out", str(tmp_path / "lists"), "--master", "local[2]", "--json"]
     command = [sys.executable, "-m", "agents", "infer", str(replayed.sessions), *options]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert ended.returncode == 0, ended.stderr
     manifest, lists = json.loads(ended.stdout), lists_of(tmp_path / "lists")
     assert (manifest["visitors"], manifest["model_version"]) == (len(lists), 1)
