@@ -20,6 +20,7 @@ from agents.configuration.reading import Reading, read
 from agents.configuration.sources import Given, from_environment, from_file, from_options
 from agents.configuration.values import plain, value_of
 from schemas.catalog_mapping import CatalogMapping
+from schemas.check_report import CheckThresholds
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
 from schemas.secret import Secret
@@ -191,6 +192,7 @@ class Settings:
     live: LiveSettings = field(default_factory=LiveSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     security: TransportSettings = field(default_factory=TransportSettings)
+    checks: CheckThresholds = field(default_factory=CheckThresholds)
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agents.commands.registered import list_, register
+from agents.commands.release_check import check
 from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
 from agents.durations import DurationType
 from agents.interruption import Interruption
@@ -30,6 +31,7 @@ def command() -> None:
 
 command.add_command(register)
 command.add_command(list_)
+command.add_command(check)
 
 
 @command.command(epilog="Example: insession release verify models/session_gru/7 --key-file release.key")

@@ -1,23 +1,20 @@
 """An evaluation as tables for the terminal and Markdown, and as a page with plots that needs nothing else."""
 
 import html
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 from rich.table import Table
 
 from agents.reports.intent import LEGEND as INTENT_LEGEND
 from agents.reports.intent import IntentSection, intent_sections
+from agents.reports.tables import document, html_table, markdown_table, svg, terminal_table
 from session_model.data.training_overlap import Overlap
 from session_model.evaluation.comparison import REFERENCE
 from session_model.evaluation.intent import IntentEvaluation
 from session_model.evaluation.ranking import Evaluation
 from session_model.metrics.bootstrap import Interval
-from session_model.runs.curve import svg_of
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 COLUMNS: Final = {
     "R@1": "recall_at_1",
@@ -41,15 +38,6 @@ _NARROW_LEGEND: Final = (
     "NDCG, Gini, novelty and slices are in --json, --markdown and --html"
 )
 _MEASURES: Final = {"R@20": "recall_at_20", "MRR@20": "mrr_at_20"}
-_STYLE: Final = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child { text-align: left; }
-figure { margin: 1.5rem 0; } figure svg { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
-.wide { overflow-x: auto; }
-"""
 
 
 def headline(result: Evaluation) -> str:
@@ -96,22 +84,24 @@ def slice_rows(result: Evaluation, kind: str) -> list[list[str]]:
 
 def terminal_tables(result: Evaluation) -> Iterable[Table]:
     """Return the metrics that fit eighty columns, and the comparison with the blend."""
-    yield _terminal(metric_rows(result, _NARROW), caption=_NARROW_LEGEND)
-    yield _terminal(interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired")
+    yield terminal_table(metric_rows(result, _NARROW), caption=_NARROW_LEGEND)
+    yield terminal_table(
+        interval_rows(result), caption="95 % intervals, bootstrap over sessions; differences are paired"
+    )
 
 
 def markdown(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Overlap | None = None) -> str:
     """Write everything as Markdown."""
     warning = _warning(overlap)
     parts = [f"# {headline(result)}", f"**{warning}.**" if warning else ""]
-    parts += [_markdown_table(metric_rows(result)), LEGEND + "."]
-    parts += ["## 95 % intervals, bootstrap over sessions", _markdown_table(interval_rows(result))]
+    parts += [markdown_table(metric_rows(result)), LEGEND + "."]
+    parts += ["## 95 % intervals, bootstrap over sessions", markdown_table(interval_rows(result))]
     for kind in result.slices:
-        parts += [f"## Recall@20 / MRR@20 by {kind}", _markdown_table(slice_rows(result, kind))]
+        parts += [f"## Recall@20 / MRR@20 by {kind}", markdown_table(slice_rows(result, kind))]
     if intent is not None:
         parts += ["## Intent", f"{INTENT_LEGEND}."]
         for section in intent_sections(intent):
-            parts += [_markdown_table(section.rows) if section.by_prefix else "", section.gap]
+            parts += [markdown_table(section.rows) if section.by_prefix else "", section.gap]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -120,13 +110,13 @@ def page(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Ov
     parts = [f"<h1>{html.escape(headline(result))}</h1>"]
     if warning := _warning(overlap):
         parts.append(f"<p><strong>{html.escape(warning)}.</strong></p>")
-    parts += [_html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
-    parts += ["<h2>95 % intervals, bootstrap over sessions</h2>", _html_table(interval_rows(result))]
+    parts += [html_table(metric_rows(result)), f"<p>{LEGEND}.</p>"]
+    parts += ["<h2>95 % intervals, bootstrap over sessions</h2>", html_table(interval_rows(result))]
     for kind in result.slices:
         parts += [
             f"<h2>By {kind}</h2>",
             f"<figure>{_plot(result, kind)}</figure>",
-            _html_table(slice_rows(result, kind)),
+            html_table(slice_rows(result, kind)),
         ]
     if intent is not None:
         parts += ["<h2>Intent</h2>", f"<p>{html.escape(INTENT_LEGEND)}.</p>"]
@@ -134,12 +124,10 @@ def page(result: Evaluation, intent: IntentEvaluation | None = None, overlap: Ov
             if section.is_by_length:
                 parts.append(f"<figure>{_intent_plot(section)}</figure>")
             if section.by_prefix:
-                parts.append(_html_table(section.rows))
+                parts.append(html_table(section.rows))
             if section.gap:
                 parts.append(f"<p>{section.gap}</p>")
-    title = f"<title>{html.escape(result.dataset)}</title>"
-    head = f'<!doctype html><html lang="en"><meta charset="utf-8">{title}<style>{_STYLE}</style>'
-    return head + "\n".join(parts) + "</html>\n"
+    return document(result.dataset, parts)
 
 
 def _warning(overlap: Overlap | None) -> str | None:
@@ -160,7 +148,7 @@ def _plot(result: Evaluation, kind: str) -> str:
         axes.set_xticks(range(len(parts)), list(parts), rotation=30)
         axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _intent_plot(section: IntentSection) -> str:
@@ -184,11 +172,7 @@ def _intent_plot(section: IntentSection) -> str:
         axes.set_xticks(places, list(section.by_prefix))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    return _svg(figure)
-
-
-def _svg(figure: "Figure") -> str:
-    return svg_of(figure).decode().partition("<!DOCTYPE")[2].partition(">")[2]
+    return svg(figure)
 
 
 def _range(interval: Interval) -> str:
@@ -197,23 +181,3 @@ def _range(interval: Interval) -> str:
 
 def _signed(interval: Interval) -> str:
     return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
-
-
-def _terminal(rows: Sequence[Sequence[str]], *, caption: str) -> Table:
-    table = Table(caption=caption)
-    for place, heading in enumerate(rows[0]):
-        table.add_column(heading, justify="right" if place else "left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
-
-
-def _markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---" + "|---:" * (len(rows[0]) - 1) + "|", *lines[1:]])
-
-
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in rows[0])
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[1:])
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

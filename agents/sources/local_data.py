@@ -17,7 +17,7 @@ from agents.settings import Settings
 from agents.sources.bus_copy import copy_from_bus
 from agents.sources.catalog_copy import CATALOG_FILE, copy_catalog
 from agents.sources.kept_copies import alone_with, remove_old
-from agents.sources.topic_copy import copy_topic
+from agents.sources.topic_copy import TopicFormat, copy_topic
 from agents.upkeep.job_progress import JobProgress
 from schemas.bus import MemoryUrl, S3Url
 from schemas.catalog_mapping import OURS, CatalogMapping
@@ -29,7 +29,7 @@ from session_model.files import write_whole
 
 FilesUrl = S3Url | MemoryUrl
 DataUrl = TopicUrl | FilesUrl
-CopyFormat = DataFormat | Literal["catalog", "item-vectors"]
+CopyFormat = DataFormat | TopicFormat | Literal["catalog", "item-vectors"]
 DATA: Final = ".data"
 """Folder of copies in the directory of the models or recipes; none of those who read that looks into it."""
 _SOURCE: Final = "_source.json"
@@ -163,7 +163,7 @@ def _copy_topic(
 ) -> TrainingSource:
     settings = replace(settings, kafka=replace(settings.kafka, brokers=url.brokers))
     match data_format:
-        case "session-ends" | "jsonl":
+        case "session-ends" | "jsonl" | "recommendations" | "recommendation-outcomes":
             return copy_topic(url, data_format, settings, folder, progress)
         case "catalog":
             return copy_catalog(url, settings, folder, progress)

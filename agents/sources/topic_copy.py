@@ -21,14 +21,14 @@ from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import from_unix_ms, unix_ms
-from schemas.records import SessionSummary
+from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
 from schemas.release import ReadPartition, TrainingSource
 from schemas.topic_url import TopicUrl
 from streams.cluster.topic_ranges import offsets_of
 from streams.cluster.topic_reader import TopicReader
 from streams.records import InputRecord
 
-TopicFormat = Literal["session-ends", "jsonl"]
+TopicFormat = Literal["session-ends", "recommendations", "recommendation-outcomes", "jsonl"]
 MAX_MALFORMED_SHARE: Final = 0.01
 TOLERATED_MALFORMED: Final = 10
 _SHOWN_MALFORMED: Final = 5
@@ -37,9 +37,17 @@ _ADVANCE_EVERY: Final = 1000
 log = structlog.get_logger(__name__)
 
 
+_OUTPUTS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
+    "session-ends": (SessionSummary, "ended_at"),
+    "recommendations": (RecommendationSet, "event_time"),
+    "recommendation-outcomes": (RecommendationOutcome, "event_time"),
+}
+"""The record of each topic of ours, and the field with its time."""
+
+
 class _Line(NamedTuple):
     content: bytes
-    ended_ms: int
+    time_ms: int
 
 
 def copy_topic(
@@ -51,7 +59,7 @@ def copy_topic(
     InsessionError where nothing is there or too much cannot be read, OSError of the disk.
     """
     read_at = datetime.now(UTC)
-    to_line = _session_end(settings) if data_format == "session-ends" else _click
+    to_line = _click if data_format == "jsonl" else _output(settings, *_OUTPUTS[data_format])
     with TopicReader(settings.kafka.client_config()) as reader:
         offsets = offsets_of(url, reader)
         progress.begin(url.topic, sum(map(len, offsets.values())))
@@ -111,7 +119,7 @@ class _Writer:
             return
         self._files[partition].write(line.content + b"\n")
         part = self.parts[partition]
-        newest_ms = line.ended_ms if part.newest_ms is None else max(part.newest_ms, line.ended_ms)
+        newest_ms = line.time_ms if part.newest_ms is None else max(part.newest_ms, line.time_ms)
         self.parts[partition] = msgspec.structs.replace(part, records=part.records + 1, newest_ms=newest_ms)
 
     def settle(self) -> None:
@@ -140,13 +148,13 @@ class _Writer:
             )
 
 
-def _session_end(settings: Settings) -> Callable[[InputRecord], _Line]:
-    """Read session ends as they are encoded, JSON or Avro, and write them as JSON."""
+def _output(settings: Settings, kind: type[msgspec.Struct], time_field: str) -> Callable[[InputRecord], _Line]:
+    """Read records of ours as they are encoded, JSON or Avro, and write them as JSON."""
     decode_output = Encodings(settings).decode_output
 
     def line(record: InputRecord) -> _Line:
-        summary = msgspec.convert(decode_output(record.value or b""), SessionSummary)
-        return _Line(wire.encode(summary), unix_ms(summary.ended_at))
+        written = msgspec.convert(decode_output(record.value or b""), kind)
+        return _Line(wire.encode(written), unix_ms(getattr(written, time_field)))
 
     return line
 

@@ -1,6 +1,6 @@
 """Sessions as columns: the one in-memory form between the loaders and everything that learns or measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -34,3 +34,7 @@ class Sessions:
     def __len__(self) -> int:
         """Count the sessions."""
         return len(self.session_ids)
+
+    def latest(self, most: int) -> "Sessions":
+        """Return the last `most` sessions, the columns shared; `most` is 1 or more."""
+        return replace(self, session_ids=self.session_ids[-most:], starts=self.starts[-most - 1 :])

@@ -63,10 +63,19 @@ def compare(
 def slices(
     facts: TargetFacts, ranks: Mapping[str, NDArray[np.int32]], popularity: Popularity
 ) -> dict[str, dict[str, Slice]]:
+    """Return how each model does on each part of the targets; empty parts are left out."""
+    return {
+        name: {part: _slice(ranks, rows) for part, rows in parts.items() if rows.any()}
+        for name, parts in target_parts(facts, popularity).items()
+    }
+
+
+def target_parts(facts: TargetFacts, popularity: Popularity) -> dict[str, dict[str, NDArray[np.bool_]]]:
     """Part the targets by position, session length, popularity and age of the item, and by what is known of the prefix.
 
-    Empty parts are left out. Decile 10 has the most clicked tenth of the catalogue. An item's age is the share of the
-    training's clicks since the first one of it: not every format has times, all have an order.
+    Returns the rows of each part, (n_targets,) bool; they may be none. Decile 10 has the most clicked tenth of
+    the catalogue. An item's age is the share of the training's clicks since the first one of it: not every format has
+    times, all have an order.
     """
     clicks = np.where(facts.item == 0, 0, popularity.counts[facts.item])
     percentiles = popularity.percentiles()[facts.item]
@@ -75,7 +84,7 @@ def slices(
     ages = np.where(facts.item == 0, 0, popularity.ages[facts.item]) * 100 / max(int(popularity.counts.sum()), 1)
     by_age = {f"{low}-{high} %": (ages > low) & (ages <= high) for low, high in _AGE_PARTS}
     unseen = {"0, unknown": facts.item == 0, "0, by content": (facts.item > 0) & (clicks == 0)}
-    by = {
+    return {
         "position": _by_range(facts.position, _LENGTH_PARTS),
         "session length": _by_range(facts.session_length, _LENGTH_PARTS),
         "popularity": by_decile | {"unseen": clicks == 0},
@@ -86,9 +95,6 @@ def slices(
             "by content": facts.prefix == BY_CONTENT,
             "nothing known": facts.prefix == NOTHING_KNOWN,
         },
-    }
-    return {
-        name: {part: _slice(ranks, rows) for part, rows in parts.items() if rows.any()} for name, parts in by.items()
     }
 
 

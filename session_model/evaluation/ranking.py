@@ -126,7 +126,7 @@ def evaluate(
         for target, ranking in zip(batch, model_rankings, strict=True):
             for name, candidates in _rankings(release, ranking, target.prefix).items():
                 metrics[name].add(candidates, target.item_index)
-            asked.append(_facts(target))
+            asked.append(facts_of(target))
         for name, baseline in baselines.items():
             _ask(baseline, batch, metrics[name])
     if not asked:
@@ -173,7 +173,7 @@ def _session_targets(
         yield Target(release.encode(before), index, item_id, before, number, position, len(clicks))
 
 
-def _facts(target: Target) -> tuple[int, ...]:
+def facts_of(target: Target) -> tuple[int, ...]:
     """Return the fields of TargetFacts."""
     prefix = target.prefix
     kind = NOTHING_KNOWN if not len(prefix.items) else BY_CONTENT if prefix.is_by_content else KNOWN

@@ -1,0 +1,148 @@
+"""`insession release check`: whether a release may be promoted, and what it cannot serve well."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import msgspec
+
+from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
+from agents.commands.release_options import RELEASE
+from agents.settings import Settings, load_settings
+from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
+from agents.sources.topic_copy import TopicFormat
+from schemas.errors import InsessionError
+from schemas.topic_url import TopicUrl
+from session_model.data.formats import DataFormat
+
+if TYPE_CHECKING:
+    from schemas.check_report import CheckReport
+    from schemas.records import CatalogItem
+    from session_model.checks.contender import Contender
+
+_Record = TypeVar("_Record", bound=msgspec.Struct)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  insession release check models/session_gru/8 today.jsonl --format jsonl --against models/session_gru/7 --out models
+  insession release check models/session_gru/8 "kafka://kafka:9092/session-ends?from=2026-11-28" \\
+    --against models/session_gru/7 --catalog kafka://kafka:9092/catalog --out models \\
+    --recommendations "kafka://kafka:9092/recommendations?from=2026-11-28" \\
+    --outcomes "kafka://kafka:9092/recommendation-outcomes?from=2026-11-21" --config worker.toml
+"""
+)
+@click.argument("release", type=RELEASE)
+@click.argument("data", type=DataUrlOrPath())
+@data_options("DATA")
+@click.option("--against", type=RELEASE, help="The champion, a release like RELEASE.")
+@click.option("--catalog", type=CatalogUrlOrPath(), help="Catalog records: what may be sold, prices, categories.")
+@click.option("--outcomes", type=DataUrlOrPath(), help="Records of recommendation-outcomes: a topic, or JSON lines.")
+@click.option("--recommendations", type=DataUrlOrPath(), help="Records of recommendations: a topic, or JSON lines.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write OUT/checks/VERSION.json, .md and .html; the reports that are there are the days before.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
+def check(  # noqa: PLR0913 - one parameter an option
+    *,
+    release: Path,
+    data: Path | DataUrl,
+    data_format: DataFormat | None,
+    columns: Sequence[str],
+    event_types: Sequence[str],
+    config: Path | None,
+    against: Path | None,
+    catalog: Path | TopicUrl | None,
+    outcomes: Path | DataUrl | None,
+    recommendations: Path | DataUrl | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Hold RELEASE against DATA, sessions of after its training, and say whether it may be promoted.
+
+    Exit code 1 when a check fails; the reason says what, how much, against which limit, and what to do. A check whose
+    part is absent is not run, and not passed. Limits are `[checks]` of the settings; docs/checks.md explains all.
+    """
+    from rich.console import Console
+
+    from agents.progress_bar import counted_progress
+    from agents.reports.check_files import read_reports, write_report
+    from agents.reports.checks import summary_table
+    from schemas.records import RecommendationOutcome, RecommendationSet
+    from session_model.checks.contract import CheckData, Evidence
+    from session_model.checks.run import run_checks
+    from session_model.data.formats import read_sessions
+    from session_model.data.training_data import sha256_of
+
+    settings = load_settings(file=config)
+    options, chosen = read_options(columns, event_types, settings), format_of(data, data_format)
+    try:
+        with ExitStack() as stack:
+            records = _catalog(catalog, settings, stack)
+            with copied_for_now(data, chosen, settings) as here:
+                checked = CheckData(read_sessions(here.path, chosen, options=options), sha256_of(here.path))
+            given = Evidence(
+                champion=None if against is None else _contender(against, records),
+                catalog=records,
+                outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
+                sent=_records(recommendations, "recommendations", RecommendationSet, settings, stack),
+                history=() if out is None else read_reports(out),
+                blocked=settings.serving.excluded_items,
+                is_record_needed=settings.catalog.require_catalog,
+            )
+            with counted_progress() as bar:
+                task = bar.add_task("sessions", total=None)
+                report = run_checks(
+                    _contender(release, records),
+                    checked,
+                    given,
+                    settings.checks,
+                    made_at=datetime.now(UTC),
+                    progress=lambda step, done, total: bar.update(task, description=step, completed=done, total=total),
+                )
+        if out is not None:
+            write_report(report, out)
+    except OSError as error:
+        raise InsessionError(f"release check: {error}; check the path, its rights and the disk") from error
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    else:
+        Console().print(summary_table(report))
+    _end(report, out)
+
+
+def _contender(release: Path, records: "Sequence[CatalogItem] | None") -> "Contender":
+    from session_model.checks.contender import Contender
+    from session_model.networks.exported_model import ExportedModel
+    from session_model.release.copies import load_release
+
+    loaded = load_release(release).with_catalog(records or ())
+    return Contender(loaded, ExportedModel(loaded.directory, loaded.manifest.max_length))
+
+
+def _catalog(catalog: Path | TopicUrl | None, settings: Settings, stack: ExitStack) -> "Sequence[CatalogItem] | None":
+    from session_model.data.catalogs import read_catalog
+
+    described = stack.enter_context(catalog_here(catalog, settings))
+    return None if described.path is None else read_catalog(described.path, described.mapping)
+
+
+def _records(
+    data: Path | DataUrl | None, topic: TopicFormat, kind: type[_Record], settings: Settings, stack: ExitStack
+) -> Iterator[_Record] | None:
+    """Read what was written on a topic of ours, copied until the command ends."""
+    from session_model.data.record_lines import read_records
+
+    return None if data is None else read_records(stack.enter_context(copied_for_now(data, topic, settings)).path, kind)
+
+
+def _end(report: "CheckReport", out: Path | None) -> None:
+    if report.failed:
+        where = "" if out is None else f"; {out}/checks/{report.version}.html shows on which sessions"
+        raise InsessionError(f"version {report.version} fails {', '.join(report.failed)}{where}")

@@ -1,0 +1,84 @@
+"""What every check is given, and what it gives back."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from schemas.check_report import AnswerProfile, CheckReport, CheckResult, CheckSlice, CheckThresholds
+from schemas.ids import ItemId
+from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
+from session_model.checks.answers import Answers
+from session_model.checks.contender import Contender
+from session_model.data.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a release is held against beside the sessions; a check whose part is absent is not run.
+
+    catalog: all records. outcomes, sent: what was written on the topics, in any order; read once. history: reports of
+    earlier releases. blocked: items that are never recommended, whatever the catalog says. is_record_needed: neither
+    is an item without a record.
+    """
+
+    champion: Contender | None = None
+    catalog: Sequence[CatalogItem] | None = None
+    outcomes: Iterable[RecommendationOutcome] | None = None
+    sent: Iterable[RecommendationSet] | None = None
+    history: Sequence[CheckReport] = ()
+    blocked: frozenset[ItemId] = frozenset()
+    is_record_needed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckData:
+    """Sessions that the release was not trained on; sha256: of the files that they are from, hex."""
+
+    sessions: Sessions
+    sha256: str
+
+
+NO_EVIDENCE: Final = Evidence()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckInputs:
+    """The release, the sessions that it has not seen, and what it answered there.
+
+    profile: of `answers`. history: the reports that count. items: catalog records by id; empty without a catalog.
+    sent: answers that belong to one of the sessions.
+    """
+
+    candidate: Contender
+    sessions: Sessions
+    answers: Answers
+    profile: AnswerProfile
+    evidence: Evidence
+    history: Sequence[CheckReport] = ()
+    items: Mapping[ItemId, CatalogItem] = field(default_factory=dict)
+    sent: Sequence[RecommendationSet] = ()
+
+    def is_allowed(self, item_id: ItemId) -> bool:
+        """Return whether an item may be recommended, somewhere at least."""
+        record = self.items.get(item_id)
+        is_available = not self.evidence.is_record_needed if record is None else record.available
+        return is_available and item_id not in self.evidence.blocked
+
+
+class Check(Protocol):
+    """One check; pure but for clocks."""
+
+    def __call__(self, given: CheckInputs, limits: CheckThresholds) -> CheckResult:
+        """Hold the release against `limits`; a failure says what, how much, against which limit, and what to do."""
+
+
+def judged(
+    complaints: Sequence[str], praise: str, figures: Mapping[str, float], slices: Sequence[CheckSlice] = ()
+) -> CheckResult:
+    """Return a pass for `praise` where there are no complaints."""
+    return CheckResult(not complaints, "; ".join(complaints) or praise, dict(figures), list(slices))
+
+
+def not_run(reason: str) -> CheckResult:
+    """Return what is neither passed nor failed: `reason` says what is absent, and how to give it."""
+    return CheckResult(None, reason)

@@ -1,0 +1,52 @@
+"""The parts of the clicks on which a release is judged."""
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.ids import ItemId
+from session_model.checks.answers import Asked
+from session_model.checks.contract import CheckInputs
+from session_model.evaluation.comparison import target_parts
+
+KINDS: Final = ("session length", "popularity", "item age", "prefix")
+"""Of those of an evaluation; new items are the youngest of `item age`, and those never clicked."""
+MOST_CATEGORIES: Final = 12
+_HOURS: Final = 6
+_MS_PER_HOUR: Final = 3_600_000
+_OTHERS: Final = "others"
+
+
+def parts_of(given: CheckInputs, asked: Asked) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Part the clicks by length, popularity, age, what is known, hour and category; empty parts are left out.
+
+    Hours are UTC. A category is the first part of the catalog's name for it, as in `food/fruit`.
+    """
+    parts = target_parts(asked.facts, given.candidate.release.popularity())
+    found = {kind: parts[kind] for kind in KINDS}
+    if asked.times_ms.any():
+        hours = asked.times_ms // _MS_PER_HOUR % 24
+        found["hour"] = {
+            f"{first:02}-{first + _HOURS:02} h": hours // _HOURS == first // _HOURS for first in range(0, 24, _HOURS)
+        }
+    if categories := _categories(given, asked):
+        found["category"] = categories
+    return {kind: {part: rows for part, rows in of_kind.items() if rows.any()} for kind, of_kind in found.items()}
+
+
+def category_of(given: CheckInputs, item_id: ItemId) -> str | None:
+    """Return the first part of an item's category, by the catalog, else by what the release was trained with."""
+    record, categories = given.items.get(item_id), given.candidate.release.parts.categories
+    name = None if record is None else record.category
+    if name is None and (place := categories.place_of(item_id)) is not None:
+        name = categories.names[place]
+    return None if name is None else name.partition("/")[0]
+
+
+def _categories(given: CheckInputs, asked: Asked) -> dict[str, NDArray[np.bool_]]:
+    names = [category_of(given, item_id) for item_id in asked.item_ids]
+    listed = [name for name, _ in Counter(filter(None, names)).most_common(MOST_CATEGORIES)]
+    of_row = np.array([name if name in listed else _OTHERS if name else "" for name in names])
+    return {name: of_row == name for name in (*listed, _OTHERS)} if listed else {}
