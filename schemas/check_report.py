@@ -159,7 +159,10 @@ class AnswerProfile(Struct, frozen=True, kw_only=True):
         dict[ItemId, float],
         Meta(description="Of all places, by item, the most listed; what lacks to 1 is the others'."),
     ]
-    score_deciles: Annotated[list[float], Meta(description="Of the first place's score: the nine inner deciles.")]
+    score_shares: Annotated[
+        list[float],
+        Meta(description="Of the first places' scores, by twentieths from 0 to 1; what is above is in the last."),
+    ]
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):

@@ -19,16 +19,16 @@ _PART: Final = 7
 def leak(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     """Ask that neither shuffling nor splitting the rows changes a score, and that the sessions were not trained on."""
     rows = [target.prefix for target in given.answers.samples[:_ROWS]]
-    rank = given.candidate.answers
+    rank = given.candidate.model.rank  # the blend scales its sources anew, which would hide a factor
     together, complaints, figures = rank(rows), [], {"rows": float(len(rows))}
     for what, answered in (("shuffled", _shuffled(rank, rows)), ("split", _split(rank, rows))):
         pairs = zip(together, answered, strict=True)
-        changed = sum(differ(one, other, limits.score_tolerance) for one, other in pairs)
+        changed = sum(differ(one, other, limits.score_tolerance * one.scores.max(initial=0.0)) for one, other in pairs)
         figures[f"changed_when_{what}"] = float(changed)
         if changed:
             complaints.append(
                 f"{changed} of {len(rows)} answers change when the rows are {what}, by more than "
-                f"checks.score_tolerance = {limits.score_tolerance:g}: an answer sees others of its batch; look for a "
+                f"checks.score_tolerance = {limits.score_tolerance:g} of the first score: an answer sees others of its batch; look for a "
                 "layer that normalises over the batch or runs in training mode"
             )
     trained = trained_sessions(given.candidate.release)

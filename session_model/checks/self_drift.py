@@ -21,7 +21,7 @@ from session_model.release.release import Release
 
 MOST_ITEMS: Final = 2000
 """Kept of a profile, the most listed; the others are one."""
-_DECILES: Final = np.arange(10, 100, 10)
+_SCORE_BINS: Final = 20
 _LEAST_SHARE: Final = 1e-4
 """Of a bin without scores, so that the index stays finite."""
 
@@ -31,12 +31,15 @@ def profile_of(release: Release, answers: Answers) -> AnswerProfile:
     shown = answers.shown[CANDIDATE]
     best = np.argsort(-shown, kind="stable")[:MOST_ITEMS]
     total = max(int(shown.sum()), 1)
-    deciles = np.percentile(answers.first_scores, _DECILES) if len(answers.first_scores) else np.zeros(len(_DECILES))
+    places = np.clip(answers.first_scores * _SCORE_BINS, 0, _SCORE_BINS - 1).astype(np.int64)
+    scores = np.bincount(places, minlength=_SCORE_BINS) / max(len(places), 1)
     return AnswerProfile(
         answers=len(answers.whole),
         personal_share=float(np.mean(answers.whole.facts.prefix != NOTHING_KNOWN)),
-        item_shares={release.item_id(ItemIndex(int(index))): shown[index] / total for index in best if shown[index]},
-        score_deciles=[float(one) for one in deciles],
+        item_shares={
+            release.item_id(ItemIndex(int(index))): int(shown[index]) / total for index in best if shown[index]
+        },
+        score_shares=scores.tolist(),
     )
 
 
@@ -52,7 +55,7 @@ def self_drift(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     """Hold the answers against the moving average over the reports of `drift_days`.
 
     Items: Jensen-Shannon divergence in bits (Lin, IEEE Trans. Inf. Theory 1991). Score of the first place: population
-    stability index over the mean deciles (Siddiqi, Credit Risk Scorecards, 2006: above 0.25 it has shifted).
+    stability index (Siddiqi, Credit Risk Scorecards, 2006: above 0.25 it has shifted).
     """
     before = [one.profile for one in given.history]
     if not before:
@@ -63,9 +66,7 @@ def self_drift(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     figures = {
         "reports": float(len(before)),
         "item_drift": _divergence(own.item_shares, _mean_shares(before)),
-        "score_drift": _stability_index(
-            given.answers.first_scores, np.mean([one.score_deciles for one in before], axis=0)
-        ),
+        "score_drift": _stability_index(own.score_shares, before),
         "personal_drift": abs(own.personal_share - float(np.mean([one.personal_share for one in before]))),
     }
     said = {
@@ -105,11 +106,8 @@ def _relative_entropy(shares: NDArray[np.float64], others: NDArray[np.float64]) 
     return float((shares[held] * np.log2(shares[held] / others[held])).sum())
 
 
-def _stability_index(scores: NDArray[np.float64], deciles: NDArray[np.float64]) -> float:
-    """Return sum (p - q) ln(p / q) over ten bins with a tenth of the scores before in each."""
-    if not len(scores):
-        return 0.0
-    bins = np.bincount(np.searchsorted(deciles, scores, side="right"), minlength=len(deciles) + 1)
-    shares = np.maximum(bins / len(scores), _LEAST_SHARE)
-    expected = 1 / len(bins)
+def _stability_index(one: Sequence[float], profiles: Sequence[AnswerProfile]) -> float:
+    """Return sum (p - q) ln(p / q) over the bins of the scores; q is the mean of the days before."""
+    before = np.mean([profile.score_shares for profile in profiles], axis=0)
+    shares, expected = np.maximum(one, _LEAST_SHARE), np.maximum(before, _LEAST_SHARE)
     return float(((shares - expected) * np.log(shares / expected)).sum())

@@ -53,12 +53,15 @@ class Guessing(Knowing):
         return 1
 
 
-class ShortSighted(Knowing):
-    """A model that knows nothing of sessions with more than five clicks before."""
+class Blinkered(Knowing):
+    """A model that lists the first `HIDDEN` items of the shop behind four others."""
+
+    HIDDEN = 15
 
     def first(self, row: ModelInput) -> int:
-        """Return what follows, or is far from it."""
-        return follower(row.items) if len(row.items) <= 5 else (follower(row.items) + 24) % N_ITEMS + 1
+        """Return what follows, or is four before it."""
+        item = follower(row.items)
+        return item if item > self.HIDDEN else (item - 5) % N_ITEMS + 1
 
 
 class Normalised(Knowing):
@@ -81,7 +84,7 @@ class Slow(Knowing):
 
 
 def sessions(n: int, seed: int, *, start_ms: int = START_MS) -> Sessions:
-    """Make sessions of two to nine views, a minute apart; every fifth click is any item."""
+    """Make sessions of two to nine views a minute apart, one every two minutes; every fifth click is any item."""
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(n):
@@ -92,7 +95,9 @@ def sessions(n: int, seed: int, *, start_ms: int = START_MS) -> Sessions:
         rows.append(items)
     flat = np.concatenate(rows).astype(np.int32)
     starts = np.cumsum([0, *map(len, rows)])
-    times_ms = np.concatenate([start_ms + 60_000 * (number + np.arange(len(row))) for number, row in enumerate(rows)])
+    times_ms = np.concatenate(
+        [start_ms + 60_000 * (2 * number + np.arange(len(row))) for number, row in enumerate(rows)]
+    )
     return Sessions(
         session_ids=[SessionId(f"s{seed}-{number}") for number in range(n)],
         starts=starts,
