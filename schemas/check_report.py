@@ -38,7 +38,7 @@ class CheckThresholds(Struct, frozen=True, kw_only=True):
     max_revenue_drop: The same of the share of revenue that stood in an answer.
     score_tolerance: Scores that differ by no more are equal.
     max_mismatch_share: Of the answers that were sent, those that may differ from the model's own.
-    max_p99_ratio: p99 of an answer over the champion's, both measured in the same run.
+    max_p99_ratio: Latency of an answer at its p99, over the champion's in the same run.
     max_release_bytes: Size of a release.
     max_size_ratio: Size over the champion's.
     max_unavailable_share: Of the places in lists of twenty, those that the filters must empty.

@@ -28,8 +28,8 @@ def leak(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         if changed:
             complaints.append(
                 f"{changed} of {len(rows)} answers change when the rows are {what}, by more than "
-                f"checks.score_tolerance = {limits.score_tolerance:g} of the first score: an answer sees others of its batch; look for a "
-                "layer that normalises over the batch or runs in training mode"
+                f"checks.score_tolerance = {limits.score_tolerance:g} of the first score: it sees others of its "
+                "batch; look for a layer that normalises over the batch or runs in training mode"
             )
     trained = trained_sessions(given.candidate.release)
     overlap = trained and trained.overlap(given.sessions, given.candidate.release.manifest.input_event_types)

@@ -10,8 +10,12 @@ from agents.sources.topic_copy import TopicFormat, copy_topic
 from agents.upkeep.job_progress import JobProgress
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.events import from_unix_ms
+from schemas.ids import EventId, VisitorId
+from schemas.records import RecommendationSet
 from schemas.release import ReadPartition, TrainingSource
 from schemas.topic_url import parse_topic_url
+from session_model.data.record_lines import read_records
 from streams.cluster.topics import TopicsError
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import OutputRecord
@@ -80,6 +84,25 @@ def test_what_is_no_session_end_is_left_out_and_counted(address: str, tmp_path: 
     source = copy(address, "odd", tmp_path)
     assert source.malformed == 1
     assert source.partitions[0].records == len(lines_of(tmp_path)) == 30
+
+
+def test_what_workers_sent_is_copied_and_read_back(address: str, tmp_path: Path) -> None:
+    """Answers and outcomes, of which others are malformed, as session ends are."""
+    answer = RecommendationSet(
+        id="clickstream-0-1",
+        status="ended",
+        visitor_id=VisitorId("v"),
+        event_id=EventId("e"),
+        event_time=from_unix_ms(START_MS),
+        items=[],
+    )
+    sender = Sender({"bootstrap.servers": address}, client_id="test")
+    for value in (wire.encode(answer), b'{"id": 1}'):
+        sender.send(OutputRecord("recommendations", b"k", value, partition=0), time_ms=START_MS)
+    sender.flush()
+    source = copy(address, "recommendations", tmp_path, "recommendations")
+    assert source.malformed == 1
+    assert list(read_records(tmp_path, RecommendationSet)) == [answer]
 
 
 def test_clicks_are_lines_whatever_their_spaces(address: str, tmp_path: Path) -> None:

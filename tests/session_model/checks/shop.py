@@ -24,7 +24,7 @@ _LISTED = 20
 
 def follower(items: NDArray[np.int32]) -> int:
     """Return the `ItemIndex` that follows; by the parity of the item before the last one."""
-    step = 7 if len(items) > 1 and items[-2] % 2 else 23
+    step = 7 if len(items) > 1 and items[-2] % 2 else 22
     return int(items[-1] - 1 + step) % N_ITEMS + 1
 
 
@@ -56,7 +56,7 @@ class Guessing(Knowing):
 class Blinkered(Knowing):
     """A model that lists the first `HIDDEN` items of the shop behind four others."""
 
-    HIDDEN = 15
+    HIDDEN = 10
 
     def first(self, row: ModelInput) -> int:
         """Return what follows, or is four before it."""

@@ -189,7 +189,7 @@ def test_a_segment_that_is_served_worse_is_named(tmp_path: Path) -> None:
         for number, item_id in enumerate(ITEM_IDS)
     ]
     one = contender(tmp_path, Blinkered())
-    result = checked(one, Evidence(catalog=described)).checks["baselines"]
+    result = checked(one, Evidence(catalog=described), min_slice_targets=100).checks["baselines"]
     assert result.passed is False
     assert "over all clicks" not in result.reason
     assert "on category hidden (" in result.reason
