@@ -70,15 +70,24 @@ def self_drift(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         "personal_drift": abs(own.personal_share - float(np.mean([one.personal_share for one in before]))),
     }
     said = {
-        "item_drift": "the items listed diverge by {:.3f} bits from those of the days before",
-        "score_drift": "the scores of the first places have shifted by an index of {:.3f}",
-        "personal_drift": "the share of answers that know an item of the session has changed by {:.3f}",
+        "item_drift": (
+            "the items listed diverge by {:.3f} bits from those before, checks.max_item_drift",
+            limits.max_item_drift,
+        ),
+        "score_drift": (
+            "the scores of the first places have shifted by an index of {:.3f}, checks.max_score_drift",
+            limits.max_score_drift,
+        ),
+        "personal_drift": (
+            "the share of answers that know an item of the session has changed by {:.3f}, checks.max_personal_drift",
+            limits.max_personal_drift,
+        ),
     }
     complaints = [
-        f"{text.format(figures[name])}, checks.max_{name} allows {getattr(limits, f'max_{name}'):g}; look at what the "
-        "training data lack or have twice, and at the catalog, before you allow more"
-        for name, text in said.items()
-        if figures[name] > getattr(limits, f"max_{name}")
+        f"{text.format(figures[name])} allows {most:g}; look at what the training data lack or have twice, and at the "
+        "catalog, before you allow more"
+        for name, (text, most) in said.items()
+        if figures[name] > most
     ]
     return judged(complaints, f"as on the days before, by {len(before)} reports", figures)
 
