@@ -25,7 +25,8 @@ class CheckThresholds(Struct, frozen=True, kw_only=True):
     min_mrr_at_20: Mean reciprocal rank that the list must reach.
     max_loss: Of the champion's recall and MRR, the share that may be lost.
     min_slice_targets: Clicks of a slice below which it is named and not judged.
-    slice_tolerance: Recall and MRR by which a plain list may be ahead on a slice.
+    slice_tolerance: Recall + MRR by which a plain list may be ahead on a slice of the sessions.
+    item_slice_tolerance: The same on a slice by what was clicked: popularity, age, category.
     weak_share: A slice whose recall is below this share of the whole is called weak.
     drift_days: Days back of which reports and outcomes count.
     max_item_drift: Jensen-Shannon divergence of the items listed from those of the days before, bits, 0 to 1.
@@ -57,7 +58,8 @@ class CheckThresholds(Struct, frozen=True, kw_only=True):
     min_mrr_at_20: float = 0.01
     max_loss: float = 0.03
     min_slice_targets: int = 200
-    slice_tolerance: float = 0.01
+    slice_tolerance: float = 0.02
+    item_slice_tolerance: float = 0.2
     weak_share: float = 0.5
     drift_days: int = 7
     max_item_drift: float = 0.3
@@ -112,6 +114,7 @@ _SHARES = (
     "min_mrr_at_20",
     "max_loss",
     "slice_tolerance",
+    "item_slice_tolerance",
     "weak_share",
     "max_item_drift",
     "max_personal_drift",
@@ -137,7 +140,9 @@ class CheckSlice(Struct, frozen=True, kw_only=True):
     figures: Annotated[dict[str, float], Meta(description="`<who>.<measure>`.")]
     verdict: Annotated[
         Verdict,
-        Meta(description="`lost`: a plain list is better. `weak`: far below the whole. `few`: too few to judge."),
+        Meta(
+            description="`lost`: a plain list is better. `weak`: the same within the tolerance, or far below the whole."
+        ),
     ]
 
 

@@ -105,7 +105,9 @@ def ask(
                 first_scores.append(float(own[CANDIDATE].scores[0]))
             samples.add(question.target)
     if not len(whole):
-        raise InsessionError("the data have no session of two clicks, so nothing can be checked; take more of them")
+        raise InsessionError(
+            "the data have no whole session of two clicks, so nothing can be checked; take more of them"
+        )
     return Answers(whole.asked(), missing.asked(), shown, np.array(first_scores), samples.kept)
 
 

@@ -13,6 +13,8 @@ from session_model.evaluation.comparison import target_parts
 
 KINDS: Final = ("session length", "popularity", "item age", "prefix")
 """Of those of an evaluation; new items are the youngest of `item age`, and those never clicked."""
+ITEM_KINDS: Final = ("popularity", "item age", "category")
+"""Kinds that are told by what was clicked, so not known when the answer is made."""
 MOST_CATEGORIES: Final = 12
 _HOURS: Final = 6
 _MS_PER_HOUR: Final = 3_600_000
