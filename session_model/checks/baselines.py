@@ -92,6 +92,6 @@ def _lost(one: CheckSlice, limits: CheckThresholds) -> str:
     return (
         f"on {one.kind} {one.part} ({one.targets:,} clicks) the {name} list reaches recall@20 / MRR@20 "
         f"{plain[0]:.4f} / {plain[1]:.4f}, the release {own[0]:.4f} / {own[1]:.4f}, in sum more than "
-        f"checks.{tolerance} = {_tolerance(one.kind, limits):g} less; look at what such sessions are, and at whether the training data have "
-        "them"
+        f"checks.{tolerance} = {_tolerance(one.kind, limits):g} less; look at what such "
+        "sessions are, and at whether the training data have them"
     )
