@@ -71,7 +71,7 @@ class CheckThresholds(Struct, frozen=True, kw_only=True):
     max_live_drop: float = 0.3
     max_revenue_drop: float = 0.5
     score_tolerance: float = 1e-4
-    max_mismatch_share: float = 0.01
+    max_mismatch_share: float = 0.03
     max_p99_ratio: float = 2.0
     max_release_bytes: int = 2 << 30
     max_size_ratio: float = 2.0

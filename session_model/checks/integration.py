@@ -4,6 +4,7 @@ An answer of the topic names its session and the time of its click; with the ses
 prefix is known. Answers of lower tiers rest on more than a prefix and are left out, as are those of other releases.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -11,7 +12,7 @@ from typing import Final
 
 from schemas.check_report import CheckResult, CheckThresholds
 from schemas.events import unix_ms
-from schemas.ids import ItemId, ItemIndex
+from schemas.ids import ItemId, ItemIndex, SessionId
 from schemas.records import RecommendationSet, RecommendedItem, SessionEvent
 from session_model.checks.contender import Contender
 from session_model.checks.contract import CheckInputs, judged, not_run
@@ -41,9 +42,9 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         return not_run("the sessions have no times, so the prefix of an answer is not known; take session-ends")
     contenders = [one for one in (given.candidate, given.evidence.champion) if one is not None]
     by_version = {one.release.version: one for one in contenders}
-    n_compared, wrong = 0, list[str]()
+    in_order, n_compared, wrong = _in_order(given.sent), 0, list[str]()
     for version, contender in by_version.items():
-        of_version = (one for one in given.sent if one.model_version == version)
+        of_version = (one for one in in_order if one.model_version == version)
         for answer, prefix, ranking in _ranked(contender, _with_prefix(given.sessions, of_version)):
             n_compared += 1
             bought = frozenset(event.item_id for event in prefix if event.event_type == "purchase" and event.item_id)
@@ -66,6 +67,25 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         "do server and worker have this release, and the worker this catalog?"
     )
     return judged([complaint], "", figures)
+
+
+def _in_order(sent: Iterable[RecommendationSet]) -> list[RecommendationSet]:
+    """Leave out sessions in which a click came late: the times do not tell what was known at which answer."""
+    by_session = defaultdict[SessionId | None, list[RecommendationSet]](list)
+    for one in sent:
+        by_session[one.session_id].append(one)
+    found = list[RecommendationSet]()
+    for answers in by_session.values():
+        answers.sort(key=lambda one: one.event_time)
+        if all(_offset(one) < _offset(later) for one, later in pairwise(answers)):
+            found += answers
+    return found
+
+
+def _offset(answer: RecommendationSet) -> int:
+    """Return the offset of the click that was answered, the end of the id; 0 where it has none."""
+    offset = answer.id.rpartition("-")[2]
+    return int(offset) if offset.isdecimal() else 0
 
 
 _Prefixed = tuple[RecommendationSet, Sequence[SessionEvent]]
