@@ -42,7 +42,8 @@ def start(brokers: str, tmp_path: Path) -> Iterator[Started]:
         *options: str, patch: str = "", before: Callable[[], None] | None = None, **settings: str
     ) -> "subprocess.Popen[str]":
         defaults = [f"--brokers={brokers}", f"--datadir={tmp_path / 'data'}", f"--web-port={free_port()}"]
-        code = f"import sys\n{patch}\nfrom agents.cli import main\nmain()"
+        heard = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"  # under nohup it is inherited as ignored
+        code = f"import sys\n{heard}\n{patch}\nfrom agents.cli import main\nmain()"
         environment = {
             "INSESSION_TOPICS__PREFIX": tmp_path.name,
             "INSESSION_TOPICS__PARTITIONS": "4",
