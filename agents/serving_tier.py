@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from schemas.tracing import SpanRecorder
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
-from serving.chain import Recommender
+from serving.chain import Recommender, Releases
 from serving.client import PredictClient
 from serving.filters import CatalogView
 from serving.guard import GuardedPredictor
@@ -23,16 +23,23 @@ from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
+from serving.trial import CandidateReleases, TriedRecommender
 from serving.vouchers import ShopsOwn
 from session_model.release.copies import ReleaseCopies
 
 
 @dataclass(frozen=True, slots=True)
 class ServingTier:
-    """The serving tier of one process; inside `running` it follows the releases."""
+    """The serving tier of one process; inside `running` it follows the releases.
+
+    recommender: of the release that serves everybody, whose rows go through `batcher`. tried: of the worker, where
+    another release may be on trial beside it, with a batcher of its own.
+    """
 
     recommender: Recommender
+    tried: TriedRecommender
     batcher: MicroBatcher
+    candidate_batcher: MicroBatcher
     releases: ReleaseWatcher
     client: PredictClient
     poll_seconds: float
@@ -48,7 +55,8 @@ class ServingTier:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-            await self.batcher.close()
+            for batcher in (self.batcher, self.candidate_batcher):
+                await batcher.close()
             await self.client.close()
 
 
@@ -65,29 +73,37 @@ def serving_tier(
 
     copies: folder of this process alone, to which releases are copied and from which they are read.
     """
-    metrics = ServingMetrics(registry)
-    breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open.total_seconds())
     client = PredictClient(settings, fixed_shape=fixed_shape)
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
-    guarded = GuardedPredictor(predictor, breaker, metrics)
-    batcher = MicroBatcher(guarded, settings, fixed_batch=None if fixed_shape is None else fixed_shape.rows)
-    metrics.waiting_rows.set_function(lambda: len(batcher))
-    metrics.waiting_rows_limit.set(settings.max_waiting)
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
-    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, metrics, catalog)
+    metrics, candidate_metrics = ServingMetrics(registry), ServingMetrics(registry, "candidate_")
+    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, metrics, catalog, candidate_metrics)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life.total_seconds(),
         max_items=settings.popular_max_items,
         max_locations=settings.popular_max_locations,
         vouchers=ShopsOwn(catalog, releases),
     )
-    recommender = Recommender(
-        model=batcher,
-        gate=breaker,
-        releases=releases,
-        popularity=popularity,
-        catalog=catalog,
-        settings=settings,
-        metrics=metrics,
-    )
-    return ServingTier(recommender, batcher, releases, client, settings.release_poll.total_seconds())
+    fixed_batch = None if fixed_shape is None else fixed_shape.rows
+
+    def lane(of: Releases, metrics: ServingMetrics) -> tuple[Recommender, MicroBatcher]:
+        breaker = CircuitBreaker(failures=settings.breaker_failures, open_seconds=settings.breaker_open.total_seconds())
+        batcher = MicroBatcher(GuardedPredictor(predictor, breaker, metrics), settings, fixed_batch=fixed_batch)
+        metrics.waiting_rows.set_function(lambda: len(batcher))
+        metrics.waiting_rows_limit.set(settings.max_waiting)
+        recommender = Recommender(
+            model=batcher,
+            gate=breaker,
+            releases=of,
+            popularity=popularity,
+            catalog=catalog,
+            settings=settings,
+            metrics=metrics,
+        )
+        return recommender, batcher
+
+    recommender, batcher = lane(releases, metrics)
+    candidate, candidate_batcher = lane(CandidateReleases(releases), candidate_metrics)
+    tried = TriedRecommender(recommender, candidate, releases)
+    poll_seconds = settings.release_poll.total_seconds()
+    return ServingTier(recommender, tried, batcher, candidate_batcher, releases, client, poll_seconds)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from schemas.ids import ItemId, ModelVersion
+from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
 from schemas.tracing import TraceContext
@@ -33,6 +33,7 @@ class AnswerRequest:
     events: of the open session, oldest first. bought: items bought in earlier sessions.
     deadline: seconds of the monotonic clock by which the model must have answered; may be infinite.
     want_personal: False for late events, bots and shoppers without consent: only what is the same for everybody.
+    visitor_id: None where nobody in particular asks.
     """
 
     events: Sequence[SessionEvent]
@@ -41,6 +42,7 @@ class AnswerRequest:
     deadline: float
     want_personal: bool
     trace: TraceContext | None = None
+    visitor_id: VisitorId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,16 @@ class Answer:
     model_version: ModelVersion | None = None
     intent: IntentProbabilities = NO_INTENT
     intent_source: IntentSource | None = None
+
+
+class Answering(Protocol):
+    """Who answers shoppers: a `Recommender`, or a `TriedRecommender` that has two."""
+
+    def observe(self, seen: Sighting) -> None:
+        """Count an accepted item event for what is popular in the stream."""
+
+    async def answer(self, request: AnswerRequest) -> Answer:
+        """Recommend. Never raises."""
 
 
 class Model(Protocol):

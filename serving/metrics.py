@@ -17,58 +17,60 @@ _BATCH_BUCKETS_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class ServingMetrics:
-    """Who answered, and how asking the model went."""
+    """Who answered, and how asking the model went; `of` is the part of the names that tells a candidate's from ours."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, of: str = "") -> None:
         self.answers = Counter(
-            "insession_answers",
+            f"insession_{of}answers",
             "Answers by tier and by why no higher one answered.",
             ["tier", "reason"],
             registry=registry,
         )
         self.answer_latency = Histogram(
-            "insession_answer_latency_seconds",
+            f"insession_{of}answer_latency_seconds",
             "From asking for an answer to having it, by the tier that gave it.",
             ["tier"],
             registry=registry,
             buckets=_LATENCY_BUCKETS_SECONDS,
         )
         self.model_latency = Histogram(
-            "insession_model_latency_seconds",
+            f"insession_{of}model_latency_seconds",
             "From sending a Predict to its result, failed ones included.",
             registry=registry,
             buckets=_LATENCY_BUCKETS_SECONDS,
         )
         self.model_batch_size = Histogram(
-            "insession_model_batch_size", "Rows of a Predict.", registry=registry, buckets=_BATCH_BUCKETS_ROWS
+            f"insession_{of}model_batch_size", "Rows of a Predict.", registry=registry, buckets=_BATCH_BUCKETS_ROWS
         )
         self.model_failures = Counter(
-            "insession_model_failures", "Predicts that failed, by reason.", ["reason"], registry=registry
+            f"insession_{of}model_failures", "Predicts that failed, by reason.", ["reason"], registry=registry
         )
         self.waiting_rows = Gauge(
-            "insession_model_waiting_rows", "Rows that wait for the next Predict.", registry=registry
+            f"insession_{of}model_waiting_rows", "Rows that wait for the next Predict.", registry=registry
         )
         self.waiting_rows_limit = Gauge(
-            "insession_model_waiting_rows_limit", "Rows that may wait; more are turned away.", registry=registry
+            f"insession_{of}model_waiting_rows_limit", "Rows that may wait; more are turned away.", registry=registry
         )
         self.breaker_open = Gauge(
-            "insession_breaker_open", "1 while the breaker is open or probing, 0 while it is closed.", registry=registry
+            f"insession_{of}breaker_open",
+            "1 while the breaker is open or probing, 0 while it is closed.",
+            registry=registry,
         )
         self.release_version = Gauge(
-            "insession_release_version", "Version of the release in use; 0 = none.", registry=registry
+            f"insession_{of}release_version", "Version of the release in use; 0 = none.", registry=registry
         )
         self.release_created = Gauge(
-            "insession_release_created_timestamp_seconds",
+            f"insession_{of}release_created_timestamp_seconds",
             "When the release in use was made, Unix seconds; 0 = none.",
             registry=registry,
         )
         self.release_common = Gauge(
-            "insession_release_common",
+            f"insession_{of}release_common",
             "1 while the model server has a release that this worker has verified, too.",
             registry=registry,
         )
         self.releases_rejected = Counter(
-            "insession_releases_rejected", "Releases that did not pass verification.", registry=registry
+            f"insession_{of}releases_rejected", "Releases that did not pass verification.", registry=registry
         )
         failures: list[type[PredictError]] = [PredictError, *PredictError.__subclasses__()]
         for failure in failures:

@@ -1,13 +1,15 @@
-"""Which release is in use: verified when it appears, taken up when the server has it, named in every call."""
+"""Which releases are in use: verified when they appear, taken up when the server has them, named in every call."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from schemas.ids import ModelVersion
 from schemas.release_folder import folder_stamp
+from schemas.rollout import Candidate, Rollout, RolloutError, preference, read_rollout
 from schemas.servable import version_directories
 from serving.errors import PredictError
 from serving.filters import CatalogView
@@ -18,16 +20,25 @@ from serving.predictor import Predictor
 log = structlog.get_logger(__name__)
 
 
-class ReleaseWatcher:
-    """Follows a models directory and the model server; holds at most two releases.
+@dataclass(frozen=True, slots=True)
+class ReleaseOnTrial:
+    """A candidate that was verified here and that the server has."""
 
-    The release in use is the newest one that was verified here and that the server reports as AVAILABLE; so vocabulary
-    and model never disagree. Until the server was heard of at all, the newest verified one serves what needs no server.
-    A release that does not load is logged and counted once, and skipped until anything in its directory changes; one
-    that could not be read (OSError) is tried again at the next refresh. Whatever happens, the release in use stays.
+    terms: Candidate
+    parts: ReleaseParts
+
+
+class ReleaseWatcher:
+    """Follows a models directory and the model server; holds at most three releases.
+
+    The release in use is the first one, in the order of the rollout (without one: the newest first), that was verified
+    here and that the server reports as AVAILABLE; so vocabulary and model never disagree. Until the server was heard of
+    at all, the first verified one serves what needs no server. A release that does not load is logged and counted once,
+    and skipped until anything in its directory changes; one that could not be read (OSError) is tried again at the next
+    refresh. Whatever happens, the release in use stays, unless it was rejected.
 
     load: reads and verifies the release in a version directory; runs in a thread.
-    catalog: the release in use is told at every refresh what it has described since.
+    catalog: the releases in use are told at every refresh what it has described since.
     """
 
     def __init__(
@@ -37,14 +48,18 @@ class ReleaseWatcher:
         predictor: Predictor,
         metrics: ServingMetrics,
         catalog: CatalogView | None = None,
+        candidate_metrics: ServingMetrics | None = None,
     ) -> None:
         self._directory = directory
         self._load = load
         self._predictor = predictor
         self._metrics = metrics
         self._catalog = catalog
-        self._taken_in: tuple[ModelVersion, int] | None = None
+        self._candidate_metrics = candidate_metrics
+        self._taken_in: dict[ModelVersion, int] = {}
+        self._rollout: Rollout | None = None
         self._current: ReleaseParts | None = None
+        self._trial: ReleaseOnTrial | None = None
         self._held: dict[ModelVersion, ReleaseParts] = {}
         self._broken: dict[ModelVersion, str] = {}
         self._complained: set[ModelVersion] = set()
@@ -56,30 +71,45 @@ class ReleaseWatcher:
         """Return the release in use; None before there is a good one."""
         return self._current
 
+    @property
+    def trial(self) -> ReleaseOnTrial | None:
+        """Return the candidate, while there is one that can be asked."""
+        return self._trial
+
     async def refresh(self) -> None:
-        """Look once at the directory and at the server, and move to the newest release that both have."""
+        """Look once at the directory and at the server, and move to the best release that both have."""
         async with self._refreshing:
             self._unresolved = None
             await self._refresh()
 
     async def take_catalog_in(self) -> None:
-        """Let the release in use know the items that the catalog has described since its training.
+        """Let the releases in use know the items that the catalog has described since their training.
 
         It takes a millisecond an item that is new, so nothing waits for it: neither a start nor a change of releases.
         """
-        release, catalog = self._current, self._catalog
-        if release is None or catalog is None:
-            return
-        taken_in = (release.version, catalog.revision)
-        if taken_in == self._taken_in:
-            return
+        current, trial = self._current, self._trial
+        if current is not None:
+            extended = await self._extended(current)
+            if self._current is current:
+                self._current = extended
+        if trial is not None:
+            extended = await self._extended(trial.parts)
+            if self._trial is trial:
+                self._trial = ReleaseOnTrial(trial.terms, extended)
+
+    async def _extended(self, release: ReleaseParts) -> ReleaseParts:
+        catalog, version = self._catalog, release.version
+        if catalog is None or self._taken_in.get(version) == catalog.revision:
+            return release
+        revision = catalog.revision
         try:
             extended = await asyncio.to_thread(_with_catalog, release, catalog)
         except Exception:
-            log.exception("catalog_not_taken_in", version=release.version)
-            return
-        if self._current is release:
-            self._current, self._taken_in = extended, taken_in
+            log.exception("catalog_not_taken_in", version=version)
+            return release
+        if version in self._held:
+            self._held[version], self._taken_in[version] = extended, revision
+        return extended
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Return a release other than `gone`, which the server no longer has; None if there is none.
@@ -115,18 +145,53 @@ class ReleaseWatcher:
             return
         self._broken = {version: stamp for version, stamp in self._broken.items() if version in on_disk}
         self._complained.intersection_update(on_disk)
+        trial = self._trial
         try:
-            available = await self._predictor.loaded_versions()
+            available = answering = await self._predictor.loaded_versions()
         except PredictError as error:
             log.debug("model_status_unknown", error=str(error))
             available = frozenset()
-        newest = await self._newest_good(on_disk, on_disk)
-        servable = await self._newest_good(available & on_disk.keys(), on_disk)
+            answering = frozenset() if trial is None else frozenset({trial.parts.version})  # as far as we know
+        await self._read_rollout()
+        rollout = self._rollout
+        order = preference(on_disk, rollout)
+        first = await self._first_good(order, on_disk)
+        servable = await self._first_good([version for version in order if version in available], on_disk)
         self._metrics.release_common.set(servable is not None)
-        in_use = servable or self._current or newest
-        self._held = {parts.version: parts for parts in (newest, in_use) if parts is not None}
+        kept = self._current
+        if kept is not None and rollout is not None and kept.version in rollout.rejected:
+            kept = None
+        in_use = servable or kept or first or self._current
+        terms = None if rollout is None else rollout.candidate
+        on_trial = None
+        if terms is not None and terms.version in answering & on_disk.keys():
+            on_trial = await self._first_good([terms.version], on_disk)
+        self._held = {parts.version: parts for parts in (first, in_use, on_trial) if parts is not None}
+        self._taken_in = {version: at for version, at in self._taken_in.items() if version in self._held}
         if in_use is not None and not self._is_current(in_use.version):
             self._take_up(in_use)
+        self._try_out(None if terms is None or on_trial is None else ReleaseOnTrial(terms, on_trial))
+
+    async def _read_rollout(self) -> None:
+        """Read what is in force; where it cannot be read, the last one that could be stays."""
+        try:
+            self._rollout = await asyncio.to_thread(read_rollout, self._directory)
+        except (RolloutError, OSError) as error:
+            log.warning("rollout_unreadable", directory=str(self._directory), error=str(error))
+
+    def _try_out(self, trial: ReleaseOnTrial | None) -> None:
+        before = self._trial
+        self._trial = trial
+        if before is not None and trial is not None and before.terms == trial.terms:
+            return
+        if self._candidate_metrics is not None:
+            self._candidate_metrics.release_version.set(0 if trial is None else trial.parts.version)
+        if trial is not None:
+            log.info(
+                "candidate_taken_up", version=trial.parts.version, stage=trial.terms.stage, share=trial.terms.share
+            )
+        elif before is not None:
+            log.info("candidate_put_down", version=before.parts.version)
 
     def _take_up(self, release: ReleaseParts) -> None:
         before = None if self._current is None else self._current.version
@@ -135,10 +200,10 @@ class ReleaseWatcher:
         self._metrics.release_created.set(release.created_at.timestamp())
         log.info("release_taken_up", version=release.version, before=before)
 
-    async def _newest_good(
-        self, versions: Iterable[ModelVersion], on_disk: dict[ModelVersion, Path]
+    async def _first_good(
+        self, versions: Sequence[ModelVersion], on_disk: dict[ModelVersion, Path]
     ) -> ReleaseParts | None:
-        for version in sorted(versions, reverse=True):
+        for version in versions:
             parts = self._held.get(version) or await self._load_good(version, on_disk[version])
             if parts is not None:
                 return parts

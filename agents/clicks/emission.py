@@ -47,6 +47,10 @@ class Emitter:
         records += [self._output(Topic.OUTCOMES, answered.record, outcome) for outcome in outcomes]
         return Emission(answered, recommendation, signal, outcomes, records)
 
+    def shadow(self, answered: AnsweredRecord) -> OutputRecord:
+        """Return what a release in the shadow would have answered."""
+        return self._output(Topic.SHADOW, answered.record, answered.recommendation())
+
     def session_ends(
         self, record: InputRecord | None, visitor_id: VisitorId, closings: Sequence[ClosedSession]
     ) -> list[OutputRecord]:

@@ -22,6 +22,7 @@ from agents.clicks.identity_records import IdentityRecords
 from agents.clicks.observers import Observers
 from agents.clicks.output_headers import OutputHeaders
 from agents.clicks.refusals import Refusals, where
+from agents.clicks.shadow import Shadow
 from agents.clicks.shown_answers import ShownAnswers
 from agents.clicks.step import StateWrite, Step, StoredValues, UnreadableVisitorError
 from agents.clicks.stored import StoredStates, Visitors, visitor_of
@@ -36,7 +37,7 @@ from schemas.ids import VisitorId
 from schemas.records import Pattern, SessionEvent
 from schemas.state import ClosedSession, InputPosition
 from schemas.validation import Ignored, Rejection
-from serving.chain import Answer, AnswerRequest, Recommender
+from serving.chain import Answer, Answering, AnswerRequest
 from streams.cluster.topics import Topic, TopicSettings
 from streams.delivery.window import ready
 from streams.metrics import DeliveryMetrics
@@ -64,6 +65,7 @@ class PipelineSettings:
     encode: an output record's bytes.
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
+    shadow: has a release on trial asked, too; None = replay, where there is none.
     """
 
     topics: TopicSettings
@@ -77,13 +79,14 @@ class PipelineSettings:
     encode: Callable[[msgspec.Struct], bytes] = wire.encode
     tracing: Tracing | None = None
     watcher: Watcher | None = None
+    shadow: Shadow | None = None
 
 
 class Pipeline:
     """The decisions for every input record; holds no state of a visitor."""
 
     def __init__(
-        self, settings: PipelineSettings, sessionizer: Sessionizer, recommender: Recommender, metrics: DeliveryMetrics
+        self, settings: PipelineSettings, sessionizer: Sessionizer, recommender: Answering, metrics: DeliveryMetrics
     ) -> None:
         self._settings = settings
         self._sessionizer = sessionizer
@@ -142,31 +145,35 @@ class Pipeline:
         """Answer what was decided; where that fails by a bug, the input is dead-lettered, and what ended is told."""
         record, visitor_id, closings = decision.record, decision.events[-1].visitor_id, decision.advance.closings
         try:
-            answer = await self._answer(decision)
+            request = self._request(decision)
+            answer = _NO_ITEMS if request is None else await self._recommender.answer(request)
             emission = self._emitter.emit(AnsweredRecord(record, decision.events, decision.advance, answer))
             if (seen := emission.answered.shown()) is not None and record.key is not None:
                 shown.keep(record.position.partition, record.key, seen)
             self._observers.emitted(emission)
+            if self._settings.shadow is not None and request is not None:
+                self._settings.shadow.offer(emission.answered, request, self._emitter.shadow)
             records = emission.records
         except Exception as error:
             log.exception("answer_failed", **where(record.position))
             records = [self.refusals.letter(record, _bug(error))]
         return [*records, *self._session_ends(record, visitor_id, closings), *decision.controls]
 
-    async def _answer(self, decision: Decision) -> Answer:
+    def _request(self, decision: Decision) -> AnswerRequest | None:
+        """Make what the recommender is asked; None where nothing is to be answered."""
         record, advance = decision.record, decision.advance
         if advance.status in _UNANSWERED:
-            return _NO_ITEMS
+            return None
         session = moved_session(advance)
-        request = AnswerRequest(
+        return AnswerRequest(
             events=() if session is None else session.events,
             location=decision.events[-1].location or (None if session is None else session.location),
             bought=() if advance.state is None else advance.state.purchased,
             deadline=self._settings.deadline(record.time_ms),
             want_personal=session is not None,
             trace=record.trace,
+            visitor_id=decision.events[-1].visitor_id,
         )
-        return await self._recommender.answer(request)
 
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:
         """Decide on a session that goes on under another id; raises as `click` does."""

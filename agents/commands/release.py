@@ -11,6 +11,8 @@ import click
 from agents.commands.registered import list_, register
 from agents.commands.release_check import check
 from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
+from agents.commands.rollout import canary, promote, rollback, shadow, show, withdraw
+from agents.commands.rollout_guard import guard
 from agents.durations import DurationType
 from agents.interruption import Interruption
 from schemas.bus import FolderUrl, parse_bus_url
@@ -29,9 +31,8 @@ def command() -> None:
     """Verify, sign, publish, fetch and register releases: the folders MODELS/<serving.model_name>/<version>/."""
 
 
-command.add_command(register)
-command.add_command(list_)
-command.add_command(check)
+for _further in (register, list_, check, promote, rollback, shadow, canary, withdraw, show, guard):
+    command.add_command(_further)
 
 
 @command.command(epilog="Example: insession release verify models/session_gru/7 --key-file release.key")

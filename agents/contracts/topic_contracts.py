@@ -92,6 +92,15 @@ CONTRACTS: Final = (
         f"{_VISITOR_ORDER} {_ONCE_BY_ID}",
     ),
     TopicContract(
+        topic=Topic.SHADOW,
+        action="send",
+        records=(RecommendationSet,),
+        key="visitor_id",
+        summary="What a release in the shadow of the champion would have answered: shown to nobody.",
+        promise="The `id` is that of the answer on `recommendations` that was shown instead. Best effort: none where "
+        "the worker had no time for it, and in no order.",
+    ),
+    TopicContract(
         topic=Topic.SESSION_ENDS,
         action="send",
         records=(SessionSummary,),

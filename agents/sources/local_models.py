@@ -57,7 +57,8 @@ def models_here(url: BusUrl, model_name: str) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="insession-models-") as folder:
         models = Path(folder)
-        result = ReleaseFetcher(open_bus(str(url)), model_name, models / model_name, kept=1).fetch()
+        here = models / model_name
+        result = ReleaseFetcher(open_bus(str(url)), model_name, here, kept=1, follows_rollout=False).fetch()
         for version, why in result.refused.items():  # an older one would be another one than was asked for
             raise InsessionError(f"{url}: version {version} is refused: {why}")
         if not result.fetched:

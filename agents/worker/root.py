@@ -17,6 +17,7 @@ from agents.clicks.actor import SessionActor, send_ticks
 from agents.clicks.clocks import WorkerClocks
 from agents.clicks.pipeline import Pipeline, PipelineSettings
 from agents.clicks.quarantine import Quarantine
+from agents.clicks.shadow import Shadow, ShadowMetrics
 from agents.clicks.tracing import TracedSink, Tracing
 from agents.encodings import Encodings, click_readers
 from agents.live.access import Access
@@ -74,8 +75,11 @@ def build_worker(settings: Settings) -> InsessionApp:
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
     clocks = WorkerClocks(metrics)
-    live = _live_settings(settings, encodings, clocks, feed, spans)
-    pipeline = Pipeline(live, session_rules(settings), tier.recommender, metrics)
+    shadow = Shadow(
+        tier.tried, KafkaSink(app), ShadowMetrics(registry), settings.clickstream.freshness_budget.total_seconds()
+    )
+    live = replace(_live_settings(settings, encodings, clocks, feed, spans), shadow=shadow)
+    pipeline = Pipeline(live, session_rules(settings), tier.tried, metrics)
     table = state_table(app, settings.kafka, topics.partitions)
     tidying = LocalTidying(lambda: table.data if isinstance(table.data, LocalState) else None)
     further = tuple(settings.clickstream.sources)
@@ -111,6 +115,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         encodings.running(app.abort),
         tier.running(),
         _closing(windows),
+        _closing(shadow),
     )
     _consume(app, settings, actor)
     table.on_recover(actor.recovered)
@@ -249,12 +254,12 @@ def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | Non
 
 
 @asynccontextmanager
-async def _closing(windows: Windows) -> AsyncIterator[None]:
-    """Close the windows before what their answers need: an answer that fails at the end must not end the process."""
+async def _closing(asking: Windows | Shadow) -> AsyncIterator[None]:
+    """Close what waits for answers before what these need: one that fails at the end must not end the process."""
     try:
         yield
     finally:
-        await windows.close()
+        await asking.close()
 
 
 @asynccontextmanager

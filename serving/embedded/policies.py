@@ -4,12 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
+from schemas.ids import ModelVersion
+from schemas.rollout import Rollout, preference
+
 
 class VersionPolicy(Protocol):
     """Chooses versions to serve; `arguments` spells the choice for a command line."""
 
-    def aspired(self, on_disk: Collection[int]) -> frozenset[int]:
-        """Choose among the versions `on_disk`, loadable or not."""
+    def aspired(self, on_disk: Collection[int], rollout: Rollout | None) -> frozenset[int]:
+        """Choose among the versions `on_disk`, loadable or not; rollout: what is in force there."""
 
     def arguments(self) -> list[str]:
         """Spell the policy as options of `insession serve`."""
@@ -17,13 +20,15 @@ class VersionPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LatestVersions:
-    """The `num_versions` highest versions on disk."""
+    """The `num_versions` that workers would rather use: the highest, or champion and previous; and one on trial."""
 
     num_versions: int
 
-    def aspired(self, on_disk: Collection[int]) -> frozenset[int]:
-        """Choose the highest."""
-        return frozenset(sorted(on_disk, reverse=True)[: self.num_versions])
+    def aspired(self, on_disk: Collection[int], rollout: Rollout | None) -> frozenset[int]:
+        """Choose as the workers do, by the rollout where there is one."""
+        best = preference(map(ModelVersion, on_disk), rollout)[: self.num_versions]
+        trial = None if rollout is None else rollout.candidate
+        return frozenset(best if trial is None or trial.version not in on_disk else (*best, trial.version))
 
     def arguments(self) -> list[str]:
         """Spell it with its number."""
@@ -34,7 +39,7 @@ class LatestVersions:
 class AllVersions:
     """Every version on disk."""
 
-    def aspired(self, on_disk: Collection[int]) -> frozenset[int]:
+    def aspired(self, on_disk: Collection[int], rollout: Rollout | None) -> frozenset[int]:  # noqa: ARG002
         """Choose all."""
         return frozenset(on_disk)
 
@@ -45,11 +50,11 @@ class AllVersions:
 
 @dataclass(frozen=True, slots=True)
 class SpecificVersions:
-    """Just these versions, as far as they are on disk: how a release is rolled back."""
+    """Just these versions, as far as they are on disk, whatever the rollout says."""
 
     versions: frozenset[int]
 
-    def aspired(self, on_disk: Collection[int]) -> frozenset[int]:
+    def aspired(self, on_disk: Collection[int], rollout: Rollout | None) -> frozenset[int]:  # noqa: ARG002
         """Choose those named."""
         return self.versions.intersection(on_disk)
 

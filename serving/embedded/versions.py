@@ -29,6 +29,7 @@ import grpc
 import structlog
 
 from schemas.release_folder import folder_stamp
+from schemas.rollout import Rollout, RolloutError, read_rollout
 from schemas.servable import version_directories
 from serving.embedded.errors import StatusError, not_found
 from serving.embedded.policies import VersionPolicy
@@ -77,6 +78,7 @@ class ModelVersions(Generic[ServableT]):
         self._load = load
         self._lock = Lock()
         self._entries: dict[int, _Entry[ServableT]] = {}
+        self._rollout: Rollout | None = None
 
     def poll(self) -> None:
         """Look at the folder once: load what is new, highest first, then unload what is no longer aspired to."""
@@ -85,12 +87,21 @@ class ModelVersions(Generic[ServableT]):
         except OSError as error:  # an unmounted store must not unload what serves
             log.warning("base_path_unreadable", model=self.name, path=str(self._base_path), error=str(error))
             return
-        aspired = self._policy.aspired(on_disk.keys() - self._still_broken(on_disk))
+        rollout = self._read_rollout()
+        aspired = self._policy.aspired(on_disk.keys() - self._still_broken(on_disk), rollout)
         while new := self._aspire(aspired):
             for version in new:
                 self._load_version(version, on_disk[version])
-            aspired = self._policy.aspired(on_disk.keys() - self._failed())
+            aspired = self._policy.aspired(on_disk.keys() - self._failed(), rollout)
         self._unload_all_but(aspired)
+
+    def _read_rollout(self) -> Rollout | None:
+        """Read what is in force; where it cannot be read, the last one that could be stays."""
+        try:
+            self._rollout = read_rollout(self._base_path)
+        except (RolloutError, OSError) as error:
+            log.warning("rollout_unreadable", path=str(self._base_path), error=str(error))
+        return self._rollout
 
     def statuses(self) -> list[VersionStatus]:
         """List every version ever seen, highest first."""

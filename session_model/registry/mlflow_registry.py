@@ -18,6 +18,7 @@ from msgspec import Struct
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH, ReleaseManifest
+from schemas.rollout import Rollout
 from schemas.secret import Secret, masked
 from session_model.files import file_sha256
 from session_model.registry.mlmodel import MODEL_FOLDER, RELEASE_FOLDER, mlmodel
@@ -128,18 +129,25 @@ class MlflowRegistry:
         with self._asking():
             self._client.set_registered_model_alias(self._name, Alias.CANDIDATE, str(number))
 
-    def promote(self, number: int) -> None:
-        """Let `champion` name a version, and `previous` the one before; the candidate is none any more.
+    def follow(self, rollout: Rollout) -> None:
+        """Let the aliases name what the rollout says; a release that is not registered has none.
 
-        In an order in which a crash leaves two names on one version, and never a name on none.
+        In an order in which a crash leaves two names on one version, and never `champion` on none.
         """
-        champion = self.named(Alias.CHAMPION)
+        numbers = {one.version: one.number for one in reversed(self.releases())}
+        candidate = None if rollout.candidate is None else rollout.candidate.version
+        wanted = {
+            Alias.PREVIOUS: rollout.previous,
+            Alias.CHAMPION: rollout.champion,
+            Alias.CANDIDATE: candidate,
+        }
         with self._asking():
-            if champion is not None and champion.number != number:
-                self._client.set_registered_model_alias(self._name, Alias.PREVIOUS, str(champion.number))
-            self._client.set_registered_model_alias(self._name, Alias.CHAMPION, str(number))
-            if self._aliases().get(Alias.CANDIDATE) == number:
-                self._client.delete_registered_model_alias(self._name, Alias.CANDIDATE)
+            for alias, version in wanted.items():
+                number = None if version is None else numbers.get(version)
+                if number is not None:
+                    self._client.set_registered_model_alias(self._name, alias, str(number))
+                elif alias in self._aliases():
+                    self._client.delete_registered_model_alias(self._name, alias)
 
     def _logged(self, release: Path, manifest: ReleaseManifest, digest: str) -> tuple[str, str]:
         """Log the run of a release; returns its id and where its artefacts lie."""

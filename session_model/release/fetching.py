@@ -6,12 +6,13 @@ Nothing that is served is touched by a failure: not by a Bus that is away, a ful
 import errno
 import fcntl
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+import msgspec
 import structlog
 
 from schemas.bus import ArtifactBus, ArtifactError
@@ -20,11 +21,13 @@ from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH, ReleaseManifest
 from schemas.release_folder import MAX_FILES, MAX_MANIFEST_BYTES, ReleaseError, decode_manifest, sync_path
 from schemas.release_signature import SIGNATURE_PATH, is_signed
+from schemas.rollout import Rollout, record_name
 from schemas.secret import Secret
 from schemas.servable import version_directories
 from session_model.files import write_whole
 from session_model.release.copies import SPARE_BYTES, load_release
 from session_model.release.on_bus import released_versions
+from session_model.release.rollout_log import RolloutLog
 from session_model.release.versions import sync_tree
 
 DEFAULT_KEPT: Final = 3
@@ -46,16 +49,25 @@ class Fetched:
 
 
 class ReleaseFetcher:
-    """Mirrors the newest `kept` whole releases of a model to `folder`, newest first.
+    """Mirrors a model's releases to `folder`: those that the rollout gives a part, without one the newest `kept`.
 
-    Older ones are removed only where they are on the Bus, too, and `kept` newer ones are whole here. key: then
-    unsigned releases are refused.
+    Others are removed only where they are on the Bus, too, and the wanted ones are whole here. A change of the rollout
+    appears after the releases that it needs; one whose champion is refused does not. key: then unsigned releases are
+    refused. follows_rollout: False = the newest, whatever serves.
     """
 
     def __init__(
-        self, bus: ArtifactBus, model: str, folder: Path, *, key: Secret | None = None, kept: int = DEFAULT_KEPT
+        self,
+        bus: ArtifactBus,
+        model: str,
+        folder: Path,
+        *,
+        key: Secret | None = None,
+        kept: int = DEFAULT_KEPT,
+        follows_rollout: bool = True,
     ) -> None:
         self._bus = bus
+        self._log = RolloutLog(bus, model) if follows_rollout else None
         self._model = model
         self._folder = folder
         self._key = key
@@ -84,24 +96,51 @@ class ReleaseFetcher:
     def _fetch(self) -> Fetched:
         for left in self._folder.glob(f"{_BESIDE_PREFIX}*"):
             shutil.rmtree(left)
+        released = released_versions(self._bus, self._model)
+        rollout = None if self._log is None else self._log.in_force()
+        return self._fetch_newest(released) if rollout is None else self._fetch_roles(rollout, released)
+
+    def _fetch_newest(self, released: list[ModelVersion]) -> Fetched:
         result = Fetched()
         here = version_directories(self._folder)
-        versions = released_versions(self._bus, self._model)
         whole = 0
-        for version in versions:
+        for version in released:
             if whole == self._kept:
                 if version in here:
-                    self._remove(here[version])
-                    result.removed.append(version)
-                continue
-            if version not in here:
-                why = self._take(version)
-                if why is not None:
-                    result.refused[version] = why
-                    continue
-                result.fetched.append(version)
-            whole += 1
+                    self._remove(here[version], result)
+            elif self._has(version, here, result):
+                whole += 1
         return result
+
+    def _fetch_roles(self, rollout: Rollout, released: list[ModelVersion]) -> Fetched:
+        result = Fetched()
+        here = version_directories(self._folder)
+        whole = {version for version in rollout.roles if self._has(version, here, result)}
+        if rollout.champion not in whole:
+            return result
+        self._write_rollout(rollout)
+        for version in (set(released) & here.keys()) - {*rollout.roles}:
+            self._remove(here[version], result)
+        return result
+
+    def _has(self, version: ModelVersion, here: Mapping[ModelVersion, Path], result: Fetched) -> bool:
+        """Bring a release unless it is here; return whether it is here then."""
+        if version in here:
+            return True
+        why = self._take(version)
+        if why is not None:
+            result.refused[version] = why
+            return False
+        result.fetched.append(version)
+        return True
+
+    def _write_rollout(self, rollout: Rollout) -> None:
+        """Mirror the record in force; those before are the Bus's to keep."""
+        target = self._folder / record_name(rollout.revision)
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            write_whole(target, lambda file: file.write(msgspec.json.encode(rollout)))
+            log.info("rollout_fetched", revision=rollout.revision, change=rollout.change, champion=rollout.champion)
 
     def _take(self, version: ModelVersion) -> str | None:
         """Bring one release; return why it is refused."""
@@ -153,8 +192,9 @@ class ReleaseFetcher:
         if free < needed:
             raise OSError(errno.ENOSPC, f"release {name} takes {needed} bytes with a reserve, {free} are free")
 
-    def _remove(self, directory: Path) -> None:
+    def _remove(self, directory: Path, result: Fetched) -> None:
         """Take it out of sight first: who polls sees the whole version or none."""
+        result.removed.append(ModelVersion(int(directory.name)))
         beside = self._folder / f"{_BESIDE_PREFIX}{directory.name}"
         directory.rename(beside)
         shutil.rmtree(beside)

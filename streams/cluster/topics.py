@@ -43,6 +43,7 @@ class Topic(StrEnum):
     INTENT_SIGNALS = "intent-signals"
     SESSION_ENDS = "session-ends"
     OUTCOMES = "recommendation-outcomes"
+    SHADOW = "shadow-recommendations"
     CATALOG = "catalog"
     DEAD_LETTERS = "clickstream-dlq"
 
@@ -71,6 +72,7 @@ TOPICS: Final[Mapping[Topic, TopicFacts]] = {
     Topic.INTENT_SIGNALS: TopicFacts(IntentSignal, names_visitors=True, replay_file="intent-signals.jsonl"),
     Topic.SESSION_ENDS: TopicFacts(SessionSummary, replay_file="session-ends.jsonl"),
     Topic.OUTCOMES: TopicFacts(RecommendationOutcome, names_visitors=True, replay_file="outcomes.jsonl"),
+    Topic.SHADOW: TopicFacts(RecommendationSet, names_visitors=True),
     Topic.CATALOG: TopicFacts(is_the_shops=True, any_partitions=True),
     Topic.DEAD_LETTERS: TopicFacts(replay_file="dead-letters.jsonl"),
 }
@@ -99,7 +101,7 @@ class TopicSettings:
     min_insync_replicas: Replicas that must hold a record before it counts; without one: replication - 1, at least 1.
     output_retention: Of recommendations, intent signals and dead letters.
     session_ends_retention: Of closed sessions, which training reads.
-    outcomes_retention: Of recommendation outcomes.
+    outcomes_retention: Of recommendation outcomes, and of what a release on trial would have answered.
     """
 
     prefix: str = ""
@@ -215,6 +217,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
             "retention.ms": _milliseconds(settings.session_ends_retention),
         },
         Topic.OUTCOMES: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
+        Topic.SHADOW: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
         Topic.CATALOG: {"cleanup.policy": "compact"},
         Topic.DEAD_LETTERS: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.output_retention)},
     }

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from schemas.errors import InsessionError
 from schemas.release_folder import ReleaseError
 from session_model.registry.mlflow_registry import Alias, MlflowRegistry
 from session_model.release.files import verify_release
+from session_model.release.rollout import Moves
 from session_model.runs.curve import CurvePoint
 from session_model.runs.folder import RunConfig, open_run
 from tests.builders.releases import write_release
@@ -123,15 +125,18 @@ def test_a_changed_release_is_refused(release: Path, open_registry: Callable[[],
         registry.register(release)
 
 
-def test_promotion_keeps_the_name_of_the_one_before(
+def test_the_aliases_follow_the_rollout(
     tmp_path: Path, open_registry: Callable[[], MlflowRegistry], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A crash in the middle leaves two names on one version, never a name on none."""
     registry = open_registry()
     first, second = (registry.register(write_release(tmp_path / "models", version)) for version in (3, 4))
-    registry.name_candidate(first.number)
-    registry.promote(first.number)
-    registry.name_candidate(second.number)
+    started = datetime(2026, 1, 1, tzinfo=UTC)
+    promoted = Moves(None, started, "ana").promote(first.version, "")
+    tried = Moves(promoted, started, "ana").trial(second.version, "canary", 0.1, "")
+    again = Moves(tried, started, "ana").promote(second.version, "")
+    registry.follow(promoted)
+    registry.follow(tried)
     set_alias: Any = registry._client.set_registered_model_alias
 
     def dies_at_champion(name: str, alias: str, version: str) -> None:
@@ -141,12 +146,12 @@ def test_promotion_keeps_the_name_of_the_one_before(
 
     monkeypatch.setattr(registry._client, "set_registered_model_alias", dies_at_champion)
     with pytest.raises(KeyboardInterrupt):
-        registry.promote(second.number)
+        registry.follow(again)
     assert {one.version: one.aliases for one in open_registry().releases()} == {
         4: (Alias.CANDIDATE,),
         3: (Alias.CHAMPION, Alias.PREVIOUS),
     }
-    open_registry().promote(second.number)
+    open_registry().follow(again)
     assert {one.version: one.aliases for one in open_registry().releases()} == {
         4: (Alias.CHAMPION,),
         3: (Alias.PREVIOUS,),
