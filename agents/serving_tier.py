@@ -16,7 +16,7 @@ from serving.chain import Recommender, Releases
 from serving.client import PredictClient
 from serving.filters import CatalogView
 from serving.guard import GuardedPredictor
-from serving.metrics import ServingMetrics
+from serving.metrics import ReleaseMetrics, ServingMetrics
 from serving.popular import StreamPopularity
 from serving.predictor import Predictor
 from serving.releases import ReleaseWatcher
@@ -77,7 +77,7 @@ def serving_tier(
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
     metrics, candidate_metrics = ServingMetrics(registry), ServingMetrics(registry, "candidate_")
-    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, metrics, catalog, candidate_metrics)
+    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, ReleaseMetrics(registry), catalog)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life.total_seconds(),
         max_items=settings.popular_max_items,

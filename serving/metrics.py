@@ -56,22 +56,6 @@ class ServingMetrics:
             "1 while the breaker is open or probing, 0 while it is closed.",
             registry=registry,
         )
-        self.release_version = Gauge(
-            f"insession_{of}release_version", "Version of the release in use; 0 = none.", registry=registry
-        )
-        self.release_created = Gauge(
-            f"insession_{of}release_created_timestamp_seconds",
-            "When the release in use was made, Unix seconds; 0 = none.",
-            registry=registry,
-        )
-        self.release_common = Gauge(
-            f"insession_{of}release_common",
-            "1 while the model server has a release that this worker has verified, too.",
-            registry=registry,
-        )
-        self.releases_rejected = Counter(
-            f"insession_{of}releases_rejected", "Releases that did not pass verification.", registry=registry
-        )
         failures: list[type[PredictError]] = [PredictError, *PredictError.__subclasses__()]
         for failure in failures:
             self.model_failures.labels(failure.reason)
@@ -79,3 +63,28 @@ class ServingMetrics:
             self.answer_latency.labels(tier)
             for reason in (OK, *REASONS):
                 self.answers.labels(tier, reason)
+
+
+class ReleaseMetrics:
+    """Which releases are in use."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.version = Gauge("insession_release_version", "Version of the release in use; 0 = none.", registry=registry)
+        self.created = Gauge(
+            "insession_release_created_timestamp_seconds",
+            "When the release in use was made, Unix seconds; 0 = none.",
+            registry=registry,
+        )
+        self.common = Gauge(
+            "insession_release_common",
+            "1 while the model server has a release that this worker has verified, too.",
+            registry=registry,
+        )
+        self.rejected = Counter(
+            "insession_releases_rejected", "Releases that did not pass verification.", registry=registry
+        )
+        self.candidate_version = Gauge(
+            "insession_candidate_version",
+            "Version of the release on trial that this worker asks; 0 = none.",
+            registry=registry,
+        )

@@ -13,7 +13,7 @@ from schemas.rollout import Candidate, Rollout, RolloutError, preference, read_r
 from schemas.servable import version_directories
 from serving.errors import PredictError
 from serving.filters import CatalogView
-from serving.metrics import ServingMetrics
+from serving.metrics import ReleaseMetrics
 from serving.parts import ReleaseParts
 from serving.predictor import Predictor
 
@@ -46,16 +46,14 @@ class ReleaseWatcher:
         directory: Path,
         load: Callable[[Path], ReleaseParts],
         predictor: Predictor,
-        metrics: ServingMetrics,
+        metrics: ReleaseMetrics,
         catalog: CatalogView | None = None,
-        candidate_metrics: ServingMetrics | None = None,
     ) -> None:
         self._directory = directory
         self._load = load
         self._predictor = predictor
         self._metrics = metrics
         self._catalog = catalog
-        self._candidate_metrics = candidate_metrics
         self._taken_in: dict[ModelVersion, int] = {}
         self._rollout: Rollout | None = None
         self._current: ReleaseParts | None = None
@@ -157,7 +155,7 @@ class ReleaseWatcher:
         order = preference(on_disk, rollout)
         first = await self._first_good(order, on_disk)
         servable = await self._first_good([version for version in order if version in available], on_disk)
-        self._metrics.release_common.set(servable is not None)
+        self._metrics.common.set(servable is not None)
         kept = self._current
         if kept is not None and rollout is not None and kept.version in rollout.rejected:
             kept = None
@@ -184,8 +182,7 @@ class ReleaseWatcher:
         self._trial = trial
         if before is not None and trial is not None and before.terms == trial.terms:
             return
-        if self._candidate_metrics is not None:
-            self._candidate_metrics.release_version.set(0 if trial is None else trial.parts.version)
+        self._metrics.candidate_version.set(0 if trial is None else trial.parts.version)
         if trial is not None:
             log.info(
                 "candidate_taken_up", version=trial.parts.version, stage=trial.terms.stage, share=trial.terms.share
@@ -196,8 +193,8 @@ class ReleaseWatcher:
     def _take_up(self, release: ReleaseParts) -> None:
         before = None if self._current is None else self._current.version
         self._current = release
-        self._metrics.release_version.set(release.version)
-        self._metrics.release_created.set(release.created_at.timestamp())
+        self._metrics.version.set(release.version)
+        self._metrics.created.set(release.created_at.timestamp())
         log.info("release_taken_up", version=release.version, before=before)
 
     async def _first_good(
@@ -236,7 +233,7 @@ class ReleaseWatcher:
     def _complain(self, version: ModelVersion, path: Path, error: Exception) -> None:
         if version not in self._complained:
             self._complained.add(version)
-            self._metrics.releases_rejected.inc()
+            self._metrics.rejected.inc()
             log.error("release_rejected", version=version, path=str(path), error=f"{type(error).__name__}: {error}")
 
 

@@ -78,11 +78,17 @@ class Shadow:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 
+    @property
+    def is_asking(self) -> bool:
+        """Return whether a question is under way."""
+        return bool(self._asking)
+
     async def close(self) -> None:
         """Give up what is under way."""
-        for task in self._asking:
+        asking = tuple(self._asking)
+        for task in asking:
             task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
+        await asyncio.gather(*asking, return_exceptions=True)
 
     async def _ask(
         self, answered: AnsweredRecord, request: AnswerRequest, output: Callable[[AnsweredRecord], OutputRecord]

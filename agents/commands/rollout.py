@@ -57,6 +57,13 @@ MODELS: Final = click.option(
 _MODEL_NAME: Final = model_name_option("Folder of the releases there; serving.model_name of the workers.")
 
 
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in a container
+        return "unknown"
+
+
 def _rollout_options(function: _Command) -> _Command:
     """Take what every change needs: where the releases are, why, and whom to tell."""
     for option in (
@@ -205,10 +212,3 @@ def _log(models: BusUrl, model_name: str) -> "RolloutLog":
     from session_model.release.rollout_log import RolloutLog
 
     return RolloutLog(open_bus(str(models)), model_name)
-
-
-def _account() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

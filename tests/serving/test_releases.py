@@ -14,7 +14,7 @@ from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import AnswerRequest, Recommender
 from serving.fakes import FakeCatalog, FakePredictor, FakeRelease
-from serving.metrics import ServingMetrics
+from serving.metrics import ReleaseMetrics, ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import StreamPopularity
 from serving.releases import ReleaseWatcher
@@ -38,7 +38,7 @@ class Shelf:
         self.loaded: list[str] = []
         self.threads: set[threading.Thread] = set()
         self.catalog = FakeCatalog()
-        metrics = ServingMetrics(self.registry)
+        metrics = ReleaseMetrics(self.registry)
         self.watcher = ReleaseWatcher(self.directory, self.load, self.server, metrics, self.catalog)
 
     def load(self, path: Path) -> ReleaseParts:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,12 @@ from agents.artifact_bus import open_bus
 from agents.sources.local_models import RegistryVersion, models_here, parse_release_url, release_here
 from schemas.bus import ArtifactBus, FolderUrl, S3Url, parse_bus_url
 from schemas.errors import InsessionError, UsageError
+from schemas.ids import ModelVersion
 from schemas.release_folder import ReleaseError
 from session_model.registry.mlflow_registry import MlflowRegistry
 from session_model.release.copies import load_release
 from session_model.release.on_bus import publish_on_bus
+from session_model.release.rollout import Moves
 from tests.builders.releases import write_release
 from tests.s3_server import s3_server
 
@@ -91,7 +94,7 @@ def test_a_release_of_the_registry_is_named_by_alias_or_number(tmp_path: Path) -
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     registry = MlflowRegistry(uri, MODEL)
     numbers = [registry.register(write_release(tmp_path / "models", version)).number for version in (3, 4)]
-    registry.promote(numbers[1])
+    registry.follow(Moves(None, datetime(2026, 1, 1, tzinfo=UTC), "ana").promote(ModelVersion(4), ""))
     for text, version in ((f"models:/{MODEL}@champion", 4), (f"models:/{MODEL}/{numbers[0]}", 3)):
         with release_here(parse_release_url(text), "other", uri) as release:
             assert load_release(release).version == version

@@ -13,7 +13,7 @@ from serving.embedded.options import ServerOptions
 from serving.embedded.release_check import ReleaseCheck
 from serving.embedded.server import ModelServer
 from serving.fakes import FakePredictor
-from serving.metrics import ServingMetrics
+from serving.metrics import ReleaseMetrics
 from serving.releases import ReleaseWatcher
 from session_model.release.copies import ReleaseCopies
 from tests.builders.releases import edit_manifest, seal, write_release
@@ -39,7 +39,7 @@ async def test_two_damaged_releases_do_not_push_the_good_one_off(tmp_path: Path)
     registry = CollectorRegistry()
     copies = ReleaseCopies(tmp_path / "copies")
     predictor = FakePredictor([])
-    watcher = ReleaseWatcher(good.parent, copies.load, predictor, ServingMetrics(registry))
+    watcher = ReleaseWatcher(good.parent, copies.load, predictor, ReleaseMetrics(registry))
 
     async def in_use() -> ModelVersion | None:
         predictor.versions = set(map(ModelVersion, server.available_versions()))

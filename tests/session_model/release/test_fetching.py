@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,17 @@ import pytest
 from agents.artifact_bus import open_bus
 from schemas.bus import ArtifactBus, BusError
 from schemas.errors import InsessionError, UsageError
+from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH
 from schemas.release_folder import ReleaseError
+from schemas.rollout import Rollout, read_rollout
 from schemas.secret import Secret
 from session_model.release.copies import load_release
 from session_model.release.fetching import ReleaseFetcher
 from session_model.release.on_bus import publish_on_bus, released_versions
 from session_model.release.publishing import sign_release
+from session_model.release.rollout import Moves
+from session_model.release.rollout_log import RolloutLog
 from tests.builders.releases import edit_manifest, write_release
 from tests.s3_server import s3_server
 
@@ -223,3 +228,51 @@ def test_a_fetch_that_is_killed_anywhere_leaves_whole_releases_and_the_next_one_
     result = subprocess.run(program, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.splitlines()[-1]) > 20
+
+
+def roll_out(bus: ArtifactBus, move: Callable[[Moves], Rollout]) -> Rollout:
+    """Change the rollout on the Bus."""
+    rollouts = RolloutLog(bus, MODEL)
+    return rollouts.append(move(Moves(rollouts.in_force(), datetime(2026, 1, 1, tzinfo=UTC), "ana")))
+
+
+def test_a_rollout_says_what_is_here(bus: ArtifactBus, tmp_path: Path) -> None:
+    """Champion, previous and candidate, however old; the rest goes, and the record comes after what it needs."""
+    for version in range(1, 8):
+        publish_on_bus(write_release(tmp_path / "made", version), bus, MODEL, None)
+    assert fetcher(bus, tmp_path).fetch().fetched == [7, 6, 5]
+    roll_out(bus, lambda moves: moves.promote(ModelVersion(1), ""))
+    roll_out(bus, lambda moves: moves.promote(ModelVersion(3), ""))
+    record = roll_out(bus, lambda moves: moves.trial(ModelVersion(6), "canary", 0.5, ""))
+    result = fetcher(bus, tmp_path).fetch()
+    assert (sorted(result.fetched), sorted(result.removed)) == ([1, 3], [5, 7])
+    assert served(tmp_path) == ["1", "3", "6", "rollout"]
+    assert read_rollout(tmp_path / "models" / MODEL) == record
+    back = roll_out(bus, lambda moves: moves.rollback("carts fell"))
+    assert sorted(fetcher(bus, tmp_path).fetch().removed) == [3, 6]
+    assert read_rollout(tmp_path / "models" / MODEL) == back
+
+
+def test_a_champion_that_was_changed_on_the_bus_never_serves(tmp_path: Path) -> None:
+    """The rollout here stays as it was, with what it needs."""
+    bus = open_bus(f"memory:{tmp_path}")
+    for version in (1, 2):
+        publish_on_bus(write_release(tmp_path / "made", version), bus, MODEL, None)
+    before = roll_out(bus, lambda moves: moves.promote(ModelVersion(1), ""))
+    assert fetcher(bus, tmp_path).fetch().fetched == [1]
+    bus.write(f"{MODEL}/2/saved_model.pb", b"other")
+    roll_out(bus, lambda moves: moves.promote(ModelVersion(2), ""))
+    result = fetcher(bus, tmp_path).fetch()
+    assert list(result.refused) == [2]
+    assert served(tmp_path) == ["1", "rollout"]
+    assert read_rollout(tmp_path / "models" / MODEL) == before
+
+
+def test_a_command_that_wants_the_newest_gets_it_whatever_serves(tmp_path: Path) -> None:
+    """As an evaluation of what was just trained."""
+    bus = open_bus(f"memory:{tmp_path}")
+    for version in (1, 2):
+        publish_on_bus(write_release(tmp_path / "made", version), bus, MODEL, None)
+    roll_out(bus, lambda moves: moves.promote(ModelVersion(1), ""))
+    newest = ReleaseFetcher(bus, MODEL, tmp_path / "models" / MODEL, kept=1, follows_rollout=False)
+    assert newest.fetch().fetched == [2]

@@ -1,0 +1,82 @@
+"""`insession release promote` and what goes with it, on a directory of models."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from agents.commands.release import command
+from schemas.rollout import read_rollout
+from tests.builders.releases import write_release
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Have three releases."""
+    for version in (7, 8, 9):
+        write_release(tmp_path / "models", version)
+    return tmp_path / "models"
+
+
+def run(models: Path, *arguments: str) -> Result:
+    """Run a command on the directory."""
+    return CliRunner().invoke(command, [*arguments, "--models", str(models)])
+
+
+def test_the_way_of_a_release(models: Path) -> None:
+    """Promoted, tried out, promoted, taken back: each is told, and is in force for workers at once."""
+    assert "revision 1: champion 7" in run(models, "promote", "7").output
+    assert "shadow 8 for 1 of the visitors" in run(models, "shadow", "8").output
+    assert "canary 8 for 0.05 of the visitors" in run(models, "canary", "8").output
+    assert "canary 8 for 0.25 of the visitors" in run(models, "canary", "8", "--share", "25%").output
+    assert "champion 8, previous 7" in run(models, "promote", "8", "--reason", "it passed").output
+    assert run(models, "rollback", "--reason", "carts fell").exit_code == 0
+    record = read_rollout(models / "session_gru")
+    assert record is not None
+    assert (record.revision, record.champion, record.rejected, record.reason) == (6, 7, (8,), "carts fell")
+
+
+def test_the_audit_says_who_served_when(models: Path) -> None:
+    """For machines a line each."""
+    run(models, "promote", "7", "--by", "ana", "--reason", "first")
+    run(models, "promote", "8", "--by", "bo")
+    lines = run(models, "show", "--audit", "--json").output.splitlines()
+    records = [json.loads(line) for line in lines]
+    assert [(record["champion"], record["by"], record["reason"]) for record in records] == [
+        (7, "ana", "first"),
+        (8, "bo", ""),
+    ]
+    assert records[0]["changed_at"] <= records[1]["changed_at"]
+    assert json.loads(run(models, "show", "--json").output) == records[1]
+
+
+def test_before_a_promotion_the_newest_serves(models: Path) -> None:
+    """And nothing is shown."""
+    assert "workers use the newest release" in run(models, "show").output
+    assert run(models, "show", "--json").output == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["promote", "6"], "has no release 6 of session_gru; the newest there: 9, 8, 7"),
+        (["rollback"], "no release was promoted yet"),
+        (["canary", "8", "--share", "0"], "not above 0 and at most 100%"),
+        (["canary", "8", "--share", "much"], "is no share, like 5% or 0.05"),
+        (["promote", "0"], "is not in the range"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_line(models: Path, arguments: list[str], told: str) -> None:
+    """Nothing is written."""
+    result = run(models, *arguments)
+    assert result.exit_code != 0
+    assert told in (result.output + str(result.exception))
+    assert read_rollout(models / "session_gru") is None
+
+
+def test_a_registry_that_is_away_changes_nothing_of_what_serves(models: Path) -> None:
+    """Its aliases follow the next change."""
+    result = run(models, "promote", "7", "--registry", "http://127.0.0.1:1")
+    assert result.exit_code == 0
+    assert "the change stands, but the aliases do not follow" in result.output
