@@ -30,7 +30,7 @@ from schemas.mapping import FieldMapping
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
-from session_model.release.files import newest_release, verify_release
+from session_model.release.files import serving_release, verify_release
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
 from streams.metrics import DeliveryMetrics
@@ -280,7 +280,7 @@ async def replay_log(
 
     described: the catalog, the same from beginning to end; without it every item is allowed.
     """
-    release = verify_release(newest_release(settings.serving.model_folder), settings.serving.release_key)
+    release = verify_release(serving_release(settings.serving.model_folder), settings.serving.release_key)
     shape = FixedShape(BATCH_ROWS, release.max_length)
     catalog = described_catalog(settings, list(described))
     with ExitStack() as stack:

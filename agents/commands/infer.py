@@ -36,8 +36,8 @@ Examples:
     "--release",
     required=True,
     metavar="PATH|URL",
-    help="Folder of a release; or the newest of a models directory or of s3://BUCKET/PREFIX; or a version of the "
-    "registry: models:/NAME@ALIAS, models:/NAME/NUMBER.",
+    help="Folder of a release; or a models directory or s3://BUCKET/PREFIX, for the champion there; or a version of "
+    "the registry: models:/NAME@ALIAS, models:/NAME/NUMBER.",
 )
 @registry_option("MLflow registry of models:/...", is_required=False)
 @click.option("--out", metavar="PATH|URL", required=True, help="Folder, or s3://BUCKET/PREFIX: where lists go.")

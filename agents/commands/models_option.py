@@ -22,8 +22,8 @@ class ModelsUrlOrPath(click.Path):
         return url
 
 
-def while_it_runs(url: BusUrl, model_name: str) -> Path:
-    """Have the newest release of `url` here until the command ends; see `models_here`."""
+def while_it_runs(url: BusUrl, model_name: str, *, that_serve: bool = False) -> Path:
+    """Have the releases of `url` here until the command ends; see `models_here`."""
     from agents.sources.local_models import models_here
 
-    return click.get_current_context().with_resource(models_here(url, model_name))
+    return click.get_current_context().with_resource(models_here(url, model_name, that_serve=that_serve))

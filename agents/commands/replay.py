@@ -51,7 +51,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Replay LOG in event-time order with the newest release in --models.
+    """Replay LOG in event-time order with the release that serves from --models.
+
+    That is the champion, or the newest where nothing was promoted.
 
     OUT gets recommendations.jsonl, intent-signals.jsonl, outcomes.jsonl, session-ends.jsonl and dead-letters.jsonl,
     byte-identical in every run.
@@ -61,11 +63,11 @@ def command(  # noqa: PLR0913 - one parameter an option
     from serving.embedded_process import EmbeddedServer
     from session_model.data.catalogs import read_catalog
     from session_model.data.formats import read_events
-    from session_model.release.files import newest_release
+    from session_model.release.files import serving_release
 
     settings = load_settings(file=config)
-    models = while_it_runs(models_url, settings.serving.model_name)
-    newest_release(models / settings.serving.model_name)
+    models = while_it_runs(models_url, settings.serving.model_name, that_serve=True)
+    serving_release(models / settings.serving.model_name)
     console = Console(stderr=True)
     read, chosen = read_options(columns, event_types, settings), format_of(log, data_format)
     with (

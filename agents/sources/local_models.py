@@ -14,7 +14,7 @@ from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
 from schemas.release import MANIFEST_PATH
 from session_model.release.fetching import ReleaseFetcher
-from session_model.release.files import newest_release
+from session_model.release.files import newest_release, serving_release
 
 REGISTRY_SCHEME: Final = "models:/"
 _REGISTRY_VERSION: Final = re.compile(r"models:/([^/@:\s]{1,256})(?:@([\w-]{1,256})|/([1-9][0-9]{0,8}))")
@@ -47,10 +47,11 @@ def parse_release_url(text: str) -> ReleaseUrl:
 
 
 @contextmanager
-def models_here(url: BusUrl, model_name: str) -> Iterator[Path]:
+def models_here(url: BusUrl, model_name: str, *, that_serve: bool = False) -> Iterator[Path]:
     """Yield the folder itself, or one with the newest release on the Bus, which is gone behind.
 
-    Raises BusError, and InsessionError where there is no release, the newest is not whole, or the disk is full.
+    that_serve: instead of the newest, those that have a part in the rollout, if there is one. Raises BusError, and
+    InsessionError where there is no release, one of these is not whole, or the disk is full.
     """
     if isinstance(url, FolderUrl):
         yield url.path
@@ -58,7 +59,7 @@ def models_here(url: BusUrl, model_name: str) -> Iterator[Path]:
     with TemporaryDirectory(prefix="insession-models-") as folder:
         models = Path(folder)
         here = models / model_name
-        result = ReleaseFetcher(open_bus(str(url)), model_name, here, kept=1, follows_rollout=False).fetch()
+        result = ReleaseFetcher(open_bus(str(url)), model_name, here, kept=1, follows_rollout=that_serve).fetch()
         for version, why in result.refused.items():  # an older one would be another one than was asked for
             raise InsessionError(f"{url}: version {version} is refused: {why}")
         if not result.fetched:
@@ -70,16 +71,19 @@ def models_here(url: BusUrl, model_name: str) -> Iterator[Path]:
 
 def release_in(directory: Path, model_name: str) -> Path:
     """Return the directory where it is a release itself, else the newest in a directory of models."""
-    is_one = (directory / MANIFEST_PATH).exists()
-    return directory if is_one else newest_release(directory / model_name)
+    return directory if _is_release(directory) else newest_release(directory / model_name)
+
+
+def _is_release(directory: Path) -> bool:
+    return (directory / MANIFEST_PATH).exists()
 
 
 @contextmanager
 def release_here(url: ReleaseUrl, model_name: str, registry: str | None) -> Iterator[Path]:
     """Yield the folder of one release, a copy that is gone behind where `url` is elsewhere; who reads it verifies it.
 
-    url: a release, or the newest of a models directory or Bus, or a version in the `registry` at that URI. Raises as
-    `models_here`, and UsageError where it is of a registry and none is said.
+    url: a release, or the one that serves from a models directory or Bus, or a version in the `registry` at that URI.
+    Raises as `models_here`, and UsageError where it is of a registry and none is said.
     """
     if isinstance(url, RegistryVersion):
         with TemporaryDirectory(prefix="insession-release-") as folder:
@@ -95,8 +99,8 @@ def release_here(url: ReleaseUrl, model_name: str, registry: str | None) -> Iter
             fetcher = ReleaseFetcher(open_bus(one[1]), model_name, Path(folder))
             yield fetcher.fetch_version(ModelVersion(int(one[2])))
         return
-    with models_here(url, model_name) as models:
-        yield release_in(models, model_name)
+    with models_here(url, model_name, that_serve=True) as models:
+        yield models if _is_release(models) else serving_release(models / model_name)
 
 
 def _registered(url: RegistryVersion, registry: str | None, folder: Path) -> Path:

@@ -17,6 +17,7 @@ from schemas.ids import ItemId, ModelVersion
 from schemas.release import MANIFEST_PATH, RELEASE_FORMAT, ReleaseManifest, TrainingSource
 from schemas.release_folder import ReleaseError, ReleaseFolder, look_at_release
 from schemas.release_signature import SIGNATURE_PATH, signature_of
+from schemas.rollout import read_rollout
 from schemas.secret import Secret
 from schemas.servable import ASSETS, DEFAULT_MODEL_NAME, version_directories
 from session_model.data.training_overlap import TrainedSessions
@@ -186,6 +187,20 @@ def newest_release(folder: Path) -> Path:
     if not versions:
         raise ReleaseError(f"no release in {folder}; make one with `insession train DATA --out {folder.parent}`")
     return versions[max(versions)]
+
+
+def serving_release(folder: Path) -> Path:
+    """Return the directory of the champion in the folder of a model; the newest where nothing was promoted.
+
+    Raises ReleaseError where there is none, RolloutError for a rollout that cannot be read.
+    """
+    rollout = read_rollout(folder)
+    if rollout is None:
+        return newest_release(folder)
+    champion = version_directories(folder).get(rollout.champion)
+    if champion is None:
+        raise ReleaseError(f"champion {rollout.champion} is not in {folder}; fetch it, or promote another release")
+    return champion
 
 
 def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> ReleaseManifest:

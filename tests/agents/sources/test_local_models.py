@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.artifact_bus import open_bus
-from agents.sources.local_models import RegistryVersion, models_here, parse_release_url, release_here
+from agents.sources.local_models import RegistryVersion, models_here, parse_release_url, release_here, release_in
 from schemas.bus import ArtifactBus, FolderUrl, S3Url, parse_bus_url
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
@@ -14,6 +14,7 @@ from session_model.registry.mlflow_registry import MlflowRegistry
 from session_model.release.copies import load_release
 from session_model.release.on_bus import publish_on_bus
 from session_model.release.rollout import Moves
+from session_model.release.rollout_log import RolloutLog
 from tests.builders.releases import write_release
 from tests.s3_server import s3_server
 
@@ -112,3 +113,26 @@ def test_what_names_no_version_is_wrong_usage(text: str) -> None:
     """The forms are told."""
     with pytest.raises(UsageError, match="models:/NAME@ALIAS"):
         parse_release_url(text)
+
+
+def test_where_a_release_was_promoted_the_one_that_serves_is_read(url: S3Url, bus: ArtifactBus, tmp_path: Path) -> None:
+    """Lists for e-mail are those of the champion; who asks for the newest gets the newest."""
+    for version in (3, 4):
+        publish_on_bus(write_release(tmp_path, version), bus, MODEL, None)
+    RolloutLog(bus, MODEL).append(Moves(None, datetime(2026, 1, 1, tzinfo=UTC), "ana").promote(ModelVersion(3), ""))
+    with release_here(url, MODEL, None) as release:
+        assert load_release(release).version == 3
+    with models_here(url, MODEL) as models:
+        assert release_in(models, MODEL).name == "4"
+
+
+def test_a_champion_that_is_not_there_is_no_other_release(tmp_path: Path) -> None:
+    """It says what to do."""
+    write_release(tmp_path, 4)
+    bus = open_bus(str(tmp_path))
+    RolloutLog(bus, MODEL).append(Moves(None, datetime(2026, 1, 1, tzinfo=UTC), "ana").promote(ModelVersion(3), ""))
+    with (
+        pytest.raises(ReleaseError, match=r"champion 3 is not in .*fetch it, or promote another"),
+        release_here(FolderUrl(tmp_path), MODEL, None),
+    ):
+        pass
