@@ -15,6 +15,8 @@ from schemas.json_schema import RECORDS
 from streams.cluster.topics import Topic
 
 OFFICIAL_SCHEMA = Path(__file__).with_name("asyncapi-3.0.0.json")
+IN_FILES = {"VisitorRecommendations"}
+"""What `insession infer` writes: no topic has it."""
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +89,11 @@ def test_every_reference_leads_somewhere(document: Any) -> None:
 
 
 def test_every_topic_and_every_record_is_described(document: Any) -> None:
-    """No topic has a channel missing, and no published JSON Schema a message."""
+    """No topic has a channel missing, and no published JSON Schema of a record on a topic a message."""
     assert [contract.topic for contract in CONTRACTS] == list(document["channels"])
     assert set(document["channels"]) == set(Topic)
     described = set(document["components"]["schemas"])
-    titles = {record.__name__ for record in RECORDS.values() if isinstance(record, type)}
+    titles = {record.__name__ for record in RECORDS.values() if isinstance(record, type)} - IN_FILES
     titles |= {"Tick", "Erase", "Handover", "Adoption"}
     assert titles <= described
     assert set(document["components"]["messages"]) == titles | {"DeadLetter"}
