@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
-from agents.commands.release_options import RELEASE
+from agents.commands.release_options import RELEASE, model_name_option
 from agents.settings import Settings, load_settings
 from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
 from agents.sources.topic_copy import TopicFormat
@@ -19,7 +19,7 @@ from schemas.topic_url import TopicUrl
 from session_model.data.formats import DataFormat
 
 if TYPE_CHECKING:
-    from schemas.check_report import CheckReport
+    from agents.reports.check_files import CheckReports
     from schemas.records import CatalogItem
     from session_model.checks.contender import Contender
 
@@ -45,9 +45,11 @@ Examples:
 @click.option("--recommendations", type=DataUrlOrPath(), help="Records of recommendations: a topic, or JSON lines.")
 @click.option(
     "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Write OUT/checks/VERSION.json, .md and .html; the reports that are there are the days before.",
+    metavar="PATH|URL",
+    help="Models directory, or s3://BUCKET/PREFIX: the report goes to MODEL/checks/VERSION.json, .md and .html there, "
+    "where a promotion looks for it; the reports that are there are the days before.",
 )
+@model_name_option("Folder of the reports in OUT; serving.model_name of the workers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON instead of a table.")
 def check(  # noqa: PLR0913 - one parameter an option
     *,
@@ -61,7 +63,8 @@ def check(  # noqa: PLR0913 - one parameter an option
     catalog: Path | TopicUrl | None,
     outcomes: Path | DataUrl | None,
     recommendations: Path | DataUrl | None,
-    out: Path | None,
+    out: str | None,
+    model_name: str,
     as_json: bool,
 ) -> None:
     """Hold RELEASE against DATA, sessions of after its training, and say whether it may be promoted.
@@ -72,7 +75,6 @@ def check(  # noqa: PLR0913 - one parameter an option
     from rich.console import Console
 
     from agents.progress_bar import counted_progress
-    from agents.reports.check_files import read_reports, write_report
     from agents.reports.checks import summary_table
     from schemas.records import RecommendationOutcome, RecommendationSet
     from session_model.checks.contract import CheckData, Evidence
@@ -82,6 +84,7 @@ def check(  # noqa: PLR0913 - one parameter an option
 
     settings = load_settings(file=config)
     options, chosen = read_options(columns, event_types, settings), format_of(data, data_format)
+    reports = None if out is None else _reports(out, model_name)
     try:
         with ExitStack() as stack:
             records = _catalog(catalog, settings, stack)
@@ -92,7 +95,7 @@ def check(  # noqa: PLR0913 - one parameter an option
                 catalog=records,
                 outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
                 sent=_records(recommendations, "recommendations", RecommendationSet, settings, stack),
-                history=() if out is None else read_reports(out),
+                history=() if reports is None else reports.all(),
                 blocked=settings.serving.excluded_items,
                 is_record_needed=settings.catalog.require_catalog,
             )
@@ -106,15 +109,27 @@ def check(  # noqa: PLR0913 - one parameter an option
                     made_at=datetime.now(UTC),
                     progress=lambda step, done, total: bar.update(task, description=step, completed=done, total=total),
                 )
-        if out is not None:
-            write_report(report, out)
+        if reports is not None:
+            reports.write(report)
     except OSError as error:
         raise InsessionError(f"release check: {error}; check the path, its rights and the disk") from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
     else:
         Console().print(summary_table(report))
-    _end(report, out)
+    if report.failed:
+        where = "" if out is None else f"; {out}/{model_name}/checks/{report.version}.html shows on which sessions"
+        raise InsessionError(f"version {report.version} fails {', '.join(report.failed)}{where}")
+
+
+def _reports(out: str, model_name: str) -> "CheckReports":
+    from agents.artifact_bus import open_bus
+    from agents.reports.check_files import CheckReports
+    from schemas.bus import FolderUrl, parse_bus_url
+
+    if isinstance(url := parse_bus_url(out), FolderUrl):
+        url.path.mkdir(parents=True, exist_ok=True)
+    return CheckReports(open_bus(out), model_name)
 
 
 def _contender(release: Path, records: "Sequence[CatalogItem] | None") -> "Contender":
@@ -140,9 +155,3 @@ def _records(
     from session_model.data.record_lines import read_records
 
     return None if data is None else read_records(stack.enter_context(copied_for_now(data, topic, settings)).path, kind)
-
-
-def _end(report: "CheckReport", out: Path | None) -> None:
-    if report.failed:
-        where = "" if out is None else f"; {out}/checks/{report.version}.html shows on which sessions"
-        raise InsessionError(f"version {report.version} fails {', '.join(report.failed)}{where}")

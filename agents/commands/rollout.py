@@ -57,6 +57,11 @@ MODELS: Final = click.option(
 _MODEL_NAME: Final = model_name_option("Folder of the releases there; serving.model_name of the workers.")
 
 
+_UNCHECKED: Final = click.option(
+    "--unchecked", "is_unchecked", is_flag=True, help="Whatever its checks say; give a --reason for the audit."
+)
+
+
 def _account() -> str:
     try:
         return getpass.getuser()
@@ -80,11 +85,13 @@ def _rollout_options(function: _Command) -> _Command:
 
 @click.command(epilog="Example: insession release promote 8 --models s3://shop/releases --reason 'checks passed'")
 @click.argument("version", type=_VERSION)
+@_UNCHECKED
 @_rollout_options
 def promote(version: int, **options: Any) -> None:
     """Let release VERSION serve everybody, from the next look of fetchers and workers on; no restart is needed.
 
-    Until a first one is promoted workers use the newest release. From then on a new one waits until it is promoted.
+    Its report of `insession release check` must be there, without a failure, and against the champion. Until a first
+    one is promoted workers use the newest release. From then on a new one waits until it is promoted.
     """
     _change(lambda moves: moves.promote(ModelVersion(version), options["reason"]), options, needs=version)
 
@@ -110,9 +117,13 @@ def shadow(version: int, share: float, **options: Any) -> None:
 @click.command(epilog="Example: insession release canary 9 --share 5% --models s3://shop-models/releases")
 @click.argument("version", type=_VERSION)
 @click.option("--share", type=_ShareType(), default=0.05, show_default="5%", help="Of the visitors; always the same.")
+@_UNCHECKED
 @_rollout_options
 def canary(version: int, share: float, **options: Any) -> None:
-    """Let release VERSION answer a share of the visitors; a larger share later keeps those who have it."""
+    """Let release VERSION answer a share of the visitors; a larger share later keeps those who have it.
+
+    It must have passed its checks, as for `promote`.
+    """
     _change(
         lambda moves: moves.trial(ModelVersion(version), "canary", share, options["reason"]), options, needs=version
     )
@@ -167,9 +178,13 @@ def _change(move: "Callable[[Moves], Rollout]", options: Mapping[str, Any], *, n
 
     models, model_name = options["models"], options["model_name"]
     log = _log(models, model_name)
+    in_force = log.in_force()
     if needs is not None:
         _check_is_there(models, model_name, needs)
-    record = log.append(move(Moves(log.in_force(), datetime.now(UTC), options["by"])))
+    record = move(Moves(in_force, datetime.now(UTC), options["by"]))
+    if needs is not None and not options.get("is_unchecked", True):
+        _check_is_admitted(models, model_name, ModelVersion(needs), in_force)
+    record = log.append(record)
     if options["as_json"]:
         click.echo(msgspec.json.encode(record))
     else:
@@ -195,6 +210,17 @@ def _check_is_there(models: BusUrl, model_name: str, version: int) -> None:
     if version not in there:
         newest = ", ".join(map(str, there[:5])) or "none"
         raise UsageError(f"{models} has no release {version} of {model_name}; the newest there: {newest}")
+
+
+def _check_is_admitted(models: BusUrl, model_name: str, version: ModelVersion, in_force: Rollout | None) -> None:
+    from agents.artifact_bus import open_bus
+    from agents.reports.check_files import CheckReports
+    from session_model.checks.admission import objection
+
+    report = CheckReports(open_bus(str(models)), model_name).of(version)
+    why = objection(report, version, None if in_force is None else in_force.champion)
+    if why is not None:
+        raise InsessionError(f"{why}; or go on in spite of it by --unchecked --reason WHY")
 
 
 def _tell_registry(registry: str, model_name: str, record: Rollout) -> None:

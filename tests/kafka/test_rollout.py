@@ -49,8 +49,9 @@ def server(models: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
 
 
 def roll_out(models: Path, *arguments: str) -> None:
-    """Run the command."""
-    result = CliRunner().invoke(command, [*arguments, "--models", str(models)])
+    """Run the command on releases that nobody checked."""
+    unchecked = ["--unchecked"] if arguments[0] in {"promote", "canary"} else []
+    result = CliRunner().invoke(command, [*arguments, *unchecked, "--models", str(models)])
     assert result.exit_code == 0, result.output
 
 

@@ -53,15 +53,16 @@ def test_a_release_is_checked_and_the_report_kept(folder: Path) -> None:
     catalog, champion = str(folder / "catalog.jsonl"), str(folder / "models" / "session_gru" / "7")
     second = run(folder, "--out", str(out), "--catalog", catalog, "--against", champion, "--json")
     assert second.exit_code == 0, second.output
-    names = {path.name for path in (out / "checks").iterdir()}
+    kept = out / "session_gru" / "checks"
+    names = {path.name for path in kept.iterdir()}
     assert names == {f"{version}.{suffix}" for version in (7, 8) for suffix in ("json", "md", "html")}
-    written = json.loads((out / "checks" / "8.json").read_bytes())
+    written = json.loads((kept / "8.json").read_bytes())
     assert json.loads(second.stdout) == written
     assert (written["version"], written["against"], written["thresholds"]["max_p99_ratio"]) == (8, 7, 50.0)
     passed = {name: result["passed"] for name, result in written["checks"].items()}
     assert passed.pop("metric_drift") is passed.pop("integration") is None
     assert set(passed.values()) == {True}
-    assert "What it cannot serve well" in (out / "checks" / "8.html").read_text()
+    assert "What it cannot serve well" in (kept / "8.html").read_text()
 
 
 def test_a_release_that_fails_ends_with_one(folder: Path) -> None:
@@ -72,13 +73,13 @@ def test_a_release_that_fails_ends_with_one(folder: Path) -> None:
     assert not isinstance(result.exception, UsageError)
     assert "version 8 fails hold_out, size; " in str(result.exception)
     assert "checks.max_release_bytes" in result.output
-    report = msgspec.json.decode((folder / "new" / "checks" / "8.json").read_bytes(), type=CheckReport)
+    report = msgspec.json.decode((folder / "new" / "session_gru" / "checks" / "8.json").read_bytes(), type=CheckReport)
     assert list(report.failed) == ["hold_out", "size"]
 
 
 def test_a_report_that_cannot_be_read_is_left_out(folder: Path) -> None:
     """One damaged day does not stop the next."""
-    kept = folder / "models" / "checks"
+    kept = folder / "models" / "session_gru" / "checks"
     kept.mkdir()
     (kept / "6.json").write_text("{")
     result = run(folder, "--out", str(folder / "models"))

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from agents.artifact_bus import open_bus
 from agents.commands.release import command
+from agents.reports.check_files import CheckReports
+from schemas.ids import ModelVersion
 from schemas.rollout import read_rollout
+from tests.builders.check_reports import report_on
 from tests.builders.releases import write_release
 
 
@@ -20,6 +24,12 @@ def models(tmp_path: Path) -> Path:
 
 
 def run(models: Path, *arguments: str) -> Result:
+    """Run a command on the directory, whatever checks say."""
+    unchecked = ["--unchecked"] if arguments[0] in {"promote", "canary"} else []
+    return run_checked(models, *arguments, *unchecked)
+
+
+def run_checked(models: Path, *arguments: str) -> Result:
     """Run a command on the directory."""
     return CliRunner().invoke(command, [*arguments, "--models", str(models)])
 
@@ -80,3 +90,22 @@ def test_a_registry_that_is_away_changes_nothing_of_what_serves(models: Path) ->
     result = run(models, "promote", "7", "--registry", "http://127.0.0.1:1")
     assert result.exit_code == 0
     assert "the change stands, but the aliases do not follow" in result.output
+
+
+@pytest.mark.parametrize("move", ["promote", "canary"])
+def test_what_was_not_checked_is_shown_to_nobody(models: Path, move: str) -> None:
+    """Unless somebody says so; a shadow is shown to nobody anyway."""
+    run(models, "promote", "7")
+    result = run_checked(models, move, "8")
+    assert "version 8 was not checked" in str(result.exception)
+    assert "--unchecked" in str(result.exception)
+    assert run_checked(models, "shadow", "8").exit_code == 0
+
+
+def test_a_release_that_passed_is_promoted(models: Path) -> None:
+    """By the report that lies beside the releases."""
+    reports = CheckReports(open_bus(str(models)), "session_gru")
+    reports.write(report_on(ModelVersion(7), None))
+    assert run_checked(models, "promote", "7").exit_code == 0
+    reports.write(report_on(ModelVersion(8), ModelVersion(7), leak=False))
+    assert "version 8 fails its checks: leak" in str(run_checked(models, "promote", "8").exception)
