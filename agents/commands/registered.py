@@ -1,12 +1,10 @@
-"""`insession release register` and `list`: releases in MLflow's registry."""
+"""`insession release register`: a release in MLflow's registry."""
 
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from agents.commands.plain_text import rfc3339
 from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option, registry_option
@@ -15,12 +13,10 @@ from schemas.release_signature import read_key
 if TYPE_CHECKING:
     from session_model.registry.mlflow_registry import RegisteredRelease
 
-_registry = registry_option("MLflow registry", is_required=True)
-
 
 @click.command(epilog="Example: insession release register models/session_gru/7 --registry sqlite:///mlflow.db")
 @click.argument("release", type=RELEASE)
-@_registry
+@registry_option("MLflow registry", is_required=True)
 @model_name_option("Name of the registered model; serving.model_name of the workers.")
 @click.option("--candidate", "is_candidate", is_flag=True, help="Let the alias `candidate` name it.")
 @click.option("--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature with the key in this file.")
@@ -43,25 +39,6 @@ def register(
         click.echo(json.dumps(_facts(registered)))
     else:
         click.echo(f"release {registered.version} is version {registered.number} of {model_name}")
-
-
-@click.command("list", epilog="Example: insession release list --registry sqlite:///mlflow.db")
-@_registry
-@model_name_option("Name of the registered model; serving.model_name of the workers.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def list_(registry: str, model_name: str, *, as_json: bool) -> None:
-    """List the registered releases, the newest first, with the aliases champion, previous and candidate."""
-    from session_model.registry.mlflow_registry import MlflowRegistry
-
-    found = MlflowRegistry(registry, model_name).releases()
-    if as_json:
-        click.echo(json.dumps([_facts(one) for one in found]))
-        return
-    table = Table("release", "alias", "registered", "trained on", "version in the registry")
-    for one in found:
-        facts = _facts(one)
-        table.add_row(*(str(facts[name]) for name in ("version", "alias", "registered_at", "data", "number")))
-    Console().print(table)
 
 
 def _facts(one: "RegisteredRelease") -> dict[str, object]:

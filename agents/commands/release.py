@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from agents.commands.registered import list_, register
+from agents.commands.registered import register
 from agents.commands.release_check import check
+from agents.commands.release_list import list_
 from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
 from agents.commands.rollout import canary, promote, rollback, shadow, show, withdraw
 from agents.commands.rollout_guard import guard

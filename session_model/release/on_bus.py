@@ -12,8 +12,8 @@ from typing import Final
 from schemas.bus import ArtifactBus
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
-from schemas.release import MANIFEST_PATH
-from schemas.release_folder import MAX_MANIFEST_BYTES, look_at_release
+from schemas.release import MANIFEST_PATH, ReleaseManifest
+from schemas.release_folder import MAX_MANIFEST_BYTES, decode_manifest, look_at_release
 from schemas.release_signature import SIGNATURE_PATH
 from schemas.secret import Secret
 from schemas.servable import MAX_VERSION
@@ -28,6 +28,12 @@ def released_versions(bus: ArtifactBus, model: str) -> list[ModelVersion]:
     matches = (pattern.fullmatch(found.name) for found in bus.find(model))
     numbers = (int(match[1]) for match in matches if match)
     return sorted((ModelVersion(number) for number in numbers if number <= MAX_VERSION), reverse=True)
+
+
+def read_manifest(bus: ArtifactBus, model: str, version: ModelVersion) -> ReleaseManifest:
+    """Read what a release says of itself; raises BusError, and ReleaseError where it is gone or none."""
+    name = f"{model}/{version}"
+    return decode_manifest(name, bus.read(f"{name}/{MANIFEST_PATH}", MAX_MANIFEST_BYTES) or b"")
 
 
 def publish_on_bus(source: Path, bus: ArtifactBus, model: str, key: Secret | None) -> str:

@@ -109,3 +109,24 @@ def test_a_release_that_passed_is_promoted(models: Path) -> None:
     assert run_checked(models, "promote", "7").exit_code == 0
     reports.write(report_on(ModelVersion(8), ModelVersion(7), leak=False))
     assert "version 8 fails its checks: leak" in str(run_checked(models, "promote", "8").exception)
+
+
+def test_the_list_says_what_becomes_of_each_release(models: Path) -> None:
+    """For machines: part, alias, figures, and what each check found."""
+    assert [row["state"] for row in json.loads(run(models, "list", "--json").output)] == ["waiting"] * 3
+    run(models, "promote", "8")
+    run(models, "promote", "7")
+    run(models, "canary", "9")
+    CheckReports(open_bus(str(models)), "session_gru").write(report_on(ModelVersion(9), ModelVersion(7), leak=False))
+    rows = {row["version"]: row for row in json.loads(run(models, "list", "--json").output)}
+    assert {version: (row["state"], row["alias"]) for version, row in rows.items()} == {
+        9: ("canary", "candidate"),
+        8: ("previous", "previous"),
+        7: ("champion", "champion"),
+    }
+    assert rows[9]["checks"]["leak"] == {"passed": False, "reason": "because of leak"}
+    assert rows[8]["checks"] == {}
+    assert rows[7]["metrics"] == {"recall_at_20": 0.5}
+    assert "fails leak" in run(models, "list").output
+    run(models, "withdraw")
+    assert json.loads(run(models, "list", "--json").output)[0]["state"] == "rejected"
