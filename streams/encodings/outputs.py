@@ -12,8 +12,8 @@ from schemas.framing import frame
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.encodings.registry import SchemaRegistry
 
-_TOPICS: Final[Mapping[type[msgspec.Struct], Topic]] = {
-    facts.record: topic for topic, facts in TOPICS.items() if facts.record is not None
+_RECORDS: Final[Mapping[Topic, type[msgspec.Struct]]] = {
+    topic: facts.record for topic, facts in TOPICS.items() if facts.record is not None
 }
 
 
@@ -24,16 +24,17 @@ class AvroOutputs:
         self._registry = registry
         self._topics = topics
         self._ids: dict[type[msgspec.Struct], int] = {}
-        self._schemas = {struct: fastavro.parse_schema(avro_schema.schema_of(struct)) for struct in _TOPICS}
+        self._schemas = {struct: fastavro.parse_schema(avro_schema.schema_of(struct)) for struct in _RECORDS.values()}
 
     def register(self) -> None:
         """Register each topic's schema as `TOPIC-value`, or find it there; waits for the registry.
 
+        A record that lies in two topics is framed with the id of the first; a registry knows it by that wherever it is.
         Raises SchemaError where the registry refuses one, RegistryUnavailableError where it does not answer.
         """
-        for struct, topic in _TOPICS.items():
+        for topic, struct in _RECORDS.items():
             text = msgspec.json.encode(avro_schema.schema_of(struct)).decode()
-            self._ids[struct] = self._registry.register(f"{self._topics.name(topic)}-value", text)
+            self._ids.setdefault(struct, self._registry.register(f"{self._topics.name(topic)}-value", text))
 
     def encode(self, record: msgspec.Struct) -> bytes:
         """Serialise an output record, as `schemas.wire.encode` does in JSON."""

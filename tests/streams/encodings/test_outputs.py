@@ -58,6 +58,7 @@ RECORDS: dict[str, msgspec.Struct] = {
         events=[SessionEvent("view", 5, ItemId("i1"))],
     ),
 }
+RECORDS["shop-shadow-recommendations-value"] = RECORDS["shop-recommendations-value"]
 
 
 def test_a_subject_a_topic_is_registered(client: Any, registry_of: Callable[..., SchemaRegistry]) -> None:
