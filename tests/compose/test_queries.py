@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 
+from agents.artifact_bus import open_bus
 from agents.demo.source import ShopOptions, shop_source
 from agents.shop.settings import ShopSettings
 from compose.grafana.build import DASHBOARDS
+from schemas.ids import ModelVersion
+from schemas.servable import DEFAULT_MODEL_NAME
+from session_model.release.rollout import Moves
+from session_model.release.rollout_log import RolloutLog
 from tests.compose.prometheus import Prometheus, require_tool
 from tests.compose.release import write_untrained
 from tests.compose.rules import Rule, rules
@@ -49,11 +55,15 @@ PANEL_QUERIES = [
 
 @pytest.fixture(scope="module")
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """Let a Prometheus watch a worker that answers the generated shop's clicks."""
+    """Let a Prometheus watch a worker that answers the generated shop's clicks, with a release in the shadow."""
     program = require_tool("prometheus")
     folder = tmp_path_factory.mktemp("stage")
     source = shop_source(ShopOptions(settings=ShopSettings(n_items=200)), with_training=False)
-    write_untrained(folder / "models", [item.item_id for item in source.catalog])
+    for version in (1, 2):
+        write_untrained(folder / "models", [item.item_id for item in source.catalog], version)
+    rollouts, now = RolloutLog(open_bus(str(folder / "models")), DEFAULT_MODEL_NAME), datetime.now(UTC)
+    promoted = rollouts.append(Moves(None, now, "ana").promote(ModelVersion(1), ""))
+    rollouts.append(Moves(promoted, now, "ana").trial(ModelVersion(2), "shadow", 1.0, ""))
     with staged(program, folder, Plan(models=folder / "models", source=source, speed=SPEED)) as stage:
         yield stage.prometheus
 
