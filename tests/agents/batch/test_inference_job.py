@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from schemas.topic_url import parse_topic_url
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from session_model.registry.mlflow_registry import MlflowRegistry
+from session_model.release.rollout import Moves
 from streams.local.embedded_broker import EmbeddedBroker
 
 if TYPE_CHECKING:
@@ -231,7 +233,8 @@ def test_the_champion_gives_the_same_lists_by_the_command_and_by_mlflow(replayed
     """The command takes it from the registry and says on standard output what it did, and nothing else."""
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     registry = MlflowRegistry(uri, "session_gru")
-    registry.promote(registry.register(replayed.release).number)
+    version = registry.register(replayed.release).version
+    registry.follow(Moves(None, datetime(2026, 1, 1, tzinfo=UTC), "ana").promote(version, ""))
     release = ["--release", "models:/session_gru@champion", "--registry", uri]
     options = [*release, "--out", str(tmp_path / "lists"), "--master", "local[2]", "--json"]
     command = [sys.executable, "-m", "agents", "infer", str(replayed.sessions), *options]
