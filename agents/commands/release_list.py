@@ -12,6 +12,7 @@ from agents.commands.release_options import model_name_option, registry_option
 from agents.commands.rollout import MODELS
 from schemas.bus import BusUrl
 from schemas.errors import InsessionError
+from schemas.events import unix_ms
 from schemas.ids import ModelVersion
 from schemas.rollout import Rollout
 
@@ -61,7 +62,7 @@ def _facts(manifest: "ReleaseManifest", report: "CheckReport | None", rollout: R
         "version": manifest.version,
         "state": _state(manifest.version, rollout),
         "alias": _alias(manifest.version, rollout),
-        "created_at": rfc3339(round(manifest.created_at.timestamp() * 1000)),
+        "created_at": rfc3339(unix_ms(manifest.created_at)),
         "training_data_sha256": manifest.training_data_sha256,
         "metrics": manifest.metrics,
         "checks": {name: {"passed": result.passed, "reason": result.reason} for name, result in results.items()},
@@ -103,7 +104,7 @@ def _numbers(registry: str, model_name: str) -> dict[ModelVersion, int]:
     from session_model.registry.mlflow_registry import MlflowRegistry
 
     try:
-        return {one.version: one.number for one in reversed(MlflowRegistry(registry, model_name).releases())}
+        return MlflowRegistry(registry, model_name).numbers()
     except InsessionError as error:
         click.echo(f"insession: {error}", err=True)
         return {}

@@ -13,15 +13,15 @@ from rich.table import Table
 from agents.commands.models_option import ModelsUrlOrPath
 from agents.commands.plain_text import rfc3339
 from agents.commands.release_options import model_name_option, registry_option
-from schemas.bus import BusUrl
+from schemas.bus import ArtifactBus, BusUrl
 from schemas.errors import InsessionError, UsageError
+from schemas.events import unix_ms
 from schemas.ids import ModelVersion
 from schemas.rollout import Rollout
 from schemas.servable import MAX_VERSION
 
 if TYPE_CHECKING:
     from session_model.release.rollout import Moves
-    from session_model.release.rollout_log import RolloutLog
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 _VERSION: Final = click.IntRange(1, MAX_VERSION)
@@ -143,7 +143,10 @@ def withdraw(**options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 def show(models: BusUrl, model_name: str, *, is_audit: bool, as_json: bool) -> None:
     """Show which releases serve, since when and why; with --audit, who served when."""
-    log = _log(models, model_name)
+    from agents.artifact_bus import open_bus
+    from session_model.release.rollout_log import RolloutLog
+
+    log = RolloutLog(open_bus(str(models)), model_name)
     in_force = log.in_force()
     records = list(log.records()) if is_audit else [in_force] if in_force is not None else []
     if as_json:
@@ -161,7 +164,7 @@ def show(models: BusUrl, model_name: str, *, is_audit: bool, as_json: bool) -> N
 def _cells(record: Rollout) -> list[str]:
     trial = record.candidate
     return [
-        rfc3339(round(record.changed_at.timestamp() * 1000)),
+        rfc3339(unix_ms(record.changed_at)),
         record.change,
         str(record.champion),
         "" if record.previous is None else str(record.previous),
@@ -174,16 +177,19 @@ def _cells(record: Rollout) -> list[str]:
 
 def _change(move: "Callable[[Moves], Rollout]", options: Mapping[str, Any], *, needs: int | None = None) -> None:
     """Write what `move` makes of the rollout in force; needs: the release that must be there for it."""
+    from agents.artifact_bus import open_bus
     from session_model.release.rollout import Moves
+    from session_model.release.rollout_log import RolloutLog
 
     models, model_name = options["models"], options["model_name"]
-    log = _log(models, model_name)
+    bus = open_bus(str(models))
+    log = RolloutLog(bus, model_name)
     in_force = log.in_force()
     if needs is not None:
-        _check_is_there(models, model_name, needs)
+        _check_is_there(bus, models, model_name, needs)
     record = move(Moves(in_force, datetime.now(UTC), options["by"]))
     if needs is not None and not options.get("is_unchecked", True):
-        _check_is_admitted(models, model_name, ModelVersion(needs), in_force)
+        _check_is_admitted(bus, model_name, ModelVersion(needs), in_force)
     record = log.append(record)
     if options["as_json"]:
         click.echo(msgspec.json.encode(record))
@@ -202,22 +208,20 @@ def _described(record: Rollout) -> str:
     return ", ".join(parts)
 
 
-def _check_is_there(models: BusUrl, model_name: str, version: int) -> None:
-    from agents.artifact_bus import open_bus
+def _check_is_there(bus: ArtifactBus, models: BusUrl, model_name: str, version: int) -> None:
     from session_model.release.on_bus import released_versions
 
-    there = released_versions(open_bus(str(models)), model_name)
+    there = released_versions(bus, model_name)
     if version not in there:
         newest = ", ".join(map(str, there[:5])) or "none"
         raise UsageError(f"{models} has no release {version} of {model_name}; the newest there: {newest}")
 
 
-def _check_is_admitted(models: BusUrl, model_name: str, version: ModelVersion, in_force: Rollout | None) -> None:
-    from agents.artifact_bus import open_bus
+def _check_is_admitted(bus: ArtifactBus, model_name: str, version: ModelVersion, in_force: Rollout | None) -> None:
     from agents.reports.check_files import CheckReports
     from session_model.checks.admission import objection
 
-    report = CheckReports(open_bus(str(models)), model_name).of(version)
+    report = CheckReports(bus, model_name).of(version)
     why = objection(report, version, None if in_force is None else in_force.champion)
     if why is not None:
         raise InsessionError(f"{why}; or go on in spite of it by --unchecked --reason WHY")
@@ -231,10 +235,3 @@ def _tell_registry(registry: str, model_name: str, record: Rollout) -> None:
         MlflowRegistry(registry, model_name).follow(record)
     except InsessionError as error:
         click.echo(f"insession: the change stands, but the aliases do not follow: {error}", err=True)
-
-
-def _log(models: BusUrl, model_name: str) -> "RolloutLog":
-    from agents.artifact_bus import open_bus
-    from session_model.release.rollout_log import RolloutLog
-
-    return RolloutLog(open_bus(str(models)), model_name)

@@ -75,6 +75,10 @@ class LiveFigures:
                 total.add(parts[part])
         return total
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._slices.clear()
+
     def _at(self, time_ms: int, part: Part) -> Figures:
         number = time_ms // SLICE_MS
         if number not in self._slices:

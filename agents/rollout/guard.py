@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 import msgspec
@@ -10,6 +10,7 @@ import structlog
 
 from agents.rollout.bands import Bands
 from agents.rollout.figures import Figures, LiveFigures, Part
+from schemas.events import unix_ms
 from schemas.ids import ItemId, VisitorId
 from schemas.records import RecommendationOutcome, RecommendationSet
 from schemas.rollout import Rollout
@@ -51,7 +52,7 @@ class RolloutGuard:
         self._bands = bands
         self._decode = decode
         self._rollout: Rollout | None = None
-        self._figures = LiveFigures(_ms(bands.watched + 2 * bands.window))
+        self._figures = LiveFigures((bands.watched + 2 * bands.window) // timedelta(milliseconds=1))
         self._shadow_lists: OrderedDict[str, frozenset[ItemId]] = OrderedDict()
         self._next: dict[str, dict[int, int]] = {}
         self._rare_log = RareLog(log)
@@ -78,7 +79,7 @@ class RolloutGuard:
     def _begin(self, rollout: Rollout | None, now: datetime) -> None:
         """Read anew from before the change: what was counted by other shares tells nothing of it."""
         self._rollout = rollout
-        self._figures = LiveFigures(_ms(self._bands.watched + 2 * self._bands.window))
+        self._figures.clear()
         self._shadow_lists.clear()
         self._next.clear()
         if rollout is not None:
@@ -90,7 +91,7 @@ class RolloutGuard:
         known = self._next.get(name)
         if known is None:
             since = max(rollout.changed_at, now - self._bands.watched) - self._bands.window
-            offsets = reader.offsets_since(name, _ms(since - datetime.fromtimestamp(0, UTC)))
+            offsets = reader.offsets_since(name, unix_ms(since))
         else:
             bounds = reader.bounds(name)
             offsets = {part: range(max(known.get(part, 0), held.start), held.stop) for part, held in bounds.items()}
@@ -112,7 +113,7 @@ class RolloutGuard:
         if topic == Topic.SHADOW:
             self._keep_list(answer)
         part: Part = "candidate" if topic == Topic.SHADOW else _part(answer.visitor_id, rollout)
-        delay_ms = None if topic == Topic.SHADOW else record.time_ms - round(answer.event_time.timestamp() * 1000)
+        delay_ms = None if topic == Topic.SHADOW else record.time_ms - unix_ms(answer.event_time)
         self._figures.answer(record.time_ms, part, is_fallback=answer.tier != "model", delay_ms=delay_ms)
 
     def _read(self, kind: type[_Record], value: bytes) -> _Record | None:
@@ -148,8 +149,7 @@ class RolloutGuard:
         return bands.breach(self._between("champion", begin, now), before)
 
     def _between(self, part: Part, begin: datetime, end: datetime) -> Figures:
-        epoch = datetime.fromtimestamp(0, UTC)
-        return self._figures.between(part, _ms(begin - epoch), _ms(end - epoch))
+        return self._figures.between(part, unix_ms(begin), unix_ms(end))
 
     def _step_back(self, judged: Rollout, reason: str, now: datetime) -> Rollout:
         moves = Moves(judged, now, BY)
@@ -160,7 +160,3 @@ class RolloutGuard:
 def _part(visitor_id: VisitorId, rollout: Rollout) -> Part:
     trial = rollout.candidate
     return "candidate" if trial is not None and trial.stage == "canary" and trial.has(visitor_id) else "champion"
-
-
-def _ms(duration: timedelta) -> int:
-    return duration // timedelta(milliseconds=1)

@@ -105,9 +105,9 @@ class MlflowRegistry:
             found = self._client.search_model_versions(f"name='{self._name}'")
         return sorted((_registered(one, aliases) for one in found), key=lambda one: -one.number)
 
-    def named(self, alias: Alias) -> RegisteredRelease | None:
-        """Return the version that the alias names."""
-        return next((one for one in self.releases() if alias in one.aliases), None)
+    def numbers(self) -> dict[ModelVersion, int]:
+        """Return the registry's own number of each release; the newest, where one was registered twice."""
+        return {one.version: one.number for one in reversed(self.releases())}
 
     def version(self, alias: str | None, number: int | None) -> RegisteredRelease:
         """Return what any alias names, or the version of the registry's own number."""
@@ -134,7 +134,7 @@ class MlflowRegistry:
 
         In an order in which a crash leaves two names on one version, and never `champion` on none.
         """
-        numbers = {one.version: one.number for one in reversed(self.releases())}
+        numbers = self.numbers()
         candidate = None if rollout.candidate is None else rollout.candidate.version
         wanted = {
             Alias.PREVIOUS: rollout.previous,
