@@ -4,7 +4,7 @@ import json
 import time
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,12 +19,10 @@ from agents.interruption import Interruption
 from schemas.bus import FolderUrl, parse_bus_url
 from schemas.errors import InsessionError
 from schemas.release_signature import read_key
+from session_model.release.fetching import DEFAULT_KEPT
 
 if TYPE_CHECKING:
     from session_model.release.fetching import Fetched, ReleaseFetcher
-
-_DEFAULT_KEPT: Final = 3
-"""session_model.release.fetching.DEFAULT_KEPT, which --help would load NumPy for."""
 
 
 @click.group()
@@ -105,7 +103,7 @@ Examples:
 @click.option(
     "--keep",
     type=click.IntRange(2, 1000),
-    default=_DEFAULT_KEPT,
+    default=DEFAULT_KEPT,
     show_default=True,
     help="Newest releases to have in TO.",
 )
