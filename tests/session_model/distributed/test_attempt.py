@@ -49,9 +49,10 @@ def test_what_the_chief_says_is_handed_on(tmp_path: Path) -> None:
 
 def test_a_killed_worker_is_named(tmp_path: Path) -> None:
     """With its host, its process and the signal; the one that stays is ended."""
+    before = set(psutil.Process().children())  # other tests of this process may have theirs, a Spark for all of them
     with pytest.raises(WorkerLostError, match=r"worker 1 on here \(process \d+\) was killed by SIGKILL"):
         run(tmp_path, say(CAME, JOINED) + ALIVE, say(CAME, JOINED) + "kill -9 $$")
-    assert psutil.Process().children() == []
+    assert set(psutil.Process().children()) <= before
 
 
 def test_who_lost_another_worker_is_not_the_cause(tmp_path: Path) -> None:
