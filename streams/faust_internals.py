@@ -27,6 +27,7 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": {
         "_create_worker_consumer": "overridden: the consumer reads committed records, and its commits carry a note",
+        "_fetch_records": "overridden: what is fetched while the flow is stopped is put back",
         "_highwaters": "overridden: the ends of the logs, open transactions included",
         "_ensure_consumer": "aiokafka's consumer",
         "_consumer": "the same, None before it is made",

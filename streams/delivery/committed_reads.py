@@ -1,10 +1,12 @@
 """aiokafka as the worker reads with it: committed transactions only, no record that ends it, commits with a note.
 
-Faust reads uncommitted unless it writes in transactions itself, and has no setting for it.
+Faust reads uncommitted unless it writes in transactions itself, and has no setting for it. And it throws away what a
+fetch brings while the flow is stopped, though aiokafka has moved its position behind it.
 """
 
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from aiokafka import OffsetAndMetadata
@@ -42,6 +44,25 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             await commit({tp: OffsetAndMetadata(committed.offset, note) for tp, committed in offsets.items()})
 
         return noted
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: AbstractSet[TP] | None,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        """Fetch; what Faust would not pass on is put back, to be fetched again.
+
+        A fetch waits up to a second, and so outlives a quick rebalance, in which no partition is active; aiokafka takes
+        that for all of them. What it brings of a changelog after the recovery has sought there, and before the flow is
+        resumed, was never applied: the recovery waited for it in vain, or went on without it.
+        """
+        fetched: dict[TP, list[Any]] = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        for tp in list(fetched):
+            if not self.consumer.flow_active or (active_partitions is not None and tp not in active_partitions):
+                consumer.seek(tp, fetched.pop(tp)[0].offset)
+        return fetched
 
     def highwater(self, tp: TP) -> int | None:
         """Return the end of what may be read: an open transaction begins there, and holds back what is behind it.
