@@ -14,6 +14,7 @@ from schemas.check_report import CheckResult, CheckThresholds
 from schemas.events import unix_ms
 from schemas.ids import ItemId, ItemIndex, SessionId
 from schemas.records import RecommendationSet, RecommendedItem, SessionEvent
+from session_model.checks.assortment import Assortment
 from session_model.checks.contender import Contender
 from session_model.checks.contract import CheckInputs, judged, not_run
 from session_model.data.session_events import session_events
@@ -48,7 +49,7 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         for answer, prefix, ranking in _ranked(contender, _with_prefix(given.sessions, of_version)):
             n_compared += 1
             bought = frozenset(event.item_id for event in prefix if event.event_type == "purchase" and event.item_id)
-            if (why := _Rules(given, bought, limits).difference(answer.items, ranking)) is not None:
+            if (why := _Rules(given.assortment, bought, limits).difference(answer.items, ranking)) is not None:
                 wrong.append(f"{answer.id}: {why}")
     if n_compared < limits.min_targets:
         versions = " and ".join(map(str, by_version))
@@ -117,7 +118,7 @@ def _ranked(
 class _Rules:
     """What explains that a worker left an item out of an answer: the catalog, a purchase, a variant listed before."""
 
-    given: CheckInputs
+    assortment: Assortment
     bought: frozenset[ItemId]
     limits: CheckThresholds
 
@@ -135,15 +136,13 @@ class _Rules:
         if any(later.score > one.score for one, later in pairwise(sent)):
             return "the items were not sent in the order of their scores"
         last, were_sent = sent[-1].score + self.limits.score_tolerance, {item.item_id for item in sent}
-        groups = {self._group(item_id) for item_id in (*were_sent, *self.bought)} - {None}
+        groups = {self.assortment.group_of(item_id) for item_id in (*were_sent, *self.bought)} - {None}
         for item in ranking:
             if item.score > last and item.item_id not in were_sent and not self._explains(item.item_id, groups):
                 return f"{item.item_id} was not sent, the model ranks it above {sent[-1].item_id}"
         return None
 
     def _explains(self, item_id: ItemId, groups: Collection[str | None]) -> bool:
-        return not self.given.is_allowed(item_id) or item_id in self.bought or self._group(item_id) in groups
-
-    def _group(self, item_id: ItemId) -> str | None:
-        record = self.given.items.get(item_id)
-        return None if record is None else record.variant_group
+        return (
+            not self.assortment.allows(item_id) or item_id in self.bought or self.assortment.group_of(item_id) in groups
+        )

@@ -40,7 +40,7 @@ def parts_of(given: CheckInputs, asked: Asked) -> dict[str, dict[str, NDArray[np
 
 def category_of(given: CheckInputs, item_id: ItemId) -> str | None:
     """Return the first part of an item's category, by the catalog, else by what the release was trained with."""
-    record, categories = given.items.get(item_id), given.candidate.release.parts.categories
+    record, categories = given.assortment.items.get(item_id), given.candidate.release.parts.categories
     name = None if record is None else record.category
     if name is None and (place := categories.place_of(item_id)) is not None:
         name = categories.names[place]

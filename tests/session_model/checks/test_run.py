@@ -321,7 +321,7 @@ def test_a_release_that_lists_what_may_not_be_sold_is_refused(good: Contender) -
     gone = [msgspec.structs.replace(one, available=number % 2 == 0) for number, one in enumerate(catalog())]
     reason = failure(checked(good, Evidence(catalog=gone, sent=sent(good))), "guardrails")
     assert "of the places hold items that the catalog or serving.excluded_items forbids" in reason
-    assert "of the answers have fewer than 20 items" in reason
+    assert "of the answers have fewer than 20 items when the filters are done" in reason
     assert "items that were sent may not be sold" in reason
     needed = checked(good, Evidence(catalog=catalog()[:30], is_record_needed=True))
     assert "forbids" in failure(needed, "guardrails")
@@ -335,6 +335,19 @@ def test_a_category_that_is_left_out_is_named(tmp_path: Path) -> None:
     ]
     report = checked(contender(tmp_path, Guessing()), Evidence(catalog=described))
     assert "category left out has 0.0% of the places" in failure(report, "guardrails")
+
+
+def test_what_the_filters_take_out_is_no_place_and_covers_nothing(good: Contender) -> None:
+    """A category that is listed and may not be sold has no shopper; the profile is of the lists as they are."""
+    described = [
+        CatalogItem(item_id=item_id, category="gone" if number < 20 else "sold", available=number >= 20)
+        for number, item_id in enumerate(ITEM_IDS)
+    ]
+    report = checked(good, Evidence(catalog=described))
+    places = {one.part: one.figures["places_share"] for one in report.checks["guardrails"].slices}
+    assert places == {"gone": 0.0, "sold": 1.0}
+    assert report.checks["coverage"].figures["coverage_at_20"] == pytest.approx(40 / 60)
+    assert report.profile == checked(good).profile
 
 
 def test_lists_that_are_all_alike_are_refused(tmp_path: Path, champion: Contender) -> None:
