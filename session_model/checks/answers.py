@@ -40,13 +40,14 @@ class Asked:
     """Clicks that were asked for, (n,) each.
 
     ranks: int32 by who answered, from 1, 0 = not in the list. times_ms: int64, of the event before; 0 = no times.
-    item_ids: what was clicked.
+    item_ids: what was clicked. locations: where the session was seen last.
     """
 
     facts: TargetFacts
     ranks: Mapping[str, NDArray[np.int32]]
     times_ms: NDArray[np.int64]
     item_ids: list[ItemId]
+    locations: list[str | None]
 
     def __len__(self) -> int:
         """Count the clicks."""
@@ -107,7 +108,7 @@ def ask(
                 continue
             listed[own[CANDIDATE].item_indices[:LIST_CUT_OFF]] += 1
             for name, counts in shown.items():
-                left = shelves[name].left(own[name].item_indices, question.target.events)
+                left = shelves[name].left(own[name].item_indices, question.target.events, question.target.location)
                 counts[left[:LIST_CUT_OFF]] += 1
             if len(question.target.prefix.items) and len(own[CANDIDATE]):
                 first_scores.append(float(own[CANDIDATE].scores[0]))
@@ -152,6 +153,7 @@ class _Table:
         self._ranks = {name: array("i") for name in (*contenders, *PLAIN)}
         self._times_ms = array("q")
         self._item_ids = list[ItemId]()
+        self._locations = list[str | None]()
 
     def __len__(self) -> int:
         return len(self._item_ids)
@@ -166,11 +168,12 @@ class _Table:
         self._facts.append(facts_of(target))
         self._times_ms.append(target.events[-1].time_ms)
         self._item_ids.append(target.item_id)
+        self._locations.append(target.location)
 
     def asked(self) -> Asked:
         facts = np.array(self._facts, np.int64).reshape(-1, len(TargetFacts.__dataclass_fields__))
         ranks = {name: np.array(own, np.int32) for name, own in self._ranks.items()}
-        return Asked(TargetFacts(*facts.T), ranks, np.array(self._times_ms, np.int64), self._item_ids)
+        return Asked(TargetFacts(*facts.T), ranks, np.array(self._times_ms, np.int64), self._item_ids, self._locations)
 
 
 class _Samples:

@@ -19,11 +19,14 @@ class Assortment:
     blocked: frozenset[ItemId] = frozenset()
     is_record_needed: bool = False
 
-    def allows(self, item_id: ItemId) -> bool:
-        """Return whether an item may be recommended, somewhere at least."""
+    def allows(self, item_id: ItemId, location: str | None = None) -> bool:
+        """Return whether an item may be recommended to someone at `location`; None = somewhere at least."""
+        if item_id in self.blocked:
+            return False
         record = self.items.get(item_id)
-        is_available = not self.is_record_needed if record is None else record.available
-        return is_available and item_id not in self.blocked
+        if record is None:
+            return not self.is_record_needed
+        return record.available and (location is None or record.locations is None or location in record.locations)
 
     def group_of(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -45,14 +48,24 @@ class Shelf:
         of_items = [0 if group is None else numbers.setdefault(group, len(numbers) + 1) for group in groups]
         self._groups = np.array([0, *of_items], np.int32)
         self.forbidden = np.array([False, *(not assortment.allows(name) for name in names)])
+        records = (assortment.items.get(name) for name in names)
+        self._sold_at = {
+            index: frozenset(record.locations)
+            for index, record in enumerate(records, 1)
+            if record is not None and record.locations is not None
+        }
 
-    def left(self, ranking: NDArray[np.int32], events: Sequence[SessionEvent]) -> NDArray[np.int32]:
+    def left(
+        self, ranking: NDArray[np.int32], events: Sequence[SessionEvent], location: str | None
+    ) -> NDArray[np.int32]:
         """Return what a worker would send of a ranking, by the filters of its default settings.
 
-        Left out is what may not be sold anywhere, what was bought in the session, and variants of that and of a
+        Left out is what may not be sold at `location`, what was bought in the session, and variants of that and of a
         better-ranked item.
         """
         items = ranking[~self.forbidden[ranking]]
+        if location is not None and self._sold_at:
+            items = items[[location in self._sold_at.get(index, (location,)) for index in items.tolist()]]
         bought = [
             index
             for event in events

@@ -76,7 +76,10 @@ def _short_share(given: CheckInputs, shelf: Shelf) -> float:
     samples = given.answers.samples
     wanted = min(LIST_CUT_OFF, int(np.count_nonzero(~shelf.forbidden[1:])))
     lists = given.candidate.answers([target.prefix for target in samples])
-    left = [len(shelf.left(one.item_indices, target.events)) for one, target in zip(lists, samples, strict=True)]
+    left = [
+        len(shelf.left(one.item_indices, target.events, target.location))
+        for one, target in zip(lists, samples, strict=True)
+    ]
     return float(np.mean([count < wanted for count in left]))
 
 
