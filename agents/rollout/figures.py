@@ -52,7 +52,7 @@ class Figures:
         self.delays.update(other.delays)
 
     def missed(self, objective: Objective) -> Missed:
-        """Return the answers that miss an objective, as its rules in Prometheus count them."""
+        """Return the answers that miss an objective, as far as records tell what its rules in Prometheus count."""
         return Missed(self.misses[objective.name], self.owed if objective == MODEL_SHARE else self.delays.total())
 
     def delay_ms(self, share: float) -> float | None:
