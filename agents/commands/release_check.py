@@ -10,11 +10,13 @@ import click
 import msgspec
 
 from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath, data_options, format_of, read_options
-from agents.commands.release_options import RELEASE, model_name_option
+from agents.commands.release_options import KEY, KEY_VARIABLE, RELEASE, model_name_option
 from agents.settings import Settings, load_settings
 from agents.sources.local_data import DataUrl, catalog_here, copied_for_now
 from agents.sources.topic_copy import TopicFormat
 from schemas.errors import InsessionError
+from schemas.release_signature import read_key
+from schemas.secret import Secret
 from schemas.topic_url import TopicUrl
 from session_model.data.formats import DataFormat
 
@@ -40,6 +42,9 @@ Examples:
 @click.argument("data", type=DataUrlOrPath())
 @data_options("DATA")
 @click.option("--against", type=RELEASE, help="The champion, a release like RELEASE.")
+@click.option(
+    "--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature of both with the key in this file."
+)
 @click.option("--catalog", type=CatalogUrlOrPath(), help="Catalog records: what may be sold, prices, categories.")
 @click.option("--outcomes", type=DataUrlOrPath(), help="Records of recommendation-outcomes: a topic, or JSON lines.")
 @click.option("--recommendations", type=DataUrlOrPath(), help="Records of recommendations: a topic, or JSON lines.")
@@ -60,6 +65,7 @@ def check(  # noqa: PLR0913 - one parameter an option
     event_types: Sequence[str],
     config: Path | None,
     against: Path | None,
+    key_file: Path | None,
     catalog: Path | TopicUrl | None,
     outcomes: Path | DataUrl | None,
     recommendations: Path | DataUrl | None,
@@ -84,6 +90,7 @@ def check(  # noqa: PLR0913 - one parameter an option
 
     settings = load_settings(file=config)
     options, chosen = read_options(columns, event_types, settings), format_of(data, data_format)
+    key = settings.serving.release_key if key_file is None else read_key(key_file)
     reports = None if out is None else _reports(out, model_name)
     try:
         with ExitStack() as stack:
@@ -91,7 +98,7 @@ def check(  # noqa: PLR0913 - one parameter an option
             with copied_for_now(data, chosen, settings) as here:
                 checked = CheckData(read_sessions(here.path, chosen, options=options), sha256_of(here.path))
             given = Evidence(
-                champion=None if against is None else _contender(against, records),
+                champion=None if against is None else _contender(against, records, key),
                 catalog=records,
                 outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
                 sent=_records(recommendations, "recommendations", RecommendationSet, settings, stack),
@@ -102,7 +109,7 @@ def check(  # noqa: PLR0913 - one parameter an option
             with counted_progress() as bar:
                 task = bar.add_task("sessions", total=None)
                 report = run_checks(
-                    _contender(release, records),
+                    _contender(release, records, key),
                     checked,
                     given,
                     settings.checks,
@@ -132,12 +139,12 @@ def _reports(out: str, model_name: str) -> "CheckReports":
     return CheckReports(open_bus(out), model_name)
 
 
-def _contender(release: Path, records: "Sequence[CatalogItem] | None") -> "Contender":
+def _contender(release: Path, records: "Sequence[CatalogItem] | None", key: Secret | None) -> "Contender":
     from session_model.checks.contender import Contender
     from session_model.networks.exported_model import ExportedModel
     from session_model.release.copies import load_release
 
-    loaded = load_release(release).with_catalog(records or ())
+    loaded = load_release(release, key).with_catalog(records or ())
     return Contender(loaded, ExportedModel(loaded.directory, loaded.manifest.max_length))
 
 

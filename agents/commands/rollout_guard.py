@@ -56,8 +56,9 @@ def guard(connection: Connection, models: BusUrl, model_name: str, *, every: tim
     """Watch what is answered, and step back where a release does worse than the one before.
 
     A canary is held against the champion's visitors, a shadow against what the champion shows, a new champion for an
-    hour against the one before it: answers by lower tiers, delay, and clicks on an item of the answer. What is out of
-    its band by more than chance ends the trial, or brings the champion before back, with the reason in the audit.
+    hour against the one before it: answers by lower tiers, the service level objectives, delay, and clicks on an item
+    of the answer. What is out of its band by more than chance ends the trial, or brings the champion before back, with
+    the reason in the audit.
     """
     from agents.artifact_bus import open_bus
     from agents.encodings import Encodings

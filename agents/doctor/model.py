@@ -141,6 +141,7 @@ def _two_are_served(on_disk: Sequence[ModelVersion], served: frozenset[ModelVers
     return warning(
         check,
         f"of the two newest versions, {newest[1]} and {newest[0]}, not both are loaded",
-        "set `model_version_policy { latest { num_versions: 2 } }` at the server: while workers move to a new version "
-        "some still ask for the one before",
+        "set `model_version_policy { latest { num_versions: 2 } }` at the server, or `{ all {} }` where `insession "
+        "release fetch --follow` fills its folder: while workers move to a new version some still ask for the one "
+        "before",
     )

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from datetime import timedelta
 
+from agents.objectives import OBJECTIVES
 from agents.rollout.figures import Figures
 
 
@@ -15,6 +16,7 @@ class Bands:
     watched: after a promotion the champion is held against the one before for so long.
     fallbacks: more of the answers by lower tiers, of all. hits: fewer of the clicks on an item of the answer, as a
     share of the other's. delay: p99 from event to answer, times the other's; only where it is `delay_more` longer, too.
+    An objective bears as much more of the answers that miss it as it allows of all.
     sigmas: how sure it must be that a share differs by more than its band (difference of two proportions).
     least: answers, or clicks, without which nothing is said.
     """
@@ -38,9 +40,9 @@ class Bands:
                     f"{new.fallbacks} of {new.answers} answers are by a lower tier, the other's {other.fallbacks} of "
                     f"{other.answers}: more than the {self.fallbacks:.0%} that are borne"
                 )
-            slow = self._delay(new, other)
-            if slow is not None:
-                return slow
+        late = self._missed(new, other) or self._delay(new, other)
+        if late is not None:
+            return late
         if min(new.clicks, other.clicks) >= self.least:
             fewer = _difference(other.hits, other.clicks, new.hits, new.clicks)
             borne = self.hits * other.hits / other.clicks
@@ -48,6 +50,19 @@ class Bands:
                 return (
                     f"{new.hits} of {new.clicks} clicks are on an item of the answer, the other's {other.hits} of "
                     f"{other.clicks}: a loss of more than the {self.hits:.0%} that are borne"
+                )
+        return None
+
+    def _missed(self, new: Figures, other: Figures) -> str | None:
+        """Hold both against the objectives; what both miss is not the release's."""
+        for objective in OBJECTIVES:
+            ours, theirs = new.missed(objective), other.missed(objective)
+            if min(ours.of, theirs.of) < self.least:
+                continue
+            if _difference(*ours, *theirs).surely(self.sigmas) > objective.budget:
+                return (
+                    f"{ours.missed} of {ours.of} answers miss the objective {objective.name}, the other's "
+                    f"{theirs.missed} of {theirs.of}: more than the {objective.budget:.1%} that it allows"
                 )
         return None
 

@@ -6,7 +6,10 @@ Pure: times are those of the records.
 import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Final, Literal, Self
+from datetime import timedelta
+from typing import Final, Literal, NamedTuple, Self
+
+from agents.objectives import MODEL_SHARE, OBJECTIVES, Objective
 
 Part = Literal["champion", "candidate"]
 SLICE_MS: Final = 5_000
@@ -14,16 +17,26 @@ _STEPS_A_DOUBLING: Final = 8
 """A delay is known to about 9 %."""
 
 
+class Missed(NamedTuple):
+    """How many answers miss an objective, of those that it is about."""
+
+    missed: int
+    of: int
+
+
 @dataclass(slots=True)
 class Figures:
     """What happened in some time.
 
-    answers: given to shoppers whom a model is asked for. fallbacks: of these, by a lower tier. clicks: that followed an
-    answer. hits: of these, on an item in it. delays: answers by the step of their delay, from event to record.
+    answers: given to shoppers whom a model is asked for. fallbacks: of these, by a lower tier. owed: of these, what
+    counts for the model's share. misses: answers by the objective that they miss. clicks: that followed an answer.
+    hits: of these, on an item in it. delays: answers by the step of their delay, from event to record.
     """
 
     answers: int = 0
     fallbacks: int = 0
+    owed: int = 0
+    misses: Counter[str] = field(default_factory=Counter)
     clicks: int = 0
     hits: int = 0
     delays: Counter[int] = field(default_factory=Counter)
@@ -32,9 +45,15 @@ class Figures:
         """Take in what happened at another time."""
         self.answers += other.answers
         self.fallbacks += other.fallbacks
+        self.owed += other.owed
+        self.misses.update(other.misses)
         self.clicks += other.clicks
         self.hits += other.hits
         self.delays.update(other.delays)
+
+    def missed(self, objective: Objective) -> Missed:
+        """Return the answers that miss an objective, as far as records tell what its rules in Prometheus count."""
+        return Missed(self.misses[objective.name], self.owed if objective == MODEL_SHARE else self.delays.total())
 
     def delay_ms(self, share: float) -> float | None:
         """Return the delay within which a share of the answers came; None where no delay is known."""
@@ -53,13 +72,20 @@ class LiveFigures:
         self._kept_ms = kept_ms
         self._slices: defaultdict[int, defaultdict[Part, Figures]] = defaultdict(lambda: defaultdict(Figures))
 
-    def answer(self, time_ms: int, part: Part, *, is_fallback: bool, delay_ms: int | None) -> None:
-        """Count an answer; delay_ms: None = it tells nothing."""
+    def answer(
+        self, time_ms: int, part: Part, *, is_fallback: bool, delay_ms: int | None, is_owed: bool = True
+    ) -> None:
+        """Count an answer; delay_ms: None = it tells nothing. is_owed: the model should have given it."""
         figures = self._at(time_ms, part)
         figures.answers += 1
         figures.fallbacks += is_fallback
+        figures.owed += is_owed
+        figures.misses[MODEL_SHARE.name] += is_owed and is_fallback
         if delay_ms is not None:
             figures.delays[round(_STEPS_A_DOUBLING * math.log2(max(1, delay_ms)))] += 1
+            for objective in OBJECTIVES:
+                if objective.within is not None:
+                    figures.misses[objective.name] += delay_ms > objective.within / timedelta(milliseconds=1)
 
     def click(self, time_ms: int, part: Part, *, is_hit: bool) -> None:
         """Count a click after an answer."""

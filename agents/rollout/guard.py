@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
+from agents.objectives import NOT_THE_MODELS
 from agents.rollout.bands import Bands
 from agents.rollout.figures import Figures, LiveFigures, Part
 from schemas.events import unix_ms
@@ -114,7 +115,13 @@ class RolloutGuard:
             self._keep_list(answer)
         part: Part = "candidate" if topic == Topic.SHADOW else _part(answer.visitor_id, rollout)
         delay_ms = None if topic == Topic.SHADOW else record.time_ms - unix_ms(answer.event_time)
-        self._figures.answer(record.time_ms, part, is_fallback=answer.tier != "model", delay_ms=delay_ms)
+        self._figures.answer(
+            record.time_ms,
+            part,
+            is_fallback=answer.tier != "model",
+            delay_ms=delay_ms,
+            is_owed=answer.reason not in NOT_THE_MODELS,
+        )
 
     def _read(self, kind: type[_Record], value: bytes) -> _Record | None:
         try:

@@ -11,22 +11,23 @@ from typing import Any, Final
 
 import yaml
 
+from agents.objectives import ANSWER_LATENCY, FRESHNESS, MODEL_SHARE, NOT_THE_MODELS, Objective
+
 RUNBOOK: Final = "docs/operations.md"
 RULES: Final = Path(__file__).parent / "rules" / "slos.yml"
 _HEADER: Final = "# Written by `make dashboards` from compose/prometheus/slos.py; do not edit.\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """One service level objective over 30 days.
+class Indicator:
+    """How Prometheus sees one objective.
 
     alert: name of its alerts, and, in lower case, their runbook's anchor.
     errors, events: PromQL of the two rates, or of the two numbers in the window; `[w]` stands for the window.
     """
 
-    name: str
+    objective: Objective
     alert: str
-    target: float
     promise: str
     errors: str
     events: str
@@ -46,32 +47,46 @@ class Burn:
 _END_TO_END: Final = "insession_end_to_end_seconds"
 _WAITING: Final = "(sum(insession_consumer_lag_records and (insession_committed_offset_age_seconds > 10)) or vector(0))"
 """Clicks of partitions whose offset has stood still for longer than the promise: late, and answered by nobody yet."""
-_PERSONAL: Final = 'reason!~"cheap|unseen_items|filtered_out"'
+_OTHERS: Final = "|".join(NOT_THE_MODELS)
 
-OBJECTIVES: Final = (
-    Objective(
-        name="answer-latency",
+
+def _seconds(objective: Objective) -> float:
+    assert objective.within is not None
+    return objective.within.total_seconds()
+
+
+def _late(function: str, objective: Objective) -> str:
+    """Return the clicks that were answered later than the objective says."""
+    bucket = f'{_END_TO_END}_bucket{{le="{_seconds(objective)}"}}'
+    return f"sum({function}({_END_TO_END}_count[w])) - sum({function}({bucket}[w]))"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:g} %"
+
+
+INDICATORS: Final = (
+    Indicator(
+        objective=ANSWER_LATENCY,
         alert="AnswerLatencyBudgetBurn",
-        target=0.99,
-        promise="99 % of clicks have their answer on the broker within 500 ms",
-        errors=f'(sum(rate({_END_TO_END}_count[w])) - sum(rate({_END_TO_END}_bucket{{le="0.5"}}[w])))',
+        promise=f"{_percent(ANSWER_LATENCY.target)} of clicks have their answer on the broker within "
+        f"{_seconds(ANSWER_LATENCY) * 1000:g} ms",
+        errors=f"({_late('rate', ANSWER_LATENCY)})",
         events=f"sum(rate({_END_TO_END}_count[w]))",
     ),
-    Objective(
-        name="model-share",
+    Indicator(
+        objective=MODEL_SHARE,
         alert="ModelShareBudgetBurn",
-        target=0.95,
-        promise="95 % of the personal answers come from the model",
-        errors='sum(rate(insession_answers_total{reason!~"ok|cheap|unseen_items|filtered_out"}[w]))',
-        events=f"sum(rate(insession_answers_total{{{_PERSONAL}}}[w]))",
+        promise=f"{_percent(MODEL_SHARE.target)} of the personal answers come from the model",
+        errors=f'sum(rate(insession_answers_total{{reason!~"ok|{_OTHERS}"}}[w]))',
+        events=f'sum(rate(insession_answers_total{{reason!~"{_OTHERS}"}}[w]))',
     ),
-    Objective(
-        name="freshness",
+    Indicator(
+        objective=FRESHNESS,
         alert="FreshnessBudgetBurn",
-        target=0.999,
-        promise="99.9 % of clicks are answered within 10 s, restarts and rebalances included",
-        errors=f'(sum(increase({_END_TO_END}_count[w])) - sum(increase({_END_TO_END}_bucket{{le="10.0"}}[w])) + '
-        f"{_WAITING})",
+        promise=f"{_percent(FRESHNESS.target)} of clicks are answered within {_seconds(FRESHNESS):g} s, restarts and "
+        "rebalances included",
+        errors=f"({_late('increase', FRESHNESS)} + {_WAITING})",
         events=f"(sum(increase({_END_TO_END}_count[w])) + {_WAITING})",
     ),
 )
@@ -85,16 +100,17 @@ WINDOWS: Final = ("5m", "30m", "1h", "6h", "3d")
 
 def rules_yaml() -> str:
     """Spell all rules in Prometheus' YAML."""
-    recordings = [rule for objective in OBJECTIVES for rule in _recordings(objective)]
-    alerts = [_alert(objective, burn) for objective in OBJECTIVES for burn in BURNS]
+    recordings = [rule for indicator in INDICATORS for rule in _recordings(indicator)]
+    alerts = [_alert(indicator, burn) for indicator in INDICATORS for burn in BURNS]
     # One group: its rules are evaluated in order, so the alerts see what was recorded for the same moment.
     groups = [{"name": "slos", "rules": recordings + alerts}]
     return _HEADER + yaml.safe_dump({"groups": groups}, sort_keys=False, width=1000)
 
 
-def _recordings(objective: Objective) -> Iterator[dict[str, Any]]:
+def _recordings(indicator: Indicator) -> Iterator[dict[str, Any]]:
+    objective = indicator.objective
     for window in WINDOWS:
-        errors, events = (part.replace("[w]", f"[{window}]") for part in (objective.errors, objective.events))
+        errors, events = (part.replace("[w]", f"[{window}]") for part in (indicator.errors, indicator.events))
         yield {"record": f"slo:sli_error:ratio_rate{window}", "expr": f"{errors} / {events}", **_labels(objective)}
     budget = f"vector(1 - {objective.target:g})"
     yield {"record": "slo:error_budget:ratio", "expr": budget, **_labels(objective)}
@@ -104,21 +120,22 @@ def _labels(objective: Objective) -> dict[str, dict[str, str]]:
     return {"labels": {"slo": objective.name}}
 
 
-def _alert(objective: Objective, burn: Burn) -> dict[str, Any]:
+def _alert(indicator: Indicator, burn: Burn) -> dict[str, Any]:
+    objective = indicator.objective
     selector = f'{{slo="{objective.name}"}}'
-    above = f"> {burn.factor:g} * {1 - objective.target:.4g}"
+    above = f"> {burn.factor:g} * {objective.budget:.4g}"
     ratios = [f"slo:sli_error:ratio_rate{window}{selector} {above}" for window in (burn.long, burn.short)]
     return {
-        "alert": objective.alert,
+        "alert": indicator.alert,
         "expr": " and ".join(ratios),
         "for": burn.wait,
         "labels": {"severity": burn.severity, "window": burn.long},
         "annotations": {
             "summary": f"The error budget of {objective.name} is spent more than {burn.factor:g} times as fast as "
             "allowed.",
-            "description": f"Objective: {objective.promise}. Over {burn.long}, {{{{ $value | humanizePercentage }}}} "
+            "description": f"Objective: {indicator.promise}. Over {burn.long}, {{{{ $value | humanizePercentage }}}} "
             "were not.",
-            "runbook_url": f"{RUNBOOK}#{objective.alert.lower()}",
+            "runbook_url": f"{RUNBOOK}#{indicator.alert.lower()}",
         },
     }
 

@@ -18,6 +18,7 @@ from schemas.check_report import CheckThresholds
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
+from session_model.checks.assortment import Assortment, Shelf
 from session_model.checks.contender import Contender
 from session_model.checks.plain_lists import linear_list, untrained_list
 from session_model.data.sessions import Sessions
@@ -39,13 +40,14 @@ class Asked:
     """Clicks that were asked for, (n,) each.
 
     ranks: int32 by who answered, from 1, 0 = not in the list. times_ms: int64, of the event before; 0 = no times.
-    item_ids: what was clicked.
+    item_ids: what was clicked. locations: where the session was seen last.
     """
 
     facts: TargetFacts
     ranks: Mapping[str, NDArray[np.int32]]
     times_ms: NDArray[np.int64]
     item_ids: list[ItemId]
+    locations: list[str | None]
 
     def __len__(self) -> int:
         """Count the clicks."""
@@ -61,13 +63,15 @@ class Asked:
 class Answers:
     """whole, missing: the clicks of whole sessions, and those held back at the end of others; the latter may be none.
 
-    shown: (n_items + 1,) int64 by who answered, places in the first twenty by their `ItemIndex`; the clicks of whole
-    sessions alone. first_scores: (n,) float64, the release's score of its first place, where an item was known.
+    listed: (n_items + 1,) int64, places in the release's first twenty by their `ItemIndex`, of the clicks of whole
+    sessions. shown: likewise by who answered, in the first twenty that a worker's filters leave.
+    first_scores: (n,) float64, the release's score of its first place, where an item was known.
     samples: some of the questions, evenly over the sessions.
     """
 
     whole: Asked
     missing: Asked
+    listed: NDArray[np.int64]
     shown: Mapping[str, NDArray[np.int64]]
     first_scores: NDArray[np.float64]
     samples: list[Target]
@@ -77,6 +81,7 @@ def ask(
     candidate: Contender,
     champion: Contender | None,
     sessions: Sessions,
+    assortment: Assortment,
     limits: CheckThresholds,
     progress: Callable[[int], None] | None = None,
 ) -> Answers:
@@ -86,7 +91,9 @@ def ask(
     """
     contenders = {CANDIDATE: candidate} | ({} if champion is None else {CHAMPION: champion})
     whole, missing = _Table(contenders), _Table(contenders)
-    shown = {name: np.zeros(len(one.release.popularity().counts), np.int64) for name, one in contenders.items()}
+    shelves = {name: Shelf(one.release, assortment) for name, one in contenders.items()}
+    shown = {name: np.zeros(len(shelf.forbidden), np.int64) for name, shelf in shelves.items()}
+    listed = np.zeros_like(shown[CANDIDATE])
     first_scores, samples = array("d"), _Samples()
     for batch in _batches(_questions(candidate, sessions, limits, progress)):
         lists = {
@@ -99,8 +106,10 @@ def ask(
             (missing if question.is_missing else whole).add(question.target, own)
             if question.is_missing:
                 continue
+            listed[own[CANDIDATE].item_indices[:LIST_CUT_OFF]] += 1
             for name, counts in shown.items():
-                counts[own[name].item_indices[:LIST_CUT_OFF]] += 1
+                left = shelves[name].left(own[name].item_indices, question.target.events, question.target.location)
+                counts[left[:LIST_CUT_OFF]] += 1
             if len(question.target.prefix.items) and len(own[CANDIDATE]):
                 first_scores.append(float(own[CANDIDATE].scores[0]))
             samples.add(question.target)
@@ -108,7 +117,7 @@ def ask(
         raise InsessionError(
             "the data have no whole session of two clicks, so nothing can be checked; take more of them"
         )
-    return Answers(whole.asked(), missing.asked(), shown, np.array(first_scores), samples.kept)
+    return Answers(whole.asked(), missing.asked(), listed, shown, np.array(first_scores), samples.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +153,7 @@ class _Table:
         self._ranks = {name: array("i") for name in (*contenders, *PLAIN)}
         self._times_ms = array("q")
         self._item_ids = list[ItemId]()
+        self._locations = list[str | None]()
 
     def __len__(self) -> int:
         return len(self._item_ids)
@@ -158,11 +168,12 @@ class _Table:
         self._facts.append(facts_of(target))
         self._times_ms.append(target.events[-1].time_ms)
         self._item_ids.append(target.item_id)
+        self._locations.append(target.location)
 
     def asked(self) -> Asked:
         facts = np.array(self._facts, np.int64).reshape(-1, len(TargetFacts.__dataclass_fields__))
         ranks = {name: np.array(own, np.int32) for name, own in self._ranks.items()}
-        return Asked(TargetFacts(*facts.T), ranks, np.array(self._times_ms, np.int64), self._item_ids)
+        return Asked(TargetFacts(*facts.T), ranks, np.array(self._times_ms, np.int64), self._item_ids, self._locations)
 
 
 class _Samples:

@@ -1,13 +1,14 @@
 """What every check is given, and what it gives back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from schemas.check_report import AnswerProfile, CheckReport, CheckResult, CheckSlice, CheckThresholds
 from schemas.ids import ItemId
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from session_model.checks.answers import Answers
+from session_model.checks.assortment import Assortment
 from session_model.checks.contender import Contender
 from session_model.data.sessions import Sessions
 
@@ -29,6 +30,14 @@ class Evidence:
     blocked: frozenset[ItemId] = frozenset()
     is_record_needed: bool = False
 
+    def assortment(self) -> Assortment:
+        """Gather what may be recommended."""
+        return Assortment(
+            items={record.item_id: record for record in self.catalog or ()},
+            blocked=self.blocked,
+            is_record_needed=self.is_record_needed,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CheckData:
@@ -45,8 +54,7 @@ NO_EVIDENCE: Final = Evidence()
 class CheckInputs:
     """The release, the sessions that it has not seen, and what it answered there.
 
-    profile: of `answers`. history: the reports that count. items: catalog records by id; empty without a catalog.
-    sent: answers that belong to one of the sessions.
+    profile: of `answers`. history: the reports that count. sent: answers that belong to one of the sessions.
     """
 
     candidate: Contender
@@ -54,15 +62,9 @@ class CheckInputs:
     answers: Answers
     profile: AnswerProfile
     evidence: Evidence
+    assortment: Assortment
     history: Sequence[CheckReport] = ()
-    items: Mapping[ItemId, CatalogItem] = field(default_factory=dict)
     sent: Sequence[RecommendationSet] = ()
-
-    def is_allowed(self, item_id: ItemId) -> bool:
-        """Return whether an item may be recommended, somewhere at least."""
-        record = self.items.get(item_id)
-        is_available = not self.evidence.is_record_needed if record is None else record.available
-        return is_available and item_id not in self.evidence.blocked
 
 
 class Check(Protocol):

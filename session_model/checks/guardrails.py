@@ -8,21 +8,19 @@ from numpy.typing import NDArray
 from schemas.check_report import CheckResult, CheckSlice, CheckThresholds, Verdict
 from schemas.ids import ItemIndex
 from session_model.checks.answers import CANDIDATE, CHAMPION
+from session_model.checks.assortment import Shelf
 from session_model.checks.contract import CheckInputs, judged, not_run
 from session_model.checks.slices import MOST_CATEGORIES, category_of
 from session_model.metrics.ranking import LIST_CUT_OFF
 
 
 def guardrails(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
-    """Hold the lists against the catalog: what the filters must take out, what is left, and what was sent."""
+    """Hold the lists against the catalog: what the filters must take out, what is left and shown, and what was sent."""
     if given.evidence.catalog is None:
         return not_run("no catalog says what may be sold; give it with --catalog")
-    release, shown = given.candidate.release, given.answers.shown[CANDIDATE]
-    forbidden = np.array(
-        [index > 0 and not given.is_allowed(release.item_id(ItemIndex(index))) for index in range(len(shown))]
-    )
-    unavailable = float(shown[forbidden].sum() / max(int(shown.sum()), 1))
-    short = _short_share(given, forbidden)
+    shelf, listed = Shelf(given.candidate.release, given.assortment), given.answers.listed
+    unavailable = float(listed[shelf.forbidden].sum() / max(int(listed.sum()), 1))
+    short = _short_share(given, shelf)
     figures = {"unavailable_share": unavailable, "short_share": short}
     complaints = []
     if unavailable > limits.max_unavailable_share:
@@ -32,7 +30,7 @@ def guardrails(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         )
     if short > limits.max_short_share:
         complaints.append(
-            f"{short:.1%} of the answers have fewer than {LIST_CUT_OFF} items when these are taken out, "
+            f"{short:.1%} of the answers have fewer than {LIST_CUT_OFF} items when the filters are done, "
             f"checks.max_short_share allows {limits.max_short_share:.1%}; train on later sessions"
         )
     complaints += _sent(given, limits, figures)
@@ -73,11 +71,15 @@ def _coverage(shown: NDArray[np.int64], n_lists: int) -> float:
     return float(np.count_nonzero(shown) / max(most, 1))
 
 
-def _short_share(given: CheckInputs, forbidden: NDArray[np.bool_]) -> float:
-    """Return the share of answers that are not full once the forbidden items are out, though enough may be sold."""
-    wanted = min(LIST_CUT_OFF, int(np.count_nonzero(~forbidden[1:])))
-    lists = given.candidate.answers([target.prefix for target in given.answers.samples])
-    left = [np.count_nonzero(~forbidden[one.item_indices]) for one in lists]
+def _short_share(given: CheckInputs, shelf: Shelf) -> float:
+    """Return the share of answers that the filters leave shorter than what may be sold would fill."""
+    samples = given.answers.samples
+    wanted = min(LIST_CUT_OFF, int(np.count_nonzero(~shelf.forbidden[1:])))
+    lists = given.candidate.answers([target.prefix for target in samples])
+    left = [
+        len(shelf.left(one.item_indices, target.events, target.location))
+        for one, target in zip(lists, samples, strict=True)
+    ]
     return float(np.mean([count < wanted for count in left]))
 
 
@@ -86,7 +88,7 @@ def _sent(given: CheckInputs, limits: CheckThresholds, figures: dict[str, float]
     item_ids = [item.item_id for answer in given.sent for item in answer.items]
     if not item_ids:
         return []
-    wrong = [item_id for item_id in item_ids if not given.is_allowed(item_id)]
+    wrong = [item_id for item_id in item_ids if not given.assortment.allows(item_id)]
     share = len(wrong) / len(item_ids)
     figures |= {"sent_items": float(len(item_ids)), "sent_unavailable_share": share}
     if share <= limits.max_sent_unavailable_share:

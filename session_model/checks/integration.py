@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from schemas.check_report import CheckResult, CheckThresholds
 from schemas.events import unix_ms
 from schemas.ids import ItemId, ItemIndex, SessionId
 from schemas.records import RecommendationSet, RecommendedItem, SessionEvent
+from session_model.checks.assortment import Assortment
 from session_model.checks.contender import Contender
 from session_model.checks.contract import CheckInputs, judged, not_run
 from session_model.data.session_events import session_events
@@ -45,10 +46,11 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     in_order, n_compared, wrong = _in_order(given.sent), 0, list[str]()
     for version, contender in by_version.items():
         of_version = (one for one in in_order if one.model_version == version)
-        for answer, prefix, ranking in _ranked(contender, _with_prefix(given.sessions, of_version)):
+        for answer, (location, prefix), ranking in _ranked(contender, _with_prefix(given.sessions, of_version)):
             n_compared += 1
             bought = frozenset(event.item_id for event in prefix if event.event_type == "purchase" and event.item_id)
-            if (why := _Rules(given, bought, limits).difference(answer.items, ranking)) is not None:
+            rules = _Rules(given.assortment, bought, location, limits)
+            if (why := rules.difference(answer.items, ranking)) is not None:
                 wrong.append(f"{answer.id}: {why}")
     if n_compared < limits.min_targets:
         versions = " and ".join(map(str, by_version))
@@ -88,37 +90,52 @@ def _offset(answer: RecommendationSet) -> int:
     return int(offset) if offset.isdecimal() else 0
 
 
-_Prefixed = tuple[RecommendationSet, Sequence[SessionEvent]]
+class _Asked(NamedTuple):
+    """What was known at an answer. location: where the session was seen last, and mostly before."""
+
+    location: str | None
+    prefix: Sequence[SessionEvent]
+
+
+_Prefixed = tuple[RecommendationSet, _Asked]
 
 
 def _with_prefix(sessions: Sessions, answers: Iterable[RecommendationSet]) -> Iterator[_Prefixed]:
-    """Find the events up to the click that was answered; where two have its time, nobody knows which it was."""
+    """Find the events up to the click that was answered; where two have its time, nobody knows which it was.
+
+    Nor is the prefix known of a session whose first events were not kept.
+    """
     numbers = {name: number for number, name in enumerate(sessions.session_ids)}
     for answer in answers:
         assert answer.session_id is not None
-        at_ms, events = unix_ms(answer.event_time), session_events(sessions, numbers[answer.session_id])
+        number = numbers[answer.session_id]
+        if sessions.is_cut is not None and sessions.is_cut[number]:
+            continue
+        at_ms, events = unix_ms(answer.event_time), session_events(sessions, number)
         if sum(event.time_ms == at_ms for event in events) == 1:
-            yield answer, [event for event in events if event.time_ms <= at_ms]
+            location = None if sessions.locations is None else sessions.locations[number]
+            yield answer, _Asked(location, [event for event in events if event.time_ms <= at_ms])
 
 
 def _ranked(
     contender: Contender, answers: Iterator[_Prefixed]
-) -> Iterator[tuple[RecommendationSet, Sequence[SessionEvent], list[RecommendedItem]]]:
+) -> Iterator[tuple[RecommendationSet, _Asked, list[RecommendedItem]]]:
     """Rank for each prefix."""
     release = contender.release
     while batch := list(islice(answers, _BATCH_SIZE)):
-        rankings = contender.answers([release.encode(prefix) for _, prefix in batch])
-        for (answer, prefix), ranking in zip(batch, rankings, strict=True):
+        rankings = contender.answers([release.encode(asked.prefix) for _, asked in batch])
+        for (answer, asked), ranking in zip(batch, rankings, strict=True):
             scored = zip(ranking.item_indices.tolist(), ranking.scores.tolist(), strict=True)
-            yield answer, prefix, [RecommendedItem(release.item_id(ItemIndex(index)), score) for index, score in scored]
+            yield answer, asked, [RecommendedItem(release.item_id(ItemIndex(index)), score) for index, score in scored]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """What explains that a worker left an item out of an answer: the catalog, a purchase, a variant listed before."""
 
-    given: CheckInputs
+    assortment: Assortment
     bought: frozenset[ItemId]
+    location: str | None
     limits: CheckThresholds
 
     def difference(self, sent: Sequence[RecommendedItem], ranking: Sequence[RecommendedItem]) -> str | None:
@@ -135,15 +152,15 @@ class _Rules:
         if any(later.score > one.score for one, later in pairwise(sent)):
             return "the items were not sent in the order of their scores"
         last, were_sent = sent[-1].score + self.limits.score_tolerance, {item.item_id for item in sent}
-        groups = {self._group(item_id) for item_id in (*were_sent, *self.bought)} - {None}
+        groups = {self.assortment.group_of(item_id) for item_id in (*were_sent, *self.bought)} - {None}
         for item in ranking:
             if item.score > last and item.item_id not in were_sent and not self._explains(item.item_id, groups):
                 return f"{item.item_id} was not sent, the model ranks it above {sent[-1].item_id}"
         return None
 
     def _explains(self, item_id: ItemId, groups: Collection[str | None]) -> bool:
-        return not self.given.is_allowed(item_id) or item_id in self.bought or self._group(item_id) in groups
-
-    def _group(self, item_id: ItemId) -> str | None:
-        record = self.given.items.get(item_id)
-        return None if record is None else record.variant_group
+        return (
+            not self.assortment.allows(item_id, self.location)
+            or item_id in self.bought
+            or self.assortment.group_of(item_id) in groups
+        )

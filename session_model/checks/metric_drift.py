@@ -109,7 +109,7 @@ def _tallied(given: CheckInputs, outcomes: Iterable[RecommendationOutcome], limi
         if one.tier != "model" or one.model_version is None or key in seen:
             continue
         seen.add(key)
-        record = given.items.get(one.item_id)
+        record = given.assortment.items.get(one.item_id)
         price = 0.0 if record is None else record.price or 0.0
         tallies[one.model_version, one.event_time.date()].add(one, price)
     since = max((day for _, day in tallies), default=date.max) - timedelta(days=limits.drift_days)

@@ -47,7 +47,10 @@ def run_checks(
     Raises InsessionError where no session has two clicks. progress: called with a step, and how much of it is done.
     """
     latest = data.sessions.latest(limits.max_sessions)
-    answers = ask(candidate, evidence.champion, latest, limits, lambda done: progress("sessions", done, len(latest)))
+    assortment = evidence.assortment()
+    answers = ask(
+        candidate, evidence.champion, latest, assortment, limits, lambda done: progress("sessions", done, len(latest))
+    )
     version = candidate.release.version
     given = CheckInputs(
         candidate=candidate,
@@ -56,7 +59,7 @@ def run_checks(
         profile=profile_of(candidate.release, answers),
         evidence=evidence,
         history=recent(evidence.history, version, made_at, limits),
-        items={record.item_id: record for record in evidence.catalog or ()},
+        assortment=assortment,
         sent=answers_of(data.sessions, evidence.sent or ()),
     )
     results = {}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from schemas.check_report import AnswerProfile, CheckReport, CheckResult, CheckThresholds
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from session_model.checks.answers import CANDIDATE, Answers
+from session_model.checks.answers import Answers
 from session_model.checks.contract import CheckInputs, judged, not_run
 from session_model.evaluation.comparison import NOTHING_KNOWN
 from session_model.release.release import Release
@@ -27,17 +27,17 @@ _LEAST_SHARE: Final = 1e-4
 
 
 def profile_of(release: Release, answers: Answers) -> AnswerProfile:
-    """Describe what was answered."""
-    shown = answers.shown[CANDIDATE]
-    best = np.argsort(-shown, kind="stable")[:MOST_ITEMS]
-    total = max(int(shown.sum()), 1)
+    """Describe what was answered, before the filters: what a sale takes out is no drift."""
+    listed = answers.listed
+    best = np.argsort(-listed, kind="stable")[:MOST_ITEMS]
+    total = max(int(listed.sum()), 1)
     places = np.clip(answers.first_scores * _SCORE_BINS, 0, _SCORE_BINS - 1).astype(np.int64)
     scores = np.bincount(places, minlength=_SCORE_BINS) / max(len(places), 1)
     return AnswerProfile(
         answers=len(answers.whole),
         personal_share=float(np.mean(answers.whole.facts.prefix != NOTHING_KNOWN)),
         item_shares={
-            release.item_id(ItemIndex(int(index))): int(shown[index]) / total for index in best if shown[index]
+            release.item_id(ItemIndex(int(index))): int(listed[index]) / total for index in best if listed[index]
         },
         score_shares=scores.tolist(),
     )

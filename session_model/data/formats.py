@@ -105,7 +105,15 @@ def read_sessions(
     for row in _rows(path, data_format, event_format, max_malformed_share):
         if row.event_type == "identify":
             continue
-        columns.add(owners.code(row.owner), row.item_id, row.time_ms, row.event_type, row.price)
+        columns.add(
+            owners.code(row.owner),
+            row.item_id,
+            row.time_ms,
+            row.event_type,
+            row.price,
+            row.location,
+            is_cut=row.is_cut,
+        )
         explicit.append(-1 if row.session is None else explicit_ids.code(row.session))
     if event_format.is_by_visitor:
         names = _SessionNames(owners.texts, explicit_ids.texts)
@@ -283,6 +291,7 @@ class _JsonLines:
                     event.event_type,
                     event.price,
                     event.session_id,
+                    event.location,
                 )
 
     def _is_repeat(self, event: ClickEvent) -> bool:
@@ -320,9 +329,17 @@ class _SessionEnds:
                 malformed.ignore("repeated records")
             else:
                 self._seen.add(summary.id)
+                is_cut = summary.event_count > len(events)
                 for event, time_ms in events:
                     yield Row(
-                        summary.visitor_key, event.item_id, time_ms, event.event_type, event.price, summary.session_id
+                        summary.visitor_key,
+                        event.item_id,
+                        time_ms,
+                        event.event_type,
+                        event.price,
+                        summary.session_id,
+                        summary.location,
+                        is_cut,
                     )
 
 

@@ -10,7 +10,8 @@ class Row(NamedTuple):
     """One event; `owner` is its session, or its visitor where sessions are still to be parted.
 
     time_ms: Unix milliseconds; where the format has no times, what orders the events of a session.
-    session: the shop's own session id of a visitor's event, if it names one.
+    session: the shop's own session id of a visitor's event, if it names one. location: where the visitor is.
+    is_cut: events of the session before this one were not kept.
     """
 
     owner: str
@@ -19,6 +20,8 @@ class Row(NamedTuple):
     event_type: EventType = "view"
     price: float | None = None
     session: str | None = None
+    location: str | None = None
+    is_cut: bool = False
 
 
 def check_ids(*ids: str | None) -> None:

@@ -21,6 +21,8 @@ class Sessions:
     times_ms: (n_events,) int64 Unix milliseconds; None where the format has no times (order is then file order).
     event_types: (n_events,) uint8, position in `EVENT_TYPE_CODES`.
     prices: (n_events,) float32, NaN where unknown.
+    locations: where each session was seen last, a name or None; None where the format has none.
+    is_cut: (n_sessions,) bool, whether events before the first one were not kept; None where all are there.
     """
 
     session_ids: list[SessionId]
@@ -30,6 +32,8 @@ class Sessions:
     times_ms: NDArray[np.int64] | None
     event_types: NDArray[np.uint8]
     prices: NDArray[np.float32]
+    locations: list[str | None] | None = None
+    is_cut: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Count the sessions."""
@@ -37,4 +41,10 @@ class Sessions:
 
     def latest(self, most: int) -> "Sessions":
         """Return the last `most` sessions, the columns shared; `most` is 1 or more."""
-        return replace(self, session_ids=self.session_ids[-most:], starts=self.starts[-most - 1 :])
+        return replace(
+            self,
+            session_ids=self.session_ids[-most:],
+            starts=self.starts[-most - 1 :],
+            locations=None if self.locations is None else self.locations[-most:],
+            is_cut=None if self.is_cut is None else self.is_cut[-most:],
+        )

@@ -91,7 +91,7 @@ class Target:
 
     item_index: 0 where the release knows neither clicks nor content of it. prefix: what the models may see of `events`,
     all that came before. session: its number in the file. position, session_length: in items of the input events, the
-    first position is 1.
+    first position is 1. location: where the session was seen last.
     """
 
     prefix: ModelInput
@@ -101,6 +101,7 @@ class Target:
     session: int
     position: int
     session_length: int
+    location: str | None = None
 
 
 def evaluate(
@@ -151,15 +152,14 @@ def targets(
 ) -> Iterator[Target]:
     """Return the targets, session by session, with what the release reads of the events before each."""
     for number in range(len(sessions)):
-        yield from _session_targets(release, number, session_events(sessions, number), plan)
+        yield from _session_targets(release, sessions, number, plan)
         if progress is not None:
             progress(number + 1)
 
 
-def _session_targets(
-    release: Release, number: int, events: list[SessionEvent], plan: EvaluationPlan
-) -> Iterator[Target]:
-    index_of = release.parts.vocabulary.index_of
+def _session_targets(release: Release, sessions: Sessions, number: int, plan: EvaluationPlan) -> Iterator[Target]:
+    events, index_of = session_events(sessions, number), release.parts.vocabulary.index_of
+    location = None if sessions.locations is None else sessions.locations[number]
     if plan.unseen == "drop":
         events = [event for event in events if event.item_id is None or index_of(event.item_id) is not None]
     clicks = [
@@ -170,7 +170,7 @@ def _session_targets(
     first = max(plan.first_target, FIRST_TARGET)
     for position, (place, item_id) in enumerate(clicks[first - 1 :], start=first):
         index, before = release.index_of(item_id) or _NEVER_SEEN, events[:place]
-        yield Target(release.encode(before), index, item_id, before, number, position, len(clicks))
+        yield Target(release.encode(before), index, item_id, before, number, position, len(clicks), location)
 
 
 def facts_of(target: Target) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from agents.settings import DEMO_SECRET, Settings
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.upkeep.simulation import shop_for
+from schemas.bus import FolderUrl, parse_bus_url
 from serving.embedded.options import ServerOptions
 from streams.local.kafka_jars import POM
 from tests import command_lines
@@ -29,6 +30,7 @@ STACK = Stack()
 SERVICES = list(STACK.services.values())
 OURS = STACK.ours
 WORKERS = STACK.workers
+AWS_VARIABLES = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL"}
 
 
 def named(service: Service) -> str:
@@ -163,20 +165,48 @@ def test_a_worker_has_the_time_to_stop_in_order(worker: Service) -> None:
 
 
 def test_the_models_are_where_worker_and_server_look() -> None:
-    """Both mount one folder read-only at one path; the trainer writes to it."""
+    """Both mount one folder read-only at one path; what fetches releases alone writes to it."""
     serving = STACK.services["serving"]
     for worker in WORKERS:
         models = worker.mount_at(str(worker.settings.serving.models_directory))
         assert models.read_only
         assert models == serving.mount_at(models.target)
-    trainer = STACK.services["train"]
-    into = trainer.mount_at(trainer.command[trainer.command.index("--out") + 1])
+    fetcher = STACK.services["fetch"]
+    into = fetcher.mount_at(str(params_of(fetcher)["models"]))
     assert (into.source, into.read_only) == (models.source, False)
+    writers = [service.name for service in SERVICES for mount in service.mounts if mount == into]
+    assert writers == ["fetch"]
+
+
+def test_releases_go_from_training_to_serving_by_one_bus() -> None:
+    """What trains writes to the folder that is fetched from, follows the rollout, and where the guard steps back."""
+    trainer, fetcher, guard = (STACK.services[name] for name in ("train", "fetch", "guard"))
+    fetched = params_of(fetcher)
+    assert fetched["is_following"]
+    bus = parse_bus_url(fetched["source"])
+    assert isinstance(bus, FolderUrl)
+    assert bus == parse_bus_url(params_of(guard)["models"]) == FolderUrl(Path(params_of(trainer)["models_dir"]))
+    at = [service.mount_at(str(bus.path)) for service in (trainer, fetcher, guard)]
+    assert len({mount.source for mount in at}) == 1
+    assert [mount.read_only for mount in at] == [False, True, False]
+    assert len({service.spec["user"] for service in (trainer, fetcher, guard)}) == 1
+    names = {params_of(service)["model_name"] for service in (fetcher, guard)}
+    assert names == {worker.settings.serving.model_name for worker in WORKERS}
+
+
+def test_fetcher_and_guard_take_another_bus_from_outside() -> None:
+    """One variable moves both to S3, and both have what opens it."""
+    moved = Stack({**SECRETS, "BUS": "s3://shop/releases"}).services
+    urls = {str(params_of(moved["fetch"])["source"]), str(params_of(moved["guard"])["models"])}
+    assert urls == {"s3://shop/releases"}
+    for name in ("fetch", "guard"):
+        assert {variable for variable in moved[name].environment if variable.startswith("AWS_")} == AWS_VARIABLES
+        assert moved[name].spec["build"]["target"] == "trainer", "the worker's image has no client of a Bus"
 
 
 def test_what_the_demo_has_trained_on_is_what_is_simulated() -> None:
     """A release from the demo's training data knows the items of the simulated shoppers."""
-    told = command_lines.parse(STACK.services["simulate"].command).params
+    told = params_of(STACK.services["simulate"])
     simulated = shop_for(told["rate"], told["seed"], told["items"])
     trained = ShopOptions().settings
     assert items_of(simulated) == items_of(trained)
@@ -202,6 +232,11 @@ def test_interpolation_is_composes() -> None:
     assert interpolated("${A:-b} ${C} ${D:?why}", {"C": "c", "D": "d"}) == "b c d"
     with pytest.raises(KeyError, match="D"):
         interpolated("${D:?why}", {})
+
+
+def params_of(service: Service) -> dict[str, Any]:
+    """Read a service's command."""
+    return command_lines.parse(service.command).params
 
 
 def listeners(variable: str) -> dict[str, str]:

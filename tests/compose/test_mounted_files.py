@@ -8,6 +8,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 from serving.embedded.options import ServerOptions
 from serving.embedded.policies import LatestVersions
+from tests import command_lines
 from tests.compose.stack import Stack
 
 STACK = Stack()
@@ -15,7 +16,7 @@ WORKERS = STACK.workers
 
 
 def test_the_model_server_serves_what_the_workers_ask_for() -> None:
-    """models.config is a ModelServerConfig: the name and path of the settings, two versions as the embedded server."""
+    """models.config is a ModelServerConfig: name and path of the settings, and all that is fetched."""
     from tensorflow_serving.config import model_server_config_pb2
 
     config = model_server_config_pb2.ModelServerConfig()
@@ -24,9 +25,11 @@ def test_the_model_server_serves_what_the_workers_ask_for() -> None:
     serving = WORKERS[0].settings.serving
     assert model.name == serving.model_name
     assert model.base_path == str(serving.models_directory / serving.model_name)
+    assert model.model_version_policy.WhichOneof("policy_choice") == "all"
     embedded = ServerOptions(models=Path()).policy
     assert isinstance(embedded, LatestVersions)
-    assert model.model_version_policy.latest.num_versions == embedded.num_versions == 2
+    kept = command_lines.parse(STACK.services["fetch"].command).params["keep"]
+    assert kept == embedded.num_versions, "before a first promotion both have as many loaded"
     assert f"/v1/models/{serving.model_name} " in " ".join(STACK.services["serving"].spec["healthcheck"]["test"])
 
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from compose.prometheus.slos import OBJECTIVES, RULES, rules_yaml
+from compose.prometheus.slos import INDICATORS, RULES, rules_yaml
 from schemas.validation import RejectReason
 from tests.compose.prometheus import CONFIG, require_tool
 from tests.compose.rules import PROMETHEUS, RULE_FILES, Rule, rules
@@ -69,8 +69,8 @@ def test_every_alert_has_its_section_and_every_section_its_alert() -> None:
 def test_the_objectives_are_told() -> None:
     """The operations document states every promise in the rules' own words."""
     told = " ".join(RUNBOOK.read_text().split())
-    for objective in OBJECTIVES:
-        assert objective.promise in told
+    for indicator in INDICATORS:
+        assert indicator.promise in told
 
 
 def test_no_rule_file_is_left_out() -> None:

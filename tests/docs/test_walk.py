@@ -20,7 +20,7 @@ NOT_RUN = {
     "make demo": "sets up an environment and takes minutes; tests/agents/demo runs the demo",
     "docker compose --file compose/compose.yaml up --build --detach": "there is no container engine",
     "docker compose --file compose/compose.yaml run --rm simulate": "there is no container engine",
-    'CLICKS="$(ls "$PWD"/demo-run/training/shop-*.jsonl.gz)" TRAIN_AS="$(id -u):$(id -g)" \\': "no container engine",
+    'CLICKS="$(ls "$PWD"/demo-run/training/shop-*.jsonl.gz)" \\': "there is no container engine",
     "docker compose --file compose/compose.yaml down": "there is no container engine",
     "pip install .": "`make wheel` installs, by the lines of compose/Dockerfile",
     "insession train clicks.jsonl.gz --format jsonl --out models": "trains; tests/agents/commands/test_train.py does",

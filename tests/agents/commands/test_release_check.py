@@ -10,7 +10,9 @@ from click.testing import CliRunner, Result
 from agents.cli import insession
 from schemas.check_report import CheckReport
 from schemas.errors import InsessionError, UsageError
+from schemas.release_signature import read_key
 from session_model.networks import exported_model
+from session_model.release.publishing import sign_release
 from tests.session_model.checks.shop import ITEM_IDS, Knowing, release, sessions
 
 
@@ -63,6 +65,19 @@ def test_a_release_is_checked_and_the_report_kept(folder: Path) -> None:
     assert passed.pop("metric_drift") is passed.pop("integration") is None
     assert set(passed.values()) == {True}
     assert "What it cannot serve well" in (kept / "8.html").read_text()
+
+
+def test_with_a_key_both_releases_must_be_signed(folder: Path) -> None:
+    """By the option, as in the other commands of releases, or by the worker's settings."""
+    key_file, champion = folder / "release.key", str(folder / "models" / "session_gru" / "7")
+    key_file.write_text("a key of thirty-two bytes or more")
+    (folder / "limits.toml").write_text(f'[checks]\nmax_p99_ratio = 50.0\n[serving]\nrelease_key_file = "{key_file}"\n')
+    asked = ("--against", champion, "--key-file", str(key_file))
+    for signed in ("8", "7"):
+        assert "is not signed" in str(run(folder, *asked).exception)
+        assert "is not signed" in str(run(folder, "--against", champion).exception)
+        sign_release(folder / "models" / "session_gru" / signed, read_key(key_file))
+    assert run(folder, *asked).exit_code == 0
 
 
 def test_a_release_that_fails_ends_with_one(folder: Path) -> None:

@@ -12,12 +12,21 @@ BANDS = Bands()
 
 
 def figures(
-    answers: int = 1000, fallbacks: int = 0, clicks: int = 1000, hits: int = 600, delay_ms: int = 20
+    answers: int = 1000,
+    fallbacks: int = 0,
+    clicks: int = 1000,
+    hits: int = 600,
+    delay_ms: int = 20,
+    *,
+    owed: int = 1000,
+    late: int = 0,
+    late_ms: int = 600,
 ) -> Figures:
-    """Count what happened within one slice."""
+    """Count what happened within one slice; the first ones are by a lower tier, or owed, or late."""
     live = LiveFigures(kept_ms=60_000)
     for number in range(answers):
-        live.answer(0, "champion", is_fallback=number < fallbacks, delay_ms=delay_ms)
+        delay = late_ms if number < late else delay_ms
+        live.answer(0, "champion", is_fallback=number < fallbacks, delay_ms=delay, is_owed=number < owed)
     for number in range(clicks):
         live.click(0, "champion", is_hit=number < hits)
     return live.between("champion", 0, SLICE_MS)
@@ -36,6 +45,8 @@ def figures(
         (figures(clicks=60, hits=25), None),
         (figures(clicks=60, hits=5), "5 of 60 clicks"),
         (figures(delay_ms=60), None),
+        (figures(late=9), None),
+        (figures(late=60, late_ms=501), "60 of 1000 answers miss the objective answer-latency, the other's 0 of 1000"),
         (figures(delay_ms=400), r"99 % of the answers come within 39\d ms, the other's within 2\d ms"),
     ],
 )
@@ -45,9 +56,27 @@ def test_what_is_out_of_its_band_by_more_than_chance_is_said(new: Figures, told:
     assert reason is None if told is None else reason is not None and re.search(told, reason)
 
 
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (figures(100_000, late=900), None),
+        (figures(100_000, late=2_000), "2000 of 100000 answers miss the objective answer-latency, .* than the 1.0%"),
+        (figures(100_000, late=400, late_ms=9_900), None),
+        (figures(100_000, late=400, late_ms=10_001), "400 of 100000 answers miss the objective freshness"),
+        (figures(2_000, 80, owed=500), "80 of 500 answers miss the objective model-share, .* than the 5.0%"),
+        (figures(2_000, 80, owed=1_800), None),
+        (figures(2_000, 30, owed=30), None),
+    ],
+)
+def test_a_release_that_alone_would_spend_more_than_an_error_budget_is_out(new: Figures, told: str | None) -> None:
+    """By the objectives of the alerts, though lower tiers and p99 are within their own bands."""
+    reason = BANDS.breach(new, figures(100_000, owed=100_000, late=500, late_ms=600))
+    assert reason is None if told is None else reason is not None and re.search(told, reason)
+
+
 def test_a_release_that_is_as_bad_as_the_other_is_in_its_band() -> None:
     """A server that is away takes the model from both."""
-    bad = figures(fallbacks=1000, hits=10, delay_ms=900)
+    bad = figures(fallbacks=1000, hits=10, delay_ms=20_000)
     assert BANDS.breach(bad, bad) is None
 
 

@@ -17,6 +17,7 @@ from schemas.payload import decode_payload
 from schemas.records import RecommendationOutcome, RecommendationSet, RecommendedItem, Tier
 from schemas.rollout import Rollout
 from schemas.state import InputPosition
+from serving.errors import Reason
 from session_model.release.rollout import Moves
 from session_model.release.rollout_log import RolloutLog
 from streams.cluster.topic_reader import TopicReader
@@ -74,7 +75,15 @@ class Watched:
     def _moves(self, now: datetime) -> Moves:
         return Moves(self.rollouts.in_force(), now, "ana")
 
-    def click(self, at: datetime, *, tier: Tier = "model", is_hit: bool = True, shadow_has: bool | None = None) -> None:
+    def click(
+        self,
+        at: datetime,
+        *,
+        tier: Tier = "model",
+        reason: Reason | None = None,
+        is_hit: bool = True,
+        shadow_has: bool | None = None,
+    ) -> None:
         """Let somebody new get an answer, and click an item of it or another one; `shadow_has` it, or was not asked."""
         self.clicks += 1
         visitor, item = VisitorId(f"v{self.clicks}"), ItemId("a" if is_hit else "z")
@@ -86,6 +95,7 @@ class Watched:
             event_time=from_unix_ms(round(at.timestamp() * 1000) - 20),
             items=[RecommendedItem(ItemId("a"), 1.0)],
             tier=tier,
+            reason=reason,
         )
         self.topics.write("recommendations", at, answer)
         if shadow_has is not None:
@@ -140,6 +150,20 @@ def test_a_canary_that_falls_back_is_withdrawn_with_the_reason(watched: Watched)
     assert "by a lower tier" in step.reason
     assert watched.rollouts.in_force() == step
     assert watched.look() is None
+
+
+def test_a_canary_that_spends_the_budget_of_the_models_share_is_withdrawn(watched: Watched) -> None:
+    """What it owes and does not give counts, whatever lower tiers answer both alike for other reasons."""
+    watched.roll_out(ONE, canary=0.5)
+    for number in range(2_400):
+        tier: Tier = "knn" if number % 20 else "model"
+        reason: Reason | None = "unseen_items" if number % 20 else None
+        if watched.has_canary() and number % 20 in (1, 2):
+            reason = "bad_response"
+        watched.click(NOW - timedelta(seconds=20), tier=tier, reason=reason)
+    step = watched.look()
+    assert step is not None
+    assert "miss the objective model-share" in step.reason
 
 
 def test_a_canary_whose_lists_are_not_clicked_is_withdrawn(watched: Watched) -> None:

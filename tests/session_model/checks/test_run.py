@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from schemas.check_report import CheckReport, CheckResult, CheckThresholds
@@ -17,6 +18,7 @@ from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSe
 from session_model.checks.contender import Contender
 from session_model.checks.contract import CheckData, Evidence
 from session_model.checks.run import CHECKS, run_checks
+from session_model.checks.slices import MOST_LOCATIONS
 from session_model.data.session_events import session_events
 from session_model.data.training_overlap import TrainedSessions
 from tests.session_model.checks.shop import (
@@ -303,6 +305,35 @@ def test_what_the_filters_took_out_is_no_difference(good: Contender) -> None:
     assert checked(good, Evidence(sent=unknown)).checks["integration"].passed is None
 
 
+def test_what_is_not_sold_where_the_shopper_is_is_no_difference(good: Contender) -> None:
+    """A worker leaves it out there, and there alone."""
+    away = ITEM_IDS[10]
+    described = [msgspec.structs.replace(one, locations=["Rome"]) if one.item_id == away else one for one in catalog()]
+    filtered = [
+        msgspec.structs.replace(answer, items=[item for item in answer.items if item.item_id != away])
+        for answer in sent(good)
+    ]
+    evidence = Evidence(sent=filtered, catalog=described)
+    found = {}
+    for place in ("Rome", "Paris"):
+        there = CheckData(replace(DATA.sessions, locations=[place] * len(DATA.sessions)), DATA.sha256)
+        result = run_checks(good, there, evidence, LIMITS, made_at=NOW).checks["integration"]
+        found[place] = result.figures["mismatch_share"]
+    assert found["Paris"] == 0 < found["Rome"]
+
+
+def test_answers_in_sessions_whose_beginning_was_not_kept_are_not_compared(good: Contender) -> None:
+    """Nobody knows their prefix."""
+    half = np.arange(len(DATA.sessions)) % 2 == 0
+    cut = CheckData(replace(DATA.sessions, is_cut=half), DATA.sha256)
+    answers = sent(good)
+    wrong = {name for name, is_cut in zip(cut.sessions.session_ids, half.tolist(), strict=True) if is_cut}
+    given = [msgspec.structs.replace(one, items=one.items[::-1]) if one.session_id in wrong else one for one in answers]
+    result = run_checks(good, cut, Evidence(sent=given), LIMITS, made_at=NOW).checks["integration"]
+    assert result.figures["mismatch_share"] == 0
+    assert result.figures["compared"] == sum(one.session_id not in wrong for one in answers)
+
+
 def test_a_slow_release_is_refused(tmp_path: Path, champion: Contender) -> None:
     """Against the champion on the same machine."""
     report = checked(contender(tmp_path, Slow()), Evidence(champion=champion), max_p99_ratio=3.0)
@@ -321,7 +352,7 @@ def test_a_release_that_lists_what_may_not_be_sold_is_refused(good: Contender) -
     gone = [msgspec.structs.replace(one, available=number % 2 == 0) for number, one in enumerate(catalog())]
     reason = failure(checked(good, Evidence(catalog=gone, sent=sent(good))), "guardrails")
     assert "of the places hold items that the catalog or serving.excluded_items forbids" in reason
-    assert "of the answers have fewer than 20 items" in reason
+    assert "of the answers have fewer than 20 items when the filters are done" in reason
     assert "items that were sent may not be sold" in reason
     needed = checked(good, Evidence(catalog=catalog()[:30], is_record_needed=True))
     assert "forbids" in failure(needed, "guardrails")
@@ -335,6 +366,19 @@ def test_a_category_that_is_left_out_is_named(tmp_path: Path) -> None:
     ]
     report = checked(contender(tmp_path, Guessing()), Evidence(catalog=described))
     assert "category left out has 0.0% of the places" in failure(report, "guardrails")
+
+
+def test_what_the_filters_take_out_is_no_place_and_covers_nothing(good: Contender) -> None:
+    """A category that is listed and may not be sold has no shopper; the profile is of the lists as they are."""
+    described = [
+        CatalogItem(item_id=item_id, category="gone" if number < 20 else "sold", available=number >= 20)
+        for number, item_id in enumerate(ITEM_IDS)
+    ]
+    report = checked(good, Evidence(catalog=described))
+    places = {one.part: one.figures["places_share"] for one in report.checks["guardrails"].slices}
+    assert places == {"gone": 0.0, "sold": 1.0}
+    assert report.checks["coverage"].figures["coverage_at_20"] == pytest.approx(40 / 60)
+    assert report.profile == checked(good).profile
 
 
 def test_lists_that_are_all_alike_are_refused(tmp_path: Path, champion: Contender) -> None:
@@ -370,3 +414,14 @@ def test_slices_are_by_length_popularity_age_hour_and_category(passed: CheckRepo
     who = {name.partition(".")[0] for one in slices for name in one.figures}
     assert who == {"candidate", "champion", "linear", "untrained"}
     assert START_MS % 86_400_000 == 12 * 3_600_000
+
+
+def test_slices_are_by_location_where_the_data_have_one(good: Contender) -> None:
+    """The most frequent ones, the others together; who was seen nowhere is in none."""
+    n = len(DATA.sessions)
+    places = [None if number % 10 == 0 else f"city {number % 20 % 15}" for number in range(n)]
+    data = CheckData(replace(DATA.sessions, locations=places), DATA.sha256)
+    slices = [one for one in run_checks(good, data, made_at=NOW).checks["baselines"].slices if one.kind == "location"]
+    assert len(slices) == MOST_LOCATIONS + 1
+    assert {one.part for one in slices} <= {*places, "others"}
+    assert 0 < sum(one.targets for one in slices) < sum(DATA.sessions.starts[1:] - DATA.sessions.starts[:-1] - 1)

@@ -104,6 +104,25 @@ def test_jsonl_keeps_all_events_and_honours_session_ids_and_consent(tmp_path: Pa
     assert sessions.item_ids == ["a"]
 
 
+def test_a_session_is_where_it_was_seen_last(tmp_path: Path) -> None:
+    """By its latest event that says so, whatever the order of the lines; formats without places have none."""
+    late = 1_600_000_000_000 + 1
+    text = (
+        click(item_id="b", event_time=late, location="Paris")
+        + click(item_id="a", location="Rome")
+        + click(item_id="c", event_time=late + 1)
+        + click(item_id="a", visitor_id="w")
+    )
+    sessions = read_sessions(write(tmp_path / "a.jsonl", text), "jsonl")
+    assert dict(zip(sessions.session_ids, sessions.locations or [], strict=True)) == {
+        "v-1600000000000": "Paris",
+        "w-1600000000000": None,
+    }
+    assert sessions.latest(1).locations == (sessions.locations or [])[-1:]
+    assert sessions.is_cut is None
+    assert read_sessions(write(tmp_path / "b.tsv", SESSION_REC), "session-rec").locations is None
+
+
 def test_jsonl_events_that_only_say_who_it_is_are_no_part_of_a_session(tmp_path: Path) -> None:
     """An `identify` event is nothing that a model could learn."""
     text = click(item_id="a") + click(event_type="identify", item_id=None, anonymous_id="cookie")
@@ -200,6 +219,15 @@ def test_session_ends_are_people_and_each_record_once(tmp_path: Path, capsys: py
     told = capsys.readouterr().out
     assert "'sessions of bots': 1" in told
     assert "'repeated records': 1" in told
+
+
+def test_session_ends_that_were_cut_are_told_from_whole_ones(tmp_path: Path) -> None:
+    """Workers keep the last events of a session; where the shopper was is in the record."""
+    text = ends(location="Rome") + ends(id="2", session_id="long", event_count=3)
+    sessions = read_sessions(write(tmp_path / "a.jsonl", text), "session-ends")
+    assert sessions.is_cut is not None
+    assert dict(zip(sessions.session_ids, sessions.is_cut.tolist(), strict=True)) == {"s": False, "long": True}
+    assert dict(zip(sessions.session_ids, sessions.locations or [], strict=True)) == {"s": "Rome", "long": None}
 
 
 def test_jsonl_with_types_that_are_none_of_ours_only_names_them(tmp_path: Path) -> None:
