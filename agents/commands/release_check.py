@@ -39,7 +39,11 @@ Examples:
 @click.argument("release", type=RELEASE)
 @click.argument("data", type=DataUrlOrPath())
 @data_options("DATA")
-@click.option("--against", type=RELEASE, help="The champion, a release like RELEASE.")
+@click.option(
+    "--against",
+    metavar="PATH|URL",
+    help="The champion: a release like RELEASE, s3://BUCKET/PREFIX/MODEL/VERSION, or models of which one serves.",
+)
 @click.option("--catalog", type=CatalogUrlOrPath(), help="Catalog records: what may be sold, prices, categories.")
 @click.option("--outcomes", type=DataUrlOrPath(), help="Records of recommendation-outcomes: a topic, or JSON lines.")
 @click.option("--recommendations", type=DataUrlOrPath(), help="Records of recommendations: a topic, or JSON lines.")
@@ -59,7 +63,7 @@ def check(  # noqa: PLR0913 - one parameter an option
     columns: Sequence[str],
     event_types: Sequence[str],
     config: Path | None,
-    against: Path | None,
+    against: str | None,
     catalog: Path | TopicUrl | None,
     outcomes: Path | DataUrl | None,
     recommendations: Path | DataUrl | None,
@@ -76,6 +80,8 @@ def check(  # noqa: PLR0913 - one parameter an option
 
     from agents.progress_bar import counted_progress
     from agents.reports.checks import summary_table
+    from agents.sources.local_models import release_here
+    from schemas.bus import parse_bus_url
     from schemas.records import RecommendationOutcome, RecommendationSet
     from session_model.checks.contract import CheckData, Evidence
     from session_model.checks.run import run_checks
@@ -91,7 +97,9 @@ def check(  # noqa: PLR0913 - one parameter an option
             with copied_for_now(data, chosen, settings) as here:
                 checked = CheckData(read_sessions(here.path, chosen, options=options), sha256_of(here.path))
             given = Evidence(
-                champion=None if against is None else _contender(against, records),
+                champion=None
+                if against is None
+                else _contender(stack.enter_context(release_here(parse_bus_url(against), model_name, None)), records),
                 catalog=records,
                 outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
                 sent=_records(recommendations, "recommendations", RecommendationSet, settings, stack),
