@@ -59,7 +59,7 @@ class DayManifest(msgspec.Struct, frozen=True, kw_only=True):
 class IngestJob:
     """What is asked for.
 
-    source: a topic, or files by a text in which `{day}` stands for the day. days: oldest first; the last one must be there. is_replaced: the
+    source: a topic, or files by a text in which `{day}` stands for the day. days: oldest first. is_replaced: the
     last day is read anew; other days that are there never are.
     """
 
