@@ -6,7 +6,7 @@ the inputs names its folder. So a step that is made again and gives the same cha
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
@@ -14,8 +14,7 @@ import msgspec
 
 from agents.configuration.keys import section_of
 from agents.configuration.values import plain, value_of
-from agents.daily.records import STEPS, Result, StepName
-from agents.daily.status import StepState
+from agents.daily.records import STEPS, Result, StepName, StepState
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
@@ -47,7 +46,7 @@ class World:
     champion: Callable[[], ModelVersion | None]
     against: ModelVersion | None = None
     is_over: bool = False
-    former: Mapping[StepName, Result] = {}
+    former: Mapping[StepName, Result] = field(default_factory=dict)
     sql: str | None = None
 
 

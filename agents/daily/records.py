@@ -12,6 +12,7 @@ StepName = Literal[
 ]
 STEPS: Final[tuple[StepName, ...]] = get_args(StepName)
 """In the order in which they run."""
+StepState = Literal["done", "failed", "running", "missing", "stale", "waiting", "skipped"]
 DayState = Literal["running", "interrupted", "broken", "failed", "part", "done"]
 
 

@@ -1,14 +1,22 @@
 """Where the supply of releases stands: the steps of the last day, what serves and how old it is, what waits."""
 
-from datetime import date, datetime
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from agents.daily.records import DayState, StepName
+from agents.artifact_bus import open_bus
+from agents.daily.plan import Planned, plan
+from agents.daily.records import DayRecord, DayState, Result, StepName, StepState
+from agents.daily.store import Store
+from agents.daily.world import world_of
+from agents.settings import Settings
+from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
-
-StepState = Literal["done", "failed", "running", "missing", "stale", "waiting", "skipped"]
+from schemas.rollout import Rollout
+from session_model.release.on_bus import read_manifest
+from session_model.release.rollout_log import RolloutLog
 
 
 class StepStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,3 +65,108 @@ class SupplyStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_success_at: datetime | None
     next_run_at: datetime | None
     problems: list[str]
+
+
+def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatus:
+    """Look at the work folder and the Bus; day: instead of the last one that was run.
+
+    Nothing is verified that would take long, and nothing is written. What cannot be looked at is a problem in it.
+    """
+    store, problems = Store(settings.pipeline.work), list[str]()
+    records = store.records()
+    latest = max(records, key=lambda record: record.started_at, default=None)
+    record = latest if day is None else store.record(day)
+    rollout = _looked(lambda: _rollout(settings), problems)
+    steps = [] if record is None and day is None else _steps(settings, store, record, day, rollout)
+    results = store.former(record)
+    succeeded = [one.ended_at for one in records if one.state == "done" and one.ended_at is not None]
+    return SupplyStatus(
+        day=day or (None if record is None else record.day),
+        state=None if record is None else record.state,
+        reason="" if record is None else record.reason,
+        is_running=store.is_locked(),
+        steps=steps,
+        champion=None if rollout is None else _looked(lambda: _champion(settings, rollout), problems),
+        candidate=_candidate(record, results, rollout),
+        checks_failed=results["checks"].outputs.get("failed", []) if "checks" in results else [],
+        last_run_at=None if latest is None else latest.started_at,
+        last_success_at=max(succeeded, default=None),
+        next_run_at=store.next_run_at(),
+        problems=problems,
+    )
+
+
+_Looked = TypeVar("_Looked")
+
+
+def _looked(look: Callable[[], _Looked], problems: list[str]) -> _Looked | None:
+    try:
+        return look()
+    except InsessionError as error:
+        problems.append(str(error))
+        return None
+
+
+def _rollout(settings: Settings) -> Rollout | None:
+    return RolloutLog(open_bus(settings.pipeline.models), settings.serving.model_name).in_force()
+
+
+def _champion(settings: Settings, rollout: Rollout) -> ChampionStatus:
+    """Tell what serves; the record in force may be of another change, so the audit says since when."""
+    log = RolloutLog(open_bus(settings.pipeline.models), settings.serving.model_name)
+    since = rollout.changed_at
+    for record in reversed(list(log.records())):
+        if record.champion != rollout.champion:
+            break
+        since = record.changed_at
+    manifest = read_manifest(open_bus(settings.pipeline.models), settings.serving.model_name, rollout.champion)
+    return ChampionStatus(version=rollout.champion, since=since, data_until=manifest.training_data_until)
+
+
+def _candidate(
+    record: DayRecord | None, results: Mapping[StepName, Result], rollout: Rollout | None
+) -> CandidateStatus | None:
+    """Tell what is on trial; else what the last run has trained, as long as nothing was decided of it."""
+    if rollout is not None and rollout.candidate is not None:
+        trial = rollout.candidate
+        return CandidateStatus(version=trial.version, stage=trial.stage, since=rollout.changed_at)
+    if record is None or record.state in {"failed", "done"} or "train" not in results:
+        return None
+    version = ModelVersion(results["train"].outputs["version"])
+    if rollout is not None and (version == rollout.champion or version in rollout.rejected):
+        return None
+    stages: dict[StepName, Literal["trained", "checked", "registered"]] = {
+        "register": "registered",
+        "checks": "checked",
+        "train": "trained",
+    }
+    step = next(step for step in stages if step in results)
+    ended = results[step].started_at + timedelta(seconds=results[step].seconds)
+    return CandidateStatus(version=version, stage=stages[step], since=ended)
+
+
+def _steps(
+    settings: Settings, store: Store, record: DayRecord | None, day: date | None, rollout: Rollout | None
+) -> list[StepStatus]:
+    when = day or (None if record is None else record.day)
+    assert when is not None
+    champion = None if rollout is None else rollout.champion
+    planned = plan(world_of(settings, store, when, lambda: champion))
+    running = _running(store, record, planned)
+    return [
+        StepStatus(
+            name=step.name,
+            state="running" if step is running else step.state,
+            seconds=None if step.result is None else step.result.seconds,
+            inputs=step.inputs or {},
+            outputs={} if step.result is None else step.result.outputs,
+            why=step.why,
+        )
+        for step in planned
+    ]
+
+
+def _running(store: Store, record: DayRecord | None, planned: list[Planned]) -> Planned | None:
+    if record is None or record.state != "running" or not store.is_locked():
+        return None
+    return next((step for step in planned if not step.is_settled), None)

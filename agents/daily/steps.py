@@ -20,7 +20,7 @@ from agents.daily.children import Commands
 from agents.daily.day_files import link_or_copy
 from agents.daily.plan import key_of
 from agents.daily.records import Result, StepName
-from agents.daily.store import Store
+from agents.daily.store import Damage, Store
 from agents.daily.verdicts import other_trial, taken_back, too_few, too_little
 from agents.durations import duration_text
 from agents.reports.check_files import CheckReports
@@ -66,11 +66,12 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a step works on. done: what the steps before came to."""
+    """What a step works on. done: what the steps before came to. is_anew: though it was done."""
 
     day: date
     inputs: Mapping[str, Any]
     done: Mapping[StepName, Result]
+    is_anew: bool = False
 
 
 class Steps:
@@ -109,7 +110,7 @@ class Steps:
         }
 
     def act(self, step: StepName, place: Place, folder: Path) -> Outcome:
-        """Do a step, or go on with it, in its folder; raises InsessionError where it cannot be done now, and OSError."""
+        """Do a step, or go on with it, in its folder. Raises InsessionError where it cannot be done, and OSError."""
         return self._acts[step](place, folder)
 
     def champion(self) -> ModelVersion | None:
@@ -143,6 +144,7 @@ class Steps:
         clicks = self._store.clicks(settings.source, settings.source_format)
         arguments = ["ingest", settings.source, "--day", place.day.isoformat(), "--days", str(settings.history_days)]
         arguments += ["--format", settings.source_format, "--out", str(clicks)]
+        arguments += ["--overwrite"] if place.is_anew else []
         self._commands([*arguments, *self._spark(), *self._config], folder / "log")
         names = [day.isoformat() for day in days_until(place.day, settings.history_days)]
         found = {name: manifest for name in names if (manifest := read_day(clicks / name)) is not None}
@@ -354,7 +356,7 @@ class Steps:
         return common if registry is None else [*common, "--registry", registry]
 
     def _release(self, place: Place) -> Path:
-        return self._store.work / place.done["train"].outputs["release"]
+        return self._store.work / str(place.done["train"].outputs["release"])
 
     def _version(self, place: Place) -> ModelVersion:
         return ModelVersion(place.done["train"].outputs["version"])
@@ -398,6 +400,15 @@ def whole_release(folder: Path) -> Path | None:
         return release
     shutil.rmtree(release)
     return None
+
+
+def damage_below(work: Path) -> Damage:
+    """Return what says of a result why its release is not as it was made, if it has one."""
+
+    def damage(result: Result) -> str | None:
+        return release_damage(work / str(result.outputs["release"])) if result.step == "train" else None
+
+    return damage
 
 
 def release_damage(release: Path) -> str | None:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from hashlib import sha256
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from agents.daily.plan import Found
-from agents.daily.records import DayRecord, Result, StepName
+from agents.daily.records import STEPS, DayRecord, Result, StepName
 from schemas.errors import InsessionError
 from session_model.files import write_whole
 
@@ -22,6 +22,7 @@ _RESULT: Final = "result.json"
 _DAYS: Final = "days"
 _CLICKS: Final = "clicks"
 _LOCK: Final = ".lock"
+_SCHEDULE: Final = "schedule.json"
 
 Write = Callable[[Path, bytes], None]
 Damage = Callable[[Result], str | None]
@@ -62,6 +63,10 @@ class Store:
     def clicks(self, source: str, source_format: str) -> Path:
         """Return where the frozen days of a source lie."""
         return self.work / _CLICKS / sha256(f"{source_format} {source}".encode()).hexdigest()[:16]
+
+    def clicks_folders(self) -> list[Path]:
+        """Return the folders of all sources."""
+        return sorted(path for path in (self.work / _CLICKS).glob("*") if path.is_dir())
 
     def log(self, step: StepName, key: str) -> Path:
         """Return the file of what a step says."""
@@ -148,6 +153,28 @@ class Store:
             return msgspec.json.decode((self.work / _LOCK).read_bytes(), type=Holder)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
+
+    def write_schedule(self, due: datetime | None) -> None:
+        """Note when the next run is due; None = by nobody here."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        self._write(self.work / _SCHEDULE, msgspec.json.encode(due))
+
+    def next_run_at(self) -> datetime | None:
+        """Return when the next run is due."""
+        try:
+            return msgspec.json.decode((self.work / _SCHEDULE).read_bytes(), type=datetime | None)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def keep_only(self, days: Collection[date], keys: Collection[tuple[StepName, str]]) -> None:
+        """Remove the results that are none of `keys`, then the records of other days."""
+        for step in STEPS:
+            for path in (self.work / step).glob("*"):
+                if (step, path.name) not in keys:
+                    self.remove(path)
+        for path in (self.work / _DAYS).glob("*.json"):
+            if path.stem not in {day.isoformat() for day in days}:
+                path.unlink()
 
     def remove(self, path: Path) -> None:
         """Remove a folder: its result first, so that what is left of it is none."""
