@@ -62,7 +62,7 @@ class DailyLoop:
         with _disk_named(self._store.work), self._store.locked(day):
             world = self._world(day)
             before = self._store.record(day)
-            if before is not None and first is None and _is_over(ended := plan(world)):
+            if before is not None and world.is_over and first is None and _is_over(ended := plan(world)):
                 for step in ended:
                     view.settled(step, 0.0)
                 return before
@@ -86,7 +86,7 @@ class DailyLoop:
                 step, record = self._settle(run, step, record)
                 if step.state == "failed":
                     return self._ended(record, "failed", f"{name}: {step.why}")
-                if name == run.last:
+                if name == run.last != STEPS[-1]:
                     return self._ended(record, "part", f"up to {name}, as asked for")
         except KeyboardInterrupt:
             self._ended(record, "interrupted", "interrupted")
