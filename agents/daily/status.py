@@ -77,14 +77,19 @@ def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatu
     latest = max(records, key=lambda record: record.started_at, default=None)
     record = latest if day is None else store.record(day)
     rollout = _looked(lambda: _rollout(settings), problems)
-    steps = [] if record is None and day is None else _steps(settings, store, record, day, rollout)
+    is_running = store.is_locked()
+    when = day or (None if record is None else record.day)
+    champion = None if rollout is None else rollout.champion
+    planned = [] if when is None else plan(world_of(settings, store, when, lambda: champion))
+    running = _running(record, planned, is_running=is_running)
+    steps = [_step(step, is_running=step is running) for step in planned]
     results = store.former(record)
     succeeded = [one.ended_at for one in records if one.state == "done" and one.ended_at is not None]
     return SupplyStatus(
-        day=day or (None if record is None else record.day),
-        state=None if record is None else record.state,
+        day=when,
+        state=None if record is None else _state(record, is_running=is_running),
         reason="" if record is None else record.reason,
-        is_running=store.is_locked(),
+        is_running=is_running,
         steps=steps,
         champion=None if rollout is None else _looked(lambda: _champion(settings, rollout), problems),
         candidate=_candidate(record, results, rollout),
@@ -145,28 +150,23 @@ def _candidate(
     return CandidateStatus(version=version, stage=stages[step], since=ended)
 
 
-def _steps(
-    settings: Settings, store: Store, record: DayRecord | None, day: date | None, rollout: Rollout | None
-) -> list[StepStatus]:
-    when = day or (None if record is None else record.day)
-    assert when is not None
-    champion = None if rollout is None else rollout.champion
-    planned = plan(world_of(settings, store, when, lambda: champion))
-    running = _running(store, record, planned)
-    return [
-        StepStatus(
-            name=step.name,
-            state="running" if step is running else step.state,
-            seconds=None if step.result is None else step.result.seconds,
-            inputs=step.inputs or {},
-            outputs={} if step.result is None else step.result.outputs,
-            why=step.why,
-        )
-        for step in planned
-    ]
+def _step(step: Planned, *, is_running: bool) -> StepStatus:
+    return StepStatus(
+        name=step.name,
+        state="running" if is_running else step.state,
+        seconds=None if step.result is None else step.result.seconds,
+        inputs=step.inputs or {},
+        outputs={} if step.result is None else step.result.outputs,
+        why=step.why,
+    )
 
 
-def _running(store: Store, record: DayRecord | None, planned: list[Planned]) -> Planned | None:
-    if record is None or record.state != "running" or not store.is_locked():
+def _state(record: DayRecord, *, is_running: bool) -> DayState:
+    """Tell a day that is run from one whose run was killed, which could not say so."""
+    return "interrupted" if record.state == "running" and not is_running else record.state
+
+
+def _running(record: DayRecord | None, planned: list[Planned], *, is_running: bool) -> Planned | None:
+    if record is None or record.state != "running" or not is_running:
         return None
     return next((step for step in planned if not step.is_settled), None)

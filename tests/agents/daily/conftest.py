@@ -1,4 +1,4 @@
-"""A deployment whose jobs on Spark and in TensorFlow are stood in for; publishing, checks' reports and rollout are real."""
+"""A deployment without Spark and TensorFlow, which are stood in for; publishing, reports and rollout are real."""
 
 import hashlib
 import json

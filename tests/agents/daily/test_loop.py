@@ -6,7 +6,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from pytest import MonkeyPatch
 
 from agents.daily.records import STEPS, StepName
 from agents.daily.store import Store
@@ -126,7 +125,7 @@ def test_a_registry_that_is_away_leaves_the_champion(serving: Deployment) -> Non
     assert serving.champion() == 2
 
 
-def test_a_bus_that_is_away_is_asked_where_it_is_needed(serving: Deployment, monkeypatch: MonkeyPatch) -> None:
+def test_a_bus_that_is_away_is_asked_where_it_is_needed(serving: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """The clicks are frozen and sessions made meanwhile; the next run goes on from there."""
 
     def refuse(_: str) -> None:
@@ -144,7 +143,7 @@ def test_a_bus_that_is_away_is_asked_where_it_is_needed(serving: Deployment, mon
     assert serving.jobs.names()[0] == "train"
 
 
-def test_a_full_disk_is_told_and_mended(serving: Deployment, monkeypatch: MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_mended(serving: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where the disk has no place for the reason."""
 
     def fail(*_: object) -> None:
@@ -152,7 +151,6 @@ def test_a_full_disk_is_told_and_mended(serving: Deployment, monkeypatch: Monkey
 
     with monkeypatch.context() as full:
         full.setattr(Store, "finish", fail)
-        full.setattr(serving, "_write", serving._write)
         record = serving.run()
     assert record.state == "broken"
     assert "No space left on device" in record.reason
@@ -372,9 +370,7 @@ def test_a_release_that_the_guard_takes_back_is_not_promoted(serving: Deployment
     serving.times.on_sleep = lambda: serving.rolled("withdraw", "--reason", "fewer clicks", "--by", "the guard")
     record = serving.run()
     assert record.state == "failed"
-    assert record.reason == (
-        "shadow: version 2 was taken back by the guard (fewer clicks); champion 1 goes on serving"
-    )
+    assert record.reason == ("shadow: version 2 was taken back by the guard (fewer clicks); champion 1 goes on serving")
     assert serving.champion() == 1
     serving.times.on_sleep = lambda: None
     assert serving.run().reason == record.reason
