@@ -126,6 +126,7 @@ lock:  ## Resolve the dependencies anew into requirements/
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
 	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
 	$(COMPILE) pyproject.toml --extra bus --extra model $(LOCKED) requirements/model.txt; \
+	$(COMPILE) pyproject.toml --extra pipeline $(LOCKED) requirements/pipeline.txt; \
 	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt; \
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
 

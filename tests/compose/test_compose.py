@@ -20,6 +20,7 @@ from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.upkeep.simulation import shop_for
 from serving.embedded.options import ServerOptions
+from streams.cluster.topics import Topic
 from streams.local.kafka_jars import POM
 from tests import command_lines
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
@@ -212,3 +213,15 @@ def listeners(variable: str) -> dict[str, str]:
 def items_of(shop: ShopSettings) -> dict[str, str | None]:
     """Return the titles of a shop's items."""
     return {item.item_id: item.title for item in catalog(shop, shop.start)}
+
+
+def test_the_daily_loop_writes_where_workers_and_server_read() -> None:
+    """Its work survives a restart, in a volume of its own; its clicks are those of the stack."""
+    service = STACK.services["pipeline"]
+    pipeline = service.settings.pipeline
+    assert not service.mount_at(str(pipeline.work)).read_only
+    assert service.mount_at(pipeline.models).source == STACK.services["serving"].mount_at("/models").source
+    assert (
+        pipeline.source == f"kafka://{service.settings.kafka.brokers}/{service.settings.topics.name(Topic.CLICKSTREAM)}"
+    )
+    assert any(conf.startswith(f"spark.local.dir={pipeline.work}") for conf in pipeline.spark_conf)

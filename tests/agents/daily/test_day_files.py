@@ -86,7 +86,7 @@ def test_rows_of_tables_are_counted(tmp_path: Path) -> None:
 
 def test_a_source_without_a_day_would_be_the_same_each_day(tmp_path: Path) -> None:
     """It is refused."""
-    with pytest.raises(UsageError, match="write {day} where the day stands"):
+    with pytest.raises(UsageError, match=r"write \{day\} where the day stands"):
         ingest_files(job(f"{tmp_path}/clicks.jsonl", tmp_path / "out"), QUIET)
 
 
