@@ -28,7 +28,7 @@ def kept_days(names: Iterable[str], n_kept: int) -> set[str]:
 def kept_records(records: Sequence[DayRecord], n_kept: int) -> list[DayRecord]:
     """Choose the newest days, the newest that came to its end, and the one that was run last; records: by day."""
     done = [record for record in records if record.state == "done"][-1:]
-    latest = sorted(records, key=lambda record: record.started_at)[-1:]
+    latest = sorted(records, key=lambda record: (record.started_at, record.day))[-1:]
     newest = records[-n_kept:]
     return [record for record in records if record in newest or record in done or record in latest]
 

@@ -74,7 +74,7 @@ def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatu
     """
     store, problems = Store(settings.pipeline.work), list[str]()
     records = store.records()
-    latest = max(records, key=lambda record: record.started_at, default=None)
+    latest = max(records, key=lambda record: (record.started_at, record.day), default=None)
     record = latest if day is None else store.record(day)
     rollout = _looked(lambda: _rollout(settings), problems)
     is_running = store.is_locked()

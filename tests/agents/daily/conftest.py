@@ -61,11 +61,13 @@ class StandInJobs:
         self.wrong: dict[str, Exception] = {}
         self.checks: dict[str, bool] = {}
         self.test_sessions = 100
+        self.on_call: Callable[[], None] = lambda: None
         self._deaths = deaths
 
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
         """Run `insession` with these arguments."""
         self.calls.append(list(arguments))
+        self.on_call()
         self._deaths.pass_by()
         name = " ".join(arguments[:2]) if arguments[0] == "release" else arguments[0]
         if name in self.wrong:
