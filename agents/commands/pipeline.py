@@ -120,6 +120,7 @@ def run(  # noqa: PLR0913 - one parameter an option
         try:
             if at is not None:
                 _run_daily(config, at)
+                return
             day = day or last_day(datetime.now(UTC))
             if is_dry:
                 _print_plan(_loop(config, None).plan(day), day, as_json=as_json)
@@ -212,7 +213,11 @@ def _run_daily(config: Path | None, at: time_of_day) -> None:
         store.write_schedule(due)
         click.echo(f"insession: the next run is due at {rfc3339(unix_ms(due))}", err=True)
 
-    every_day(at, clocks, run_newest, tell)
+    try:
+        every_day(at, clocks, run_newest, tell)
+    except KeyboardInterrupt:
+        store.write_schedule(None)
+        click.echo("insession: ended; nothing is half-published, the next run goes on", err=True)
 
 
 def _print_plan(steps: "Iterable[Planned]", day: date, *, as_json: bool) -> None:

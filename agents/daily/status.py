@@ -120,7 +120,7 @@ def _champion(settings: Settings, rollout: Rollout) -> ChampionStatus:
     """Tell what serves; the record in force may be of another change, so the audit says since when."""
     log = RolloutLog(open_bus(settings.pipeline.models), settings.serving.model_name)
     since = rollout.changed_at
-    for record in reversed(list(log.records())):
+    for record in log.records(newest_first=True):
         if record.champion != rollout.champion:
             break
         since = record.changed_at

@@ -5,7 +5,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from agents.daily.day_files import link_or_copy
 from agents.daily.plan import key_of
 from agents.daily.records import Result, StepName
 from agents.daily.store import Damage, Store
-from agents.daily.verdicts import other_trial, taken_back, too_few, too_little
+from agents.daily.verdicts import is_on_trial, other_trial, taken_back, too_few, too_little
 from agents.durations import duration_text
 from agents.reports.check_files import CheckReports
 from agents.settings import PipelineSettings, Settings
@@ -310,26 +310,18 @@ class Steps:
         return Outcome({"url": f"{self._models}/{self._model}/{self._version(place)}"}, (), f"in {where}")
 
     def _shadow(self, place: Place, folder: Path) -> Outcome:
-        version, seconds = self._version(place), float(place.inputs["seconds"])
+        version, least = self._version(place), int(place.inputs["answers"])
         rollouts = self._rollouts()
-        began = _trial_began(rollouts, version)
-        if began is None:
-            why = other_trial(rollouts.in_force(), version)
-            if why is not None:
+        rollout = rollouts.in_force()
+        if (why := taken_back(rollout, version)) is not None:
+            return Outcome({}, (), failed=why)
+        if not is_on_trial(rollout, version):
+            if (why := other_trial(rollout)) is not None:
                 raise InsessionError(why)
             self._commands(["release", "shadow", str(version), *self._change(place)], folder / "log")
-            began = _trial_began(rollouts, version) or self._clocks.now()
-        elapsed = max(0.0, (self._clocks.now() - began).total_seconds())  # the clock may have gone back
-        end = self._clocks.monotonic() + max(0.0, seconds - elapsed)
-        while (left := end - self._clocks.monotonic()) > 0:
-            with suppress(BusError):  # asked again
-                if (why := taken_back(rollouts.in_force(), version)) is not None:
-                    return Outcome({}, (), failed=why)
-            self._clocks.sleep(min(_LOOK_SECONDS, left))
-        why = taken_back(rollouts.in_force(), version)
-        if why is not None:
+        began = _trial_began(rollouts, version) or self._clocks.now()
+        if (why := self._wait(rollouts, version, began, float(place.inputs["seconds"]))) is not None:
             return Outcome({}, (), failed=why)
-        least = int(place.inputs["answers"])
         n_answers = self._count(unix_ms(began)) if least else 0
         if n_answers < least:
             raise InsessionError(
@@ -338,6 +330,26 @@ class Steps:
                 "champion serves, and the same command looks again"
             )
         return Outcome({"answers": n_answers}, (), f"{n_answers:,} answers, and nobody took it back")
+
+    def _wait(self, rollouts: RolloutLog, version: ModelVersion, began: datetime, seconds: float) -> str | None:
+        """Wait for the end of a trial; return why it was taken back, if it was.
+
+        A Bus that does not answer meanwhile is asked again. Raises InsessionError where another trial took its place,
+        and at the end BusError.
+        """
+        elapsed = max(0.0, (self._clocks.now() - began).total_seconds())  # the clock may have gone back
+        end = self._clocks.monotonic() + max(0.0, seconds - elapsed)
+        while True:
+            left = end - self._clocks.monotonic()
+            with nullcontext() if left <= 0 else suppress(BusError):
+                rollout = rollouts.in_force()
+                if (why := taken_back(rollout, version)) is not None:
+                    return why
+                if not is_on_trial(rollout, version):
+                    raise InsessionError(f"the trial of version {version} gave way to another; run this again")
+            if left <= 0:
+                return None
+            self._clocks.sleep(min(_LOOK_SECONDS, left))
 
     def _promote(self, place: Place, folder: Path) -> Outcome:
         version, rollouts = self._version(place), self._rollouts()
@@ -421,8 +433,10 @@ def release_damage(release: Path) -> str | None:
 
 
 def _trial_began(rollouts: RolloutLog, version: ModelVersion) -> datetime | None:
-    """Return since when a release is on trial, or was."""
-    for record in rollouts.records():
-        if record.candidate is not None and record.candidate.version == version:
-            return record.changed_at
-    return None
+    """Return since when a release is on trial; later records may be of other changes."""
+    began = None
+    for record in rollouts.records(newest_first=True):
+        if not is_on_trial(record, version):
+            break
+        began = record.changed_at
+    return began

@@ -46,9 +46,16 @@ def taken_back(rollout: Rollout | None, version: ModelVersion) -> str | None:
     )
 
 
-def other_trial(rollout: Rollout | None, version: ModelVersion) -> str | None:
+def is_on_trial(rollout: Rollout | None, version: ModelVersion) -> bool:
+    """Return whether a release is the candidate, or already more than that."""
+    if rollout is None:
+        return False
+    return rollout.champion == version or (rollout.candidate is not None and rollout.candidate.version == version)
+
+
+def other_trial(rollout: Rollout | None) -> str | None:
     """Say which canary somebody has begun: it is not the pipeline's to end."""
     trial = None if rollout is None else rollout.candidate
-    if trial is None or trial.stage != "canary" or trial.version == version:
+    if trial is None or trial.stage != "canary":
         return None
     return f"version {trial.version} is a canary; promote or withdraw it, then run this again"

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from agents.daily.records import STEPS, StepName
 from agents.daily.store import Store
 from schemas.bus import BusError
 from schemas.errors import InsessionError, UsageError
+from schemas.rollout import Rollout
 from session_model.release.files import verify_release
+from session_model.release.rollout_log import RolloutLog
 from tests.agents.daily.conftest import DAY, MODEL, Deaths, Deployment, Killed
 
 FIRST = date(2026, 1, 30)
@@ -374,6 +376,58 @@ def test_a_release_that_the_guard_takes_back_is_not_promoted(serving: Deployment
     assert serving.champion() == 1
     serving.times.on_sleep = lambda: None
     assert serving.run().reason == record.reason
+
+
+def test_a_trial_goes_on_where_a_killed_run_left_it(serving: Deployment) -> None:
+    """Its time counts from the record on the Bus."""
+    serving.times.now = datetime.now(UTC)  # the record has the time of the machine
+    serving.set(shadow=timedelta(minutes=30), shadow_answers=0)
+
+    def die_in_the_middle() -> None:
+        if serving.times.seconds > 900:
+            raise Killed
+
+    serving.times.on_sleep = die_in_the_middle
+    with pytest.raises(Killed):
+        serving.run()
+    begin = serving.times.seconds
+    serving.times.on_sleep = lambda: None
+    assert serving.run().state == "done"
+    assert serving.times.seconds - begin == pytest.approx(1800 - 905, abs=10)
+    assert serving.jobs.names().count("release shadow") == 1
+
+
+def test_a_trial_that_gave_way_to_another_is_begun_again(serving: Deployment) -> None:
+    """Nothing was learned of the release."""
+    serving.run()
+    serving.write_day(date(2026, 2, 1))
+    serving.times.now += timedelta(days=1)
+    serving.set(shadow=timedelta(minutes=30), shadow_answers=0)
+    serving.times.on_sleep = lambda: serving.rolled("shadow", "1")
+    record = serving.run(date(2026, 2, 1))
+    assert (record.state, record.reason) == (
+        "broken",
+        "shadow: the trial of version 3 gave way to another; run this again",
+    )
+    serving.times.on_sleep = lambda: None
+    assert serving.run(date(2026, 2, 1)).state == "done"
+    assert serving.champion() == 3
+
+
+def test_a_bus_that_is_away_in_a_trial_is_asked_again(serving: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as the trial lasts; at its end it must answer."""
+    serving.set(shadow=timedelta(minutes=30), shadow_answers=0)
+    serving.run(last="register")
+    asked = RolloutLog.in_force
+    looks = iter(range(1000))
+
+    def stutter(log: RolloutLog) -> Rollout | None:
+        if next(looks) in {20, 21}:
+            raise BusError("it does not answer")
+        return asked(log)
+
+    monkeypatch.setattr(RolloutLog, "in_force", stutter)
+    assert serving.run().state == "done"
 
 
 def test_a_trial_that_nobody_saw_promotes_nobody(serving: Deployment) -> None:
