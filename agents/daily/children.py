@@ -1,5 +1,6 @@
 """Commands of ours as child processes: what they say goes to a log, their last line to who watches."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ _LOOK_SECONDS: Final = 0.5
 _STOP_SECONDS: Final = 20.0
 _TAIL_BYTES: Final = 4096
 _OURS: Final = "insession: "
+_REGISTRY: Final = "INSESSION_REGISTRY"
+"""By it `train` would register what was not checked yet; `pipeline.registry` says it to those that are to know."""
 
 
 class ChildCommands:
@@ -26,7 +29,9 @@ class ChildCommands:
     def __call__(self, arguments: Sequence[str], log: Path) -> None:
         """Run a command to its end; it ends with this process, however that ends."""
         begin = log.stat().st_size if log.exists() else 0
-        child = ChildProcess(f"insession {arguments[0]}", [sys.executable, "-m", "agents", *arguments], log_path=log)
+        environment = {name: value for name, value in os.environ.items() if name != _REGISTRY}
+        command = [sys.executable, "-m", "agents", *arguments]
+        child = ChildProcess(f"insession {arguments[0]}", command, log_path=log, environment=environment)
         try:
             code = self._wait(child, log)
         finally:

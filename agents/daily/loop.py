@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import msgspec
+import structlog
 
 from agents.daily.keep import tidy
 from agents.daily.plan import Planned, World, plan, plan_step
@@ -16,6 +17,8 @@ from agents.daily.store import Store
 from agents.daily.world import world_of
 from agents.settings import Settings
 from schemas.errors import InsessionError, UsageError
+
+log = structlog.get_logger(__name__)
 
 
 class View(Protocol):
@@ -67,8 +70,10 @@ class DailyLoop:
                     view.settled(step, 0.0)
                 return before
             record = self._run(_Run(world, view, first, last), self._begun(day))
-            with suppress(InsessionError, OSError):  # what should go, goes next time
+            try:
                 tidy(self._store, self._settings)
+            except (InsessionError, OSError) as error:
+                log.warning("pipeline_kept_too_much", reason=str(error), next="it goes at the end of the next run")
             return record
 
     def _begun(self, day: date) -> DayRecord:

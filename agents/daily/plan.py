@@ -18,6 +18,7 @@ from agents.daily.records import STEPS, Result, StepName, StepState
 from agents.settings import Settings
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
+from schemas.secret import masked
 
 _KEY_CHARACTERS: Final = 16
 
@@ -211,7 +212,8 @@ def _of_checks(world: World, done: _Done) -> dict[str, Any]:
 
 
 def _of_register(world: World, done: _Done) -> dict[str, Any]:
-    return {**_of_promote(world, done), "registry": world.settings.pipeline.registry}
+    registry = world.settings.pipeline.registry
+    return {**_of_promote(world, done), "registry": None if registry is None else masked(registry)}
 
 
 def _of_shadow(world: World, done: _Done) -> dict[str, Any]:

@@ -49,4 +49,3 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     keys: dict[StepName, str] = {}
     against: ModelVersion | None = None
-    promoted: ModelVersion | None = None

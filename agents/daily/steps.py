@@ -30,6 +30,7 @@ from schemas.errors import InsessionError
 from schemas.events import unix_ms
 from schemas.ids import ModelVersion
 from schemas.release_folder import ReleaseError, look_at_release
+from schemas.secret import masked
 from schemas.topic_url import SCHEME, parse_topic_url
 from session_model.checks.admission import objection
 from session_model.data.tfrecords import SCHEMA, FileFacts, TfrecordSchema
@@ -306,7 +307,7 @@ class Steps:
         if settings.registry is not None:
             registered = ["release", "register", release, "--registry", settings.registry, "--candidate"]
             self._commands([*registered, *common], folder / "log")
-        where = self._models if settings.registry is None else f"{self._models} and {settings.registry}"
+        where = self._models if settings.registry is None else f"{self._models} and {masked(settings.registry)}"
         return Outcome({"url": f"{self._models}/{self._model}/{self._version(place)}"}, (), f"in {where}")
 
     def _shadow(self, place: Place, folder: Path) -> Outcome:
