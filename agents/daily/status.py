@@ -20,7 +20,7 @@ from session_model.release.rollout_log import RolloutLog
 
 
 class StepStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """A step of a day. seconds: that it took, or takes so far; None where it has not begun. why: of its state."""
+    """A step of a day. seconds: that it took; None where it is not done. why: of its state."""
 
     name: StepName
     state: StepState

@@ -157,7 +157,7 @@ class Steps:
         lost = sum(part.lost for manifest in found.values() for part in manifest.partitions.values())
         if lost:
             told += f"; {lost:,} were deleted by the topic's retention before they were read"
-        paths = [clicks / name / MANIFEST for name in found]
+        paths = [clicks / name for name in found]
         return Outcome(outputs, paths, told, too_little(place.day, found, settings.min_sessions))
 
     def _sessions(self, place: Place, folder: Path) -> Outcome:

@@ -224,4 +224,5 @@ def test_the_daily_loop_writes_where_workers_and_server_read() -> None:
     assert (
         pipeline.source == f"kafka://{service.settings.kafka.brokers}/{service.settings.topics.name(Topic.CLICKSTREAM)}"
     )
+    assert service.spec["user"].partition(":")[0] in {"1000", "10001"}, "its image knows no other by name"
     assert any(conf.startswith(f"spark.local.dir={pipeline.work}") for conf in pipeline.spark_conf)
