@@ -199,15 +199,18 @@ def _run_daily(config: Path | None, at: time_of_day) -> None:
     from agents.daily.store import Store
     from agents.settings import load_settings
 
+    _loop(config, None)  # settings that are wrong end it at once
     clocks, store = Clocks(), Store(load_settings(file=config).pipeline.work)
 
-    def run_newest() -> None:
+    def run_newest() -> bool:
         day = last_day(clocks.now())
         try:
             record = _run_day(config, day, None, None)
-            click.echo(f"insession: {day}: {record.state}: {record.reason}", err=True)
         except InsessionError as error:
             click.echo(f"insession: {day}: {error}", err=True)
+            return True
+        click.echo(f"insession: {day}: {record.state}: {record.reason}", err=True)
+        return record.state == "broken"
 
     def tell(due: datetime) -> None:
         store.write_schedule(due)

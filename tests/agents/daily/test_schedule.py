@@ -46,13 +46,13 @@ class Clock:
             raise KeyboardInterrupt
 
 
-def runs(clock: Clock, run: Callable[[], None] = lambda: None) -> list[datetime]:
+def runs(clock: Clock, run: Callable[[], bool] = lambda: False) -> list[datetime]:
     """Return when it ran, until it was interrupted."""
     found: list[datetime] = []
 
-    def note() -> None:
+    def note() -> bool:
         found.append(clock.now)
-        run()
+        return run()
 
     with pytest.raises(KeyboardInterrupt):
         every_day(AT, clock.clocks(), note, lambda _: None)
@@ -69,3 +69,10 @@ def test_a_clock_that_was_set_back_does_not_make_it_wait_for_days() -> None:
     """It comes with the next time of day by the clock as it is."""
     clock = Clock(1, {5: -timedelta(days=3)})
     assert [f"{moment:%d %H:%M}" for moment in runs(clock)] == ["31 12:00", "29 03:30"]
+
+
+def test_what_could_not_be_done_is_tried_again_the_same_day() -> None:
+    """Each quarter of an hour, as long as that comes before the next day's run."""
+    answers = iter([True, True, False])
+    found = runs(Clock(1), lambda: next(answers, False))
+    assert [f"{moment:%d %H:%M}" for moment in found] == ["31 12:00", "31 12:15", "31 12:30", "01 03:30"]

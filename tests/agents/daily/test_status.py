@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -186,6 +189,24 @@ def test_a_schedule_takes_no_day_and_no_step(serving: Deployment, option: tuple[
     assert ended.exit_code == 2
     assert "leave the others out" in ended.output
     assert "is no time of day, like 03:30" in invoke(serving, "run", "--every-day-at", "soon").output
+
+
+def test_a_schedule_ends_by_sigterm_as_by_a_good_end(serving: Deployment) -> None:
+    """A day that cannot be done does not end it; meanwhile the status says when the next run is."""
+    command = [sys.executable, "-m", "agents", "pipeline", "run", "--config", settings_file(serving)]
+    with subprocess.Popen([*command, "--every-day-at", "03:30"], stderr=subprocess.PIPE, text=True) as schedule:
+        assert schedule.stderr is not None
+        told = []
+        for line in schedule.stderr:
+            told.append(line)
+            if "the next run is due at" in line:
+                break
+        due = look(serving).next_run_at
+        schedule.send_signal(signal.SIGTERM)
+        assert schedule.wait(60) == 0, told
+    assert any("holds no click of" in line for line in told)
+    assert due is not None
+    assert look(serving).next_run_at is None
 
 
 @pytest.mark.parametrize(
