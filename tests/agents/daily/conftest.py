@@ -116,7 +116,9 @@ class StandInJobs:
         against = None
         if "--against" in arguments:
             against = ModelVersion(int(Path(arguments[arguments.index("--against") + 1]).name))
-        CheckReports(open_bus(str(_out(arguments))), MODEL).write(report_on(version, against, **self.checks))
+        CheckReports(open_bus(arguments[arguments.index("--out") + 1]), MODEL).write(
+            report_on(version, against, **self.checks)
+        )
         if not all(self.checks.values()):
             raise InsessionError(f"version {version} fails")
 
@@ -211,8 +213,9 @@ class Deployment:
 
     def rollout(self) -> Rollout | None:
         """Return what serves."""
-        models = self.folder / "models"
-        return RolloutLog(open_bus(str(models)), MODEL).in_force() if models.is_dir() else None
+        models = self.settings.pipeline.models
+        is_there = models.startswith("s3://") or Path(models).is_dir()
+        return RolloutLog(open_bus(models), MODEL).in_force() if is_there else None
 
     def champion(self) -> int | None:
         """Return which release serves."""

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from agents.artifact_bus import ObstoreBus, open_bus
 from agents.daily.records import STEPS, StepName
 from agents.daily.store import Store
 from schemas.bus import BusError
 from schemas.errors import InsessionError, UsageError
 from schemas.rollout import Rollout
 from session_model.release.files import verify_release
+from session_model.release.on_bus import released_versions
 from session_model.release.rollout_log import RolloutLog
 from tests.agents.daily.conftest import DAY, MODEL, Deaths, Deployment, Killed
+from tests.s3_server import s3_server
 
 FIRST = date(2026, 1, 30)
 
@@ -143,6 +146,33 @@ def test_a_bus_that_is_away_is_asked_where_it_is_needed(serving: Deployment, mon
     serving.jobs.calls.clear()
     assert serving.run().state == "done"
     assert serving.jobs.names()[0] == "train"
+
+
+def test_s3_that_refuses_half_way_leaves_no_release(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next run completes the upload, under the same number; what is not kept goes from there, too."""
+    with s3_server():
+        deployment.set(models="s3://bus/releases", keep_runs=1, keep_releases=1)
+        bus = open_bus("s3://bus/releases")
+        assert deployment.run(FIRST).state == "done"
+
+        def break_off(self: ObstoreBus, folder: Path, prefix: str, names: list[str]) -> None:
+            self.write(f"{prefix}/{names[0]}", (folder / names[0]).read_bytes())
+            raise BusError("s3://bus/releases: writing failed; check that it can be reached, then run again")
+
+        with monkeypatch.context() as refusing:
+            refusing.setattr(ObstoreBus, "upload", break_off)
+            record = deployment.run()
+        assert (record.state, deployment.champion()) == ("broken", 1)
+        assert record.reason.startswith("register: s3://bus/releases: writing failed")
+        assert released_versions(bus, MODEL) == [1]
+        assert deployment.run().state == "done"
+        assert (deployment.champion(), released_versions(bus, MODEL)) == (2, [2, 1])
+        for number in (1, 2):
+            deployment.write_day(date(2026, 2, number))
+            deployment.times.now += timedelta(days=1)
+            assert deployment.run(date(2026, 2, number)).state == "done"
+        assert released_versions(bus, MODEL) == [4, 3, 2]
+        assert [found.name for found in bus.find(f"{MODEL}/1")] == []
 
 
 def test_a_full_disk_is_told_and_mended(serving: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
