@@ -13,6 +13,7 @@ from rich.console import Console
 
 from agents.commands.day_option import DayType
 from agents.commands.plain_text import rfc3339
+from agents.daily.records import STEPS
 from agents.interruption import INTERRUPTED, Interruption
 from schemas.errors import InsessionError
 from schemas.events import unix_ms
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from agents.daily.records import DayRecord, StepName
     from agents.daily.status import SupplyStatus
     from agents.daily.view import ProgressView
-
-_STEPS: Final = (
-    "ingest", "sessions", "features", "tfrecords", "train", "evaluate", "checks", "register", "shadow", "promote"
-)  # fmt: skip
-"""As in agents.daily.records, which --help must not load."""
 
 
 class _TimeOfDay(click.ParamType):
@@ -88,10 +84,8 @@ Examples:
 )
 @_CONFIG
 @_DAY
-@click.option("--from", "first", type=click.Choice(_STEPS), help="Do this step and those behind it again.")
-@click.option(
-    "--until", "last", type=click.Choice(_STEPS), help="Up to this step, as a scheduler runs them one by one."
-)
+@click.option("--from", "first", type=click.Choice(STEPS), help="Do this step and those behind it again.")
+@click.option("--until", "last", type=click.Choice(STEPS), help="Up to this step, as a scheduler runs them one by one.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="As `plan`.")
 @click.option(
     "--every-day-at", "at", type=_TimeOfDay(), metavar="HH:MM", help="Run now, and each day at this time, UTC."

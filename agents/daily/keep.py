@@ -51,8 +51,8 @@ def tidy(store: Store, settings: Settings) -> None:
             shutil.rmtree(source / name)
     records = store.records()
     kept = kept_records(records, pipeline.keep_runs)
-    _tidy_releases(settings, _trained(store, kept))  # before the records of what was trained go
     store.keep_only([record.day for record in kept], {(step, key) for one in kept for step, key in one.keys.items()})
+    _tidy_releases(settings, _trained(store, kept))
 
 
 def _tidy_releases(settings: Settings, needed: set[ModelVersion]) -> None:

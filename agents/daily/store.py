@@ -68,10 +68,6 @@ class Store:
         """Return the folders of all sources."""
         return sorted(path for path in (self.work / _CLICKS).glob("*") if path.is_dir())
 
-    def log(self, step: StepName, key: str) -> Path:
-        """Return the file of what a step says."""
-        return self.folder(step, key) / "log"
-
     def find(self, step: StepName, key: str) -> Found | None:
         """Return a step's result; None where there is none, or none that can be read."""
         result = self._read_result(self.folder(step, key) / _RESULT)
@@ -105,7 +101,7 @@ class Store:
 
     def records(self) -> list[DayRecord]:
         """Return the days that were run, oldest first."""
-        found = (self._read_record(path) for path in sorted((self.work / _DAYS).glob("*.json")))
+        found = (self._read_record(path) for path in sorted((self.work / _DAYS).glob("[0-9]*.json")))
         return [record for record in found if record is not None]
 
     def write_record(self, record: DayRecord) -> None:
