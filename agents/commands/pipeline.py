@@ -147,7 +147,11 @@ def status(config: Path | None, day: date | None, *, as_json: bool) -> None:
     from agents.daily.status import supply_status
     from agents.settings import load_settings
 
-    found = supply_status(load_settings(file=config), day=day)
+    settings = load_settings(file=config)
+    try:
+        found = supply_status(settings, day=day)
+    except OSError as error:
+        raise InsessionError(f"{settings.pipeline.work} cannot be read: {error}; check its rights") from error
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:

@@ -51,8 +51,9 @@ class DailyLoop:
         self._clocks = clocks
 
     def plan(self, day: date) -> list[Planned]:
-        """Return the steps of a day as they stand; raises OSError."""
-        return plan(self._world(day))
+        """Return the steps of a day as they stand."""
+        with _disk_named(self._store.work):
+            return plan(self._world(day))
 
     def run(self, day: date, view: View, *, first: StepName | None = None, last: StepName | None = None) -> DayRecord:
         """Do what is missing of a day and return how it ended; never raises for what a day can bring.

@@ -70,7 +70,8 @@ class SupplyStatus(msgspec.Struct, frozen=True, kw_only=True):
 def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatus:
     """Look at the work folder and the Bus; day: instead of the last one that was run.
 
-    Nothing is verified that would take long, and nothing is written. What cannot be looked at is a problem in it.
+    Nothing is verified that would take long, and nothing is written. What of the Bus cannot be looked at is a problem
+    in it; raises OSError of the work folder.
     """
     store, problems = Store(settings.pipeline.work), list[str]()
     records = store.records()

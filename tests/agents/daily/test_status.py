@@ -174,6 +174,16 @@ def test_a_run_that_is_not_alone_ends_in_one_line(serving: Deployment) -> None:
     assert "is at work there since" in str(ended.exception)
 
 
+@pytest.mark.parametrize("command", ["plan", "run", "status"])
+def test_a_work_folder_that_is_none_is_one_line(deployment: Deployment, command: str) -> None:
+    """With what to look at."""
+    deployment.settings.pipeline.work.write_text("")
+    ended = invoke(deployment, command, "--day", str(DAY))
+    assert isinstance(ended.exception, InsessionError)
+    assert str(deployment.settings.pipeline.work) in str(ended.exception)
+    assert "check" in str(ended.exception)
+
+
 def test_without_a_source_the_message_says_where_to_write_it(tmp_path: Path) -> None:
     """It is wrong usage."""
     (tmp_path / "worker.toml").write_text("")
