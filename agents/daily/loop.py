@@ -95,7 +95,7 @@ class DailyLoop:
                 if name == run.last != STEPS[-1]:
                     return self._ended(record, "part", f"up to {name}, as asked for")
         except KeyboardInterrupt:
-            self._ended(record, "interrupted", "interrupted")
+            self._ended(record, "interrupted", "the same command goes on")
             raise
         except OSError as error:
             return self._ended(record, "broken", f"{error}; check space and rights of {self._store.work}")
