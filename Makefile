@@ -72,10 +72,11 @@ wheel: $(STAMP)  ## Install a bare worker as the image does, in a fresh environm
 audit: $(STAMP)  ## Ask for known vulnerabilities of all dependencies (OSV); says so where it cannot be asked
 	$(BIN)/python .ci/audit.py requirements/all.txt $(ARGS)
 
-sbom: $(STAMP)  ## List what is in the images as CycloneDX: build/sbom-worker.json, build/sbom-trainer.json
+sbom: $(STAMP)  ## List what is in the images as CycloneDX: build/sbom-worker.json, -trainer, -pipeline
 	@mkdir -p build
 	$(BIN)/cyclonedx-py requirements requirements/worker.txt $(SBOM) build/sbom-worker.json
 	$(BIN)/cyclonedx-py requirements requirements/model.txt $(SBOM) build/sbom-trainer.json
+	$(BIN)/cyclonedx-py requirements requirements/pipeline.txt $(SBOM) build/sbom-pipeline.json
 
 pin-images:  ## Pin the images in compose/ by digest, as the registries give them today; needs docker
 	$$($(FIND_PYTHON)) .ci/pin_images.py compose/compose.yaml compose/Dockerfile
@@ -126,6 +127,7 @@ lock:  ## Resolve the dependencies anew into requirements/
 	$(COMPILE) pyproject.toml --all-extras --output-file requirements/all.txt; \
 	$(COMPILE) pyproject.toml $(LOCKED) requirements/worker.txt; \
 	$(COMPILE) pyproject.toml --extra bus --extra model $(LOCKED) requirements/model.txt; \
+	$(COMPILE) pyproject.toml --extra pipeline $(LOCKED) requirements/pipeline.txt; \
 	$(BUILD_SYSTEM) | $(COMPILE) - $(LOCKED) requirements/build.txt; \
 	echo uv | $(COMPILE) - --output-file requirements/uv.txt
 

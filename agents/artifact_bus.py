@@ -6,7 +6,7 @@ AWS_ENDPOINT_URL for another provider than AWS, and AWS_ALLOW_HTTP=true where th
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -106,6 +106,11 @@ class ObstoreBus:
             except AlreadyExistsError:
                 return self.read(name, _MAX_CLAIM_BYTES) or b""
         return content
+
+    def remove(self, name: str) -> None:
+        """Remove it; no effect where there is none."""
+        with self._told(f"removing {name}"), suppress(FileNotFoundError):
+            self._store.delete(name)
 
     def upload(self, folder: Path, prefix: str, names: list[str]) -> None:
         """Write the files of a folder below `prefix`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -164,6 +164,76 @@ class PrivacySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PipelineSettings:
+    """What the daily loop is made of (`insession pipeline`); docs/pipeline.md explains it.
+
+    source: Where the clicks are: `kafka://BROKERS/TOPIC`, or files, a path, glob or `s3://BUCKET/PREFIX` in which
+        `{day}` stands for the day as in 2026-01-31.
+    source_format: Of files: `parquet` with the columns of Spark's Kafka source, or `jsonl`.
+    work: Folder of what the steps make; it must survive a restart, and one machine at a time works in it.
+    models: Where the releases go: a directory of models, or a Bus.
+    registry: MLflow registry of the releases, `sqlite:///FILE` or the address of a server; without one none.
+    catalog: Catalog records, `kafka://BROKERS/TOPIC` or a file of JSON lines.
+    item_vectors: Vectors of items, as `insession train` takes them.
+    history_days: Days of clicks that sessions are made of, the last one included; it is the test, the others teach.
+    min_sessions: Sessions of people that the day must have; with fewer the champion stays.
+    exact_ticks: End sessions by ticks of each partition's time, as the stream does.
+    sql: Folder of queries for `insession features`, instead of ours.
+    preset: Of `insession train`; so are the next five.
+    epochs: Planned ones; without a value those of the preset.
+    time_budget: Of the training.
+    input_events: Types whose items the model reads and predicts.
+    workers: Processes that train, each on its share of every batch.
+    max_restarts: Of all workers, when one dies or hangs.
+    master: Where Spark runs.
+    spark_conf: Configuration of Spark, NAME=VALUE.
+    sign_key: File with the key that signs the releases; `serving.release_key` of the workers.
+    shadow: How long a candidate is on trial as a shadow; 0s = not at all.
+    shadow_answers: Records on `shadow-recommendations` that the trial must bring before a promotion.
+    keep_days: Days of clicks that are kept, the newest.
+    keep_runs: Days of which all that the steps made is kept, the newest.
+    keep_releases: Releases without a part in the rollout that are kept where `models` says, the newest.
+    """
+
+    source: str | None = None
+    source_format: Literal["parquet", "jsonl"] = "parquet"
+    work: Path = Path("pipeline")
+    models: str = "models"
+    registry: str | None = None
+    catalog: str | None = None
+    item_vectors: str | None = None
+    history_days: int = 30
+    min_sessions: int = 500
+    exact_ticks: bool = False
+    sql: Path | None = None
+    preset: str = "default"
+    epochs: int | None = None
+    time_budget: timedelta = timedelta(minutes=55)
+    input_events: tuple[str, ...] = ("view",)
+    workers: int = 1
+    max_restarts: int = 5
+    master: str = "local[*]"
+    spark_conf: tuple[str, ...] = ()
+    sign_key: Path | None = None
+    shadow: timedelta = timedelta(0)
+    shadow_answers: int = 1_000
+    keep_days: int = 35
+    keep_runs: int = 7
+    keep_releases: int = 10
+
+    def __post_init__(self) -> None:
+        """Refuse what could not run, and what would remove what is needed."""
+        least = {"history_days": 2, "min_sessions": 1, "workers": 1, "keep_runs": 1, "keep_releases": 1}
+        least |= {"max_restarts": 0, "shadow_answers": 0, "keep_days": self.history_days}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                why = ", pipeline.history_days" if name == "keep_days" else ""
+                raise UsageError(f"pipeline.{name} must be at least {bound}{why}, found {getattr(self, name)}")
+        if self.shadow < timedelta(0) or self.time_budget <= timedelta(0):
+            raise UsageError("pipeline.shadow must be at least 0, pipeline.time_budget above 0")
+
+
+@dataclass(frozen=True, slots=True)
 class TransportSettings:
     """What holds for all connections of a deployment.
 
@@ -193,6 +263,7 @@ class Settings:
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
     security: TransportSettings = field(default_factory=TransportSettings)
     checks: CheckThresholds = field(default_factory=CheckThresholds)
+    pipeline: PipelineSettings = field(default_factory=PipelineSettings)
 
     def __post_init__(self) -> None:
         """Refuse sections that contradict each other."""

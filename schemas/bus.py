@@ -118,6 +118,9 @@ class ArtifactBus(Protocol):
         Of many who claim a name at once, one wins. Who asks again after a lost answer finds its own content.
         """
 
+    def remove(self, name: str) -> None:
+        """Remove it; no effect where there is none."""
+
     def upload(self, folder: Path, prefix: str, names: list[str]) -> None:
         """Write the files of a folder below `prefix`; what is there already is replaced."""
 

@@ -59,3 +59,7 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
     training_source: Annotated[
         TrainingSource | None, Meta(description="Absent where the training data were files of the machine.")
     ] = None
+    training_data_until: Annotated[
+        datetime | None,
+        Meta(description="Time of the latest event of the training data; absent where they had no times."),
+    ] = None

@@ -4,7 +4,7 @@ So Spark needs no connector, whose version would have to be that of Spark, and T
 task that runs again reads the same offsets; nothing is committed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,15 +31,20 @@ def topic_rows(spark: "SparkSession", settings: Settings, url: TopicUrl) -> "Dat
     """
     with TopicReader(settings.kafka.client_config()) as reader:
         offsets = offsets_of(url, reader)
+    if not any(offsets.values()):
+        raise InsessionError(f"{url} holds no record; check its name, the prefix and its retention")
+    return rows_at(spark, settings, url.topic, offsets)
+
+
+def rows_at(spark: "SparkSession", settings: Settings, topic: str, offsets: Mapping[int, range]) -> "DataFrame":
+    """Return the rows at `offsets`, some by partition, of a topic on `settings.kafka.brokers`."""
     ranges = [
         (number, first, min(first + MOST_OFFSETS, part.stop))
         for number, part in offsets.items()
         for first in range(part.start, part.stop, MOST_OFFSETS)
     ]
-    if not ranges:
-        raise InsessionError(f"{url} holds no record; check its name, the prefix and its retention")
     frame = spark.createDataFrame(ranges, "number int, first long, stop long").repartition(len(ranges))
-    return map_in_arrow(frame, partial(_read, settings, url.topic), ROWS)
+    return map_in_arrow(frame, partial(_read, settings, topic), ROWS)
 
 
 def _read(settings: Settings, topic: str, ranges: Iterable["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:

@@ -41,7 +41,11 @@ Examples:
 @click.argument("release", type=RELEASE)
 @click.argument("data", type=DataUrlOrPath())
 @data_options("DATA")
-@click.option("--against", type=RELEASE, help="The champion, a release like RELEASE.")
+@click.option(
+    "--against",
+    metavar="PATH|URL",
+    help="The champion: a release like RELEASE, s3://BUCKET/PREFIX/MODEL/VERSION, or models of which one serves.",
+)
 @click.option(
     "--key-file", type=KEY, envvar=KEY_VARIABLE, help="Ask for a signature of both with the key in this file."
 )
@@ -64,7 +68,7 @@ def check(  # noqa: PLR0913 - one parameter an option
     columns: Sequence[str],
     event_types: Sequence[str],
     config: Path | None,
-    against: Path | None,
+    against: str | None,
     key_file: Path | None,
     catalog: Path | TopicUrl | None,
     outcomes: Path | DataUrl | None,
@@ -82,6 +86,8 @@ def check(  # noqa: PLR0913 - one parameter an option
 
     from agents.progress_bar import counted_progress
     from agents.reports.checks import summary_table
+    from agents.sources.local_models import release_here
+    from schemas.bus import parse_bus_url
     from schemas.records import RecommendationOutcome, RecommendationSet
     from session_model.checks.contract import CheckData, Evidence
     from session_model.checks.run import run_checks
@@ -98,7 +104,11 @@ def check(  # noqa: PLR0913 - one parameter an option
             with copied_for_now(data, chosen, settings) as here:
                 checked = CheckData(read_sessions(here.path, chosen, options=options), sha256_of(here.path))
             given = Evidence(
-                champion=None if against is None else _contender(against, records, key),
+                champion=None
+                if against is None
+                else _contender(
+                    stack.enter_context(release_here(parse_bus_url(against), model_name, key)), records, key
+                ),
                 catalog=records,
                 outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
                 sent=_records(recommendations, "recommendations", RecommendationSet, settings, stack),

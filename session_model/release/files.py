@@ -76,6 +76,7 @@ class ReleaseFacts:
     sessions: TrainedSessions | None = None
     model: str = DEFAULT_MODEL_NAME
     training_source: TrainingSource | None = None
+    training_data_until: datetime | None = None
 
 
 def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret | None = None) -> ReleaseManifest:
@@ -222,6 +223,7 @@ def _manifest(directory: Path, facts: ReleaseFacts, *, has_intent: bool) -> Rele
         files={name: _read(path, file_sha256) for name, path in names.items() if name not in _BESIDE},
         sizes_bytes={name: path.stat().st_size for name, path in names.items() if name not in _BESIDE},
         training_source=facts.training_source,
+        training_data_until=facts.training_data_until,
     )
 
 

@@ -32,9 +32,9 @@ class RolloutLog:
         revisions = list(self._revisions())
         return self._read(max(revisions)) if revisions else None
 
-    def records(self) -> Iterator[Rollout]:
-        """Return all, the oldest first."""
-        return map(self._read, sorted(self._revisions()))
+    def records(self, *, newest_first: bool = False) -> Iterator[Rollout]:
+        """Return all, the oldest first; each is read as it is asked for."""
+        return map(self._read, sorted(self._revisions(), reverse=newest_first))
 
     def append(self, record: Rollout) -> Rollout:
         """Write a record that was made from the one in force; returns it as it lies there.

@@ -11,6 +11,7 @@ from pathlib import Path
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
 from schemas.release_folder import sync_path
+from session_model.files import write_whole
 
 HIGHEST_VERSION_FILE = ".highest-version"
 """Remembers the highest number ever claimed, so that a deleted newest version's number does not come back."""
@@ -49,6 +50,14 @@ def draft_version(folder: Path) -> Iterator[VersionDraft]:
     finally:
         if draft is not None and draft.directory.exists():
             shutil.rmtree(draft.directory)
+
+
+def claim_above(folder: Path, version: int) -> None:
+    """Let the numbers up to `version`, which are taken elsewhere, never be claimed below `folder`. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    remembered = folder / HIGHEST_VERSION_FILE
+    if not remembered.exists() or _number(remembered.read_text()) < version:
+        write_whole(remembered, lambda file: file.write(f"{version}\n".encode()))
 
 
 def _claim(base: Path) -> VersionDraft:

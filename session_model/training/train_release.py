@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from schemas.events import EventType
+from schemas.events import EventType, from_unix_ms
 from schemas.ids import ModelVersion
 from schemas.records import CatalogItem
 from schemas.release import TrainingSource
@@ -18,6 +18,7 @@ from schemas.secret import Secret
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.data.catalogs import published_catalog, read_catalog
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
+from session_model.data.sessions import Sessions
 from session_model.data.training_data import TrainingData, read_training_data, sha256_of
 from session_model.data.training_overlap import TrainedSessions
 from session_model.data.vector_files import read_vectors, vectors_sha256
@@ -211,6 +212,10 @@ def code_versions() -> dict[str, str]:
     return versions | {"python": platform.python_version()}
 
 
+def _latest_event(sessions: Sessions) -> datetime | None:
+    return None if sessions.times_ms is None else from_unix_ms(int(sessions.times_ms.max()))
+
+
 def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
     network = learned.trained.model
     with draft_version(request.models_dir / request.model_name) as draft:
@@ -229,6 +234,7 @@ def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts:
             sessions=TrainedSessions.fit(data.sessions, request.input_event_types),
             model=request.model_name,
             training_source=request.training_source,
+            training_data_until=_latest_event(data.sessions),
         )
         write_parts(draft.directory, parts, facts, request.sign_key)
         load_release(draft.directory, request.sign_key)  # what no worker can read is not published

@@ -41,6 +41,16 @@ def test_what_was_written_is_found_and_read(bus: ArtifactBus) -> None:
         bus.read("a/b/two", 1)
 
 
+def test_what_was_removed_is_not_there(bus: ArtifactBus) -> None:
+    """Nothing beside it goes; what is not there can be removed, too."""
+    bus.write("a/one", b"1")
+    bus.write("a/two", b"2")
+    bus.remove("a/one")
+    bus.remove("a/none")
+    assert {found.name for found in bus.find()} == {"a/two"}
+    assert bus.read("a/one", 1) is None
+
+
 def test_a_name_is_claimed_once(bus: ArtifactBus) -> None:
     """Who comes second, and who asks again, learns who was first."""
     assert bus.claim("champion", b"mine") == b"mine"

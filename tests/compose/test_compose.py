@@ -21,6 +21,7 @@ from agents.shop.settings import ShopSettings
 from agents.upkeep.simulation import shop_for
 from schemas.bus import FolderUrl, parse_bus_url
 from serving.embedded.options import ServerOptions
+from streams.cluster.topics import Topic
 from streams.local.kafka_jars import POM
 from tests import command_lines
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
@@ -247,3 +248,18 @@ def listeners(variable: str) -> dict[str, str]:
 def items_of(shop: ShopSettings) -> dict[str, str | None]:
     """Return the titles of a shop's items."""
     return {item.item_id: item.title for item in catalog(shop, shop.start)}
+
+
+def test_the_daily_loop_publishes_where_the_fetcher_reads() -> None:
+    """Its work survives a restart, in a volume of its own; its clicks are those of the stack."""
+    service = STACK.services["pipeline"]
+    pipeline = service.settings.pipeline
+    assert not service.mount_at(str(pipeline.work)).read_only
+    assert pipeline.models == "file:/releases"
+    published, fetched = service.mount_at("/releases"), STACK.services["fetch"].mount_at("/releases")
+    assert (published.source, published.read_only) == (fetched.source, False)
+    assert (
+        pipeline.source == f"kafka://{service.settings.kafka.brokers}/{service.settings.topics.name(Topic.CLICKSTREAM)}"
+    )
+    assert service.spec["user"].partition(":")[0] in {"1000", "10001"}, "its image knows no other by name"
+    assert any(conf.startswith(f"spark.local.dir={pipeline.work}") for conf in pipeline.spark_conf)

@@ -73,7 +73,7 @@ def test_base_images_are_pinned_to_the_python_of_the_project() -> None:
         assert version[1] in supported
 
 
-@pytest.mark.parametrize("stage", ["worker", "trainer"])
+@pytest.mark.parametrize("stage", ["worker", "trainer", "pipeline"])
 def test_nothing_runs_as_root(stage: str) -> None:
     """The process of an image has a numeric user that is not root, which an orchestrator can check."""
     user, group = of(stage, "USER")[-1].split(":")
@@ -117,7 +117,7 @@ def test_the_state_has_a_folder_that_the_user_owns() -> None:
     assert all(f"--owner=insession --group=insession {datadir}" in made for datadir in datadirs)
 
 
-@pytest.mark.parametrize("stage", ["wheel", "worker-environment", "trainer-environment"])
+@pytest.mark.parametrize("stage", ["wheel", "worker-environment", "trainer-environment", "pipeline-environment"])
 def test_everything_is_installed_by_hash(stage: str) -> None:
     """What is installed is pinned by hash, or the wheel that was just built."""
     installs = [line for run in of(stage, "RUN") for line in run.split("&&") if "pip install" in line]
@@ -125,7 +125,7 @@ def test_everything_is_installed_by_hash(stage: str) -> None:
     assert all("--require-hashes" in line or "--no-deps /dist/" in line for line in installs)
 
 
-@pytest.mark.parametrize("name", ["worker", "model", "build"])
+@pytest.mark.parametrize("name", ["worker", "model", "pipeline", "build"])
 def test_what_is_installed_is_what_the_tests_ran_with(name: str) -> None:
     """Every version in a lock file of an image is that of the development environment's lock file."""
     everything = pins("all")

@@ -7,12 +7,15 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from agents.artifact_bus import open_bus
 from agents.cli import insession
 from schemas.check_report import CheckReport
 from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks import exported_model
+from session_model.release.on_bus import publish_on_bus
 from session_model.release.publishing import sign_release
+from tests.s3_server import s3_server
 from tests.session_model.checks.shop import ITEM_IDS, Knowing, release, sessions
 
 
@@ -78,6 +81,16 @@ def test_with_a_key_both_releases_must_be_signed(folder: Path) -> None:
         assert "is not signed" in str(run(folder, "--against", champion).exception)
         sign_release(folder / "models" / "session_gru" / signed, read_key(key_file))
     assert run(folder, *asked).exit_code == 0
+
+
+def test_the_champion_may_lie_on_the_bus(folder: Path) -> None:
+    """It is brought for the check, and verified as a worker does."""
+    with s3_server():
+        publish_on_bus(folder / "models" / "session_gru" / "7", open_bus("s3://bus/releases"), "session_gru", None)
+        result = run(folder, "--against", "s3://bus/releases/session_gru/7", "--json")
+        missing = run(folder, "--against", "s3://bus/releases/session_gru/6")
+    assert json.loads(result.stdout)["against"] == 7
+    assert "session_gru/6" in str(missing.exception)
 
 
 def test_a_release_that_fails_ends_with_one(folder: Path) -> None:

@@ -72,6 +72,7 @@ def test_a_topic_becomes_a_release_that_says_what_was_read(address: str, tmp_pat
     newest = session_end(59)
     assert source.partitions[1] == ReadPartition(first=10, stop=60, records=50, newest_ms=newest.events[-1].time_ms)
     assert (source.url, source.watermark, source.malformed) == (url, newest.ended_at, 0)
+    assert release.manifest.training_data_until == session_end(58).ended_at, "the last one of no bot"
     assert summary["training_source"]["partitions"]["1"]["stop"] == 60
     assert [path.name for path in (tmp_path / ".data").iterdir() if path.is_dir()] == []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError
-from session_model.release.versions import draft_version
+from session_model.release.versions import claim_above, draft_version
 
 
 def publish(models_dir: Path) -> int:
@@ -66,3 +66,11 @@ def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InsessionError, match="check space and rights"), draft_version(tmp_path / "file"):
         pass
+
+
+def test_numbers_that_are_taken_elsewhere_are_passed_over(tmp_path: Path) -> None:
+    """A lower one changes nothing."""
+    claim_above(tmp_path / "new", 7)
+    assert publish(tmp_path / "new") == 8
+    claim_above(tmp_path / "new", 3)
+    assert publish(tmp_path / "new") == 9

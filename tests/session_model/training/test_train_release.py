@@ -70,6 +70,7 @@ def test_a_release_is_complete_and_knows_where_it_comes_from(request_: TrainRequ
     assert {"validation_blend_recall_at_20", "validation_gru_mrr_at_20", "validation_targets"} <= set(result.metrics)
     assert len(release.manifest.training_data_sha256) == 64
     assert not release.manifest.has_intent
+    assert release.manifest.training_data_until is None, "sequences have no times"
     events = [SessionEvent("view", 0, item_id) for item_id in ("item-3", "unknown", "item-4")]  # type: ignore[arg-type]
     assert [release.item_id(ItemIndex(int(index))) for index in release.encode(events).items] == ["item-3", "item-4"]
     assert result.metrics["clicks_per_second"] > 0
