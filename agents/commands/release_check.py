@@ -107,7 +107,7 @@ def check(  # noqa: PLR0913 - one parameter an option
                 champion=None
                 if against is None
                 else _contender(
-                    stack.enter_context(release_here(parse_bus_url(against), model_name, key)), records, key
+                    stack.enter_context(release_here(parse_bus_url(against), model_name, None)), records, key
                 ),
                 catalog=records,
                 outcomes=_records(outcomes, "recommendation-outcomes", RecommendationOutcome, settings, stack),
