@@ -36,9 +36,12 @@ $(STAMP): requirements/all.txt pyproject.toml
 
 # --- run --------------------------------------------------------------------------------------------------------------
 
-.PHONY: demo kafka
+.PHONY: demo pipeline-demo kafka
 demo: $(STAMP)  ## Show the whole way from click to recommendation; options in ARGS="..."
 	@$(BIN)/insession demo $(ARGS)
+
+pipeline-demo: $(STAMP)  ## Show the daily loop with Kafka, S3, Spark and MLflow on this machine (Java 17 and Maven); takes minutes
+	@$(BIN)/python -m bench.pipeline_demo $(ARGS)
 
 kafka: $(STAMP)  ## Run one node of Apache Kafka on a free port (Java 17 and Maven); Ctrl-C stops it
 	@exec $(BIN)/python -m streams.local.kafka_node $(ARGS)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from agents.artifact_bus import open_bus
 from schemas.bus import ArtifactBus, BusError
@@ -13,10 +12,10 @@ from tests.s3_server import s3_server
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ThreadedMotoServer]:
+def server() -> Iterator[None]:
     """Run an S3 server."""
-    with s3_server() as running:
-        yield running
+    with s3_server():
+        yield
 
 
 @pytest.fixture(params=["file", "memory", "s3"])
