@@ -12,7 +12,7 @@ from agents.artifact_bus import open_bus
 from agents.daily.records import DayRecord
 from agents.daily.store import Store
 from agents.settings import Settings
-from schemas.bus import parse_bus_url
+from schemas.bus import FolderUrl, parse_bus_url
 from schemas.ids import ModelVersion
 from schemas.rollout import Rollout
 from session_model.release.on_bus import released_versions
@@ -57,6 +57,8 @@ def tidy(store: Store, settings: Settings) -> None:
 
 def _tidy_releases(settings: Settings, needed: set[ModelVersion]) -> None:
     url, model = parse_bus_url(settings.pipeline.models), settings.serving.model_name
+    if isinstance(url, FolderUrl) and not url.path.exists():
+        return  # nothing was published yet
     bus = open_bus(str(url))
     there, rollout = released_versions(bus, model), RolloutLog(bus, model).in_force()
     kept = kept_releases(there, rollout, needed, settings.pipeline.keep_releases)

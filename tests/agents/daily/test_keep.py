@@ -1,10 +1,13 @@
 """What is kept is chosen by number, never by age."""
 
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from agents.artifact_bus import open_bus
-from agents.daily.keep import kept_days, kept_records, kept_releases
+from agents.daily.keep import kept_days, kept_records, kept_releases, tidy
 from agents.daily.records import DayRecord, DayState
+from agents.daily.store import Store
+from agents.settings import PipelineSettings, Settings
 from schemas.bus import MemoryUrl
 from schemas.ids import ModelVersion
 from schemas.rollout import Candidate, Rollout
@@ -64,3 +67,11 @@ def test_a_release_on_the_bus_is_gone_for_who_looks_before_its_files_are() -> No
     assert released_versions(bus, "m") == [8]
     assert {found.name for found in bus.find()} == {"m/8/assets.extra/manifest.json", "m/70/x"}
     remove_release(bus, MemoryUrl("keep"), "m", ModelVersion(7))
+
+
+def test_before_the_first_release_there_is_nothing_to_remove(tmp_path: Path) -> None:
+    """The folder of models comes with it."""
+    models = tmp_path / "models"
+    pipeline = PipelineSettings(work=tmp_path / "work", models=str(models))
+    tidy(Store(pipeline.work), Settings(pipeline=pipeline))
+    assert not models.exists()
