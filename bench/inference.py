@@ -14,7 +14,7 @@ from rich.table import Table
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
-from bench.results import ROOT, insession
+from bench.commands import ROOT, insession
 from schemas import wire
 
 SHOP = ShopSettings(n_items=10_000, n_visitors=200_000, sessions_per_hour=10_000)

@@ -1,0 +1,89 @@
+"""What a command takes, with every process that it starts: seconds, processor time, memory. Linux only."""
+
+import contextlib
+import ctypes
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event, Thread
+from typing import Final, Self
+
+import psutil
+
+from bench.commands import ROOT
+from schemas.errors import InsessionError
+
+_LOOK_SECONDS: Final = 0.25
+_PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
+_SHOWN_LINES: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one command. peak_bytes: most that all of its processes held at one look, shared pages once (PSS)."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+
+
+def measured(command: Sequence[str], *, log: Path) -> tuple[Cost, bytes]:
+    """Run the command and wait for all that it has started; return its cost, and what it printed.
+
+    log: gets its standard error. Raises InsessionError with the log's last lines where it fails. Nothing else may run
+    below this process: its processes are counted, too.
+    """
+    # What outlives its parent, as Spark's JVM does, becomes ours: its processor time is told to who waits for it.
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    cpu_before, began = _children_cpu_seconds(), time.monotonic()
+    with _PeakMemory() as memory, log.open("wb") as errors:
+        run = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=errors)
+        seconds = time.monotonic() - began
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+    if run.returncode:
+        told = b"\n".join(log.read_bytes().splitlines()[-_SHOWN_LINES:]).decode(errors="replace")
+        raise InsessionError(f"{' '.join(command)} ended with exit code {run.returncode}:\n{told}")
+    return Cost(round(seconds, 2), round(_children_cpu_seconds() - cpu_before, 2), memory.peak_bytes), run.stdout
+
+
+def held_bytes(pid: int) -> int:
+    """Return what a process and those below it hold; pages that they share count once."""
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                total += process.memory_full_info().pss
+    return total
+
+
+def _children_cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+class _PeakMemory:
+    """Looks again and again at what lies below this process."""
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._over = Event()
+        self._thread = Thread(target=self._look, name="peak-memory", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            self.peak_bytes = max(self.peak_bytes, sum(held_bytes(one.pid) for one in psutil.Process().children()))
