@@ -20,7 +20,7 @@ from rich.table import Table
 from agents.progress_bar import counted_progress
 from bench.commands import ROOT
 from bench.pipeline_stages import SHOP, STAGES, Bench
-from bench.scaling import Machine, Rates, Section, Shop, Stage, plan, rates_table
+from bench.scaling import SIZES, Machine, Rates, Section, Shop, Stage, plan
 from schemas.errors import InsessionError
 
 
@@ -47,25 +47,6 @@ def measure(folder: Path, n_events: int, items: tuple[int, int], workers: tuple[
         release_memory=Stage("items", small.counted, large.counted),
         steps=steps,
     )
-
-
-SIZES = {
-    "members": "Who get a list each day, and whose state workers keep.",
-    "products": "That are clicked.",
-    "events_per_day": "Of the clickstream.",
-    "peak": "Busiest second over the mean.",
-    "trained_days": "Of sessions that the daily training learns from.",
-    "hours": "In which daily jobs shall be done.",
-    "cores": "Of a machine.",
-    "memory_gb": "Of a machine.",
-    "network_gbit": "Of a machine.",
-    "replication": "Of topics.",
-    "kept_days": "Of clickstream and recommendations on the brokers.",
-    "worker_cpu_ms": "Of an event in a worker: `make bench`.",
-    "state_bytes": "Of a visitor on a worker's disk: `python -m bench.recovery`.",
-    "changelog_bytes": "Of a visitor on the brokers: the same.",
-    "recovery_seconds": "Of a million visitors: the same.",
-}
 
 
 def shop_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,7 +99,7 @@ def main(
         (out / "rates.json").write_bytes(msgspec.json.format(msgspec.json.encode(rates), indent=2) + b"\n")
     else:
         rates = msgspec.json.decode(rates_path.read_bytes(), type=Rates)
-    sections = [rates_table(rates), *plan(rates, Shop(**shop))]  # type: ignore[arg-type] # cores is an int option
+    sections = plan(rates, Shop(**shop))  # type: ignore[arg-type] # cores is an int option
     if as_json:
         click.echo(json.dumps({"rates": msgspec.to_builtins(rates), "plan": msgspec.to_builtins(sections)}, indent=2))
     elif as_markdown:

@@ -119,30 +119,42 @@ class Rates(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """The shop, its machines, and what other benches have measured.
-
-    peak: events of the busiest second over the mean. trained_days: of sessions that the daily training learns from.
-    hours: in which the daily jobs shall be done. cores, memory_gb, network_gbit: of a machine. replication: of topics.
-    kept_days: of the clickstream on the brokers.
-    worker_cpu_ms: of an event (`make bench`, worker with a model). state_bytes: of a visitor on a worker's disk,
-    changelog_bytes: on the broker, recovery_seconds: of a million visitors (docs/operations.md, Sizing).
-    """
+    """The shop, its machines, and what other benches have measured; `SIZES` says what each is."""
 
     members: float = 50e6
     products: float = 3e6
     events_per_day: float = 300e6
     peak: float = 3.0
-    trained_days: float = 30.0
+    trained_sessions: float = 10e6
     hours: float = 4.0
     cores: int = 16
     memory_gb: float = 64.0
     network_gbit: float = 10.0
     replication: int = 3
     kept_days: float = 7.0
-    worker_cpu_ms: float = 5.0
+    worker_cpu_ms: float = 1.6
     state_bytes: float = 210.0
     changelog_bytes: float = 159.0
     recovery_seconds: float = 178.0
+
+
+SIZES: Final = {
+    "members": "Who get a list each day, and whose state workers keep.",
+    "products": "That are clicked.",
+    "events_per_day": "Of the clickstream.",
+    "peak": "Busiest second over the mean.",
+    "trained_sessions": "That the daily training learns from: the window of its source.",
+    "hours": "In which daily jobs shall be done.",
+    "cores": "Of a machine.",
+    "memory_gb": "Of a machine.",
+    "network_gbit": "Of a machine.",
+    "replication": "Of topics.",
+    "kept_days": "Of clickstream and recommendations on the brokers.",
+    "worker_cpu_ms": "Of an event in a worker: `make bench`.",
+    "state_bytes": "Of a visitor on a worker's disk: `python -m bench.recovery`.",
+    "changelog_bytes": "Of a visitor on the brokers: the same.",
+    "recovery_seconds": "Of a million visitors: the same.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +200,13 @@ class _Day:
         return self.rates.by_items["infer"].of("each_cpu_us").at(self.shop.products) / 1e6
 
     @property
-    def release_bytes(self) -> float:
-        return self.rates.by_items["train"].of("bytes_out").at(self.shop.products)
+    def knn_bytes(self) -> float:
+        """What a release has of the sessions that it was trained on."""
+        return self.rates.by_records["train"].of("bytes_out").slope * self.shop.trained_sessions
 
     @property
-    def trained_sessions(self) -> float:
-        return self.sessions * self.shop.trained_days
+    def release_bytes(self) -> float:
+        return self.rates.by_items["train"].of("bytes_out").at(self.shop.products) + self.knn_bytes
 
     def held_gb(self, stage: str, releases: int = 1) -> float:
         """Return what the processes of a stage hold, with so many releases of all products."""
@@ -202,9 +215,14 @@ class _Day:
 
 
 def plan(rates: Rates, shop: Shop) -> list[Section]:
-    """Return what such a shop takes: all the time, daily, for training, and what breaks first."""
+    """Return what is assumed, what was measured, and what it comes to."""
     day = _Day(rates, shop)
-    return [_always(day), _daily(day), _training(day), _limits(day)]
+    return [_assumed(shop), rates_table(rates), _always(day), _daily(day), _training(day), _limits(day)]
+
+
+def _assumed(shop: Shop) -> Section:
+    rows = tuple((f"--{name.replace('_', '-')}", f"{getattr(shop, name):,.12g}", what) for name, what in SIZES.items())
+    return Section("Assumed", ("option", "value", "what"), rows)
 
 
 def _always(day: _Day) -> Section:
@@ -212,6 +230,7 @@ def _always(day: _Day) -> Section:
     visitors = shop.members / workers
     worker_gb = (
         day.held_gb("load in a worker", _RELEASES_OF_A_WORKER)
+        + _RELEASES_OF_A_WORKER * day.knn_bytes / _GB
         + (shop.products * CATALOG_BYTES + visitors * OPEN_SESSION_BYTES + PARTITIONS_A_WORKER * PARTITION_BYTES) / _GB
     )
     disk_gb = (2 * visitors * shop.state_bytes + _KEPT_COPIES * day.release_bytes) / _GB
@@ -266,7 +285,7 @@ def _daily(day: _Day) -> Section:
     evaluated = tested * (by_target + by_item * max(0.0, shop.products - rates.items))
     rows.append(_job(day, "evaluate, a tenth", f"{_n(tested)} targets", evaluated, day.release_bytes / _GB, 0.0))
     lists_gb = shop.members * _each(rates.by_records["infer"].large, "bytes_out") / _GB
-    ends_gb = day.trained_sessions * _each(rates.by_records["features"].large, "bytes_in") / _GB
+    ends_gb = shop.members * _each(rates.by_records["features"].large, "bytes_in") / _GB
     rows.append(
         _job(day, "infer, Spark", f"{_n(shop.members)} members", shop.members * day.answer_seconds, ends_gb, lists_gb)
     )
@@ -293,7 +312,7 @@ def _training(day: _Day) -> Section:
     cpu_ms = line((1, steps[1].cpu_ms), (several, steps[several].cpu_ms))
     wire_ms = 1000 * 8 * steps[several].bytes_per_step / (shop.network_gbit * 1e9)
     step_ms = {n: cpu_ms.at(n) / (n * shop.cores) + (wire_ms if n > 1 else 0.0) for n in MACHINES}
-    n_steps = day.trained_sessions * day.rates.targets_per_session * passes() / BATCH_TARGETS
+    n_steps = shop.trained_sessions * day.rates.targets_per_session * passes() / BATCH_TARGETS
     best = recommended(step_ms)
     rows = tuple(
         (
@@ -308,7 +327,7 @@ def _training(day: _Day) -> Section:
         for n, one in step_ms.items()
     )
     return Section(
-        f"Training: {_n(n_steps)} steps for {_n(day.trained_sessions)} sessions, {_n(passes())} passes",
+        f"Training: {_n(n_steps)} steps for {_n(shop.trained_sessions)} sessions, {_n(passes())} passes",
         (
             "machines",
             "CPU ms a step",
@@ -330,64 +349,55 @@ def passes() -> float:
 
 def _limits(day: _Day) -> Section:
     """Say where one process ends; all lines are laid through two measured sizes and drawn on."""
-    shop, rates = day.shop, day.rates
-    memory_gb = shop.memory_gb * _GB
-    rows = [
-        _limit(
-            day,
-            "serving.release_max_memory_bytes, a worker",
-            rates.release_memory.of("peak_bytes"),
-            DEFAULT_MAX_MEMORY_BYTES,
-        )
-    ]
-    for name, stage in (
-        ("memory of a worker's release", "load in a worker"),
-        ("memory of a model server's release", "load in a model server"),
-        ("memory of `infer`, two tasks", "infer"),
-        ("memory of `evaluate`", "evaluate"),
-        ("memory of `train`, by products", "train"),
-    ):
-        rows.append(_limit(day, name, rates.by_items[stage].of("peak_bytes"), memory_gb))
-    by_session = rates.by_records["train"].of("peak_bytes")
-    rows.append(
-        (
-            "memory of `train`, by sessions",
-            f"{_n(by_session.slope)} B a session",
-            f"{_n(memory_gb / _GB)} GB",
-            f"{_n(by_session.reaches(memory_gb))} sessions",
-            f"{_n(by_session.at(day.trained_sessions) / _GB)} GB",
-        )
+    shop, rates, machine = day.shop, day.rates, day.shop.memory_gb * _GB
+
+    def by_products(stage: str) -> Line:
+        return rates.by_items[stage].of("peak_bytes")
+
+    products, sessions = ("product", shop.products), ("session", shop.trained_sessions)
+    trained = rates.by_records["train"]
+    release = rates.release_memory.of("peak_bytes")
+    memory = (
+        ("serving.release_max_memory_bytes of a worker", release, DEFAULT_MAX_MEMORY_BYTES, *products),
+        ("memory of a worker's release", by_products("load in a worker"), machine, *products),
+        ("memory of a model server's release", by_products("load in a model server"), machine, *products),
+        ("memory of `infer`, driver and one task", by_products("infer"), machine, *products),
+        ("memory of `evaluate`", by_products("evaluate"), machine, *products),
+        ("memory of `train`", by_products("train"), machine, *products),
+        ("memory of `train`", trained.of("peak_bytes"), machine, *sessions),
+        ("index of kNN, mapped by each worker", Line(0.0, trained.of("bytes_out").slope), machine, *sessions),
     )
     answer = rates.by_items["infer"].of("each_cpu_us")
-    rows.append(
-        (
-            "processor time of an answer",
-            f"{_n(1000 * answer.slope)} ns a product",
-            f"{_n(ANSWER_BUDGET_MS)} ms",
-            f"{_n(answer.reaches(1000 * ANSWER_BUDGET_MS))} products",
-            f"{_n(1000 * day.answer_seconds)} ms",
-        )
-    )
     recovery_seconds = shop.recovery_seconds * shop.members / day.workers / 1e6
-    rows.append(
+    return Section(
+        "What breaks first",
+        ("limit", "grows by", "bound", "reached at", "this shop"),
         (
-            "recovery of a worker's states",
-            f"{_n(shop.recovery_seconds)} s a million",
-            "-",
-            "-",
-            f"{_n(recovery_seconds)} s",
-        )
-    )
-    return Section("What breaks first", ("limit", "grows by", "bound", "reached at", "this shop"), tuple(rows))
-
-
-def _limit(day: _Day, name: str, memory: Line, bound_bytes: float) -> tuple[str, ...]:
-    return (
-        name,
-        f"{_n(memory.slope)} B a product",
-        f"{_n(bound_bytes / _GB)} GB",
-        f"{_n(memory.reaches(bound_bytes))} products",
-        f"{_n(memory.at(day.shop.products) / _GB)} GB",
+            *(
+                (
+                    name,
+                    f"{_n(grown.slope)} B a {unit}",
+                    f"{_n(bound / _GB)} GB",
+                    f"{_n(grown.reaches(bound))} {unit}s",
+                    f"{_n(grown.at(n) / _GB)} GB",
+                )
+                for name, grown, bound, unit, n in memory
+            ),
+            (
+                "processor time of an answer",
+                f"{_n(1000 * answer.slope)} ns a product",
+                f"{_n(ANSWER_BUDGET_MS)} ms",
+                f"{_n(answer.reaches(1000 * ANSWER_BUDGET_MS))} products",
+                f"{_n(1000 * day.answer_seconds)} ms",
+            ),
+            (
+                "recovery of a worker's states from nothing",
+                f"{_n(shop.recovery_seconds)} s a million visitors",
+                "-",
+                "-",
+                f"{_n(recovery_seconds)} s",
+            ),
+        ),
     )
 
 
