@@ -1,5 +1,6 @@
 """The stages of the chain from clickstream to release, each measured in a process of its own at two sizes."""
 
+import gzip
 import json
 import shutil
 import sys
@@ -40,20 +41,32 @@ _SESSION_VIEWS: Final = 5
 _VIEW_MS: Final = 1000
 _SPARK: Final = ("--master", "local[2]", "--spark-conf", "spark.sql.shuffle.partitions=8", "--json")
 """Spark's own 200 tasks after each shuffle are for a cluster."""
+_VIEWS: Final = "views.txt"
 _BUCKET: Final = "bus"
 _STEPS: Final = 50
 
-STAGES: Final = 35
-"""Of what `told` hears: two chains, two releases, the steps."""
+STAGES: Final = 39
+"""Of what `told` hears: events are stored at three sizes, learned at two; two releases; the steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """The stages at one size, each with the unit of what it reads; and the form of the sessions."""
+class Stored:
+    """What Spark made of some events; runs with the unit of what each reads. learned, tested: sessions."""
 
     runs: dict[str, tuple[str, Run]]
+    folder: Path
     events_per_session: float
+    learned: int
+    tested: int
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What was learned of it and asked; the last two as in `Rates`."""
+
+    runs: dict[str, tuple[str, Run]]
     targets_per_session: float
+    list_bytes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +85,15 @@ class Bench:
         self._folder, self._told = folder, told
         folder.mkdir(parents=True, exist_ok=True)
 
-    def chain(self, n_events: int) -> Chain:
-        """Take the first events of the generated shop from the log to lists for all visitors."""
+    def stored(self, n_events: int) -> Stored:
+        """Take the first events of the generated shop from the log to TFRecords."""
         folder = self._fresh(f"events-{n_events}")
-        log, described = folder / "log.jsonl", folder / "catalog.jsonl"
-        sessions, features, tfrecords, models, lists = (
-            folder / name for name in ("sessions", "features", "tfrecords", "models", "lists")
+        log, sessions, features, tfrecords = (
+            folder / name for name in ("log.jsonl", "sessions", "features", "tfrecords")
         )
         self._told(f"a log of {n_events:,} events")
         write_training_data(SHOP, log, n_events)
-        described.write_bytes(b"".join(wire.encode(record) + b"\n" for record in catalog(SHOP)))
         runs = dict[str, tuple[str, Run]]()
-
         cost, made = self._insession("sessions", log, "--format", "jsonl", "--out", sessions, *_SPARK)
         runs["sessions"] = "events", _run(cost, n_events, log, sessions)
         n_sessions = made["sessions"]
@@ -92,37 +102,46 @@ class Bench:
         cost, made = self._insession("tfrecords", sessions, "--out", tfrecords, *_SPARK)
         runs["tfrecords"] = "sessions", _run(cost, n_sessions, sessions, tfrecords)
         learned, tested = (made["splits"][name]["sessions"] for name in ("train", "test"))
+        return Stored(runs, folder, n_events / n_sessions, learned, tested)
+
+    def learned(self, stored: Stored) -> Learned:
+        """Train on what is stored, by the small preset, evaluate, and make lists for all visitors."""
+        folder = stored.folder
+        described, models, lists = folder / "catalog.jsonl", folder / "models", folder / "lists"
+        described.write_bytes(b"".join(wire.encode(record) + b"\n" for record in catalog(SHOP)))
+        train, test, sessions = folder / "tfrecords" / "train", folder / "tfrecords" / "test", folder / "sessions"
+        runs = dict[str, tuple[str, Run]]()
         data = ("--format", "tfrecord", "--catalog", described, "--json")
-        cost, made = self._insession("train", tfrecords / "train", *data, "--out", models, "--preset", "small")
-        release = Path(made["directory"])
-        runs["train"] = "sessions", _run(cost, learned, tfrecords / "train", release)
-        cost, made = self._insession("evaluate", models, tfrecords / "test", *data)
+        cost, made = self._insession("train", train, *data, "--out", models, "--preset", "small")
+        runs["train"] = "sessions", _run(cost, stored.learned, train, Path(made["directory"]))
+        cost, made = self._insession("evaluate", models, test, *data)
         targets = made["targets"]
-        runs["evaluate"] = "targets", _run(cost, targets, tfrecords / "test")
+        runs["evaluate"] = "targets", _run(cost, targets, test)
         asked = ("--release", models, "--catalog", described, "--out", lists)
         cost, made = self._insession("infer", sessions, *asked, *_SPARK)
         runs["infer"] = "visitors", _run(cost, made["visitors"], sessions, lists, made)
-        return Chain(runs, n_events / n_sessions, targets / tested)
+        unpacked = sum(len(gzip.decompress(part.read_bytes())) for part in lists.glob("*.gz"))
+        return Learned(runs, targets / stored.tested, unpacked / made["visitors"])
 
     def release(self, n_items: int) -> Released:
         """Make a release of so many items, and use it."""
         folder = self._fresh(f"items-{n_items}")
-        ends, asked, recipe, models, lists, on_disk, fetched, from_s3 = (
+        views, asked, recipe, models, lists, on_disk, fetched, from_s3 = (
             folder / name
-            for name in ("ends.jsonl", "asked.jsonl", "recipe.toml", "models", "lists", "bus", "fetched", "from-s3")
+            for name in (_VIEWS, "asked.jsonl", "recipe.toml", "models", "lists", "bus", "fetched", "from-s3")
         )
         self._told(f"sessions of {n_items:,} products")
-        lines = session_ends(n_items)
-        ends.write_bytes(b"".join(lines))
-        asked.write_bytes(b"".join(lines[:ASKED]))
+        sessions = viewed(n_items)
+        views.write_text("".join(f"{' '.join(session)}\n" for session in sessions))
+        asked.write_bytes(b"".join(wire.encode(_session_end(*one)) + b"\n" for one in enumerate(sessions[:ASKED])))
         write_recipe(recipe, RECIPE, "the network of the default preset, in few steps")
         runs = dict[str, Run]()
 
-        data = ("--format", "session-ends", "--json")
-        cost, made = self._insession("train", ends, *data, "--out", models, "--preset", "small", "--recipe", recipe)
+        learned = ("--format", "sequences", "--preset", "small", "--recipe", recipe, "--json")
+        cost, made = self._insession("train", views, "--out", models, *learned)
         release = Path(made["directory"])
-        runs["train"] = _run(cost, n_items, ends, release)
-        cost, made = self._insession("evaluate", models, asked, *data)
+        runs["train"] = _run(cost, n_items, views, release)
+        cost, made = self._insession("evaluate", models, asked, "--format", "session-ends", "--json")
         runs["evaluate"], targets = _run(cost, n_items, release), made["targets"]
         cost, made = self._insession("infer", asked, "--release", models, "--out", lists, *_SPARK)
         runs["infer"] = _run(cost, n_items, release, lists, made)
@@ -143,7 +162,7 @@ class Bench:
         """Measure steps of the default preset on the sessions that `release` made of so many items."""
         self._told("training steps")
         numbers = [word for one in workers for word in ("--workers", str(one))]
-        data = (str(self._folder / f"items-{n_items}" / "ends.jsonl"), "--format", "session-ends")
+        data = (str(self._folder / f"items-{n_items}" / _VIEWS), "--format", "sequences")
         command = [sys.executable, "-m", "bench.distributed", *data, *numbers, "--steps", str(_STEPS), "--json"]
         _, printed = measured(command, log=self._folder / "log")
         return [Step(**row) for row in json.loads(printed)["rows"]]
@@ -161,18 +180,17 @@ class Bench:
         return cost, json.loads(printed) if "--json" in arguments else {}
 
 
-def session_ends(n_items: int) -> list[bytes]:
-    """Return lines of session ends that view each of the items `CLICKS_PER_ITEM` times, in random order."""
+def viewed(n_items: int) -> list[list[ItemId]]:
+    """Return sessions that view each of the items `CLICKS_PER_ITEM` times, in random order."""
     rng = np.random.default_rng(n_items)
-    views = np.concatenate([rng.permutation(n_items) for _ in range(CLICKS_PER_ITEM)])
-    sessions = views[: len(views) - len(views) % _SESSION_VIEWS].reshape(-1, _SESSION_VIEWS)
-    return [wire.encode(_session_end(number, items)) + b"\n" for number, items in enumerate(sessions.tolist())]
+    items = np.concatenate([rng.permutation(n_items) for _ in range(CLICKS_PER_ITEM)]).tolist()
+    names = [ItemId(f"item-{item:07d}") for item in items]
+    return [names[first : first + _SESSION_VIEWS] for first in range(0, len(names), _SESSION_VIEWS)]
 
 
-def _session_end(number: int, items: list[int]) -> SessionSummary:
+def _session_end(number: int, items: list[ItemId]) -> SessionSummary:
     began_ms = SHOP.start_ms + number * _VIEW_MS
     times_ms = range(began_ms, began_ms + len(items) * _VIEW_MS, _VIEW_MS)
-    views = zip(times_ms, items, strict=True)
     return SessionSummary(
         id=f"clickstream-0-{number}-{number:032x}",
         visitor_key=f"{number:032x}",
@@ -181,7 +199,7 @@ def _session_end(number: int, items: list[int]) -> SessionSummary:
         started_at=from_unix_ms(began_ms),
         ended_at=from_unix_ms(times_ms[-1]),
         event_count=len(items),
-        events=[SessionEvent("view", time_ms, ItemId(f"item-{item:07d}"), 9.5) for time_ms, item in views],
+        events=[SessionEvent("view", time_ms, item) for time_ms, item in zip(times_ms, items, strict=True)],
     )
 
 

@@ -32,6 +32,7 @@ _VERSIONS_SERVED: Final = 2
 """`latest { num_versions: 2 }`: while one comes, the other answers."""
 _RELEASES_OF_A_WORKER: Final = 2
 _KEPT_COPIES: Final = 3
+_BY_S3: Final = ("publish to S3", "fetch from S3")
 _DAY_SECONDS: Final = 86_400
 _GB: Final = 1e9
 
@@ -101,9 +102,9 @@ class Rates(msgspec.Struct, frozen=True):
     """What `make pipeline-bench` measures.
 
     by_records: stages by what they read, with `items` products. by_items: stages of a release, by its products, from
-    sessions that click each product twice; `evaluate` has `targets` targets there. release_memory: what a worker counts
-    against serving.release_max_memory_bytes, by products. steps: of the default preset's first recipe, at the larger
-    number of products.
+    sessions that click each product twice; `evaluate` has `targets` targets there. list_bytes: of a record of `infer`,
+    unpacked. release_memory: what a worker counts against serving.release_max_memory_bytes, by products. steps: of the
+    default preset's first recipe, at the larger number of products.
     """
 
     machine: Machine
@@ -111,6 +112,7 @@ class Rates(msgspec.Struct, frozen=True):
     targets: int
     events_per_session: float
     targets_per_session: float
+    list_bytes: float
     by_records: dict[str, Stage]
     by_items: dict[str, Stage]
     release_memory: Stage
@@ -183,10 +185,6 @@ class _Day:
         return self.shop.events_per_day / self.rates.events_per_session
 
     @property
-    def targets(self) -> float:
-        return self.sessions * self.rates.targets_per_session
-
-    @property
     def events_a_second(self) -> float:
         return self.shop.peak * self.shop.events_per_day / _DAY_SECONDS
 
@@ -236,8 +234,8 @@ def _always(day: _Day) -> Section:
     disk_gb = (2 * visitors * shop.state_bytes + _KEPT_COPIES * day.release_bytes) / _GB
     model_cores = rate * day.answer_seconds / UTILISATION
     click_bytes = _each(day.rates.by_records["sessions"].large, "bytes_in")
-    answer_bytes = _each(day.rates.by_records["infer"].large, "bytes_out")
-    kept_gb = shop.events_per_day * shop.kept_days * (click_bytes + answer_bytes) * shop.replication / _GB
+    event_bytes = click_bytes + day.rates.list_bytes
+    kept_gb = shop.events_per_day * shop.kept_days * event_bytes * shop.replication / _GB
     changelog_gb = shop.members * shop.changelog_bytes * shop.replication / _GB
     return Section(
         f"All the time; {_n(rate)} events/s at the peak",
@@ -261,7 +259,7 @@ def _always(day: _Day) -> Section:
             ),
             (
                 "Kafka: clicks and lists",
-                f"{_n(rate * (click_bytes + answer_bytes) / 1e6)} MB/s in",
+                f"{_n(rate * event_bytes / 1e6)} MB/s in",
                 "-",
                 f"{PARTITIONS_A_WORKER * workers:,} partitions",
                 "-",
@@ -273,36 +271,37 @@ def _always(day: _Day) -> Section:
 
 
 def _daily(day: _Day) -> Section:
-    shop, rates = day.shop, day.rates
-    rows = []
-    for name, n in (("sessions", shop.events_per_day), ("features", day.sessions), ("tfrecords", day.sessions)):
-        stage = rates.by_records[name]
-        read, written = (_each(stage.large, field) * n / _GB for field in ("bytes_in", "bytes_out"))
-        rows.append(_job(day, f"{name}, Spark", f"{_n(n)} {stage.unit}", stage.of("cpu_seconds").at(n), read, written))
-    tested = TEST_SHARE * day.targets
+    shop, rates, release_gb = day.shop, day.rates, day.release_bytes / _GB
+
+    def job(name: str, reads: str, cpu_seconds: float, read_gb: float, written_gb: float) -> tuple[str, ...]:
+        hours = cpu_seconds / 3600
+        return name, reads, _n(hours), f"{_whole(hours / shop.hours):,}", _n(read_gb), _n(written_gb)
+
+    def by_records(stage: str, n: float) -> tuple[str, str, float, float, float]:
+        found = rates.by_records[stage]
+        read_gb, written_gb = (_each(found.large, field) * n / _GB for field in ("bytes_in", "bytes_out"))
+        return stage, f"{_n(n)} {found.unit}", found.of("cpu_seconds").at(n), read_gb, written_gb
+
+    n_targets = TEST_SHARE * shop.trained_sessions * rates.targets_per_session
     by_target = rates.by_records["evaluate"].of("cpu_seconds").slope
     by_item = rates.by_items["evaluate"].of("cpu_seconds").slope / rates.targets
-    evaluated = tested * (by_target + by_item * max(0.0, shop.products - rates.items))
-    rows.append(_job(day, "evaluate, a tenth", f"{_n(tested)} targets", evaluated, day.release_bytes / _GB, 0.0))
-    lists_gb = shop.members * _each(rates.by_records["infer"].large, "bytes_out") / _GB
-    ends_gb = shop.members * _each(rates.by_records["features"].large, "bytes_in") / _GB
-    rows.append(
-        _job(day, "infer, Spark", f"{_n(shop.members)} members", shop.members * day.answer_seconds, ends_gb, lists_gb)
-    )
-    for name in ("publish to S3", "fetch from S3"):
-        seconds, moved_gb = rates.by_items[name].of("cpu_seconds").at(shop.products), day.release_bytes / _GB
-        read, written = (0.0, moved_gb) if name.startswith("publish") else (moved_gb, 0.0)
-        rows.append(_job(day, f"{name}, a host", "one release", seconds, read, written))
+    target_seconds = by_target + by_item * max(0.0, shop.products - rates.items)
+    publish, fetch = (rates.by_items[name].of("cpu_seconds").at(shop.products) for name in _BY_S3)
+    _, members, _, read_gb, lists_gb = by_records("infer", shop.members)
     return Section(
         "Daily",
         ("job", "reads", "core hours", f"cores for {_n(shop.hours)} h", "GB in", "GB out"),
-        tuple(rows),
+        (
+            job(*by_records("sessions", shop.events_per_day)),
+            job(*by_records("features", day.sessions)),
+            job(*by_records("tfrecords", day.sessions)),
+            job(*by_records("train", shop.trained_sessions)[:-1], release_gb),
+            job("evaluate", f"{_n(n_targets)} targets", n_targets * target_seconds, release_gb, 0.0),
+            job("infer", members, shop.members * day.answer_seconds, read_gb, lists_gb),
+            job(_BY_S3[0], "one release", publish, 0.0, release_gb),
+            job(f"{_BY_S3[1]}, each host", "one release", fetch, release_gb, 0.0),
+        ),
     )
-
-
-def _job(day: _Day, name: str, reads: str, cpu_seconds: float, read_gb: float, written_gb: float) -> tuple[str, ...]:
-    hours = cpu_seconds / 3600
-    return name, reads, _n(hours), f"{_whole(hours / day.shop.hours):,}", _n(read_gb), _n(written_gb)
 
 
 def _training(day: _Day) -> Section:

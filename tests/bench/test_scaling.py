@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,7 @@ def rates(*, step_bytes: int = 2_000_000) -> Rates:
         targets=1_000,
         events_per_session=10.0,
         targets_per_session=4.0,
+        list_bytes=900.0,
         by_records=by_records,
         by_items=dict.fromkeys(names, by_items),
         release_memory=stage("items", peak_bytes=(0.0, 536.870912)),
@@ -85,7 +87,7 @@ def test_two_sizes_part_the_start_from_the_rate() -> None:
 def test_workers_are_as_many_as_the_peak_keeps_busy_at_seven_tenths() -> None:
     """A hundred events a second of 7 ms fill one core at 70 %, and three times the peak three."""
     assert cell(plan(rates(), SHOP), "workers", "processes") == "1"
-    peak = Shop(**{**_values(SHOP), "peak": 3.0})
+    peak = replace(SHOP, peak=3.0)
     assert cell(plan(rates(), peak), "workers", "processes") == "3"
     assert cell(plan(rates(), peak), "Kafka: clicks", "processes") == "9 partitions"
 
@@ -96,7 +98,7 @@ def test_an_answer_grows_with_the_products() -> None:
     assert cell(sections, "model servers", "load") == "100 rows/s of 1,000 ms"
     assert cell(sections, "model servers", "cores") == "143"
     assert cell(sections, "infer", "core hours") == "278"
-    half = Shop(**{**_values(SHOP), "products": 500_000})
+    half = replace(SHOP, products=500_000)
     assert cell(plan(rates(), half), "infer", "core hours") == "139"
 
 
@@ -141,7 +143,3 @@ def test_a_table_of_rates_has_every_stage_once() -> None:
 def test_a_section_is_written_as_a_document_has_it() -> None:
     """A table of Markdown."""
     assert Section("t", ("a", "b"), (("1", "2"),)).markdown() == "| a | b |\n| --- | --- |\n| 1 | 2 |"
-
-
-def _values(shop: Shop) -> dict[str, float]:
-    return {name: getattr(shop, name) for name in Shop.__slots__}
