@@ -14,12 +14,16 @@ cost, printed = measured([sys.executable, "-c", sys.argv[1]], log=Path(sys.argv[
 print(cost.cpu_seconds, cost.peak_bytes, printed.decode())
 """
 """In a process of its own: it waits for all children that it has."""
-ORPHAN = """
+CHILD = """
 import subprocess, sys
-child = "import time; held = b'x' * (200 << 20)\\nwhile time.process_time() < 1.0: pass"
-subprocess.Popen([sys.executable, "-c", child], stdout=subprocess.DEVNULL)
-print("done")
+child = "import time; held = b'x' * (200 << 20)\\nwhile time.process_time() < 1.0: pass\\ntime.sleep(0.5)"
 """
+PROGRAMS = {
+    "is left behind": CHILD + "subprocess.Popen([sys.executable, '-c', child], stdout=subprocess.DEVNULL)",
+    "is not waited for": f"import signal; signal.signal(signal.SIGCHLD, signal.SIG_IGN){CHILD}"
+    "subprocess.run([sys.executable, '-c', child])",
+}
+"""As Spark's driver treats its JVM, and Spark's daemon its Python workers."""
 
 
 def measure(program: str, log: Path) -> subprocess.CompletedProcess[str]:
@@ -29,9 +33,10 @@ def measure(program: str, log: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_what_outlives_the_command_counts_too(tmp_path: Path) -> None:
-    """Processor time and memory of a process that its parent did not wait for, as Spark does not for its JVM."""
-    cpu_seconds, peak_bytes, printed = measure(ORPHAN, tmp_path / "log").stdout.split()
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_a_child_counts_that_its_parent_does_not_wait_for(program: str, tmp_path: Path) -> None:
+    """Its processor time and its memory."""
+    cpu_seconds, peak_bytes, printed = measure(f"{program}; print('done')", tmp_path / "log").stdout.split()
     assert printed == "done"
     assert 1.0 <= float(cpu_seconds) < 10.0
     assert int(peak_bytes) >= 200 << 20
