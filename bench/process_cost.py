@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Final, Self
 
@@ -40,18 +41,23 @@ def measured(command: Sequence[str], *, log: Path) -> tuple[Cost, bytes]:
     # What outlives its parent, as Spark's JVM does, becomes ours.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     cpu_before, began = _waited_cpu_seconds(), time.monotonic()
-    with _Watch() as seen, log.open("wb") as errors:
-        run = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=errors)
+    with _Watch() as seen, log.open("wb") as errors, TemporaryFile() as printed:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.monotonic() - began
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-    if run.returncode:
-        told = b"\n".join(log.read_bytes().splitlines()[-_SHOWN_LINES:]).decode(errors="replace")
-        raise InsessionError(f"{' '.join(command)} ended with exit code {run.returncode}:\n{told}")
+        printed.seek(0)
+        told = printed.read()
+    if process.returncode:
+        last = b"\n".join(log.read_bytes().splitlines()[-_SHOWN_LINES:]).decode(errors="replace")
+        raise InsessionError(f"{' '.join(command)} ended with exit code {process.returncode}:\n{last}")
     # Waiting misses whom a parent does not wait for, as Spark's Python workers; looking misses the last quarter second.
     cpu_seconds = max(_waited_cpu_seconds() - cpu_before, seen.cpu_seconds)
-    return Cost(round(seconds, 2), round(cpu_seconds, 2), seen.peak_bytes), run.stdout
+    peak_bytes = max(seen.peak_bytes, 1024 * usage.ru_maxrss)  # a short command is over between two looks
+    return Cost(round(seconds, 2), round(cpu_seconds, 2), peak_bytes), told
 
 
 def held_bytes(pid: int) -> int:
