@@ -23,15 +23,16 @@ from bench.pipeline_stages import SHOP, STAGES, Bench
 from bench.scaling import SIZES, Machine, Rates, Section, Shop, Stage, plan
 from schemas.errors import InsessionError
 
+SMALLER = 5
 
-def measure(folder: Path, n_events: int, n_stored: int, items: tuple[int, int], workers: tuple[int, ...]) -> Rates:
+
+def measure(folder: Path, n_events: int, items: tuple[int, int], workers: tuple[int, ...]) -> Rates:
     """Measure all of it; `folder` is written over."""
     load = os.getloadavg()[0]
     with counted_progress() as bar:
         task = bar.add_task("", total=STAGES, completed=-1)
         bench = Bench(folder, lambda what: bar.update(task, description=what, advance=1))
-        few, many, most = (bench.stored(n) for n in (n_events // 4, n_events, n_stored))
-        little, much = bench.learned(few), bench.learned(many)
+        few, many = bench.chain(n_events // SMALLER), bench.chain(n_events)
         small, large = (bench.release(n_items) for n_items in items)
         steps = bench.steps(items[1], workers)
         bar.advance(task)
@@ -41,14 +42,10 @@ def measure(folder: Path, n_events: int, n_stored: int, items: tuple[int, int], 
         machine=machine,
         items=SHOP.n_items,
         targets=large.targets,
-        events_per_session=most.events_per_session,
-        targets_per_session=much.targets_per_session,
-        list_bytes=round(much.list_bytes, 1),
-        by_records={
-            name: Stage(unit, one.runs[name][1], run)
-            for one, other in ((few, most), (little, much))
-            for name, (unit, run) in other.runs.items()
-        },
+        events_per_session=many.events_per_session,
+        targets_per_session=many.targets_per_session,
+        list_bytes=round(many.list_bytes, 1),
+        by_records={name: Stage(unit, few.runs[name][1], run) for name, (unit, run) in many.runs.items()},
         by_items={name: Stage("items", small.runs[name], run) for name, run in large.runs.items()},
         release_memory=Stage("items", small.counted, large.counted),
         steps=steps,
@@ -72,17 +69,10 @@ def shop_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.command()
 @click.option(
     "--events",
-    type=click.IntRange(min=20_000),
-    default=200_000,
-    show_default=True,
-    help="That are learned from at the larger size; the smaller is a quarter.",
-)
-@click.option(
-    "--stored",
     type=click.IntRange(min=100_000),
     default=1_000_000,
     show_default=True,
-    help="That Spark reads at its larger size: its start takes as long as hundreds of thousands.",
+    help="Of the larger chain; the smaller has a fifth. With fewer, starts hide what a record takes.",
 )
 @click.option(
     "--items", type=(int, int), default=(100_000, 300_000), show_default=True, help="Products of two releases, rising."
@@ -101,7 +91,6 @@ def shop_options(command: Callable[..., None]) -> Callable[..., None]:
 def main(
     *,
     events: int,
-    stored: int,
     items: tuple[int, int],
     workers: tuple[int, ...],
     out: Path,
@@ -115,7 +104,7 @@ def main(
     A run writes OUT/rates.json; with --rates it is arithmetic alone.
     """
     if rates_path is None:
-        rates = measure(out, events, stored, items, workers)
+        rates = measure(out, events, items, workers)
         (out / "rates.json").write_bytes(msgspec.json.format(msgspec.json.encode(rates), indent=2) + b"\n")
     else:
         rates = msgspec.json.decode(rates_path.read_bytes(), type=Rates)

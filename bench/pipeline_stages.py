@@ -45,26 +45,16 @@ _VIEWS: Final = "views.txt"
 _BUCKET: Final = "bus"
 _STEPS: Final = 50
 
-STAGES: Final = 39
-"""Of what `told` hears: events are stored at three sizes, learned at two; two releases; the steps."""
+STAGES: Final = 35
+"""Of what `told` hears: two chains, two releases, the steps."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What Spark made of some events; runs with the unit of what each reads. learned, tested: sessions."""
+class Chain:
+    """The stages at one size, each with the unit of what it reads; the others as in `Rates`."""
 
     runs: dict[str, tuple[str, Run]]
-    folder: Path
     events_per_session: float
-    learned: int
-    tested: int
-
-
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What was learned of it and asked; the last two as in `Rates`."""
-
-    runs: dict[str, tuple[str, Run]]
     targets_per_session: float
     list_bytes: float
 
@@ -85,15 +75,18 @@ class Bench:
         self._folder, self._told = folder, told
         folder.mkdir(parents=True, exist_ok=True)
 
-    def stored(self, n_events: int) -> Stored:
-        """Take the first events of the generated shop from the log to TFRecords."""
+    def chain(self, n_events: int) -> Chain:
+        """Take the first events of the generated shop from the log to lists for all visitors."""
         folder = self._fresh(f"events-{n_events}")
-        log, sessions, features, tfrecords = (
-            folder / name for name in ("log.jsonl", "sessions", "features", "tfrecords")
+        log, described = folder / "log.jsonl", folder / "catalog.jsonl"
+        sessions, features, tfrecords, models, lists = (
+            folder / name for name in ("sessions", "features", "tfrecords", "models", "lists")
         )
         self._told(f"a log of {n_events:,} events")
         write_training_data(SHOP, log, n_events)
+        described.write_bytes(b"".join(wire.encode(record) + b"\n" for record in catalog(SHOP)))
         runs = dict[str, tuple[str, Run]]()
+
         cost, made = self._insession("sessions", log, "--format", "jsonl", "--out", sessions, *_SPARK)
         runs["sessions"] = "events", _run(cost, n_events, log, sessions)
         n_sessions = made["sessions"]
@@ -102,18 +95,10 @@ class Bench:
         cost, made = self._insession("tfrecords", sessions, "--out", tfrecords, *_SPARK)
         runs["tfrecords"] = "sessions", _run(cost, n_sessions, sessions, tfrecords)
         learned, tested = (made["splits"][name]["sessions"] for name in ("train", "test"))
-        return Stored(runs, folder, n_events / n_sessions, learned, tested)
-
-    def learned(self, stored: Stored) -> Learned:
-        """Train on what is stored, by the small preset, evaluate, and make lists for all visitors."""
-        folder = stored.folder
-        described, models, lists = folder / "catalog.jsonl", folder / "models", folder / "lists"
-        described.write_bytes(b"".join(wire.encode(record) + b"\n" for record in catalog(SHOP)))
-        train, test, sessions = folder / "tfrecords" / "train", folder / "tfrecords" / "test", folder / "sessions"
-        runs = dict[str, tuple[str, Run]]()
+        train, test = tfrecords / "train", tfrecords / "test"
         data = ("--format", "tfrecord", "--catalog", described, "--json")
         cost, made = self._insession("train", train, *data, "--out", models, "--preset", "small")
-        runs["train"] = "sessions", _run(cost, stored.learned, train, Path(made["directory"]))
+        runs["train"] = "sessions", _run(cost, learned, train, Path(made["directory"]))
         cost, made = self._insession("evaluate", models, test, *data)
         targets = made["targets"]
         runs["evaluate"] = "targets", _run(cost, targets, test)
@@ -121,7 +106,7 @@ class Bench:
         cost, made = self._insession("infer", sessions, *asked, *_SPARK)
         runs["infer"] = "visitors", _run(cost, made["visitors"], sessions, lists, made)
         unpacked = sum(len(gzip.decompress(part.read_bytes())) for part in lists.glob("*.gz"))
-        return Learned(runs, targets / stored.tested, unpacked / made["visitors"])
+        return Chain(runs, n_events / n_sessions, targets / tested, unpacked / made["visitors"])
 
     def release(self, n_items: int) -> Released:
         """Make a release of so many items, and use it."""

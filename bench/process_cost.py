@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
 import resource
 import subprocess
@@ -9,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import Final, Self
 
@@ -18,14 +18,19 @@ import psutil
 from bench.commands import ROOT
 from schemas.errors import InsessionError
 
-_LOOK_SECONDS: Final = 0.25
+_LOOK_SECONDS: Final = 0.05
+_LOOKS_A_SEARCH: Final = 5
+"""At each of these the processes are searched for anew and their pages counted, which takes longer than a look."""
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _SHOWN_LINES: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one command. peak_bytes: most that all of its processes held at one look, shared pages once (PSS)."""
+    """Of one command.
+
+    peak_bytes: most that all of its processes held at one look, shared pages once (PSS), or one of them at any time.
+    """
 
     seconds: float
     cpu_seconds: float
@@ -41,23 +46,18 @@ def measured(command: Sequence[str], *, log: Path) -> tuple[Cost, bytes]:
     # What outlives its parent, as Spark's JVM does, becomes ours.
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     cpu_before, began = _waited_cpu_seconds(), time.monotonic()
-    with _Watch() as seen, log.open("wb") as errors, TemporaryFile() as printed:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=printed, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    with _Watch() as seen, log.open("wb") as errors:
+        run = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=errors)
         seconds = time.monotonic() - began
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
-        printed.seek(0)
-        told = printed.read()
-    if process.returncode:
-        last = b"\n".join(log.read_bytes().splitlines()[-_SHOWN_LINES:]).decode(errors="replace")
-        raise InsessionError(f"{' '.join(command)} ended with exit code {process.returncode}:\n{last}")
-    # Waiting misses whom a parent does not wait for, as Spark's Python workers; looking misses the last quarter second.
+    if run.returncode:
+        told = b"\n".join(log.read_bytes().splitlines()[-_SHOWN_LINES:]).decode(errors="replace")
+        raise InsessionError(f"{' '.join(command)} ended with exit code {run.returncode}:\n{told}")
+    # Waiting misses whom a parent does not wait for, as Spark's Python workers; looking misses each one's end.
     cpu_seconds = max(_waited_cpu_seconds() - cpu_before, seen.cpu_seconds)
-    peak_bytes = max(seen.peak_bytes, 1024 * usage.ru_maxrss)  # a short command is over between two looks
-    return Cost(round(seconds, 2), round(cpu_seconds, 2), peak_bytes), told
+    return Cost(round(seconds, 2), round(cpu_seconds, 2), seen.peak_bytes), run.stdout
 
 
 def held_bytes(pid: int) -> int:
@@ -69,6 +69,15 @@ def held_bytes(pid: int) -> int:
 def _pss_bytes(process: psutil.Process) -> int:
     with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return int(process.memory_full_info().pss)
+    return 0
+
+
+def _high_water_bytes(process: psutil.Process) -> int:
+    """Return the most that a process has held since it began, whenever that was; proc(5), VmHWM."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024 * int(line.split()[1])
     return 0
 
 
@@ -100,10 +109,15 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        while not self._over.wait(_LOOK_SECONDS):
-            below = psutil.Process().children(recursive=True)
+        below = list[psutil.Process]()
+        for look in itertools.count():
+            if look % _LOOKS_A_SEARCH == 0:
+                below = psutil.Process().children(recursive=True)
+                self.peak_bytes = max(self.peak_bytes, sum(_pss_bytes(process) for process in below))
             for process in below:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     times = process.cpu_times()
                     self._cpu_seconds[process] = times.user + times.system
-            self.peak_bytes = max(self.peak_bytes, sum(_pss_bytes(process) for process in below))
+            self.peak_bytes = max(self.peak_bytes, *map(_high_water_bytes, below), 0)
+            if self._over.wait(_LOOK_SECONDS):
+                return
