@@ -104,7 +104,7 @@ def main(
     A run writes OUT/rates.json; with --rates it is arithmetic alone.
     """
     if rates_path is None:
-        rates = measure(out, events, items, workers)
+        rates = measure(out.resolve(), events, items, workers)
         (out / "rates.json").write_bytes(msgspec.json.format(msgspec.json.encode(rates), indent=2) + b"\n")
     else:
         rates = msgspec.json.decode(rates_path.read_bytes(), type=Rates)
