@@ -88,13 +88,16 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench results simulate-delivery
+.PHONY: bench pipeline-bench results simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
 	$(BIN)/python -m bench.results $(DATA) $(ARGS)
 
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
 	$(BIN)/python -m bench $(ARGS)
+
+pipeline-bench: $(STAMP)  ## Measure the jobs from clickstream to release, and what a shop of a size takes by that; options in ARGS="..."
+	$(BIN)/python -m bench.pipeline $(ARGS)
 
 SEEDS ?= 10000
 simulate-delivery: $(STAMP)  ## Run the delivery on a simulated Kafka, clock and network from SEEDS=10000 seeds, and its mutants

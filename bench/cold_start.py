@@ -14,7 +14,7 @@ from rich.table import Table
 from agents.shop.catalog import Shelf, build_shelf
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
-from bench.results import ROOT, insession
+from bench.commands import ROOT, insession
 from schemas import wire
 from schemas.ids import ItemId
 

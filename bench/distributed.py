@@ -7,8 +7,7 @@ machine they share its cores, of which one process uses several already; on n ma
 
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.reports.training_bar import training_bar
+from bench.steps import Step, recommended
 from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
 from session_model.data.item_sequences import item_sequences
 from session_model.data.training_data import popular_first
@@ -28,26 +28,6 @@ from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import TrainingProgress
 from session_model.training.presets import PRESETS, Recipe
-
-WORTH_IT = 1.1
-"""Times as fast: more workers than a number that is nearly as fast cost more than they bring."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What one number of workers came to; milliseconds and bytes are those of a step."""
-
-    workers: int
-    wall_ms: float
-    cpu_ms: float
-    bytes_per_step: int
-    efficiency: float
-
-
-def recommended(wall_ms: Mapping[int, float]) -> int:
-    """Return the least number of workers that is nearly as fast as the fastest."""
-    fastest = min(wall_ms.values())
-    return min(workers for workers, one in wall_ms.items() if one <= WORTH_IT * fastest)
 
 
 def measure(task: TrainingTask, recipe: Recipe, n_workers: int, progress: TrainingProgress) -> Effort:
@@ -95,7 +75,7 @@ def main(
                 efforts[n_workers] = measure(mine, recipe, n_workers, progress)
     alone = efforts[1].seconds_per_step
     rows = [
-        Row(
+        Step(
             n_workers,
             round(1000 * one.seconds_per_step, 2),
             round(1000 * one.cpu_seconds_per_step, 2),
@@ -107,7 +87,7 @@ def main(
     _print(rows, as_json=as_json)
 
 
-def _print(rows: list[Row], *, as_json: bool) -> None:
+def _print(rows: list[Step], *, as_json: bool) -> None:
     best = recommended({row.workers: row.wall_ms for row in rows})
     if as_json:
         click.echo(json.dumps({"rows": [asdict(row) for row in rows], "recommended": best}, indent=2))

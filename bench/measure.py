@@ -40,10 +40,14 @@ Progress = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Events a second from the first click's timestamp to the append of the last answer; answers by tier and reason."""
+    """Events a second from the first click's timestamp to the append of the last answer; answers by tier and reason.
+
+    cpu_ms_per_event: of the program alone, without broker and model server.
+    """
 
     events_per_second: float
     answers: Counter[str]
+    cpu_ms_per_event: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,14 @@ class Bench:
         The first `BACKLOG_WARM_UP` of `clicks` are for the warm-up.
         """
         with self._warm(subject, clicks[:BACKLOG_WARM_UP], WARM_UP_RATE) as run:
+            cpu_before = run.running.cpu_seconds()
             preload(self.brokers, run.source, clicks[BACKLOG_WARM_UP:])
             run.await_outputs(len(clicks), progress)
+            cpu_seconds = run.running.cpu_seconds() - cpu_before
             inputs, outputs = run.measured()
         seconds = (max(record.time_ms for record in outputs) - min(record.time_ms for record in inputs)) / 1000
-        return Throughput(len(inputs) / seconds, answer_counts(outputs) if subject.answers else Counter())
+        answers = answer_counts(outputs) if subject.answers else Counter[str]()
+        return Throughput(len(inputs) / seconds, answers, 1000 * cpu_seconds / len(inputs))
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:
         """Send `clicks` at `rate` a second, and time all but those of the warm-up."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psutil
+
 from agents.demo.processes import free_port
 from schemas.child_process import ChildProcess
 from streams.cluster.topics import Topic, TopicSettings
@@ -127,6 +129,11 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._child.kill()
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the program has taken so far."""
+        times = psutil.Process(self._child.pid).cpu_times()
+        return float(times.user + times.system)
 
     def check(self, *, is_stuck: bool, done: str) -> None:
         """Raise ChildError with the program's last words where it has ended or `is_stuck`; done: how far it is."""

@@ -32,15 +32,17 @@ class Report:
         answered = [
             f"{name}: {_shares(found[-1].answers)}" for name, found in self.throughput.items() if found[-1].answers
         ]
-        table = _table("A backlog; ratios are medians of those within a round", answered)
+        table = _table(
+            "A backlog; ratios are medians of those within a round; CPU is the program's own, an event", answered
+        )
         table.add_column("program", no_wrap=True)
-        for heading in ("events/s", "rounds", "x Faust", "x aiokafka"):
+        for heading in ("events/s", "rounds", "CPU ms", "x Faust", "x aiokafka"):
             table.add_column(heading, justify="right")
         for name, figures in self.throughput.items():
             rates = _rates(figures)
             ratios = [f"{self.ratio(name, baseline):.3g}" for baseline in BASELINES]
             rounds = " ".join(f"{rate:.0f}" for rate in rates)
-            table.add_row(name, f"{statistics.median(rates):.0f}", rounds, *ratios)
+            table.add_row(name, f"{statistics.median(rates):.0f}", rounds, f"{_cpu_ms(figures):.2f}", *ratios)
         return table
 
     def latency_table(self) -> Table:
@@ -60,6 +62,7 @@ class Report:
             name: {
                 "events_per_second": statistics.median(_rates(figures)),
                 "rounds": _rates(figures),
+                "cpu_ms_per_event": _cpu_ms(figures),
                 **{
                     f"ratio_to_{baseline.replace(' ', '_').lower()}": self.ratio(name, baseline)
                     for baseline in BASELINES
@@ -84,6 +87,10 @@ def _table(title: str, answers: Sequence[str]) -> Table:
 
 def _rates(figures: Sequence[Throughput]) -> list[float]:
     return [figure.events_per_second for figure in figures]
+
+
+def _cpu_ms(figures: Sequence[Throughput]) -> float:
+    return statistics.median(figure.cpu_ms_per_event for figure in figures)
 
 
 def _shares(answers: Counter[str]) -> str:

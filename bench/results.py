@@ -10,8 +10,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
-import time
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +18,8 @@ from typing import Any
 
 import click
 
-ROOT = Path(__file__).parents[1]
+from bench.commands import ROOT, insession
+
 COLUMNS = ("blend", "gru", "knn", "transitions", "gru4rec")
 
 
@@ -96,20 +95,6 @@ def _run(data: Path, data_set: _DataSet, folder: Path) -> tuple[dict[str, Any], 
     asked = ("evaluate", models, test, "--format", data_set.test_format, "--html", page, *baselines)
     evaluated = insession(*asked, "--json", output=result)
     return json.loads(result.read_text()), trained, evaluated
-
-
-def insession(*arguments: str | Path, output: Path | None = None) -> float:
-    """Run the command, what it prints into `output`, or to standard error; returns its seconds."""
-    click.echo(f"insession {' '.join(map(str, arguments))}", err=True)
-    started = time.monotonic()
-    printed = subprocess.run(
-        [sys.executable, "-m", "agents", *map(str, arguments)], cwd=ROOT, check=True, stdout=subprocess.PIPE
-    ).stdout
-    if output is None:
-        sys.stderr.buffer.write(printed)
-    else:
-        output.write_bytes(printed)
-    return time.monotonic() - started
 
 
 def _as_sequences(source: Path, order_column: str, target: Path) -> Path:

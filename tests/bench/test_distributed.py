@@ -1,4 +1,4 @@
-from bench.distributed import recommended
+from bench.steps import recommended
 
 
 def test_workers_that_bring_next_to_nothing_are_not_recommended() -> None:
