@@ -17,8 +17,8 @@ from rich.table import Table
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
+from bench.commands import insession
 from bench.release import trained_releases
-from bench.results import insession
 from bench.traffic import BEGIN
 from schemas import wire
 from schemas.servable import DEFAULT_MODEL_NAME

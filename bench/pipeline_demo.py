@@ -21,6 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Final
 
 import click
@@ -51,6 +52,8 @@ from streams.records import OutputRecord
 from streams.tools.sender import Sender
 
 BUCKET: Final = "shop-models"
+MOST_CHARACTERS: Final = 400
+"""Of a reason; the page of the checks has all of it."""
 MAX_PAGE_BYTES: Final = 1 << 24
 EVENTS_PER_DAY: Final = 9_000
 N_ITEMS: Final = 300
@@ -84,7 +87,7 @@ work = "{folder}/work"
 models = "s3://{bucket}/releases"
 registry = "sqlite:///{folder}/mlflow.db"
 catalog = "kafka://{brokers}/catalog"
-history_days = 2
+history_days = 3
 min_sessions = 200
 preset = "small"
 epochs = 3
@@ -297,10 +300,11 @@ def show(console: Console, runs: Sequence[DayRun], answers: Answers, demo: Demo)
     table.add_row("champion after it", *(_version(run) for run in runs))
     console.print(table)
     for run in runs:
-        for line in (f"{run.day}: {run.about}", *run.notes, run.status["reason"], *_pages(run, demo)):
+        reason = shorten(run.status["reason"], MOST_CHARACTERS)
+        for line in (f"{run.day}: {run.about}", *run.notes, reason, *_pages(run, demo)):
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     told = ", ".join(
-        f"{count:,} by {tier}{'' if version is None else f' of version {version}'}"
+        f"{count:,} {'without a list' if tier is None else f'by {tier}'}{'' if version is None else f' of {version}'}"
         for (tier, version), count in sorted(answers.items(), key=str)
     )
     console.print(f"answers to the shoppers meanwhile: {told}", highlight=False, soft_wrap=True)
@@ -348,8 +352,7 @@ def demonstrate(folder: Path, today: date) -> bool:
     console = Console()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the S3 server's line a request
     with ExitStack() as stack:
-        variables = stack.enter_context(s3_server(BUCKET))
-        os.environ.update(variables)
+        stack.enter_context(s3_server(BUCKET))
         for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:
             del os.environ[name]  # the settings of this shop are those of its file
         node = stack.enter_context(KafkaNode())

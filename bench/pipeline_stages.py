@@ -16,6 +16,7 @@ from agents.shop.settings import ShopSettings
 from agents.shop.training_data import write_training_data
 from bench.commands import command_line
 from bench.process_cost import Cost, held_bytes, measured
+from bench.s3_server import s3_server
 from bench.scaling import Run
 from bench.steps import Step
 from schemas import wire
@@ -29,7 +30,6 @@ from session_model.release import memory
 from session_model.release.files import ITEM_VECTORS_FOLDER, KNN_FOLDER, PARTS_DIRECTORY, TRAINED_SESSIONS_FILE
 from session_model.training.presets import EVEN_AGES, GruRecipe
 from session_model.training.recipe_files import write_recipe
-from tests.s3_server import s3_server
 
 SHOP: Final = ShopSettings(n_items=10_000, n_visitors=200_000, sessions_per_hour=10_000)
 CLICKS_PER_ITEM: Final = 2

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from agents.artifact_bus import open_bus
+from bench.s3_server import s3_server
 from schemas.bus import ArtifactBus, BusError
 from schemas.errors import UsageError
-from tests.s3_server import s3_server
 
 
 @pytest.fixture(scope="module")

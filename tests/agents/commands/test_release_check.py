@@ -9,13 +9,13 @@ from click.testing import CliRunner, Result
 
 from agents.artifact_bus import open_bus
 from agents.cli import insession
+from bench.s3_server import s3_server
 from schemas.check_report import CheckReport
 from schemas.errors import InsessionError, UsageError
 from schemas.release_signature import read_key
 from session_model.networks import exported_model
 from session_model.release.on_bus import publish_on_bus
 from session_model.release.publishing import sign_release
-from tests.s3_server import s3_server
 from tests.session_model.checks.shop import ITEM_IDS, Knowing, release, sessions
 
 

@@ -13,8 +13,8 @@ from agents.artifact_bus import open_bus
 from agents.batch.ingest_job import DayOffsets, IngestJob, day_offsets, days_until, read_day
 from agents.daily.day_files import ingest_files
 from agents.upkeep.job_progress import JobProgress
+from bench.s3_server import s3_server
 from schemas.errors import InsessionError, UsageError
-from tests.s3_server import s3_server
 
 LAST = date(2026, 1, 31)
 QUIET = JobProgress(lambda _step, _total: None, lambda _count: None)

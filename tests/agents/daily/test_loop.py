@@ -10,6 +10,7 @@ import pytest
 from agents.artifact_bus import ObstoreBus, open_bus
 from agents.daily.records import STEPS, StepName
 from agents.daily.store import Store
+from bench.s3_server import s3_server
 from schemas.bus import BusError
 from schemas.errors import InsessionError, UsageError
 from schemas.rollout import Rollout
@@ -17,7 +18,6 @@ from session_model.release.files import verify_release
 from session_model.release.on_bus import released_versions
 from session_model.release.rollout_log import RolloutLog
 from tests.agents.daily.conftest import DAY, MODEL, Deaths, Deployment, Killed
-from tests.s3_server import s3_server
 
 FIRST = date(2026, 1, 30)
 

@@ -13,6 +13,7 @@ from agents.settings import Settings
 from agents.sources import bus_copy
 from agents.sources.kept_copies import KEPT_FOR
 from agents.sources.local_data import DATA, DataUrl, LocalData, copied_for_job, copied_for_now, vectors_here
+from bench.s3_server import s3_server
 from schemas import wire
 from schemas.bus import BusError, MemoryUrl, S3Url
 from schemas.errors import InsessionError, UsageError
@@ -22,7 +23,6 @@ from session_model.data.vector_files import read_vectors
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import OutputRecord
 from streams.tools.sender import Sender
-from tests.s3_server import s3_server
 from tests.session_ends import START_MS, session_end
 
 

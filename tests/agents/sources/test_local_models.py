@@ -6,6 +6,7 @@ import pytest
 
 from agents.artifact_bus import open_bus
 from agents.sources.local_models import RegistryVersion, models_here, parse_release_url, release_here, release_in
+from bench.s3_server import s3_server
 from schemas.bus import ArtifactBus, FolderUrl, S3Url, parse_bus_url
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
@@ -16,7 +17,6 @@ from session_model.release.on_bus import publish_on_bus
 from session_model.release.rollout import Moves
 from session_model.release.rollout_log import RolloutLog
 from tests.builders.releases import write_release
-from tests.s3_server import s3_server
 
 MODEL = "session_gru"
 

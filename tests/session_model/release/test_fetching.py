@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.artifact_bus import open_bus
+from bench.s3_server import s3_server
 from schemas.bus import ArtifactBus, BusError
 from schemas.errors import InsessionError, UsageError
 from schemas.ids import ModelVersion
@@ -24,7 +25,6 @@ from session_model.release.publishing import sign_release
 from session_model.release.rollout import Moves
 from session_model.release.rollout_log import RolloutLog
 from tests.builders.releases import edit_manifest, write_release
-from tests.s3_server import s3_server
 
 MODEL = "session_gru"
 KEY = Secret("k" * 32)
