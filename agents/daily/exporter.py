@@ -1,7 +1,7 @@
 """The supply of releases as metrics, from the process that runs the days, or from one beside it."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Final, get_args
@@ -23,20 +23,6 @@ log = structlog.get_logger(__name__)
 
 _LOOK_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 5.0
-_NOTHING: Final = SupplyStatus(
-    day=None,
-    state=None,
-    reason="",
-    is_running=False,
-    steps=[],
-    champion=None,
-    candidate=None,
-    checks_failed=[],
-    last_run_at=None,
-    last_success_at=None,
-    next_run_at=None,
-    problems=[],
-)
 
 
 def families(found: SupplyStatus) -> Iterator[GaugeMetricFamily]:
@@ -66,14 +52,11 @@ def families(found: SupplyStatus) -> Iterator[GaugeMetricFamily]:
             states.add_metric([state], float(state == found.state))
         checks.add_metric([], len(found.checks_failed))
     yield from (states, checks)
-    yield GaugeMetricFamily(
-        "insession_supply_problems", "What could not be looked at; its values are those of before.", len(found.problems)
-    )
 
 
-def known(before: SupplyStatus, now: SupplyStatus) -> SupplyStatus:
+def known(before: SupplyStatus | None, now: SupplyStatus) -> SupplyStatus:
     """Return what is known: of the Bus, where not all of it could be looked at, what it was before."""
-    if not now.problems:
+    if before is None or not now.problems:
         return now
     return msgspec.structs.replace(now, champion=now.champion or before.champion, candidate=before.candidate)
 
@@ -84,26 +67,31 @@ class SupplyExporter(Collector):
     def __init__(self, look: Callable[[], SupplyStatus]) -> None:
         self._look = look
         self._seen: SupplyStatus | None = None
+        self._problems: list[str] | None = None
 
     def look(self) -> None:
         """Look once; never raises. What cannot be looked at stays as it was, is counted, and logged when it begins."""
-        before = self._seen or _NOTHING
         try:
-            now = known(before, self._look())
+            now = self._look()
+            self._seen, problems = known(self._seen, now), now.problems
         except (InsessionError, OSError) as error:
-            now = msgspec.structs.replace(before, problems=[str(error)])
+            problems = [str(error)]
         except Exception:
             log.exception("supply_look_failed")
-            now = msgspec.structs.replace(before, problems=["a fault of insession, which the log has"])
-        for problem in now.problems:
-            if problem not in before.problems:
+            problems = ["a fault of insession, which the log has"]
+        for problem in problems:
+            if problem not in (self._problems or ()):
                 log.warning("supply_not_seen", problem=problem)
-        self._seen = now
+        self._problems = problems
 
-    def collect(self) -> Iterable[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the gauges; none before the first look."""
-        seen = self._seen
-        return () if seen is None else families(seen)
+        if self._problems is None:
+            return
+        what = "What could not be looked at; its values are those of before."
+        yield GaugeMetricFamily("insession_supply_problems", what, len(self._problems))
+        if self._seen is not None:
+            yield from families(self._seen)
 
 
 @contextmanager
@@ -125,7 +113,7 @@ def exported(settings: Settings) -> Iterator[None]:
             ended.wait(_LOOK_SECONDS)
 
     looking = threading.Thread(target=look_on, name="supply", daemon=True)
-    with WebPort(host, port, MetricsPage(registry).add_to, setting="pipeline.web").running_beside():
+    with WebPort(host, port, MetricsPage(registry).add_to, section="pipeline").running_beside():
         looking.start()
         try:
             yield

@@ -32,7 +32,7 @@ class WebPort:
     """Serves pages on `host`:`port`; 0 = any free port, for tests.
 
     add_pages: registers routes; called in the thread that serves them. stream_path: where an answer has no end.
-    setting: by which section and prefix an address that cannot be had is named.
+    section: of the settings, whose `web_host` and `web_port` an error names.
     aiohttp has no timeout for a request's head and no bound on connections: both are kept here.
     Each connection has one request, so what it may hold and for how long is known.
     """
@@ -44,13 +44,13 @@ class WebPort:
         add_pages: Callable[[web.Application], None],
         *,
         stream_path: str | None = None,
-        setting: str = "kafka.web",
+        section: str = "kafka",
     ) -> None:
         self._host = host
         self._port = port
         self._add_pages = add_pages
         self._stream_path = stream_path
-        self._setting = setting
+        self._section = section
         self._connections = Connections[asyncio.BaseTransport]()
         self._stop: Callable[[], None] = lambda: None
 
@@ -102,9 +102,9 @@ class WebPort:
         except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for is a UnicodeError
             await runner.cleanup()
             raise WebPortError(
-                f"{self._setting}_host and {self._setting}_port: {self._host}:{self._port} cannot be listened on "
-                f"({getattr(error, 'strerror', None) or error}): set {self._setting}_port to a free one, or end what "
-                "holds it"
+                f"{self._section}.web_host and {self._section}.web_port: {self._host}:{self._port} cannot be listened "
+                f"on ({getattr(error, 'strerror', None) or error}): set {self._section}.web_port to a free one, or end "
+                "what holds it"
             ) from error
         for listening in server.sockets:
             with listening.dup() as same:  # asyncio's backlog is both numbers: a probe in a crowd must not be sent away

@@ -216,9 +216,11 @@ def items_of(shop: ShopSettings) -> dict[str, str | None]:
 
 
 def test_the_daily_loop_writes_where_workers_and_server_read() -> None:
-    """Its work survives a restart, in a volume of its own; its clicks are those of the stack."""
+    """Its work survives a restart, in a volume of its own; its clicks are those of the stack; its page is reachable."""
     service = STACK.services["pipeline"]
     pipeline = service.settings.pipeline
+    assert [inside for _, _, inside in service.ports] == [pipeline.web_port]
+    assert pipeline.web_host == "0.0.0.0"  # noqa: S104 - of the container
     assert not service.mount_at(str(pipeline.work)).read_only
     assert service.mount_at(pipeline.models).source == STACK.services["serving"].mount_at("/models").source
     assert (

@@ -11,11 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from agents.cli import insession
-from agents.daily.exporter import SupplyExporter, exported, families, known
+from agents.daily.exporter import SupplyExporter, exported, known
 from agents.daily.status import CandidateStatus, ChampionStatus, SupplyStatus, supply_status
 from agents.demo.processes import free_port
 from agents.web.port import WebPortError
@@ -44,9 +43,11 @@ STATUS = SupplyStatus(
 
 def told(found: SupplyStatus) -> dict[str, float]:
     """Return the values by name and label, without what all names share."""
+    exporter = SupplyExporter(lambda: found)
+    exporter.look()
     return {
         " ".join([sample.name.removeprefix("insession_supply_"), *sample.labels.values()]): sample.value
-        for family in families(found)
+        for family in exporter.collect()
         for sample in family.samples
     }
 
@@ -125,12 +126,10 @@ def seen(looks: Sequence[SupplyStatus | Exception]) -> list[dict[str, float]]:
         return found
 
     exporter, told_then = SupplyExporter(look), []
-    registry = CollectorRegistry()
-    registry.register(exporter)
-    assert list(registry.collect()) == []
+    assert list(exporter.collect()) == []
     while left:
         exporter.look()
-        told_then.append({sample.name: sample.value for family in registry.collect() for sample in family.samples})
+        told_then.append({sample.name: sample.value for family in exporter.collect() for sample in family.samples})
     return told_then
 
 
