@@ -79,9 +79,8 @@ class SupplyExporter(Collector):
         except Exception:
             log.exception("supply_look_failed")
             problems = ["a fault of insession, which the log has"]
-        for problem in problems:
-            if problem not in (self._problems or ()):
-                log.warning("supply_not_seen", problem=problem)
+        if len(problems) > len(self._problems or ()):  # what they say differs each time, by the milliseconds in it
+            log.warning("supply_not_seen", problems=problems)
         self._problems = problems
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

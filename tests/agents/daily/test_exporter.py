@@ -149,8 +149,8 @@ def test_a_first_look_that_fails_tells_nothing_but_that() -> None:
 def test_a_problem_is_logged_when_it_begins() -> None:
     """And not each minute."""
     with capture_logs() as lines:
-        seen([OSError("no such disk"), OSError("no such disk")])
-    assert [line["problem"] for line in lines] == ["no such disk"]
+        seen([OSError("no answer in 7 ms"), OSError("no answer in 8 ms"), STATUS, OSError("no such disk")])
+    assert [line["problems"] for line in lines] == [["no answer in 7 ms"], ["no such disk"]]
 
 
 def test_watch_serves_the_page_and_sigterm_ends_it(serving: Deployment) -> None:
