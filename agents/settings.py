@@ -193,6 +193,8 @@ class PipelineSettings:
     keep_days: Days of clicks that are kept, the newest.
     keep_runs: Days of which all that the steps made is kept, the newest.
     keep_releases: Releases without a part in the rollout that are kept where `models` says, the newest.
+    web_host: Address of the page `/metrics` of `run --every-day-at` and of `watch`.
+    web_port: Port of the page; 0 = none.
     """
 
     source: str | None = None
@@ -220,6 +222,8 @@ class PipelineSettings:
     keep_days: int = 35
     keep_runs: int = 7
     keep_releases: int = 10
+    web_host: str = "127.0.0.1"
+    web_port: int = 6068
 
     def __post_init__(self) -> None:
         """Refuse what could not run, and what would remove what is needed."""
@@ -231,6 +235,10 @@ class PipelineSettings:
                 raise UsageError(f"pipeline.{name} must be at least {bound}{why}, found {getattr(self, name)}")
         if self.shadow < timedelta(0) or self.time_budget <= timedelta(0):
             raise UsageError("pipeline.shadow must be at least 0, pipeline.time_budget above 0")
+        if not self.web_host.strip():  # it would listen on every address
+            raise UsageError("pipeline.web_host must not be empty; 0.0.0.0 is every address")
+        if not 0 <= self.web_port <= 65535:
+            raise UsageError(f"pipeline.web_port must be from 1 to 65535, or 0 for none, found {self.web_port}")
 
 
 @dataclass(frozen=True, slots=True)

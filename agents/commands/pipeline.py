@@ -2,9 +2,11 @@
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -15,7 +17,7 @@ from agents.commands.day_option import DayType
 from agents.commands.plain_text import rfc3339
 from agents.daily.records import STEPS
 from agents.interruption import INTERRUPTED, Interruption
-from schemas.errors import InsessionError
+from schemas.errors import InsessionError, UsageError
 from schemas.events import unix_ms
 
 if TYPE_CHECKING:
@@ -158,6 +160,31 @@ def status(config: Path | None, day: date | None, *, as_json: bool) -> None:
         _print_status(found)
 
 
+@command.command(
+    "watch",
+    epilog="""\b
+Examples:
+  insession pipeline watch --config worker.toml
+""",
+)
+@_CONFIG
+def watch(config: Path | None) -> None:
+    """Serve the metrics of `status` to Prometheus, where a scheduler runs the days; look each minute, until Ctrl-C.
+
+    `run --every-day-at` serves them itself. The page is /metrics at pipeline.web_host and pipeline.web_port.
+    """
+    from agents.daily.exporter import exported
+    from agents.settings import load_settings
+
+    settings = load_settings(file=config)
+    host, port = settings.pipeline.web_host, settings.pipeline.web_port
+    if port == 0:
+        raise UsageError("pipeline.web_port is 0, so there is no page: set it to a free port")
+    with Interruption(), suppress(KeyboardInterrupt), exported(settings):
+        click.echo(f"insession: metrics of the supply are at http://{host}:{port}/metrics", err=True)
+        Event().wait()
+
+
 def _loop(config: Path | None, view: "ProgressView | None") -> "DailyLoop":
     """Wire it; view: hears what the steps say."""
     from agents.daily.children import ChildCommands
@@ -191,6 +218,7 @@ def _run_day(config: Path | None, day: date, first: "StepName | None", last: "St
 
 def _run_daily(config: Path | None, at: time_of_day) -> None:
     """Run the newest day now and each day, until Ctrl-C or SIGTERM; one that fails is told, and the next comes."""
+    from agents.daily.exporter import exported
     from agents.daily.loop import last_day
     from agents.daily.schedule import every_day
     from agents.daily.steps import Clocks
@@ -198,7 +226,8 @@ def _run_daily(config: Path | None, at: time_of_day) -> None:
     from agents.settings import load_settings
 
     _loop(config, None)  # settings that are wrong end it at once
-    clocks, store = Clocks(), Store(load_settings(file=config).pipeline.work)
+    settings = load_settings(file=config)
+    clocks, store = Clocks(), Store(settings.pipeline.work)
 
     def run_newest() -> bool:
         day = last_day(clocks.now())
@@ -215,7 +244,8 @@ def _run_daily(config: Path | None, at: time_of_day) -> None:
         click.echo(f"insession: the next run is due at {rfc3339(unix_ms(due))}", err=True)
 
     try:
-        every_day(at, clocks, run_newest, tell)
+        with exported(settings):
+            every_day(at, clocks, run_newest, tell)
     except KeyboardInterrupt:
         store.write_schedule(None)
         click.echo("insession: ended; nothing is half-published, the next run goes on", err=True)

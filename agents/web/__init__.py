@@ -1,1 +1,1 @@
-"""The worker's web port: pages for probes, Prometheus and people, on a thread that the clicks do not share."""
+"""Web ports: pages for probes, Prometheus and people, on a thread that the clicks do not share."""

@@ -3,9 +3,9 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -32,31 +32,53 @@ class WebPort:
     """Serves pages on `host`:`port`; 0 = any free port, for tests.
 
     add_pages: registers routes; called in the thread that serves them. stream_path: where an answer has no end.
+    section: of the settings, whose `web_host` and `web_port` an error names.
     aiohttp has no timeout for a request's head and no bound on connections: both are kept here.
     Each connection has one request, so what it may hold and for how long is known.
     """
 
     def __init__(
-        self, host: str, port: int, add_pages: Callable[[web.Application], None], *, stream_path: str | None = None
+        self,
+        host: str,
+        port: int,
+        add_pages: Callable[[web.Application], None],
+        *,
+        stream_path: str | None = None,
+        section: str = "kafka",
     ) -> None:
         self._host = host
         self._port = port
         self._add_pages = add_pages
         self._stream_path = stream_path
+        self._section = section
         self._connections = Connections[asyncio.BaseTransport]()
         self._stop: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[int]:
         """Serve until the end; returns the port. Raises WebPortError where it cannot be had."""
-        started = Future[int]()
-        thread = threading.Thread(target=self._run, args=(started,), name="web", daemon=True)
-        thread.start()
+        thread, started = self._start()
         try:
             yield await asyncio.wrap_future(started)
         finally:
             self._stop()
             await asyncio.to_thread(thread.join, _STOP_SECONDS)
+
+    @contextmanager
+    def running_beside(self) -> Iterator[int]:
+        """As `running`, for those who have no event loop."""
+        thread, started = self._start()
+        try:
+            yield started.result()
+        finally:
+            self._stop()
+            thread.join(_STOP_SECONDS)
+
+    def _start(self) -> "tuple[threading.Thread, Future[int]]":
+        started = Future[int]()
+        thread = threading.Thread(target=self._run, args=(started,), name="web", daemon=True)
+        thread.start()
+        return thread, started
 
     def _run(self, started: "Future[int]") -> None:
         try:
@@ -80,8 +102,9 @@ class WebPort:
         except (OSError, UnicodeError) as error:  # a name that no resolver can be asked for is a UnicodeError
             await runner.cleanup()
             raise WebPortError(
-                f"kafka.web_host and kafka.web_port: {self._host}:{self._port} cannot be listened on "
-                f"({getattr(error, 'strerror', None) or error}): set kafka.web_port to a free one, or end what holds it"
+                f"{self._section}.web_host and {self._section}.web_port: {self._host}:{self._port} cannot be listened "
+                f"on ({getattr(error, 'strerror', None) or error}): set {self._section}.web_port to a free one, or end "
+                "what holds it"
             ) from error
         for listening in server.sockets:
             with listening.dup() as same:  # asyncio's backlog is both numbers: a probe in a crowd must not be sent away

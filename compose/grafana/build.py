@@ -41,6 +41,8 @@ def dashboard_json(page: DashboardPage) -> str:
         .variables(_variables())
     )
     for panel in page.panels:
+        if panel.row is not None:
+            board.with_row(builders.Row(panel.row))
         board.with_panel(_panel(panel))
     return JSONEncoder(sort_keys=True, indent=2).encode(board.build()) + "\n"
 

@@ -1,11 +1,87 @@
-"""Which release answers, how old it is, and how asking it goes."""
+"""Which release answers, how old it is, how asking it goes, and how the next one comes."""
 
 from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, quantile, quantiles, rate, share
+
+_SUPPLY = (
+    Panel(
+        title="Age of the champion and of its data",
+        description="Since it was promoted, and since the latest event that it was trained on.",
+        queries=[
+            Query("time() - max(insession_supply_champion_since_timestamp_seconds)", "champion"),
+            Query("time() - max(insession_supply_champion_data_until_timestamp_seconds)", "its data"),
+        ],
+        unit="s",
+        runbook="championdatatooold",
+        kind="stat",
+        width=6,
+        warn_at=3 * 86400,
+        alarm_at=4 * 86400,
+        row="Supply of releases",
+    ),
+    Panel(
+        title="Since the last run",
+        description="Since the daily loop began the last one, and since one came to its end.",
+        queries=[
+            Query("time() - max(insession_supply_last_run_timestamp_seconds)", "begun"),
+            Query("time() - max(insession_supply_last_success_timestamp_seconds)", "successful"),
+        ],
+        unit="s",
+        runbook="nosuccessfulday",
+        kind="stat",
+        width=6,
+        alarm_at=36 * 3600,
+    ),
+    Panel(
+        title="A candidate waits",
+        description="Since it came to its stage; nothing where none waits.",
+        queries=[
+            Query("time() - max by (stage) (insession_supply_candidate_since_timestamp_seconds)", "{{stage}}"),
+        ],
+        unit="s",
+        runbook="candidatewaits",
+        kind="stat",
+        width=6,
+        alarm_at=2 * 86400,
+    ),
+    Panel(
+        title="Checks failed",
+        description="Of the last run's candidate.",
+        queries=[Query("max(insession_supply_checks_failed)", "checks")],
+        unit="none",
+        runbook="candidatefailedchecks",
+        kind="stat",
+        width=6,
+        alarm_at=1,
+    ),
+    Panel(
+        title="State of the last run",
+        description="1 at what the last run is: running, done, failed by an answer, broken, interrupted or a part.",
+        queries=[Query("max by (state) (insession_supply_last_run_state)", "{{state}}")],
+        unit="short",
+        runbook="nosuccessfulday",
+        maximum=1,
+    ),
+    Panel(
+        title="Until the next run",
+        description="By the schedule of the loop itself; nothing where another one starts it.",
+        queries=[Query("max(insession_supply_next_run_timestamp_seconds) - time()", "next run")],
+        unit="s",
+        runbook="nosuccessfulday",
+    ),
+    Panel(
+        title="What cannot be looked at",
+        description="Bus, releases or work folder that do not answer; the panels of this row stay as they were then.",
+        queries=[Query("max(insession_supply_problems)", "problems")],
+        unit="short",
+        runbook="supplyunseen",
+        alarm_at=1,
+    ),
+)
 
 MODEL = DashboardPage(
     uid="insession-model",
     title="insession / Model",
-    description="Which release answers, how old it is, and how asking it goes.",
+    description="Which release answers, how old it is, how asking it goes, and how the next one comes.",
     panels=(
         Panel(
             title="Release in use",
@@ -212,5 +288,6 @@ MODEL = DashboardPage(
             runbook="a-release-on-trial",
             width=6,
         ),
+        *_SUPPLY,
     ),
 )

@@ -26,6 +26,7 @@ class Panel:
     warn_at, alarm_at: thresholds, in the unit; falling: being below them is what is bad.
     runbook: anchor in docs/operations.md, where what it shows is explained.
     width: of 24 columns.
+    row: title of the row that begins with it.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Panel:
     alarm_at: float | None = None
     falling: bool = False
     maximum: float | None = None
+    row: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ def write_untrained(models: Path, item_ids: Sequence[ItemId], version: int = 1) 
     facts = release_facts(
         version,
         created_at=datetime.now(UTC),
+        training_data_until=datetime.now(UTC),
         max_length=settings.max_length,
         candidate_count=CANDIDATES,
         input_event_types=("view", "cart", "purchase"),

@@ -5,15 +5,20 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from agents.daily.exporter import exported
+from agents.daily.loop import last_day
+from agents.daily.records import DayRecord
+from agents.daily.store import Store
 from agents.demo.feeder import Backlog, Feeder, embedded_producer
 from agents.demo.processes import LOOPBACK, free_port
 from agents.demo.shapes import as_records
 from agents.demo.source import Source
+from agents.settings import PipelineSettings, Settings
 from schemas import wire
 from schemas.events import ClickEvent
 from schemas.ids import VisitorId
@@ -66,13 +71,30 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
         worker = WorkerProcess(given, {**SETTINGS, **plan.settings}, folder / "state")
         stack.callback(worker.close)
         stack.enter_context(EmbeddedServer(options, log_path=folder / "server.log"))
-        targets = {"insession": worker.address, "tensorflow-serving": f"{LOOPBACK}:{free_port()}"}
+        supply = replace(
+            Settings(),
+            pipeline=PipelineSettings(models=str(plan.models), work=folder / "pipeline", web_port=free_port()),
+        )
+        _run_a_day(Store(supply.pipeline.work))
+        stack.enter_context(exported(supply))
+        targets = {
+            "insession": worker.address,
+            "insession-pipeline": f"{LOOPBACK}:{supply.pipeline.web_port}",
+            "tensorflow-serving": f"{LOOPBACK}:{free_port()}",
+        }
         prometheus = stack.enter_context(Prometheus(program, folder / "prometheus", targets))
         worker.wait_until_ready()
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=plan.speed, seconds=math.inf)
         stack.callback(feeder.stop)
         feeder.start(as_records(plan.source.events()), lambda: Backlog(feeder.n_sent, None))
         yield Stage(prometheus, worker, time.time())
+
+
+def _run_a_day(store: Store) -> None:
+    """Leave what a loop with a schedule leaves after a day that came to its end."""
+    now = datetime.now(UTC)
+    store.write_record(DayRecord(day=last_day(now), state="done", started_at=now, ended_at=now))
+    store.write_schedule(now + timedelta(days=1))
 
 
 def _prepare(brokers: str, source: Source) -> None:

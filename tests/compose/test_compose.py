@@ -251,9 +251,11 @@ def items_of(shop: ShopSettings) -> dict[str, str | None]:
 
 
 def test_the_daily_loop_publishes_where_the_fetcher_reads() -> None:
-    """Its work survives a restart, in a volume of its own; its clicks are those of the stack."""
+    """Its work survives a restart, in a volume of its own; its clicks are those of the stack; its page is reachable."""
     service = STACK.services["pipeline"]
     pipeline = service.settings.pipeline
+    assert [inside for _, _, inside in service.ports] == [pipeline.web_port]
+    assert pipeline.web_host == "0.0.0.0"  # noqa: S104 - of the container
     assert not service.mount_at(str(pipeline.work)).read_only
     assert pipeline.models == "file:/releases"
     published, fetched = service.mount_at("/releases"), STACK.services["fetch"].mount_at("/releases")

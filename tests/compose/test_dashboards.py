@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 from pathlib import Path
@@ -28,7 +29,7 @@ def test_a_dashboard_asks_which_prometheus_and_which_workers(page: DashboardPage
     """Its variables choose the data source, the job and the workers; nothing in it names one; rows are filled."""
     board = json.loads(dashboard_json(page))
     assert [variable["name"] for variable in board["templating"]["list"]] == ["datasource", "job", "instance"]
-    assert {panel["datasource"]["uid"] for panel in board["panels"]} == {"${datasource}"}
+    assert {panel["datasource"]["uid"] for panel in board["panels"] if panel["type"] != "row"} == {"${datasource}"}
     assert board["schemaVersion"] >= 41
     rows: dict[int, int] = {}
     for panel in board["panels"]:
@@ -49,6 +50,20 @@ def test_a_panel_says_what_it_shows(panel: Panel) -> None:
     legends = [query.legend for query in panel.queries]
     assert all(legends)
     assert len(set(legends)) == len(legends)
+
+
+def test_a_row_begins_with_the_panel_that_names_it() -> None:
+    """Its title stands above that panel, and the panels stay open."""
+    told = [(panel.row, panel.title) for page in DASHBOARDS for panel in page.panels if panel.row is not None]
+    boards = [json.loads(dashboard_json(page))["panels"] for page in DASHBOARDS]
+    shown = [
+        (above["title"], below["title"])
+        for panels in boards
+        for above, below in itertools.pairwise(panels)
+        if above["type"] == "row" and above["gridPos"]["y"] < below["gridPos"]["y"]
+    ]
+    assert told
+    assert shown == told
 
 
 @pytest.mark.parametrize("page", DASHBOARDS, ids=lambda page: page.uid)

@@ -48,6 +48,7 @@ def test_prometheus_scrapes_the_services_of_the_stack() -> None:
     inside = {f"{service.name}:{port}" for service in STACK.services.values() for _, _, port in service.ports}
     assert targets <= inside
     assert targets >= {f"{worker.name}:{worker.settings.kafka.web_port}" for worker in WORKERS}
+    assert f"pipeline:{STACK.services['pipeline'].settings.pipeline.web_port}" in targets
 
 
 def test_grafana_finds_its_dashboards_and_prometheus() -> None:

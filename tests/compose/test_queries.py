@@ -44,6 +44,11 @@ INDEPENDENT_OF_SPEED = {
     "CatalogUnreadable",
     "HitRateFell",
     "IntentMiscalibrated",
+    "ChampionDataTooOld",
+    "NoSuccessfulDay",
+    "CandidateFailedChecks",
+    "CandidateWaits",
+    "SupplyUnseen",
 }
 PANEL_QUERIES = [
     pytest.param(query.expr, id=f"{page.uid}: {panel.title}: {query.legend}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
 from agents.artifact_bus import open_bus
 from agents.cli import insession
@@ -230,6 +232,13 @@ class Deployment:
         self.deaths.pass_by()
         write_json(path, content)
         self.deaths.pass_by()
+
+
+def metrics_at(port: int) -> dict[str, float]:
+    """Read the values on the page of the loop's metrics, by name; labels are left out."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+    return {sample.name: sample.value for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
 def _run(arguments: Sequence[str]) -> None:

@@ -17,9 +17,10 @@ from rich.console import Console
 from agents.cli import insession
 from agents.daily.status import SupplyStatus, supply_status
 from agents.daily.view import ProgressView
+from agents.demo.processes import free_port
 from schemas.errors import InsessionError, UsageError
 from schemas.release import MANIFEST_PATH
-from tests.agents.daily.conftest import DAY, Deployment
+from tests.agents.daily.conftest import DAY, Deployment, metrics_at
 from tests.builders.releases import edit_manifest
 
 
@@ -116,14 +117,14 @@ def test_another_day_than_the_last_can_be_asked_for(serving: Deployment) -> None
     assert (found.day, found.state, found.steps[0].state) == (DAY, None, "missing")
 
 
-def settings_file(deployment: Deployment) -> str:
-    """Write the settings of a deployment for the command line."""
+def settings_file(deployment: Deployment, web_port: int = 0) -> str:
+    """Write the settings of a deployment for the command line; web_port: of its metrics, 0 = none."""
     pipeline = deployment.settings.pipeline
     path = deployment.folder / "worker.toml"
     path.write_text(
         f'[pipeline]\nsource = "{pipeline.source}"\nsource_format = "jsonl"\nwork = "{pipeline.work}"\n'
         f'models = "{pipeline.models}"\nhistory_days = 3\nmin_sessions = 10\nkeep_days = 3\nkeep_runs = 2\n'
-        "keep_releases = 2\n"
+        f"keep_releases = 2\nweb_port = {web_port}\n"
     )
     return str(path)
 
@@ -202,8 +203,9 @@ def test_a_schedule_takes_no_day_and_no_step(serving: Deployment, option: tuple[
 
 
 def test_a_schedule_ends_by_sigterm_as_by_a_good_end(serving: Deployment) -> None:
-    """A day that cannot be done does not end it; meanwhile the status says when the next run is."""
-    command = [sys.executable, "-m", "agents", "pipeline", "run", "--config", settings_file(serving)]
+    """A day that cannot be done does not end it; meanwhile metrics are served, and the status says when the next is."""
+    port = free_port()
+    command = [sys.executable, "-m", "agents", "pipeline", "run", "--config", settings_file(serving, port)]
     with subprocess.Popen([*command, "--every-day-at", "03:30"], stderr=subprocess.PIPE, text=True) as schedule:
         assert schedule.stderr is not None
         told = []
@@ -212,10 +214,14 @@ def test_a_schedule_ends_by_sigterm_as_by_a_good_end(serving: Deployment) -> Non
             if "the next run is due at" in line:
                 break
         due = look(serving).next_run_at
+        metrics: dict[str, float] = {}
+        while not metrics and schedule.poll() is None:
+            metrics = metrics_at(port)
         schedule.send_signal(signal.SIGTERM)
         assert schedule.wait(60) == 0, told
     assert any("holds no click of" in line for line in told)
     assert due is not None
+    assert "insession_supply_last_success_timestamp_seconds" in metrics
     assert look(serving).next_run_at is None
 
 
@@ -225,6 +231,8 @@ def test_a_schedule_ends_by_sigterm_as_by_a_good_end(serving: Deployment) -> Non
         ("history_days", "1", "pipeline.history_days must be at least 2"),
         ("keep_days", "5", r"pipeline.keep_days must be at least 30, pipeline.history_days"),
         ("time_budget", '"0s"', "pipeline.time_budget above 0"),
+        ("web_host", '""', "pipeline.web_host must not be empty"),
+        ("web_port", "65536", "pipeline.web_port must be from 1 to 65535, or 0 for none"),
     ],
 )
 def test_settings_that_could_not_run_are_refused(tmp_path: Path, name: str, value: str, told: str) -> None:

@@ -21,7 +21,8 @@ from agents.live.feed import LiveFeed
 from agents.live.pages import STREAM_PATH, LivePages
 from agents.web import connections
 from agents.web.connections import MAX_CONNECTIONS
-from agents.web.pages import METRICS_SECONDS, WorkerPages
+from agents.web.metrics_page import METRICS_SECONDS, MetricsPage
+from agents.web.pages import WorkerPages
 from agents.web.port import ACCEPTED_AT_ONCE, MAX_REQUEST_BYTES, WebPort, WebPortError
 from agents.web.pulse import Pulse
 from streams.catalog import Catalog
@@ -208,8 +209,7 @@ async def test_metrics_are_made_once_a_second_at_most() -> None:
     """However often they are asked for; time is the test's."""
     registry, now = CollectorRegistry(), [0.0]
     gauge = Gauge("g", "", registry=registry)
-    health: Any = Health()
-    pages = WorkerPages(registry, Pulse(health), lambda: now[0])
+    pages = MetricsPage(registry, lambda: now[0])
     first = pages.metrics()
     gauge.set(1)
     assert pages.metrics() is first
