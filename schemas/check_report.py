@@ -4,7 +4,7 @@ People, the promotion and the next day's checks read it.
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,6 +12,8 @@ from schemas.errors import UsageError
 from schemas.ids import ItemId, ModelVersion
 
 Verdict = Literal["good", "weak", "lost", "few"]
+UNKNOWN_SHARE: Final = "unknown_share"
+"""Figure of the hold-out: the share of the clicks on items that the release cannot list."""
 
 
 class CheckThresholds(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from rich.table import Table
 
 from agents.reports.tables import document, html_table, markdown_table, svg, terminal_table
-from schemas.check_report import CheckReport, CheckSlice
+from schemas.check_report import UNKNOWN_SHARE, CheckReport, CheckSlice
 
 _STATES: Final = {False: "FAILED", None: "not run", True: "passed"}
 """What matters most first."""
@@ -17,6 +17,7 @@ _LEGEND: Final = (
     "lost: a plain list is better, or a category is left out; weak: recall far below the whole; figures are "
     "recall@20 / MRR@20 where nothing else is said"
 )
+_LEAST_UNKNOWN_SHARE: Final = 0.01
 _RECALL, _MRR = ".recall_at_20", ".mrr_at_20"
 
 
@@ -50,8 +51,12 @@ def headline(report: CheckReport) -> str:
 
 
 def badly_served(report: CheckReport) -> list[str]:
-    """Name the slices that the release cannot serve well."""
-    return [
+    """Name what the release cannot serve well: all, where the hold-out fails; items that it does not know; slices."""
+    hold_out = report.checks.get("hold_out")
+    unknown = 0.0 if hold_out is None else hold_out.figures.get(UNKNOWN_SHARE, 0.0)
+    named = ["all clicks: hold_out fails"] if hold_out is not None and hold_out.passed is False else []
+    named += [f"items that it does not know: {unknown:.0%} of the clicks"] if unknown >= _LEAST_UNKNOWN_SHARE else []
+    return named + [
         f"{one.kind} {one.part}, {one.targets:,} clicks: {_VERDICTS[one.verdict]}"
         for result in report.checks.values()
         for one in result.slices
@@ -72,7 +77,7 @@ def markdown(report: CheckReport) -> str:
 def page(report: CheckReport) -> str:
     """Write everything as one HTML page with pictures; imports matplotlib."""
     badly = "".join(f"<li>{html.escape(one)}</li>" for one in badly_served(report) or [_NOTHING])
-    parts = [f"<h1>{html.escape(headline(report))}</h1>", html_table(summary_rows(report))]
+    parts = [f"<h1>{html.escape(headline(report))}</h1>", html_table(summary_rows(report), are_words=True)]
     parts += [f"<h2>What it cannot serve well</h2><ul>{badly}</ul><p>{_LEGEND}.</p>"]
     for section in _sections(report):
         parts.append(f"<h2>{html.escape(section.title)}</h2>")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from schemas.check_report import CheckResult, CheckThresholds
+from schemas.check_report import UNKNOWN_SHARE, CheckResult, CheckThresholds
 from session_model.checks.answers import CANDIDATE, CHAMPION, MEASURES, Asked
 from session_model.checks.contract import CheckInputs, judged
 from session_model.metrics.bootstrap import Interval, session_intervals
@@ -20,6 +20,7 @@ def hold_out(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     asked, missing = given.answers.whole, given.answers.missing
     figures = {"targets": float(len(asked)), "sessions": float(len(np.unique(asked.facts.session)))}
     figures |= asked.means(CANDIDATE)
+    figures[UNKNOWN_SHARE] = _unknown_share(given)
     if len(missing):
         figures |= {f"missing_{name}": value for name, value in missing.means(CANDIDATE).items()}
         figures["missing_targets"] = float(len(missing))
@@ -32,8 +33,9 @@ def hold_out(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     for measure, floor in _FLOORS.items():
         if figures[measure] < getattr(limits, floor):
             complaints.append(
-                f"{measure} is {figures[measure]:.4f}, below checks.{floor} = {getattr(limits, floor):g}; is the data "
-                "of the same shop, and of after the training?"
+                f"{measure} is {figures[measure]:.4f}, below checks.{floor} = {getattr(limits, floor):g}, and "
+                f"{figures[UNKNOWN_SHARE]:.0%} of the clicks are on items that it does not know; is the data of the "
+                "same shop, and of after the training?"
             )
     for what, table in {"": asked, "missing_": missing}.items():
         if CHAMPION not in table.ranks or not len(table):
@@ -50,6 +52,12 @@ def hold_out(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     if CHAMPION in asked.ranks:
         praise += f", the champion's {figures['champion_recall_at_20']:.4f} and {figures['champion_mrr_at_20']:.4f}"
     return judged(complaints, praise, figures)
+
+
+def _unknown_share(given: CheckInputs) -> float:
+    """Return the share of the clicks on items that the release cannot list, by neither clicks nor content."""
+    item_ids, known = given.answers.whole.item_ids, given.candidate.release.index_of
+    return [known(item_id) for item_id in item_ids].count(None) / max(1, len(item_ids))
 
 
 def _against(table: Asked) -> dict[str, tuple[float, Interval]]:

@@ -1,6 +1,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from agents.reports.checks import badly_served, headline, markdown, page, summary_rows
 from schemas.check_report import AnswerProfile, CheckReport, CheckResult, CheckSlice, CheckThresholds
@@ -52,6 +53,13 @@ def test_every_form_names_what_the_release_cannot_serve_well(report: CheckReport
     assert badly_served(report) == named
     assert all(f"- {one}" in markdown(report) for one in named)
     assert f"<li>{named[0]}</li>" in page(report)
+
+
+def test_a_release_that_knows_no_item_of_the_day_serves_nobody_well(report: CheckReport) -> None:
+    """No slice is far below the whole then; so the whole is named, and why."""
+    hold_out = CheckResult(False, "recall_at_20 is 0", {"unknown_share": 0.987})
+    lost = structs.replace(report, checks={"hold_out": hold_out})
+    assert badly_served(lost) == ["all clicks: hold_out fails", "items that it does not know: 99% of the clicks"]
 
 
 def test_the_page_needs_nothing_else_and_escapes_names(report: CheckReport) -> None:
