@@ -19,6 +19,7 @@ DEFAULT_MASTER: Final = "local[*]"
 _ON_ONE_MACHINE: Final = {
     "spark.driver.bindAddress": "127.0.0.1",  # else the driver listens on the first network interface
     "spark.driver.host": "127.0.0.1",
+    "spark.sql.shuffle.partitions": "32",  # 200 are for a cluster; whatever the cores, as parts hang on it
     "spark.ui.enabled": "false",
 }
 _ANYWHERE: Final = {
