@@ -87,6 +87,7 @@ work = "{folder}/work"
 models = "s3://{bucket}/releases"
 registry = "sqlite:///{folder}/mlflow.db"
 catalog = "kafka://{brokers}/catalog"
+outcomes = "kafka://{brokers}/recommendation-outcomes"
 history_days = 3
 min_sessions = 200
 preset = "small"

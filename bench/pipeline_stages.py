@@ -136,7 +136,7 @@ class Bench:
             assert server.pid is not None
             runs["load in a model server"] = Run(n_items, 0.0, 0.0, held_bytes(server.pid), _bytes_of(release))
         with s3_server(_BUCKET):
-            s3 = f"s3://{_BUCKET}/{n_items}"  # the stand-in forgets nothing as long as this process lives
+            s3 = f"s3://{_BUCKET}/{n_items}"
             for name, bus, target in (("a disk", str(on_disk), fetched), ("S3", s3, from_s3)):
                 cost, _ = self._insession("release", "publish", release, "--out", bus)
                 runs[f"publish to {name}"] = _run(cost, n_items, release)

@@ -23,9 +23,15 @@ def s3_server(bucket: str = "bus") -> Iterator[None]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
     }
-    made = urllib.request.Request(f"{address}/{bucket}", method="PUT")  # noqa: S310 - our own loopback address
     try:
-        with patch.dict(os.environ, variables), urllib.request.urlopen(made):  # noqa: S310
+        _ask("POST", f"{address}/moto-api/reset")  # it keeps all buckets as long as the process lives
+        _ask("PUT", f"{address}/{bucket}")
+        with patch.dict(os.environ, variables):
             yield
     finally:
         server.stop()
+
+
+def _ask(method: str, url: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, method=method)):  # noqa: S310 - our own loopback address
+        pass

@@ -168,7 +168,14 @@ def _catalog(catalog: Path | TopicUrl | None, settings: Settings, stack: ExitSta
 def _records(
     data: Path | DataUrl | None, topic: TopicFormat, kind: type[_Record], settings: Settings, stack: ExitStack
 ) -> Iterator[_Record] | None:
-    """Read what was written on a topic of ours, copied until the command ends."""
+    """Read what was written on a topic of ours, copied until the command ends; a new shop's may have no record yet."""
+    from agents.sources.topic_copy import NoRecordError
     from session_model.data.record_lines import read_records
 
-    return None if data is None else read_records(stack.enter_context(copied_for_now(data, topic, settings)).path, kind)
+    if data is None:
+        return None
+    try:
+        here = stack.enter_context(copied_for_now(data, topic, settings))
+    except NoRecordError:
+        return iter(())
+    return read_records(here.path, kind)

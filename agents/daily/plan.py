@@ -207,6 +207,7 @@ def _of_checks(world: World, done: _Done) -> dict[str, Any]:
         **_of_evaluate(world, done),
         "models": world.settings.pipeline.models,
         "against": world.against if is_own else serves,
+        "outcomes": world.settings.pipeline.outcomes,
         "limits": _values(world.settings, "checks"),
     }
 

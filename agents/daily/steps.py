@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -281,7 +281,7 @@ class Steps:
         arguments = ["release", "check", str(self._release(place)), str(self._out("tfrecords", place) / "test")]
         arguments += ["--format", "tfrecord", "--out", self._models, "--model-name", self._model]
         arguments += [] if against is None else ["--against", f"{self._models}/{self._model}/{against}"]
-        arguments += self._key()
+        arguments += [*self._key(), *self._outcomes(place.day)]
         reports = CheckReports(self._bus(), self._model)
         before = reports.of(version)
         try:
@@ -373,6 +373,11 @@ class Steps:
 
     def _version(self, place: Place) -> ModelVersion:
         return ModelVersion(place.done["train"].outputs["version"])
+
+    def _outcomes(self, day: date) -> list[str]:
+        topic, stop = self._pipeline.outcomes, day + timedelta(days=1)
+        first = stop - timedelta(weeks=1)
+        return [] if topic is None else ["--outcomes", f"{topic}?from={first}T00:00Z&to={stop}T00:00Z"]
 
     def _key(self) -> list[str]:
         key = self._pipeline.sign_key

@@ -45,6 +45,10 @@ _OUTPUTS: Final[dict[str, tuple[type[msgspec.Struct], str]]] = {
 """The record of each topic of ours, and the field with its time."""
 
 
+class NoRecordError(InsessionError):
+    """The topic is there, and has no record in that range."""
+
+
 class _Line(NamedTuple):
     content: bytes
     time_ms: int
@@ -127,7 +131,7 @@ class _Writer:
         n_usable = sum(part.records for part in self.parts.values())
         n_read = n_usable + self.malformed
         if n_read == 0:
-            raise InsessionError(f"topic {self._topic} holds no record there; check from and to, and its retention")
+            raise NoRecordError(f"topic {self._topic} holds no record there; check from and to, and its retention")
         if self.malformed > max(TOLERATED_MALFORMED, n_read * MAX_MALFORMED_SHARE) or n_usable == 0:
             raise InsessionError(
                 f"topic {self._topic}: {self.malformed} of {n_read} records cannot be read, first {self._first}; "

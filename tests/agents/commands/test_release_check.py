@@ -16,6 +16,9 @@ from schemas.release_signature import read_key
 from session_model.networks import exported_model
 from session_model.release.on_bus import publish_on_bus
 from session_model.release.publishing import sign_release
+from streams.local.embedded_broker import EmbeddedBroker
+from streams.records import OutputRecord
+from streams.tools.sender import Sender
 from tests.session_model.checks.shop import ITEM_IDS, Knowing, release, sessions
 
 
@@ -123,6 +126,17 @@ def test_records_of_topics_are_read_from_lines(folder: Path) -> None:
     (folder / "sent.jsonl").write_bytes(b"")
     result = run(folder, "--recommendations", str(folder / "sent.jsonl"))
     assert "not run" in result.output
+
+
+def test_a_topic_without_a_record_is_one_without_outcomes(folder: Path) -> None:
+    """A new shop's has none yet; the check is not run, and nothing fails."""
+    with EmbeddedBroker() as broker:
+        sender = Sender({"bootstrap.servers": broker.address}, client_id="test")
+        sender.send(OutputRecord("recommendation-outcomes", b"k", b"{}", partition=0))
+        sender.flush()
+        result = run(folder, "--outcomes", f"kafka://{broker.address}/recommendation-outcomes?from=0:1")
+    assert result.exit_code == 0, result.output
+    assert "0 clicks followed an answer" in result.output
 
 
 def test_a_limit_that_nothing_could_keep_is_wrong_usage(folder: Path) -> None:

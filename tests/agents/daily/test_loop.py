@@ -69,6 +69,19 @@ def test_the_next_day_is_held_against_the_champion(serving: Deployment) -> None:
     assert "2026-01-31" in rollout.reason
 
 
+def test_outcomes_are_those_of_the_week_that_the_day_ends(deployment: Deployment) -> None:
+    """For the check of whether the offline metric still tracks reality; another topic is another check."""
+    deployment.set(outcomes="kafka://kafka:9092/recommendation-outcomes")
+    deployment.run(last="checks")
+    (check,) = [call for call in deployment.jobs.calls if call[:2] == ["release", "check"]]
+    asked = "kafka://kafka:9092/recommendation-outcomes?from=2026-01-25T00:00Z&to=2026-02-01T00:00Z"
+    assert check[check.index("--outcomes") + 1] == asked
+    deployment.set(outcomes=None)
+    deployment.run(last="checks")
+    again = [call for call in deployment.jobs.calls if call[:2] == ["release", "check"]]
+    assert ["--outcomes" in call for call in again] == [True, False]
+
+
 def test_sessions_are_made_of_all_days_of_the_history(deployment: Deployment) -> None:
     """In the order of the days, so that none is cut at midnight."""
     deployment.run(last="sessions")
