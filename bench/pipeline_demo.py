@@ -37,7 +37,7 @@ from agents.interruption import INTERRUPTED, Interruption
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
-from agents.upkeep.simulation import shop_for
+from agents.upkeep.simulation import EVENTS_PER_SESSION, shop_for
 from bench.s3_server import s3_server
 from schemas import wire
 from schemas.child_process import ChildProcess
@@ -60,7 +60,7 @@ N_ITEMS: Final = 300
 CLICKS_PER_SECOND: Final = 5.0
 START_SECONDS: Final = 180.0
 TRAINING_SECONDS: Final = 900.0
-IMPORT_CPU_SECONDS: Final = 8.0
+IMPORT_CPU_SECONDS: Final = 5.0
 """Of a worker of the training until it has TensorFlow and the others."""
 SETTINGS: Final = """
 [kafka]
@@ -151,7 +151,8 @@ class Demo:
         log = self.folder / "status.json"
         log.unlink(missing_ok=True)
         with self.command("the status", ["pipeline", "status", "--json", "--config", str(self.config)], log.name) as it:
-            it.wait(START_SECONDS)
+            if it.wait(START_SECONDS):
+                it.fail("failed")
         text = log.read_text()
         found: dict[str, Any] = json.loads(text[text.index("{") :])
         return found
@@ -170,7 +171,7 @@ def days_of_clicks(newest: date) -> Iterator[tuple[date, ClickEvent]]:
 def shop(first: date) -> ShopSettings:
     """Return the shop from its first day on; its items are those of the shoppers who click later."""
     settings = shop_for(CLICKS_PER_SECOND, 7, N_ITEMS)
-    sessions_per_hour = EVENTS_PER_DAY / 24 / 7.6
+    sessions_per_hour = EVENTS_PER_DAY / 24 / EVENTS_PER_SESSION
     start = datetime(first.year, first.month, first.day, tzinfo=UTC)
     return replace(settings, sessions_per_hour=sessions_per_hour, start=start)
 
