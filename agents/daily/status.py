@@ -80,8 +80,13 @@ def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatu
     rollout = _looked(lambda: _rollout(settings), problems)
     is_running = store.is_locked()
     when = day or (None if record is None else record.day)
-    champion = None if rollout is None else rollout.champion
-    planned = [] if when is None else plan(world_of(settings, store, when, lambda: champion))
+
+    def champion() -> ModelVersion | None:
+        if problems:
+            raise InsessionError(problems[0])  # as it was told: to ask once more takes as long
+        return None if rollout is None else rollout.champion
+
+    planned = [] if when is None else plan(world_of(settings, store, when, champion))
     running = _running(record, planned, is_running=is_running)
     steps = [_step(step, is_running=step is running) for step in planned]
     results = store.former(record)

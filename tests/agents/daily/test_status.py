@@ -103,6 +103,14 @@ def test_a_bus_that_cannot_be_looked_at_is_a_problem_and_no_end(serving: Deploym
     assert found.steps[0].state == "done"
 
 
+def test_without_the_bus_nobody_knows_what_a_candidate_is_held_against(serving: Deployment) -> None:
+    """So the checks wait for it; they are not stale."""
+    serving.run(last="checks")
+    (serving.folder / "models").rename(serving.folder / "elsewhere")
+    found = look(serving)
+    assert (found.steps[6].state, found.steps[6].why) == ("waiting", found.problems[0])
+
+
 def test_a_champion_whose_manifest_is_gone_is_a_problem(serving: Deployment) -> None:
     """What serves cannot be told then."""
     (serving.folder / "models" / "session_gru" / "1" / MANIFEST_PATH).unlink()
