@@ -1,4 +1,4 @@
-"""`insession tune`: search a recipe for the GRU of a data set within a time budget."""
+"""`insession tune`: search a recipe for the network of a data set within a time budget."""
 
 import json
 import sys
@@ -44,6 +44,13 @@ Example:
     help="Directory of the recipe and the trials.",
 )
 @click.option(
+    "--network",
+    type=click.Choice(["gru", "attention"]),
+    default="gru",
+    show_default=True,
+    help="What is shaped and trained; gru competes with the recipes of the default preset, attention with its own.",
+)
+@click.option(
     "--time-budget", type=DurationType(), metavar="DURATION", default="30m", show_default=True, help="Of this command."
 )
 @click.option(
@@ -54,9 +61,9 @@ Example:
 @click.option("--fresh", "is_fresh", is_flag=True, help="Begin anew, even where the same search was begun.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def command(*, as_json: bool, **options: Any) -> None:
-    """Search shape and training of the GRU for DATA and write the best to OUT/recipe.toml, for `train --recipe`.
+    """Search shape and training of the network for DATA and write the best to OUT/recipe.toml, for `train --recipe`.
 
-    The recipes of the default preset compete with proposed ones (Optuna's TPE) by Recall@20 + MRR@20 on the latest
+    The recipes of the preset compete with proposed ones (Optuna's TPE) by Recall@20 + MRR@20 on the latest
     tenth of the sessions; what is worse than the median after an epoch is ended there. OUT/runs/<n>/ keeps all trials.
     The same command goes on with the search, for another time budget, also after a kill.
     """
@@ -92,21 +99,19 @@ def command(*, as_json: bool, **options: Any) -> None:
 
 
 def _table(result: "SearchResult") -> Table:
-    table = Table("trial", "Recall@20 + MRR@20", "units", "attention", "dropout", "learning rate", "recency decay")
-    ranked = sorted(range(len(result.trials)), key=lambda place: -result.trials[place].gain)
-    for place in ranked[:SHOWN]:
-        trial = result.trials[place]
-        gru, training = trial.recipe.gru, trial.recipe.training
-        table.add_row(
-            str(place + 1),
-            f"{trial.gain:.4f}",
-            f"{gru.units}",
-            "yes" if gru.has_attention else "no",
-            f"{gru.item_dropout:.2f} / {gru.state_dropout:.2f}",
-            f"{training.learning_rate:.4f}",
-            "none" if training.recency_decay is None else f"{training.recency_decay:g}",
-        )
+    """Show the best trials: the shape as far as it is searched for, and of the training what differs most."""
+    ranked = sorted(result.trials, key=lambda trial: -trial.gain)[:SHOWN]
+    shapes = [msgspec.to_builtins(trial.recipe.network) for trial in ranked]
+    table = Table("trial", "Recall@20 + MRR@20", *result.shape, "learning_rate", "recency_decay")
+    for trial, shape in zip(ranked, shapes, strict=True):
+        training = trial.recipe.training
+        values = [*(shape[name] for name in result.shape), training.learning_rate, training.recency_decay]
+        table.add_row(str(result.trials.index(trial) + 1), f"{trial.gain:.4f}", *map(_shown, values))
     return table
+
+
+def _shown(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value).lower()
 
 
 def _summary(result: "SearchResult") -> dict[str, Any]:

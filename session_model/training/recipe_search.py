@@ -1,4 +1,4 @@
-"""The search for a GRU recipe: Optuna's TPE (Bergstra et al., NeurIPS 2011) proposes, the validation slice judges.
+"""The search for a recipe: Optuna's TPE (Bergstra et al., NeurIPS 2011) proposes, the validation slice judges.
 
 Trials are noted in the journal of a run folder. The same search goes on by asking the seeded sampler again and
 answering from the journal, so nothing else of its state has to be kept; an interrupted training has its checkpoint.
@@ -19,12 +19,12 @@ from schemas.events import EventType
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
 from session_model.data.training_data import hold_out, read_training_data
 from session_model.networks.network_training import train_network
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import AttentionSettings, GruSettings, NetworkSettings, TrainingSettings
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.curve import CurveRecorder
 from session_model.runs.folder import RUNS, RunConfig, RunFolder, open_run
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
-from session_model.training.presets import DEFAULT_RECIPES, GruRecipe
+from session_model.training.presets import DEFAULT_RECIPES, PRESETS, AttentionRecipe, GruRecipe, Recipe
 from session_model.training.recipe_files import write_recipe
 from session_model.training.train_release import DEFAULT_INPUT_EVENT_TYPES, code_versions
 
@@ -35,7 +35,8 @@ EPOCHS = 6
 UNPRUNED_TRIALS = 4
 """Trials are compared with the median of those before, from so many on."""
 
-_GRU_SPACE: Final[dict[str, optuna.distributions.BaseDistribution]] = {
+Distributions = dict[str, optuna.distributions.BaseDistribution]
+_GRU_SPACE: Final[Distributions] = {
     "units": optuna.distributions.CategoricalDistribution([64, 128, 192, 256]),
     "dimension": optuna.distributions.CategoricalDistribution([64, 128, 192]),
     "scale": optuna.distributions.FloatDistribution(8.0, 32.0, log=True),
@@ -43,14 +44,44 @@ _GRU_SPACE: Final[dict[str, optuna.distributions.BaseDistribution]] = {
     "state_dropout": optuna.distributions.FloatDistribution(0.0, 0.5),
     "has_attention": optuna.distributions.CategoricalDistribution([False, True]),
 }
-_TRAINING_SPACE: Final[dict[str, optuna.distributions.BaseDistribution]] = {
+_ATTENTION_SPACE: Final[Distributions] = {
+    "dimension": optuna.distributions.CategoricalDistribution([64, 128, 192]),
+    "blocks": optuna.distributions.CategoricalDistribution([1, 2, 3]),
+    "scale": optuna.distributions.FloatDistribution(8.0, 32.0, log=True),
+    "dropout": optuna.distributions.FloatDistribution(0.0, 0.6),
+}
+_TRAINING_SPACE: Final[Distributions] = {
     "learning_rate": optuna.distributions.FloatDistribution(0.0005, 0.02, log=True),
     "batch_targets": optuna.distributions.CategoricalDistribution([256, 512, 1024, 2048]),
     "negatives": optuna.distributions.CategoricalDistribution([512, 1024, 2048, 4096, 8192]),
     "sampling_power": optuna.distributions.FloatDistribution(0.25, 1.0),
     "recency_decay": optuna.distributions.CategoricalDistribution([None, 0.5, 1.0, 2.0]),
 }
-SPACE: Final = {**_GRU_SPACE, **_TRAINING_SPACE}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSpace:
+    """What is searched of a network. known: recipes that compete; shape: its own part; recipe: puts one together."""
+
+    known: tuple[Recipe, ...]
+    shape: Distributions
+    recipe: Callable[[Mapping[str, Any], TrainingSettings], Recipe]
+
+    @property
+    def all(self) -> Distributions:
+        """What is proposed: shape and training."""
+        return {**self.shape, **_TRAINING_SPACE}
+
+
+SPACES: Final[Mapping[str, SearchSpace]] = {
+    "gru": SearchSpace(DEFAULT_RECIPES, _GRU_SPACE, lambda shape, training: GruRecipe(GruSettings(**shape), training)),
+    "attention": SearchSpace(
+        PRESETS["attention"].recipes,
+        _ATTENTION_SPACE,
+        lambda shape, training: AttentionRecipe(AttentionSettings(**shape), training),
+    ),
+}
+"""By the name of the network, as in the files of recipes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +91,7 @@ class SearchRequest:
     options: what else `data` is read by.
     time_budget_seconds: of this process; the same search goes on for as long again.
     n_trials: in all, those of earlier processes included.
+    network: one of `SPACES`.
     """
 
     data: Path
@@ -67,17 +99,25 @@ class SearchRequest:
     directory: Path
     time_budget_seconds: float
     n_trials: int
+    network: str = "gru"
     seed: int = 1
     input_event_types: tuple[EventType, ...] = DEFAULT_INPUT_EVENT_TYPES
     is_fresh: bool = False
     options: ReadOptions = AS_IT_IS
 
 
+class _Reached(msgspec.Struct):
+    """What the journal notes of a trial."""
+
+    gains: list[float]
+    is_pruned: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """A recipe and what it reached, an entry an epoch; a pruned one has fewer epochs."""
 
-    recipe: GruRecipe
+    recipe: Recipe
     gains: list[float]
     is_pruned: bool
 
@@ -89,15 +129,16 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """All trials, the best of them, and where the files are."""
+    """All trials, the best of them, and where the files are. shape: what was searched of the network's."""
 
+    shape: tuple[str, ...]
     trials: list[Trial]
     best: int
     recipe_path: Path
     run_directory: Path
 
 
-Trainer = Callable[[TrainingTask, GruSettings, TrainingSettings, TrainingProgress], object]
+Trainer = Callable[[TrainingTask, NetworkSettings, TrainingSettings, TrainingProgress], object]
 """Trains one model and tells its epochs, as `train_network` does."""
 
 
@@ -112,11 +153,11 @@ class _PrunedError(Exception):
 def search_recipe(
     request: SearchRequest, progress: TrainingProgress, train_by: Trainer = train_network
 ) -> SearchResult:
-    """Try the recipes of the default preset, then proposed ones, until time or trials are spent.
+    """Try the recipes of the network's preset, then proposed ones, until time or trials are spent.
 
     Raises InsessionError where the data do not do, or where there was no time for one trial.
     """
-    deadline = time.monotonic() + request.time_budget_seconds
+    deadline, space = time.monotonic() + request.time_budget_seconds, SPACES[request.network]
     data = read_training_data(request.data, request.data_format, request.input_event_types, request.options)
     earlier, later = hold_out(data.sequences)
     if later is None:
@@ -127,8 +168,8 @@ def search_recipe(
         "data_format": request.data_format,
         "read_options": msgspec.to_builtins(request.options),
         "input_event_types": request.input_event_types,
-        "known_recipes": msgspec.to_builtins(DEFAULT_RECIPES),
-        "space": {name: optuna.distributions.distribution_to_json(one) for name, one in SPACE.items()},
+        "known_recipes": msgspec.to_builtins(space.known),
+        "space": {name: optuna.distributions.distribution_to_json(one) for name, one in space.all.items()},
         "seed": request.seed,
         "versions": code_versions() | {"optuna": optuna.__version__},
     }
@@ -137,7 +178,7 @@ def search_recipe(
         if run.is_resumed:
             progress.noted(f"goes on with run {run.number} after {len(run.journal)} trials; --fresh begins anew")
         task = TrainingTask(earlier, len(data.vocabulary), validation=later, checkpoints=run.checkpoints)
-        search = _Search(task, run, train_by, deadline=deadline, seed=request.seed)
+        search = _Search(task, space, run, train_by, deadline=deadline, seed=request.seed)
         try:
             search.make(request.n_trials, CurveRecorder(progress, run.drew))
         finally:
@@ -157,15 +198,18 @@ def _written(request: SearchRequest, run: RunFolder, trials: list[Trial]) -> Sea
     path = request.directory / RECIPE_FILE
     comment = f"Best of {len(trials)} trials on {request.data.name}: Recall@20 + MRR@20 {trials[best].gain:.4f}"
     write_recipe(path, trials[best].recipe, comment)
-    return SearchResult(trials, best, path, run.directory)
+    return SearchResult(tuple(SPACES[request.network].shape), trials, best, path, run.directory)
 
 
 class _Search:
     """The loop of trials; those that are done are in `done`."""
 
-    def __init__(self, task: TrainingTask, run: RunFolder, train_by: Trainer, *, deadline: float, seed: int) -> None:
+    def __init__(
+        self, task: TrainingTask, space: SearchSpace, run: RunFolder, train_by: Trainer, *, deadline: float, seed: int
+    ) -> None:
         self.done: list[Trial] = []
         self._task = task
+        self._space = space
         self._run = run
         self._train_by = train_by
         self._progress: TrainingProgress = NoProgress()
@@ -182,7 +226,7 @@ class _Search:
         """Make so many trials, fewer where the time is over."""
         self._progress = progress
         try:
-            for recipe in DEFAULT_RECIPES[:n_trials]:
+            for recipe in self._space.known[:n_trials]:
                 training = replace(recipe.training, seed=self._seed)
                 self.done.append(self._known(replace(recipe, training=training), len(self.done) + 1))
             while len(self.done) < n_trials:
@@ -190,18 +234,21 @@ class _Search:
         except _OutOfTimeError:
             progress.noted(f"the time is over after {len(self.done)} trials; the same command goes on")
 
-    def _known(self, recipe: GruRecipe, number: int) -> Trial:
+    def _known(self, recipe: Recipe, number: int) -> Trial:
         """Let a recipe of the preset compete, and the sampler learn of it where it lies in the space."""
-        trial = self._trained(recipe, number, None)
-        values = {**msgspec.to_builtins(recipe.gru), **msgspec.to_builtins(recipe.training)}
-        params = {name: values[name] for name in SPACE}
-        if all(_holds(SPACE[name], value) for name, value in params.items()):
-            self._study.add_trial(optuna.trial.create_trial(value=trial.gain, params=params, distributions=SPACE))
+        trial, space = self._trained(recipe, number, None), self._space.all
+        values = {**msgspec.to_builtins(recipe.network), **msgspec.to_builtins(recipe.training)}
+        params = {name: values[name] for name in space}
+        if all(_holds(space[name], value) for name, value in params.items()):
+            self._study.add_trial(optuna.trial.create_trial(value=trial.gain, params=params, distributions=space))
         return trial
 
     def _proposed(self, number: int) -> Trial:
-        asked = self._study.ask(SPACE)
-        trial = self._trained(_recipe(asked.params, self._seed), number, asked)
+        asked = self._study.ask(self._space.all)
+        training = {name: asked.params[name] for name in _TRAINING_SPACE}
+        shape = {name: asked.params[name] for name in self._space.shape}
+        recipe = self._space.recipe(shape, TrainingSettings(**training, epochs=EPOCHS, seed=self._seed))
+        trial = self._trained(recipe, number, asked)
         reported = self._study.trials[asked.number].intermediate_values
         for epoch, gain in enumerate(trial.gains, 1):
             if epoch not in reported:  # a trial of an earlier process
@@ -212,22 +259,23 @@ class _Search:
             self._study.tell(asked, trial.gain)
         return trial
 
-    def _trained(self, recipe: GruRecipe, number: int, asked: optuna.Trial | None) -> Trial:
+    def _trained(self, recipe: Recipe, number: int, asked: optuna.Trial | None) -> Trial:
         key = f"trial {msgspec.json.encode(recipe).decode()}"
-        trial = self._run.journal.once(key, Trial, lambda: self._train(recipe, number, asked))
+        reached = self._run.journal.once(key, _Reached, lambda: self._train(recipe, number, asked))
+        trial = Trial(recipe, reached.gains, reached.is_pruned)
         word = " (pruned)" if trial.is_pruned else ""
         self._progress.noted(f"trial {number}: Recall@20 + MRR@20 {trial.gain:.4f}{word}")
         return trial
 
-    def _train(self, recipe: GruRecipe, number: int, asked: optuna.Trial | None) -> Trial:
+    def _train(self, recipe: Recipe, number: int, asked: optuna.Trial | None) -> _Reached:
         task = replace(self._task, phase=f"trial {number}")
         judge = _Judge(self._progress, asked, self._deadline)
         with suppress(_PrunedError):
-            self._train_by(task, recipe.gru, recipe.training, judge)
-        checkpoint = task.checkpoint_file(recipe.gru, recipe.training)
+            self._train_by(task, recipe.network, recipe.training, judge)
+        checkpoint = task.checkpoint_file(recipe.network, recipe.training)
         if checkpoint is not None:
             checkpoint.path.unlink(missing_ok=True)
-        return Trial(recipe, judge.gains, judge.is_pruned)
+        return _Reached(judge.gains, judge.is_pruned)
 
 
 class _Judge:
@@ -273,12 +321,6 @@ class _Judge:
         if self._asked.should_prune():
             self.is_pruned = True
             raise _PrunedError
-
-
-def _recipe(params: Mapping[str, Any], seed: int) -> GruRecipe:
-    gru = GruSettings(**{name: params[name] for name in _GRU_SPACE})
-    training = {name: params[name] for name in _TRAINING_SPACE}
-    return GruRecipe(gru, TrainingSettings(**training, epochs=EPOCHS, seed=seed))
 
 
 def _holds(distribution: optuna.distributions.BaseDistribution, value: Any) -> bool:

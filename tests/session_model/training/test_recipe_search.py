@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InsessionError
-from session_model.networks.settings import GruSettings, TrainingSettings
+from session_model.networks.settings import NetworkSettings, TrainingSettings
 from session_model.networks.training_task import TrainingTask
 from session_model.runs.progress import EpochReport, NoProgress, TrainingProgress
 from session_model.training.presets import PRESETS
 from session_model.training.recipe_files import read_recipe
-from session_model.training.recipe_search import SearchRequest, search_recipe
+from session_model.training.recipe_search import SPACES, SearchRequest, search_recipe
 
 KNOWN = len(PRESETS["default"].recipes)
 
@@ -20,12 +20,12 @@ class FakeTrainer:
     """Tells epochs whose figures rise to a height that the learning rate sets: best at .002."""
 
     def __init__(self, *, interrupt_at: int = 0) -> None:
-        self.trained: list[tuple[GruSettings, TrainingSettings]] = []
+        self.trained: list[tuple[NetworkSettings, TrainingSettings]] = []
         self.n_epochs = 0
         self._interrupt_at = interrupt_at
 
     def __call__(
-        self, task: TrainingTask, shape: GruSettings, settings: TrainingSettings, progress: TrainingProgress
+        self, task: TrainingTask, shape: NetworkSettings, settings: TrainingSettings, progress: TrainingProgress
     ) -> None:
         """Train in no time."""
         assert task.validation is not None
@@ -59,13 +59,17 @@ def request_(tmp_path: Path) -> SearchRequest:
     return SearchRequest(tmp_path / "data.txt", "sequences", tmp_path / "tuned", time_budget_seconds=600, n_trials=20)
 
 
-def test_the_best_recipe_is_written(request_: SearchRequest) -> None:
+@pytest.mark.parametrize("network", SPACES)
+def test_the_best_recipe_is_written(request_: SearchRequest, network: str) -> None:
     """Proposed recipes come nearer to the best than the known ones, and hopeless ones end after an epoch."""
     trainer = FakeTrainer()
-    result = search_recipe(request_, NoProgress(), trainer)
+    result = search_recipe(replace(request_, network=network), NoProgress(), trainer)
+    known = SPACES[network].known
+    assert len({type(shape) for shape, _ in trainer.trained}) == 1
+    assert [trial.recipe.network for trial in result.trials[: len(known)]] == [recipe.network for recipe in known]
     gains = [trial.gain for trial in result.trials]
     assert len(gains) == len(trainer.trained) == 20
-    assert result.best == gains.index(max(gains)) >= KNOWN
+    assert result.best == gains.index(max(gains)) >= len(known)
     assert read_recipe(result.recipe_path) == result.trials[result.best].recipe
     pruned = [trial for trial in result.trials if trial.is_pruned]
     assert pruned
@@ -90,6 +94,15 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_been(request_: SearchRe
     longer = search_recipe(replace(request_, n_trials=22), NoProgress(), trainer := FakeTrainer())
     assert longer.trials[:20] == result.trials
     assert len(trainer.trained) == 2
+
+
+def test_a_search_for_another_network_is_another_search(request_: SearchRequest) -> None:
+    """In the same folder; each goes on with its own trials."""
+    for network in SPACES:
+        search_recipe(replace(request_, network=network, n_trials=3), NoProgress(), FakeTrainer())
+    assert sorted(path.name for path in (request_.directory / "runs").iterdir()) == ["1", "2"]
+    search_recipe(replace(request_, n_trials=3), NoProgress(), trainer := FakeTrainer())
+    assert trainer.trained == []
 
 
 def test_the_seed_decides_what_is_proposed(request_: SearchRequest) -> None:
