@@ -25,6 +25,12 @@ def test_waiting_in_vain_is_told_with_its_time() -> None:
         raise tf.errors.DeadlineExceededError(None, None, "Collective has timed out")
 
 
+def test_a_port_that_was_taken_is_worth_another_start() -> None:
+    """It was free when the workers were told theirs."""
+    with pytest.raises(OthersLostError, match="cannot listen at its port"), translated():
+        raise tf.errors.UnknownError(None, None, "Could not start gRPC server")
+
+
 def test_an_error_of_another_kind_stays_what_it_is() -> None:
     """A restart would not mend it."""
     with pytest.raises(tf.errors.ResourceExhaustedError), translated():

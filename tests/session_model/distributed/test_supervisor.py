@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,9 @@ import pytest
 
 from schemas.errors import InsessionError
 from session_model.data.item_sequences import ItemSequences
+from session_model.distributed.attempt import worker_command
 from session_model.distributed.supervisor import Limits, Supervisor
+from session_model.distributed.worker import Assignment
 from session_model.networks.cosine_network import CosineNetwork
 from session_model.networks.network_training import train_network
 from session_model.networks.settings import AttentionSettings, GruSettings, TrainingSettings
@@ -136,6 +139,24 @@ def test_two_workers_learn_what_one_process_learns(tmp_path: Path) -> None:
     assert one.reports[0].mrr_at_20 == pytest.approx(two.reports[0].mrr_at_20, rel=1e-6)
     # A training that is finished starts no workers.
     Supervisor(2, Limits(), lambda _: ["false"]).train(task, shape, settings, NoProgress())
+
+
+def test_a_port_that_is_taken_costs_a_start(tmp_path: Path) -> None:
+    """It was free when it was chosen; the next start has others."""
+    taken = list[socket.socket]()
+
+    def command(assignment: Assignment) -> Sequence[str]:
+        if assignment.index == 1 and not taken:
+            host, _, port = assignment.addresses[1].partition(":")
+            taken.append(socket.create_server((host, int(port))))
+        return worker_command(assignment)
+
+    progress, supervisor = Disturbing({}), Supervisor(2, Limits(), command)
+    supervisor.train(task_in(tmp_path / "taken"), SHAPE, replace(SETTINGS, epochs=1), progress)
+    taken[0].close()
+    assert supervisor.effort.restarts == 1
+    (told,) = [note for note in progress.notes if "start again" in note]
+    assert re.match(r"worker 1 on \S+ .* cannot listen at its port, which another program has taken", told)
 
 
 def test_the_restarts_have_a_limit(tmp_path: Path) -> None:
