@@ -5,7 +5,6 @@ Figures of different machines, and of a machine with other work, do not compare;
 
 import json
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -17,11 +16,11 @@ from rich.console import Console
 
 from agents.progress_bar import counted_progress
 from bench import programs
+from bench.commands import run_bench
 from bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Throughput
 from bench.release import trained_models
 from bench.report import Report
 from bench.traffic import Click, clicks
-from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from streams.local.kafka_node import KafkaNode
@@ -104,14 +103,5 @@ def _take_turns(
     return Report(asdict(plan), throughput, latency)
 
 
-def main() -> None:
-    """Run the command; an expected failure is one line."""
-    try:
-        command()
-    except InsessionError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_bench(command)

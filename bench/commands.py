@@ -1,13 +1,26 @@
-"""The product's own commands, as a bench runs them: each in a process of its own."""
+"""A bench as a program, and the product's own commands as it runs them: each in a process of its own."""
 
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
+from schemas.errors import InsessionError
+
 ROOT = Path(__file__).parents[1]
+
+
+def run_bench(command: Callable[[], Any]) -> None:
+    """Run the command of a bench; an expected failure is one line."""
+    try:
+        command()
+    except InsessionError as error:
+        click.echo(f"bench: {error}", err=True)
+        sys.exit(1)
 
 
 def command_line(*arguments: str | Path) -> list[str]:

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -35,6 +34,7 @@ from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import ClickstreamSettings
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
+from bench.commands import run_bench
 from bench.release import trained_releases
 from bench.traffic import BEGIN
 from schemas.errors import InsessionError
@@ -337,15 +337,6 @@ def _table(swaps: Sequence[Sequence[PhaseFigures]], rate: float) -> Table:
     return table
 
 
-def main() -> None:
-    """Run the command; an expected failure is one line."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    try:
-        command()
-    except InsessionError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    run_bench(command)

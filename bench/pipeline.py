@@ -6,7 +6,6 @@ rest is what a start costs. Processor time is that of all processes, and other l
 
 import json
 import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -18,10 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.progress_bar import counted_progress
-from bench.commands import ROOT
+from bench.commands import ROOT, run_bench
 from bench.pipeline_stages import SHOP, STAGES, Bench
 from bench.scaling import SIZES, Machine, Rates, Section, Shop, Stage, plan
-from schemas.errors import InsessionError
 
 SMALLER = 5
 
@@ -127,8 +125,4 @@ def _print(sections: Sequence[Section]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InsessionError as error:
-        click.echo(f"bench: {error}", err=True)
-        sys.exit(1)
+    run_bench(main)

@@ -38,6 +38,7 @@ from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from agents.upkeep.simulation import EVENTS_PER_SESSION, shop_for
+from bench.commands import command_line
 from bench.s3_server import s3_server
 from schemas import wire
 from schemas.child_process import ChildProcess
@@ -144,7 +145,7 @@ class Demo:
     def command(self, name: str, arguments: Sequence[str], log: str | None = None) -> ChildProcess:
         """Start `insession`; log: name of the file that gets what it says, else this terminal does."""
         path = None if log is None else self.folder / log
-        return ChildProcess(name, [sys.executable, "-m", "agents", *arguments], log_path=path)
+        return ChildProcess(name, command_line(*arguments), log_path=path)
 
     def status(self) -> dict[str, Any]:
         """Ask how the loop stands."""

@@ -12,6 +12,7 @@ from agents.daily.records import DayRecord, DayState, Result, StepName, StepStat
 from agents.daily.store import Store
 from agents.daily.world import world_of
 from agents.settings import Settings
+from schemas.bus import ArtifactBus
 from schemas.errors import InsessionError
 from schemas.ids import ModelVersion
 from schemas.rollout import Rollout
@@ -77,7 +78,9 @@ def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatu
     records = store.records()
     latest = max(records, key=lambda record: (record.started_at, record.day), default=None)
     record = latest if day is None else store.record(day)
-    rollout = _looked(lambda: _rollout(settings), problems)
+    bus, model = _looked(lambda: open_bus(settings.pipeline.models), problems), settings.serving.model_name
+    log = None if bus is None else RolloutLog(bus, model)
+    rollout = None if log is None else _looked(log.in_force, problems)
     is_running = store.is_locked()
     when = day or (None if record is None else record.day)
 
@@ -97,7 +100,9 @@ def supply_status(settings: Settings, *, day: date | None = None) -> SupplyStatu
         reason="" if record is None else record.reason,
         is_running=is_running,
         steps=steps,
-        champion=None if rollout is None else _looked(lambda: _champion(settings, rollout), problems),
+        champion=None
+        if bus is None or log is None or rollout is None
+        else _looked(lambda: _champion(bus, model, log, rollout), problems),
         candidate=_candidate(record, results, rollout),
         checks_failed=results["checks"].outputs.get("failed", []) if "checks" in results else [],
         last_run_at=None if latest is None else latest.started_at,
@@ -118,19 +123,14 @@ def _looked(look: Callable[[], _Looked], problems: list[str]) -> _Looked | None:
         return None
 
 
-def _rollout(settings: Settings) -> Rollout | None:
-    return RolloutLog(open_bus(settings.pipeline.models), settings.serving.model_name).in_force()
-
-
-def _champion(settings: Settings, rollout: Rollout) -> ChampionStatus:
+def _champion(bus: ArtifactBus, model: str, log: RolloutLog, rollout: Rollout) -> ChampionStatus:
     """Tell what serves; the record in force may be of another change, so the audit says since when."""
-    log = RolloutLog(open_bus(settings.pipeline.models), settings.serving.model_name)
     since = rollout.changed_at
     for record in log.records(newest_first=True):
         if record.champion != rollout.champion:
             break
         since = record.changed_at
-    manifest = read_manifest(open_bus(settings.pipeline.models), settings.serving.model_name, rollout.champion)
+    manifest = read_manifest(bus, model, rollout.champion)
     return ChampionStatus(version=rollout.champion, since=since, data_until=manifest.training_data_until)
 
 
