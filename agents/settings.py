@@ -177,6 +177,8 @@ class PipelineSettings:
     item_vectors: Vectors of items, as `insession train` takes them.
     outcomes: Records of `recommendation-outcomes`, a topic as `kafka://BROKERS/TOPIC`: what shoppers did with the lists
         of the week that the day ends, for the check `metric_drift`.
+    recommendations: Records of `recommendations`, likewise a topic: what was sent on the day, for the checks
+        `integration` and `guardrails`.
     history_days: Days of clicks that sessions are made of, the last one included; it is the test, the others teach.
     min_sessions: Sessions of people that the day must have; with fewer the champion stays.
     exact_ticks: End sessions by ticks of each partition's time, as the stream does.
@@ -207,6 +209,7 @@ class PipelineSettings:
     catalog: str | None = None
     item_vectors: str | None = None
     outcomes: str | None = None
+    recommendations: str | None = None
     history_days: int = 30
     min_sessions: int = 500
     exact_ticks: bool = False

@@ -89,6 +89,7 @@ models = "s3://{bucket}/releases"
 registry = "sqlite:///{folder}/mlflow.db"
 catalog = "kafka://{brokers}/catalog"
 outcomes = "kafka://{brokers}/recommendation-outcomes"
+recommendations = "kafka://{brokers}/recommendations"
 history_days = 3
 min_sessions = 200
 preset = "small"
@@ -160,21 +161,24 @@ class Demo:
 
 
 def days_of_clicks(newest: date) -> Iterator[tuple[date, ClickEvent]]:
-    """Generate four days of the shop; on the last one every item has another id."""
-    first = newest - timedelta(days=3)
-    for event in generate_events(shop(first)):
-        day = datetime.fromtimestamp(event.click.event_time_ms / 1000, UTC).date()
+    """Generate four days of the shop; on the last one every item has another id.
+
+    The clicks are the same on whichever day the demonstration runs: only their times are moved.
+    """
+    settings = shop()
+    moved_ms = (newest - timedelta(days=3) - settings.start.date()) // timedelta(milliseconds=1)
+    for event in generate_events(settings):
+        clicked = structs.replace(event.click, event_time=event.click.event_time_ms + moved_ms)
+        day = datetime.fromtimestamp(clicked.event_time_ms / 1000, UTC).date()
         if day > newest:
             return
-        yield day, renamed(event.click) if day == newest else event.click
+        yield day, renamed(clicked) if day == newest else clicked
 
 
-def shop(first: date) -> ShopSettings:
-    """Return the shop from its first day on; its items are those of the shoppers who click later."""
+def shop() -> ShopSettings:
+    """Return the shop of the days before; its items are those of the shoppers who click later."""
     settings = shop_for(CLICKS_PER_SECOND, 7, N_ITEMS)
-    sessions_per_hour = EVENTS_PER_DAY / 24 / EVENTS_PER_SESSION
-    start = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    return replace(settings, sessions_per_hour=sessions_per_hour, start=start)
+    return replace(settings, sessions_per_hour=EVENTS_PER_DAY / 24 / EVENTS_PER_SESSION)
 
 
 def renamed(event: ClickEvent) -> ClickEvent:
@@ -185,7 +189,7 @@ def renamed(event: ClickEvent) -> ClickEvent:
 def write_days(demo: Demo, newest: date) -> Counter[date]:
     """Write the clicks with their own time as the record's, and the catalog; returns the clicks of each day."""
     sender, written = Sender({"bootstrap.servers": demo.brokers}, client_id="pipeline-demo"), Counter[date]()
-    for item in catalog(shop(newest - timedelta(days=3)), datetime.now(UTC)):
+    for item in catalog(shop(), datetime.now(UTC)):
         sender.send(OutputRecord(demo.topics.name(Topic.CATALOG), item.item_id.encode(), wire.encode(item)))
     for day, event in days_of_clicks(newest):
         record = OutputRecord(demo.topics.name(Topic.CLICKSTREAM), event.visitor_id.encode(), wire.encode(event))

@@ -65,7 +65,7 @@ class CheckThresholds(Struct, frozen=True, kw_only=True):
     weak_share: float = 0.5
     drift_days: int = 7
     max_item_drift: float = 0.3
-    max_score_drift: float = 0.25
+    max_score_drift: float = 1.5
     max_personal_drift: float = 0.1
     min_live_ratio: float = 0.5
     max_live_ratio: float = 2.0

@@ -208,6 +208,7 @@ def _of_checks(world: World, done: _Done) -> dict[str, Any]:
         "models": world.settings.pipeline.models,
         "against": world.against if is_own else serves,
         "outcomes": world.settings.pipeline.outcomes,
+        "recommendations": world.settings.pipeline.recommendations,
         "limits": _values(world.settings, "checks"),
     }
 

@@ -281,7 +281,7 @@ class Steps:
         arguments = ["release", "check", str(self._release(place)), str(self._out("tfrecords", place) / "test")]
         arguments += ["--format", "tfrecord", "--out", self._models, "--model-name", self._model]
         arguments += [] if against is None else ["--against", f"{self._models}/{self._model}/{against}"]
-        arguments += [*self._key(), *self._outcomes(place.day)]
+        arguments += [*self._key(), *self._seen_live(place.day)]
         reports = CheckReports(self._bus(), self._model)
         before = reports.of(version)
         try:
@@ -374,10 +374,19 @@ class Steps:
     def _version(self, place: Place) -> ModelVersion:
         return ModelVersion(place.done["train"].outputs["version"])
 
-    def _outcomes(self, day: date) -> list[str]:
-        topic, stop = self._pipeline.outcomes, day + timedelta(days=1)
-        first = stop - timedelta(weeks=1)
-        return [] if topic is None else ["--outcomes", f"{topic}?from={first}T00:00Z&to={stop}T00:00Z"]
+    def _seen_live(self, day: date) -> list[str]:
+        """Name the records of the workers: outcomes of the week that the day ends, recommendations of the day."""
+        stop, settings = day + timedelta(days=1), self._pipeline
+        since = {
+            "--outcomes": (settings.outcomes, stop - timedelta(weeks=1)),
+            "--recommendations": (settings.recommendations, day),
+        }
+        return [
+            text
+            for option, (topic, first) in since.items()
+            if topic is not None
+            for text in (option, f"{topic}?from={first}T00:00Z&to={stop}T00:00Z")
+        ]
 
     def _key(self) -> list[str]:
         key = self._pipeline.sign_key

@@ -55,7 +55,8 @@ def self_drift(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
     """Hold the answers against the moving average over the reports of `drift_days`.
 
     Items: Jensen-Shannon divergence in bits (Lin, IEEE Trans. Inf. Theory 1991). Score of the first place: population
-    stability index (Siddiqi, Credit Risk Scorecards, 2006: above 0.25 it has shifted).
+    stability index (Siddiqi, Credit Risk Scorecards, 2006), whose bound is wide: each training chooses its blend anew,
+    and with it the scale of the scores.
     """
     before = [one.profile for one in given.history]
     if not before:

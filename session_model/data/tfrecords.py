@@ -7,6 +7,8 @@
 | feature | values | what |
 |---|---|---|
 | `visitor_key`, `session_id` | 1 bytes each | who and which |
+| `location` | 0 or 1 bytes | where the session was seen last |
+| `event_count` | 1 int64 | of the whole session, where its `session-ends` record holds the last events only |
 | `items` | n int64 | place in the vocabulary from 1; 0 = the event has no item |
 | `event_types` | n int64 | place in `event_types` of the schema from 0 |
 | `times_ms` | n int64 | Unix milliseconds, rising |
@@ -83,11 +85,14 @@ def write_session(file: BinaryIO, session: SessionSummary, indices: Mapping[str,
     features: dict[str, Sequence[bytes] | Sequence[int] | Sequence[float]] = {
         "visitor_key": [session.visitor_key.encode()],
         "session_id": [session.session_id.encode()],
+        "event_count": [session.event_count],
         "items": [0 if event.item_id is None else indices[event.item_id] for event in events],
         "event_types": [_CODES[event.event_type] for event in events],
         "times_ms": [event.time_ms for event in events],
         "prices": [math.nan if event.price is None else float(event.price) for event in events],
     }
+    if session.location is not None:
+        features["location"] = [session.location.encode()]
     write_record(file, encode_example(features))
 
 
@@ -174,6 +179,8 @@ class TfrecordSessions:
 def _rows(found: dict[str, list[Any]], item_ids: list[str], types: Sequence[EventType]) -> list[Row]:
     (visitor,), (session,) = (_texts(found, name) for name in ("visitor_key", "session_id"))
     check_ids(visitor, session)
+    location = next(iter(_texts(found, "location")), None) if "location" in found else None
+    is_cut = any(count > len(found["items"]) for count in found.get("event_count", ()))
     return [
         Row(
             visitor,
@@ -182,6 +189,8 @@ def _rows(found: dict[str, list[Any]], item_ids: list[str], types: Sequence[Even
             types[kind],
             None if math.isnan(price) else price,
             session,
+            location,
+            is_cut,
         )
         for item, kind, time_ms, price in zip(*(found[name] for name in _EVENT_FEATURES), strict=True)
     ]

@@ -69,13 +69,15 @@ def test_the_next_day_is_held_against_the_champion(serving: Deployment) -> None:
     assert "2026-01-31" in rollout.reason
 
 
-def test_outcomes_are_those_of_the_week_that_the_day_ends(deployment: Deployment) -> None:
-    """For the check of whether the offline metric still tracks reality; another topic is another check."""
-    deployment.set(outcomes="kafka://kafka:9092/recommendation-outcomes")
+def test_checks_get_the_outcomes_of_the_week_and_what_was_sent_on_the_day(deployment: Deployment) -> None:
+    """They say whether the offline metric tracks reality, or what the workers send; another topic is another check."""
+    deployment.set(outcomes="kafka://kafka:9092/recommendation-outcomes", recommendations="kafka://kafka:9092/sent")
     deployment.run(last="checks")
     (check,) = [call for call in deployment.jobs.calls if call[:2] == ["release", "check"]]
     asked = "kafka://kafka:9092/recommendation-outcomes?from=2026-01-25T00:00Z&to=2026-02-01T00:00Z"
     assert check[check.index("--outcomes") + 1] == asked
+    sent = "kafka://kafka:9092/sent?from=2026-01-31T00:00Z&to=2026-02-01T00:00Z"
+    assert check[check.index("--recommendations") + 1] == sent
     deployment.set(outcomes=None)
     deployment.run(last="checks")
     again = [call for call in deployment.jobs.calls if call[:2] == ["release", "check"]]

@@ -26,7 +26,7 @@ from tests.session_model.tfrecord_data import write_data_set
 
 LINES = (
     b'{"id":"a","visitor_key":"k","session_id":"s1","end_reason":"inactivity","started_at":"2023-11-14T22:13:20Z",'
-    b'"ended_at":"2023-11-14T22:13:22Z","event_count":3,"events":[["view",1700000000000,"red",2.5],'
+    b'"ended_at":"2023-11-14T22:13:22Z","event_count":4,"location":"Berlin","events":[["view",1700000000000,"red",2.5],'
     b'["search",1700000001000],["purchase",1700000002000,"blue",9.75]]}\n'
     b'{"id":"b","visitor_key":"l","session_id":"s1","end_reason":"inactivity","started_at":"2023-11-14T22:13:20Z",'
     b'"ended_at":"2023-11-14T22:13:21Z","event_count":1,"events":[["view",1700000001000,"blue"]]}\n'
@@ -54,11 +54,12 @@ def framed(*records: bytes) -> bytes:
 
 
 def test_the_columns_are_those_of_the_session_ends_it_was_written_of(folder: Path, tmp_path: Path) -> None:
-    """Ids, order, items, times, types and prices: training cannot tell which of both it reads."""
+    """Ids, order, items, times, types, prices, places, and whether a session is whole."""
     (tmp_path / "ends.jsonl").write_bytes(LINES)
     ours, theirs = read_sessions(folder / "train", "tfrecord"), read_sessions(tmp_path / "ends.jsonl", "session-ends")
-    assert (ours.session_ids, ours.item_ids) == (theirs.session_ids, theirs.item_ids)
-    for name in ("starts", "items", "times_ms", "event_types", "prices"):
+    for name in ("session_ids", "item_ids", "locations"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    for name in ("starts", "items", "times_ms", "event_types", "prices", "is_cut"):
         np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
 
 
