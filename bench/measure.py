@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
-from bench.programs import Place, Running, Subject
+from bench.programs import Cpu, Place, Running, Subject
 from bench.traffic import Click, feed, preload
 from schemas import wire
+from schemas.records import Status
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, topic_specs
 from tests.kafka.topic_log import LoggedRecord, TopicReader
@@ -34,32 +36,50 @@ WARM_UP_RATE = 100.0
 """Events a second before a backlog."""
 BACKLOG_WARM_UP = round(WARM_UP_RATE * WARM_UP_SECONDS)
 
+UNASKED = ("(cheap)", "(unseen_items)", "(filtered_out)")
+"""What the model is not asked for, or what is not its fault."""
+
 Progress = Callable[[int], object]
 """Hears how many events are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Events a second from the first click's timestamp to the append of the last answer; answers by tier and reason.
+    """Events a second until the append of the last answer; answers by tier and reason.
 
-    cpu_ms_per_event: of the program alone, without broker and model server.
+    cpu_us: an event, by thread. held_bytes: memory of the program at the end.
     """
 
     events_per_second: float
     answers: Counter[str]
-    cpu_ms_per_event: float
+    cpu_us: Cpu
+    held_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """From an input record's timestamp (its creation in the shop) to the append of its answer, milliseconds."""
+    """From an input record's timestamp (its creation in the shop) to the append of its answer, milliseconds.
+
+    cpu_us: an event, by thread.
+    """
 
     events: int
     p50_ms: float
-    p95_ms: float
+    p90_ms: float
     p99_ms: float
     max_ms: float
     answers: Counter[str]
+    cpu_us: Cpu
+
+    @property
+    def model_share(self) -> float:
+        """Share of the model's answers among those that it should have given: not of bots, nor of unseen items."""
+        due = {
+            name: count
+            for name, count in self.answers.items()
+            if name not in get_args(Status) and not name.endswith(UNASKED)
+        }
+        return due.get("model", 0) / max(sum(due.values()), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +90,32 @@ class Bench:
     partitions: int
 
     def throughput(self, subject: Subject, clicks: Sequence[Click], progress: Progress) -> Throughput:
-        """Let `subject`, warm and idle, work off a backlog that is written in a fraction of the time it takes.
+        """Let `subject`, warm and idle, work off a backlog that is there in full when the clock starts.
 
         The first `BACKLOG_WARM_UP` of `clicks` are for the warm-up.
         """
         with self._warm(subject, clicks[:BACKLOG_WARM_UP], WARM_UP_RATE) as run:
-            cpu_before = run.running.cpu_seconds()
-            preload(self.brokers, run.source, clicks[BACKLOG_WARM_UP:])
+            with run.running.stopped():
+                preload(self.brokers, run.source, clicks[BACKLOG_WARM_UP:])
+                cpu_before = run.running.cpu()
+                began_ms = time.time() * 1000
             run.await_outputs(len(clicks), progress)
-            cpu_seconds = run.running.cpu_seconds() - cpu_before
+            cpu, held_bytes = run.running.cpu(), run.running.held_bytes()
             inputs, outputs = run.measured()
-        seconds = (max(record.time_ms for record in outputs) - min(record.time_ms for record in inputs)) / 1000
+        seconds = (max(record.time_ms for record in outputs) - began_ms) / 1000
         answers = answer_counts(outputs) if subject.answers else Counter[str]()
-        return Throughput(len(inputs) / seconds, answers, 1000 * cpu_seconds / len(inputs))
+        return Throughput(len(inputs) / seconds, answers, cpu.since(cpu_before, len(inputs)), held_bytes)
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:
         """Send `clicks` at `rate` a second, and time all but those of the warm-up."""
         warm_up = round(rate * WARM_UP_SECONDS)
         with self._warm(subject, clicks[:warm_up], rate) as run:
+            cpu_before = run.running.cpu()
             feed(self.brokers, run.source, clicks[warm_up:], rate, lambda sent: progress(warm_up + sent))
             run.await_outputs(len(clicks), progress)
+            cpu = run.running.cpu()
             inputs, outputs = run.measured()
-        return latency_of(run.source, inputs, outputs)
+        return latency_of(run.source, inputs, outputs, cpu.since(cpu_before, len(inputs)))
 
     @contextmanager
     def _warm(self, subject: Subject, clicks: Sequence[Click], rate: float) -> Iterator["_Run"]:
@@ -216,10 +240,10 @@ def answer_counts(outputs: Sequence[LoggedRecord]) -> Counter[str]:
     return counted
 
 
-def latency_of(source: str, inputs: Sequence[LoggedRecord], outputs: Sequence[LoggedRecord]) -> Latency:
+def latency_of(source: str, inputs: Sequence[LoggedRecord], outputs: Sequence[LoggedRecord], cpu_us: Cpu) -> Latency:
     """Time each of `inputs`, records of the topic `source`, until the answer that carries its id."""
     by_id = {wire.decode_recommendation_set(record.value or b"").id: record for record in outputs}
     answered = [by_id[f"{source}-{record.partition}-{record.offset}"] for record in inputs]
     waits_ms = [output.time_ms - record.time_ms for record, output in zip(inputs, answered, strict=True)]
-    p50, p95, p99 = (float(value) for value in np.percentile(waits_ms, [50, 95, 99]))
-    return Latency(len(inputs), p50, p95, p99, float(max(waits_ms)), answer_counts(answered))
+    p50, p90, p99 = (float(value) for value in np.percentile(waits_ms, [50, 90, 99]))
+    return Latency(len(inputs), p50, p90, p99, float(max(waits_ms)), answer_counts(answered), cpu_us)

@@ -13,7 +13,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -34,6 +34,7 @@ START_MS: Final = 1_700_000_000_000
 ITEMS: Final = 100_000
 EVENTS: Final = 8
 MIB: Final = 2**20
+_Measured = TypeVar("_Measured")
 
 
 @click.command()
@@ -42,15 +43,20 @@ def main(counts: str) -> None:
     """Fill a table with visitors, quiet ones and then ones in a session, and print what they cost."""
     steps = [int(count) for count in counts.split(",")]
     measured: dict[str, Any] = {
-        "quiet": _in_a_process_of_its_own(partial(_measure, is_open=False), steps),
-        "in_a_session": _in_a_process_of_its_own(partial(_measure, is_open=True), steps),
+        "quiet": visitors_held(steps, is_open=False),
+        "in_a_session": visitors_held(steps, is_open=True),
         "invented": _in_a_process_of_its_own(_measure_invented, steps),
         "bytes_per_item_in_the_catalog": _bytes_each(_catalog, ITEMS),
     }
     click.echo(json.dumps(measured, indent=2))
 
 
-def _in_a_process_of_its_own(measure: Callable[..., Any], *arguments: Any) -> Any:
+def visitors_held(steps: list[int], *, is_open: bool) -> dict[str, Any]:
+    """Fill a table with visitors, and look at its cost at each of `steps`, rising numbers of them."""
+    return _in_a_process_of_its_own(partial(_measure, is_open=is_open), steps)
+
+
+def _in_a_process_of_its_own(measure: Callable[..., _Measured], *arguments: Any) -> _Measured:
     """Measure in a fresh process: what one has freed would hide what the next takes."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, arguments)

@@ -1,16 +1,18 @@
 """The programs that are measured, as processes of their own."""
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from agents.demo.processes import free_port
+from bench.process_cost import held_bytes
+from bench.thread_cpu import cpu_seconds
 from schemas.child_process import ChildProcess
 from streams.cluster.topics import Topic, TopicSettings
 
@@ -34,26 +36,29 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelServer:
+    """Where a model is served, by which process, and the models directory that it serves."""
+
+    address: str
+    pid: int
+    models: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One measured program.
 
-    answers: it answers every record, by RecommendationSets. changelog: the name, without the prefix, of a topic that it
-    is given: no run shall wait for the making of one.
+    key: its name in JSON. answers: it answers every record, by RecommendationSets. changelog: the name, without the
+    prefix, of a topic that it is given: no run shall wait for the making of one.
     """
 
+    key: str
     name: str
     command: Callable[[Place], list[str]]
     settings: Mapping[str, str] = field(default_factory=dict)
     answers: bool = True
     changelog: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ModelServer:
-    """Where a model is served, and the models directory that it serves."""
-
-    address: str
-    models: Path
+    server: ModelServer | None = None
 
 
 def bare_faust() -> Subject:
@@ -67,7 +72,7 @@ def bare_faust() -> Subject:
             f"--datadir={place.folder / 'state'}",
         ]
 
-    return Subject("bare Faust", command, answers=False, changelog="bare-faust-last-changelog")
+    return Subject("bare_faust", "bare Faust", command, answers=False, changelog="bare-faust-last-changelog")
 
 
 def raw_aiokafka() -> Subject:
@@ -77,10 +82,25 @@ def raw_aiokafka() -> Subject:
         return [*_baseline("raw_aiokafka", place), f"--changelog={place.topics.prefix}{changelog}"]
 
     changelog = "raw-aiokafka-changelog"
-    return Subject("raw aiokafka", command, answers=False, changelog=changelog)
+    return Subject("raw_aiokafka", "raw aiokafka", command, answers=False, changelog=changelog)
 
 
-def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -> Subject:
+def quix_streams(python: Path) -> Subject:
+    """Describe the Quix Streams application with one state write and one send; python: that has it."""
+
+    def command(place: Place) -> list[str]:
+        group = f"{place.topics.prefix}quix"
+        return [
+            *_baseline("quix_streams", place, str(python)),
+            f"--group={group}",
+            f"--partitions={place.topics.partitions}",
+            f"--state-dir={place.folder / 'state'}",
+        ]
+
+    return Subject("quix", "Quix Streams", command, answers=False)
+
+
+def worker(key: str, name: str, server: ModelServer | None, settings: Mapping[str, str]) -> Subject:
     """Describe `insession worker`; without a `server` it finds no release and answers what is popular."""
 
     def command(place: Place) -> list[str]:
@@ -100,13 +120,29 @@ def worker(name: str, server: ModelServer | None, settings: Mapping[str, str]) -
         executable = Path(sys.executable).with_name("insession")
         return [str(executable), "worker", *(f"--{option}={value}" for option, value in options.items())]
 
-    return Subject(name, command, settings)
+    return Subject(key, name, command, settings, server=server)
 
 
-def _baseline(module: str, place: Place) -> list[str]:
+def _baseline(module: str, place: Place, python: str = sys.executable) -> list[str]:
     source, target = (place.topics.name(topic) for topic in (Topic.CLICKSTREAM, Topic.RECOMMENDATIONS))
-    python = [sys.executable, "-m", f"bench.{module}"]
-    return [*python, f"--brokers={place.brokers}", f"--source={source}", f"--target={target}"]
+    return [python, "-m", f"bench.{module}", f"--brokers={place.brokers}", f"--source={source}", f"--target={target}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """Seconds by the names of threads; `server` is empty where there is none."""
+
+    program: Mapping[str, float]
+    server: Mapping[str, float]
+
+    def since(self, before: "Cpu", events: int) -> "Cpu":
+        """Return what was taken since `before`, in microseconds an event."""
+
+        def each(now: Mapping[str, float], then: Mapping[str, float]) -> dict[str, float]:
+            taken = {name: 1e6 * (seconds - then.get(name, 0.0)) / events for name, seconds in now.items()}
+            return {name: round(us, 1) for name, us in taken.items() if us > 0}
+
+        return Cpu(each(self.program, before.program), each(self.server, before.server))
 
 
 class Running:
@@ -118,6 +154,7 @@ class Running:
     def __init__(self, subject: Subject, place: Place) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
         environment = {**inherited, **subject.settings}
+        self._server = subject.server
         self._child = ChildProcess(
             subject.name, subject.command(place), log_path=place.folder / "log", environment=environment
         )
@@ -130,10 +167,22 @@ class Running:
     ) -> None:
         self._child.kill()
 
-    def cpu_seconds(self) -> float:
-        """Return the processor time that the program has taken so far."""
-        times = psutil.Process(self._child.pid).cpu_times()
-        return float(times.user + times.system)
+    def cpu(self) -> "Cpu":
+        """Return the processor time that the program and its model server have taken so far."""
+        return Cpu(cpu_seconds(self._child.pid), {} if self._server is None else cpu_seconds(self._server.pid))
+
+    def held_bytes(self) -> int:
+        """Return the memory that the program holds."""
+        return held_bytes(self._child.pid)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Keep the program from the processor; its connections stay."""
+        os.kill(self._child.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._child.pid, signal.SIGCONT)
 
     def check(self, *, is_stuck: bool, done: str) -> None:
         """Raise ChildError with the program's last words where it has ended or `is_stuck`; done: how far it is."""

@@ -2,17 +2,30 @@
 
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain, islice
 from pathlib import Path
 
 from agents.shop.settings import ShopSettings
 from agents.shop.training_data import write_training_data
 from schemas.errors import InsessionError
+from schemas.ids import ItemId
 from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_MODEL_NAME, version_directories
+from session_model.data.training_data import read_training_data
+from session_model.data.vocabulary import Vocabulary
+from session_model.intent.prefix_features import FEATURE_NAMES
+from session_model.ranking.knn import SessionKnn
+from session_model.ranking.popularity import Popularity
+from session_model.ranking.transitions import Transitions
 from session_model.release.copies import load_release
-from session_model.release.files import newest_release
+from session_model.release.files import ReleaseFacts, newest_release, write_parts
+from session_model.release.versions import draft_version
+from session_model.training.presets import DEFAULT_RECIPES
 
 TRAINING_EVENTS = 60_000
+TRAINING_DATA = "training.jsonl.gz"
 EPOCHS = 2
 
 
@@ -34,9 +47,57 @@ def trained_releases(cache: Path, number: int) -> list[Path]:
     return [path for _, path in found[:number]]
 
 
+def wide_models(cache: Path, n_items: int) -> Path:
+    """Return the models folder of a release of `n_items`; make it where there is none.
+
+    It is the trained one, but for its network, which is not trained and has the size of the default preset, and for
+    items that nobody clicks: what a catalogue of that size costs, with the shoppers of the small one.
+    """
+    models = cache / f"models-{n_items}"
+    try:
+        load_release(newest_release(models / DEFAULT_MODEL_NAME))
+    except ReleaseError:
+        _widen(cache, models, n_items)
+    return models
+
+
+def _widen(cache: Path, models: Path, n_items: int) -> None:
+    from session_model.networks.build import build_network
+    from session_model.networks.export import ServableParts, export_servable
+
+    trained = load_release(newest_release(trained_models(cache) / DEFAULT_MODEL_NAME))
+    learned = read_training_data(cache / TRAINING_DATA, "jsonl", trained.manifest.input_event_types)
+    more = (ItemId(f"unclicked-{number}") for number in range(n_items))
+    vocabulary = Vocabulary(islice(chain(learned.vocabulary.item_ids, more), n_items))
+    starts, items = learned.sequences.starts, learned.sequences.items
+    parts = replace(
+        trained.parts,
+        vocabulary=vocabulary,
+        knn=SessionKnn.fit(starts, items, n_items, trained.parts.knn.settings),
+        transitions=Transitions.fit(starts, items, n_items),
+        popularity=Popularity.fit(items, n_items),
+        cold_start=None,
+    )
+    network = build_network(n_items, DEFAULT_RECIPES[0].network, seed=1)
+    with draft_version(models / DEFAULT_MODEL_NAME) as draft:
+        export_servable(ServableParts(network, parts.intent, len(FEATURE_NAMES)), draft.directory)
+        manifest = trained.manifest
+        facts = ReleaseFacts(
+            version=draft.version,
+            created_at=datetime.now(UTC),
+            code_version=manifest.code_version,
+            training_data_sha256=manifest.training_data_sha256,
+            max_length=network.max_length,
+            candidate_count=manifest.candidate_count,
+            input_event_types=tuple(manifest.input_event_types),
+            metrics={},
+        )
+        write_parts(draft.directory, parts, facts)
+
+
 def _train(cache: Path, models: Path, seed: int) -> None:
     cache.mkdir(parents=True, exist_ok=True)
-    data = cache / "training.jsonl.gz"
+    data = cache / TRAINING_DATA
     write_training_data(ShopSettings(), data, TRAINING_EVENTS)
     executable = Path(sys.executable).with_name("insession")
     arguments = ["train", str(data), "--format=jsonl", f"--out={models}", "--preset=small", f"--epochs={EPOCHS}"]

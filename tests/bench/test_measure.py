@@ -1,12 +1,16 @@
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from bench.measure import answer_counts, latency_of
+from bench.programs import Cpu
 from bench.traffic import clicks
 from schemas import wire
 from schemas.ids import EventId, ItemId, VisitorId
 from schemas.records import RecommendationSet, RecommendedItem, Status, Tier
 from tests.kafka.topic_log import LoggedRecord
+
+NO_CPU = Cpu({}, {})
 
 
 def logged(offset: int, time_ms: int, value: bytes = b"") -> LoggedRecord:
@@ -44,9 +48,18 @@ def test_latency_pairs_each_click_with_its_own_answer() -> None:
     """Answers are found by the id they carry, in whatever order they lie; those to the warm-up are left out."""
     inputs = [logged(offset, 100 * offset) for offset in range(1, 102)]
     outputs = [answered(offset, 100 * offset + offset - 1) for offset in reversed(range(102))]
-    found = latency_of("clicks", inputs, outputs)
-    assert (found.events, found.p50_ms, found.p95_ms, found.p99_ms, found.max_ms) == (101, 50.0, 95.0, 99.0, 100.0)
+    found = latency_of("clicks", inputs, outputs, NO_CPU)
+    assert (found.events, found.p50_ms, found.p90_ms, found.p99_ms, found.max_ms) == (101, 50.0, 90.0, 99.0, 100.0)
     assert found.answers == Counter({"model": 101})
+
+
+def test_the_models_share_is_of_what_it_should_have_answered() -> None:
+    """Events without an answer, bots and sessions of unseen items are not its to answer; what came too late is."""
+    answers = Counter(
+        {"model": 6, "knn (deadline)": 2, "popular (cheap)": 5, "popular (unseen_items)": 4, "duplicate": 3}
+    )
+    found = replace(latency_of("clicks", [logged(1, 0)], [answered(1, 9)], NO_CPU), answers=answers)
+    assert found.model_share == 6 / 8
 
 
 def test_every_program_gets_the_same_bytes() -> None:
