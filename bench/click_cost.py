@@ -7,14 +7,15 @@ import cProfile
 import math
 import pstats
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 import click
+import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from rich.console import Console
 from rich.table import Table
@@ -78,10 +79,10 @@ def one_round(pipeline: Pipeline, records: Sequence[InputRecord]) -> dict[str, f
     return {**seconds, "records": float(written)}
 
 
-def finished(answer: Coroutine[Any, Any, Sequence[OutputRecord]]) -> Sequence[OutputRecord]:
+def finished(answer: Awaitable[Sequence[OutputRecord]]) -> Sequence[OutputRecord]:
     """Return what an answer gives that waits for nobody."""
     try:
-        answer.send(None)
+        next(answer.__await__())
     except StopIteration as done:
         records: Sequence[OutputRecord] = done.value
         return records
@@ -95,6 +96,7 @@ def finished(answer: Coroutine[Any, Any, Sequence[OutputRecord]]) -> Sequence[Ou
 def main(events: int, rounds: int, *, profile: bool) -> None:
     """Print microseconds of processor time a click."""
     disable_created_metrics()  # type: ignore[no-untyped-call]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("warning"))
     settings = load_settings()
     records = input_records(settings, events)
     with TemporaryDirectory(prefix="click-cost-") as copies:

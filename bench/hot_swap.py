@@ -12,7 +12,7 @@ import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any
 import click
 import numpy as np
 import structlog
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 from rich.table import Table

@@ -244,8 +244,10 @@ class VisitorState(Struct, frozen=True, array_like=True):
 
     def with_applied(self, position: InputPosition) -> "VisitorState":
         """Note that an input was applied."""
-        known = dict(zip(self.offsets, self.topic_ids, strict=False)) | {position.topic: position.topic_id}
         offsets = {**self.offsets, position.topic: position.offset}
+        if not self.topic_ids and not position.topic_id:
+            return structs.replace(self, offsets=offsets)
+        known = dict(zip(self.offsets, self.topic_ids, strict=False)) | {position.topic: position.topic_id}
         ids = tuple(known.get(topic, 0) for topic in offsets)
         return structs.replace(self, offsets=offsets, topic_ids=ids if any(ids) else ())
 
@@ -259,7 +261,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     def open_sessions(self) -> tuple[OpenSession, ...]:
         """Return every open session, that of the latest event last."""
         current = () if self.session is None else (self.session,)
-        return (*(parked.session for parked in self.parked), *current)
+        return (*(parked.session for parked in self.parked), *current) if self.parked else current
 
     @property
     def is_forgotten(self) -> bool:

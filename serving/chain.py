@@ -7,10 +7,11 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from msgspec import Struct, field
 
 from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
@@ -18,7 +19,7 @@ from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, PredictError, Reason
 from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
-from serving.metrics import EMPTY, OK, ServingMetrics
+from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
 from serving.settings import ServingSettings
@@ -26,8 +27,7 @@ from serving.settings import ServingSettings
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerRequest:
+class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     """What is known of the shopper.
 
     events: of the open session, oldest first. bought: items bought in earlier sessions.
@@ -45,8 +45,7 @@ class AnswerRequest:
     visitor_id: VisitorId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True, gc=False):
     """What is recommended, and where it comes from.
 
     tier is None where `items` is empty; reason is None where the model answered, but for `unseen_items`: it was asked
@@ -103,8 +102,7 @@ class Releases(Protocol):
         """Return another release than `gone`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(Struct, frozen=True, gc=False):
     """How far the personal tiers came. `row` and `neighbours` are of `release`."""
 
     release: ReleaseParts | None
@@ -114,8 +112,7 @@ class _Asked:
     output: ModelOutput | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Ranking:
+class _Ranking(Struct, frozen=True, gc=False):
     """One tier's items, best first, before filtering."""
 
     tier: Tier
@@ -149,9 +146,7 @@ class Recommender:
         except Exception:
             log.exception("answer_failed")
             answer = self._without_release(request)
-        tier = answer.tier or EMPTY
-        self.metrics.answers.labels(tier, answer.reason or OK).inc()
-        self.metrics.answer_latency.labels(tier).observe(self.clock() - started)
+        self.metrics.answered(answer.tier, answer.reason, self.clock() - started)
         return answer
 
     def impersonal(self, location: str | None) -> Answer:
@@ -255,7 +250,7 @@ class Recommender:
             yield self._ranking("popular", release, release.popular())
         age_ms = self.popularity.age_ms(request.events[-1].time_ms) if request.events else 0
         for location in dict.fromkeys((request.location, None)):
-            yield _Ranking("popular", iter(self.popularity.top(location, self._depth)), age_ms=age_ms)
+            yield _Ranking("popular", self.popularity.top(location, self._depth), age_ms=age_ms)
         yield _Ranking("default", _unscored(self.settings.default_items))
         yield _Ranking("default", _unscored(self.catalog.available_items(self._depth)))
 

@@ -1,9 +1,10 @@
 """Policy, apart from scoring: which items may be answered, and how many of them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
+
+from msgspec import Struct
 
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
@@ -44,8 +45,7 @@ class CatalogView(Protocol):
         """Return what is said of each item; may take milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class FilterRules:
+class FilterRules(Struct, frozen=True, gc=False):
     """What must not be in an answer, beside what the catalog says.
 
     bought: by this shopper; variants of it are left out, too. excluded: for everybody.
@@ -66,13 +66,14 @@ def allowed_items(
     ranked: Iterable[RecommendedItem], rules: FilterRules, catalog: CatalogView
 ) -> Iterator[RecommendedItem]:
     """Leave out what is unavailable, bought, excluded, a variant of what was bought, or of a better-ranked item."""
-    groups = {group for item_id in rules.bought if (group := catalog.variant_group(item_id)) is not None}
+    allowed, variant_group, location = catalog.allowed, catalog.variant_group, rules.location
+    never = rules.bought | rules.excluded
+    groups = {group for item_id in rules.bought if (group := variant_group(item_id)) is not None}
     for item in ranked:
-        if item.item_id in rules.bought or item.item_id in rules.excluded:
+        item_id = item.item_id
+        if item_id in never or not allowed(item_id, location):
             continue
-        if not catalog.allowed(item.item_id, rules.location):
-            continue
-        group = catalog.variant_group(item.item_id)
+        group = variant_group(item_id)
         if group is not None:
             if group in groups:
                 continue

@@ -1,11 +1,12 @@
 """Prometheus metrics of the serving tier: base units, bounded labels, never an item or a session as a label."""
 
+from itertools import product
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from schemas.records import Tier
-from serving.errors import REASONS, PredictError
+from serving.errors import REASONS, PredictError, Reason
 
 OK = "ok"
 """Value of the label `reason` where the highest tier answered."""
@@ -59,10 +60,15 @@ class ServingMetrics:
         failures: list[type[PredictError]] = [PredictError, *PredictError.__subclasses__()]
         for failure in failures:
             self.model_failures.labels(failure.reason)
-        for tier in (*get_args(Tier), EMPTY):
-            self.answer_latency.labels(tier)
-            for reason in (OK, *REASONS):
-                self.answers.labels(tier, reason)
+        tiers, reasons = (*get_args(Tier), EMPTY), (OK, *REASONS)
+        self._latency_of = {tier: self.answer_latency.labels(tier) for tier in tiers}
+        self._answers_of = {labels: self.answers.labels(*labels) for labels in product(tiers, reasons)}
+
+    def answered(self, tier: Tier | None, reason: Reason | None, seconds: float) -> None:
+        """Count an answer, and how long it took."""
+        label = tier or EMPTY
+        self._answers_of[label, reason or OK].inc()
+        self._latency_of[label].observe(seconds)
 
 
 class ReleaseMetrics:

@@ -4,8 +4,10 @@ A visitor counts once an item and half-life, whatever the clicks. What nobody vo
 visitors over a time before it is counted, and never takes the place of what is.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+from msgspec import Struct
 
 from schemas.ids import ItemId, VisitorId
 from schemas.records import RecommendedItem
@@ -15,8 +17,7 @@ from serving.visitor_once import VisitorOnce
 from serving.vouchers import NobodyVouches, Vouchers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(Struct, frozen=True, kw_only=True, gc=False):
     """An accepted event with an item; times are Unix milliseconds.
 
     arrived_ms: its record's timestamp, which no shopper chooses.
@@ -81,14 +82,16 @@ class StreamPopularity:
         """Return the locations that have counts of their own."""
         return tuple(self._by_location)
 
-    def top(self, location: str | None, count: int) -> list[RecommendedItem]:
-        """Return the `count` most popular items at `location`, best first; None = over all."""
+    def top(self, location: str | None, count: int) -> Iterator[RecommendedItem]:
+        """Return the `count` most popular items at `location`, best first; None = over all. No more are looked at."""
         counts = self._overall if location is None else self._by_location.get(location)
         if counts is None:
-            return []
+            return iter(())
         # What was counted before there was a catalog or a release may be nothing that they know.
-        listed = (item for item in counts.ranked() if self._vouchers.item(item.item_id) is not False)
-        return [item for item, _ in zip(listed, range(count), strict=False)]
+        ranked, vouched = counts.ranked(), self._vouchers.item
+        if not self._vouchers.knows_items:
+            return islice(ranked, count)
+        return islice((item for item in ranked if vouched(item.item_id) is not False), count)
 
     def age_ms(self, event_time_ms: int) -> int:
         """Return how long before `event_time_ms` the latest counted event was."""

@@ -10,6 +10,10 @@ from serving.parts import ReleaseParts
 class Vouchers(Protocol):
     """Says of a name: True = the shop's own, False = a stranger's, None = nobody knows the names at all."""
 
+    @property
+    def knows_items(self) -> bool:
+        """Return whether anybody knows the shop's items; otherwise `item` is None for all."""
+
     def item(self, item_id: ItemId) -> bool | None:
         """Return whether the shop has the item."""
 
@@ -19,6 +23,8 @@ class Vouchers(Protocol):
 
 class NobodyVouches:
     """Before there is a catalog or a release."""
+
+    knows_items = False
 
     def item(self, item_id: ItemId) -> None:
         """See `Vouchers`."""
@@ -42,12 +48,17 @@ class ShopsOwn:
         self._catalog = catalog
         self._releases = releases
 
+    @property
+    def knows_items(self) -> bool:
+        """See `Vouchers`."""
+        return self._releases.current is not None or self._catalog.has_items
+
     def item(self, item_id: ItemId) -> bool | None:
         """See `Vouchers`."""
         release = self._releases.current
         if self._catalog.describes(item_id) or (release is not None and release.knows(item_id)):
             return True
-        return None if release is None and not self._catalog.has_items else False
+        return False if self.knows_items else None
 
     def location(self, location: str) -> bool | None:
         """See `Vouchers`."""

@@ -4,6 +4,8 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
+
 from schemas.state import InputPosition
 from schemas.tracing import TraceContext
 from schemas.validation import Rejection
@@ -21,8 +23,7 @@ class Undecodable:
     kept: Literal["all", "no_headers", "encoded"] = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class InputRecord:
+class InputRecord(Struct, frozen=True, gc=False):
     """A record as it was read from an input topic; time_ms is its timestamp, Unix milliseconds.
 
     trace: our own span over this record; None = no trace. undecodable: None = it was decoded as it is.
@@ -42,8 +43,7 @@ class InputRecord:
         return None if self.undecodable is None else Rejection("undecodable", self.undecodable.detail)
 
 
-@dataclass(frozen=True, slots=True)
-class OutputRecord:
+class OutputRecord(Struct, frozen=True, gc=False):
     """One record on its way to Kafka; partition None = by the key."""
 
     topic: str

@@ -1,9 +1,8 @@
 """One decided record with its answer, and the records that this makes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId
@@ -15,8 +14,7 @@ from streams.sessions.outcomes import ACTIONS, event_time_ms
 from streams.sessions.sessionizer import Advance
 
 
-@dataclass(frozen=True, slots=True)
-class AnsweredRecord:
+class AnsweredRecord(Struct, frozen=True, gc=False):
     """What there is to tell of one record once its answer is there; the answer may hold no items.
 
     events: what the record holds, at least one; it is answered as of the last one.

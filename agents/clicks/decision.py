@@ -1,7 +1,8 @@
 """The session stage: what a record does to its visitor, and what is to be written and told of that."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct, structs
 
 from agents.clicks.identity_records import IdentityRecords
 from agents.clicks.shown_answers import ShownAnswers
@@ -16,8 +17,7 @@ from streams.sessions.outcomes import Outcomes
 from streams.sessions.sessionizer import Advance, Arrival, Sessionizer
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, gc=False):
     """A clickstream record, decided; what follows reads it and changes nothing of it.
 
     events: of the record, at least one; it is answered as of the last one. controls: records for the workers of the
@@ -80,7 +80,7 @@ class SessionStage:
             joined = self._identities.follow(advance, events, arrival)
         controls += self._identity_records.of(visitor_id, joined)
         write = self._write(record.key, before, advance, joined)
-        return Decision(record, clicks, before, replace(advance, closings=joined.closings), write, controls)
+        return Decision(record, clicks, before, structs.replace(advance, closings=joined.closings), write, controls)
 
     def _write(self, key: bytes, before: Before, advance: Advance, joined: Joined) -> StateWrite:
         if joined.state is None:

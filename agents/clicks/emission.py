@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from agents.clicks.answered import AnsweredRecord
 from agents.clicks.output_headers import OutputHeaders
@@ -17,8 +18,7 @@ from streams.records import InputRecord, OutputRecord
 from streams.sessions.sessionizer import summarise
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Struct, frozen=True, gc=False):
     """What is said to one record, and the records that say it; signal: None where no session was moved."""
 
     answered: AnsweredRecord
@@ -79,10 +79,7 @@ class Emitter:
         self, topic: Topic, record: InputRecord, output: RecommendationSet | IntentSignal | RecommendationOutcome
     ) -> OutputRecord:
         """Keep the output in the input's partition: same key, same partition count, same order."""
+        headers = self.headers.of(record, topic, output.id, output.event_time)
         return OutputRecord(
-            self.topics.name(topic),
-            record.key,
-            self.encode(output),
-            self.headers.of(record, topic, output.id, output.event_time),
-            partition=record.position.partition,
+            self.topics.name(topic), record.key, self.encode(output), headers, partition=record.position.partition
         )

@@ -32,6 +32,8 @@ class OutputHeaders:
         self, record: InputRecord | None, topic: Topic, output_id: str, event_time: datetime
     ) -> list[tuple[str, bytes]]:
         """Return an output's headers; `record`: the input that caused it, None = a tick."""
+        if record is not None and not record.headers and record.trace is None and self.cloud_events == "carried":
+            return []
         headers = [] if record is None or record.trace is None else record.trace.headers()
         if self.cloud_events == "always" or (record is not None and _is_cloud_event(record)):
             headers += [

@@ -116,7 +116,7 @@ class Pipeline:
         """
         if self._settings.tracing is None:
             return self._step(record, visitors)
-        return self._settings.tracing.step(record, lambda traced: self._step(traced, visitors))
+        return self._settings.tracing.step(record, partial(self._step, visitors=visitors))
 
     def _step(self, record: InputRecord, visitors: Visitors) -> Step:
         reader, position = self._settings.readers[record.position.topic], record.position

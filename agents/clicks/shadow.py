@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry, Counter
 
 from agents.clicks.answered import AnsweredRecord

@@ -1,15 +1,15 @@
 """What one input causes, as the actor takes it from the pipeline."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from schemas.state import StateHeader, UnreadableStateError
 from streams.records import OutputRecord
 
 
-@dataclass(frozen=True, slots=True)
-class StateWrite:
+class StateWrite(Struct, frozen=True, gc=False):
     """One write about a visitor; value None = everything of the visitor goes.
 
     before: the header of the state before; None where there was none, or no entry of the expiry index is left of it.
@@ -25,8 +25,7 @@ class StateWrite:
     is_repeat: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True, gc=False):
     """What one input causes: at most one state write, and the records that `answer()` gives when awaited.
 
     is_write_first: the records may be sent only when the write is safe.

@@ -1,8 +1,9 @@
 """The visitors' stored states: read with what may go wrong in it, and written within their budget."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from agents.clicks.shown_answers import ShownAnswers
 from agents.clicks.step import StateWrite, StoredValues, UnreadableVisitorError
@@ -36,8 +37,7 @@ class Visitors(Protocol):
         """Read what is stored of a visitor."""
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
+class Before(Struct, frozen=True, gc=False):
     """What is known of a visitor before a record.
 
     events: those of the record, without the earlier ids that are blocked. is_blocked: the visitor was erased, and is to

@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import Counter
 
 from agents.clicks.step import Step
@@ -31,6 +32,8 @@ class Tracing:
 
     def step(self, record: InputRecord, decide: Callable[[InputRecord], Step]) -> Step:
         """Decide on `record` in its trace."""
+        if self.recorder is None and not record.headers:
+            return decide(record)
         caller, context = self._contexts(record)
         if context is None:
             return decide(record)

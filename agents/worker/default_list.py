@@ -8,12 +8,12 @@ catalog names them; where it names none, only once enough visitors came to tell.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from agents.clicks.output_headers import OutputHeaders
 from schemas import wire

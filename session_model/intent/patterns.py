@@ -1,6 +1,5 @@
 """Shopping patterns by rule: a word for what a prefix looks like, so that a shop can act on it without a model."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from schemas.records import Pattern, SessionEvent
@@ -23,9 +22,12 @@ def pattern_of(events: Sequence[SessionEvent]) -> Pattern:
     if items_in_cart(events):
         return "deciding"
     recent = events[-RECENT_EVENTS:]
-    seen = Counter([event.item_id for event in recent if event.item_id is not None])
-    if any(event.event_type == "favorite" for event in recent) or max(seen.values(), default=0) > FOCUSED_RETURNS:
+    types = {event.event_type for event in recent}
+    items = [event.item_id for event in recent if event.item_id is not None]
+    different = set(items)
+    returns = len(items) - len(different)  # so many to all of them: seldom enough for one
+    if "favorite" in types or (returns >= FOCUSED_RETURNS and max(map(items.count, different)) > FOCUSED_RETURNS):
         return "focused"
-    if len(seen) >= EXPLORING_ITEMS or any(event.event_type == "search" for event in recent):
+    if len(different) >= EXPLORING_ITEMS or "search" in types:
         return "exploring"
     return "browsing"

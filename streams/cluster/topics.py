@@ -146,7 +146,7 @@ class TopicSettings:
 
     def name(self, topic: Topic) -> str:
         """Return the topic's name on the cluster."""
-        given = {Topic.CLICKSTREAM: self.clickstream, Topic.CATALOG: self.catalog}.get(topic)
+        given = self.clickstream if topic is Topic.CLICKSTREAM else self.catalog if topic is Topic.CATALOG else None
         return given or f"{self.prefix}{topic}"
 
     def _check_names(self) -> None:

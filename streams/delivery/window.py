@@ -9,8 +9,9 @@ broker. The window of a partition outlives seeks and rebalances.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from schemas.errors import InsessionError
 from streams.delivery.endings import explained
@@ -33,8 +34,7 @@ async def ready(records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
     return records
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(Struct, frozen=True, gc=False):
     """One event in the window.
 
     answer: gives the records to send; it must come back within its own deadline and must not raise.

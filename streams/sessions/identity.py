@@ -25,11 +25,11 @@ consent, retention) adopts nothing: the predecessors went with the rest.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.events import ClickEvent, Erase
@@ -65,8 +65,7 @@ AGAIN_AFTER_MS: Final = 5 * 60_000
 """Event time after which a further click that names both hands over again: the shopper may have been logged out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True, gc=False):
     """What an input does about the ids of its visitor; state None = nothing is to be written.
 
     closings: sessions that ended, and those that go on elsewhere (`move`). handovers: to be sent.

@@ -17,7 +17,7 @@ seen.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
@@ -88,7 +88,7 @@ class Outcomes:
             last_outcome=kept[0] if kept else None,
             further_outcomes=kept[1:],
         )
-        return replace(advance, state=state, outcomes=kept)
+        return structs.replace(advance, state=state, outcomes=kept)
 
     def _outcome(self, state: VisitorState, last: ShownAnswer | None, event: ClickEvent, line: int) -> Outcome | None:
         item_id = event.item_id

@@ -19,7 +19,6 @@ A record may hold several events, which are applied one after the other and writ
 event_id, type and time) are one *act*: it is a duplicate or none, and it counts once for the bot rule.
 """
 
-import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,6 +26,7 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Final, Literal, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from schemas.events import ClickEvent, from_unix_ms
@@ -38,16 +38,14 @@ from streams.sessions.rules import SessionRules
 from streams.sessions.state_budget import StateBudget
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Struct, frozen=True, gc=False):
     """Where and when an input record reached Kafka; record_time_ms is the record's timestamp, Unix milliseconds."""
 
     position: InputPosition
     record_time_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class Advance:
+class Advance(Struct, frozen=True, gc=False):
     """What one input does to one visitor.
 
     state: to be written, also when nothing moved (a redelivery writes again); None = nothing is to be written.
@@ -100,13 +98,16 @@ class InputTopics:
 
     def applied(self, state: VisitorState, position: InputPosition) -> VisitorState:
         """Note that an input was applied, and drop the closings that are on the broker for sure by now."""
+        applied = state.with_applied(position)
+        if not state.closings:
+            return applied
         oldest = position.offset - self.window(position.topic)
         closings = [
             replace(closed, again=position) if _is_of_an_earlier_topic(closed.emitted_by, position) else closed
             for closed in state.closings
         ]
         return replace(
-            state.with_applied(position),
+            applied,
             closings=tuple(
                 c for c in closings if c.emitted_by.topic != position.topic or c.emitted_by.offset >= oldest
             ),
@@ -154,7 +155,7 @@ class Sessionizer:
         """Note that the input was applied, and whether a mark says all that it has changed."""
         applied = self._applied(moved, position)
         is_still = before is not None and moved.state is before and _differ_in_the_mark_only(before, applied.state)
-        return dataclasses.replace(applied, is_still=is_still)
+        return replace(applied, is_still=is_still)
 
     def _without_consent(self, state: VisitorState | None, position: InputPosition) -> Advance:
         """Forget a visitor, but for what a redelivery of inputs before must find: without it they would be told anew.
@@ -503,6 +504,9 @@ def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[Se
 
 def _acts(events: Sequence[ClickEvent]) -> Iterator[tuple[int, list[ClickEvent]]]:
     """Part events into acts, each with the place of its first line."""
+    if len(events) == 1:
+        yield 0, list(events)
+        return
     first = 0
     for _, lines in groupby(events, key=lambda event: (event.event_id, event.event_type, event.event_time_ms)):
         act = list(lines)

@@ -21,6 +21,11 @@ class Shop:
         self.items: set[str] | None = None
         self.locations: set[str] | None = None
 
+    @property
+    def knows_items(self) -> bool:
+        """See `Vouchers`."""
+        return self.items is not None
+
     def item(self, item_id: ItemId) -> bool | None:
         """See `Vouchers`."""
         return None if self.items is None else item_id in self.items
@@ -133,7 +138,7 @@ def test_what_different_visitors_use_over_a_time_is_listed(clicking: Clicking) -
         clicking.click("mine", at_ms=number * MIN_SPAN_MS, visitor="v")
         assert ("new" in clicking.top()) == (number == MIN_VISITORS - 1)
     assert clicking.top() == ["first", "new"]
-    assert clicking.popular.top(None, 2)[1].score == pytest.approx(MIN_VISITORS / FOUNDING_VISITORS, rel=0.2)
+    assert list(clicking.popular.top(None, 2))[1].score == pytest.approx(MIN_VISITORS / FOUNDING_VISITORS, rel=0.2)
 
 
 def test_invented_names_push_no_real_one_out_of_memory() -> None:

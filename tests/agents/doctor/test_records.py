@@ -1,8 +1,8 @@
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from agents.doctor.findings import Finding, Level
 from agents.doctor.records import CHECKS, record_clock_finding, record_findings

@@ -70,7 +70,9 @@ def test_an_error_for_want_of_file_handles_says_so() -> None:
     """The Kafka client only says that it cannot connect."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     open_files = len(list(Path("/proc/self/fd").iterdir()))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (open_files + 2, hard))
+    next_number = os.dup(0)
+    os.close(next_number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_number, hard))
     try:
         told = explained(kafka.KafkaConnectionError("Unable to bootstrap"))
     finally:

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -278,7 +277,7 @@ def test_a_replay_of_the_last_offset_has_the_same_outcome(shopper: Shopper) -> N
     first = shopper.does(1000, "b")
     shopper.sees("other")
     again = shopper.does(1000, "b", offset=1)
-    assert again == replace(first, is_redelivery=True, joined=())
+    assert again == structs.replace(first, is_redelivery=True, joined=())
 
 
 def test_a_replay_of_an_older_offset_has_none(shopper: Shopper) -> None:

@@ -445,7 +445,7 @@ def test_replay_of_the_last_offset_answers_alike_and_writes_the_same_state() -> 
     visitor.click(0)
     first = visitor.click(GAP_MS + 1)
     again = visitor.at_offset(1, GAP_MS + 1)
-    assert first == replace(again, is_redelivery=False, joined=first.joined)
+    assert first == structs.replace(again, is_redelivery=False, joined=first.joined)
 
 
 def test_replay_of_an_older_offset_changes_nothing() -> None:
@@ -589,7 +589,7 @@ def test_any_input_keeps_the_state_sound_and_replays_idempotently(events: list[t
             assert visitor.times == sorted(visitor.times)
             assert visitor.state.session.event_count > 0
         again = visitor.at_offset(visitor.offset, clock_ms, event_type, session_id=session_id, event_id=event_id)
-        assert replace(again, is_redelivery=False, joined=advance.joined, is_still=advance.is_still) == advance
+        assert structs.replace(again, is_redelivery=False, joined=advance.joined, is_still=advance.is_still) == advance
     assert len(emitted) == len(set(emitted))
 
 
@@ -716,7 +716,7 @@ def test_a_batch_gives_the_sessions_of_its_events_one_by_one(
         assert getattr(advance.state, name) == getattr(single.state, name)
     assert list(map(_unnamed, advance.state.open_sessions)) == list(map(_unnamed, single.state.open_sessions))
     again = batched.record(batch, record_ms=record_ms, offset=0)
-    assert replace(again, is_redelivery=False, joined=advance.joined) == advance
+    assert structs.replace(again, is_redelivery=False, joined=advance.joined) == advance
 
 
 def _unnamed(session: OpenSession) -> OpenSession:

@@ -1,8 +1,8 @@
 import tracemalloc
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from schemas.ids import ItemId, VisitorId
 from schemas.state import Identity, InputPosition, Predecessor, Successor, VisitorState, encode_state, mark_key
