@@ -25,9 +25,8 @@ def main() -> None:
         origin = Path(importlib.import_module(package).__file__ or "").resolve()
         if owners[package] != ["insession"] or not origin.is_relative_to(site):
             sys.exit(f"{package} comes from {origin} and belongs to {owners[package]}, not to the wheel alone.")
-    importlib.import_module(
-        "session_model.ranking.knn_kernel"
-    )  # optional where there is no compiler; here there is one
+    for kernel in ("knn_kernel", "rerank_kernel"):  # optional where there is no compiler; here there is one
+        importlib.import_module(f"session_model.ranking.{kernel}")
     print(f"the wheel holds {', '.join(sorted(PACKAGES))}; the worker starts without TensorFlow")  # noqa: T201
 
 

@@ -73,6 +73,8 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):  # a terminal or locale without a character gets its escape, as on stderr
         sys.stdout.reconfigure(errors="backslashreplace")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's chatter is nothing that a user can act on
+    # NumPy's products are small here: a second thread waits spinning, on the core that the model server needs.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         check_packages()
         insession(prog_name="insession")

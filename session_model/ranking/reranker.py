@@ -3,20 +3,29 @@
 A small network gives each candidate a score, and P(candidate) is the softmax over the candidates (ListNet: Cao et al.,
 ICML 2007; without the hidden layer it is McFadden's conditional logit, 1974). It learns what shares of a sum cannot
 say: that shoppers who come back to items do so again, that a fashion passes, whom to trust after how many clicks.
-session_model.fitting.reranker fits it.
+session_model.fitting.reranker fits it. Many rows are ranked at once: the candidates of each are joined by compiled
+loops (without a compiler at install, by NumPy), all else is one pass over the candidates of all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ranking import Candidates
-from session_model.ranking.blend import SILENT, BlendWeights, blend_scores, reminder
+from session_model.csr import starts_of
+from session_model.ranking.blend import REMINDER_DECAY, SILENT, BlendWeights
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.top_k import top_k
+
+try:
+    from session_model.ranking import rerank_kernel as _kernel
+except ImportError:
+    from session_model.ranking import rerank_numpy as _kernel  # type: ignore[no-redef]
 
 FEATURE_NAMES: tuple[str, ...] = (
     "log_blend",
@@ -43,6 +52,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 CONTENT_FEATURES: tuple[str, ...] = ("log_content", "in_content")
 """Also read where content has a share of the blend."""
 _FLOOR = 1e-6
+_COLUMNS: Final = 6
 
 
 def feature_names(shares: BlendWeights) -> tuple[str, ...]:
@@ -64,15 +74,16 @@ class Reranker(msgspec.Struct, frozen=True, dict=True):
     output: tuple[float, ...]
     shares: BlendWeights
 
-    def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """Score the rows of `features` (n, n_features), (n,)."""
         linear, hidden, bias, output = self._layers
         return np.asarray(features @ linear + np.tanh(features @ hidden + bias) @ output)
 
     @cached_property
-    def _layers(self) -> tuple[NDArray[np.float64], ...]:
-        hidden = np.array(self.hidden).reshape(len(self.linear), len(self.bias))
-        return np.array(self.linear), hidden, np.array(self.bias), np.array(self.output)
+    def _layers(self) -> tuple[NDArray[np.float32], ...]:
+        hidden = np.array(self.hidden, np.float32).reshape(len(self.linear), len(self.bias))
+        linear, bias, output = (np.array(layer, np.float32) for layer in (self.linear, self.bias, self.output))
+        return linear, hidden, bias, output
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,78 +102,149 @@ class CandidateSources:
 
 def rerank(reranker: Reranker, sources: CandidateSources, k: int) -> Candidates:
     """Rank the candidates of all sources; the `k` best with their probabilities among the candidates."""
-    candidates, features = candidate_features(sources, reranker.shares)
-    if not len(candidates):
-        return Candidates.none()
-    logits = reranker.scores(features)
-    exponentials = np.exp(logits - logits.max())
-    return top_k(candidates, exponentials / exponentials.sum(), k)
+    (ranking,) = rerank_many(reranker, [sources], k)
+    return ranking
+
+
+def rerank_many(
+    reranker: Reranker, rows: Sequence[CandidateSources], k: int, kernel: ModuleType = _kernel
+) -> list[Candidates]:
+    """Rank the candidates of each row as `rerank` does, with the popularity of the first; there is one row at least."""
+    table = _join(rows, reranker.shares, kernel)
+    rankings = [Candidates.none()] * len(rows)
+    if not len(table.items):
+        return rankings
+    logits = reranker.scores(table.features(rows[0].popularity, reranker.shares).T)
+    exponentials = np.exp(logits - table.spread(np.maximum.reduceat(logits, table.starts)))
+    scores = exponentials / table.spread(np.add.reduceat(exponentials, table.starts))
+    best = kernel.best(table.items, scores, table.starts, table.starts + table.lengths, k)
+    for row, (items, of_items) in zip(table.rows.tolist(), best, strict=True):
+        rankings[row] = Candidates(items, of_items)
+    return rankings
 
 
 def candidate_features(
     sources: CandidateSources, shares: BlendWeights
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Describe the candidates: (n,) int32 `ItemIndex`, ascending, and (n, len(feature_names(shares))) float64.
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Describe the candidates: (n,) int32 `ItemIndex`, ascending, and (n, len(feature_names(shares))) float32.
 
     An item that a source does not list gets the score of the last one that it lists.
     """
-    seen = reminder(sources.items)
-    parts = (sources.model, sources.neighbours, seen, sources.content if shares.content > 0 else SILENT)
-    candidates = np.unique(np.concatenate([part.item_indices for part in parts])).astype(np.int32)
-    if not len(candidates):
-        return candidates, np.empty((0, len(feature_names(shares))))
-    blended = np.zeros(len(candidates))
-    listed, scores = blend_scores(parts, (shares.model, shares.neighbours, shares.reminder, shares.content))
-    blended[np.searchsorted(candidates, listed)] = scores
-    log_model, in_model = _log_scores(sources.model, candidates)
-    log_neighbours, in_neighbours = _log_shares(sources.neighbours, candidates)
-    log_length = np.log(max(1, len(sources.items)))
-    columns = [
-        np.log(np.maximum(blended, _FLOOR)),
-        log_model,
-        log_neighbours,
-        in_model,
-        in_neighbours,
-        log_model * log_length,
-        log_neighbours * log_length,
-        *_seen_before(candidates, sources.items, seen),
-        sources.popularity.log_counts[candidates],
-        *sources.popularity.trends[:, candidates],
-    ]
-    if shares.content > 0:
-        columns += _log_shares(sources.content, candidates)
-    return candidates, np.stack(columns, axis=1)
+    table = _join([sources], shares, _kernel)
+    if not len(table.items):
+        return table.items, np.empty((0, len(feature_names(shares))), np.float32)
+    order = np.argsort(table.items)
+    return table.items[order], table.features(sources.popularity, shares).T[order]
 
 
-def _seen_before(
-    candidates: NDArray[np.int32], items: NDArray[np.int32], seen: Candidates
-) -> tuple[NDArray[np.float64], ...]:
-    """Return the features from `seen` to `is_last_item_and_repeats`, (n,) each."""
-    lately, times_seen, is_last, is_before = np.zeros((4, len(candidates)))
-    lately[np.searchsorted(candidates, seen.item_indices)] = seen.scores
-    np.add.at(times_seen, np.searchsorted(candidates, items), 1.0)
-    is_last[np.searchsorted(candidates, items[-1:])] = 1.0
-    is_before[np.searchsorted(candidates, items[-2:-1])] = 1.0
-    is_seen = (times_seen > 0).astype(np.float64)
-    log_length, repeats = np.log(max(1, len(items))), 1.0 - len(seen) / max(1, len(items))
-    by_length, by_repeats = (is_seen * log_length, is_last * log_length), (is_seen * repeats, is_last * repeats)
-    return is_seen, lately, np.log1p(times_seen), is_last, is_before, *by_length, *by_repeats
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """The candidates of some rows, one row after the other; rows without any are left out.
+
+    rows: (n_rows,), which rows they are. starts, lengths: (n_rows,) int64, where the candidates of each lie.
+    prefix_lengths: (n_rows,). items: (n,) int32. columns: (6, n) float64, see `rerank_numpy.join`.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    prefix_lengths: NDArray[np.int64]
+    items: NDArray[np.int32]
+    columns: NDArray[np.float64]
+
+    def spread(self, of_rows: NDArray[Any]) -> NDArray[Any]:
+        """Give each candidate what its row has."""
+        return np.repeat(of_rows, self.lengths)
+
+    def features(self, popularity: Popularity, shares: BlendWeights) -> NDArray[np.float32]:
+        """Return what a reranker reads, (len(feature_names(shares)), n)."""
+        model, neighbours, content, times_seen, since, is_before = self.columns
+        lately = np.exp(since * (-1 / REMINDER_DECAY)).astype(np.float32)
+        is_last, is_seen = since == 0, times_seen > 0
+        said = [_Said(self, one) for one in (model, neighbours, content)]
+        blended = shares.reminder * lately / self.spread(_or_one(np.add.reduceat(lately, self.starts)))
+        for share, one in zip((shares.model, shares.neighbours, shares.content), said, strict=True):
+            if share > 0:
+                blended += share * one.scores / self.spread(_or_one(one.totals))
+        lengths = np.maximum(self.prefix_lengths, 1)
+        log_length = self.spread(np.log(lengths))
+        repeats = self.spread(1.0 - np.add.reduceat(is_seen, self.starts, dtype=np.float64) / lengths)
+        log_model, log_neighbours = said[0].log_scores(), said[1].log_shares()
+        columns = [
+            np.log(np.maximum(blended, _FLOOR)),
+            log_model,
+            log_neighbours,
+            said[0].is_listed,
+            said[1].is_listed,
+            log_model * log_length,
+            log_neighbours * log_length,
+            is_seen,
+            lately,
+            np.log1p(times_seen),
+            is_last,
+            is_before,
+            is_seen * log_length,
+            is_last * log_length,
+            is_seen * repeats,
+            is_last * repeats,
+            popularity.log_counts[self.items],
+            *popularity.trends[:, self.items],
+        ]
+        if shares.content > 0:
+            columns += [said[2].log_shares(), said[2].is_listed]
+        features = np.empty((len(columns), len(self.items)), np.float32)
+        for place, column in enumerate(columns):
+            features[place] = column
+        return features
 
 
-def _log_scores(source: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the log score of each candidate and whether the source lists it, both (n,)."""
-    places = np.searchsorted(candidates, source.item_indices)
-    is_listed = np.zeros(len(candidates))
-    is_listed[places] = 1.0
-    scores = np.maximum(source.scores.astype(np.float64), np.finfo(np.float32).tiny)
-    log_scores = np.full(len(candidates), np.log(scores.min()) if len(scores) else 0.0)
-    log_scores[places] = np.log(scores)
-    return log_scores, is_listed
+class _Said:
+    """What one source says of the candidates; scores: (n,), 0 = not listed. totals: (n_rows,) of its scores."""
+
+    def __init__(self, table: _Candidates, column: NDArray[np.float64]) -> None:
+        self._table = table
+        self.is_listed = column >= 0
+        self.scores = np.maximum(column, 0.0)
+        self.totals = np.add.reduceat(self.scores, table.starts)
+
+    def log_scores(self) -> NDArray[np.float64]:
+        """Return the logarithms, of what is not listed that of the least one; 0 where nothing is."""
+        scores = np.maximum(self.scores, np.finfo(np.float32).tiny)
+        least = np.minimum.reduceat(np.where(self.is_listed, scores, np.inf), self._table.starts)
+        others = self._table.spread(np.where(np.isinf(least), 1.0, least))
+        logarithms: NDArray[np.float64] = np.log(np.where(self.is_listed, scores, others))
+        return logarithms
+
+    def log_shares(self) -> NDArray[np.float64]:
+        """Return the same of scores that need not sum to 1 by themselves."""
+        shares: NDArray[np.float64] = self.log_scores() - self._table.spread(np.log(_or_one(self.totals)))
+        return shares
 
 
-def _log_shares(source: Candidates, candidates: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the same of scores that need not sum to 1 by themselves."""
-    log_scores, is_listed = _log_scores(source, candidates)
-    if len(source):
-        log_scores -= np.log(source.scores.sum(dtype=np.float64))
-    return log_scores, is_listed
+def _or_one(totals: NDArray[Any]) -> NDArray[Any]:
+    """Return what can be divided by: 1 where nothing was added up."""
+    return np.where(totals > 0, totals, 1.0)
+
+
+def _join(rows: Sequence[CandidateSources], shares: BlendWeights, kernel: ModuleType) -> _Candidates:
+    listed = [(row.model, row.neighbours, row.content if shares.content > 0 else SILENT, row.items) for row in rows]
+    most = sum(len(one) for row in listed for one in row)
+    items, columns = np.empty(most, np.int32), np.empty((_COLUMNS, most))
+    lengths, n = np.empty(len(rows), np.int64), 0
+    for row, (model, neighbours, content, prefix) in enumerate(listed):
+        lengths[row] = kernel.join(
+            model.item_indices,
+            model.scores,
+            neighbours.item_indices,
+            neighbours.scores,
+            content.item_indices,
+            content.scores,
+            prefix,
+            items,
+            columns,
+            n,
+        )
+        n += int(lengths[row])
+    known = np.flatnonzero(lengths)
+    lengths, prefix_lengths = lengths[known], np.array([len(rows[row].items) for row in known.tolist()], np.int64)
+    return _Candidates(known, starts_of(lengths)[:-1], lengths, prefix_lengths, items[:n], columns[:, :n])

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from agents.cli import COMMANDS, insession
+from agents.cli import COMMANDS, insession, main
 
 
 def _leaves(command: click.Command, context: click.Context, path: str) -> Iterator[tuple[str, str]]:
@@ -47,3 +47,17 @@ def test_an_output_without_unicode_gets_escapes() -> None:
     table = subprocess.run(command[:-1], env=environment, capture_output=True, text=True, check=False)
     assert (told.returncode, table.returncode, told.stderr, table.stderr) == (0, 0, "", "")
     assert "k\\xe4fka" in table.stdout
+
+
+def test_numpy_keeps_to_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it is imported, as it reads this once; whoever sets another number has it."""
+    monkeypatch.setattr(sys, "argv", ["insession", "--version"])
+    for given, expected in ((None, "1"), ("4", "4")):
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+        if given is not None:
+            monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+        with pytest.raises(SystemExit):
+            main()
+        assert os.environ["OPENBLAS_NUM_THREADS"] == expected
+    command = [sys.executable, "-c", "import sys, agents.cli; sys.exit('numpy' in sys.modules)"]
+    assert subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": "."}).returncode == 0

@@ -1,0 +1,18 @@
+import numpy as np
+from numpy.typing import NDArray
+
+def join(
+    model_items: NDArray[np.int32],
+    model_scores: NDArray[np.float32],
+    neighbour_items: NDArray[np.int32],
+    neighbour_scores: NDArray[np.float32],
+    content_items: NDArray[np.int32],
+    content_scores: NDArray[np.float32],
+    prefix: NDArray[np.int32],
+    items: NDArray[np.int32],
+    columns: NDArray[np.float64],
+    start: int,
+) -> int: ...
+def best(
+    items: NDArray[np.int32], scores: NDArray[np.float32], starts: NDArray[np.int64], ends: NDArray[np.int64], k: int
+) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]: ...

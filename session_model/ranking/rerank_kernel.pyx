@@ -1,0 +1,122 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The inner loops of reranking, compiled; session_model.ranking.rerank_numpy does the same."""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdlib cimport free, malloc, qsort
+from libc.string cimport memset
+
+import numpy as np
+
+cdef enum:
+    MODEL = 0
+    NEIGHBOURS = 1
+    CONTENT = 2
+    TIMES = 3
+    SINCE = 4
+    BEFORE = 5
+
+
+cdef struct Ranked:
+    float score
+    int32_t item
+
+
+cdef int _order(const void *one, const void *other) noexcept nogil:
+    cdef Ranked *a = <Ranked *> one
+    cdef Ranked *b = <Ranked *> other
+    if a.score != b.score:
+        return -1 if a.score > b.score else 1
+    return -1 if a.item < b.item else (1 if a.item > b.item else 0)
+
+
+cdef struct Found:
+    # An open hash table from items to their places among the candidates; -1 = free.
+    int32_t *slots
+    uint32_t mask
+    int n
+
+
+cdef inline int _place(Found *found, int32_t item, int32_t *items, double[:, ::1] columns, Py_ssize_t start) noexcept nogil:
+    cdef uint32_t slot = (<uint32_t> item * 2654435761u) & found.mask
+    cdef int32_t place = found.slots[slot]
+    while place >= 0 and items[place] != item:
+        slot = (slot + 1) & found.mask
+        place = found.slots[slot]
+    if place < 0:
+        place = found.n
+        found.n += 1
+        found.slots[slot] = place
+        items[place] = item
+        columns[MODEL, start + place] = columns[NEIGHBOURS, start + place] = columns[CONTENT, start + place] = -1.0
+        columns[TIMES, start + place] = columns[BEFORE, start + place] = 0.0
+        columns[SINCE, start + place] = INFINITY
+    return place
+
+
+def join(
+    const int32_t[::1] model_items, const float[::1] model_scores,
+    const int32_t[::1] neighbour_items, const float[::1] neighbour_scores,
+    const int32_t[::1] content_items, const float[::1] content_scores,
+    const int32_t[::1] prefix, int32_t[::1] items, double[:, ::1] columns, Py_ssize_t start,
+):
+    """See session_model.ranking.rerank_numpy.join; here the candidates come in the order of the sources."""
+    cdef int n_prefix = prefix.shape[0], i
+    cdef int most = model_items.shape[0] + neighbour_items.shape[0] + content_items.shape[0] + n_prefix
+    cdef uint32_t size = 16
+    cdef Found found
+    cdef int place
+    cdef int32_t *own
+    if most == 0:
+        return 0
+    while size < 2 * <uint32_t> most:
+        size *= 2
+    found.mask, found.n = size - 1, 0
+    found.slots = <int32_t *> malloc(size * sizeof(int32_t))
+    if found.slots == NULL:
+        raise MemoryError
+    memset(found.slots, 0xff, size * sizeof(int32_t))
+    own = &items[start]
+    for i in range(model_items.shape[0]):
+        columns[MODEL, start + _place(&found, model_items[i], own, columns, start)] = model_scores[i]
+    for i in range(neighbour_items.shape[0]):
+        columns[NEIGHBOURS, start + _place(&found, neighbour_items[i], own, columns, start)] = neighbour_scores[i]
+    for i in range(content_items.shape[0]):
+        columns[CONTENT, start + _place(&found, content_items[i], own, columns, start)] = content_scores[i]
+    for i in range(n_prefix):
+        place = _place(&found, prefix[i], own, columns, start)
+        columns[TIMES, start + place] += 1.0
+        columns[SINCE, start + place] = n_prefix - 1 - i
+        if i == n_prefix - 2:
+            columns[BEFORE, start + place] = 1.0
+    free(found.slots)
+    return found.n
+
+
+def best(const int32_t[::1] items, const float[::1] scores, const int64_t[::1] starts, const int64_t[::1] ends, int k):
+    """See session_model.ranking.rerank_numpy.best."""
+    cdef Py_ssize_t row, most = 0, n, i
+    cdef int32_t[::1] some_items
+    cdef float[::1] some_scores
+    cdef Ranked *ranked
+    for row in range(starts.shape[0]):
+        most = max(most, ends[row] - starts[row])
+    ranked = <Ranked *> malloc((most + 1) * sizeof(Ranked))
+    if ranked == NULL:
+        raise MemoryError
+    found = []
+    for row in range(starts.shape[0]):
+        n = ends[row] - starts[row]
+        for i in range(n):
+            ranked[i].item = items[starts[row] + i]
+            ranked[i].score = scores[starts[row] + i]
+        qsort(ranked, n, sizeof(Ranked), _order)
+        n = min(n, k)
+        best_items, best_scores = np.empty(n, np.int32), np.empty(n, np.float32)
+        some_items, some_scores = best_items, best_scores
+        for i in range(n):
+            some_items[i] = ranked[i].item
+            some_scores[i] = ranked[i].score
+        found.append((best_items, best_scores))
+    free(ranked)
+    return found
