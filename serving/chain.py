@@ -17,6 +17,7 @@ from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
 from schemas.tracing import TraceContext
+from serving.batcher import Question
 from serving.errors import ModelNotFoundError, PredictError, Reason
 from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
 from serving.metrics import ServingMetrics
@@ -77,10 +78,8 @@ class Answering(Protocol):
 class Model(Protocol):
     """Asks the model for one row; see `MicroBatcher`."""
 
-    async def predict(
-        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
-    ) -> ModelOutput:
-        """Answer `row` by `deadline`; raises a PredictError."""
+    async def rank(self, question: Question) -> ModelOutput:
+        """Answer with the blend, by the question's deadline; raises a PredictError."""
 
 
 class Gate(Protocol):
@@ -103,7 +102,7 @@ class Releases(Protocol):
 
 
 class _Asked(Struct, frozen=True, gc=False):
-    """How far the personal tiers came. `row` and `neighbours` are of `release`."""
+    """How far the personal tiers came. `row` and `neighbours` are of `release`; `output` has the blend."""
 
     release: ReleaseParts | None
     reason: Reason | None
@@ -189,7 +188,7 @@ class Recommender:
         if self.gate.refuses:
             return _Asked(release, "breaker_open", row, neighbours), False
         try:
-            output = await self.model.predict(release.version, row, request.deadline, request.trace)
+            output = await self.model.rank(Question(release, row, neighbours, request.deadline, request.trace))
         except PredictError as error:
             return _Asked(release, error.reason, row, neighbours), isinstance(error, ModelNotFoundError)
         return _Asked(release, "unseen_items" if row.is_by_content else None, row, neighbours, output), False
@@ -240,8 +239,7 @@ class Recommender:
         """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""
         if asked.release is not None and asked.row is not None:
             if asked.output is not None:
-                scored = asked.release.blend(asked.output.candidates, asked.neighbours, asked.row.items)
-                yield self._ranking("model", asked.release, scored)
+                yield self._ranking("model", asked.release, asked.output.candidates)
             yield self._ranking("knn", asked.release, asked.release.with_cold_items(asked.neighbours))
         yield from self._impersonal(request, asked.release)
 

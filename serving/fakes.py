@@ -131,13 +131,14 @@ class FakeRelease:
         found = np.arange(last - 1, max(last - 4, self.shift), -1, dtype=np.int32)
         return Candidates(found, np.linspace(0.5, 0.3, len(found), dtype=np.float32))
 
-    def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:  # noqa: ARG002
+    def blend_many(
+        self,
+        models: Sequence[Candidates],
+        neighbours: Sequence[Candidates],
+        prefixes: Sequence[NDArray[np.int32]],  # noqa: ARG002
+    ) -> list[Candidates]:
         """Put the neighbours after the model's items."""
-        new = ~np.isin(neighbours.item_indices, model.item_indices)
-        return Candidates(
-            np.concatenate([model.item_indices, neighbours.item_indices[new]]),
-            np.concatenate([model.scores, neighbours.scores[new]]),
-        )
+        return [_one_after_the_other(*row) for row in zip(models, neighbours, strict=True)]
 
     def with_cold_items(self, ranking: Candidates) -> Candidates:
         """List none."""
@@ -161,6 +162,14 @@ class FakeRelease:
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item."""
         return ItemId(f"i{index - self.shift}")
+
+
+def _one_after_the_other(model: Candidates, neighbours: Candidates) -> Candidates:
+    new = ~np.isin(neighbours.item_indices, model.item_indices)
+    return Candidates(
+        np.concatenate([model.item_indices, neighbours.item_indices[new]]),
+        np.concatenate([model.scores, neighbours.scores[new]]),
+    )
 
 
 @dataclass(slots=True)

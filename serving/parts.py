@@ -32,11 +32,13 @@ class ReleaseParts(Protocol):
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
 
-    def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
-        """Join both rankings (and the reminder of the prefix itself) with the release's weights."""
+    def blend_many(
+        self, models: Sequence[Candidates], neighbours: Sequence[Candidates], prefixes: Sequence[NDArray[np.int32]]
+    ) -> list[Candidates]:
+        """Join both rankings of each row, and the reminder of its prefix, with the release's weights."""
 
     def with_cold_items(self, ranking: Candidates) -> Candidates:
-        """List items with no or few clicks beside those that they are like, as `blend` does."""
+        """List items with no or few clicks beside those that they are like, as `blend_many` does."""
 
     def popular(self) -> Candidates:
         """Most popular items of the training data, best first."""

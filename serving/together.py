@@ -7,30 +7,26 @@ within a task of Spark and within a notebook, whose loop runs already, and depen
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any
 
-from schemas.ids import ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
-from schemas.tracing import TraceContext
+from serving.batcher import Question, blended
 from serving.chain import Answer, AnswerRequest, Recommender
 
-_Answering = Coroutine["_Question", Any, Answer]
+_Answering = Coroutine["_Asked", Any, Answer]
 
 
 class GatheredModel:
     """Lets every row wait until `answer_many` has asked for all; implements serving.chain.Model."""
 
-    async def predict(
-        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
-    ) -> ModelOutput:
-        """Wait for the row's output."""
-        del version, deadline, trace  # there is one release, and nobody is waited for
-        return await _Question(row)
+    async def rank(self, question: Question) -> ModelOutput:
+        """Wait for the row's output; nobody is waited for, so its deadline is nothing."""
+        return await _Asked(question)
 
 
-class _Question:
-    def __init__(self, row: ModelInput) -> None:
-        self.row = row
+class _Asked:
+    def __init__(self, question: Question) -> None:
+        self.question = question
 
-    def __await__(self) -> Generator["_Question", ModelOutput, ModelOutput]:
+    def __await__(self) -> Generator["_Asked", ModelOutput, ModelOutput]:
         return (yield self)
 
 
@@ -45,15 +41,15 @@ def answer_many(
     """
     runs = [recommender.answer(request) for request in requests]
     reached = [_go_on(run, None) for run in runs]
-    rows = [one.row for one in reached if isinstance(one, _Question)]
-    outputs = iter(predict(rows) if rows else [])
+    questions = [one.question for one in reached if isinstance(one, _Asked)]
+    outputs = iter(blended(questions, predict([one.row for one in questions])) if questions else [])
     return [
-        _last(_go_on(run, next(outputs)) if isinstance(one, _Question) else one)
+        _last(_go_on(run, next(outputs)) if isinstance(one, _Asked) else one)
         for run, one in zip(runs, reached, strict=True)
     ]
 
 
-def _go_on(run: _Answering, output: ModelOutput | None) -> "_Question | Answer":
+def _go_on(run: _Answering, output: ModelOutput | None) -> "_Asked | Answer":
     try:
         return run.send(output)
     except StopIteration as ended:
@@ -61,6 +57,6 @@ def _go_on(run: _Answering, output: ModelOutput | None) -> "_Question | Answer":
         return answer
 
 
-def _last(reached: "_Question | Answer") -> Answer:
+def _last(reached: "_Asked | Answer") -> Answer:
     assert isinstance(reached, Answer), "an answer asks the model once"
     return reached

@@ -249,7 +249,7 @@ def _read_reranker(path: Path) -> Reranker:
     if reranker.feature_names != feature_names(reranker.shares):
         raise ValueError("it weighs other features than this insession makes")
     n_features = len(reranker.feature_names)
-    reranker.scores(np.zeros((1, n_features)))  # raises ValueError where the weights do not fit together
+    reranker.scores(np.zeros((1, n_features), np.float32))  # raises ValueError where the weights do not fit together
     return reranker
 
 

@@ -23,7 +23,7 @@ from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.likeness import Likeness
 from session_model.ranking.popularity import Popularity
-from session_model.ranking.reranker import CandidateSources, Reranker, rerank
+from session_model.ranking.reranker import CandidateSources, Reranker, rerank_many
 from session_model.ranking.transitions import Transitions
 
 
@@ -134,14 +134,25 @@ class Release:
 
         Items with no or few clicks are listed beside those that they are like.
         """
+        (ranking,) = self.blend_many([model], [neighbours], [items])
+        return ranking
+
+    def blend_many(
+        self, models: Sequence[Candidates], neighbours: Sequence[Candidates], prefixes: Sequence[NDArray[np.int32]]
+    ) -> list[Candidates]:
+        """Do that for each row of one or more, at once."""
         parts, k = self.parts, self.manifest.candidate_count
-        content = SILENT if parts.content_voice is None else parts.content_voice.query(items, k)
-        if parts.reranker is None:
-            ranking = blend(model, neighbours, items, parts.blend_weights, k, content)
+        voice = parts.content_voice
+        rows = [
+            CandidateSources(model, near, items, parts.popularity, SILENT if voice is None else voice.query(items, k))
+            for model, near, items in zip(models, neighbours, prefixes, strict=True)
+        ]
+        if parts.reranker is not None:
+            rankings = rerank_many(parts.reranker, rows, k)
         else:
-            sources = CandidateSources(model, neighbours, items, parts.popularity, content)
-            ranking = rerank(parts.reranker, sources, k)
-        return self.with_cold_items(ranking)
+            weights = parts.blend_weights
+            rankings = [blend(row.model, row.neighbours, row.items, weights, k, row.content) for row in rows]
+        return list(map(self.with_cold_items, rankings))
 
     def with_cold_items(self, ranking: Candidates) -> Candidates:
         """List items with no or few clicks beside those that they are like."""

@@ -12,7 +12,7 @@ from schemas import wire
 from schemas.ids import ItemId, ItemIndex, ModelVersion, SessionId
 from schemas.ranking import NO_INTENT, Candidates, ModelInput, ModelOutput
 from schemas.records import CatalogItem, SessionEvent
-from schemas.tracing import TraceContext
+from serving.batcher import Question, blended
 from serving.chain import AnswerRequest, Recommender
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
@@ -32,23 +32,27 @@ LATER = CatalogItem(item_id=ItemId("g"), title="boot")
 
 
 class LastThenFirst:
-    """A model that ranks the last item of the prefix before the first one; both as served and as evaluated."""
+    """A model that ranks the last item of the prefix before the first one, as evaluated."""
 
     def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
         """Rank for each prefix."""
-        return [self._one(row) for row in inputs]
-
-    async def predict(
-        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
-    ) -> ModelOutput:
-        """Answer a row."""
-        assert (version, deadline, trace) == (3, float("inf"), None)
-        return ModelOutput(self._one(row), NO_INTENT)
+        return [self.one(row) for row in inputs]
 
     @staticmethod
-    def _one(row: ModelInput) -> Candidates:
+    def one(row: ModelInput) -> Candidates:
+        """Rank for a prefix."""
         items = np.array(list(dict.fromkeys([*row.items[-1:].tolist(), *row.items[:1].tolist()])), np.int32)
         return Candidates(items, np.array([0.7, 0.3], np.float32)[: len(items)])
+
+
+class ServedLastThenFirst:
+    """The same as it is served."""
+
+    async def rank(self, question: Question) -> ModelOutput:
+        """Answer a row."""
+        assert (question.release.version, question.deadline, question.trace) == (3, float("inf"), None)
+        (output,) = blended([question], [ModelOutput(LastThenFirst.one(question.row), NO_INTENT)])
+        return output
 
 
 @dataclass
@@ -80,10 +84,10 @@ def drawn_sessions() -> HeldOut:
     return HeldOut("drawn", sessions)
 
 
-def recommender_of(catalog: Catalog, model: LastThenFirst, in_use: OneRelease) -> Recommender:
+def recommender_of(catalog: Catalog, in_use: OneRelease) -> Recommender:
     """Compose the chain."""
     return Recommender(
-        model=model,
+        model=ServedLastThenFirst(),
         gate=in_use,
         releases=in_use,
         popularity=StreamPopularity(half_life_seconds=1, max_items=1, max_locations=1),
@@ -98,7 +102,7 @@ async def test_the_neighbours_list_new_items_too_where_the_model_is_away(tmp_pat
     catalog = Catalog()
     catalog.apply(b"g", wire.encode(LATER))
     release = load_release(write_release(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
-    recommender = recommender_of(catalog, LastThenFirst(), OneRelease(release, refuses=True))
+    recommender = recommender_of(catalog, OneRelease(release, refuses=True))
     events = [SessionEvent("view", 0, ItemId("d\n"))]
     request = AnswerRequest(events=events, location=None, bought=(), deadline=float("inf"), want_personal=True)
     answer = await recommender.answer(request)
@@ -113,7 +117,7 @@ async def test_what_evaluate_ranks_is_what_is_emitted_for_new_items_too(tmp_path
     catalog, model, test = Catalog(), LastThenFirst(), drawn_sessions()
     catalog.apply(b"g", wire.encode(LATER))
     release = load_release(write_release(tmp_path, cold_start=cold_start())).with_catalog(catalog.records())
-    recommender = recommender_of(catalog, model, OneRelease(release))
+    recommender = recommender_of(catalog, OneRelease(release))
     hits, emitted, reasons = 0, set[ItemId](), set[str | None]()
     asked = list(targets(release, test.sessions, PUBLISHED))
     for target in asked:

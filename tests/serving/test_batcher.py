@@ -1,20 +1,25 @@
 import asyncio
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from schemas.ids import ModelVersion
-from schemas.ranking import ModelInput, ModelOutput
-from serving.batcher import MicroBatcher
+from schemas.ranking import Candidates, ModelInput, ModelOutput
+from serving.batcher import MicroBatcher, Question
 from serving.errors import BadRequestError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
-from serving.fakes import FakePredictor
+from serving.fakes import FakePredictor, FakeRelease
 from serving.settings import ServingSettings
 from tests.builders.clocks import HandClock
 
 V1, V2 = ModelVersion(1), ModelVersion(2)
 FAR = 3600.0
+RELEASES = {version: FakeRelease(version=version) for version in (V1, V2)}
+NEIGHBOURS = Candidates(np.array([90], np.int32), np.array([0.1], np.float32))
 
 
 def row(item: int) -> ModelInput:
@@ -54,16 +59,21 @@ async def batcher(server: FakePredictor, clock: HandClock) -> AsyncIterator[Micr
     await batcher.close()
 
 
+def question(item: int, version: ModelVersion = V1, deadline: float = FAR) -> Question:
+    """Make a question about a session whose only item is `item`."""
+    return Question(RELEASES[version], row(item), NEIGHBOURS, deadline)
+
+
 def ask(
     batcher: MicroBatcher, item: int, version: ModelVersion = V1, deadline: float = FAR
 ) -> "asyncio.Task[ModelOutput]":
     """Ask for one row in a task."""
-    return asyncio.create_task(batcher.predict(version, row(item), deadline))
+    return asyncio.create_task(batcher.rank(question(item, version, deadline)))
 
 
 async def test_a_row_alone_goes_at_once(batcher: MicroBatcher, server: FakePredictor) -> None:
     """Without load a call has one row and the row's whole budget."""
-    assert first_item(await batcher.predict(V1, row(10), FAR)) == 11
+    assert first_item(await batcher.rank(question(10))) == 11
     assert sizes(server) == [1]
     assert server.calls[0].deadline_seconds == FAR
 
@@ -130,7 +140,7 @@ async def test_a_row_with_too_little_budget_is_not_sent(
     clock.now = 50.0
     asyncio.get_running_loop().call_soon(server.hold)
     with pytest.raises(DeadlineExceededError):
-        await batcher.predict(V1, row(1), clock.now + remaining)
+        await batcher.rank(question(1, deadline=clock.now + remaining))
     assert len(server.calls) == calls
 
 
@@ -167,8 +177,8 @@ async def test_a_bug_in_the_predictor_reaches_who_asked(batcher: MicroBatcher, s
     """An unexpected exception settles the row and leaves the batcher working."""
     server.fail_next(KeyError("items"))
     with pytest.raises(KeyError):
-        await batcher.predict(V1, row(1), FAR)
-    assert first_item(await batcher.predict(V1, row(1), FAR)) == 2
+        await batcher.rank(question(1))
+    assert first_item(await batcher.rank(question(1))) == 2
 
 
 async def test_a_cancelled_row_is_not_sent(batcher: MicroBatcher, server: FakePredictor) -> None:
@@ -199,17 +209,72 @@ async def test_a_row_cancelled_in_its_call_does_not_harm_the_others(
     assert first_item(await good) == 3
 
 
-async def test_a_full_queue_refuses(batcher: MicroBatcher, server: FakePredictor) -> None:
-    """The seventh waiting row is refused at once."""
+async def test_the_oldest_row_gives_way_where_too_many_wait(batcher: MicroBatcher, server: FakePredictor) -> None:
+    """It has the least time left, and says that it was too many; the seventh is answered in its place."""
     server.hold()
-    tasks = [ask(batcher, 0)]
+    under_way = ask(batcher, 0)
     await server.called(1)
-    tasks += [ask(batcher, item) for item in range(1, 7)]
-    await asyncio.sleep(0)
+    oldest, *others = (ask(batcher, item) for item in range(1, 8))
     with pytest.raises(ServerBusyError, match="max_waiting"):
-        await batcher.predict(V1, row(7), FAR)
+        await oldest
     server.let_go()
-    assert len(await asyncio.gather(*tasks)) == 7
+    assert [first_item(output) for output in await asyncio.gather(under_way, *others)] == [1, 3, 4, 5, 6, 7, 8]
+
+
+async def test_the_answer_is_blended_with_the_rows_own_neighbours(batcher: MicroBatcher) -> None:
+    """As its release does it."""
+    output = await batcher.rank(question(1))
+    assert output.candidates.item_indices.tolist() == [2, 3, 4, 90]
+
+
+class Choosy(FakeRelease):
+    """A release that cannot blend what it does not like."""
+
+    def blend_many(
+        self,
+        models: Sequence[Candidates],
+        neighbours: Sequence[Candidates],
+        prefixes: Sequence[NDArray[np.int32]],
+    ) -> list[Candidates]:
+        """Blend, but for sessions of item 2."""
+        if any(items[-1] == 2 for items in prefixes):
+            raise ZeroDivisionError
+        return super().blend_many(models, neighbours, prefixes)
+
+
+async def test_a_row_that_cannot_be_blended_harms_no_other_of_its_call(
+    batcher: MicroBatcher, server: FakePredictor
+) -> None:
+    """Who asked gets the bug to see."""
+    release = Choosy()
+    asked = (asyncio.create_task(batcher.rank(Question(release, row(item), NEIGHBOURS))) for item in (1, 2, 3))
+    one, two, three = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(two, ZeroDivisionError)
+    assert [first_item(output) for output in (one, three) if isinstance(output, ModelOutput)] == [2, 4]
+    assert sizes(server) == [3]
+
+
+async def test_answered_rows_are_not_kept_until_their_deadline(batcher: MicroBatcher) -> None:
+    """Which may be far away."""
+    for number in range(3 * 1024):
+        await batcher.rank(question(number % 10))
+    assert sum(type(kept).__name__ == "_Row" for kept in gc.get_objects()) <= 2 * 1024
+
+
+async def test_the_next_call_is_with_the_server_while_rows_are_blended(server: FakePredictor) -> None:
+    """So it works while we do."""
+    batcher = MicroBatcher(server, ServingSettings(max_batch=4))
+    calls_before_blending = list[int]()
+
+    class Watching(FakeRelease):
+        def blend_many(self, models: Any, neighbours: Any, prefixes: Any) -> list[Candidates]:
+            calls_before_blending.append(len(server.calls))
+            return super().blend_many(models, neighbours, prefixes)
+
+    release = Watching()
+    await asyncio.gather(*(batcher.rank(Question(release, row(item), NEIGHBOURS)) for item in range(8)))
+    assert sizes(server) == [4, 4]
+    assert calls_before_blending == [2, 2]
 
 
 async def test_two_calls_may_run_where_told(server: FakePredictor, clock: HandClock) -> None:
@@ -236,7 +301,7 @@ async def test_close_settles_everything(batcher: MicroBatcher, server: FakePredi
     results = await asyncio.gather(under_way, waiting, return_exceptions=True)
     assert [type(result) for result in results] == [ModelUnavailableError, ModelUnavailableError]
     with pytest.raises(ModelUnavailableError):
-        await batcher.predict(V1, row(3), FAR)
+        await batcher.rank(question(3))
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

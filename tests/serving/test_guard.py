@@ -36,12 +36,21 @@ class Guarded:
             self.server, self.breaker, ServingMetrics(self.registry), clock=lambda: self.now
         )
 
-    async def fail(self, *errors: PredictError) -> None:
+    async def fail(self, *errors: PredictError, budget_seconds: float = 1.0) -> None:
         """Let one call fail for each error."""
         self.server.fail_next(*errors)
         for error in errors:
             with pytest.raises(type(error)):
-                await self.predictor.predict(V1, BATCH, 1.0)
+                await self.predictor.predict(V1, BATCH, budget_seconds)
+
+    async def answer(self, seconds: float) -> None:
+        """Let one call be answered after so long."""
+        self.server.hold()
+        call = asyncio.create_task(self.predictor.predict(V1, BATCH, 1.0))
+        await self.server.called(len(self.server.calls) + 1)
+        self.now += seconds
+        self.server.let_go()
+        await call
 
     def metric(self, name: str, **labels: str) -> float | None:
         """Read a metric."""
@@ -60,6 +69,21 @@ async def test_failures_of_the_server_open_the_breaker(kind: type[PredictError])
     assert len(guarded.server.calls) == 2
     assert guarded.metric("insession_breaker_open") == 1
     assert guarded.metric("insession_model_failures_total", reason=kind.reason) == 2
+
+
+async def test_a_deadline_that_the_rows_had_used_up_says_nothing_of_the_server() -> None:
+    """In overload what is left is less than a few times what calls take; with more left, the server is to blame."""
+    guarded = Guarded()
+    for _ in range(50):
+        await guarded.answer(0.1)
+    await guarded.fail(*(DeadlineExceededError("late") for _ in range(5)), budget_seconds=0.35)
+    assert guarded.breaker.state == "closed"
+    await guarded.fail(ModelUnavailableError("1"), ModelUnavailableError("2"), budget_seconds=0.35)
+    assert guarded.breaker.state == "open"
+    guarded.now += 10
+    await guarded.answer(0.1)
+    await guarded.fail(DeadlineExceededError("1"), DeadlineExceededError("2"), budget_seconds=0.45)
+    assert guarded.breaker.state == "open"
 
 
 async def test_bad_rows_and_unknown_versions_never_open_it() -> None:
@@ -107,12 +131,7 @@ async def test_a_cancelled_probe_does_not_lock_the_breaker() -> None:
 async def test_latency_and_batch_size_are_observed() -> None:
     """Every call adds its latency and its rows, once."""
     guarded = Guarded()
-    guarded.server.hold()
-    call = asyncio.create_task(guarded.predictor.predict(V1, BATCH, 1.0))
-    await guarded.server.called(1)
-    guarded.now = 0.25
-    guarded.server.let_go()
-    await call
+    await guarded.answer(0.25)
     assert guarded.metric("insession_model_latency_seconds_sum") == 0.25
     assert guarded.metric("insession_model_batch_size_sum") == 3
     assert guarded.metric("insession_model_batch_size_count") == 1

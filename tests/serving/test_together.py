@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from schemas.ids import ItemId, ModelVersion
 from schemas.ranking import ModelInput, ModelOutput
 from schemas.records import SessionEvent
-from schemas.tracing import TraceContext
+from serving.batcher import Question, blended
 from serving.breaker import CircuitBreaker
 from serving.chain import Answer, AnswerRequest, Model, Recommender
 from serving.fakes import FakeCatalog, FakeRelease, fake_output
@@ -33,12 +33,10 @@ REQUESTS = [
 class AtOnce:
     """A model that answers each row as it comes."""
 
-    async def predict(
-        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
-    ) -> ModelOutput:
+    async def rank(self, question: Question) -> ModelOutput:
         """Answer a row."""
-        del version, deadline, trace
-        return fake_output(row)
+        (output,) = blended([question], [fake_output(question.row)])
+        return output
 
 
 @dataclass
