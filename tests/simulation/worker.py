@@ -16,8 +16,8 @@ from agents.clicks.pipeline import Pipeline
 from agents.settings import Settings
 from agents.worker import root as composition
 from schemas.ids import ModelVersion
-from schemas.ranking import ModelInput, ModelOutput
-from schemas.tracing import TraceContext
+from schemas.ranking import ModelOutput
+from serving.batcher import Question, blended
 from serving.chain import Recommender
 from serving.errors import ModelUnavailableError
 from serving.fakes import FakeCatalog, FakeRelease, fake_output
@@ -64,15 +64,13 @@ class SlowModel:
         self._chance = chance
         self._faults = faults
 
-    async def predict(
-        self, version: ModelVersion, row: ModelInput, deadline: float, trace: TraceContext | None = None
-    ) -> ModelOutput:
+    async def rank(self, question: Question) -> ModelOutput:
         """Answer a row."""
-        del version, deadline, trace
         await asyncio.sleep(self._chance.random() ** 2 * (0.02 + self._faults.slow_model))
         if self._chance.random() < 0.05:
             raise ModelUnavailableError("away")
-        return fake_output(row)
+        (output,) = blended([question], [fake_output(question.row)])
+        return output
 
 
 class OpenGate:
