@@ -57,7 +57,7 @@ class ServingSettings:
     release_poll: How often the worker looks for a newer release, on disk and on the server.
     min_budget: A row with less time left is not sent; so a late row is no failure of the server.
     max_batch: Rows in one Predict.
-    max_waiting: Rows that may wait for the next Predict; one more is answered by a lower tier.
+    max_waiting: Rows that may wait for the next Predict; of more the oldest is answered by a lower tier.
     max_concurrent_calls: Predicts under way at a time; rows gather while all are taken.
     breaker_failures: Failed calls in a row that open the breaker: the model is not asked for a while; 0 = never.
     breaker_open: How long the breaker stays open before one call tries again.
