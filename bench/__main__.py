@@ -22,7 +22,7 @@ from bench.commands import run_bench
 from bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Latency, Throughput
 from bench.memory import visitors_held
 from bench.quix import quix_python
-from bench.release import trained_models, wide_models
+from bench.release import SMALL, models_of
 from bench.report import Machine, Report
 from bench.traffic import Click, clicks
 from schemas.errors import InsessionError
@@ -31,8 +31,6 @@ from serving.embedded_process import EmbeddedServer
 from streams.local.kafka_node import KafkaNode
 
 CACHE: Final = Path(".bench")
-SMALL: Final = 2_000
-"""Items of the generated shop; the release of so many is a trained one."""
 SESSIONS: Final = 100_000
 PICTURE: Final = "bench.svg"
 
@@ -105,7 +103,7 @@ def command(context: click.Context, /, json_path: Path | None, *, short: bool, *
 def measure(plan: Plan, console: Console) -> Report:
     """Start the broker, let the programs take turns, then look at latency and memory."""
     CACHE.mkdir(exist_ok=True)
-    models = {n_items: _models(n_items) for n_items in (*plan.items, plan.large_items) if n_items}
+    models = {n_items: models_of(CACHE, n_items) for n_items in (*plan.items, plan.large_items) if n_items}
     quix = _quix(console)
     machine = Machine.here()
     most_rate = max(plan.rates)
@@ -170,10 +168,6 @@ class _Run:
     def _shown(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         task = self._progress.add_task(description, total=total)
         yield lambda done: self._progress.update(task, completed=done)
-
-
-def _models(n_items: int) -> Path:
-    return trained_models(CACHE) if n_items == SMALL else wide_models(CACHE, n_items)
 
 
 def _with_model(n_items: int, server: programs.ModelServer, plan: Plan) -> programs.Subject:

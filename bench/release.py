@@ -24,6 +24,8 @@ from session_model.release.files import ReleaseFacts, newest_release, write_part
 from session_model.release.versions import draft_version
 from session_model.training.presets import DEFAULT_RECIPES
 
+SMALL = 2_000
+"""Items of the generated shop."""
 TRAINING_EVENTS = 60_000
 TRAINING_DATA = "training.jsonl.gz"
 EPOCHS = 2
@@ -45,6 +47,11 @@ def trained_releases(cache: Path, number: int) -> list[Path]:
     while len(found := sorted(version_directories(folder).items())) < number:
         _train(cache, folder.parent, seed=len(found) + 1)
     return [path for _, path in found[:number]]
+
+
+def models_of(cache: Path, n_items: int) -> Path:
+    """Return the models folder of a release of so many items: of `SMALL` the trained one, else a wide one."""
+    return trained_models(cache) if n_items == SMALL else wide_models(cache, n_items)
 
 
 def wide_models(cache: Path, n_items: int) -> Path:

@@ -72,9 +72,13 @@ def decode_outputs(outputs: Any, *, rows: int, answered_rows: int) -> list[Model
             f"the answer has intent of shape {intent.shape}, expected {len(IntentProbabilities._fields)} columns; the "
             "release was made by another insession: train it again"
         )
+    is_ranking = _are_rankings(items, scores).tolist()
     return [
-        ModelOutput(_candidates(items[row], scores[row]), IntentProbabilities(*map(_probability, intent[row].tolist())))
-        for row in range(rows)
+        ModelOutput(
+            Candidates(items[row], scores[row]) if is_ranking[row] else _candidates(items[row], scores[row]),
+            IntentProbabilities(*map(_probability, probabilities)),
+        )
+        for row, probabilities in enumerate(intent[:rows].tolist())
     ]
 
 
@@ -118,6 +122,15 @@ def _output(outputs: Any, name: str, rows: int) -> NDArray[Any]:
 
 def _shape(tensor: pb.TensorProto) -> tuple[int, ...]:
     return tuple(dim.size for dim in tensor.tensor_shape.dim)
+
+
+def _are_rankings(items: NDArray[np.int32], scores: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return for each row whether it is a ranking as it came, as of a release's own graph."""
+    is_item = (items > 0) & np.isfinite(scores)
+    before, after = scores[:, :-1], scores[:, 1:]
+    in_order = (before > after) | ((before == after) & (items[:, :-1] < items[:, 1:]))
+    both: NDArray[np.bool_] = is_item.all(axis=1) & in_order.all(axis=1)
+    return both
 
 
 def _candidates(items: NDArray[np.int32], scores: NDArray[np.float32]) -> Candidates:
