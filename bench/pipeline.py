@@ -39,7 +39,6 @@ def measure(folder: Path, n_events: int, items: tuple[int, int], workers: tuple[
     return Rates(
         machine=machine,
         items=SHOP.n_items,
-        targets=large.targets,
         events_per_session=many.events_per_session,
         targets_per_session=many.targets_per_session,
         list_bytes=round(many.list_bytes, 1),

@@ -8,7 +8,6 @@ what was learned, and say why.
 """
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -357,7 +356,6 @@ def expected(runs: Sequence[DayRun], answers: Answers) -> list[str]:
 def demonstrate(folder: Path, today: date) -> bool:
     """Run it all; returns whether it went as it should."""
     console = Console()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # the S3 server's line a request
     with ExitStack() as stack:
         stack.enter_context(s3_server(BUCKET))
         for name in [name for name in os.environ if name.startswith(ENVIRONMENT_PREFIX)]:

@@ -61,11 +61,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """A release of one number of products in use; counted: see `Rates.release_memory`. targets: of `evaluate`."""
+    """A release of one number of products in use; counted: see `Rates.release_memory`."""
 
     runs: dict[str, Run]
     counted: Run
-    targets: int
 
 
 class Bench:
@@ -126,8 +125,8 @@ class Bench:
         cost, made = self._insession("train", views, "--out", models, *learned)
         release = Path(made["directory"])
         runs["train"] = _run(cost, n_items, views, release)
-        cost, made = self._insession("evaluate", models, asked, "--format", "session-ends", "--json")
-        runs["evaluate"], targets = _run(cost, n_items, release), made["targets"]
+        cost, _ = self._insession("evaluate", models, asked, "--format", "session-ends", "--json")
+        runs["evaluate"] = _run(cost, n_items, release)
         cost, made = self._insession("infer", asked, "--release", models, "--out", lists, *_SPARK)
         runs["infer"] = _run(cost, n_items, release, lists, made)
         runs["load in a worker"] = _run(self._insession("release", "verify", release)[0], n_items, release)
@@ -142,7 +141,7 @@ class Bench:
                 runs[f"publish to {name}"] = _run(cost, n_items, release)
                 cost, _ = self._insession("release", "fetch", bus, target)
                 runs[f"fetch from {name}"] = _run(cost, n_items, target, target)
-        return Released(runs, Run(n_items, 0.0, 0.0, counted_bytes(release)), targets)
+        return Released(runs, Run(n_items, 0.0, 0.0, counted_bytes(release)))
 
     def steps(self, n_items: int, workers: Sequence[int]) -> list[Step]:
         """Measure steps of the default preset on the sessions that `release` made of so many items."""

@@ -1,5 +1,6 @@
 """An S3 server of this process: moto's, on loopback, with an empty bucket. Tests use it, too."""
 
+import logging
 import os
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from moto.server import ThreadedMotoServer
 @contextmanager
 def s3_server(bucket: str = "bus") -> Iterator[None]:
     """Run one on a free port, while the AWS_* variables of this process and its children lead to it."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it has a line a request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -102,14 +102,13 @@ class Rates(msgspec.Struct, frozen=True):
     """What `make pipeline-bench` measures.
 
     by_records: stages by what they read, with `items` products. by_items: stages of a release, by its products, from
-    sessions that click each product twice; `evaluate` has `targets` targets there. list_bytes: of a record of `infer`,
-    unpacked. release_memory: what a worker counts against serving.release_max_memory_bytes, by products. steps: of the
-    default preset's first recipe, at the larger number of products.
+    sessions that click each product twice. list_bytes: of a record of `infer`, unpacked. release_memory: what a worker
+    counts against serving.release_max_memory_bytes, by products. steps: of the default preset's first recipe, at the
+    larger number of products.
     """
 
     machine: Machine
     items: int
-    targets: int
     events_per_session: float
     targets_per_session: float
     list_bytes: float
@@ -284,7 +283,7 @@ def _daily(day: _Day) -> Section:
 
     n_targets = TEST_SHARE * shop.trained_sessions * rates.targets_per_session
     by_target = rates.by_records["evaluate"].of("cpu_seconds").slope
-    by_item = rates.by_items["evaluate"].of("cpu_seconds").slope / rates.targets
+    by_item = rates.by_items["infer"].of("each_cpu_us").slope / 1e6  # both score the catalogue once a row
     target_seconds = by_target + by_item * max(0.0, shop.products - rates.items)
     publish, fetch = (rates.by_items[name].of("cpu_seconds").at(shop.products) for name in _BY_S3)
     _, members, _, read_gb, lists_gb = by_records("infer", shop.members)

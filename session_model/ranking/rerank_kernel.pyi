@@ -13,6 +13,3 @@ def join(
     columns: NDArray[np.float64],
     start: int,
 ) -> int: ...
-def best(
-    items: NDArray[np.int32], scores: NDArray[np.float32], starts: NDArray[np.int64], ends: NDArray[np.int64], k: int
-) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]: ...

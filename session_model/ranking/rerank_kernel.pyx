@@ -1,12 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The inner loops of reranking, compiled; session_model.ranking.rerank_numpy does the same."""
+"""The inner loop of reranking, compiled; session_model.ranking.rerank_numpy does the same."""
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdint cimport int32_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-
-import numpy as np
 
 cdef enum:
     MODEL = 0
@@ -15,19 +13,6 @@ cdef enum:
     TIMES = 3
     SINCE = 4
     BEFORE = 5
-
-
-cdef struct Ranked:
-    float score
-    int32_t item
-
-
-cdef int _order(const void *one, const void *other) noexcept nogil:
-    cdef Ranked *a = <Ranked *> one
-    cdef Ranked *b = <Ranked *> other
-    if a.score != b.score:
-        return -1 if a.score > b.score else 1
-    return -1 if a.item < b.item else (1 if a.item > b.item else 0)
 
 
 cdef struct Found:
@@ -91,32 +76,3 @@ def join(
             columns[BEFORE, start + place] = 1.0
     free(found.slots)
     return found.n
-
-
-def best(const int32_t[::1] items, const float[::1] scores, const int64_t[::1] starts, const int64_t[::1] ends, int k):
-    """See session_model.ranking.rerank_numpy.best."""
-    cdef Py_ssize_t row, most = 0, n, i
-    cdef int32_t[::1] some_items
-    cdef float[::1] some_scores
-    cdef Ranked *ranked
-    for row in range(starts.shape[0]):
-        most = max(most, ends[row] - starts[row])
-    ranked = <Ranked *> malloc((most + 1) * sizeof(Ranked))
-    if ranked == NULL:
-        raise MemoryError
-    found = []
-    for row in range(starts.shape[0]):
-        n = ends[row] - starts[row]
-        for i in range(n):
-            ranked[i].item = items[starts[row] + i]
-            ranked[i].score = scores[starts[row] + i]
-        qsort(ranked, n, sizeof(Ranked), _order)
-        n = min(n, k)
-        best_items, best_scores = np.empty(n, np.int32), np.empty(n, np.float32)
-        some_items, some_scores = best_items, best_scores
-        for i in range(n):
-            some_items[i] = ranked[i].item
-            some_scores[i] = ranked[i].score
-        found.append((best_items, best_scores))
-    free(ranked)
-    return found

@@ -1,9 +1,7 @@
-"""The inner loops of reranking in NumPy: where `session_model.ranking.rerank_kernel` could not be compiled."""
+"""The inner loop of reranking in NumPy: where `session_model.ranking.rerank_kernel` could not be compiled."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-from session_model.ranking.top_k import top_k
 
 
 def join(  # noqa: PLR0913, PLR0917 - the kernel's arguments, which are arrays
@@ -37,11 +35,3 @@ def join(  # noqa: PLR0913, PLR0917 - the kernel's arguments, which are arrays
     since[places] = np.arange(len(prefix) - 1, -1, -1)  # of equal places the last one counts
     before[places[-2:-1]] = 1.0
     return len(found)
-
-
-def best(
-    items: NDArray[np.int32], scores: NDArray[np.float32], starts: NDArray[np.int64], ends: NDArray[np.int64], k: int
-) -> list[tuple[NDArray[np.int32], NDArray[np.float32]]]:
-    """Take the `k` best of each row, which reaches from its start to its end, as `top_k` does."""
-    lists = (top_k(items[start:end], scores[start:end], k) for start, end in zip(starts, ends, strict=True))
-    return [(one.item_indices, one.scores) for one in lists]

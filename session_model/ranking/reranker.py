@@ -21,6 +21,7 @@ from schemas.ranking import Candidates
 from session_model.csr import starts_of
 from session_model.ranking.blend import REMINDER_DECAY, SILENT, BlendWeights
 from session_model.ranking.popularity import Popularity
+from session_model.ranking.top_k import best_of_rows
 
 try:
     from session_model.ranking import rerank_kernel as _kernel
@@ -117,7 +118,7 @@ def rerank_many(
     logits = reranker.scores(table.features(rows[0].popularity, reranker.shares).T)
     exponentials = np.exp(logits - table.spread(np.maximum.reduceat(logits, table.starts)))
     scores = exponentials / table.spread(np.add.reduceat(exponentials, table.starts))
-    best = kernel.best(table.items, scores, table.starts, table.starts + table.lengths, k)
+    best = best_of_rows(table.items, scores, table.starts, table.starts + table.lengths, k)
     for row, (items, of_items) in zip(table.rows.tolist(), best, strict=True):
         rankings[row] = Candidates(items, of_items)
     return rankings

@@ -39,7 +39,6 @@ def rates(*, step_bytes: int = 2_000_000) -> Rates:
     return Rates(
         machine=Machine("2026-11-29", 2, (0.0, 0.0)),
         items=10_000,
-        targets=1_000,
         events_per_session=10.0,
         targets_per_session=4.0,
         list_bytes=900.0,

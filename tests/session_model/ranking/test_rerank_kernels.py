@@ -1,4 +1,4 @@
-"""One contract for what joins candidates and takes the best: compiled, and in NumPy."""
+"""One contract for what joins candidates: compiled, and in NumPy."""
 
 import importlib
 import os
@@ -16,7 +16,6 @@ from session_model.ranking import rerank_numpy
 from session_model.ranking.blend import BlendWeights
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, rerank, rerank_many
-from session_model.ranking.top_k import top_k
 
 COLUMNS = ("model", "neighbours", "content", "times", "since", "before")
 N_ITEMS = 40
@@ -83,25 +82,6 @@ scores_of_items = st.dictionaries(st.integers(1, N_ITEMS), st.floats(0, 1, width
 def test_both_kernels_join_the_same(sources: list[dict[int, float]], prefix: list[int]) -> None:
     """To the last bit, in whatever order."""
     assert joined(compiled_kernel(), sources, prefix) == joined(rerank_numpy, sources, prefix)
-
-
-@given(
-    st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), max_size=8), min_size=1, max_size=4), st.integers(1, 9)
-)
-def test_the_best_of_each_row_are_those_of_top_k(rows: list[list[float]], k: int) -> None:
-    """Equal scores by item, the fewer the better; rows do not see each other."""
-    lengths = np.array([len(row) for row in rows], np.int64)
-    ends = np.cumsum(lengths)
-    scores = np.array([score for row in rows for score in row], np.float32)
-    items = np.random.default_rng(1).permutation(np.arange(1, len(scores) + 1)).astype(np.int32)
-    expected = [
-        top_k(items[end - length : end], scores[end - length : end], k)
-        for end, length in zip(ends, lengths, strict=True)
-    ]
-    for kernel in (compiled_kernel(), rerank_numpy):
-        found = kernel.best(items, scores, ends - lengths, ends, k)
-        assert [one.tolist() for one, _ in found] == [one.item_indices.tolist() for one in expected]
-        assert [one.tolist() for _, one in found] == [one.scores.tolist() for one in expected]
 
 
 def rows_of_a_shop(n: int) -> list[CandidateSources]:

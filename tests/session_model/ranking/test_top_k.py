@@ -1,7 +1,15 @@
 """The one place that decides ties."""
 
-import numpy as np
+import importlib
+import os
+from types import ModuleType
 
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from session_model.ranking import top_k_numpy
 from session_model.ranking.top_k import top_k
 
 
@@ -21,3 +29,29 @@ def test_ties_go_by_item_index_even_at_the_cut() -> None:
 def test_fewer_items_than_asked_are_all_ranked() -> None:
     """A k beyond the list ranks the whole list."""
     assert top_k(np.array([4, 8], np.int32), np.array([0.1, 0.2]), 10).item_indices.tolist() == [8, 4]
+
+
+def compiled_kernel() -> ModuleType:
+    """Return the compiled kernel; there is none where the install found no C compiler."""
+    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
+        return importlib.import_module("session_model.ranking.top_k_kernel")
+    kernel: ModuleType = pytest.importorskip(
+        "session_model.ranking.top_k_kernel", reason="the install found no C compiler"
+    )
+    return kernel
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), max_size=12), min_size=1, max_size=4),
+    st.integers(0, 13),
+)
+def test_both_kernels_take_the_same_of_each_row(rows: list[list[float]], k: int) -> None:
+    """They are sorted by score and item, and cut; rows do not see each other."""
+    lengths = np.array([len(row) for row in rows], np.int64)
+    ends, scores = np.cumsum(lengths), np.array([score for row in rows for score in row], np.float32)
+    items = np.random.default_rng(1).permutation(np.arange(1, len(scores) + 1)).astype(np.int32)
+    pairs = list(zip((-scores).tolist(), items.tolist(), strict=True))
+    expected = [sorted(pairs[end - length : end])[:k] for end, length in zip(ends, lengths, strict=True)]
+    for kernel in (compiled_kernel(), top_k_numpy):
+        found = kernel.best_of_rows(items, scores, ends - lengths, ends, k)
+        assert [list(zip((-of).tolist(), one.tolist(), strict=True)) for one, of in found] == expected

@@ -1,0 +1,91 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The best of rankings, compiled; session_model.ranking.top_k does the same in NumPy."""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free, malloc, qsort
+
+import numpy as np
+
+
+cdef struct Ranked:
+    float score
+    int32_t item
+
+
+cdef int _order(const void *one, const void *other) noexcept nogil:
+    cdef Ranked *a = <Ranked *> one
+    cdef Ranked *b = <Ranked *> other
+    if a.score != b.score:
+        return -1 if a.score > b.score else 1
+    return -1 if a.item < b.item else (1 if a.item > b.item else 0)
+
+
+cdef float _nth_largest(float *values, int64_t n_values, int64_t n) noexcept nogil:
+    """Select by Hoare's algorithm; reorders `values`."""
+    cdef int64_t low = 0, high = n_values - 1, left, right
+    cdef float pivot, held
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                held = values[left]
+                values[left] = values[right]
+                values[right] = held
+                left += 1
+                right -= 1
+        if n - 1 <= right:
+            high = right
+        elif n - 1 >= left:
+            low = left
+        else:
+            break
+    return values[n - 1]
+
+
+def best_of_rows(
+    const int32_t[::1] items, const float[::1] scores, const int64_t[::1] starts, const int64_t[::1] ends, int64_t k
+):
+    """See session_model.ranking.top_k.best_of_rows."""
+    cdef int64_t row, most = 0, n, i, kept
+    cdef float least
+    cdef int32_t[::1] best_items
+    cdef float[::1] best_scores
+    cdef Ranked *ranked
+    cdef float *room
+    for row in range(starts.shape[0]):
+        most = max(most, ends[row] - starts[row])
+    ranked = <Ranked *> malloc((most + 1) * sizeof(Ranked))
+    room = <float *> malloc((most + 1) * sizeof(float))
+    try:
+        if ranked == NULL or room == NULL:
+            raise MemoryError
+        found = []
+        for row in range(starts.shape[0]):
+            n = ends[row] - starts[row]
+            kept = 0
+            if n > k > 0:
+                for i in range(n):
+                    room[i] = scores[starts[row] + i]
+                least = _nth_largest(room, n, k)
+            for i in range(starts[row], ends[row]):
+                if n <= k or (k > 0 and scores[i] >= least):
+                    ranked[kept].item = items[i]
+                    ranked[kept].score = scores[i]
+                    kept += 1
+            qsort(ranked, kept, sizeof(Ranked), _order)
+            kept = min(kept, k)
+            of_items, of_scores = np.empty(kept, np.int32), np.empty(kept, np.float32)
+            best_items, best_scores = of_items, of_scores
+            for i in range(kept):
+                best_items[i] = ranked[i].item
+                best_scores[i] = ranked[i].score
+            found.append((of_items, of_scores))
+        return found
+    finally:
+        free(ranked)
+        free(room)
