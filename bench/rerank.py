@@ -1,6 +1,6 @@
 """What reranking a row takes by the rows that are ranked at once: `python -m bench.rerank`.
 
-Lists, sessions and weights are drawn at random, as large as a release's; compiled and by NumPy, in one process.
+Lists, sessions and weights are drawn at random, as large as a release's; joined by compiled loops and by NumPy.
 """
 
 import os
@@ -72,7 +72,7 @@ def main(n_rows: int) -> None:
     """Print CPU us a row."""
     rows, reranker = drawn_rows(n_rows), drawn_reranker()
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "any number of")
-    table = Table("rows at once", "compiled", "NumPy", title=f"CPU us a row, {threads} BLAS threads")
+    table = Table("rows at once", "compiled", "joined by NumPy", title=f"CPU us a row, {threads} BLAS threads")
     for batch in (1, 4, 32, 128):
         figures = (cpu_us(reranker, rows, batch, kernel) for kernel in (rerank_kernel, rerank_numpy))
         table.add_row(str(batch), *(f"{figure:.0f}" for figure in figures))
