@@ -67,11 +67,11 @@ def allowed_items(
 ) -> Iterator[RecommendedItem]:
     """Leave out what is unavailable, bought, excluded, a variant of what was bought, or of a better-ranked item."""
     allowed, variant_group, location = catalog.allowed, catalog.variant_group, rules.location
-    never = rules.bought | rules.excluded
-    groups = {group for item_id in rules.bought if (group := variant_group(item_id)) is not None}
+    bought, excluded = rules.bought, rules.excluded
+    groups = {group for item_id in bought if (group := variant_group(item_id)) is not None}
     for item in ranked:
         item_id = item.item_id
-        if item_id in never or not allowed(item_id, location):
+        if item_id in bought or item_id in excluded or not allowed(item_id, location):
             continue
         group = variant_group(item_id)
         if group is not None:
