@@ -92,16 +92,16 @@ def has_cart(features: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _counts(events: Sequence[SessionEvent]) -> list[float]:
-    types = Counter([event.event_type for event in events])
+    types = [event.event_type for event in events]
     items = [event.item_id for event in events if event.item_id is not None]
     distinct = len(set(items))
     return [
         log1p(len(events)),
-        *(log1p(types[name]) for name in COUNTED_TYPES),
+        *[log1p(types.count(name)) for name in COUNTED_TYPES],
         log1p(distinct),
         1 - distinct / len(items) if items else 0.0,
         log1p(items.count(items[-1]) - 1) if items else 0.0,
-        *(float(events[-1].event_type == name) for name in _LAST_TYPES),
+        *[float(types[-1] == name) for name in _LAST_TYPES],
     ]
 
 
