@@ -155,7 +155,8 @@ class Backlog:
     def _steps(self, record: InputRecord) -> Iterator[Step]:
         """Decide on a record and write its state."""
         topic = record.position.topic
-        record = replace(record, position=structs.replace(record.position, topic_id=self._topic_ids.get(topic, 0)))
+        position = structs.replace(record.position, topic_id=self._topic_ids.get(topic, 0))
+        record = structs.replace(record, position=position)
         self._visitors.partition = record.position.partition
         if record.rejection is not None:
             yield self._pipeline.refusals.rejected(record, record.rejection)
