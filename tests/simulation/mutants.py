@@ -7,10 +7,10 @@ mutant says there what it does. tests/simulation/test_simulation.py holds that e
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from faust.types import TP
+from msgspec.structs import replace
 
 from agents.clicks.actor import SessionActor
 from streams.app import InsessionApp
