@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The best of rankings, compiled; session_model.ranking.top_k does the same in NumPy."""
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc, qsort
 
@@ -12,11 +13,16 @@ cdef struct Ranked:
     int32_t item
 
 
+cdef inline float _comparable(float score) noexcept nogil:
+    return score if score == score else -INFINITY
+
+
 cdef int _order(const void *one, const void *other) noexcept nogil:
     cdef Ranked *a = <Ranked *> one
     cdef Ranked *b = <Ranked *> other
-    if a.score != b.score:
-        return -1 if a.score > b.score else 1
+    cdef float one_score = _comparable(a.score), other_score = _comparable(b.score)
+    if one_score != other_score:
+        return -1 if one_score > other_score else 1
     return -1 if a.item < b.item else (1 if a.item > b.item else 0)
 
 
@@ -70,10 +76,10 @@ def best_of_rows(
             kept = 0
             if n > k > 0:
                 for i in range(n):
-                    room[i] = scores[starts[row] + i]
+                    room[i] = _comparable(scores[starts[row] + i])
                 least = _nth_largest(room, n, k)
             for i in range(starts[row], ends[row]):
-                if n <= k or (k > 0 and scores[i] >= least):
+                if n <= k or (k > 0 and _comparable(scores[i]) >= least):
                     ranked[kept].item = items[i]
                     ranked[kept].score = scores[i]
                     kept += 1

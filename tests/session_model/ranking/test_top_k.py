@@ -1,6 +1,7 @@
 """The one place that decides ties."""
 
 import importlib
+import math
 import os
 from types import ModuleType
 
@@ -42,16 +43,25 @@ def compiled_kernel() -> ModuleType:
 
 
 @given(
-    st.lists(st.lists(st.sampled_from([-1.0, 0.0, 0.25, 0.5, 1.0]), max_size=12), min_size=1, max_size=4),
+    st.lists(
+        st.lists(st.sampled_from([math.nan, -math.inf, -1.0, 0.0, 0.5, 1.0]), max_size=12), min_size=1, max_size=4
+    ),
     st.integers(0, 13),
 )
 def test_both_kernels_take_the_same_of_each_row(rows: list[list[float]], k: int) -> None:
-    """They are sorted by score and item, and cut; rows do not see each other."""
+    """They are sorted by score and item, and cut; rows do not see each other, and NaN is minus infinity."""
     lengths = np.array([len(row) for row in rows], np.int64)
     ends, scores = np.cumsum(lengths), np.array([score for row in rows for score in row], np.float32)
     items = np.random.default_rng(1).permutation(np.arange(1, len(scores) + 1)).astype(np.int32)
-    pairs = list(zip((-scores).tolist(), items.tolist(), strict=True))
-    expected = [sorted(pairs[end - length : end])[:k] for end, length in zip(ends, lengths, strict=True)]
+    of_item = dict(zip(items.tolist(), scores.tolist(), strict=True))
+
+    def worth(item: int) -> tuple[float, int]:
+        return (math.inf if math.isnan(of_item[item]) else -of_item[item]), item
+
+    listed = [items[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
+    expected = [sorted(row, key=worth)[:k] for row in listed]
     for kernel in (compiled_kernel(), top_k_numpy):
         found = kernel.best_of_rows(items, scores, ends - lengths, ends, k)
-        assert [list(zip((-of).tolist(), one.tolist(), strict=True)) for one, of in found] == expected
+        assert [one.tolist() for one, _ in found] == expected
+        for one, of in found:
+            np.testing.assert_array_equal(of, [of_item[item] for item in one.tolist()])
