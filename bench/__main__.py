@@ -33,6 +33,8 @@ from streams.local.kafka_node import KafkaNode
 CACHE: Final = Path(".bench")
 SESSIONS: Final = 100_000
 PICTURE: Final = "bench.svg"
+WIDTH: Final = 130
+"""Of the tables, columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def command(context: click.Context, /, json_path: Path | None, *, short: bool, *
         options |= {name: value for name, value in SHORT.items() if name not in given}
     console = Console(stderr=True)
     report = measure(Plan(**options), console)
-    output = Console()
+    output = Console(width=WIDTH)
     output.print(report.throughput_table())
     output.print(report.latency_table())
     report.draw(CACHE / PICTURE)
