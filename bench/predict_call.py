@@ -14,6 +14,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench.commands import run_bench
 from bench.release import SMALL, models_of
 from bench.thread_cpu import cpu_seconds
 from schemas.ids import ModelVersion
@@ -29,6 +30,8 @@ BATCHES: Final = (1, 4, 16, 32, 128)
 SECONDS: Final = 3.0
 """Of each batch size."""
 MOST_ITEMS: Final = 12
+CLICKED: Final = 1_000
+"""Items; every release has as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class Cost:
     wall_us: float
 
 
-def drawn_rows(number: int, n_items: int) -> list[ModelInput]:
+def drawn_rows(number: int) -> list[ModelInput]:
     """Draw sessions."""
     rng = np.random.default_rng(1)
     return [
         ModelInput(
-            rng.integers(1, n_items, rng.integers(1, MOST_ITEMS + 1)).astype(np.int32),
+            rng.integers(1, CLICKED, rng.integers(1, MOST_ITEMS + 1)).astype(np.int32),
             rng.random(len(FEATURE_NAMES)).astype(np.float32),
         )
         for _ in range(number)
@@ -65,12 +68,12 @@ async def measured(client: PredictClient, version: ModelVersion, rows: list[Mode
     return Cost(*(1e6 * seconds / calls for seconds in (worker, server, wall)))
 
 
-async def by_batch(address: str, pid: int, n_items: int) -> dict[int, Cost]:
+async def by_batch(address: str, pid: int) -> dict[int, Cost]:
     """Measure each batch size."""
     settings = replace(ServingSettings(), address=address)
     async with PredictClient(settings) as client:
         version = max(await client.loaded_versions())
-        rows = drawn_rows(max(BATCHES), n_items)
+        rows = drawn_rows(max(BATCHES))
         return {batch: await measured(client, version, rows[:batch], pid) for batch in BATCHES}
 
 
@@ -81,7 +84,7 @@ def main(n_items: int) -> None:
     options = ServerOptions(models=models_of(CACHE, n_items), port=0)
     with EmbeddedServer(options, log_path=CACHE / "model-server.log") as server:
         assert server.pid is not None
-        costs = asyncio.run(by_batch(server.address, server.pid, min(n_items, SMALL)))
+        costs = asyncio.run(by_batch(server.address, server.pid))
     table = Table("rows", "worker CPU", "server CPU", "wall", "server CPU a row", title=f"us a call, {n_items:,} items")
     for batch, cost in costs.items():
         figures = (cost.worker_us, cost.server_us, cost.wall_us, cost.server_us / batch)
@@ -90,4 +93,4 @@ def main(n_items: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_bench(main)
