@@ -2,9 +2,10 @@
 """The inner loop of reranking, compiled; session_model.ranking.rerank_numpy does the same."""
 
 from libc.math cimport INFINITY
-from libc.stdint cimport int32_t, uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.stdint cimport int32_t
+from libc.stdlib cimport free
+
+from session_model.ranking.kernels cimport Places, make, place_of
 
 cdef enum:
     MODEL = 0
@@ -15,23 +16,10 @@ cdef enum:
     BEFORE = 5
 
 
-cdef struct Found:
-    # An open hash table from items to their places among the candidates; -1 = free.
-    int32_t *slots
-    uint32_t mask
-    int n
-
-
-cdef inline int _place(Found *found, int32_t item, int32_t *items, double[:, ::1] columns, Py_ssize_t start) noexcept nogil:
-    cdef uint32_t slot = (<uint32_t> item * 2654435761u) & found.mask
-    cdef int32_t place = found.slots[slot]
-    while place >= 0 and items[place] != item:
-        slot = (slot + 1) & found.mask
-        place = found.slots[slot]
-    if place < 0:
-        place = found.n
-        found.n += 1
-        found.slots[slot] = place
+cdef inline int32_t _place(Places *found, int32_t item, int32_t *items, double[:, ::1] columns, Py_ssize_t start) noexcept nogil:
+    """Find the place of an item; a new one begins with nothing said of it."""
+    cdef int32_t known = found.count, place = place_of(found, item)
+    if place == known:
         items[place] = item
         columns[MODEL, start + place] = columns[NEIGHBOURS, start + place] = columns[CONTENT, start + place] = -1.0
         columns[TIMES, start + place] = columns[BEFORE, start + place] = 0.0
@@ -48,31 +36,29 @@ def join(
     """See session_model.ranking.rerank_numpy.join; here the candidates come in the order of the sources."""
     cdef int n_prefix = prefix.shape[0], i
     cdef int most = model_items.shape[0] + neighbour_items.shape[0] + content_items.shape[0] + n_prefix
-    cdef uint32_t size = 16
-    cdef Found found
+    cdef Places found
     cdef int place
     cdef int32_t *own
     if most == 0:
         return 0
-    while size < 2 * <uint32_t> most:
-        size *= 2
-    found.mask, found.n = size - 1, 0
-    found.slots = <int32_t *> malloc(size * sizeof(int32_t))
-    if found.slots == NULL:
-        raise MemoryError
-    memset(found.slots, 0xff, size * sizeof(int32_t))
-    own = &items[start]
-    for i in range(model_items.shape[0]):
-        columns[MODEL, start + _place(&found, model_items[i], own, columns, start)] = model_scores[i]
-    for i in range(neighbour_items.shape[0]):
-        columns[NEIGHBOURS, start + _place(&found, neighbour_items[i], own, columns, start)] = neighbour_scores[i]
-    for i in range(content_items.shape[0]):
-        columns[CONTENT, start + _place(&found, content_items[i], own, columns, start)] = content_scores[i]
-    for i in range(n_prefix):
-        place = _place(&found, prefix[i], own, columns, start)
-        columns[TIMES, start + place] += 1.0
-        columns[SINCE, start + place] = n_prefix - 1 - i
-        if i == n_prefix - 2:
-            columns[BEFORE, start + place] = 1.0
-    free(found.slots)
-    return found.n
+    found.keys = found.places = NULL
+    try:
+        if make(&found, most) < 0:
+            raise MemoryError
+        own = &items[start]
+        for i in range(model_items.shape[0]):
+            columns[MODEL, start + _place(&found, model_items[i], own, columns, start)] = model_scores[i]
+        for i in range(neighbour_items.shape[0]):
+            columns[NEIGHBOURS, start + _place(&found, neighbour_items[i], own, columns, start)] = neighbour_scores[i]
+        for i in range(content_items.shape[0]):
+            columns[CONTENT, start + _place(&found, content_items[i], own, columns, start)] = content_scores[i]
+        for i in range(n_prefix):
+            place = _place(&found, prefix[i], own, columns, start)
+            columns[TIMES, start + place] += 1.0
+            columns[SINCE, start + place] = n_prefix - 1 - i
+            if i == n_prefix - 2:
+                columns[BEFORE, start + place] = 1.0
+        return found.count
+    finally:
+        free(found.keys)
+        free(found.places)

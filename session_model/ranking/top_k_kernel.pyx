@@ -7,6 +7,8 @@ from libc.stdlib cimport free, malloc, qsort
 
 import numpy as np
 
+from session_model.ranking.kernels cimport nth_largest
+
 
 cdef struct Ranked:
     float score
@@ -24,33 +26,6 @@ cdef int _order(const void *one, const void *other) noexcept nogil:
     if one_score != other_score:
         return -1 if one_score > other_score else 1
     return -1 if a.item < b.item else (1 if a.item > b.item else 0)
-
-
-cdef float _nth_largest(float *values, int64_t n_values, int64_t n) noexcept nogil:
-    """Select by Hoare's algorithm; reorders `values`."""
-    cdef int64_t low = 0, high = n_values - 1, left, right
-    cdef float pivot, held
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                held = values[left]
-                values[left] = values[right]
-                values[right] = held
-                left += 1
-                right -= 1
-        if n - 1 <= right:
-            high = right
-        elif n - 1 >= left:
-            low = left
-        else:
-            break
-    return values[n - 1]
 
 
 def best_of_rows(
@@ -77,7 +52,7 @@ def best_of_rows(
             if n > k > 0:
                 for i in range(n):
                     room[i] = _comparable(scores[starts[row] + i])
-                least = _nth_largest(room, n, k)
+                least = nth_largest(room, n, k)
             for i in range(starts[row], ends[row]):
                 if n <= k or (k > 0 and _comparable(scores[i]) >= least):
                     ranked[kept].item = items[i]
