@@ -19,6 +19,8 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 from rocksdict import BottommostLevelCompaction, CompactOptions
 
+from streams.state.fencing import RESERVED
+
 log = structlog.get_logger(__name__)
 
 _Result = TypeVar("_Result")
@@ -34,6 +36,7 @@ LOOK_SECONDS: Final = 3600.0
 """From one look for unused copies to the next: it reads the times of all files."""
 RETRY_SECONDS: Final = 3600.0
 """After a compaction that failed: it may write as much as the partition holds, on a disk that is perhaps full."""
+_TIDIED_KEY: Final = RESERVED + b"tidied"
 KEPT_DAMAGED_SECONDS: Final = 7 * DAILY_SECONDS
 
 
@@ -162,10 +165,16 @@ async def _apart(call: Callable[..., _Result], *arguments: Any) -> _Result:
 
 
 def compact(database: Any) -> None:
-    """Rewrite a partition's files without what was deleted; other threads go on reading and writing meanwhile."""
+    """Rewrite a partition's files without what was deleted; other threads go on reading and writing meanwhile.
+
+    The manifest that tells of the rewriting begins with the files before it, and so with their first and last keys;
+    the next one does not. One more small file has it written now.
+    """
     options = CompactOptions()
     options.set_bottommost_level_compaction(BottommostLevelCompaction.force())
     database.compact_range(None, None, options)
+    database.put(_TIDIED_KEY, b"")
+    database.flush()
 
 
 def unused(folder: Path, opened: Collection[int], now_seconds: float) -> list[Path]:
