@@ -7,7 +7,7 @@ import asyncio
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from typing import BinaryIO
 from prometheus_client import CollectorRegistry
 
 from agents.clicks.pipeline import Pipeline
-from agents.clicks.visitor_states import DONE, MemoryStore, VisitorStates
+from agents.clicks.visitor_states import MemoryStore, VisitorStates
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
 from agents.wiring import described_catalog, pipeline_settings, session_rules
@@ -34,12 +34,11 @@ from session_model.release.files import serving_release, verify_release
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
 from streams.metrics import DeliveryMetrics
-from streams.records import InputRecord, OutputRecord
+from streams.records import Delivery, InputRecord, OutputRecord, delivered
 
 BATCH_ROWS = 32
 _FILES = {topic: facts.replay_file for topic, facts in TOPICS.items() if facts.replay_file is not None}
 HIT_RANK = 20
-_SEND_TIMEOUT_SECONDS = 600.0
 
 
 @dataclass(slots=True)
@@ -127,19 +126,19 @@ class ReplaySink:
         self.clicked: dict[str, ItemId | None] = {}
         self.controls: list[OutputRecord] = []
 
-    async def send(self, record: OutputRecord) -> Awaitable[None]:
+    def send(self, record: OutputRecord) -> Delivery:
         """Append a record; it is safe at once."""
         assert record.value is not None
         if record.topic == self._control:
             self.controls.append(record)
-            return DONE
+            return delivered()
         self._files[record.topic].write(record.value + b"\n")
         if record.topic == self._recommendations:
             recommendation = wire.decode_recommendation_set(record.value)
             self._score.add(recommendation, self.clicked.pop(recommendation.id))
         elif record.topic == self._outcomes:
             self._report.add_outcome(wire.decode_recommendation_outcome(record.value))
-        return DONE
+        return delivered()
 
 
 class Replay:
@@ -176,7 +175,7 @@ class Replay:
             task.cancel()
 
         span = self._settings.kafka.window_span
-        window = InOrderWindow(self._sink, span=span, send_timeout_seconds=_SEND_TIMEOUT_SECONDS, fail=fail)
+        window = InOrderWindow(self._sink, span=span, fail=fail)
         started = time.perf_counter()
         try:
             await self._feed(window, events, span, advance)
@@ -219,8 +218,9 @@ class Replay:
         record = InputRecord(position, event.visitor_id.encode(), wire.encode(event), event.event_time_ms)
         self._sink.clicked[position.record_id] = event.item_id
         step = self._pipeline.click(record, self._states)
-        written = [] if step.write is None else [self._states.write(0, step.write)]
-        await window.put(Work(position.offset, step.answer(), written, _ignore))
+        written = [] if step.write is None else self._states.write(0, step.write)
+        await window.room(position.offset)
+        window.put(Work(position.offset, step.answer(), written, _ignore))
         self.report.events += 1
         await asyncio.sleep(0)  # the answer asks for its row now: so rows are asked for in offset order
 
@@ -237,8 +237,8 @@ class Replay:
                 control = self._pipeline.control(record)
                 if isinstance(control, Handover | Adoption):
                     step = self._pipeline.join(record, control, self._states)
-                    written = [] if step.write is None else [self._states.write(0, step.write)]
-                    await window.put(Work(self.report.events, step.answer(), written, _ignore))
+                    written = [] if step.write is None else self._states.write(0, step.write)
+                    window.put(Work(self.report.events, step.answer(), written, _ignore))
                 elif isinstance(control, Erase):
                     self._states.drop(0, control.visitor_id.encode())
             await window.drained()
@@ -251,7 +251,7 @@ class Replay:
             return False
         records, written = self._states.close_due(self._pipeline, position, stream_time_ms)
         if records:
-            await window.put(Work(self.report.events, ready(records), written, _ignore))
+            window.put(Work(self.report.events, ready(records), written, _ignore))
         return bool(written)
 
 

@@ -1,14 +1,14 @@
 """A table's partitions in RocksDB with the worker's options, without Faust."""
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from zlib import crc32
 
 from faust.stores.rocksdb import RocksDBOptions
 
-from agents.clicks.visitor_states import DONE
+from streams.records import Delivery, delivered
 from streams.settings import StreamSettings
 
 PARTITIONS: Final = 8
@@ -22,11 +22,7 @@ class DiskStore:
         options = RocksDBOptions(use_rocksdict=True, block_cache_size=cache_bytes, write_buffer_size=cache_bytes // 2)
         self._partitions = [options.open(folder / f"{number}.db") for number in range(partitions)]
 
-    def get(self, key: bytes) -> bytes | None:
-        """Read a value."""
-        return self.look(self._of(key), key)
-
-    def look(self, partition: int, key: bytes) -> bytes | None:
+    def get(self, partition: int, key: bytes) -> bytes | None:
         """Read a value of a partition."""
         return self._partitions[partition].get(key)  # type: ignore[no-any-return]
 
@@ -34,15 +30,15 @@ class DiskStore:
         """Read the next values behind `key`."""
         return list(islice((item for item in self._partitions[partition].items(from_key=key) if item[0] != key), count))
 
-    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+    def put(self, partition: int, key: bytes, value: bytes) -> Delivery:
         """Write a value."""
-        self._partitions[self._of(key)].put(key, value)
-        return DONE
+        self._partitions[partition].put(key, value)
+        return delivered()
 
-    def drop(self, key: bytes) -> Awaitable[Any]:
+    def drop(self, partition: int, key: bytes) -> Delivery:
         """Remove a value."""
-        self._partitions[self._of(key)].delete(key)
-        return DONE
+        self._partitions[partition].delete(key)
+        return delivered()
 
     def items(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
         """Read all of a partition."""
@@ -52,9 +48,6 @@ class DiskStore:
         """Let go of the files."""
         for partition in self._partitions:
             partition.close()
-
-    def _of(self, key: bytes) -> int:
-        return partition_of(key, len(self._partitions))
 
 
 def partition_of(key: bytes, partitions: int = PARTITIONS) -> int:

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import faust
 import structlog
 from aiokafka.errors import KafkaError
+from confluent_kafka import KafkaException
 from faust.app.base import BootStrategy
 from faust.types import TP
 from mode import CrashingSupervisor
@@ -26,19 +27,20 @@ from streams.delivery.endings import explained
 from streams.delivery.first_start import FirstStart
 from streams.delivery.lease import Lease, boot_seconds
 from streams.delivery.membership import member_lost
+from streams.delivery.producer import SendTimeoutError, record_producer_config
 from streams.delivery.start_guard import Progress, StalledError, StartGuard, client_error, progress_of
 from streams.delivery.strict import StrictTransport
 from streams.delivery.window import DeliveryError
 from streams.local.mock_transport import MockTransport
 from streams.metrics import DeliveryMetrics
-from streams.records import OutputRecord
+from streams.records import Delivery, OutputRecord
 from streams.settings import StreamSettings
 from streams.state.table import StateTable
 
 log = structlog.get_logger(__name__)
 
 
-_UNANSWERED = (DeliveryError, StalledError, KafkaError)
+_UNANSWERED = (DeliveryError, SendTimeoutError, StalledError, KafkaError, KafkaException)
 
 
 _ENDING = threading.RLock()
@@ -63,10 +65,12 @@ class InsessionApp(faust.App):  # type: ignore[misc]
     resources: entered before the app subscribes, left after the consumer has stopped.
     stall_timeout_seconds: see `StreamSettings`.
     commit_note: metadata of every commit; see `changelog_identity`.
+    producer_config: returns librdkafka's settings of the producer.
     lease: asked for before every write and send; None = nobody could take the partitions.
     """
 
     delivery_metrics: DeliveryMetrics
+    producer_config: Callable[[], Mapping[str, Any]]
     lease: Lease | None = None
     BootStrategy = _WithoutWeb
     transport_class: type[StrictTransport] = StrictTransport
@@ -174,11 +178,8 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         broker_session_timeout=settings.session_timeout.total_seconds(),
         broker_rebalance_timeout=settings.rebalance_timeout.total_seconds(),
         broker_heartbeat_interval=settings.session_timeout.total_seconds() / 6,
-        producer_acks=-1,
-        producer_linger=settings.linger.total_seconds(),
-        producer_max_batch_size=128 * 1024,
         producer_request_timeout=settings.send_timeout.total_seconds(),
-        stream_buffer_maxsize=512,
+        stream_buffer_maxsize=32,
         stream_wait_empty=True,
         table_standby_replicas=settings.standby_replicas,
         topic_partitions=topics.partitions,
@@ -189,6 +190,7 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
         web_port=settings.web_port,
     )
     app.delivery_metrics = metrics
+    app.producer_config = partial(record_producer_config, settings, client_id=app_id(settings, topics))
     if not settings.is_mock_broker:  # which holds one worker: however long that is paused, nobody takes its partitions
         app.lease = Lease(settings.session_timeout.total_seconds())
     app.stall_timeout_seconds = settings.stall_timeout.total_seconds()
@@ -198,17 +200,15 @@ def create_app(settings: StreamSettings, topics: TopicSettings, metrics: Deliver
 
 
 class KafkaSink:
-    """Sends records through the app's producer; past Faust's topics, which would serialize bytes to bytes."""
+    """Sends records through the app's producer, which there is when the app has started."""
 
     def __init__(self, app: InsessionApp) -> None:
         self._app = app
 
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
-        """Hand a record to the producer; the result is done when every in-sync replica has it."""
-        sent: Awaitable[Any] = await self._app.producer.send(
-            record.topic, record.key, record.value, record.partition, timestamp=None, headers=list(record.headers)
-        )
-        return sent
+    def send(self, record: OutputRecord) -> Delivery:
+        """Hand a record to the producer; its delivery is settled when every in-sync replica has it."""
+        delivery: Delivery = self._app.producer.deliver(record)
+        return delivery
 
 
 def raw_topic(app: InsessionApp, *names: str) -> Any:

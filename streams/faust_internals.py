@@ -9,17 +9,15 @@ from typing import Final
 
 INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
     "faust.transport.consumer:Consumer": {
-        "_acked": "offsets acknowledged behind the commit, by partition",
-        "_acked_index": "the same as sets",
         "_committed_offset": "the last commit, by partition",
         "_read_offset": "how far is read, by partition; None where nothing was committed",
-        "_gap": "offsets that Faust takes for not there",
         "_unacked_messages": "what a stop or a rebalance waits for",
+        "_waiting_for_ack": "wakes it, None while nobody waits",
         "_is_changelog_tp": "whether a partition is a changelog's",
         "_commit": "commit offsets at once",
         "_filter_tps_with_pending_acks": "overridden: which partitions a commit looks at",
         "_new_offset": "overridden: up to which offset a commit goes",
-        "_add_gap": "overridden: Faust books a gap at every jump",
+        "_add_gap": "overridden: Faust books a gap at every jump, and so from run to run",
     },
     "faust.transport.consumer:ThreadDelegateConsumer": {
         "_new_consumer_thread": "overridden: the thread that runs aiokafka",
@@ -27,12 +25,12 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": {
         "_create_worker_consumer": "overridden: the consumer reads committed records, and its commits carry a note",
-        "_fetch_records": "overridden: what is fetched while the flow is stopped is put back",
+        "_fetch_records": "overridden: inputs come in runs; what is fetched while the flow is stopped is put back",
         "_highwaters": "overridden: the ends of the logs, open transactions included",
         "_ensure_consumer": "aiokafka's consumer",
         "_consumer": "the same, None before it is made",
     },
-    "faust.transport.drivers.aiokafka:Producer": {"_new_producer": "overridden: it asks for the lease before it sends"},
+    "faust.transport.drivers.aiokafka:Consumer": {"_to_message": "makes a message of what was fetched, here of a run"},
     "faust.app.base:App": {
         "_consumer": "the consumer, None before it is made",
         "_new_transport": "overridden: the strict transport",

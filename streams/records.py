@@ -1,6 +1,7 @@
 """Records on their way: as read from a topic, and as sent to one."""
 
-from collections.abc import Awaitable, Sequence
+import asyncio
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -53,8 +54,75 @@ class OutputRecord(Struct, frozen=True, gc=False):
     partition: int | None = None
 
 
+class Delivery:
+    """What becomes of one write: it settles once, as safe or as failed. Awaiting it waits for that, and may raise.
+
+    Every record has one, so it is no future: whoever waits for many is called back, without a turn of the loop each.
+
+    topic, key: of the record, for whoever has to name it. offset: where it lies in its partition; -1 = not told.
+    """
+
+    __slots__ = ("_error", "_is_settled", "_waiting", "key", "offset", "topic")
+
+    def __init__(self, topic: str, key: bytes | None) -> None:
+        self.topic = topic
+        self.key = key
+        self.offset = -1
+        self._error: Exception | None = None
+        self._is_settled = False
+        self._waiting: list[Callable[[Delivery], None]] | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Return whether it is known what became of it."""
+        return self._is_settled
+
+    @property
+    def error(self) -> Exception | None:
+        """Return why it failed; None where it has not."""
+        return self._error
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Tell whoever waits, in this call; what comes after the first time is of no account."""
+        if self._is_settled:
+            return
+        self._error, self._is_settled = error, True
+        waiting, self._waiting = self._waiting, None
+        for callback in waiting or ():
+            callback(self)
+
+    def then(self, callback: Callable[["Delivery"], None]) -> None:
+        """Call back when it is settled; at once where it is already."""
+        if self._is_settled:
+            callback(self)
+        elif self._waiting is None:
+            self._waiting = [callback]
+        else:
+            self._waiting.append(callback)
+
+    def __await__(self) -> Generator[Any, None, None]:
+        if not self._is_settled:
+            settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def wake(_: "Delivery") -> None:
+                if not settled.done():
+                    settled.set_result(None)
+
+            self.then(wake)
+            yield from settled
+        if self._error is not None:
+            raise self._error
+
+
+def delivered() -> Delivery:
+    """Return what is safe already."""
+    delivery = Delivery("", None)
+    delivery.settle()
+    return delivery
+
+
 class RecordSink(Protocol):
     """Where records go: Kafka, or a list in tests and replay."""
 
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
-        """Hand a record over; the result is done when it is safe, and fails when it cannot be."""
+    def send(self, record: OutputRecord) -> Delivery:
+        """Hand a record over, behind those sent before it to the same partition; raises where it is not taken."""

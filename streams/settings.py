@@ -11,6 +11,12 @@ from streams.security import SecuritySettings
 
 _BROKER: Final = re.compile(r"(?:[^\s:/@\[\]]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{1,5}))?")
 _GROUP: Final = re.compile(r"[a-zA-Z0-9._-]{1,200}")
+SESSION_SEND_RATIO: Final = 1.3
+"""What the session timeout is to the send timeout, at least.
+
+A heartbeat comes every sixth of the former, and a record that was sent right before a pause must be given up
+(streams/delivery/producer.py) before that has cost the worker its session.
+"""
 _ABOVE_ZERO: Final = ("send_timeout", "commit_interval", "session_timeout", "tick_interval")
 _AT_LEAST: Final = {"window_span": 1, "control_window_span": 1, "standby_replicas": 0, "rocksdb_cache_bytes": 1}
 
@@ -28,7 +34,8 @@ class StreamSettings:
     control_window_span: The same for a partition of session-control.
     send_timeout: A record that the brokers have not acknowledged by then ends the worker, which then starts over.
     commit_interval: How often acknowledged offsets are committed.
-    session_timeout: A worker that the group has not heard of for this long loses its partitions; at least send_timeout.
+    session_timeout: A worker that the group has not heard of for this long loses its partitions; at least
+        1.3 times send_timeout.
     rebalance_timeout: Patience of the group with a worker that hands its partitions over.
     stall_timeout: A worker whose start or rebalance has not moved for this long ends, and is started anew.
     tick_interval: How often ticks look for sessions that nobody clicks in any more.
@@ -46,7 +53,7 @@ class StreamSettings:
     standby_replicas: int = 0
     window_span: int = 256
     control_window_span: int = 4
-    send_timeout: timedelta = timedelta(seconds=30)
+    send_timeout: timedelta = timedelta(seconds=20)
     commit_interval: timedelta = timedelta(seconds=1)
     session_timeout: timedelta = timedelta(seconds=30)
     rebalance_timeout: timedelta = timedelta(seconds=90)
@@ -68,11 +75,11 @@ class StreamSettings:
                 f"kafka.send_timeout ({self.send_timeout}) must be below kafka.rebalance_timeout "
                 f"({self.rebalance_timeout}): a revocation waits for what is unacknowledged"
             )
-        if self.session_timeout < self.send_timeout and not self.is_mock_broker:
+        if self.session_timeout < self.send_timeout * SESSION_SEND_RATIO and not self.is_mock_broker:
             raise UsageError(
-                f"kafka.session_timeout ({self.session_timeout}) must be at least kafka.send_timeout "
-                f"({self.send_timeout}): a record that is tried for longer may arrive when another worker has the "
-                "partition. Raise the first or lower the second"
+                f"kafka.session_timeout ({self.session_timeout}) must be at least {SESSION_SEND_RATIO} times "
+                f"kafka.send_timeout ({self.send_timeout}): a record that is tried for longer may arrive when another "
+                "worker has the partition. Raise the first or lower the second"
             )
         if self.stall_timeout <= self.session_timeout + self.rebalance_timeout:
             raise UsageError(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from faust.types import TP
@@ -23,15 +23,18 @@ from schemas.validation import Rejection
 from streams.app import InsessionApp
 from streams.cluster.topics import Topic, TopicSettings
 from streams.delivery.record_batches import MarkedValue
+from streams.delivery.runs import Run
 from streams.delivery.standstill import Standstill
-from streams.delivery.window import Windows, Work, ready
+from streams.delivery.window import InOrderWindow, Windows, Work, ready
 from streams.encodings.gate import SchemaGate
-from streams.records import InputRecord, OutputRecord
+from streams.records import Delivery, InputRecord, OutputRecord, RecordSink
 from streams.state.table import StateTable
 
 log = structlog.get_logger(__name__)
 
 LOST_AFTER_SECONDS = 10.0
+SLICE: Final = 32
+"""Records that the actor takes in at one go: their states are one write, and the loop waits for them."""
 
 
 class SessionActor:
@@ -82,20 +85,40 @@ class SessionActor:
         self._assignments = 0
 
     async def run(self, stream: Any) -> None:
-        """Consume all inputs; nothing a record holds can end the loop."""
+        """Consume all inputs, in runs; nothing a record holds can end the loop."""
         async for event in stream.noack().events():
-            # Before the record is confirmed: one that is let go, or went to another worker meanwhile, has not arrived.
-            if not await self._is_readable(event.message):
-                continue
-            if not await self._app.consumer.arrived(event.message):
-                continue
-            record = _input_record(event.message, self._topic_ids.get(event.message.topic, 0))
+            await self._take_run(_TakenRun(self._app.consumer, event.message))
+
+    async def _take_run(self, taken: "_TakenRun") -> None:
+        """Take in a run, slice by slice; in between, the loop sends, and hears of what was sent."""
+        run = taken.run
+        tp, topic_id = TP(run.topic, run.partition), self._topic_ids.get(run.topic, 0)
+        window, at = self._windows.of(*tp), 0
+        while at < len(run.records):
+            # Before a record is confirmed: one that is let go, or went to another worker meanwhile, has not arrived.
+            count = await self._readable(run, at)
+            if not count or not await self._app.consumer.arrived(tp, run.offsets[at : at + count]):
+                break
+            end = self._app.consumer.highwater(tp)
             try:
-                answer, written = await self._taken(record)
+                for record in run.records[at : at + count]:
+                    if window.is_full(record.offset):
+                        self._table.flush()
+                        await window.room(record.offset)
+                    await self._take_record(_input_record(record, tp, topic_id), end, window, taken)
+                self._table.flush()
             except Exception as error:  # noqa: BLE001 - the state cannot be read or written: going on would lose it
                 self._app.abort(error)
-            work = Work(record.position.offset, answer, written, partial(self._acknowledge, event, record.time_ms))
-            await self._windows.of(record.position.topic, record.position.partition).put(work)
+            at += count
+            await asyncio.sleep(0)
+        taken.close()
+
+    async def _take_record(
+        self, record: InputRecord, end: int | None, window: InOrderWindow, taken: "_TakenRun"
+    ) -> None:
+        answer, written = await self._taken(record, end)
+        taken.left += 1
+        window.put(Work(record.position.offset, answer, written, partial(self._acknowledge, taken, record)))
 
     async def assigned(self, _app: InsessionApp, tps: AbstractSet[TP], **_: Any) -> None:  # the signal adds itself
         """Forget what is known of partitions that went away: another worker moves on what comes back later."""
@@ -172,22 +195,32 @@ class SessionActor:
         """Return that partition of every clickstream, the main one first."""
         return [TP(topic, partition) for topic in (self._clickstream, *self._further)]
 
-    async def _is_readable(self, message: Any) -> bool:
-        if self._gate is None or message.topic == self._control or isinstance(message.value, MarkedValue):
-            return True
-        return await self._gate.opened(message.value)
+    async def _readable(self, run: Run, at: int) -> int:
+        """Wait until the record at `at` can be read; returns how many can, of a slice; 0 = it is let go."""
+        most = min(SLICE, len(run.records) - at)
+        if self._gate is None or run.topic == self._control:
+            return most
+        for count, record in enumerate(run.records[at : at + most]):
+            if not isinstance(record.value, MarkedValue) and not self._gate.is_open(record.value):
+                return count or int(await self._gate.opened(record.value))
+        return most
 
-    def _acknowledge(self, event: Any, record_time_ms: int) -> None:
-        event.ack()
-        age_ms = self._clocks.wall_ms() - record_time_ms
+    def _acknowledge(self, taken: "_TakenRun", record: InputRecord) -> None:
+        taken.acknowledge(record.position)
+        age_ms = self._clocks.wall_ms() - record.time_ms
         self._app.delivery_metrics.end_to_end.observe(max(0.0, age_ms / 1000))
 
-    async def _taken(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
-        """Take a record; a state that cannot be decoded is put aside before, and its visitor begins anew."""
+    async def _taken(
+        self, record: InputRecord, end: int | None
+    ) -> tuple[Awaitable[Sequence[OutputRecord]], list[Delivery]]:
+        """Take a record; a state that cannot be decoded is put aside before, and its visitor begins anew.
+
+        end: of its partition; None = not known.
+        """
         partition = record.position.partition
         while True:
             try:
-                taken = self._take(record)
+                taken = self._take(record, end)
                 break
             except UnreadableVisitorError as error:
                 await self._put_aside(partition, error)
@@ -199,15 +232,18 @@ class SessionActor:
         """Keep the bytes as a dead letter, then write the tombstone: a crash in between keeps them twice."""
         if self._quarantine is None:
             raise error
+        self._table.flush()
         await self._quarantine.keep(partition, error, self._table.partition_items(partition))
-        await self._states.drop(partition, error.key)
+        tombstones = self._states.drop(partition, error.key)
+        self._table.flush()
+        await safe(tombstones)
 
-    def _take(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+    def _take(self, record: InputRecord, end: int | None) -> tuple[Awaitable[Sequence[OutputRecord]], list[Delivery]]:
         if record.rejection is not None:
             return self._pipeline.refusals.rejected(record, record.rejection).answer(), []
         if record.position.topic == self._control:
             return self._control_record(record)
-        self._clocks.read(record.time_ms, is_fresh=self._is_fresh(record.position))
+        self._clocks.read(record.time_ms, is_fresh=self._is_fresh(record.position, end))
         step = self._pipeline.click(record, self._states)
         if step.write is None:
             return step.answer(), []
@@ -216,23 +252,23 @@ class SessionActor:
             self._states.expiry.observe(partition, step.write.clock_lag_ms)
         return self._written(partition, step)
 
-    def _is_fresh(self, position: InputPosition) -> bool:
+    def _is_fresh(self, position: InputPosition, end: int | None) -> bool:
         """Return whether a click did not wait: it is the last of a partition that was read to its end before."""
-        tp = TP(position.topic, position.partition)
-        if self._app.consumer.highwater(tp) != position.offset + 1:
+        if end != position.offset + 1:
             return False
+        tp = TP(position.topic, position.partition)
         was_at_end = tp in self._at_end
         self._at_end.add(tp)
         return was_at_end
 
-    def _written(self, partition: int, step: Step) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+    def _written(self, partition: int, step: Step) -> tuple[Awaitable[Sequence[OutputRecord]], list[Delivery]]:
         """Write what a step writes, if anything."""
         if step.write is None:
             return step.answer(), []
         written = self._states.write(partition, step.write)
-        return _after(written, step.answer) if step.is_write_first else step.answer(), [written]
+        return _after(written, step.answer) if step.is_write_first else step.answer(), written
 
-    def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Awaitable[Any]]]:
+    def _control_record(self, record: InputRecord) -> tuple[Awaitable[Sequence[OutputRecord]], list[Delivery]]:
         control = self._pipeline.control(record)
         if isinstance(control, Rejection):
             return self._pipeline.refusals.rejected(record, control).answer(), []
@@ -241,7 +277,7 @@ class SessionActor:
         if isinstance(control, Erase):
             if others := self._pipeline.erasures(control, record.position, self._states):
                 return self._after_clicks(record.position.partition, others), []
-            return ready([]), [self._erase(control, record.position)]
+            return self._erase(control, record.position), []
         # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
         partition = record.position.partition
         now = self._tick(partition, control.stream_time_ms)
@@ -254,7 +290,7 @@ class SessionActor:
             self._committed(partition),
             only_repeat=not is_now,
         )
-        return _after_all(written, records), written
+        return _after(written, partial(ready, records)), written
 
     def _committed(self, partition: int) -> list[InputPosition]:
         """Return where a restart would begin to read the inputs of a partition."""
@@ -270,58 +306,86 @@ class SessionActor:
             await self._windows.of(*tp).drained()
         return records
 
-    def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Any]:
+    def _erase(self, erase: Erase, position: InputPosition) -> Awaitable[Sequence[OutputRecord]]:
         """Write the tombstone, always: the local table may have lost the key before the changelog did.
 
         The block comes first: where a crash parts the two, the state is still there and nothing new begins.
         """
         partition, key = position.partition, erase.visitor_id.encode()
         block = self._pipeline.states.block(erase)
-        written = [] if block is None else [self._states.write(partition, block)]
-        written.append(self._states.drop(partition, key))
+        written = [] if block is None else self._states.write(partition, block)
+        written += self._states.drop(partition, key)
         log.info("visitor_erased", partition=partition, offset=position.offset)
         return self._erased(partition, key, written)
 
-    async def _erased(self, partition: int, key: bytes, written: Sequence[Awaitable[Any]]) -> None:
+    async def _erased(self, partition: int, key: bytes, written: Sequence[Delivery]) -> Sequence[OutputRecord]:
         """Hold the ack of an erasure until the visitor's earlier clicks are acknowledged: no redelivery may undo it."""
         for tp in self._clicks_of(partition):
             await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click
-        for write in written:
-            await write
+        await safe(written)
         self._note_erased(partition)
+        return []
+
+
+class _TakenRun:
+    """A run at the actor, which a stop or a rebalance waits for until all that was taken in of it is acknowledged.
+
+    left: the events taken in and not acknowledged.
+    """
+
+    __slots__ = ("_consumer", "_is_closed", "_message", "left", "run")
+
+    def __init__(self, consumer: Any, message: Any) -> None:
+        self._consumer = consumer
+        self._message = message
+        self._is_closed = False
+        self.run: Run = message.value
+        self.left = 0
+
+    def acknowledge(self, position: InputPosition) -> None:
+        """Book one of its events."""
+        self._consumer.acknowledge(TP(position.topic, position.partition), position.offset)
+        self.left -= 1
+        self._release()
+
+    def close(self) -> None:
+        """Take in no more of it."""
+        self._is_closed = True
+        self._release()
+
+    def _release(self) -> None:
+        if self._is_closed and not self.left:
+            self._consumer.release(self._message)
+
+
+async def safe(written: Sequence[Delivery]) -> None:
+    """Wait until writes are safe; raises what the first of them failed with."""
+    for delivery in written:
+        await delivery
 
 
 async def _after(
-    written: Awaitable[Any], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
+    written: Sequence[Delivery], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
 ) -> Sequence[OutputRecord]:
-    """Return an answer when the write before it is safe; a cancelled answer leaves the write alone."""
-    await asyncio.shield(written)
+    """Return an answer when the writes before it are safe."""
+    await safe(written)
     return await answer()
 
 
-async def _after_all(written: Sequence[Awaitable[Any]], records: Sequence[OutputRecord]) -> Sequence[OutputRecord]:
-    for write in written:
-        await asyncio.shield(write)
-    return records
-
-
-async def send_ticks(actor: SessionActor, control_topic: Any) -> None:
+async def send_ticks(actor: SessionActor, sink: RecordSink, control_topic: str) -> None:
     """Send the due ticks to their partitions; a timer calls it."""
     for partition, tick in actor.due_ticks():
-        await control_topic.send(value=wire.encode(tick), partition=partition)
+        await sink.send(OutputRecord(control_topic, None, wire.encode(tick), partition=partition))
 
 
-def _input_record(message: Any, topic_id: int) -> InputRecord:
-    position = InputPosition(message.topic, message.partition, message.offset, topic_id)
-    marked = message.value if isinstance(message.value, MarkedValue) else None
-    headers = message.headers or ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
+def _input_record(record: Any, tp: TP, topic_id: int) -> InputRecord:
+    marked = record.value if isinstance(record.value, MarkedValue) else None
     return InputRecord(
-        position=position,
-        key=message.key,
-        value=message.value if marked is None else marked.original,
-        time_ms=round(message.timestamp * 1000),
-        headers=[(name, content or b"") for name, content in pairs],  # Kafka allows null
+        position=InputPosition(tp.topic, tp.partition, record.offset, topic_id),
+        key=record.key,
+        value=record.value if marked is None else marked.original,
+        time_ms=record.timestamp,
+        headers=[(name, content or b"") for name, content in record.headers],  # Kafka allows null
         undecodable=None if marked is None else marked.undecodable,
     )

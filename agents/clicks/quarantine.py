@@ -52,7 +52,7 @@ class Quarantine:
                 "--reason unreadable_state`), then start again"
             )
         self._kept += 1
-        await (await self._sink.send(self._pipeline.refusals.unreadable(error, partition, self._changelog)))
+        await self._sink.send(self._pipeline.refusals.unreadable(error, partition, self._changelog))
 
 
 def _looked_at(states: Iterable[tuple[bytes, bytes]]) -> tuple[int, int]:

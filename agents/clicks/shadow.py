@@ -97,7 +97,7 @@ class Shadow:
             deadline = time.monotonic() + self._budget_seconds
             answer = await self._tried.candidate.answer(replace(request, deadline=deadline, trace=None))
             self._compare(answered.answer.items, answer.items)
-            await (await self._sink.send(output(replace(answered, answer=answer))))
+            await self._sink.send(output(replace(answered, answer=answer)))
         except Exception as error:  # noqa: BLE001 - no shopper sees it
             self._metrics.skipped.labels("failed").inc()
             self._rare_log.warning("shadow_failed", error=f"{type(error).__name__}: {error}")

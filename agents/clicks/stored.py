@@ -33,7 +33,7 @@ class Visitors(Protocol):
     def shown(self) -> ShownAnswers:
         """Return the answers."""
 
-    def load(self, key: bytes) -> StoredValues | None:
+    def load(self, partition: int, key: bytes) -> StoredValues | None:
         """Read what is stored of a visitor."""
 
 
@@ -82,7 +82,7 @@ class StoredStates:
 
     def of(self, key: bytes, partition: int, visitors: Visitors) -> StoredVisitor | None:
         """Read a visitor; None where nothing is stored."""
-        values = visitors.load(key)
+        values = visitors.load(partition, key)
         return None if values is None else self.decoded(key, partition, values)
 
     def decoded(self, key: bytes, partition: int, values: StoredValues) -> StoredVisitor:

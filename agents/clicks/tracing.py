@@ -1,18 +1,16 @@
 """One input through the worker as a trace: the caller's goes on, and a sampled one is told as spans where asked for."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 from prometheus_client import Counter
 
 from agents.clicks.step import Step
 from schemas.tracing import SpanRecord, SpanRecorder, TraceContext, read_trace, root_context
-from streams.records import InputRecord, OutputRecord, RecordSink
+from streams.records import Delivery, InputRecord, OutputRecord, RecordSink
 
 _SAMPLE_STEPS = 1 << 32
 
@@ -110,20 +108,18 @@ class TracedSink:
         self._sink = sink
         self._recorder = recorder
 
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+    def send(self, record: OutputRecord) -> Delivery:
         """See `RecordSink`."""
         started_ns = time.time_ns()
-        sent = await self._sink.send(record)
+        delivery = self._sink.send(record)
         context, _ = read_trace(record.headers)
-        if context is None or not context.is_sampled:
-            return sent
-        acknowledged = asyncio.ensure_future(sent)
-        acknowledged.add_done_callback(partial(self._export, record.topic, context, started_ns))
-        return acknowledged
+        if context is not None and context.is_sampled:
+            delivery.then(partial(self._export, record.topic, context, started_ns))
+        return delivery
 
-    def _export(self, topic: str, context: TraceContext, started_ns: int, acknowledged: asyncio.Future[Any]) -> None:
+    def _export(self, topic: str, context: TraceContext, started_ns: int, delivery: Delivery) -> None:
         """Record the way of one record; one that did not arrive ends the worker, which tells more than a span."""
-        if acknowledged.cancelled() or acknowledged.exception() is not None:
+        if delivery.error is not None:
             return
         attributes = (
             ("messaging.system", "kafka"),

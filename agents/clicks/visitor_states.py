@@ -2,15 +2,15 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Awaitable, Collection, Generator, Iterable, Iterator
-from typing import Any, Final, Protocol
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, Protocol
 
 from agents.clicks.pipeline import Pipeline
 from agents.clicks.shown_answers import ShownAnswers
 from agents.clicks.step import StateWrite, StoredValues, UnreadableVisitorError
 from schemas.state import InputPosition, StateHeader, header_or_due, is_mark, mark_key, read_header
 from streams.metrics import DeliveryMetrics
-from streams.records import OutputRecord
+from streams.records import Delivery, OutputRecord, delivered
 from streams.sessions.expiry import ExpiryIndex
 
 MAX_WRITES_A_TICK = 100
@@ -26,60 +26,29 @@ MAX_REPEATS: Final = 1000
 
 
 class StateStore(Protocol):
-    """Where states and marks lie; a write's awaitable is done when it is safe.
+    """Where states and marks lie, by partition; a write's delivery is settled when it is safe."""
 
-    `get`, `put` and `drop` are for the partition of the input that is worked on.
-    """
-
-    def get(self, key: bytes) -> bytes | None:
+    def get(self, partition: int, key: bytes) -> bytes | None:
         """Read a value."""
-
-    def look(self, partition: int, key: bytes) -> bytes | None:
-        """Read a value while no input is worked on."""
 
     def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
         """Read the next values behind `key`, in the order of the keys; None = from the first on."""
 
-    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
+    def put(self, partition: int, key: bytes, value: bytes) -> Delivery:
         """Write a state."""
 
-    def drop(self, key: bytes) -> Awaitable[Any]:
+    def drop(self, partition: int, key: bytes) -> Delivery:
         """Remove a value."""
 
 
-class _Done:
-    """An awaitable that is done already."""
-
-    def __await__(self) -> Any:
-        return iter(())
-
-
-DONE = _Done()
-
-
-class _Both:
-    """An awaitable that is done when two others are."""
-
-    def __init__(self, one: Awaitable[Any], other: Awaitable[Any]) -> None:
-        self._one, self._other = one, other
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        yield from self._one.__await__()
-        yield from self._other.__await__()
-
-
 class MemoryStore:
-    """States in a dict, for replay and tests: every write is safe at once."""
+    """States in a dict, for replay and tests: there is one partition, and every write is safe at once."""
 
     def __init__(self) -> None:
         self.states: dict[bytes, bytes] = {}
         self._order: list[bytes] = []
 
-    def get(self, key: bytes) -> bytes | None:
-        """Read a state."""
-        return self.states.get(key)
-
-    def look(self, _partition: int, key: bytes) -> bytes | None:
+    def get(self, _partition: int, key: bytes) -> bytes | None:
         """Read a state."""
         return self.states.get(key)
 
@@ -90,15 +59,15 @@ class MemoryStore:
         first = 0 if key is None else bisect_right(self._order, key)
         return [(one, self.states.get(one, b"")) for one in self._order[first : first + count]]
 
-    def put(self, key: bytes, value: bytes) -> Awaitable[None]:
+    def put(self, _partition: int, key: bytes, value: bytes) -> Delivery:
         """Write a state."""
         self.states[key] = value
-        return DONE
+        return delivered()
 
-    def drop(self, key: bytes) -> Awaitable[None]:
+    def drop(self, _partition: int, key: bytes) -> Delivery:
         """Remove a state."""
         self.states.pop(key, None)
-        return DONE
+        return delivered()
 
 
 class VisitorStates:
@@ -110,7 +79,7 @@ class VisitorStates:
     def __init__(self, store: StateStore, metrics: DeliveryMetrics | None = None) -> None:
         self._store = store
         self._metrics = metrics
-        self._repeats: OrderedDict[tuple[int, bytes], Awaitable[Any]] = OrderedDict()
+        self._repeats: OrderedDict[tuple[int, bytes], Delivery] = OrderedDict()
         self.expiry = ExpiryIndex()
         self.shown = ShownAnswers()
         self.unreadable: list[UnreadableVisitorError] = []
@@ -133,13 +102,13 @@ class VisitorStates:
         self.shown.drop_partition(partition)
         self.expiry.drop(partition)
 
-    def load(self, key: bytes) -> StoredValues | None:
+    def load(self, partition: int, key: bytes) -> StoredValues | None:
         """Read what is stored of a visitor."""
-        value = self._store.get(key)
-        return None if value is None else StoredValues(value, self._store.get(mark_key(key)))
+        value = self._store.get(partition, key)
+        return None if value is None else StoredValues(value, self._store.get(partition, mark_key(key)))
 
-    def write(self, partition: int, write: StateWrite) -> Awaitable[Any]:
-        """Apply a write; the result is done when it is safe.
+    def write(self, partition: int, write: StateWrite) -> list[Delivery]:
+        """Apply a write; returns what must be settled for it to be safe.
 
         What a redelivery writes again is written once: as long as nothing newer was, later ones wait for that write.
         """
@@ -147,32 +116,32 @@ class VisitorStates:
             return self.drop(partition, write.key)
         place = (partition, write.key)
         if write.is_repeat and (written := self._repeats.get(place)) is not None:
-            return written
+            return [written]
         self._repeats.pop(place, None)
         if self._metrics is not None:
             self._metrics.state_bytes.observe(len(write.value))
         if write.is_mark:
-            return self._store.put(mark_key(write.key), write.value)
+            return [self._store.put(partition, mark_key(write.key), write.value)]
         self.expiry.schedule(partition, write.key, read_header(write.value), before=write.before)
-        written = self._store.put(write.key, write.value)
+        written = self._store.put(partition, write.key, write.value)
         if write.is_repeat:
             self._repeats[place] = written
             if len(self._repeats) > MAX_REPEATS:
                 self._repeats.popitem(last=False)
-        return written
+        return [written]
 
-    def drop(self, partition: int, key: bytes) -> Awaitable[Any]:
-        """Forget a visitor, mark and all; the result is done when the tombstones are safe."""
+    def drop(self, partition: int, key: bytes) -> list[Delivery]:
+        """Forget a visitor, mark and all; returns the tombstones."""
         self._repeats.pop((partition, key), None)
         self.shown.take(partition, key)
-        return _Both(self._store.drop(mark_key(key)), self._store.drop(key))
+        return [self._store.drop(partition, mark_key(key)), self._store.drop(partition, key)]
 
     def has_due(self, partition: int, until_ms: int) -> bool:
         """Return whether a tick at `until_ms` has work, as far as a bounded look finds out; for between two inputs."""
         self._pass_on(partition, until_ms)
         looked_at: list[tuple[bytes, int]] = []
         for key in self._taken(partition, until_ms):
-            value = self._store.look(partition, key)
+            value = self._store.get(partition, key)
             header = None if value is None else header_or_due(value)
             if header is not None and (not header.is_quiet or header.due_ms <= until_ms):
                 looked_at.append((key, header.due_ms))
@@ -190,7 +159,7 @@ class VisitorStates:
         committed: Collection[InputPosition] = (),
         *,
         only_repeat: bool = False,
-    ) -> tuple[list[OutputRecord], list[Awaitable[Any]]]:
+    ) -> tuple[list[OutputRecord], list[Delivery]]:
         """End the sessions that are due by a tick at `position`; returns the session ends and the writes.
 
         committed: see `Sessionizer.tick`. only_repeat: emit again what this very tick has ended once, and end nothing
@@ -202,7 +171,7 @@ class VisitorStates:
         waiting: dict[bytes, int] = {}
         taken: set[bytes] = set()
         for key in self._taken(partition, stream_time_ms):
-            if key in taken or (values := self.load(key)) is None:  # a visitor may have several entries
+            if key in taken or (values := self.load(partition, key)) is None:  # a visitor may have several entries
                 continue
             taken.add(key)
             header = header_or_due(values.state)
@@ -224,7 +193,7 @@ class VisitorStates:
                 break
         for key, due_ms in waiting.items():
             self.expiry.put(partition, key, due_ms)
-        return records, [self.write(partition, write) for write in writes]
+        return records, [delivery for write in writes for delivery in self.write(partition, write)]
 
     def _taken(self, partition: int, until_ms: int) -> Iterator[bytes]:
         """Take entries that may be due, a bounded number."""

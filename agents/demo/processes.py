@@ -29,7 +29,7 @@ _MOCK_BROKER_SETTINGS: Final = {
     # A join waits one session timeout on the mock broker.
     "KAFKA__SESSION_TIMEOUT": "PT6S",
     "KAFKA__REBALANCE_TIMEOUT": "PT6S",
-    "KAFKA__SEND_TIMEOUT": "PT5S",
+    "KAFKA__SEND_TIMEOUT": "PT4S",
 }
 
 

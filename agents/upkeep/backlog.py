@@ -49,8 +49,9 @@ class _Visitors:
     shown: ShownAnswers
     partition: int = 0
 
-    def load(self, key: bytes) -> StoredValues | None:
+    def load(self, partition: int, key: bytes) -> StoredValues | None:
         """Read what is stored of a visitor, where it lay or where it was moved to."""
+        assert partition == self.partition
         place = self.place(key)
         state = self.copies.get(place, key)
         return None if state is None else StoredValues(state, self.copies.get(place, mark_key(key)))

@@ -132,7 +132,7 @@ class DefaultListWriter:
             record_id = f"{self._topic}-{key}-{unix_ms(record.updated_at)}"
             headers = self._headers.of(None, Topic.DEFAULT_RECOMMENDATIONS, record_id, record.updated_at)
             output = replace(output, value=self._encode(record), headers=headers)
-        await (await self._sink.send(output))  # the producer bounds the wait
+        await self._sink.send(output)  # the producer bounds the wait
         if record is None:
             del self._written[key]
         else:

@@ -49,6 +49,7 @@ from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, Stat
 from streams.records import RecordSink
 from streams.state.folder_lock import locked_folder
 from streams.state.local import LocalState
+from streams.state.table import OFFSETS_SECONDS, StateTable
 from streams.state.tidying import TIDYING_SECONDS, LocalTidying
 
 log = structlog.get_logger(__name__)
@@ -120,6 +121,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     _consume(app, settings, actor)
     table.on_recover(actor.recovered)
     _observe(app, actor, health)
+    _write_offsets(app, table)
     _tidy(app, tidying)
     _keep_default_lists(app, settings, encodings, tier.recommender, metrics)
     _show_live(app, feed)
@@ -132,11 +134,11 @@ def _consume(app: InsessionApp, settings: Settings, actor: SessionActor) -> None
     inputs = raw_topic(app, *settings.clickstreams, control)
     app.agent(inputs, name="sessions", concurrency=1, isolated_partitions=False)(actor.run)
     app.on_partitions_assigned.connect(actor.assigned)
-    control_topic = raw_topic(app, control)
+    sink = KafkaSink(app)
 
     @app.timer(settings.kafka.tick_interval.total_seconds())  # type: ignore[untyped-decorator]
     async def tick() -> None:
-        await send_ticks(actor, control_topic)
+        await send_ticks(actor, sink, control)
 
 
 def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
@@ -146,6 +148,14 @@ def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:
     async def observe_health() -> None:
         health.observe(time.monotonic())
         await actor.refetch_lost(time.monotonic())
+
+
+def _write_offsets(app: InsessionApp, table: StateTable) -> None:
+    """Write how far the local files hold the changelog, where no click of the partition does it."""
+
+    @app.timer(OFFSETS_SECONDS)  # type: ignore[untyped-decorator]
+    async def write_offsets() -> None:
+        table.write_offsets()
 
 
 def _tidy(app: InsessionApp, tidying: LocalTidying) -> None:
@@ -245,7 +255,6 @@ def _windows(app: InsessionApp, settings: Settings, recorder: SpanRecorder | Non
         return InOrderWindow(
             sink,
             span=settings.kafka.control_window_span if topic == control else settings.kafka.window_span,
-            send_timeout_seconds=settings.kafka.send_timeout.total_seconds(),
             fail=app.abort,
             name_key=partial(pseudonym, secret),
         )

@@ -17,6 +17,7 @@ from faust.types import TP
 from streams.delivery.lease import boot_seconds
 from streams.delivery.membership import watch_coordinator
 from streams.delivery.record_batches import BatchReader
+from streams.delivery.runs import runs_of
 
 
 class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
@@ -52,7 +53,7 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
         max_records: int | None = None,
     ) -> dict[TP, list[Any]]:
-        """Fetch; what Faust would not pass on is put back, to be fetched again.
+        """Fetch, the inputs in runs; what Faust would not pass on is put back, to be fetched again.
 
         A fetch waits up to a second, and so outlives a quick rebalance, in which no partition is active; aiokafka takes
         that for all of them. What it brings of a changelog after the recovery has sought there, and before the flow is
@@ -62,6 +63,8 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         for tp in list(fetched):
             if not self.consumer.flow_active or (active_partitions is not None and tp not in active_partitions):
                 consumer.seek(tp, fetched.pop(tp)[0].offset)
+            elif self.consumer.is_source(tp):
+                fetched[tp] = runs_of(tp.topic, tp.partition, fetched[tp])
         return fetched
 
     def highwater(self, tp: TP) -> int | None:

@@ -1,7 +1,7 @@
-"""What the group answers to aiokafka, as it concerns the lease; and the producer that asks for the lease.
+"""What the group answers to aiokafka, as it concerns the lease.
 
 aiokafka 0.14 keeps the time of its last good heartbeat in a local variable, by a clock that stands still while the
-machine sleeps, and joins again without a word where the group does not know it any more. What it had queued it sends.
+machine sleeps, and joins again without a word where the group does not know it any more.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,8 +10,6 @@ from typing import Any, Final, Literal
 from aiokafka.errors import IllegalGenerationError, NoError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
-from aiokafka.protocol.produce import ProduceRequest
-from faust.transport.drivers import aiokafka as driver
 
 from schemas.errors import InsessionError
 
@@ -73,28 +71,3 @@ def watch_coordinator(
         return response
 
     coordinator._send_req = watched  # noqa: SLF001 - as above
-
-
-def ask_before_producing(client: Any, ask: Callable[[], None]) -> None:
-    """Call `ask` right before every produce request of an aiokafka client, retries and old batches included.
-
-    ask: raises, or ends the process, where nothing may be sent.
-    """
-    ready, send = client.ready, client.send
-
-    async def asking(node_id: int, request: Any, **group: Any) -> Any:
-        if isinstance(request, ProduceRequest):
-            await ready(node_id, **group)  # connecting takes time; after it the request is written without a break
-            ask()
-        return await send(node_id, request, **group)
-
-    client.send = asking
-
-
-class LeasedProducer(driver.Producer):  # type: ignore[misc]
-    """Faust's producer over aiokafka, which sends nothing when the app's lease is over."""
-
-    def _new_producer(self, transactional_id: str | None = None) -> Any:
-        producer = super()._new_producer(transactional_id)
-        ask_before_producing(producer.client, self.app.require_lease)
-        return producer

@@ -21,12 +21,14 @@ import structlog
 from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from mode.utils.futures import notify
 
 from schemas.errors import InsessionError
 from streams.delivery.committed_reads import CommittedReads
 from streams.delivery.first_start import FirstStart
-from streams.delivery.membership import LeasedProducer
+from streams.delivery.producer import RecordProducer
 from streams.delivery.record_batches import MarkedValue
+from streams.delivery.runs import Run
 from streams.metrics import DeliveryMetrics, GapReason
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ AtActor = Literal["process", "redelivery", "drop", "rewind"]
 @dataclass(slots=True)
 class PartitionOffsets:
     """Which offset must come next on one partition, first at the consumer and then at the actor.
+
+    What is judged is a run: offsets that follow each other without a hole.
 
     A jump ahead is accepted only when a fresh fetch from the missing offset shows it again: then the offsets in between
     do not exist (retention, compaction, transactional markers).
@@ -62,39 +66,39 @@ class PartitionOffsets:
         """Expect `offset` next, everywhere."""
         return cls(committed=offset, expected=offset, at_actor=offset)
 
-    def fetched(self, offset: int) -> AtConsumer:
-        """Judge a fetched record: pass it on, drop it as already passed, or fetch again from the missing offset.
+    def fetched(self, run: range) -> AtConsumer:
+        """Judge fetched records: pass on those from `expected` on, drop all, or fetch again from the missing offset.
 
-        "skip" passes it too: the offsets before it are confirmed not to exist.
+        "skip" passes them too: the offsets before them are confirmed not to exist.
         """
-        if offset < self.expected:
+        if run.stop <= self.expected:
             return "drop"
-        if offset > self.expected and self._suspect != offset:
-            self._suspect = offset
+        if run.start > self.expected and self._suspect != run.start:
+            self._suspect = run.start
             return "resync"
         verdict: AtConsumer = "pass"
-        if offset > self.expected:
-            self.skipped[self.expected] = offset
+        if run.start > self.expected:
+            self.skipped[self.expected] = run.start
             verdict = "skip"
-        self.expected, self._suspect = offset + 1, None
+        self.expected, self._suspect = run.stop, None
         return verdict
 
-    def arrived(self, offset: int) -> AtActor:
-        """Judge a record that reached the actor: process it, or drop it until the missing one has come.
+    def arrived(self, run: range) -> AtActor:
+        """Judge records that reached the actor: process them, or drop them until the missing ones have come.
 
-        What was on its way at a rewind is overtaken by it. A later record that is not, and still not the missing one,
+        What was on its way at a rewind is overtaken by it. A later run that is not, and still not the missing one,
         shows that the missing one was lost again: then the consumer rewinds once more.
         """
         missing = self._missing()
-        if offset < missing:
+        if run.stop <= missing:
             return "redelivery"
-        if offset == missing:
-            self.at_actor, self._rewinding = offset + 1, False
+        if run.start <= missing:
+            self.at_actor, self._rewinding = run.stop, False
             return "process"
-        if self._rewinding and (offset in self._overtaken or self.expected <= missing):
-            self._overtaken = range(offset + 1, self._overtaken.stop)
+        if self._rewinding and (run.start in self._overtaken or self.expected <= missing):
+            self._overtaken = range(run.stop, self._overtaken.stop)
             return "drop"
-        self._rewind(missing, overtaken=range(offset + 1, self.expected))
+        self._rewind(missing, overtaken=range(run.stop, self.expected))
         return "rewind"
 
     def lost_on_the_way(self) -> int | None:
@@ -117,11 +121,18 @@ class PartitionOffsets:
     def _rewind(self, missing: int, *, overtaken: range) -> None:
         self.expected, self._suspect, self._rewinding, self._overtaken = missing, None, True, overtaken
 
-    def book(self, committed: int | None, acked: set[int]) -> None:
-        """Take over what Faust has booked: the committed offset, if any, and acknowledged offsets."""
-        self.committed = max(self.committed, committed or 0)
-        self.acked = {offset for offset in self.acked | acked if offset >= self.committed}
-        self.skipped = {first: end for first, end in self.skipped.items() if first >= self.committed}
+    def acknowledge(self, offset: int) -> None:
+        """Book an offset, unless it is committed already."""
+        if offset >= self.committed:
+            self.acked.add(offset)
+
+    def book(self, committed: int | None) -> None:
+        """Take over what Faust has committed, if anything."""
+        if committed is None or committed <= self.committed:
+            return
+        self.committed = committed
+        self.acked = {offset for offset in self.acked if offset >= committed}
+        self.skipped = {first: end for first, end in self.skipped.items() if first >= committed}
 
     def committable(self) -> int | None:
         """Return the offset up to which all is acknowledged or does not exist; None = no progress since the commit.
@@ -163,7 +174,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
             return
         revocations = self._revocations
         await super().perform_seek()
-        sources = [tp for tp in self.assignment() if self._is_source(tp)]
+        sources = [tp for tp in self.assignment() if self.is_source(tp)]
         uncommitted = [tp for tp in sources if self._read_offset[tp] is None]
         starts: dict[TP, int] = {tp: self._read_offset[tp] for tp in sources if tp not in uncommitted}
         if uncommitted:
@@ -172,8 +183,6 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
             return
         for tp, offset in starts.items():
             self._partitions[tp] = PartitionOffsets.starting_at(offset)
-            for booked in (self._acked[tp], self._acked_index[tp], self._gap[tp]):
-                booked.clear()
         await self.seek_wait(starts)
         await self._check_ends(starts)
 
@@ -184,37 +193,49 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         """
         resynced: set[TP] = set()
         async for tp, message in super().getmany(timeout):
-            if not self._is_source(tp):
+            if not self.is_source(tp):
                 self._refuse_gap_in_state(tp, message)
                 yield tp, message
                 continue
             partition = self._partitions.get(tp)
             if partition is None or tp in resynced:
                 continue  # what is read before a seek comes again after it
+            run: Run = message.value
             missing = partition.expected
-            verdict = partition.fetched(message.offset)
-            if verdict in {"pass", "skip"}:
-                if verdict == "skip":
-                    self.add_future(self._count_gap(tp, missing, message.offset))
+            verdict = partition.fetched(run.offsets)
+            if verdict == "pass":
+                yield tp, message if run.offset == missing else self._to_message(tp, run.since(missing))
+            elif verdict == "skip":
+                self.add_future(self._count_gap(tp, missing, run.offset))
                 yield tp, message
             elif verdict == "resync":
                 resynced.add(tp)
                 self._delivery.resyncs.labels(where="consumer").inc()
-                await self._fetch_again(tp, partition.expected, found=message.offset)
+                await self._fetch_again(tp, partition.expected, found=run.offset)
 
-    async def arrived(self, message: Any) -> bool:
-        """Confirm a record at the actor: True where it may be processed, a redelivery included."""
-        partition = self._partitions.get(message.tp)
-        verdict: AtActor = "process" if partition is None else partition.arrived(message.offset)
+    async def arrived(self, tp: TP, offsets: range) -> bool:
+        """Confirm records at the actor, which follow each other: True where they may be processed, also once more."""
+        partition = self._partitions.get(tp)
+        verdict: AtActor = "process" if partition is None else partition.arrived(offsets)
         if partition is not None and verdict == "rewind":
             self._delivery.resyncs.labels(where="actor").inc()
-            await self._fetch_again(message.tp, partition.expected, found=message.offset)
-        if verdict in {"process", "redelivery"}:
-            return True
-        # Nobody will acknowledge it, and the actor holds it until its next event: a rebalance or the end of the worker
-        # would wait for it, and so for ever.
+            await self._fetch_again(tp, partition.expected, found=offsets.start)
+        return verdict in {"process", "redelivery"}
+
+    def acknowledge(self, tp: TP, offset: int) -> None:
+        """Book an offset whose event is done; the next commit takes it along."""
+        partition = self._partitions.get(tp)
+        if partition is not None:
+            partition.acknowledge(offset)
+
+    def release(self, message: Any) -> None:
+        """Let go of a run: what of it was taken in is acknowledged, and nobody will acknowledge the rest.
+
+        A rebalance or the end of the worker would wait for it, and so for ever.
+        """
+        message.acked = True
         self._unacked_messages.discard(message)
-        return False
+        notify(self._waiting_for_ack)
 
     def next_offset(self, tp: TP) -> int | None:
         """Return the offset that the actor expects next; None while the partition is not ours."""
@@ -290,9 +311,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
     def _book(self, tp: TP) -> PartitionOffsets | None:
         partition = self._partitions.get(tp)
         if partition is not None:
-            partition.book(self._committed_offset[tp], self._acked_index[tp])
-            self._acked_index[tp] = set(partition.acked)
-            self._acked[tp] = sorted(partition.acked)
+            partition.book(self._committed_offset[tp])
         return partition
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
@@ -391,7 +410,8 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
                 )
             )
 
-    def _is_source(self, tp: TP) -> bool:
+    def is_source(self, tp: TP) -> bool:
+        """Return whether a partition is an input's; it comes in runs."""
         return self.app.topics.acks_enabled_for(tp.topic) and not self._is_changelog_tp(tp)
 
 
@@ -418,7 +438,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
 
 
 class StrictTransport(driver.Transport):  # type: ignore[misc]
-    """The aiokafka transport with the strict consumer, and a producer that asks for the lease."""
+    """The aiokafka transport with the strict consumer, and librdkafka's producer."""
 
     Consumer = StrictConsumer
-    Producer = LeasedProducer
+    Producer = RecordProducer

@@ -50,6 +50,10 @@ class SchemaGate:
         """The schema id that the input waits for; None = it does not."""
         return self._awaited
 
+    def is_open(self, value: bytes | None) -> bool:
+        """Return whether a value can be read without waiting."""
+        return value is None or self._decoder.missing(value) is None
+
     async def opened(self, value: bytes | None) -> bool:
         """Wait until the value's schema is known; False = the record must be let go, since it comes again."""
         schema_id = None if value is None else self._decoder.missing(value)

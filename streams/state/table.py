@@ -1,13 +1,14 @@
-"""The table of states: its writes can be awaited, and carry who wrote them."""
+"""The table of states: its writes can be awaited, carry who wrote them, and reach the disk many at a time."""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import faust
 import structlog
@@ -15,10 +16,14 @@ from faust.types import TP
 
 from schemas.errors import InsessionError
 from schemas.state import is_mark
+from streams.records import Delivery, OutputRecord
 from streams.state.fenced_store import FencedStore
 from streams.state.fencing import CLAIM_KEY, WORKER_BYTES, Fence, Owner, visible
 
 log = structlog.get_logger(__name__)
+
+OFFSETS_SECONDS: Final = 0.5
+"""How far behind it may be what the local files say of the changelog, where nothing is written to a partition."""
 
 
 class ContestedPartitionError(InsessionError):
@@ -33,10 +38,16 @@ class UnclaimedPartitionError(InsessionError):
 class _Ownership:
     """A partition that is ours. next_offset: of our next changelog record, where nobody else writes."""
 
+    changelog: TP
     owner: Owner
     next_offset: int
     is_claimed: bool = False
     is_alone: bool = True
+    headers: list[tuple[str, bytes]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the headers of its records."""
+        self.headers = self.owner.headers()
 
     def took(self, offset: int) -> bool:
         """Take in where our next record lies; False once there is one of somebody else before it, or a copy of ours."""
@@ -47,10 +58,12 @@ class _Ownership:
 
 
 class StateTable(faust.Table):  # type: ignore[misc]
-    """A table of bytes whose writes hand out the changelog record's future; `claim` a partition before its first.
+    """A table of bytes whose writes hand out the changelog record's delivery; `claim` a partition before its first.
 
     Without awaiting it, outputs can be acknowledged and committed while the changelog record is still in a buffer; a
     crash then loses the update.
+
+    A write is read at once, and goes into the local files with `flush`: before anything else is awaited.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -58,6 +71,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
         self._worker = secrets.token_bytes(WORKER_BYTES)
         self._owned: dict[int, _Ownership] = {}
         self._claiming = asyncio.Lock()
+        self._unwritten: defaultdict[int, dict[bytes, bytes | None]] = defaultdict(dict)
 
     async def claim(self, partitions: AbstractSet[int]) -> set[int]:
         """Become the owner of those of these partitions whose state is recovered, and of no others; returns them.
@@ -76,7 +90,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
     async def _claim(self, read_to: Mapping[int, int]) -> None:
         self._owned = {partition: self._next_ownership(partition, offset) for partition, offset in read_to.items()}
         claims = [
-            self._send(number, CLAIM_KEY, None, callback=partial(self._on_claimed, ownership))
+            self._send(number, CLAIM_KEY, None, partial(self._on_claimed, ownership))
             for number, ownership in self._owned.items()
         ]
         for claimed in claims:
@@ -95,25 +109,35 @@ class StateTable(faust.Table):  # type: ignore[misc]
         """Return how often a partition was claimed, our own claim included; 0 while it is not ours."""
         return self._owned[partition].owner.epoch if partition in self._owned else 0
 
-    def get(self, key: bytes) -> bytes | None:
-        """Read `key` in the current event's partition, once; Faust's own `get` looks for it first and reads it then."""
-        try:
-            return self.data[key]  # type: ignore[no-any-return]
-        except KeyError:
-            return None
+    def get(self, partition: int, key: bytes) -> bytes | None:
+        """Read `key` in a partition of ours."""
+        unwritten = self._unwritten.get(partition)
+        if unwritten is not None and key in unwritten:
+            return unwritten[key]
+        return self.data._db_for_partition(partition).get(key)  # type: ignore[no-any-return]  # noqa: SLF001
 
-    def put(self, key: bytes, value: bytes) -> Awaitable[Any]:
-        """Write `key` in the current event's partition; the result is done when the broker has the changelog record."""
-        future = self._send(self.partition_for_key(key), key, value)
-        self.data[key] = value
-        return future
+    def put(self, partition: int, key: bytes, value: bytes) -> Delivery:
+        """Write `key`; the result is settled when the broker has the changelog record."""
+        delivery = self._send(partition, key, value)
+        self._unwritten[partition][key] = value
+        return delivery
 
-    def drop(self, key: bytes) -> Awaitable[Any]:
-        """Remove `key` with a tombstone; the result is done when the broker has it."""
-        future = self._send(self.partition_for_key(key), key, None)
-        if key in self.data:
-            del self.data[key]
-        return future
+    def drop(self, partition: int, key: bytes) -> Delivery:
+        """Remove `key` with a tombstone; the result is settled when the broker has it."""
+        delivery = self._send(partition, key, None)
+        self._unwritten[partition][key] = None
+        return delivery
+
+    def flush(self) -> None:
+        """Bring what was written since the last time into the local files."""
+        for partition, values in self._unwritten.items():
+            self.data.write(partition, values)
+        self._unwritten.clear()
+
+    def write_offsets(self) -> None:
+        """Write how far the local files hold the changelog; a timer calls it."""
+        if isinstance(self.data, FencedStore):
+            self.data.write_offsets()
 
     def our_partitions(self) -> set[int]:
         """Return the partitions whose state is ours (not a standby's)."""
@@ -130,10 +154,6 @@ class StateTable(faust.Table):  # type: ignore[misc]
             for name in ("rocksdb.estimate-num-keys", "rocksdb.total-sst-files-size", "rocksdb.cur-size-all-mem-tables")
         )
         return keys, sum(sizes)
-
-    def look(self, partition: int, key: bytes) -> bytes | None:
-        """Read `key` in a partition while no event is worked on."""
-        return self.data._db_for_partition(partition).get(key)  # type: ignore[no-any-return]  # noqa: SLF001
 
     def following(self, partition: int, key: bytes | None, count: int) -> list[tuple[bytes, bytes]]:
         """Read the next entries behind `key` in a partition, in the order of the keys; None = from the first on."""
@@ -177,7 +197,8 @@ class StateTable(faust.Table):  # type: ignore[misc]
         return None if end is None or read_to < end else read_to
 
     def _next_ownership(self, partition: int, read_to: int) -> _Ownership:
-        return _Ownership(Fence(self.data.owner(partition)).next_owner(self._worker), next_offset=read_to + 1)
+        owner = Fence(self.data.owner(partition)).next_owner(self._worker)
+        return _Ownership(TP(self.changelog_topic_name, partition), owner, next_offset=read_to + 1)
 
     async def _write_again(self, partition: int) -> None:
         """Write what stale records lie over: a later compaction would keep those and drop the good ones before them."""
@@ -188,40 +209,42 @@ class StateTable(faust.Table):  # type: ignore[misc]
             self.data.forget_stale(partition, [key for key, _ in covered])
             log.info("states_written_again", partition=partition, states=len(covered))
 
-    def _send(self, partition: int, key: bytes, value: bytes | None, *, callback: Any = None) -> Awaitable[Any]:
-        self.app.require_lease()
+    def _send(
+        self,
+        partition: int,
+        key: bytes,
+        value: bytes | None,
+        then: Callable[[Delivery], None] | None = None,
+    ) -> Delivery:
         ownership = self._owned.get(partition)
         if ownership is None:
             raise UnclaimedPartitionError(
                 f"a state was to be written to topic {self.changelog_topic_name} partition {partition}, which this "
                 "worker has not, or not any more. Start it again: whoever has the partition answers the click"
             )
-        future: Awaitable[Any] = self.changelog_topic.send_soon(
-            key=key,
-            value=value,
-            partition=partition,
-            headers=ownership.owner.headers(),
-            key_serializer="raw",
-            value_serializer="raw",
-            callback=callback or partial(self._on_written, ownership),
-        )
-        return future
+        record = OutputRecord(ownership.changelog.topic, key, value, ownership.headers, partition)
+        delivery: Delivery = self.app.producer.deliver(record)
+        delivery.then(then or partial(self._on_written, ownership))
+        return delivery
 
-    def _on_claimed(self, ownership: _Ownership, sent: Any) -> None:
+    def _on_claimed(self, ownership: _Ownership, sent: Delivery) -> None:
         """Begin with a claim that lies where the recovery ended: nobody can have claimed the same epoch before it."""
-        at = sent.result()
-        if ownership.took(at.offset) and self._owned.get(at.partition) is ownership:
-            self.data.begin(TP(*at.topic_partition), ownership.owner, at.offset)
+        is_ours = self._owned.get(ownership.changelog.partition) is ownership
+        if sent.error is None and ownership.took(sent.offset) and is_ours:
+            self.data.begin(ownership.changelog, ownership.owner, sent.offset)
             ownership.is_claimed = True
 
-    def _on_written(self, ownership: _Ownership, sent: Any) -> None:
+    def _on_written(self, ownership: _Ownership, sent: Delivery) -> None:
         """Note how far the local state holds the changelog.
 
         Not behind a record that is not ours: whoever wrote it, a recovery must read it. That goes on until the next
         claim, because what is noted covers all before it.
         """
-        at, was_alone = sent.result(), ownership.is_alone
-        if ownership.took(at.offset) and ownership.is_claimed:
-            self.data.set_persisted_offset(TP(*at.topic_partition), at.offset)
+        if sent.error is not None:
+            return
+        was_alone = ownership.is_alone
+        if ownership.took(sent.offset) and ownership.is_claimed:
+            self.data.set_persisted_offset(ownership.changelog, sent.offset)
         elif was_alone and not ownership.is_alone:
-            log.warning("changelog_is_shared", topic=at.topic, partition=at.partition, offset=at.offset)
+            changelog = ownership.changelog
+            log.warning("changelog_is_shared", topic=changelog.topic, partition=changelog.partition, offset=sent.offset)

@@ -235,10 +235,10 @@ def test_the_report_shows_settings_but_no_secret(secret: str, *, is_warned: bool
 
 def test_a_revocation_must_outlast_answers_and_their_acknowledgement() -> None:
     """Budget plus send timeout must be below the rebalance timeout, else a worker is thrown out while it waits."""
-    overrides = {"clickstream": {"freshness_budget": 60}, "kafka": {"send_timeout": 30, "rebalance_timeout": 90}}
+    overrides = {"clickstream": {"freshness_budget": 70}, "kafka": {"send_timeout": 20, "rebalance_timeout": 90}}
     with pytest.raises(UsageError, match=r"freshness_budget plus kafka\.send_timeout"):
         load_settings(overrides, environment={})
-    overrides["clickstream"]["freshness_budget"] = 59
+    overrides["clickstream"]["freshness_budget"] = 69
     assert load_settings(overrides, environment={}).kafka.rebalance_timeout == timedelta(seconds=90)
 
 

@@ -156,7 +156,7 @@ async def test_a_mark_is_outdated_by_the_next_state(worker: Any) -> None:
     await worker.click("v1", 0, event_id="e")
     await worker.click("v1", 5)
     assert mark_key(b"v1") in worker.store.states
-    visitor = read_visitor(*worker.states.load(b"v1"))
+    visitor = read_visitor(*worker.states.load(0, b"v1"))
     assert (visitor.state, visitor.state.offsets) == (decode_state(worker.store.states[b"v1"]), {"clickstream": 2})
 
 
@@ -167,7 +167,7 @@ async def test_who_is_forgotten_leaves_no_mark(worker: Any) -> None:
         await worker.click("v1", 0, event_id="e")
         assert any(map(is_mark, worker.store.states))
         if forget == "erased":
-            await worker.states.drop(0, b"v1")
+            worker.states.drop(0, b"v1")
         elif forget == "no consent":
             await worker.click("v1", 1, consent=False)
             worker.states.close_due(worker.pipeline, InputPosition("session-control", 0, 10), 1_700_000_000_001)

@@ -67,7 +67,7 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_nothing_is_lost_while_the_broker_is_away(deploy: Deploy, row: ChaosRow, node: KafkaNode, fault: str) -> None:
     """A worker that gives up ends with a message, and its keeper starts it again."""
-    deployment = deploy(**NO_TICKS, INSESSION_KAFKA__SEND_TIMEOUT="8")
+    deployment = deploy(**NO_TICKS, INSESSION_KAFKA__SEND_TIMEOUT="6")
     traffic = deployment.traffic(Shop(seed=9).clicks())
     worker = deployment.worker()
     worker.wait_until_ready()

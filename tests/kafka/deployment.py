@@ -178,7 +178,7 @@ def deploy(kafka_topics: Callable[..., Any], tmp_path: Path) -> Iterator[Deploy]
                 name.replace("{prefix}", prefix): value.replace("{prefix}", prefix)
                 for name, value in environment.items()
             }
-            environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", "INSESSION_KAFKA__SEND_TIMEOUT": "8", **given}
+            environment = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", "INSESSION_KAFKA__SEND_TIMEOUT": "6", **given}
             layout = {"prefix": topics.settings.prefix, "partitions": partitions, "replication": 1}
             settings = load_settings(
                 {"kafka": {"brokers": topics.brokers}, "topics": {**layout, "min_insync_replicas": 1}},

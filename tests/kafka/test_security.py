@@ -58,7 +58,7 @@ def start(node: SecureNode, deployment: Deployment, name: str, **changed: str | 
     environment = {
         **node.environment(**changed),
         "INSESSION_KAFKA__SESSION_TIMEOUT": "8",
-        "INSESSION_KAFKA__SEND_TIMEOUT": "8",
+        "INSESSION_KAFKA__SEND_TIMEOUT": "6",
     }
     return WorkerProcess(options, environment, deployment.folder / name)
 
@@ -127,7 +127,7 @@ def start_by_token(
         "partitions": f"{topics.partitions}",
         "replication": "1",
     }
-    timeouts = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", "INSESSION_KAFKA__SEND_TIMEOUT": "8"}
+    timeouts = {"INSESSION_KAFKA__SESSION_TIMEOUT": "8", "INSESSION_KAFKA__SEND_TIMEOUT": "6"}
     environment = {**node.token_environment(endpoint.url, **changed), **timeouts}
     return WorkerProcess(options, environment, deployment.folder / name)
 

@@ -1,22 +1,33 @@
-"""Stands in for aiokafka's producer as Faust uses it: not idempotent, one batch of a partition at a time."""
+"""Stands in for librdkafka's producer: one batch of a partition at a time, sent from a thread of its own."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiokafka import errors
-from aiokafka.protocol.produce import ProduceRequest
-from aiokafka.structs import RecordMetadata, TopicPartition
+from confluent_kafka import KafkaError
 from faust.types import TP
 
 from tests.simulation.broker import Broker, Network
-from tests.simulation.consumer_client import Cluster
 from tests.simulation.coordinator import BACKOFF_SECONDS
 from tests.simulation.loop import current_thread
 
 MOST_RECORDS_A_BATCH: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a delivery report tells of the record."""
+
+    at: int
+
+    def offset(self) -> int:
+        """Return where it lies; -1 = nowhere."""
+        return self.at
+
+
+OnDelivery = Callable[[KafkaError | None, Report], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +38,7 @@ class Outgoing:
     value: bytes | None
     headers: Sequence[tuple[str, bytes]]
     expires_at: float
-    acknowledged: "asyncio.Future[RecordMetadata]"
+    on_delivery: OnDelivery
 
 
 @dataclass(slots=True)
@@ -38,89 +49,52 @@ class Lane:
     is_busy: bool = False
 
 
-class Produce(ProduceRequest):
-    """A batch on its way. operation: what the broker does with it."""
-
-    def __init__(self, operation: Callable[[], Any]) -> None:
-        self.operation = operation
-
-
-class Connection:
-    """The producer's way to the broker; streams/delivery/membership.py puts itself before it."""
-
-    def __init__(self, broker: Broker, network: Network) -> None:
-        self.cluster = Cluster(broker)
-        self.api_version = (2, 6)
-        self._network = network
-
-    async def ready(self, _node_id: int) -> bool:
-        """Connect."""
-        return True
-
-    async def send(self, _node_id: int, request: Produce) -> Any:
-        """Send a batch."""
-        return await self._network.request(request.operation)
-
-
 class ProducerClient:
-    """What Faust asks of an AIOKafkaProducer."""
+    """What the worker's producer asks of a `confluent_kafka.Producer`."""
 
-    def __init__(self, *, request_timeout_ms: int, linger_ms: int, **_options: Any) -> None:
-        host = current_thread().process.owner
-        self._broker: Broker = host.broker
-        self._network: Network = host.network
-        self._timeout_seconds = request_timeout_ms / 1000
-        self._linger_seconds = linger_ms / 1000
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        process = current_thread().process
+        self._broker: Broker = process.owner.broker
+        self._network: Network = process.owner.network
+        self._name = process.name
+        self._context = self._broker.loop.context_of(process.thread("librdkafka"))
+        self._timeout_seconds = config["delivery.timeout.ms"] / 1000
+        self._linger_seconds = config["linger.ms"] / 1000
         self._lanes: dict[TP, Lane] = {}
-        self._unacknowledged: set[asyncio.Future[RecordMetadata]] = set()
-        self.client = Connection(self._broker, self._network)
+        self._reports: deque[tuple[OnDelivery, KafkaError | None, Report]] = deque()
+        self._unreported = 0
 
-    async def start(self) -> None:
-        """Begin."""
+    def __len__(self) -> int:
+        return self._unreported
 
-    async def stop(self) -> None:
-        """Send what is there."""
-        await self.flush()
-
-    async def flush(self) -> None:
-        """Wait until everything is acknowledged or has failed."""
-        if waiting := list(self._unacknowledged):
-            await asyncio.wait(waiting)
-
-    def _partition(
+    def produce(
         self,
         topic: str,
-        partition: int | None,
-        key: Any,
-        value: Any,
-        serialized_key: bytes | None,
-        serialized_value: Any,
-    ) -> int:
-        del topic, key, value, serialized_value
-        return self._broker.partition_of(serialized_key) if partition is None else partition
-
-    async def send(
-        self,
-        topic: str,
-        value: bytes | None = None,
-        key: bytes | None = None,
-        partition: int | None = None,
-        timestamp_ms: int | None = None,
-        headers: Sequence[tuple[str, bytes]] | None = None,
-    ) -> "asyncio.Future[RecordMetadata]":
+        value: bytes | None,
+        key: bytes | None,
+        partition: int,
+        on_delivery: OnDelivery,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
         """Put a record behind those of its partition."""
-        del timestamp_ms
         loop = self._broker.loop
-        tp = TP(topic, self._partition(topic, partition, None, None, key, None))
-        record = Outgoing(key, value, headers or (), loop.time() + self._timeout_seconds, loop.create_future())
-        self._unacknowledged.add(record.acknowledged)
-        record.acknowledged.add_done_callback(self._unacknowledged.discard)
+        tp = TP(topic, self._broker.partition_of(key) if partition < 0 else partition)
         lane = self._lanes.setdefault(tp, Lane())
-        lane.waiting.append(record)
+        lane.waiting.append(Outgoing(key, value, headers, loop.time() + self._timeout_seconds, on_delivery))
+        self._unreported += 1
         if not lane.is_busy:
             lane.is_busy = True
-            loop.create_task(self._empty(tp, lane))
-        return record.acknowledged
+            loop.create_task(self._empty(tp, lane), context=self._context.copy())
+
+    def poll(self, _seconds: float) -> int:
+        """Report what is settled."""
+        reported = 0
+        while self._reports:
+            on_delivery, error, report = self._reports.popleft()
+            self._unreported -= 1
+            reported += 1
+            on_delivery(error, report)
+        return reported
 
     async def _empty(self, tp: TP, lane: Lane) -> None:
         await asyncio.sleep(self._linger_seconds)
@@ -130,26 +104,15 @@ class ProducerClient:
         lane.is_busy = False
 
     async def _send(self, tp: TP, batch: list[Outgoing]) -> None:
-        """Send a batch until it is acknowledged or too old."""
-        client = current_thread().process.name
-        while True:
-            batch_sent = self.client.send(0, Produce(lambda: self._broker.produce(client, tp, batch)))
-            answer = asyncio.ensure_future(batch_sent)
-            left = batch[0].expires_at - self._broker.loop.time()
-            await asyncio.wait([answer], timeout=max(0.0, left))
+        """Send a batch until it is acknowledged or too old; what is too old already is not sent."""
+        loop = self._broker.loop
+        while (left := batch[0].expires_at - loop.time()) > 0:
+            answer = asyncio.ensure_future(self._network.request(lambda: self._broker.produce(self._name, tp, batch)))
+            await asyncio.wait([answer], timeout=left)
             if answer.done() and answer.exception() is None:
-                for record, offset in zip(batch, answer.result(), strict=True):
-                    _settle(record, tp, offset)
-                return
-            if self._broker.loop.time() >= batch[0].expires_at:
-                for record in batch:
-                    if not record.acknowledged.done():
-                        record.acknowledged.set_exception(errors.KafkaTimeoutError())
+                settled = zip(batch, answer.result(), strict=True)
+                self._reports.extend((record.on_delivery, None, Report(offset)) for record, offset in settled)
                 return
             await asyncio.sleep(BACKOFF_SECONDS)
-
-
-def _settle(record: Outgoing, tp: TP, offset: int) -> None:
-    if not record.acknowledged.done():
-        metadata = RecordMetadata(tp.topic, tp.partition, TopicPartition(*tp), offset, 0, 0, 0)
-        record.acknowledged.set_result(metadata)
+        late = KafkaError(KafkaError._MSG_TIMED_OUT)
+        self._reports.extend((record.on_delivery, late, Report(-1)) for record in batch)

@@ -22,6 +22,7 @@ from mode.signals import BaseSignal
 from mode.threads import ServiceThread
 
 from streams.app import InsessionApp
+from streams.delivery import producer
 from streams.delivery.endings import explained
 from streams.state import fenced_store
 from tests.simulation.consumer_client import ConsumerClient
@@ -108,7 +109,7 @@ def _drop(*_event: Any) -> NoReturn:
 def install() -> None:
     """Replace what would reach outside."""
     aiokafka.AIOKafkaConsumer = ConsumerClient
-    aiokafka.AIOKafkaProducer = ProducerClient
+    producer.Producer = ProducerClient  # type: ignore[misc,assignment]
     rocksdb.RocksDBOptions.open = _open
     rocksdb.rocksdict = SimpleNamespace(WriteBatch=WriteBatch)
     fenced_store.WriteBatch = WriteBatch  # type: ignore[misc]

@@ -252,6 +252,7 @@ def build(settings: Settings, chance: random.Random, faults: Faults) -> Insessio
     actor = SessionActor(app, table, settings.topics, pipeline, windows, further, clocks=clocks)
     app.resources = (composition._closing(windows),)
     composition._consume(app, settings, actor)
+    composition._write_offsets(app, table)
     table.on_recover(actor.recovered)
     _look_for_lost(app, actor)
     return app

@@ -2,6 +2,7 @@ import asyncio
 import errno
 import os
 import sys
+from bisect import bisect_left
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -9,10 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import create_autospec
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
+from confluent_kafka import KafkaError, KafkaException, Producer
+from faust.types import Message
 from mode import CrashingSupervisor
 from prometheus_client import CollectorRegistry
 
@@ -21,12 +24,15 @@ from streams import app as app_module
 from streams.app import EXIT_ABORTED, InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.cluster.topics import MAX_RECORD_BATCH_BYTES, TopicSettings
 from streams.delivery.lease import Lease, boot_seconds
+from streams.delivery.producer import RecordProducer, SendTimeoutError
+from streams.delivery.runs import Run
 from streams.delivery.start_guard import StalledError
 from streams.delivery.strict import StrictTransport
 from streams.delivery.window import DeliveryError
+from streams.fakes import ListSink
 from streams.metrics import DeliveryMetrics
 from streams.records import OutputRecord
-from streams.settings import StreamSettings
+from streams.settings import SESSION_SEND_RATIO, StreamSettings
 from streams.state.table import StateTable
 
 
@@ -47,10 +53,45 @@ async def test_the_app_has_strict_delivery(app_of: Callable[..., InsessionApp]) 
     """Transport and table are the strict ones, every replica acknowledges, and an agent that fails ends the worker."""
     app = app_of()
     assert isinstance(app.transport, StrictTransport)
+    assert isinstance(app.producer, RecordProducer)
     assert app.conf.Table is StateTable
     assert app.conf.agent_supervisor is CrashingSupervisor
-    assert (app.conf.producer_acks, app.conf.consumer_auto_offset_reset) == (-1, "earliest")
+    assert (app.producer_config()["acks"], app.conf.consumer_auto_offset_reset) == ("all", "earliest")
     assert app.conf.stream_wait_empty
+
+
+async def test_settings_reach_faust_and_the_producer(app_of: Callable[..., InsessionApp]) -> None:
+    """Times in seconds for the one, in milliseconds for the other; both name the worker alike to the brokers."""
+    app = app_of(
+        TopicSettings(prefix="shop."),
+        group="live",
+        instance_id="worker-1",
+        commit_interval=timedelta(seconds=2),
+        session_timeout=timedelta(seconds=36),
+        send_timeout=timedelta(seconds=10),
+        rebalance_timeout=timedelta(seconds=80),
+        linger=timedelta(milliseconds=7),
+        standby_replicas=1,
+    )
+    conf = app.conf
+    assert (conf.broker_commit_interval, conf.broker_session_timeout, conf.broker_rebalance_timeout) == (2, 36, 80)
+    assert (conf.broker_heartbeat_interval, conf.producer_request_timeout) == (6, 10)
+    assert (conf.consumer_group_instance_id, conf.table_standby_replicas) == ("worker-1", 1)
+    config = app.producer_config()
+    assert (conf.broker_client_id, config["client.id"]) == ("shop.live", "shop.live")
+    assert (config["bootstrap.servers"], config["linger.ms"]) == ("127.0.0.1:1", 7)
+    assert config["delivery.timeout.ms"] > 10_000
+
+
+async def test_heartbeats_come_often_enough(app_of: Callable[..., InsessionApp]) -> None:
+    """With the shortest session that the settings allow, what was sent right before a pause is given up before it ends.
+
+    The latest heartbeat may be as old as their interval then.
+    """
+    send_timeout = timedelta(seconds=20)
+    app = app_of(send_timeout=send_timeout, session_timeout=send_timeout * SESSION_SEND_RATIO)
+    given_up_seconds = app.producer_config()["delivery.timeout.ms"] / 1000
+    assert given_up_seconds + app.conf.broker_heartbeat_interval < app.conf.broker_session_timeout
 
 
 async def test_the_group_stands_behind_the_prefix(app_of: Callable[..., InsessionApp]) -> None:
@@ -58,9 +99,40 @@ async def test_the_group_stands_behind_the_prefix(app_of: Callable[..., Insessio
     assert app_of(TopicSettings(prefix="shop."), group="live").conf.id == "shop.live"
 
 
-async def test_topics_must_take_what_the_producer_sends(app_of: Callable[..., InsessionApp]) -> None:
-    """The check of the topics stands on the producer's own bound."""
-    assert app_of().conf.producer_max_request_size < MAX_RECORD_BATCH_BYTES
+def largest_batch_bytes(producer: Producer, key: bytes, headers: list[tuple[str, bytes]]) -> int:
+    """Return the size in Kafka's log of a batch with the largest record that a producer takes."""
+
+    def takes(size: int) -> bool:
+        try:
+            producer.produce("out", bytes(size), key, headers=headers)
+        except KafkaException:
+            return False
+        finally:
+            producer.purge()
+            producer.poll(0)
+        return True
+
+    size = bisect_left(range(2 * MAX_RECORD_BATCH_BYTES), True, key=lambda size: not takes(size)) - 1
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=0,
+        is_transactional=0,
+        producer_id=-1,
+        producer_epoch=-1,
+        base_sequence=-1,
+        batch_size=2 * MAX_RECORD_BATCH_BYTES,
+    )
+    builder.append(0, 1_700_000_000_000, key, bytes(size), headers)
+    return len(builder.build())
+
+
+@pytest.mark.parametrize("headers", [[], [("traceparent", bytes(55))] * 9])
+async def test_topics_must_take_what_the_producer_sends(
+    app_of: Callable[..., InsessionApp], headers: list[tuple[str, bytes]]
+) -> None:
+    """The check of the topics stands on the producer's own bound, with what a batch adds to a record."""
+    producer = Producer(app_of().producer_config())
+    assert 900_000 < largest_batch_bytes(producer, b"k", headers) <= MAX_RECORD_BATCH_BYTES
 
 
 async def test_every_broker_is_known(app_of: Callable[..., InsessionApp]) -> None:
@@ -91,7 +163,7 @@ async def test_faust_makes_no_topic(app_of: Callable[..., InsessionApp]) -> None
     [
         ({"send_timeout": timedelta(seconds=90)}, "send_timeout.*rebalance_timeout"),
         ({"stall_timeout": timedelta(seconds=120)}, "stall_timeout.*session_timeout.*rebalance_timeout"),
-        ({"session_timeout": timedelta(seconds=29)}, "session_timeout.*at least kafka.send_timeout"),
+        ({"session_timeout": timedelta(seconds=25)}, "session_timeout.*at least .* kafka.send_timeout"),
         ({"window_span": 0}, "window_span"),
         ({"control_window_span": 0}, "control_window_span"),
         ({"web_port": 0}, "web_port"),
@@ -131,6 +203,15 @@ async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
     assert (topic.key_serializer, topic.value_serializer) == ("raw", "raw")
 
 
+async def test_faust_hands_a_run_through(app_of: Callable[..., InsessionApp]) -> None:
+    """As what the message holds, whatever is in it; what cannot be decoded would go nowhere."""
+    records = [SimpleNamespace(offset=number, timestamp=0, timestamp_type=0) for number in range(2)]
+    run = Run("a", 0, records)
+    message = Message("a", 0, 0, 0.0, 0, (), run.key, run.value, None)
+    event = await raw_topic(app_of(), "a").decode(message, propagate=True)
+    assert event.value is event.message.value is run
+
+
 async def test_the_state_table_is_bounded_in_memory(app_of: Callable[..., InsessionApp]) -> None:
     """The table is the strict one, its RocksDB cache is ours, and Faust's index of keys has a limit."""
     app = app_of()
@@ -141,13 +222,15 @@ async def test_the_state_table_is_bounded_in_memory(app_of: Callable[..., Insess
     assert table.data._key_index.limit == 1000
 
 
-async def test_the_sink_sends_as_told(app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Topic, key, value, partition and headers reach the producer, and its acknowledgement is handed out."""
+async def test_the_sink_sends_as_told(app_of: Callable[..., InsessionApp]) -> None:
+    """The record reaches the app's producer as it is, the one that there is at that moment; its delivery comes back."""
     app = app_of()
-    send = create_autospec(app.producer.send, return_value="acknowledgement")
-    monkeypatch.setattr(app.producer, "send", send)
-    assert await KafkaSink(app).send(OutputRecord("out", b"k", b"v", (("h", b"1"),), 3)) == "acknowledgement"
-    send.assert_awaited_once_with("out", b"k", b"v", 3, timestamp=None, headers=[("h", b"1")])
+    sink, sent = KafkaSink(app), ListSink()
+    app.producer = SimpleNamespace(deliver=sent.send)
+    record = OutputRecord("out", b"k", b"v", (("h", b"1"),), 3)
+    delivery = sink.send(record)
+    assert (sent.records, sent.deliveries) == ([record], [delivery])
+    assert not delivery.is_settled
 
 
 async def test_abort_ends_the_process_with_the_message(
@@ -163,7 +246,15 @@ async def test_abort_ends_the_process_with_the_message(
 
 
 @pytest.mark.parametrize(
-    "error", [DeliveryError("took no record"), StalledError("no progress"), KafkaTimeoutError(), UsageError("disk")]
+    "error",
+    [
+        DeliveryError("took no record"),
+        StalledError("no progress"),
+        KafkaTimeoutError(),
+        SendTimeoutError("a claim, or a tick"),
+        KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN)),
+        UsageError("disk"),
+    ],
 )
 async def test_what_a_pause_has_left_unanswered_is_told_as_a_pause(
     app_of: Callable[..., InsessionApp],

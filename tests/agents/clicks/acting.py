@@ -1,11 +1,12 @@
 """A session actor over fakes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from types import SimpleNamespace
 from typing import Any
 
+from aiokafka.structs import ConsumerRecord
 from faust.types import TP
 
 from agents.clicks.actor import SessionActor
@@ -18,9 +19,10 @@ from schemas.handovers import Control
 from schemas.ids import ItemId, VisitorId
 from schemas.state import InputPosition, is_mark
 from streams.cluster.topics import TopicSettings
+from streams.delivery.runs import Run
 from streams.delivery.window import InOrderWindow, Windows
 from streams.fakes import ListSink
-from streams.records import InputRecord, OutputRecord
+from streams.records import Delivery, InputRecord, OutputRecord, delivered
 from streams.tools.dead_letter_log import DeadLetter, read_dead_letter
 
 CHANGELOG = "insession-visitors-changelog"
@@ -32,11 +34,48 @@ CLICKS, CONTROL = TP("clickstream", 0), TP("session-control", 0)
 
 
 class FakeTable(MemoryStore):
-    """The state table of a worker that has partition 0."""
+    """The state table of a worker that has partition 0.
+
+    states: what its files hold; `unwritten` goes there with a flush, in one write of `writes`.
+    left_unwritten: what was not there yet when others had their turn; nothing ever should be.
+    written: makes the delivery of a write.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.partitions = {0}
+        self.unwritten: dict[bytes, bytes | None] = {}
+        self.writes: list[dict[bytes, bytes | None]] = []
+        self.left_unwritten: list[bytes] = []
+        self.written: Callable[[], Delivery] = delivered
+
+    def get(self, _partition: int, key: bytes) -> bytes | None:
+        """Read a state, written or not."""
+        return self.unwritten[key] if key in self.unwritten else self.states.get(key)
+
+    def put(self, _partition: int, key: bytes, value: bytes) -> Delivery:
+        """Write a state."""
+        return self._change(key, value)
+
+    def drop(self, _partition: int, key: bytes) -> Delivery:
+        """Remove a state."""
+        return self._change(key, None)
+
+    def _change(self, key: bytes, value: bytes | None) -> Delivery:
+        self.unwritten[key] = value
+        asyncio.get_running_loop().call_soon(lambda: self.left_unwritten.extend(self.unwritten))
+        return self.written()
+
+    def flush(self) -> None:
+        """Bring what was written into the files."""
+        if self.unwritten:
+            self.writes.append(dict(self.unwritten))
+        for key, value in self.unwritten.items():
+            if value is None:
+                self.states.pop(key, None)
+            else:
+                self.states[key] = value
+        self.unwritten.clear()
 
     def our_partitions(self) -> set[int]:
         """Return the assigned partitions."""
@@ -52,20 +91,35 @@ class FakeTable(MemoryStore):
 
 
 class FakeConsumer:
-    """Offsets as the test decides; refused offsets never reach the actor."""
+    """Offsets as the test decides; of what holds a refused one, nothing reaches the actor.
+
+    confirmed: what reached it, slice by slice; acknowledged: offsets, in order; released: runs.
+    """
 
     def __init__(self) -> None:
         self.next: dict[TP, int] = {CLICKS: 0}
         self.ends: dict[TP, int] = {}
         self.refused: set[int] = set()
         self.refetched: list[TP] = []
+        self.confirmed: list[range] = []
+        self.acknowledged: list[tuple[TP, int]] = []
+        self.released: list[Any] = []
 
-    async def arrived(self, message: Any) -> bool:
-        """Confirm a record."""
-        if message.offset in self.refused:
+    async def arrived(self, tp: TP, offsets: range) -> bool:
+        """Confirm records."""
+        if self.refused.intersection(offsets):
             return False
-        self.next[TP(message.topic, message.partition)] = message.offset + 1
+        self.confirmed.append(offsets)
+        self.next[tp] = offsets.stop
         return True
+
+    def acknowledge(self, tp: TP, offset: int) -> None:
+        """Note an acknowledgement."""
+        self.acknowledged.append((tp, offset))
+
+    def release(self, message: Any) -> None:
+        """Note that nobody waits for a run any more."""
+        self.released.append(message)
 
     def next_offset(self, tp: TP) -> int | None:
         """Return the offset that the actor expects."""
@@ -102,23 +156,16 @@ class FakeApp:
 
 
 class FakeEvent:
-    """One record as Faust hands it out; notes its acknowledgement."""
+    """A run as Faust hands it out."""
 
-    def __init__(self, tp: TP, offset: int, key: bytes | None, value: bytes | None) -> None:
-        self.message = SimpleNamespace(
-            topic=tp.topic,
-            partition=tp.partition,
-            offset=offset,
-            key=key,
-            value=value,
-            timestamp=START_MS / 1000,
-            headers={"h": b"1"},
-        )
-        self.is_acked = False
+    def __init__(self, tp: TP, records: Sequence[Any]) -> None:
+        self.tp = tp
+        self.message = SimpleNamespace(value=Run(tp.topic, tp.partition, records))
 
-    def ack(self) -> None:
-        """Note it."""
-        self.is_acked = True
+    @property
+    def records(self) -> Sequence[Any]:
+        """Return its records."""
+        return self.message.value.records  # type: ignore[no-any-return]
 
 
 class FakeStream:
@@ -144,9 +191,8 @@ class Acting:
         self.app: Any = FakeApp(worker.metrics)
         self.table: Any = FakeTable()
         self.sink = ListSink()
-        self.windows = Windows(
-            lambda _: InOrderWindow(self.sink, span=256, send_timeout_seconds=60, fail=self.app.abort)
-        )
+        self.span = 256
+        self.windows = Windows(lambda _: InOrderWindow(self.sink, span=self.span, fail=self.app.abort))
         self.now_ms = EXPIRED_MS
         self.clocks = WorkerClocks(worker.metrics, lambda: self.now_ms, lambda: self.now_ms / 1000)
         self.clocks.stream.observe(EXPIRED_MS, EXPIRED_MS / 1000)
@@ -168,10 +214,15 @@ class Acting:
         )
 
     async def run(self, *events: FakeEvent) -> None:
-        """Let the actor consume these events."""
+        """Let the actor consume these events; whatever it writes is in the files before others have their turn."""
         stream: Any = FakeStream(events)
         await self.actor.run(stream)
         await self.settle()
+        assert self.table.left_unwritten == []
+
+    def begin_run(self, *events: FakeEvent) -> asyncio.Task[None]:
+        """Let the actor begin with these events; it may have to wait."""
+        return asyncio.create_task(self.run(*events))
 
     async def settle(self, *, is_acknowledged: bool = False) -> None:
         """Let the windows do what they can."""
@@ -180,22 +231,52 @@ class Acting:
                 self.sink.acknowledge_all()
             await asyncio.sleep(0)
 
+    def has_acked(self, event: FakeEvent) -> bool:
+        """Return whether a run is acknowledged and released; fails where it is one of the two."""
+        is_acknowledged = {(event.tp, record.offset) for record in event.records} <= set(self.acknowledged)
+        assert is_acknowledged == self.has_released(event)
+        return is_acknowledged
+
+    def has_released(self, event: FakeEvent) -> bool:
+        """Return whether nobody waits for a run any more; fails where it was released twice."""
+        count = self.app.consumer.released.count(event.message)
+        assert count <= 1
+        return bool(count)
+
+    @property
+    def acknowledged(self) -> list[tuple[TP, int]]:
+        """Return the offsets that are acknowledged."""
+        return self.app.consumer.acknowledged  # type: ignore[no-any-return]
+
     def sent(self) -> list[str]:
         """Return the topics that were written to, in order."""
         return [record.topic for record in self.sink.records]
 
 
+def one_record(
+    tp: TP, offset: int, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, Any]] = (("h", b"1"),)
+) -> FakeEvent:
+    """Make a run of one record."""
+    lengths = (-1 if part is None else len(part) for part in (key, value))
+    return FakeEvent(tp, [ConsumerRecord(*tp, offset, START_MS, 0, key, value, None, *lengths, headers)])
+
+
+def run_of(*events: FakeEvent) -> FakeEvent:
+    """Make one run of several."""
+    return FakeEvent(events[0].tp, [record for event in events for record in event.records])
+
+
 def click(offset: int, visitor: str = "v1") -> FakeEvent:
     """Make a click on the clickstream."""
-    event = ClickEvent(
+    click = ClickEvent(
         visitor_id=VisitorId(visitor), event_type="view", event_time=START_MS + offset, item_id=ItemId("a")
     )
-    return FakeEvent(CLICKS, offset, visitor.encode(), wire.encode(event))
+    return one_record(CLICKS, offset, visitor.encode(), wire.encode(click))
 
 
 def control(offset: int, record: Control) -> FakeEvent:
     """Make a control record."""
-    return FakeEvent(CONTROL, offset, None, wire.encode(record))
+    return one_record(CONTROL, offset, None, wire.encode(record))
 
 
 class SafeSink(ListSink):
@@ -206,12 +287,12 @@ class SafeSink(ListSink):
         self._states = states
         self.held: list[bytes | None] = []
 
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+    def send(self, record: OutputRecord) -> Delivery:
         """Keep a record."""
         self.held.append(self._states.get(record.key or b""))
-        acknowledged = await super().send(record)
-        self.acknowledge_all()
-        return acknowledged
+        delivery = super().send(record)
+        delivery.settle()
+        return delivery
 
 
 class Suffering(Acting):

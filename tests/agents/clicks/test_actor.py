@@ -7,7 +7,7 @@ import pytest
 import structlog
 from faust.types import TP
 
-from agents.clicks.actor import LOST_AFTER_SECONDS, send_ticks
+from agents.clicks.actor import LOST_AFTER_SECONDS, SLICE, send_ticks
 from agents.clicks.clocks import WorkerClocks
 from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
@@ -16,7 +16,8 @@ from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.state import MAX_STATE_BYTES, InputPosition, OpenSession, decode_state
 from streams.delivery.dead_letters import HEADER_PREFIX
 from streams.delivery.record_batches import MarkedValue
-from streams.records import Undecodable
+from streams.fakes import ListSink
+from streams.records import Delivery, Undecodable
 from streams.sessions.expiry import STATES_A_TURN
 from tests.agents.clicks.acting import (
     CLICKS,
@@ -28,6 +29,8 @@ from tests.agents.clicks.acting import (
     FakeEvent,
     click,
     control,
+    one_record,
+    run_of,
 )
 
 
@@ -53,16 +56,14 @@ async def test_a_click_is_acknowledged_when_its_records_are(acting: Acting) -> N
     await acting.run(event)
     assert acting.sent() == ["recommendations", "intent-signals"]
     assert b"v1" in acting.table.states
-    assert not event.is_acked
+    assert not acting.has_acked(event)
     await acting.settle(is_acknowledged=True)
-    assert event.is_acked
+    assert acting.has_acked(event)
 
 
 async def test_a_header_without_a_value_is_an_empty_one(acting: Acting) -> None:
     """Kafka allows null there; such a record, bad as it may be, must not end the worker, which would read it again."""
-    event = FakeEvent(CLICKS, 0, b"v1", b"\xff")
-    event.message.headers = [("traceparent", None), ("h", b"1")]
-    await acting.run(event)
+    await acting.run(one_record(CLICKS, 0, b"v1", b"\xff", (("traceparent", None), ("h", b"1"))))
     (letter,) = acting.sink.records
     assert list(letter.headers[:2]) == [("traceparent", b""), ("h", b"1")]
 
@@ -73,22 +74,117 @@ async def test_what_the_client_could_not_decode_is_dead_lettered(
     acting: Acting, tp: TP, original: bytes | None
 ) -> None:
     """Whatever it holds otherwise, with the original value, and acknowledged when the letter is safe."""
-    event = FakeEvent(tp, 0, b"v1", MarkedValue(original, Undecodable("an odd name")))
+    event = one_record(tp, 0, b"v1", MarkedValue(original, Undecodable("an odd name")))
     await acting.run(event)
     (letter,) = acting.sink.records
     assert (letter.key, letter.value, type(letter.value) is MarkedValue) == (b"v1", original, False)
     assert dict(letter.headers)[HEADER_PREFIX + "reason"] == b"undecodable"
     assert dict(letter.headers)[HEADER_PREFIX + "message"] == b"an odd name"
-    assert not event.is_acked
+    assert not acting.has_acked(event)
     await acting.settle(is_acknowledged=True)
-    assert event.is_acked
+    assert acting.has_acked(event)
 
 
 async def test_a_record_that_the_consumer_refuses_is_not_taken(acting: Acting) -> None:
-    """A record behind a lost one changes nothing; it comes again."""
+    """A record behind a lost one changes nothing and is not acknowledged; it comes again, and nobody waits for it."""
     acting.app.consumer.refused = {0}
-    await acting.run(click(0))
-    assert (acting.sent(), acting.table.states) == ([], {})
+    event = click(0)
+    await acting.run(event)
+    await acting.settle(is_acknowledged=True)
+    assert (acting.sent(), acting.table.states, acting.acknowledged) == ([], {}, [])
+    assert acting.has_released(event)
+
+
+async def test_a_run_is_taken_in_slices(acting: Acting) -> None:
+    """Each is confirmed at one go and is one write to the files; in between, others have their turn."""
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(len(acting.table.writes))
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(others())
+    await acting.run(run_of(*[click(offset, f"v{offset}") for offset in range(2 * SLICE + 1)]))
+    beside.cancel()
+    assert acting.app.consumer.confirmed == [
+        range(SLICE),
+        range(SLICE, 2 * SLICE),
+        range(2 * SLICE, 2 * SLICE + 1),
+    ]
+    assert [len(write) for write in acting.table.writes] == [SLICE, SLICE, 1]
+    assert set(turns) >= {1, 2, 3}
+    assert acting.sent().count("recommendations") == 2 * SLICE + 1
+
+
+async def test_clicks_of_a_slice_see_each_others_state(acting: Acting) -> None:
+    """Long before it is in the files; of a visitor's states there, only the last one counts."""
+    await acting.run(run_of(click(0), click(1, "v2"), click(2)))
+    state = decode_state(acting.table.states[b"v1"])
+    assert state.session is not None
+    assert (state.session.event_count, state.offsets) == (2, {"clickstream": 2})
+    assert [sorted(write) for write in acting.table.writes] == [[b"v1", b"v2"]]
+
+
+async def test_a_run_is_released_when_all_that_was_taken_of_it_is_acknowledged(acting: Acting) -> None:
+    """A rebalance waits for it until then; each record is acknowledged as soon as its own turn comes."""
+    event = run_of(*[click(offset, f"v{offset}") for offset in range(3)])
+    await acting.run(event)
+    first, second = (acting.sink.deliveries[at : at + 2] for at in (0, 2))
+    for delivery in (*second, *first[:1]):
+        delivery.settle()
+    assert acting.acknowledged == []
+    first[1].settle()
+    assert acting.acknowledged == [(CLICKS, 0), (CLICKS, 1)]
+    assert not acting.has_released(event)
+    acting.sink.acknowledge_all()
+    assert acting.has_acked(event)
+
+
+async def test_a_run_is_not_released_while_some_of_it_is_not_taken(acting: Acting) -> None:
+    """Though all that was taken so far is acknowledged: the rest may have to wait for room, or for a schema."""
+    gate = FakeGate()
+    acting.gate = gate
+    acting.make_actor()
+    event = run_of(click(0), click(1, "v2"))
+    gate.hold(event.records[1].value)
+    running = acting.begin_run(event)
+    await acting.settle(is_acknowledged=True)
+    assert acting.acknowledged == [(CLICKS, 0)]
+    assert not acting.has_released(event)
+    gate.let_through()
+    await running
+    await acting.settle(is_acknowledged=True)
+    assert acting.has_acked(event)
+
+
+async def test_what_the_consumer_refuses_of_a_run_is_let_go(acting: Acting) -> None:
+    """What was taken before is answered and acknowledged, then the run is released; the rest comes again."""
+    acting.app.consumer.refused = {SLICE}
+    event = run_of(*[click(offset, f"v{offset}") for offset in range(2 * SLICE)])
+    await acting.run(event)
+    assert len(acting.table.states) == SLICE
+    assert not acting.has_released(event)
+    await acting.settle(is_acknowledged=True)
+    assert acting.acknowledged == [(CLICKS, offset) for offset in range(SLICE)]
+    assert acting.has_released(event)
+
+
+async def test_what_waits_for_room_has_its_states_in_the_files(acting: Acting) -> None:
+    """A full window may take as long as the brokers; the run goes on when the oldest event is acknowledged."""
+    acting.span = 2
+    event = run_of(*[click(offset, f"v{offset}") for offset in range(4)])
+    running = acting.begin_run(event)
+    await acting.settle()
+    assert sorted(acting.table.states) == [b"v0", b"v1"]
+    assert (acting.sent().count("recommendations"), running.done()) == (2, False)
+    acting.sink.acknowledge_all()
+    await acting.settle()
+    assert sorted(acting.table.states) == [b"v0", b"v1", b"v2", b"v3"]
+    assert not acting.has_released(event)
+    await acting.settle(is_acknowledged=True)
+    await running
+    assert acting.has_acked(event)
 
 
 async def test_others_go_on_while_many_states_are_read_at_a_start(acting: Acting) -> None:
@@ -157,10 +253,10 @@ async def test_an_erasure_waits_for_the_visitors_clicks_on_every_topic(worker: A
     await acting.actor.recovered()
     erase = control(0, Erase(visitor_id=VisitorId("v1")))
     value = b'{"visitor_id": "v1", "event_time": %d, "sku": "a"}' % START_MS
-    await acting.run(FakeEvent(TP("orders", 0), 0, b"v1", value), erase)
-    assert not erase.is_acked
+    await acting.run(one_record(TP("orders", 0), 0, b"v1", value), erase)
+    assert not acting.has_acked(erase)
     await acting.settle(is_acknowledged=True)
-    assert erase.is_acked
+    assert acting.has_acked(erase)
     await acting.windows.close()
 
 
@@ -169,21 +265,21 @@ async def test_an_erasure_is_acknowledged_after_the_visitors_clicks(acting: Acti
     first, erase = click(0), control(0, Erase(visitor_id=VisitorId("v1")))
     await acting.run(first, erase)
     assert acting.table.states == {}
-    assert (first.is_acked, erase.is_acked) == (False, False)
+    assert (acting.has_acked(first), acting.has_acked(erase)) == (False, False)
     await acting.settle(is_acknowledged=True)
-    assert (first.is_acked, erase.is_acked) == (True, True)
+    assert (acting.has_acked(first), acting.has_acked(erase)) == (True, True)
     assert acting.actor._states.shown.take(0, b"v1") is None
 
 
 @pytest.mark.parametrize("value", [None, b"", b"no json", b'{"kind": "\xff"}', b'{"kind": "dance"}', b"[" * 100_000])
 async def test_a_control_record_that_is_none_is_dead_lettered(acting: Acting, value: bytes | None) -> None:
     """Whatever the bytes are, the partition goes on."""
-    event = FakeEvent(CONTROL, 0, None, value)
+    event = one_record(CONTROL, 0, None, value)
     await acting.run(event, click(0))
     await acting.settle(is_acknowledged=True)
     letter = next(record for record in acting.sink.records if record.topic == "clickstream-dlq")
     assert (letter.value, dict(letter.headers)[HEADER_PREFIX + "topic"]) == (value, b"session-control")
-    assert event.is_acked
+    assert acting.has_acked(event)
     assert "recommendations" in acting.sent()
 
 
@@ -196,7 +292,7 @@ def login(offset: int) -> FakeEvent:
         item_id=ItemId("b"),
         anonymous_id=VisitorId("cookie"),
     )
-    return FakeEvent(CLICKS, offset, b"v1", wire.encode(event))
+    return one_record(CLICKS, offset, b"v1", wire.encode(event))
 
 
 async def passed_on(acting: Acting, *events: FakeEvent) -> list[Control]:
@@ -223,12 +319,11 @@ async def test_a_login_sends_the_session_from_id_to_id(acting: Acting) -> None:
 
 async def test_what_moves_on_is_sent_when_the_write_before_it_is_safe(acting: Acting) -> None:
     """After a crash between the two it would be sent again, and might hold something else."""
-    written = asyncio.get_running_loop().create_future()
-    put = acting.table.put
-    acting.table.put = lambda key, value: (put(key, value), written)[1]
+    written = Delivery("changelog", b"v1")
+    acting.table.written = lambda: written
     await acting.run(login(0))
     assert acting.sent() == []
-    written.set_result(None)
+    written.settle()
     await acting.settle()
     assert acting.sent() == ["recommendations", "intent-signals", "session-control"]
 
@@ -266,7 +361,7 @@ async def test_withdrawn_consent_reaches_what_the_visitor_was_before(acting: Act
     event = ClickEvent(
         visitor_id=VisitorId("v1"), event_type="view", event_time=START_MS, item_id=ItemId("a"), consent=False
     )
-    sent = await passed_on(acting, FakeEvent(CLICKS, 1, b"v1", wire.encode(event)))
+    sent = await passed_on(acting, one_record(CLICKS, 1, b"v1", wire.encode(event)))
     assert sent == [Erase(visitor_id=VisitorId("v1"), reach="predecessors")]
     assert decode_state(acting.table.states[b"v1"]).session is None
     cookie, final = await passed_on(acting, control(0, sent[0]))
@@ -304,7 +399,7 @@ async def test_a_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> No
     acting.table.states[b"v1"] = b"\x09" + bytes(30)
     with pytest.raises(AbortError, match="run the version that wrote it"):
         await acting.run(event)
-    assert (acting.sent(), event.is_acked) == ([], False)
+    assert (acting.sent(), acting.acknowledged, acting.app.consumer.released) == ([], [], [])
 
 
 async def test_a_recovered_state_that_cannot_be_read_ends_the_worker(acting: Acting) -> None:
@@ -353,16 +448,28 @@ async def test_no_tick_without_work(acting: Acting) -> None:
 
 
 async def test_due_ticks_go_to_their_partitions(acting: Acting) -> None:
-    """The record names the partition, and has no key."""
+    """The record names the partition, and has no key; the timer waits until it is safe."""
     await acting.run(click(0))
-    sent: list[Any] = []
+    sink = ListSink()
+    sending = asyncio.create_task(send_ticks(acting.actor, sink, "session-control"))
+    await acting.settle()
+    (record,) = sink.records
+    assert (record.topic, record.key, record.partition) == ("session-control", None, 0)
+    assert wire.decode_control(record.value or b"") == Tick(next_offset=1, stream_time_ms=EXPIRED_MS)
+    assert not sending.done()
+    sink.acknowledge_all()
+    await sending
 
-    class Topic:
-        async def send(self, **given: Any) -> None:
-            sent.append((wire.decode_control(given["value"]).next_offset, given["partition"]))
 
-    await send_ticks(acting.actor, Topic())
-    assert sent == [(1, 0)]
+async def test_a_tick_that_no_broker_takes_is_an_error(acting: Acting) -> None:
+    """Of the timer, which ends the worker."""
+    await acting.run(click(0))
+    sink = ListSink()
+    sending = asyncio.create_task(send_ticks(acting.actor, sink, "session-control"))
+    await acting.settle()
+    sink.deliveries[0].settle(OSError("no broker"))
+    with pytest.raises(OSError, match="no broker"):
+        await sending
 
 
 async def test_a_partition_that_stands_still_is_fetched_again(acting: Acting) -> None:
@@ -383,16 +490,36 @@ async def test_a_partition_that_moves_is_not_fetched_again(acting: Acting) -> No
 
 
 class FakeGate:
-    """Lets records through as the test says; `awaited` is the schema that the input waits for."""
+    """Lets records through as the test says; `awaited` is the schema that the input waits for.
+
+    shut: let go when they are waited for; held: waited for until they are let through.
+    """
 
     def __init__(self) -> None:
         self.awaited: int | None = None
         self.shut: set[bytes | None] = set()
+        self.held: set[bytes | None] = set()
         self.asked: list[bytes | None] = []
+        self._opening = asyncio.Event()
+
+    def hold(self, value: bytes | None) -> None:
+        """Have a value waited for."""
+        self.held.add(value)
+
+    def let_through(self) -> None:
+        """Let everything through."""
+        self.held.clear()
+        self._opening.set()
+
+    def is_open(self, value: bytes | None) -> bool:
+        """Return whether a value is let through."""
+        self.asked.append(value)
+        return value not in self.shut | self.held
 
     async def opened(self, value: bytes | None) -> bool:
-        """Let a value through."""
-        self.asked.append(value)
+        """Wait for a value."""
+        if value in self.held:
+            await self._opening.wait()
         return value not in self.shut
 
 
@@ -400,14 +527,52 @@ async def test_a_record_that_is_let_go_has_not_arrived(worker: Any) -> None:
     """Its schema did not come before a rebalance: no state, no answer, no ack; the consumer brings it again."""
     gate, event = FakeGate(), click(0)
     acting = Acting(worker, gate=gate)
-    gate.shut.add(event.message.value)
+    gate.shut.add(event.records[0].value)
     await acting.run(event)
     await acting.settle(is_acknowledged=True)
-    assert (acting.sent(), acting.table.states, event.is_acked) == ([], {}, False)
+    assert (acting.sent(), acting.table.states, acting.acknowledged) == ([], {}, [])
+    assert acting.has_released(event)
     assert acting.app.consumer.next_offset(CLICKS) == 0
     gate.shut.clear()
-    await acting.run(event)
+    again = click(0)
+    await acting.run(again)
     assert acting.app.consumer.next_offset(CLICKS) == 1
+    await acting.settle(is_acknowledged=True)
+    assert acting.has_acked(again)
+    await acting.windows.close()
+
+
+async def test_what_is_let_go_of_a_run_begins_with_the_record_that_waits(worker: Any) -> None:
+    """Those before it are taken, answered and acknowledged; those behind it come again with it."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    event = run_of(*[click(offset, f"v{offset}") for offset in range(5)])
+    gate.shut.add(event.records[2].value)
+    await acting.run(event)
+    assert acting.app.consumer.confirmed == [range(2)]
+    assert not acting.has_released(event)
+    await acting.settle(is_acknowledged=True)
+    assert acting.acknowledged == [(CLICKS, 0), (CLICKS, 1)]
+    assert sorted(acting.table.states) == [b"v0", b"v1"]
+    assert acting.has_released(event)
+    await acting.windows.close()
+
+
+async def test_a_record_whose_schema_comes_is_taken_with_those_behind_it(worker: Any) -> None:
+    """Those before it do not wait: their states are in the files, and their answers are sent."""
+    gate = FakeGate()
+    acting = Acting(worker, gate=gate)
+    event = run_of(*[click(offset, f"v{offset}") for offset in range(4)])
+    gate.hold(event.records[1].value)
+    running = acting.begin_run(event)
+    await acting.settle()
+    assert (sorted(acting.table.states), acting.sent().count("recommendations")) == ([b"v0"], 1)
+    assert acting.app.consumer.next_offset(CLICKS) == 1
+    gate.let_through()
+    await running
+    assert acting.sent().count("recommendations") == 4
+    await acting.settle(is_acknowledged=True)
+    assert acting.has_acked(event)
     await acting.windows.close()
 
 
@@ -415,7 +580,7 @@ async def test_only_clicks_that_were_decoded_by_the_client_wait_for_a_schema(wor
     """Control records are JSON, and what the client could not decode is a dead letter."""
     gate = FakeGate()
     acting = Acting(worker, gate=gate)
-    marked = FakeEvent(CLICKS, 0, b"v1", MarkedValue(b"v", Undecodable("an odd name")))
+    marked = one_record(CLICKS, 0, b"v1", MarkedValue(b"v", Undecodable("an odd name")))
     await acting.run(marked, control(0, Tick(next_offset=1, stream_time_ms=START_MS)))
     assert gate.asked == []
     await acting.windows.close()
@@ -484,6 +649,15 @@ async def test_only_clicks_that_did_not_wait_tell_of_clocks(acting: Acting) -> N
     assert acting.clocks.ages.skew_ms() is None
     await acting.run(click(1))
     assert acting.clocks.ages.skew_ms() == START_MS - EXPIRED_MS
+
+
+async def test_only_the_last_of_a_run_may_tell_of_clocks(acting: Acting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those before it waited at least as long as it took to come together."""
+    await acting.actor.refetch_lost(0.0)
+    seen: list[bool] = []
+    monkeypatch.setattr(WorkerClocks, "read", lambda _self, _time_ms, *, is_fresh: seen.append(is_fresh))
+    await acting.run(run_of(click(0), click(1), click(2)))
+    assert seen == [False, False, True]
 
 
 async def test_a_partition_that_stands_at_its_end_is_known_to(acting: Acting) -> None:

@@ -357,5 +357,5 @@ async def test_a_crash_forgets_the_answer_that_no_event_had_followed(worker: Any
 async def test_an_erased_visitor_has_no_outcome(worker: Any) -> None:
     """Nothing is known any more of what was shown."""
     await worker.click("v1", 0, item_id="a", session_id="s")
-    await worker.states.drop(0, b"v1")
+    worker.states.drop(0, b"v1")
     assert outcomes_in(await worker.click("v1", 1, item_id="a", session_id="s")) == []

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -22,23 +22,31 @@ ENDS = TopicSettings().name(Topic.SESSION_ENDS)
 
 @dataclass
 class Made:
-    """A sink; what it was given, value by value; and how the records on their way get through or fail."""
+    """A sink; what it was given, value by value; and how the records on their way get through or fail.
+
+    inner: the list that it hands them to, None where it keeps them itself.
+    """
 
     sink: RecordSink
     values: Callable[[], list[bytes | None]]
-    acknowledge: Callable[[], None] = lambda: None
-    fail: Callable[[], None] = lambda: None
+    inner: ListSink | None = None
+
+    def acknowledge(self) -> None:
+        """Have them get through."""
+        if self.inner is not None:
+            self.inner.acknowledge_all()
+
+    def fail(self) -> None:
+        """Have them fail."""
+        assert self.inner is not None
+        for delivery in self.inner.deliveries:
+            delivery.settle(OSError("away"))
 
 
 def listed() -> Made:
     """Make the list."""
     sink = ListSink()
-
-    def fail() -> None:
-        for acknowledgement in sink.acknowledgements:
-            acknowledgement.set_exception(OSError("away"))
-
-    return Made(sink, lambda: [record.value for record in sink.records], sink.acknowledge_all, fail)
+    return Made(sink, lambda: [record.value for record in sink.records], sink)
 
 
 def traced() -> Made:
@@ -49,21 +57,10 @@ def traced() -> Made:
 
 
 def kafkas() -> Made:
-    """Make the one over Faust's producer, whose part is a list."""
-    inner = ListSink()
-
-    async def send(topic: str, key: bytes, value: bytes, partition: int | None, **rest: Any) -> Awaitable[Any]:
-        return await inner.send(OutputRecord(topic, key, value, rest["headers"], partition))
-
+    """Make the one over the app's producer, whose part is the list."""
     made = listed()
-    app: Any = SimpleNamespace(producer=SimpleNamespace(send=send))
-
-    def fail() -> None:
-        for acknowledgement in inner.acknowledgements:
-            acknowledgement.set_exception(OSError("away"))
-
-    made.sink, made.acknowledge, made.fail = KafkaSink(app), inner.acknowledge_all, fail
-    made.values = lambda: [record.value for record in inner.records]
+    app: Any = SimpleNamespace(producer=SimpleNamespace(deliver=made.sink.send))
+    made.sink = KafkaSink(app)
     return made
 
 
@@ -82,10 +79,11 @@ async def made(request: pytest.FixtureRequest) -> Made:
 
 
 async def test_records_are_taken_in_order_before_the_first_is_safe(made: Made) -> None:
-    """`send` hands over; whoever awaits it waits for no broker."""
-    sent = [await made.sink.send(OutputRecord(ENDS, b"k", b"%d" % n, TRACEPARENT)) for n in range(3)]
+    """`send` hands over, and waits for no broker."""
+    sent = [made.sink.send(OutputRecord(ENDS, b"k", b"%d" % n, TRACEPARENT)) for n in range(3)]
     assert made.values() == [b"0", b"1", b"2"]
     made.acknowledge()
+    assert all(one.is_settled for one in sent)
     for one in sent:
         await one
 
@@ -94,7 +92,20 @@ async def test_records_are_taken_in_order_before_the_first_is_safe(made: Made) -
 async def test_a_record_that_cannot_be_made_safe_fails_who_waits_for_it(kind: Callable[[], Made]) -> None:
     """So that nothing is acknowledged that is not there; a file has taken it, or raised."""
     made = kind()
-    sent = await made.sink.send(OutputRecord(ENDS, b"k", b"v", TRACEPARENT))
+    sent = made.sink.send(OutputRecord(ENDS, b"k", b"v", TRACEPARENT))
+    assert not sent.is_settled
     made.fail()
+    assert (sent.topic, sent.key) == (ENDS, b"k")
     with pytest.raises(OSError, match="away"):
         await asyncio.wait_for(sent, 5)
+
+
+@pytest.mark.parametrize("kind", [listed, traced, kafkas], ids=lambda kind: kind.__name__)
+async def test_a_record_that_is_not_taken_fails_who_hands_it_over(kind: Callable[[], Made]) -> None:
+    """Nothing is on its way then."""
+    made = kind()
+    assert made.inner is not None
+    made.inner.refusal = OSError("too large")
+    with pytest.raises(OSError, match="too large"):
+        made.sink.send(OutputRecord(ENDS, b"k", b"v", TRACEPARENT))
+    assert made.values() == []

@@ -1,5 +1,3 @@
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +14,7 @@ from schemas.tracing import SpanRecord, TraceContext, read_trace
 from serving.batcher import MicroBatcher
 from serving.fakes import FakePredictor, FakeRelease
 from serving.traced import TracedPredictor
+from streams.fakes import ListSink
 from streams.records import InputRecord, OutputRecord
 
 START_MS = 1_700_000_000_000
@@ -72,7 +71,7 @@ class Traced:
         record = InputRecord(position, b"v1", value or wire.encode(click), START_MS + at_ms, headers)
         step = self.pipeline.click(record, self.worker.states)
         if step.write is not None:
-            await self.worker.states.write(0, step.write)
+            self.worker.states.write(0, step.write)
         return {output.topic: output for output in await step.answer()}
 
 
@@ -168,41 +167,37 @@ async def test_without_a_recorder_nothing_begins_a_trace(worker: Any) -> None:
     assert context_of((await traced.click(1, CALLER.headers(), offset=1))["recommendations"]) is not None
 
 
-class SlowSink:
-    """A broker that acknowledges when told to, or never."""
-
-    def __init__(self, acknowledged: Awaitable[str]) -> None:
-        self._acknowledged = acknowledged
-
-    async def send(self, _record: OutputRecord) -> Awaitable[str]:
-        """Take a record."""
-        return self._acknowledged
-
-
-async def _done() -> str:
-    return "offset 1"
-
-
 @pytest.mark.parametrize(("caller", "count"), [(CALLER, 1), (UNSAMPLED, 0), (None, 0)])
 async def test_the_way_to_the_broker_is_a_span_of_a_sampled_record(
     spans: SpanList, caller: TraceContext | None, count: int
 ) -> None:
-    """From handing it over to the acknowledgement, whose result passes through."""
-    sink = TracedSink(SlowSink(_done()), spans)
+    """From handing it over to the acknowledgement, which whoever sends it hears of as well."""
+    inner = ListSink()
+    sink = TracedSink(inner, spans)
     headers = [] if caller is None else caller.headers()
-    sent = await sink.send(OutputRecord("recommendations", b"v", b"{}", headers))
-    assert spans.spans == []
-    assert await sent == "offset 1"
+    sent = sink.send(OutputRecord("recommendations", b"v", b"{}", headers))
+    assert (spans.spans, [sent]) == ([], inner.deliveries)
+    inner.acknowledge_all()
+    await sent
     assert [(span.name, span.kind, span.parent_id) for span in spans.spans] == [
         ("send recommendations", "PRODUCER", SPAN_ID)
     ] * count
+    assert all(span.start_ns <= span.end_ns for span in spans.spans)
 
 
 async def test_the_span_ends_with_the_acknowledgement_not_with_the_look_at_it(spans: SpanList) -> None:
     """The in-order window looks at a record when it has seen those before it."""
-    acknowledged: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    sink = TracedSink(SlowSink(acknowledged), spans)
-    await sink.send(OutputRecord("recommendations", b"v", b"{}", CALLER.headers()))
-    acknowledged.set_result("offset 1")
-    await asyncio.sleep(0)
+    inner = ListSink()
+    TracedSink(inner, spans).send(OutputRecord("recommendations", b"v", b"{}", CALLER.headers()))
+    inner.acknowledge_all()
     assert [span.name for span in spans.spans] == ["send recommendations"]
+
+
+async def test_a_record_that_did_not_arrive_has_no_span(spans: SpanList) -> None:
+    """It ends the worker, which tells more."""
+    inner = ListSink()
+    sent = TracedSink(inner, spans).send(OutputRecord("recommendations", b"v", b"{}", CALLER.headers()))
+    inner.deliveries[0].settle(OSError("no broker"))
+    with pytest.raises(OSError, match="no broker"):
+        await sent
+    assert spans.spans == []

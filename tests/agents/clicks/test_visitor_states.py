@@ -2,13 +2,45 @@ from typing import Any
 
 import pytest
 
-from agents.clicks.visitor_states import MAX_WRITES_A_TICK
+from agents.clicks.step import StateWrite
+from agents.clicks.visitor_states import MAX_WRITES_A_TICK, MemoryStore, VisitorStates
 from schemas import wire
-from schemas.state import InputPosition, decode_state
+from schemas.state import InputPosition, decode_state, mark_key
+from streams.records import Delivery
 
 START_MS = 1_700_000_000_000
 EXPIRED_MS = START_MS + 40 * 60_000
 LONG_AFTER_MS = START_MS + 40 * 24 * 3600_000
+
+
+class Pending(MemoryStore):
+    """A store whose writes are not safe yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[bytes] = []
+        self.deliveries: list[Delivery] = []
+
+    def put(self, partition: int, key: bytes, value: bytes) -> Delivery:
+        """Write a state."""
+        super().put(partition, key, value)
+        return self._pending(key)
+
+    def drop(self, partition: int, key: bytes) -> Delivery:
+        """Remove a state."""
+        super().drop(partition, key)
+        return self._pending(key)
+
+    def _pending(self, key: bytes) -> Delivery:
+        self.keys.append(key)
+        self.deliveries.append(Delivery("changelog", key))
+        return self.deliveries[-1]
+
+
+def state_of(worker: Any) -> bytes:
+    """Make the state of a visitor with one click."""
+    worker.decide("other", 0)
+    return worker.store.states[b"other"]  # type: ignore[no-any-return]
 
 
 def tick(worker: Any, offset: int, at_ms: int = EXPIRED_MS, *, only_repeat: bool = False) -> list[Any]:
@@ -89,7 +121,7 @@ async def test_a_dropped_visitor_is_not_due(worker: Any, *, is_known: bool) -> N
     """An erased visitor leaves no session end; to erase an unknown one is no error."""
     if is_known:
         await worker.click("v1", 0)
-    await worker.states.drop(0, b"v1")
+    worker.states.drop(0, b"v1")
     assert tick(worker, 0) == []
     assert worker.store.states == {}
 
@@ -99,9 +131,38 @@ async def test_what_was_shown_goes_with_its_visitor_or_partition(worker: Any, ho
     """An erased visitor leaves no answer in memory; neither does a partition that another worker had meanwhile."""
     await worker.click("v1", 0)
     if how == "erased":
-        await worker.states.drop(0, b"v1")
+        worker.states.drop(0, b"v1")
     elif how == "revoked":
         worker.states.close_partition(0)
     else:
         worker.states.open_partition(0, ())
     assert worker.states.shown.take(0, b"v1") is None
+
+
+@pytest.mark.parametrize("is_replay", [True, False])
+async def test_a_write_is_safe_when_all_its_records_are(worker: Any, *, is_replay: bool) -> None:
+    """One of a state, two of who is forgotten; a replay that writes nothing waits for the write that covers it."""
+    store = Pending()
+    states = VisitorStates(store)
+    states.open_partition(0, ())
+    (written,) = states.write(0, StateWrite(b"v", state_of(worker), is_repeat=is_replay))
+    (again,) = states.write(0, StateWrite(b"v", state_of(worker), is_repeat=is_replay))
+    assert (again is written) == is_replay
+    assert store.keys == [b"v"] * (1 if is_replay else 2)
+    assert not written.is_settled
+    dropped = states.write(0, StateWrite(b"v", None))
+    assert dropped == store.deliveries[-2:]
+    assert store.keys[-2:] == [mark_key(b"v"), b"v"]
+
+
+async def test_a_tick_hands_out_every_write_that_it_makes(worker: Any) -> None:
+    """Its session ends wait for all of them."""
+    store = Pending()
+    states = VisitorStates(store)
+    states.open_partition(0, ())
+    for name in (b"v1", b"v2", b"v3"):
+        states.write(0, StateWrite(name, state_of(worker)))
+    position = InputPosition("session-control", 0, 0)
+    records, written = states.close_due(worker.pipeline, position, EXPIRED_MS)
+    assert (len(records), written) == (3, store.deliveries[3:])
+    assert len(written) == 3

@@ -1,8 +1,5 @@
-import asyncio
-from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -17,7 +14,7 @@ from serving.chain import Recommender
 from serving.popular import Sighting, StreamPopularity
 from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
 from streams.cluster.topics import TopicsError
-from streams.records import OutputRecord
+from streams.records import Delivery, OutputRecord, delivered
 from tests.agents.conftest import START_MS, OneWorker
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -33,7 +30,7 @@ class CompactedTopic:
         self.headers: dict[str, bytes] = {}
         self.is_down = False
 
-    async def send(self, record: OutputRecord) -> Awaitable[Any]:
+    def send(self, record: OutputRecord) -> Delivery:
         """See `RecordSink`."""
         assert record.topic == TOPIC
         assert record.key is not None
@@ -46,7 +43,7 @@ class CompactedTopic:
             self.latest.pop(key, None)
         else:
             self.latest[key] = wire.decode_default_recommendations(record.value)
-        return asyncio.sleep(0)
+        return delivered()
 
     async def lists(self) -> dict[str, StoredList]:
         """Read the lists that there are."""

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,20 @@ from streams.cluster.producers import producer_config
 from streams.delivery.committed_reads import CommittedReads
 from streams.local.embedded_broker import EmbeddedBroker
 
-CLICKS = TP("clicks", 0)
+CLICKS, CHANGELOG = TP("clicks", 0), TP("changelog", 0)
+
+
+class FakeFetcher:
+    """aiokafka's, which has these records."""
+
+    def __init__(self, records: dict[TP, list[Any]]) -> None:
+        self._closed = False
+        self._records = records
+        self._subscriptions = SimpleNamespace(fetch_context=nullcontext)
+
+    async def fetched_records(self, _partitions: set[TP], **_: Any) -> dict[TP, list[Any]]:
+        """Return them."""
+        return dict(self._records)
 
 
 def reads(states: dict[TP, Any] | None) -> Any:
@@ -34,6 +48,22 @@ def test_a_partition_that_goes_away_has_no_end(states: dict[TP, Any] | None) -> 
     assert CommittedReads.highwater(reads(states), CLICKS) is None
 
 
+async def test_inputs_come_in_runs_and_changelogs_as_records() -> None:
+    """A hole ends a run; Faust applies a changelog record by record."""
+    clicks, states = (
+        [SimpleNamespace(offset=offset, timestamp=0, timestamp_type=0) for offset in found]
+        for found in ((5, 6, 8), (5, 8))
+    )
+    fetcher = FakeFetcher({CLICKS: clicks, CHANGELOG: states})
+    thread = object.__new__(CommittedReads)
+    thread.consumer = SimpleNamespace(flow_active=True, is_source=lambda tp: tp == CLICKS)
+    consumer = SimpleNamespace(_closed=False, _fetcher=fetcher)
+    fetched = await thread._fetch_records(consumer, {CLICKS, CHANGELOG}, timeout=1, max_records=500)
+    assert [run.records for run in fetched[CLICKS]] == [clicks[:2], clicks[2:]]
+    assert [(run.topic, run.partition, run.offset) for run in fetched[CLICKS]] == [(*CLICKS, 5), (*CLICKS, 8)]
+    assert fetched[CHANGELOG] is states
+
+
 def produce(address: str, *values: bytes) -> None:
     """Write records to the partition."""
     producer = Producer(producer_config({"bootstrap.servers": address}, client_id="test"))
@@ -53,7 +83,7 @@ def test_what_a_fetch_brings_that_outlives_its_flow_is_fetched_again(flow_active
             consumer.assign([CLICKS])
             consumer.seek(CLICKS, 1)
             thread = object.__new__(CommittedReads)
-            thread.consumer = SimpleNamespace(flow_active=True)
+            thread.consumer = SimpleNamespace(flow_active=True, is_source=lambda _tp: True)
             active = {CLICKS}
             outliving = asyncio.ensure_future(thread._fetch_records(consumer, active, timeout=30))
             await asyncio.sleep(0)  # it waits for records now
@@ -63,7 +93,7 @@ def test_what_a_fetch_brings_that_outlives_its_flow_is_fetched_again(flow_active
             brought = await outliving
             thread.consumer.flow_active = True
             after = await thread._fetch_records(consumer, {CLICKS}, timeout=5)
-            return brought, [record.value for record in after.get(CLICKS, [])]
+            return brought, [record.value for run in after.get(CLICKS, []) for record in run.records]
         finally:
             await consumer.stop()
 

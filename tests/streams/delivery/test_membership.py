@@ -4,15 +4,12 @@ from typing import Any
 import pytest
 from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.group import HeartbeatRequest, SyncGroupRequest
-from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.protocol.produce import ProduceRequest
 
-from streams.delivery.membership import ask_before_producing, member_lost, watch_coordinator
+from streams.delivery.membership import member_lost, watch_coordinator
 
 HEARTBEAT = HeartbeatRequest("group", 3, "member")
 SYNC = SyncGroupRequest("group", 3, "member", None, [])
 COMMIT = OffsetCommitRequest("group", 3, "member", -1, [])
-PRODUCE = ProduceRequest(transactional_id=None, required_acks=-1, timeout=1, topics=[])
 
 
 class Group:
@@ -67,45 +64,6 @@ async def test_other_answers_say_nothing(request_: Any, error_code: int) -> None
     group = Group(error_code)
     assert (await group._send_req(request_)).error_code == error_code
     assert (group.renewals, group.lost) == ([], 0)
-
-
-class Client:
-    """Stands for aiokafka's client of the producer."""
-
-    def __init__(self) -> None:
-        self.did: list[Any] = []
-
-    async def ready(self, _node_id: int) -> bool:
-        """Connect."""
-        self.did.append("connect")
-        return True
-
-    async def send(self, _node_id: int, request: Any) -> str:
-        """Write a request."""
-        self.did.append(request)
-        return "response"
-
-
-async def test_the_lease_is_asked_for_between_connecting_and_writing() -> None:
-    """Every produce request passes there: a first try, a retry, and a batch that was queued before a pause."""
-    client = Client()
-    ask_before_producing(client, lambda: client.did.append("ask"))
-    metadata = MetadataRequest([])
-    assert [await client.send(0, PRODUCE), await client.send(0, metadata)] == ["response"] * 2
-    assert client.did == ["connect", "ask", PRODUCE, metadata]
-
-
-async def test_nothing_is_written_when_the_lease_is_over() -> None:
-    """The process ends there."""
-
-    def ask() -> None:
-        raise SystemExit
-
-    client = Client()
-    ask_before_producing(client, ask)
-    with pytest.raises(SystemExit):
-        await client.send(0, PRODUCE)
-    assert client.did == ["connect"]
 
 
 def test_the_message_names_the_instance_id_where_there_is_one() -> None:

@@ -138,3 +138,115 @@ def test_a_claim_moves_owner_and_offset_together(store_of: Callable[[], FencedSt
     store.begin(CHANGELOG, NEW, 7)
     assert (store.owner(CHANGELOG.partition), store.persisted_offset(CHANGELOG)) == (NEW, 7)
     assert states(store) == {}
+
+
+def stored_offset(store: FencedStore) -> int | None:
+    """Read what the files say of how far they hold the changelog."""
+    found = store._db_for_partition(CHANGELOG.partition).get(store.offset_key)
+    return None if found is None else int(found)
+
+
+def noted(store: FencedStore, offset: int) -> FencedStore:
+    """Open the partition at offset 7, and note another one."""
+    store.begin(CHANGELOG, NEW, 7)
+    store.set_persisted_offset(CHANGELOG, offset)
+    assert stored_offset(store) == 7
+    return store
+
+
+def test_a_noted_offset_is_written_with_the_next_values(store_of: Callable[[], FencedStore]) -> None:
+    """In one write: neither is there without the other. Only the newest one counts, and it is written once."""
+    store = noted(store_of(), 8)
+    store.set_persisted_offset(CHANGELOG, 9)
+    written: list[int] = []
+    database: Any = store._db_for_partition(CHANGELOG.partition)
+    write = database.write
+    database.write = lambda batch: (written.append(len(batch)), write(batch))
+    store.write(CHANGELOG.partition, {b"v": b"1", b"gone": None})
+    assert (states(store), stored_offset(store)) == ({b"v": b"1"}, 9)
+    store.write(CHANGELOG.partition, {b"v": b"2"})
+    assert written == [3, 1]
+
+
+def test_values_of_another_partition_do_not_move_an_offset(store_of: Callable[[], FencedStore]) -> None:
+    """Each partition has its own changelog."""
+    store = noted(store_of(), 8)
+    store.write(CHANGELOG.partition + 1, {b"v": b"1"})
+    other = TP(CHANGELOG.topic, CHANGELOG.partition + 1)
+    assert (stored_offset(store), store.persisted_offset(other)) == (7, None)
+
+
+def test_a_noted_offset_is_what_is_told_and_is_then_stored(store_of: Callable[[], FencedStore]) -> None:
+    """A claim, and Faust's recovery, begin from there."""
+    store = noted(store_of(), 8)
+    assert store.persisted_offset(CHANGELOG) == stored_offset(store) == 8
+
+
+def test_offsets_are_written_where_no_values_come(store_of: Callable[[], FencedStore]) -> None:
+    """The timer does it, of every partition."""
+    store = noted(store_of(), 8)
+    other = TP(CHANGELOG.topic, CHANGELOG.partition + 1)
+    store.begin(other, NEW, 3)
+    store.set_persisted_offset(other, 4)
+    store.write_offsets()
+    assert (stored_offset(store), store.persisted_offset(other)) == (8, 4)
+
+
+def test_a_partition_that_goes_takes_its_offset_along(store_of: Callable[[], FencedStore]) -> None:
+    """Into its files, before they are closed: whoever has them next reads nothing again."""
+    store = noted(store_of(), 8)
+    table: Any = SimpleNamespace(changelog_topic=SimpleNamespace(topics=[CHANGELOG.topic]))
+    store.revoke_partitions(table, {CHANGELOG})
+    assert store.opened() == set()
+    gc.collect()  # closes the database, as Faust does
+    assert stored_offset(store) == 8
+
+
+async def test_a_stop_leaves_the_offset_in_the_files(store_of: Callable[[], FencedStore]) -> None:
+    """A worker that is restarted in order reads nothing of its changelogs again."""
+    store = noted(store_of(), 8)
+    await store.stop()
+    gc.collect()  # closes the database, as Faust does
+    assert stored_offset(store_of()) == 8
+
+
+@pytest.mark.parametrize("ask", [FencedStore.write_offsets, lambda store: store.persisted_offset(CHANGELOG)])
+def test_a_closed_partition_is_not_written_to(
+    store_of: Callable[[], FencedStore], ask: Callable[[FencedStore], object]
+) -> None:
+    """It may be another worker's by now, or a standby's copy that is further on or has begun anew."""
+    store = noted(store_of(), 8)
+    store._dbs.clear()
+    gc.collect()  # closes the database, as Faust does
+    ask(store)
+    assert stored_offset(store) == 7
+
+
+def test_what_a_recovery_reads_lies_behind_what_was_noted(store_of: Callable[[], FencedStore]) -> None:
+    """An older note does not bring the offset back."""
+    store = noted(store_of(), 8)
+    store.apply_changelog_batch(batch(20, [(b"v", b"1", NEW)]))
+    store.write_offsets()
+    assert store.persisted_offset(CHANGELOG) == stored_offset(store) == 20
+
+
+def test_a_claim_lies_behind_what_was_noted(store_of: Callable[[], FencedStore]) -> None:
+    """As the latest record of all."""
+    store = noted(store_of(), 8)
+    store.begin(CHANGELOG, NEW, 30)
+    store.write_offsets()
+    assert store.persisted_offset(CHANGELOG) == stored_offset(store) == 30
+
+
+def test_what_is_heard_of_a_closed_partition_is_not_kept_for_its_return(
+    store_of: Callable[[], FencedStore],
+) -> None:
+    """Its files may be others by then: damaged ones were moved aside, and the empty ones do not hold what is noted."""
+    store = noted(store_of(), 8)
+    store.write_offsets()
+    store._dbs.clear()
+    gc.collect()  # closes the database, as Faust does
+    store.set_persisted_offset(CHANGELOG, 9)
+    store._db_for_partition(CHANGELOG.partition)
+    store.write_offsets()
+    assert stored_offset(store) == 8

@@ -37,6 +37,7 @@ def worker(tmp_path: Path) -> Worker:
     for key in KEYS:
         database.put(key, os.urandom(200))
     store.set_persisted_offset(CHANGELOG, 1999)
+    assert store.persisted_offset(CHANGELOG) == 1999
     database.flush()
     database.compact_range(None, None)  # one table: how many there would be, and what RocksDB does to them, is chance
     close(store)
@@ -235,9 +236,10 @@ def test_a_partition_is_read_piece_by_piece(tmp_path: Path) -> None:
         database.put(key, b"1")
     database.put(CLAIM_KEY, b"1")
     store.set_persisted_offset(CHANGELOG, 7)
+    assert store.persisted_offset(CHANGELOG) == 7
     found, key = [], None
     while piece := table.following(PARTITION, key, 2):
         found.append([one for one, _ in piece])
         key = piece[-1][0]
     assert found == [[b"a", b"b"], [b"c", b"\xffa"]]
-    assert (table.look(PARTITION, b"a"), table.look(PARTITION, b"nobody")) == (b"1", None)
+    assert (table.get(PARTITION, b"a"), table.get(PARTITION, b"nobody")) == (b"1", None)

@@ -1,12 +1,14 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from faust.types import TP
 from rocksdict import Options, Rdict
+from structlog.testing import capture_logs
 
 from streams.state.fencing import CLAIM_KEY, Owner
 from streams.state.table import ContestedPartitionError, StateTable, UnclaimedPartitionError
@@ -29,33 +31,158 @@ def changelog(table: StateTable) -> Changelog:
 
 
 async def test_put_hands_out_the_changelog_record(table: StateTable, changelog: Changelog) -> None:
-    """A write is readable at once; its future is the changelog record's, on the event's partition, and not yet done."""
+    """A write is readable at once; its delivery is the changelog record's, on its own partition, and not yet safe."""
     await changelog.claim()
-    future = table.put(b"v", b"state")
-    assert table.get(b"v") == b"state"
-    assert isinstance(future, asyncio.Future)
-    assert not future.done()
-    message: Any = future.message
-    assert message.channel is table.changelog_topic
-    assert (message.partition, message.key, message.value) == (PARTITION, b"v", b"state")
+    delivery = table.put(PARTITION, b"v", b"state")
+    assert table.get(PARTITION, b"v") == b"state"
+    record = changelog.sink.records[-1]
+    assert (record.topic, record.partition) == (table.changelog_topic_name, PARTITION)
+    assert (record.key, record.value) == (b"v", b"state")
+    assert delivery is changelog.sink.deliveries[-1]
+    assert not delivery.is_settled
+    changelog.deliver()
+    await delivery
 
 
-async def test_drop_sends_a_tombstone(table: StateTable, changelog: Changelog) -> None:
+@pytest.mark.parametrize("is_flushed", [True, False])
+async def test_drop_sends_a_tombstone(table: StateTable, changelog: Changelog, *, is_flushed: bool) -> None:
     """A removal is a changelog record without a value, also for a key that is not there."""
     await changelog.claim()
-    table.put(b"v", b"state")
+    table.put(PARTITION, b"v", b"state")
+    if is_flushed:
+        table.flush()
     for _ in range(2):
-        future: Any = table.drop(b"v")
-        assert (future.message.partition, future.message.key, future.message.value) == (PARTITION, b"v", None)
-        assert table.get(b"v") is None
+        delivery = table.drop(PARTITION, b"v")
+        record = changelog.sink.records[-1]
+        assert (record.partition, record.key, record.value) == (PARTITION, b"v", None)
+        assert delivery is changelog.sink.deliveries[-1]
+        assert table.get(PARTITION, b"v") is None
+        table.flush()
+        assert table.get(PARTITION, b"v") is None
+
+
+class Watched:
+    """A partition's database that notes how it is written to."""
+
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name in {"put", "delete", "write"}:
+            self.calls.append(name)
+        return getattr(self._database, name)
+
+
+def watched(table: StateTable) -> Watched:
+    """Watch the partition."""
+    databases = table.data._dbs
+    databases[PARTITION] = Watched(databases[PARTITION])
+    return databases[PARTITION]  # type: ignore[no-any-return]
+
+
+async def test_what_is_written_reaches_the_files_with_the_flush(table: StateTable, changelog: Changelog) -> None:
+    """All of it in one write, of each key the last value; a second flush has nothing to write."""
+    await changelog.claim()
+    table.put(PARTITION, b"gone", b"0")
+    table.flush()
+    database = watched(table)
+    for key, value in ((b"a", b"1"), (b"b", b"1"), (b"a", b"2")):
+        table.put(PARTITION, key, value)
+    table.drop(PARTITION, b"gone")
+    assert dict(table.partition_items(PARTITION)) == {b"gone": b"0"}
+    assert database.calls == []
+    table.flush()
+    assert dict(table.partition_items(PARTITION)) == {b"a": b"2", b"b": b"1"}
+    table.flush()
+    assert database.calls == ["write"]
+
+
+async def test_the_offset_goes_into_the_files_with_the_next_states(table: StateTable, changelog: Changelog) -> None:
+    """A click costs no second write for it."""
+    await changelog.claim()
+    table.put(PARTITION, b"v", b"1")
+    table.flush()
+    changelog.deliver()
+    assert changelog.stored() == 42
+    database = watched(table)
+    table.put(PARTITION, b"v", b"2")
+    table.flush()
+    assert changelog.stored() == 43
+    assert database.calls == ["write"]
+
+
+async def test_the_timer_writes_the_offset_where_no_state_comes(table: StateTable, changelog: Changelog) -> None:
+    """Once; a restart then reads nothing of the changelog again."""
+    await changelog.claim()
+    table.put(PARTITION, b"v", b"1")
+    table.flush()
+    changelog.deliver()
+    database = watched(table)
+    for _ in range(2):
+        table.write_offsets()
+        assert changelog.stored() == 43
+    assert database.calls == ["put"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_files_never_tell_of_more_than_they_hold(table: StateTable, changelog: Changelog, seed: int) -> None:
+    """Whenever the process is killed; what they hold beyond that is read again, and ends as it was."""
+    random = Random(seed)
+    await changelog.claim()
+    states: dict[bytes, bytes | None] = {}
+    for turn in range(60):
+        for number in range(random.randrange(4)):  # a slice; its records may be acknowledged in any later turn
+            key = b"%d" % random.randrange(5)
+            if random.random() < 0.2:
+                states[key] = None
+                table.drop(PARTITION, key)
+            else:
+                states[key] = b"%d-%d" % (turn, number)
+                table.put(PARTITION, key, states[key] or b"")
+        table.flush()
+        changelog.deliver(random.randint(0, len(changelog.sink.records) - len(changelog.records)))
+        if random.random() < 0.3:
+            table.write_offsets()
+        stored = changelog.stored()
+        assert stored is not None
+        assert stored < changelog.end
+        held = dict(table.partition_items(PARTITION))
+        assert held == {key: value for key, value in states.items() if value is not None}
+    changelog.deliver()
+    table.write_offsets()
+    assert changelog.stored() == changelog.end - 1
+
+
+async def test_a_record_that_did_not_arrive_moves_no_offset(table: StateTable, changelog: Changelog) -> None:
+    """The process ends by it; a recovery reads on from before it."""
+    await changelog.claim()
+    delivery = table.put(PARTITION, b"v", b"1")
+    table.flush()
+    with capture_logs() as logged:
+        delivery.settle(OSError("too large"))
+    assert (changelog.persisted(), logged) == (42, [])
+    with pytest.raises(OSError, match="too large"):
+        await delivery
+
+
+async def test_a_write_that_the_producer_refuses_is_not_read(table: StateTable, changelog: Changelog) -> None:
+    """The process ends with the state as it was."""
+    await changelog.claim()
+    table.put(PARTITION, b"v", b"1")
+    changelog.sink.refusal = OSError("full")
+    for write in (lambda: table.put(PARTITION, b"v", b"2"), lambda: table.drop(PARTITION, b"v")):
+        with pytest.raises(OSError, match="full"):
+            write()
+        assert table.get(PARTITION, b"v") == b"1"
 
 
 async def test_every_record_carries_its_owner_from_the_claim_on(table: StateTable, changelog: Changelog) -> None:
     """The claim is the first of them, one epoch above what the recovery has read."""
     table.data.begin(TP(table.changelog_topic_name, PARTITION), OTHER, 41)
     await changelog.claim()
-    table.put(b"v", b"state")
-    table.drop(b"v")
+    table.put(PARTITION, b"v", b"state")
+    table.drop(PARTITION, b"v")
     changelog.deliver()
     ours = changelog.records[0][2]
     assert ours is not None
@@ -95,7 +222,7 @@ async def test_a_partition_is_not_claimed_before_it_is_recovered(
     assert await changelog.claim() == set()
     assert (changelog.records, table.data.owner(PARTITION)) == ([], None)
     with pytest.raises(UnclaimedPartitionError):
-        table.put(b"v", b"state")
+        table.put(PARTITION, b"v", b"state")
 
 
 @pytest.mark.parametrize(("end", "claimed"), [(None, set()), (-1, {2}), (0, set())])
@@ -117,7 +244,7 @@ async def test_what_the_recovery_has_read_is_applied_before_the_claim(table: Sta
     recovery.active_highwaters[tp] = recovery.active_offsets[tp] = 42
     changelog.end = 43
     assert await changelog.claim() == {PARTITION}
-    assert (table.get(b"v"), table.data.under_stale(PARTITION)) == (b"1", [])
+    assert (table.get(PARTITION, b"v"), table.data.under_stale(PARTITION)) == (b"1", [])
     (claim,) = changelog.records
     assert claim[2] is not None
     assert claim[2].epoch == OTHER.epoch + 1
@@ -158,21 +285,22 @@ async def test_what_stale_records_lie_over_is_written_again(table: StateTable, c
 async def test_the_local_offset_follows_our_own_records_only(table: StateTable, changelog: Changelog) -> None:
     """Behind a record of somebody else it stays: the next recovery must read that one, and judge it."""
     await changelog.claim()
-    table.put(b"v", b"1")
+    table.put(PARTITION, b"v", b"1")
     changelog.deliver()
     assert changelog.persisted() == 43
     changelog.end += 1
     for value in (b"2", b"3"):
-        table.put(b"v", value)
+        table.put(PARTITION, b"v", value)
+        table.flush()
         changelog.deliver()
-    assert changelog.persisted() == 43
+    assert changelog.persisted() == changelog.stored() == 43
 
 
 async def test_a_state_of_a_partition_that_is_not_claimed_is_not_written(table: StateTable) -> None:
     """Its events belong to another worker by now; the process ends, and nothing is acknowledged."""
     with pytest.raises(UnclaimedPartitionError, match="t-states-changelog partition 3, which this worker has not"):
-        table.put(b"v", b"state")
-    assert table.get(b"v") is None
+        table.put(PARTITION, b"v", b"state")
+    assert table.get(PARTITION, b"v") is None
 
 
 def test_the_local_size_is_that_of_all_databases(tmp_path: Path) -> None:
