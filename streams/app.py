@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -148,9 +148,12 @@ class InsessionApp(faust.App):  # type: ignore[misc]
         """
         error = self._reason(error)
         line = masked(explained(error))
-        with _ENDING:
+        with _ENDING, ExitStack() as held:
             log.critical("aborted", error=line, exc_info=None if isinstance(error, InsessionError) else error)
             logging.shutdown()  # first: it may tell of lines that were held back
+            for handler in logging.root.handlers:  # no other thread logs behind the last line
+                handler.acquire()
+                held.callback(handler.release)
             sys.stderr.write(f"insession: {line}\n")
             sys.stderr.flush()
             os._exit(EXIT_ABORTED)

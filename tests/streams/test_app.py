@@ -1,5 +1,7 @@
 import asyncio
 import errno
+import io
+import logging
 import os
 import sys
 from bisect import bisect_left
@@ -9,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
@@ -354,3 +356,22 @@ async def test_a_start_that_stalls_ends_the_process(
 async def test_an_app_that_never_started_can_be_shut_down(app_of: Callable[..., InsessionApp]) -> None:
     """A signal that comes before the start is no error."""
     await app_of().on_shutdown()
+
+
+def test_no_other_thread_logs_behind_the_last_line(
+    app_of: Callable[..., InsessionApp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the log finds at its end why the process has ended."""
+    app, handler, can_log = app_of(), logging.StreamHandler(io.StringIO()), list[bool]()
+
+    def end(_code: int) -> NoReturn:
+        assert handler.lock is not None
+        with ThreadPoolExecutor(1) as another:
+            can_log.append(another.submit(handler.lock.acquire, blocking=False).result())
+        raise SystemExit
+
+    monkeypatch.setattr(logging.root, "handlers", [handler])
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit):
+        app.abort(ValueError())
+    assert can_log == [False]
