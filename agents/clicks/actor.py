@@ -91,8 +91,7 @@ class SessionActor:
 
     async def _take_run(self, taken: "_TakenRun") -> None:
         """Take in a run, slice by slice; in between, the loop sends, and hears of what was sent."""
-        run = taken.run
-        tp, topic_id = TP(run.topic, run.partition), self._topic_ids.get(run.topic, 0)
+        run, tp, topic_id = taken.run, taken.tp, self._topic_ids.get(taken.tp.topic, 0)
         window, at = self._windows.of(*tp), 0
         while at < len(run.records):
             # Before a record is confirmed: one that is let go, or went to another worker meanwhile, has not arrived.
@@ -206,7 +205,7 @@ class SessionActor:
         return most
 
     def _acknowledge(self, taken: "_TakenRun", record: InputRecord) -> None:
-        taken.acknowledge(record.position)
+        taken.acknowledge(record.position.offset)
         age_ms = self._clocks.wall_ms() - record.time_ms
         self._app.delivery_metrics.end_to_end.observe(max(0.0, age_ms / 1000))
 
@@ -236,7 +235,7 @@ class SessionActor:
         await self._quarantine.keep(partition, error, self._table.partition_items(partition))
         tombstones = self._states.drop(partition, error.key)
         self._table.flush()
-        await safe(tombstones)
+        await _safe(tombstones)
 
     def _take(self, record: InputRecord, end: int | None) -> tuple[Awaitable[Sequence[OutputRecord]], list[Delivery]]:
         if record.rejection is not None:
@@ -323,7 +322,7 @@ class SessionActor:
         for tp in self._clicks_of(partition):
             await self._windows.of(*tp).drained()
         self._states.shown.take(partition, key)  # the answer to such a click
-        await safe(written)
+        await _safe(written)
         self._note_erased(partition)
         return []
 
@@ -334,18 +333,19 @@ class _TakenRun:
     left: the events taken in and not acknowledged.
     """
 
-    __slots__ = ("_consumer", "_is_closed", "_message", "left", "run")
+    __slots__ = ("_consumer", "_is_closed", "_message", "left", "run", "tp")
 
     def __init__(self, consumer: Any, message: Any) -> None:
         self._consumer = consumer
         self._message = message
         self._is_closed = False
         self.run: Run = message.value
+        self.tp: TP = message.tp
         self.left = 0
 
-    def acknowledge(self, position: InputPosition) -> None:
+    def acknowledge(self, offset: int) -> None:
         """Book one of its events."""
-        self._consumer.acknowledge(TP(position.topic, position.partition), position.offset)
+        self._consumer.acknowledge(self.tp, offset)
         self.left -= 1
         self._release()
 
@@ -359,7 +359,7 @@ class _TakenRun:
             self._consumer.release(self._message)
 
 
-async def safe(written: Sequence[Delivery]) -> None:
+async def _safe(written: Sequence[Delivery]) -> None:
     """Wait until writes are safe; raises what the first of them failed with."""
     for delivery in written:
         await delivery
@@ -369,7 +369,7 @@ async def _after(
     written: Sequence[Delivery], answer: Callable[[], Awaitable[Sequence[OutputRecord]]]
 ) -> Sequence[OutputRecord]:
     """Return an answer when the writes before it are safe."""
-    await safe(written)
+    await _safe(written)
     return await answer()
 
 

@@ -64,7 +64,7 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if not self.consumer.flow_active or (active_partitions is not None and tp not in active_partitions):
                 consumer.seek(tp, fetched.pop(tp)[0].offset)
             elif self.consumer.is_source(tp):
-                fetched[tp] = runs_of(tp.topic, tp.partition, fetched[tp])
+                fetched[tp] = runs_of(fetched[tp])
         return fetched
 
     def highwater(self, tp: TP) -> int | None:

@@ -115,8 +115,7 @@ class RecordProducer(FaustProducer):  # type: ignore[misc]
             ) from None
         except KafkaException as error:
             raise self._failure(error.args[0]) from None
-        loop = asyncio.get_running_loop()
-        self._sent.append((loop.time(), delivery))
+        self._sent.append((asyncio.get_running_loop().time(), delivery))
         if not self._is_busy:
             self._poll_in(POLL_SECONDS)
         return delivery

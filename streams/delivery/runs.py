@@ -24,9 +24,9 @@ class Run:
     headers: Sequence[tuple[str, bytes]] = ()
     serialized_key_size = serialized_value_size = 0
 
-    def __init__(self, topic: str, partition: int, records: Sequence[Any]) -> None:
+    def __init__(self, records: Sequence[Any]) -> None:
         first = records[0]
-        self.topic, self.partition, self.offset = topic, partition, first.offset
+        self.topic, self.partition, self.offset = first.topic, first.partition, first.offset
         self.timestamp, self.timestamp_type = first.timestamp, first.timestamp_type
         self.records = records
 
@@ -42,15 +42,15 @@ class Run:
 
     def since(self, offset: int) -> "Run":
         """Return the records from `offset` on, which must be in it."""
-        return Run(self.topic, self.partition, self.records[offset - self.offset :])
+        return Run(self.records[offset - self.offset :])
 
 
-def runs_of(topic: str, partition: int, fetched: Sequence[Any]) -> list[Run]:
+def runs_of(fetched: Sequence[Any]) -> list[Run]:
     """Cut the records that were fetched of a partition into runs, in their order."""
     runs: list[Run] = []
     for stretch in _without_holes(fetched):
         parts = (stretch[at : at + MAX_RECORDS] for at in range(0, len(stretch), MAX_RECORDS))
-        runs.extend(Run(topic, partition, part) for part in parts)
+        runs.extend(Run(part) for part in parts)
     return runs
 
 

@@ -52,11 +52,11 @@ class SchemaGate:
 
     def is_open(self, value: bytes | None) -> bool:
         """Return whether a value can be read without waiting."""
-        return value is None or self._decoder.missing(value) is None
+        return self._missing(value) is None
 
     async def opened(self, value: bytes | None) -> bool:
         """Wait until the value's schema is known; False = the record must be let go, since it comes again."""
-        schema_id = None if value is None else self._decoder.missing(value)
+        schema_id = self._missing(value)
         if schema_id is None:
             return True
         self._awaited = schema_id
@@ -66,6 +66,9 @@ class SchemaGate:
         finally:
             self._awaited = None
             self._metrics.awaited.set(0)
+
+    def _missing(self, value: bytes | None) -> int | None:
+        return None if value is None else self._decoder.missing(value)
 
     async def _learned(self, schema_id: int) -> bool:
         loop = asyncio.get_running_loop()

@@ -36,10 +36,7 @@ class FencedStore(LocalState):
         """Write values, None = none any more, in one go."""
         writes = WriteBatch(raw_mode=True)
         for key, value in values.items():
-            if value is None:
-                writes.delete(key)
-            else:
-                writes.put(key, value)
+            _set(writes, key, value)
         if (offset := self._offsets.pop(partition, None)) is not None:
             writes.put(self.offset_key, b"%d" % offset)
         self._db_for_partition(partition).write(writes)
@@ -128,10 +125,7 @@ class FencedStore(LocalState):
                 continue
             if message.key in noted:  # no stale record is the key's last any more; and an erased id must not stay here
                 writes.delete(_STALE + message.key)
-            if message.value is None:
-                writes.delete(message.key)
-            else:
-                writes.put(message.key, message.value)
+            _set(writes, message.key, message.value)
         if fence.owner is not None:
             writes.put(_OWNER_KEY, fence.owner.encode())
         writes.put(self.offset_key, b"%d" % max(message.offset for message in messages))
@@ -145,3 +139,11 @@ class FencedStore(LocalState):
 
     def _visible_keys(self, db: Any) -> Iterator[bytes]:
         return (key for key in super()._visible_keys(db) if not key.startswith(RESERVED))
+
+
+def _set(writes: Any, key: bytes, value: bytes | None) -> None:
+    """Add a value to a batch; None = the key has none any more."""
+    if value is None:
+        writes.delete(key)
+    else:
+        writes.put(key, value)

@@ -118,15 +118,11 @@ class StateTable(faust.Table):  # type: ignore[misc]
 
     def put(self, partition: int, key: bytes, value: bytes) -> Delivery:
         """Write `key`; the result is settled when the broker has the changelog record."""
-        delivery = self._send(partition, key, value)
-        self._unwritten[partition][key] = value
-        return delivery
+        return self._write(partition, key, value)
 
     def drop(self, partition: int, key: bytes) -> Delivery:
         """Remove `key` with a tombstone; the result is settled when the broker has it."""
-        delivery = self._send(partition, key, None)
-        self._unwritten[partition][key] = None
-        return delivery
+        return self._write(partition, key, None)
 
     def flush(self) -> None:
         """Bring what was written since the last time into the local files."""
@@ -136,8 +132,7 @@ class StateTable(faust.Table):  # type: ignore[misc]
 
     def write_offsets(self) -> None:
         """Write how far the local files hold the changelog; a timer calls it."""
-        if isinstance(self.data, FencedStore):
-            self.data.write_offsets()
+        self.data.write_offsets()
 
     def our_partitions(self) -> set[int]:
         """Return the partitions whose state is ours (not a standby's)."""
@@ -208,6 +203,11 @@ class StateTable(faust.Table):  # type: ignore[misc]
         if covered:
             self.data.forget_stale(partition, [key for key, _ in covered])
             log.info("states_written_again", partition=partition, states=len(covered))
+
+    def _write(self, partition: int, key: bytes, value: bytes | None) -> Delivery:
+        delivery = self._send(partition, key, value)
+        self._unwritten[partition][key] = value
+        return delivery
 
     def _send(
         self,

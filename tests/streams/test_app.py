@@ -207,8 +207,8 @@ async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
 
 async def test_faust_hands_a_run_through(app_of: Callable[..., InsessionApp]) -> None:
     """As what the message holds, whatever is in it; what cannot be decoded would go nowhere."""
-    records = [SimpleNamespace(offset=number, timestamp=0, timestamp_type=0) for number in range(2)]
-    run = Run("a", 0, records)
+    of: Any = {"topic": "a", "partition": 0, "timestamp": 0, "timestamp_type": 0}
+    run = Run([SimpleNamespace(offset=number, **of) for number in range(2)])
     message = Message("a", 0, 0, 0.0, 0, (), run.key, run.value, None)
     event = await raw_topic(app_of(), "a").decode(message, propagate=True)
     assert event.value is event.message.value is run

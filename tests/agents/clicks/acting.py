@@ -160,7 +160,7 @@ class FakeEvent:
 
     def __init__(self, tp: TP, records: Sequence[Any]) -> None:
         self.tp = tp
-        self.message = SimpleNamespace(value=Run(tp.topic, tp.partition, records))
+        self.message = SimpleNamespace(tp=tp, value=Run(records))
 
     @property
     def records(self) -> Sequence[Any]:

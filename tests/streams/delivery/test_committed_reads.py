@@ -51,8 +51,8 @@ def test_a_partition_that_goes_away_has_no_end(states: dict[TP, Any] | None) -> 
 async def test_inputs_come_in_runs_and_changelogs_as_records() -> None:
     """A hole ends a run; Faust applies a changelog record by record."""
     clicks, states = (
-        [SimpleNamespace(offset=offset, timestamp=0, timestamp_type=0) for offset in found]
-        for found in ((5, 6, 8), (5, 8))
+        [SimpleNamespace(**tp._asdict(), offset=offset, timestamp=0, timestamp_type=0) for offset in found]
+        for tp, found in ((CLICKS, (5, 6, 8)), (CHANGELOG, (5, 8)))
     )
     fetcher = FakeFetcher({CLICKS: clicks, CHANGELOG: states})
     thread = object.__new__(CommittedReads)

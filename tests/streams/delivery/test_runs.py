@@ -27,7 +27,7 @@ def record(offset: int, value: bytes = b"{}") -> Any:
 
 def cut(*offsets: int) -> list[range]:
     """Cut a fetch of these offsets into runs, by their offsets."""
-    return [run.offsets for run in runs_of(CLICKS.topic, CLICKS.partition, [record(offset) for offset in offsets])]
+    return [run.offsets for run in runs_of([record(offset) for offset in offsets])]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_length_counts_from_the_hole_on() -> None:
 def test_runs_hold_all_that_was_fetched_in_its_order(offsets: set[int]) -> None:
     """Nothing is lost or made up, no run has a hole or is too long, and none could be joined with the next."""
     fetched = [record(offset) for offset in sorted(offsets)]
-    runs = runs_of(CLICKS.topic, CLICKS.partition, fetched)
+    runs = runs_of(fetched)
     assert [one for run in runs for one in run.records] == fetched
     assert all([one.offset for one in run.records] == list(run.offsets) for run in runs)
     assert all(len(run.records) <= MAX_RECORDS for run in runs)
@@ -83,7 +83,7 @@ def test_runs_hold_all_that_was_fetched_in_its_order(offsets: set[int]) -> None:
 
 def test_a_run_has_the_place_and_the_time_of_its_first_record() -> None:
     """That is what Faust knows of it."""
-    (run,) = runs_of(CLICKS.topic, CLICKS.partition, [record(7), record(8)])
+    (run,) = runs_of([record(7), record(8)])
     assert (run.topic, run.partition, run.offset) == (*CLICKS, 7)
     assert (run.timestamp, run.timestamp_type) == (7000, 1)
     assert run.value is run
@@ -92,7 +92,7 @@ def test_a_run_has_the_place_and_the_time_of_its_first_record() -> None:
 def test_the_rest_of_a_run_is_a_run() -> None:
     """It has the place and the time of the record that it begins with, and leaves the whole as it is."""
     fetched = [record(offset) for offset in range(7, 11)]
-    whole = Run(CLICKS.topic, CLICKS.partition, fetched)
+    whole = Run(fetched)
     rest = whole.since(9)
     assert (rest.offset, rest.timestamp, rest.offsets, rest.records) == (9, 9000, range(9, 11), fetched[2:])
     assert (rest.topic, rest.partition) == CLICKS
@@ -116,7 +116,7 @@ def message_of(app: InsessionApp, found: Any) -> Any:
 
 async def test_a_run_comes_to_the_actor_as_it_is(app: InsessionApp) -> None:
     """The inputs are topics of runs, and nobody decodes one."""
-    topic, (run,) = raw_topic(app, CLICKS.topic), runs_of(CLICKS.topic, CLICKS.partition, [record(7), record(8)])
+    topic, (run,) = raw_topic(app, CLICKS.topic), runs_of([record(7), record(8)])
     message = message_of(app, run)
     event = await topic.decode(message, propagate=True)
     assert (event.key, event.value, event.message) == (None, run, message)

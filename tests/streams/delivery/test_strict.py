@@ -371,7 +371,7 @@ def record(offset: int, tp: TP = CLICKS, value: bytes = b"{}") -> Any:
 def runs(*offsets: int, tp: TP = CLICKS, longest: int = MAX_RECORDS) -> list[Run]:
     """Cut a fetch of these offsets into runs, no longer than that."""
     parts = (offsets[at : at + longest] for at in range(0, len(offsets), longest))
-    return [run for part in parts for run in runs_of(tp.topic, tp.partition, [record(offset, tp) for offset in part])]
+    return [run for part in parts for run in runs_of([record(offset, tp) for offset in part])]
 
 
 class Worker:
