@@ -56,12 +56,13 @@ def export_servable(parts: ServableParts, directory: Path) -> None:
 class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
     """The graph, ready to be called or saved.
 
-    The item matrix lies transposed beside the table: scoring reads it twice as fast that way.
+    The item matrix lies transposed beside the table: scoring reads it twice as fast that way. It holds the network's
+    variables, not its Keras layers: of those a SavedModel restores copies that the graph does not read.
     """
 
     def __init__(self, parts: ServableParts) -> None:
         super().__init__(name="servable")
-        self._layers = parts.network.layers
+        self._weights = parts.network.dense_variables
         self._read = parts.network.read
         self._max_length = parts.network.max_length
         self._item_vectors = tf.Variable(parts.network.item_vectors(), trainable=False, name="item_vectors")

@@ -38,11 +38,6 @@ class Gru4Rec:
         self.gru.set_weights([*kernels, np.zeros(3 * units, np.float32)])
 
     @property
-    def layers(self) -> list[keras.layers.Layer]:
-        """The layers whose weights `read` reads."""
-        return [self.gru]
-
-    @property
     def dense_variables(self) -> list[tf.Variable]:
         """All weights but the item table, in a fixed order."""
         return [weight.value for weight in self.gru.trainable_weights]

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -38,10 +37,6 @@ class NextItemNetwork(Protocol):
     @property
     def item_table(self) -> tf.Variable:
         """One row an item, (n_items + 1, width) float32, row 0 padding: what is read and what is scored come of it."""
-
-    @property
-    def layers(self) -> list[keras.layers.Layer]:
-        """The layers whose weights `read` reads."""
 
     @property
     def dense_variables(self) -> list[tf.Variable]:

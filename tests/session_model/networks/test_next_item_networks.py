@@ -1,6 +1,7 @@
 """What every network keeps, whatever reads the session: see session_model.networks.next_item."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +163,21 @@ def recommend(directory: Path) -> Recommend:
     return call
 
 
+@contextmanager
+def in_a_session(directory: Path) -> Iterator[Recommend]:
+    """Call the signature as TensorFlow Serving does: by a session that ran the graph's own restore operation."""
+    graph = tf.Graph()
+    with graph.as_default(), tf.compat.v1.Session() as session:
+        signature = tf.compat.v1.saved_model.load(session, ["serve"], str(directory)).signature_def["recommend"]
+        outputs = {name: one.name for name, one in signature.outputs.items()}
+
+        def call(items: list[list[int]], length: list[int]) -> Answer:
+            given = {"items": items, "length": length, "features": np.resize(FEATURES, (len(length), N_FEATURES))}
+            return session.run(outputs, {signature.inputs[name].name: value for name, value in given.items()})
+
+        yield call
+
+
 def read(network: NextItemNetwork, items: list[list[int]], positions: list[int]) -> Reading:
     """Read rows of items as the servable does."""
     reading = network.read(tf.gather(network.item_vectors(), items), tf.constant(positions))
@@ -276,6 +292,17 @@ def test_the_served_scores_are_those_of_the_network(network: NextItemNetwork, re
     best = np.argsort(-logits, axis=1, kind="stable")[:, :K]
     assert np.array_equal(answer["items"], best + 1)
     assert answer["scores"] == pytest.approx(np.take_along_axis(probabilities, best, axis=1), rel=1e-3)
+
+
+def test_a_server_without_python_restores_every_weight(directory: Path, recommend: Recommend) -> None:
+    """TensorFlow Serving knows no objects: what its restore operation leaves out has no value there."""
+    asked = [[3, 9, 4], [7, 0, 0]], [3, 1]
+    expected = recommend(*asked)
+    with in_a_session(directory) as served:
+        answer = served(*asked)
+    assert np.array_equal(answer["items"], expected["items"])
+    assert answer["scores"] == pytest.approx(expected["scores"], abs=1e-6)
+    assert answer["intent"] == pytest.approx(expected["intent"], abs=1e-6, nan_ok=True)
 
 
 def test_answers_have_the_types_and_shapes_of_the_signature(recommend: Recommend) -> None:
