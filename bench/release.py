@@ -6,6 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from agents.shop.settings import ShopSettings
 from agents.shop.training_data import write_training_data
@@ -13,22 +17,30 @@ from schemas.errors import InsessionError
 from schemas.ids import ItemId
 from schemas.release_folder import ReleaseError
 from schemas.servable import DEFAULT_MODEL_NAME, version_directories
+from session_model.data.prefixes import draw_prefixes
 from session_model.data.training_data import read_training_data
 from session_model.data.vocabulary import Vocabulary
 from session_model.intent.prefix_features import FEATURE_NAMES
+from session_model.networks.settings import GruSettings
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.transitions import Transitions
 from session_model.release.copies import load_release
 from session_model.release.files import ReleaseFacts, newest_release, write_parts
 from session_model.release.versions import draft_version
+from session_model.runs.progress import NoProgress
 from session_model.training.presets import DEFAULT_RECIPES
+
+if TYPE_CHECKING:
+    from session_model.networks.gru import SessionGru
 
 SMALL = 2_000
 """Items of the generated shop."""
 TRAINING_EVENTS = 60_000
 TRAINING_DATA = "training.jsonl.gz"
 EPOCHS = 2
+DEPARTMENTS, ITEMS_A_CATEGORY = 20, 200
+"""Of a wide release's items."""
 
 
 def trained_models(cache: Path) -> Path:
@@ -68,8 +80,41 @@ def wide_models(cache: Path, n_items: int) -> Path:
     return models
 
 
+def wide_network(n_items: int) -> "SessionGru":
+    """Make a network whose items lie as those of a shop do, and which reads most of all the mean of a session's.
+
+    So that a search of it finds what one of a trained network does: at 40,000 items a shortlist of 300 has a recall of
+    .997, one of the 43,097 items of a network trained on Diginetica .994.
+    """
+    from session_model.networks.gru import SessionGru
+
+    settings = DEFAULT_RECIPES[0].network
+    assert isinstance(settings, GruSettings)
+    network = SessionGru(n_items, settings, seed=1)
+    network.item_table[1:].assign(_item_vectors(n_items, settings.dimension))
+    kernel = network.readout.kernel.numpy() / 2
+    last, attended = kernel[-2 * settings.dimension :].reshape(2, settings.dimension, settings.dimension)
+    last += np.eye(settings.dimension) / 2
+    attended *= 2
+    network.readout.kernel.assign(kernel)
+    return network
+
+
+def _item_vectors(n_items: int, width: int) -> NDArray[np.float32]:
+    """Draw vectors around those of categories, which lie around departments."""
+    rng = np.random.default_rng(1)
+    departments = rng.standard_normal((DEPARTMENTS, width), np.float32)
+    n_categories = max(DEPARTMENTS, n_items // ITEMS_A_CATEGORY)
+    categories = departments[rng.integers(DEPARTMENTS, size=n_categories)]
+    categories += rng.standard_normal((n_categories, width), np.float32)
+    vectors = rng.standard_normal((n_items, width), np.float32)
+    vectors *= 1.2
+    vectors += categories[rng.integers(n_categories, size=n_items)]
+    return vectors
+
+
 def _widen(cache: Path, models: Path, n_items: int) -> None:
-    from session_model.networks.build import build_network
+    from session_model.fitting.item_search import RECALL_SESSIONS, fit_item_search
     from session_model.networks.export import ServableParts, export_servable
 
     trained = load_release(newest_release(trained_models(cache) / DEFAULT_MODEL_NAME))
@@ -85,9 +130,14 @@ def _widen(cache: Path, models: Path, n_items: int) -> None:
         popularity=Popularity.fit(items, n_items),
         cold_start=None,
     )
-    network = build_network(n_items, DEFAULT_RECIPES[0].network, seed=1)
+    network = wide_network(n_items)
+    drawn = draw_prefixes(learned.sequences, network.max_length, RECALL_SESSIONS)
+    parts = replace(parts, item_search=fit_item_search(network, [prefix.items for prefix in drawn], NoProgress()))
+    is_searched = parts.item_search is not None
     with draft_version(models / DEFAULT_MODEL_NAME) as draft:
-        export_servable(ServableParts(network, parts.intent, len(FEATURE_NAMES)), draft.directory)
+        export_servable(
+            ServableParts(network, parts.intent, len(FEATURE_NAMES), is_searched=is_searched), draft.directory
+        )
         manifest = trained.manifest
         facts = ReleaseFacts(
             version=draft.version,

@@ -93,7 +93,7 @@ def trained(data: Path, version: int) -> Contender:
     claim_above(models / DEFAULT_MODEL_NAME, version - 1)
     insession("train", data, "--format", "jsonl", "--out", models, "--preset", "small", "--epochs", "3")
     release = load_release(newest_release(models / DEFAULT_MODEL_NAME))
-    return Contender(release, ExportedModel(release.directory, release.manifest.max_length))
+    return Contender(release, ExportedModel.of(release))
 
 
 def drifts(seed: int) -> dict[str, float]:

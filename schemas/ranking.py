@@ -64,8 +64,24 @@ NO_INTENT = IntentProbabilities()
 
 
 @dataclass(frozen=True, slots=True)
+class SessionReading:
+    """What a model whose catalogue is searched makes of one row.
+
+    vector: (width,) float32, to be multiplied with an item's for its logit.
+    returns: (at least length,) float32, to be added to the logit of the item at each place of the row.
+    """
+
+    vector: NDArray[np.float32]
+    returns: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """One row of a Predict response."""
+    """One row of a Predict response.
+
+    reading: instead of the candidates, which are none, where the release searches its catalogue by it.
+    """
 
     candidates: Candidates
     intent: IntentProbabilities
+    reading: SessionReading | None = None

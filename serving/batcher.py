@@ -258,11 +258,10 @@ def _settle(batch: Sequence[_Row], outputs: Sequence[ModelOutput]) -> None:
 
 def blended(questions: Sequence[Question], outputs: Sequence[ModelOutput]) -> list[ModelOutput]:
     """Blend what the model says of each row; all are of one release, and there is one at least."""
-    rankings = questions[0].release.blend_many(
-        [output.candidates for output in outputs],
-        [question.neighbours for question in questions],
-        [question.row.items for question in questions],
-    )
+    release, prefixes = questions[0].release, [question.row.items for question in questions]
+    readings = [output.reading for output in outputs if output.reading is not None]
+    listed = release.search(readings, prefixes) if readings else [output.candidates for output in outputs]
+    rankings = release.blend_many(listed, [question.neighbours for question in questions], prefixes)
     return [ModelOutput(ranking, output.intent) for ranking, output in zip(rankings, outputs, strict=True)]
 
 

@@ -85,7 +85,7 @@ class PredictClient:
         if answered != version:
             raise BadResponseError(f"{self._where} answered by version {answered} when asked for {version}")
         rows = len(batch) if self._fixed_shape is None else self._fixed_shape.rows
-        return decode_outputs(response.outputs, rows=len(batch), answered_rows=rows)
+        return decode_outputs(response.outputs, batch, answered_rows=rows)
 
     async def loaded_versions(self) -> frozenset[ModelVersion]:
         """Return the versions that the server reports as AVAILABLE; none where it does not know the model."""

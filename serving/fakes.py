@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, SessionReading
 from schemas.records import CatalogItem, SessionEvent
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
@@ -103,7 +103,8 @@ def fake_output(row: ModelInput) -> ModelOutput:
 class FakeRelease:
     """A release whose items are called i1, i2, ... up to `item_count`; the index of i1 is `shift` + 1.
 
-    kNN ranks the three indices before the last item; blending puts the model's ranking first; popular is i1, i2, i3.
+    kNN ranks the three indices before the last item; blending puts the model's ranking first; popular is i1, i2, i3. A
+    search finds the item at the first number of the vector alone.
     """
 
     version: ModelVersion = FIRST_VERSION
@@ -130,6 +131,14 @@ class FakeRelease:
         last = int(items[-1])
         found = np.arange(last - 1, max(last - 4, self.shift), -1, dtype=np.int32)
         return Candidates(found, np.linspace(0.5, 0.3, len(found), dtype=np.float32))
+
+    def search(
+        self,
+        readings: Sequence[SessionReading],
+        prefixes: Sequence[NDArray[np.int32]],  # noqa: ARG002
+    ) -> list[Candidates]:
+        """Return one item a row."""
+        return [Candidates(one.vector[:1].astype(np.int32), np.ones(1, np.float32)) for one in readings]
 
     def blend_many(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import Candidates, IntentProbabilities, ModelInput
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput, SessionReading
 from schemas.records import CatalogItem, SessionEvent
 
 
@@ -31,6 +31,9 @@ class ReleaseParts(Protocol):
 
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
+
+    def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
+        """Rank the catalogue by what the model read in each row; raises InsessionError where it needs no search."""
 
     def blend_many(
         self, models: Sequence[Candidates], neighbours: Sequence[Candidates], prefixes: Sequence[NDArray[np.int32]]

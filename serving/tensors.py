@@ -3,18 +3,19 @@
 Signature `recommend` of a release:
     items (batch, length) int32, 0 = padding at the end; length (batch,) int32; features (batch, n_features) float32
     -> items (batch, K) int32, scores (batch, K) float32 descending, intent (batch, 3) float32, its columns those of
-       `IntentProbabilities`, NaN = not asked or not learned
+       `IntentProbabilities`, NaN = not asked or not learned; instead of items and scores, where the release searches
+       its catalogue: vectors (batch, width), returns (batch, longest row) float32, those of a `SessionReading`
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ranking import Candidates, IntentProbabilities, ModelInput, ModelOutput
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput, ModelOutput, SessionReading
 from serving.errors import BadRequestError, BadResponseError
 from serving.protos import insession_predict_pb2 as pb
 
@@ -59,27 +60,51 @@ def encode_inputs(batch: Sequence[ModelInput], shape: FixedShape | None) -> dict
     }
 
 
-def decode_outputs(outputs: Any, *, rows: int, answered_rows: int) -> list[ModelOutput]:
-    """Read the first `rows` of the signature's outputs, which must have `answered_rows`; raises BadResponseError."""
-    items, scores, intent = (_output(outputs, name, answered_rows) for name in ("items", "scores", "intent"))
-    if items.shape != scores.shape or items.dtype != _INT32 or scores.dtype != _FLOAT32:
-        raise BadResponseError(
-            f"the answer has items {items.dtype}{items.shape} and scores {scores.dtype}{scores.shape}; "
-            "int32 and float32 of one shape are expected"
-        )
+def decode_outputs(outputs: Any, batch: Sequence[ModelInput], *, answered_rows: int) -> list[ModelOutput]:
+    """Read the signature's outputs for `batch`, the first of `answered_rows`; raises BadResponseError."""
+    intents = [IntentProbabilities(*map(_probability, row)) for row in _intent(outputs, answered_rows)[: len(batch)]]
+    if "vectors" in outputs:
+        longest = max(len(row.items) for row in batch)
+        readings = _readings(outputs, answered_rows, longest)
+        return [
+            ModelOutput(Candidates.none(), intent, reading) for intent, reading in zip(intents, readings, strict=False)
+        ]
+    rankings = _rankings(outputs, answered_rows)
+    return [ModelOutput(ranking, intent) for intent, ranking in zip(intents, rankings, strict=False)]
+
+
+def _intent(outputs: Any, rows: int) -> list[list[float]]:
+    intent = _output(outputs, "intent", rows)
     if intent.shape[1] != len(IntentProbabilities._fields):
         raise BadResponseError(
             f"the answer has intent of shape {intent.shape}, expected {len(IntentProbabilities._fields)} columns; the "
             "release was made by another insession: train it again"
         )
-    is_ranking = _are_rankings(items, scores).tolist()
-    return [
-        ModelOutput(
-            Candidates(items[row], scores[row]) if is_ranking[row] else _candidates(items[row], scores[row]),
-            IntentProbabilities(*map(_probability, probabilities)),
+    listed: list[list[float]] = intent.tolist()
+    return listed
+
+
+def _rankings(outputs: Any, rows: int) -> Iterator[Candidates]:
+    items, scores = (_output(outputs, name, rows) for name in ("items", "scores"))
+    if items.shape != scores.shape or items.dtype != _INT32 or scores.dtype != _FLOAT32:
+        raise BadResponseError(
+            f"the answer has items {items.dtype}{items.shape} and scores {scores.dtype}{scores.shape}; "
+            "int32 and float32 of one shape are expected"
         )
-        for row, probabilities in enumerate(intent[:rows].tolist())
-    ]
+    for row_items, row_scores, is_ranking in zip(items, scores, _are_rankings(items, scores).tolist(), strict=True):
+        yield Candidates(row_items, row_scores) if is_ranking else _candidates(row_items, row_scores)
+
+
+def _readings(outputs: Any, rows: int, longest: int) -> Iterator[SessionReading]:
+    vectors, returns = (_output(outputs, name, rows) for name in ("vectors", "returns"))
+    if vectors.dtype != _FLOAT32 or returns.dtype != _FLOAT32 or returns.shape[1] < longest:
+        raise BadResponseError(
+            f"the answer has vectors {vectors.dtype}{vectors.shape} and returns {returns.dtype}{returns.shape}; "
+            f"float32 and a return for each of {longest} items are expected"
+        )
+    if not (np.isfinite(vectors).all() and np.isfinite(returns).all()):
+        raise BadResponseError("the answer has a vector or returns that are no finite numbers")
+    return map(SessionReading, vectors, returns)
 
 
 def to_proto(array: NDArray[Any]) -> pb.TensorProto:

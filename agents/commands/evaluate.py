@@ -125,7 +125,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         overlap = _overlap(release, held_out)
         if with_intent and release.parts.intent is not None and held_out.sessions.times_ms is None:
             raise UsageError(f"{name} has no times, which intent is told from; leave out --intent, or use another TEST")
-        model = ExportedModel(release.directory, release.manifest.max_length)
+        model = ExportedModel.of(release)
         with counted_progress() as bar:
             task = bar.add_task("sessions", total=len(held_out.sessions))
             result = evaluate(
@@ -178,7 +178,7 @@ def _baselines(given: Sequence[str], model_name: str) -> dict[str, Baseline]:
         if name in found or name in MODELS:
             raise UsageError(f"--baseline {text}: the name {name} is taken; choose another one")
         release = _release(parse_bus_url(directory), model_name)
-        found[name] = Baseline(release, ExportedModel(release.directory, release.manifest.max_length))
+        found[name] = Baseline(release, ExportedModel.of(release))
     return found
 
 

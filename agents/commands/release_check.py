@@ -155,7 +155,7 @@ def _contender(release: Path, records: "Sequence[CatalogItem] | None", key: Secr
     from session_model.release.copies import load_release
 
     loaded = load_release(release, key).with_catalog(records or ())
-    return Contender(loaded, ExportedModel(loaded.directory, loaded.manifest.max_length))
+    return Contender(loaded, ExportedModel.of(loaded))
 
 
 def _catalog(catalog: Path | TopicUrl | None, settings: Settings, stack: ExitStack) -> "Sequence[CatalogItem] | None":

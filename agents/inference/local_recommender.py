@@ -43,7 +43,7 @@ class LocalRecommender:
     def __init__(self, directory: Path, settings: Settings, described: Iterable[CatalogItem] = ()) -> None:
         release = load_release(directory, settings.serving.release_key)
         try:
-            self._model = ExportedModel(directory, release.manifest.max_length)
+            self._model = ExportedModel.of(release)
         except ModuleNotFoundError as error:
             raise UsageError(f"a model runs on TensorFlow ({error}): pip install 'insession[pipeline]'") from error
         self.manifest = release.manifest

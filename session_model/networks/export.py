@@ -6,6 +6,8 @@ Outputs, k the candidate count: `items` (batch, k) int32 `ItemIndex`, best first
 float32, softmax probabilities over the whole catalogue; `intent` (batch, 3) float32, calibrated probabilities in the
 order of schemas.ranking.IntentProbabilities: purchase, leave, cart_abandonment; NaN where the training data could not
 teach one, and in the last where nothing lies in the cart.
+Where the catalogue is searched (session_model.ranking.item_search), instead of items and scores: `vectors` (batch,
+width) and `returns` (batch, longest row read), float32, of schemas.ranking.SessionReading.
 """
 
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from session_model.intent.calibration import Calibration
 from session_model.intent.head import CalibratedModel
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import CART_PRESENT
-from session_model.networks.next_item import NextItemNetwork, with_returns
+from session_model.networks.next_item import NextItemNetwork, Reading, with_returns
 
 DEFAULT_CANDIDATES = 100
 WARMUP_BATCH_SIZES = (1, 2, 8, 32)
@@ -31,13 +33,17 @@ WARMUP_BATCH_SIZES = (1, 2, 8, 32)
 
 @dataclass(frozen=True, slots=True)
 class ServableParts:
-    """What the servable is made of; `intent` None: the training data had no times."""
+    """What the servable is made of; `intent` None: the training data had no times.
+
+    is_searched: it answers readings, and whoever asks searches the catalogue.
+    """
 
     network: NextItemNetwork
     intent: IntentModel | None
     n_features: int
     candidate_count: int = DEFAULT_CANDIDATES
     model_name: str = DEFAULT_MODEL_NAME
+    is_searched: bool = False
 
 
 def export_servable(parts: ServableParts, directory: Path) -> None:
@@ -66,8 +72,10 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         self._read = parts.network.read
         self._max_length = parts.network.max_length
         self._item_vectors = tf.Variable(parts.network.item_vectors(), trainable=False, name="item_vectors")
-        self._item_matrix = tf.Variable(parts.network.item_matrix(), trainable=False, name="item_matrix")
         self._candidate_count = min(parts.candidate_count, parts.network.n_items)
+        self._item_matrix = None
+        if not parts.is_searched:
+            self._item_matrix = tf.Variable(parts.network.item_matrix(), trainable=False, name="item_matrix")
         self._intent = None if parts.intent is None else _IntentHeads(parts.intent)
         self.recommend = tf.function(
             self._graph,
@@ -80,19 +88,19 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         )
 
     def _graph(self, items: tf.Tensor, length: tf.Tensor, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = self._logits(items, length)
+        no_intent = tf.fill([tf.shape(features)[0], len(IntentProbabilities._fields)], np.float32("nan"))
+        intent = no_intent if self._intent is None else self._intent.probabilities(features)
+        items, reading = self._reading(items, length)
+        if self._item_matrix is None:
+            return {"vectors": reading.vectors, "returns": reading.returns, "intent": intent}
+        logits = with_returns(tf.matmul(reading.vectors, self._item_matrix), reading.returns, items - 1)
         best, places = tf.math.top_k(logits, self._candidate_count)
         # Below the best one, so that no exponential overflows: GRU4Rec's scores have no bound.
         total = tf.reduce_sum(tf.exp(logits - best[:, :1]), axis=1, keepdims=True)
-        no_intent = tf.fill([tf.shape(features)[0], len(IntentProbabilities._fields)], np.float32("nan"))
-        return {
-            "items": places + 1,
-            "scores": tf.exp(best - best[:, :1]) / total,
-            "intent": no_intent if self._intent is None else self._intent.probabilities(features),
-        }
+        return {"items": places + 1, "scores": tf.exp(best - best[:, :1]) / total, "intent": intent}
 
-    def _logits(self, items: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-        """Score the catalogue after each row's last item, from its latest `max_length` ones."""
+    def _reading(self, items: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, Reading]:
+        """Read each row after its last item, from its latest `max_length` ones; those come first, zeros behind."""
         padded = tf.shape(items)[1]
         length = tf.clip_by_value(length, 0, padded)
         n_read = tf.minimum(length, self._max_length)
@@ -102,8 +110,7 @@ class Servable(tf.Module):  # type: ignore[misc] # TensorFlow has no types
         items = tf.pad(items, [[0, 0], [0, tf.maximum(1 - padded, 0)]])
         items = tf.where(places < 0, 0, tf.gather(items, tf.maximum(places, 0), batch_dims=1))
         last = tf.range(tf.shape(items)[0]) * steps + tf.maximum(n_read - 1, 0)
-        reading = self._read(tf.gather(self._item_vectors, items), last)
-        return with_returns(tf.matmul(reading.vectors, self._item_matrix), reading.returns, items - 1)
+        return items, self._read(tf.gather(self._item_vectors, items), last)
 
 
 class _IntentHeads:

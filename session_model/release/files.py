@@ -31,6 +31,7 @@ from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content import ContentIndex
 from session_model.ranking.content_voice import ContentVoice
+from session_model.ranking.item_search import ItemSearch
 from session_model.ranking.item_vectors import ItemVectors
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
@@ -52,6 +53,7 @@ CATEGORIES_FILE = "categories.json"
 COLD_ITEMS_FOLDER = "cold_items"
 ITEM_VECTORS_FOLDER = "item_vectors"
 CONTENT_VOICE_FILE = "content_voice.npz"
+ITEM_SEARCH_FOLDER = "item_search"
 TRAINED_SESSIONS_FILE = "trained_sessions.npz"
 
 _BESIDE = frozenset({MANIFEST_PATH, SIGNATURE_PATH})
@@ -104,6 +106,8 @@ def write_parts(directory: Path, parts: Parts, facts: ReleaseFacts, key: Secret 
         parts.content_voice.save(folder / CONTENT_VOICE_FILE)
     if parts.categories.names:
         parts.categories.save(folder / CATEGORIES_FILE)
+    if parts.item_search is not None:
+        parts.item_search.save(folder / ITEM_SEARCH_FOLDER)
     if facts.sessions is not None:
         facts.sessions.save(folder / TRAINED_SESSIONS_FILE)
     manifest = _manifest(directory, facts, has_intent=parts.intent is not None)
@@ -129,7 +133,12 @@ def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_
     than `max_memory_bytes`; OSError where the disk failed and a retry may succeed.
     """
     folder = copy / PARTS_DIRECTORY
-    check_memory(folder, max_memory_bytes, mapped=(KNN_FOLDER, ITEM_VECTORS_FOLDER), apart=TRAINED_SESSIONS_FILE)
+    check_memory(
+        folder,
+        max_memory_bytes,
+        mapped=(KNN_FOLDER, ITEM_VECTORS_FOLDER, ITEM_SEARCH_FOLDER),
+        apart=TRAINED_SESSIONS_FILE,
+    )
     parts = Parts(
         vocabulary=_read(folder / VOCABULARY_FILE, _read_vocabulary),
         knn=_read(folder / KNN_FOLDER, SessionKnn.load),
@@ -146,6 +155,9 @@ def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_
         parts = replace(parts, content_voice=voice)
     if _is_part(manifest, CATEGORIES_FILE):
         parts = replace(parts, categories=_read(folder / CATEGORIES_FILE, Categories.load))
+    if _has_folder(manifest, ITEM_SEARCH_FOLDER):
+        search = _read(folder / ITEM_SEARCH_FOLDER, lambda path: ItemSearch.load(path, len(parts.vocabulary)))
+        parts = replace(parts, item_search=search)
     if not len(parts.vocabulary) == parts.knn.n_items == len(parts.popularity.counts) - 1:
         raise ReleaseError(f"release {directory}: vocabulary, kNN and popularity differ in size; train it again")
     return Release(directory, manifest, parts)
@@ -254,7 +266,7 @@ def _read_reranker(path: Path) -> Reranker:
 
 
 def _read_cold_start(folder: Path, manifest: ReleaseManifest, n_known: int) -> ColdStart:
-    has_vectors = any(name.startswith(f"{PARTS_DIRECTORY}/{ITEM_VECTORS_FOLDER}/") for name in manifest.files)
+    has_vectors = _has_folder(manifest, ITEM_VECTORS_FOLDER)
     return ColdStart(
         _read(folder / CONTENT_FILE, ContentIndex.load),
         _read(folder / COLD_ITEMS_FOLDER, lambda path: ColdItems.load(path, n_known)),
@@ -264,3 +276,7 @@ def _read_cold_start(folder: Path, manifest: ReleaseManifest, n_known: int) -> C
 
 def _is_part(manifest: ReleaseManifest, name: str) -> bool:
     return f"{PARTS_DIRECTORY}/{name}" in manifest.files
+
+
+def _has_folder(manifest: ReleaseManifest, name: str) -> bool:
+    return any(file.startswith(f"{PARTS_DIRECTORY}/{name}/") for file in manifest.files)

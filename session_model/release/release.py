@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, SessionReading
 from schemas.records import CatalogItem, SessionEvent
 from schemas.release import ReleaseManifest
+from schemas.release_folder import ReleaseError
 from session_model.data.vocabulary import Vocabulary
 from session_model.intent.categories import NO_CATEGORIES, Categories
 from session_model.intent.model import IntentModel
@@ -20,6 +21,7 @@ from session_model.ranking.blend import SILENT, BlendWeights, blend
 from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content_voice import ContentVoice
+from session_model.ranking.item_search import ItemSearch
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.likeness import Likeness
 from session_model.ranking.popularity import Popularity
@@ -33,7 +35,8 @@ class Parts:
 
     intent: None where the training data had no times. reranker: None where the blend alone ranks better.
     cold_start: None where training saw neither catalog nor item vectors. categories: empty where no record in it named
-    one. content_voice: None where content has no share of the blend.
+    one. content_voice: None where content has no share of the blend. item_search: None where the SavedModel scores all
+    items.
     """
 
     vocabulary: Vocabulary
@@ -46,6 +49,7 @@ class Parts:
     cold_start: ColdStart | None = None
     categories: Categories = NO_CATEGORIES
     content_voice: ContentVoice | None = None
+    item_search: ItemSearch | None = None
 
 
 class Release:
@@ -128,6 +132,16 @@ class Release:
     def neighbours(self, items: NDArray[np.int32]) -> Candidates:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
         return self.parts.knn.query(items, self.manifest.candidate_count)
+
+    def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
+        """Rank the catalogue for each of one or more rows; raises ReleaseError where the SavedModel does that."""
+        search = self.parts.item_search
+        if search is None or readings[0].vector.shape != search.arrays.vectors.shape[1:]:
+            raise ReleaseError(
+                f"release {self.directory} cannot search its catalogue by what the model answered: the model server "
+                "serves another release under its version; copy the release again"
+            )
+        return search.rank(readings, prefixes, self.manifest.candidate_count)
 
     def blend(self, model: Candidates, neighbours: Candidates, items: NDArray[np.int32]) -> Candidates:
         """Join both rankings and the reminder of the prefix `items` (length,) int32, as was best in training.

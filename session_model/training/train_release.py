@@ -18,6 +18,8 @@ from schemas.secret import Secret
 from schemas.servable import DEFAULT_MODEL_NAME
 from session_model.data.catalogs import published_catalog, read_catalog
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions
+from session_model.data.item_sequences import ItemSequences
+from session_model.data.prefixes import draw_prefixes
 from session_model.data.sessions import Sessions
 from session_model.data.training_data import TrainingData, read_training_data, sha256_of
 from session_model.data.training_overlap import TrainedSessions
@@ -26,11 +28,14 @@ from session_model.fitting.categories import learn_categories
 from session_model.fitting.cold_start import Described
 from session_model.fitting.content_voice import fit_voice
 from session_model.fitting.intent import fit_intent
+from session_model.fitting.item_search import RECALL_SESSIONS, fit_item_search
 from session_model.fitting.item_vectors import fit_item_vectors
 from session_model.intent.prefix_features import FEATURE_NAMES
 from session_model.networks.export import DEFAULT_CANDIDATES, ServableParts, export_servable
+from session_model.networks.next_item import NextItemNetwork
 from session_model.networks.trainer import Effort, OneProcess, Trainer
 from session_model.networks.training_task import DEFAULT_CHECKPOINT_EVERY_SECONDS
+from session_model.ranking.item_search import ItemSearch
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.transitions import Transitions
@@ -145,17 +150,20 @@ def _in_run(request: TrainRequest, data: TrainingData, run: RunFolder, progress:
             cold_start=catalog.cold_start(popularity.counts, learned.discounts),
             categories=categories.for_serving,
             content_voice=fit_voice(catalog, popularity.counts) if learned.blend_weights.content > 0 else None,
+            item_search=_item_search(learned.trained.model, sequences, progress),
         )
-        speed = {
+        metrics = learned.metrics | {
             "training_seconds": round(run.seconds, 1),
             "clicks_per_second": round(clicks_per_second(learned.trained.reports), 1),
         }
-        version, directory = _publish(request, data, replace(learned, metrics=learned.metrics | speed), parts)
+        if parts.item_search is not None:
+            metrics["search_recall_at_100"] = parts.item_search.settings.recall
+        version, directory = _publish(request, data, replace(learned, metrics=metrics), parts)
     result = TrainResult(
         version=version,
         directory=directory,
         run_directory=run.directory,
-        metrics=learned.metrics | speed,
+        metrics=metrics,
         reports=learned.trained.reports,
         phase_seconds=dict(run.phase_seconds),
         left_out=list(learned.left_out),
@@ -212,16 +220,22 @@ def code_versions() -> dict[str, str]:
     return versions | {"python": platform.python_version()}
 
 
+def _item_search(network: NextItemNetwork, sequences: ItemSequences, progress: TrainingProgress) -> ItemSearch | None:
+    drawn = draw_prefixes(sequences, network.max_length, RECALL_SESSIONS)
+    return fit_item_search(network, [prefix.items for prefix in drawn], progress)
+
+
 def _latest_event(sessions: Sessions) -> datetime | None:
     return None if sessions.times_ms is None else from_unix_ms(int(sessions.times_ms.max()))
 
 
 def _publish(request: TrainRequest, data: TrainingData, learned: Learned, parts: Parts) -> tuple[ModelVersion, Path]:
-    network = learned.trained.model
+    network, search = learned.trained.model, parts.item_search
+    servable = ServableParts(
+        network, parts.intent, len(FEATURE_NAMES), model_name=request.model_name, is_searched=search is not None
+    )
     with draft_version(request.models_dir / request.model_name) as draft:
-        export_servable(
-            ServableParts(network, parts.intent, len(FEATURE_NAMES), model_name=request.model_name), draft.directory
-        )
+        export_servable(servable, draft.directory)
         facts = ReleaseFacts(
             version=draft.version,
             created_at=datetime.now(UTC),

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from schemas.ids import ModelVersion
-from schemas.ranking import Candidates, ModelInput, ModelOutput
+from schemas.ranking import NO_INTENT, Candidates, ModelInput, ModelOutput, SessionReading
 from serving.batcher import MicroBatcher, Question
 from serving.errors import BadRequestError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
 from serving.fakes import FakePredictor, FakeRelease
@@ -225,6 +225,21 @@ async def test_the_answer_is_blended_with_the_rows_own_neighbours(batcher: Micro
     """As its release does it."""
     output = await batcher.rank(question(1))
     assert output.candidates.item_indices.tolist() == [2, 3, 4, 90]
+
+
+async def test_what_the_model_read_is_what_the_catalogue_is_searched_by(clock: HandClock) -> None:
+    """Where it answers readings in place of candidates."""
+
+    class Reading(FakePredictor):
+        async def predict(self, version: Any, batch: Any, *given: Any) -> list[ModelOutput]:
+            await super().predict(version, batch, *given)
+            vectors = [np.array([one.items[-1] + 50, 0], np.float32) for one in batch]
+            returns = np.zeros(1, np.float32)
+            return [ModelOutput(Candidates.none(), NO_INTENT, SessionReading(vector, returns)) for vector in vectors]
+
+    batcher = MicroBatcher(Reading(), ServingSettings(), clock=clock)
+    outputs = await asyncio.gather(*(batcher.rank(question(item)) for item in (1, 2)))
+    assert [output.candidates.item_indices.tolist() for output in outputs] == [[51, 90], [52, 90]]
 
 
 class Choosy(FakeRelease):

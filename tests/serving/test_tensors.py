@@ -24,6 +24,15 @@ def outputs(items: Any, scores: Any, intent: Any) -> dict[str, pb.TensorProto]:
     }
 
 
+INTENT = to_proto(np.array([[0.5, 0, 0]], np.float32))
+
+
+def reading(vectors: Any, returns: Any) -> dict[str, pb.TensorProto]:
+    """Return the outputs of a response by a model whose catalogue is searched."""
+    both = {"vectors": vectors, "returns": returns}
+    return {"intent": INTENT} | {name: to_proto(np.array(array, np.float32)) for name, array in both.items()}
+
+
 def values(dtype: int, shape: Sequence[int], **fields: Any) -> pb.TensorProto:
     """Return a tensor as somebody else would write it."""
     tensor = pb.TensorProto(dtype=dtype, **fields)  # type: ignore[arg-type]
@@ -74,7 +83,7 @@ def test_rows_of_different_features_are_refused() -> None:
 def test_an_answer_is_split_into_rows() -> None:
     """Each row has its candidates and its three probabilities; NaN means that one is not known."""
     answer = outputs([[7, 8], [9, 3]], [[0.75, 0.5], [2, 1]], [[0.25, 0.5, 0.75], [np.nan, 0.125, np.nan]])
-    first, second = decode_outputs(answer, rows=2, answered_rows=2)
+    first, second = decode_outputs(answer, [row(1), row(2)], answered_rows=2)
     assert first.candidates.item_indices.tolist() == [7, 8]
     assert first.candidates.scores.tolist() == [0.75, 0.5]
     assert first.intent == IntentProbabilities(purchase=0.25, leave=0.5, cart_abandonment=0.75)
@@ -82,16 +91,24 @@ def test_an_answer_is_split_into_rows() -> None:
     assert second.intent == IntentProbabilities(purchase=None, leave=0.125, cart_abandonment=None)
 
 
+def test_a_reading_comes_in_place_of_candidates() -> None:
+    """As longer rows of the batch made it, which says nothing of this one's places."""
+    (output,) = decode_outputs(reading([[0.5, 1]], [[0.25, 0.125, 0]]), [row(1, 2)], answered_rows=1)
+    assert output.reading is not None
+    assert (output.reading.vector.tolist(), output.reading.returns.tolist()) == ([0.5, 1], [0.25, 0.125, 0])
+    assert (len(output.candidates), output.intent.purchase) == (0, 0.5)
+
+
 def test_padding_rows_are_dropped() -> None:
     """Of a fixed batch only the rows asked for come back."""
     answer = outputs([[7], [7], [7]], [[1], [1], [1]], [[0, 0, 0]] * 3)
-    assert len(decode_outputs(answer, rows=1, answered_rows=3)) == 1
+    assert len(decode_outputs(answer, [row(1)], answered_rows=3)) == 1
 
 
 def test_candidates_are_clean_and_ties_go_by_index() -> None:
     """Index 0 and scores that cannot be ranked are dropped; equal scores are ordered by ItemIndex."""
     answer = outputs([[9, 4, 0, 6, 2]], [[0.5, 0.5, 0.4, np.nan, 0.9]], [[0.5, 0, 0]])
-    (output,) = decode_outputs(answer, rows=1, answered_rows=1)
+    (output,) = decode_outputs(answer, [row(1)], answered_rows=1)
     assert output.candidates.item_indices.tolist() == [2, 4, 9]
 
 
@@ -105,14 +122,21 @@ def test_candidates_are_clean_and_ties_go_by_index() -> None:
         (outputs([[1]], [[1]], [0.5]), "expected 1 rows"),
         (outputs([[1]], [[1]], [[0, 0, 1.5]]), "no probability"),
         (outputs([[1]], [[1]], [[np.inf, 0, 0]]), "no probability"),
-        ({"items": to_proto(np.array([[1]], np.int32))}, "no output 'scores'"),
-        ({}, "no output 'items'"),
+        (outputs([[1]], [[1]], [[0, 0, 0]]) | {"items": pb.TensorProto()}, "expected 1 rows"),
+        ({"intent": INTENT, "items": to_proto(np.array([[1]], np.int32))}, "no output 'scores'"),
+        ({"intent": INTENT}, "no output 'items'"),
+        ({}, "no output 'intent'"),
+        (reading([[0.5, 1]], [[0.0]]) | {"vectors": to_proto(np.array([[1]], np.int32))}, "float32 and a return for"),
+        (reading([[0.5, 1]], np.zeros((1, 0))), "float32 and a return for each of 1 items"),
+        (reading([[0.5, np.nan]], [[0.0]]), "no finite numbers"),
+        (reading([[0.5, 1]], [[np.inf]]), "no finite numbers"),
+        ({"intent": INTENT, "vectors": to_proto(np.array([[1]], np.float32))}, "no output 'returns'"),
     ],
 )
 def test_an_answer_of_another_shape_is_refused(answer: dict[str, pb.TensorProto], message: str) -> None:
     """What does not fit the signature never reaches a shopper."""
     with pytest.raises(BadResponseError, match=message):
-        decode_outputs(answer, rows=1, answered_rows=1)
+        decode_outputs(answer, [row(1)], answered_rows=1)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     models = tmp_path_factory.mktemp("models")
     result = train_release(TrainRequest(train, "session-rec", models, PRESETS["small"]), NoProgress())
     release = load_release(result.directory)
-    model = ExportedModel(release.directory, release.manifest.max_length)
+    model = ExportedModel.of(release)
     return evaluate(release, model, HeldOut(Path(test).name, read_sessions(test, "session-rec")))
 
 

@@ -209,7 +209,7 @@ def test_what_evaluate_scores_is_what_is_emitted(ran: Ran, served: ServingSettin
     answers = _model_answers(_replayed(log, "sequences", served, tmp_path / "replay"))
 
     sessions = read_sessions(log, "sequences")
-    model = ExportedModel(release.directory, release.manifest.max_length)
+    model = ExportedModel.of(release)
     asked = list(targets(release, sessions, PUBLISHED))
     hits = 0
     for target, ranking in zip(asked, model.rank([target.prefix for target in asked]), strict=True):

@@ -274,7 +274,7 @@ def test_a_release_of_it_is_loaded_and_asked(kind: Kind, tmp_path: Path) -> None
     result = train_release(request, NoProgress())
     release = load_release(result.directory)
     assert (release.manifest.max_length, release.manifest.candidate_count) == (MAX_LENGTH, N_ITEMS)
-    model = ExportedModel(result.directory, release.manifest.max_length)
+    model = ExportedModel.of(release)
     (ranking,) = model.rank([ModelInput(np.array([1, 2], np.int32), np.zeros(N_FEATURES, np.float32))])
     assert sorted(ranking.item_indices) == list(range(1, N_ITEMS + 1))
     assert ranking.scores.sum() == pytest.approx(1.0, abs=1e-4)
