@@ -21,13 +21,15 @@ from bench import programs
 from bench.commands import run_bench
 from bench.measure import BACKLOG_WARM_UP, WARM_UP_SECONDS, Bench, Latency, Throughput
 from bench.memory import visitors_held
-from bench.quix import quix_python
+from bench.model_step import model_step, steps_table
+from bench.peers import peer_python
 from bench.release import SMALL, models_of
 from bench.report import Machine, Report
 from bench.traffic import Click, clicks
 from schemas.errors import InsessionError
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
+from session_model.ranking.item_search import SEARCHED_ITEMS
 from streams.local.kafka_node import KafkaNode
 
 CACHE: Final = Path(".bench")
@@ -48,6 +50,11 @@ class Plan:
     partitions: int
     items: tuple[int, ...]
     large_items: int
+
+    @property
+    def searched(self) -> list[int]:
+        """Return the sizes of catalogue that are searched."""
+        return [number for number in (*self.items, self.large_items) if number >= SEARCHED_ITEMS]
 
 
 SHORT: Final = {"events": 6_000, "rates": (200.0,), "seconds": 10.0, "items": (SMALL,), "large_items": 0}
@@ -96,6 +103,8 @@ def command(context: click.Context, /, json_path: Path | None, *, short: bool, *
     output = Console(width=WIDTH)
     output.print(report.throughput_table())
     output.print(report.latency_table())
+    if report.model_steps:
+        output.print(steps_table(report.model_steps))
     report.draw(CACHE / PICTURE)
     output.print(f"{CACHE / PICTURE} shows it", highlight=False)
     if json_path is not None:
@@ -131,6 +140,7 @@ def measure(plan: Plan, console: Console) -> Report:
                 subject = _with_model(plan.large_items, server, plan)
                 subjects.append(subject)
                 run.throughput_of(subject, subject.name)
+    steps = {number: model_step(number, CACHE) for number in plan.searched}
     ((held,), (open_ones,)) = (visitors_held([SESSIONS], is_open=is_open)["steps"] for is_open in (False, True))
     return Report(
         machine=machine,
@@ -138,6 +148,7 @@ def measure(plan: Plan, console: Console) -> Report:
         subjects={subject.key: subject for subject in subjects},
         throughput=run.throughput,
         latency=run.latency,
+        model_steps=steps,
         bytes_per_session={
             "memory": open_ones["rss_bytes_a_visitor"],
             "disk": open_ones["disk_bytes_a_visitor"],
@@ -188,7 +199,7 @@ def _server(models: Path, n_items: int) -> Iterator[programs.ModelServer]:
 
 def _quix(console: Console) -> Path | None:
     try:
-        return quix_python(CACHE)
+        return peer_python("quix", CACHE)
     except InsessionError as error:
         console.print(f"bench: without Quix Streams: {error}")
         return None

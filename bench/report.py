@@ -37,7 +37,8 @@ class Report:
     """One run.
 
     subjects: by key. throughput: a figure a round; rounds are neighbours in time, so ratios are made in each.
-    latency: by the items of the release and the rate in events/s. bytes_per_session: by where they are held.
+    latency: by the items of the release and the rate in events/s. model_steps: by the items.
+    bytes_per_session: by where they are held.
     """
 
     machine: Machine
@@ -45,6 +46,7 @@ class Report:
     subjects: Mapping[str, Subject]
     throughput: Mapping[str, Sequence[Throughput]]
     latency: Mapping[int, Mapping[float, Latency]]
+    model_steps: Mapping[int, Mapping[str, Any]]
     bytes_per_session: Mapping[str, int]
 
     def ratio(self, key: str, baseline: str) -> float | None:
@@ -116,6 +118,7 @@ class Report:
             "throughput": {key: self._throughput(key) for key in self.throughput},
             "latency": latency[max(latency)] if latency else {},
             "latency_by_items": {str(n_items): by_rate for n_items, by_rate in latency.items()},
+            "model_step": {str(n_items): dict(step) for n_items, step in self.model_steps.items()},
             "bytes_per_session": dict(self.bytes_per_session),
         }
 

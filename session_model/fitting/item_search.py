@@ -10,20 +10,24 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from session_model.networks.next_item import NextItemNetwork
-from session_model.ranking.item_search import CODES, SUB_WIDTH, ItemSearch, SearchArrays, SearchSettings
+from session_model.ranking.item_search import (
+    CELLED_ITEMS,
+    CODES,
+    SEARCHED_ITEMS,
+    SUB_WIDTH,
+    ItemSearch,
+    SearchArrays,
+    SearchSettings,
+)
 from session_model.runs.progress import TrainingProgress
 
-SEARCHED_ITEMS: Final = 20_000
-"""From so many on a catalogue is searched; the SavedModel scores a smaller one whole."""
-CELLED_ITEMS: Final = 200_000
-"""From so many on it lies in cells."""
 LEAST_RECALL: Final = 0.99
 LEAST_RECALL_IN_CELLS: Final = 0.97
 """Of the exact `RECALLED` best; a search that finds fewer is not used."""
 RECALLED: Final = 100
 RECALL_SESSIONS: Final = 512
 """On which recall is measured."""
-SHORTLISTS: Final = (300, 500, 800, 1_200)
+SHORTLISTS: Final = (200, 250, 300, 400, 500, 800, 1_200)
 PROBED_SHARES: Final = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
 """Of the cells."""
 _BATCH: Final = 32

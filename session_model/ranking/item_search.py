@@ -17,13 +17,23 @@ from numpy.typing import NDArray
 from schemas.ranking import Candidates, SessionReading
 from session_model.ranking.top_k import best_of_rows
 
+try:
+    from session_model.ranking.item_search_kernel import scored
+except ImportError:
+    from session_model.ranking.item_search_numpy import scored
+
+SEARCHED_ITEMS: Final = 20_000
+"""From so many on a catalogue is searched; the SavedModel scores a smaller one whole."""
+CELLED_ITEMS: Final = 200_000
+"""From so many on it lies in cells."""
 CODES: Final = 16
 """A sub-quantizer has so many centroids: 4 bits."""
 SUB_WIDTH: Final = 2
 """Columns that one sub-quantizer codes."""
-TAIL_SAMPLE: Final = 1_024
+TAIL_SAMPLE: Final = 512
 """Items by which all that are not listed are judged in the softmax."""
-_ABSENT: Final = -1
+_ROUNDING: Final = 1e-4
+"""Of a logit, by the order of its sums."""
 _SETTINGS_FILE = "settings.json"
 _ARRAYS = {
     "vectors": np.dtype(np.float32),
@@ -91,8 +101,13 @@ class ItemSearch:
         drawn = np.random.default_rng(0).permutation(n_items)[:TAIL_SAMPLE]
         self._vectors = np.asarray(arrays.vectors)
         self._sample = np.ascontiguousarray(arrays.vectors[np.sort(drawn)])
-        self._cells, self._index = _index(arrays, settings.probes)  # faiss points to the cells without owning them
-        self._padding = ((0, 0), (0, len(arrays.centroids) * SUB_WIDTH - arrays.vectors.shape[1]))
+        import faiss  # noqa: PLC0415 - 40 MB that a worker without a large catalogue need not have
+
+        self._faiss = faiss
+        self._cells, self._index = _index(
+            faiss, arrays, settings.probes
+        )  # faiss points to the cells without owning them
+        self._width = len(arrays.centroids) * SUB_WIDTH
 
     def rank(
         self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]], k: int
@@ -103,36 +118,40 @@ class ItemSearch:
         standard deviation of the logarithm of its sum was .04 on Diginetica.
         """
         vectors = np.stack([reading.vector for reading in readings])
-        own, returns, repeats = _returned(readings, prefixes)
-        found = self.shortlist(vectors).astype(np.int32)
-        rows = np.concatenate([own, found], axis=1)
-        logits = np.matmul(self._vectors.take(rows, axis=0, mode="wrap"), vectors[:, :, np.newaxis])[:, :, 0]
-        logits[:, : own.shape[1]] += returns
-        is_absent = rows == _ABSENT
-        is_absent[:, : own.shape[1]] |= repeats
-        is_absent[:, own.shape[1] :] |= (found[:, :, np.newaxis] == own[:, np.newaxis]).any(axis=2)
-        logits[is_absent] = -np.inf
+        own, returns = _returned(readings, prefixes)
+        rows, logits = scored(self._vectors, vectors, self.shortlist(vectors), own, returns)
+        counts = np.minimum(np.count_nonzero(np.isfinite(logits), axis=1), k)
         starts = np.arange(len(rows), dtype=np.int64) * rows.shape[1]
-        items = (rows + 1).ravel()
-        counts = np.minimum(rows.shape[1] - is_absent.sum(axis=1), k).tolist()
-        best = best_of_rows(items, logits.astype(np.float32).ravel(), starts, starts + rows.shape[1], k)
-        others = np.matmul(self._sample, vectors[:, :, np.newaxis])[:, :, 0]
+        best = best_of_rows((rows + 1).ravel(), logits.ravel(), starts, starts + rows.shape[1], k)
+        scores = self._probabilities(np.stack([row_scores for _, row_scores in best]), counts, vectors)
         return [
-            Candidates(listed[:count], self._probabilities(scores[:count], row_others))
-            for (listed, scores), count, row_others in zip(best, counts, others, strict=True)
+            Candidates(row_items[:count], row_scores[:count])
+            for (row_items, _), row_scores, count in zip(best, scores, counts.tolist(), strict=True)
         ]
 
     def shortlist(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the rows of the items that may score best, (n, `settings.shortlist`); -1 where there are fewer."""
-        rows: NDArray[np.int64] = self._index.search(np.pad(vectors, self._padding), self.settings.shortlist)[1]
+        self._faiss.omp_set_num_threads(1)  # of the calling thread; two would spin on the model server's core
+        missing = self._width - vectors.shape[1]
+        asked = np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors
+        rows: NDArray[np.int64] = self._index.search(asked, self.settings.shortlist)[1]
         return rows
 
-    def _probabilities(self, logits: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn the listed logits, highest first, into probabilities; others: those of the sample."""
-        exponentials = np.exp(logits - logits[0])
-        tail = np.exp(others[others < logits[-1]] - logits[0]).sum(dtype=np.float64)
-        total = exponentials.sum(dtype=np.float64) + tail * (len(self.arrays.vectors) / len(others))
-        return np.asarray(exponentials / total, np.float32)
+    def _probabilities(
+        self, logits: NDArray[np.float32], counts: NDArray[np.intp], vectors: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Turn the listed logits of each row, highest first, `counts` of them, into probabilities.
+
+        What is not listed scores below the last one that is: so does what counts of the sample, by more than rounding.
+        """
+        highest = logits[:, :1]
+        lowest = np.take_along_axis(logits, counts[:, np.newaxis] - 1, axis=1) - _ROUNDING
+        others = np.matmul(self._sample, vectors[:, :, np.newaxis])[:, :, 0]
+        tail = np.where(others < lowest, np.exp(np.minimum(others - highest, 0.0)), 0.0).sum(axis=1, keepdims=True)
+        exponentials = np.exp(logits - highest)
+        total = exponentials.sum(axis=1, keepdims=True) + tail * (len(self._vectors) / len(self._sample))
+        probabilities: NDArray[np.float32] = exponentials / total
+        return probabilities
 
     def save(self, folder: Path) -> None:
         """Write the arrays and the settings into a new folder."""
@@ -161,27 +180,18 @@ class ItemSearch:
 
 def _returned(
     readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]
-) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the rows of the prefixes' items, -1 behind, what is added to each one's logit, and which are repeats."""
-    own = np.full((len(prefixes), max(map(len, prefixes))), _ABSENT, np.int32)
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Return the rows of the prefixes' items, -1 behind, and what is added to the logit of each."""
+    own = np.full((len(prefixes), max(map(len, prefixes))), -1, np.int32)
     returns = np.zeros(own.shape, np.float32)
     for row, (reading, items) in enumerate(zip(readings, prefixes, strict=True)):
-        own[row, : len(items)] = items
+        own[row, : len(items)] = items - 1
         returns[row, : len(items)] = reading.returns[: len(items)]
-    own[own > 0] -= 1
-    is_same = own[:, :, np.newaxis] == own[:, np.newaxis]
-    repeats = np.tril(is_same, -1).any(axis=2)
-    return own, np.matmul(is_same, returns[:, :, np.newaxis])[:, :, 0], repeats
+    return own, returns
 
 
-def _index(arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
-    """Build faiss's indices of the cells and of the codes in them.
-
-    One thread searches, so that no core of the model server's is taken.
-    """
-    import faiss  # noqa: PLC0415 - 40 MB that a worker without a large catalogue need not have
-
-    faiss.omp_set_num_threads(1)
+def _index(faiss: Any, arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
+    """Build faiss's indices of the cells and of the codes in them."""
     width = arrays.centroids.shape[0] * SUB_WIDTH
     cells = faiss.IndexFlatIP(width)
     cells.add(np.pad(arrays.cells, ((0, 0), (0, width - arrays.cells.shape[1]))))

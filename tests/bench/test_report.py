@@ -24,6 +24,7 @@ def report(**throughputs: list[Throughput]) -> Report:
         subjects={key: Subject(key, key.replace("_", " "), lambda _place: []) for key in throughputs},
         throughput=throughputs,
         latency={items: {50.0: found, 200.0: found} for items in (2_000, 40_000)},
+        model_steps={40_000: {"plain_ms": 14.0, "ours_ms": 4.0, "recall": 0.995}},
         bytes_per_session={"memory": 30},
     )
 
@@ -47,6 +48,7 @@ def test_machines_read_rates_threads_and_latency_by_rate() -> None:
     worker = found["throughput"]["no_model"]
     assert (worker["events_per_second"], worker["cpu_us_per_event"]) == (1000, {"main": 200, "librdkafka": 0.0})
     assert (worker["ratio_to_bare_faust"], worker["ratio_to_raw_aiokafka"]) == (3.0, None)
+    assert found["model_step"] == {"40000": {"plain_ms": 14.0, "ours_ms": 4.0, "recall": 0.995}}
     assert found["latency"]["200"] == found["latency_by_items"]["40000"]["200"]
     assert {name: found["latency"]["50"][name] for name in ("p50_ms", "p90_ms", "p99_ms", "model_share")} == {
         "p50_ms": 5.0,

@@ -16,6 +16,7 @@ from session_model.data.formats import read_sessions
 from session_model.data.training_overlap import TrainedSessions
 from session_model.intent.model import IntentModel
 from session_model.release.files import write_parts
+from session_model.release.release import Release
 from tests.builders.releases import release_facts, release_parts
 from tests.session_model.intents import purchase_only
 
@@ -28,6 +29,11 @@ class AlwaysTheThird:
     def __init__(self, directory: Path, max_length: int) -> None:
         self.read_from = directory
         self.max_length = max_length
+
+    @classmethod
+    def of(cls, release: Release) -> "AlwaysTheThird":
+        """Take what `ExportedModel` takes."""
+        return cls(release.directory, release.manifest.max_length)
 
     def rank(self, inputs: Sequence[ModelInput]) -> list[Candidates]:
         """Rank item 3 alone."""

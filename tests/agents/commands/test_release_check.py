@@ -16,6 +16,7 @@ from schemas.release_signature import read_key
 from session_model.networks import exported_model
 from session_model.release.on_bus import publish_on_bus
 from session_model.release.publishing import sign_release
+from session_model.release.release import Release
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.records import OutputRecord
 from streams.tools.sender import Sender
@@ -25,8 +26,10 @@ from tests.session_model.checks.shop import ITEM_IDS, Knowing, release, sessions
 class Shipped(Knowing):
     """Takes the place of the SavedModel."""
 
-    def __init__(self, directory: Path, max_length: int) -> None:
-        """Take the arguments of `ExportedModel`."""
+    @classmethod
+    def of(cls, _: Release) -> "Shipped":
+        """Take what `ExportedModel` takes."""
+        return cls()
 
 
 @pytest.fixture

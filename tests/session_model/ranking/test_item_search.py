@@ -1,12 +1,16 @@
 """A search lists what scoring every item would list, with the same probabilities."""
 
+import importlib
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
 from schemas.ranking import Candidates, SessionReading
+from session_model.ranking import item_search_numpy
 from session_model.ranking.item_search import CODES, ItemSearch, SearchArrays, SearchSettings
 
 N_ITEMS, WIDTH, K = 500, 5, 20
@@ -142,6 +146,32 @@ def test_a_list_is_as_long_as_what_was_found() -> None:
     assert found.scores.sum() == pytest.approx(1.0, abs=1e-5)
     n_found = len(search(200, 100, 1).rank(readings(1), [prefix(2, 3)], 100)[0])
     assert 2 <= n_found < 100
+
+
+def compiled_kernel() -> ModuleType:
+    """Return the compiled kernel; there is none where the install found no C compiler."""
+    name = "session_model.ranking.item_search_kernel"
+    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
+        return importlib.import_module(name)
+    kernel: ModuleType = pytest.importorskip(name, reason="the install found no C compiler")
+    return kernel
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 100, 128])
+@pytest.mark.parametrize("longest", [0, 1, 5])
+def test_both_kernels_score_alike(width: int, longest: int) -> None:
+    """Repeats, items of the prefix in the shortlist, and places without an item."""
+    rng = np.random.default_rng(width)
+    vectors, sessions = (rng.standard_normal((n, width)).astype(np.float32) for n in (30, 6))
+    found = np.stack([rng.permutation(30)[:12] for _ in sessions])
+    found[1, 8:] = -1
+    own = rng.integers(-1, 6, (6, longest)).astype(np.int32)
+    returns = rng.standard_normal(own.shape).astype(np.float32)
+    (rows, logits), (expected_rows, expected) = (
+        kernel.scored(vectors, sessions, found, own, returns) for kernel in (compiled_kernel(), item_search_numpy)
+    )
+    assert np.array_equal(rows, expected_rows)
+    assert logits == pytest.approx(expected, abs=1e-4)
 
 
 def test_what_is_loaded_ranks_as_what_was_saved(tmp_path: Path) -> None:
