@@ -13,3 +13,13 @@ def join(
     columns: NDArray[np.float64],
     start: int,
 ) -> int: ...
+def describe(
+    columns: NDArray[np.float64],
+    items: NDArray[np.int32],
+    lengths: NDArray[np.int64],
+    prefix_lengths: NDArray[np.int64],
+    log_counts: NDArray[np.float64],
+    trends: NDArray[np.float64],
+    shares: tuple[float, float, float, float],
+    described: NDArray[np.float32],
+) -> None: ...

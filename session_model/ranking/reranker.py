@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from schemas.ranking import Candidates
 from session_model.csr import starts_of
-from session_model.ranking.blend import REMINDER_DECAY, SILENT, BlendWeights
+from session_model.ranking.blend import SILENT, BlendWeights
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.top_k import best_of_rows
 
@@ -115,7 +115,7 @@ def rerank_many(
     rankings = [Candidates.none()] * len(rows)
     if not len(table.items):
         return rankings
-    logits = reranker.scores(table.features(rows[0].popularity, reranker.shares).T)
+    logits = reranker.scores(table.features(rows[0].popularity, reranker.shares, kernel).T)
     exponentials = np.exp(logits - table.spread(np.maximum.reduceat(logits, table.starts)))
     scores = exponentials / table.spread(np.add.reduceat(exponentials, table.starts))
     best = best_of_rows(table.items, scores, table.starts, table.starts + table.lengths, k)
@@ -135,7 +135,7 @@ def candidate_features(
     if not len(table.items):
         return table.items, np.empty((0, len(feature_names(shares))), np.float32)
     order = np.argsort(table.items)
-    return table.items[order], table.features(sources.popularity, shares).T[order]
+    return table.items[order], table.features(sources.popularity, shares, _kernel).T[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,74 +157,20 @@ class _Candidates:
         """Give each candidate what its row has."""
         return np.repeat(of_rows, self.lengths)
 
-    def features(self, popularity: Popularity, shares: BlendWeights) -> NDArray[np.float32]:
+    def features(self, popularity: Popularity, shares: BlendWeights, kernel: ModuleType) -> NDArray[np.float32]:
         """Return what a reranker reads, (len(feature_names(shares)), n)."""
-        model, neighbours, content, times_seen, since, is_before = self.columns
-        lately = np.exp(since * (-1 / REMINDER_DECAY)).astype(np.float32)
-        is_last, is_seen = since == 0, times_seen > 0
-        said = [_Said(self, one) for one in (model, neighbours, content)]
-        blended = shares.reminder * lately / self.spread(_or_one(np.add.reduceat(lately, self.starts)))
-        for share, one in zip((shares.model, shares.neighbours, shares.content), said, strict=True):
-            if share > 0:
-                blended += share * one.scores / self.spread(_or_one(one.totals))
-        lengths = np.maximum(self.prefix_lengths, 1)
-        log_length = self.spread(np.log(lengths))
-        repeats = self.spread(1.0 - np.add.reduceat(is_seen, self.starts, dtype=np.float64) / lengths)
-        log_model, log_neighbours = said[0].log_scores(), said[1].log_shares()
-        columns = [
-            np.log(np.maximum(blended, _FLOOR)),
-            log_model,
-            log_neighbours,
-            said[0].is_listed,
-            said[1].is_listed,
-            log_model * log_length,
-            log_neighbours * log_length,
-            is_seen,
-            lately,
-            np.log1p(times_seen),
-            is_last,
-            is_before,
-            is_seen * log_length,
-            is_last * log_length,
-            is_seen * repeats,
-            is_last * repeats,
-            popularity.log_counts[self.items],
-            *popularity.trends[:, self.items],
-        ]
-        if shares.content > 0:
-            columns += [said[2].log_shares(), said[2].is_listed]
-        features = np.empty((len(columns), len(self.items)), np.float32)
-        for place, column in enumerate(columns):
-            features[place] = column
-        return features
-
-
-class _Said:
-    """What one source says of the candidates; scores: (n,), 0 = not listed. totals: (n_rows,) of its scores."""
-
-    def __init__(self, table: _Candidates, column: NDArray[np.float64]) -> None:
-        self._table = table
-        self.is_listed = column >= 0
-        self.scores = np.maximum(column, 0.0)
-        self.totals = np.add.reduceat(self.scores, table.starts)
-
-    def log_scores(self) -> NDArray[np.float64]:
-        """Return the logarithms, of what is not listed that of the least one; 0 where nothing is."""
-        scores = np.maximum(self.scores, np.finfo(np.float32).tiny)
-        least = np.minimum.reduceat(np.where(self.is_listed, scores, np.inf), self._table.starts)
-        others = self._table.spread(np.where(np.isinf(least), 1.0, least))
-        logarithms: NDArray[np.float64] = np.log(np.where(self.is_listed, scores, others))
-        return logarithms
-
-    def log_shares(self) -> NDArray[np.float64]:
-        """Return the same of scores that need not sum to 1 by themselves."""
-        shares: NDArray[np.float64] = self.log_scores() - self._table.spread(np.log(_or_one(self.totals)))
-        return shares
-
-
-def _or_one(totals: NDArray[Any]) -> NDArray[Any]:
-    """Return what can be divided by: 1 where nothing was added up."""
-    return np.where(totals > 0, totals, 1.0)
+        described = np.empty((len(feature_names(shares)), len(self.items)), np.float32)
+        kernel.describe(
+            self.columns,
+            self.items,
+            self.lengths,
+            self.prefix_lengths,
+            popularity.log_counts,
+            popularity.trends,
+            (shares.model, shares.neighbours, shares.content, shares.reminder),
+            described,
+        )
+        return described
 
 
 def _join(rows: Sequence[CandidateSources], shares: BlendWeights, kernel: ModuleType) -> _Candidates:

@@ -84,6 +84,29 @@ def test_both_kernels_join_the_same(sources: list[dict[int, float]], prefix: lis
     assert joined(compiled_kernel(), sources, prefix) == joined(rerank_numpy, sources, prefix)
 
 
+@pytest.mark.parametrize("content_share", [0.0, 0.2])
+def test_both_kernels_describe_the_same(content_share: float) -> None:
+    """To float32's last digits: whatever is listed, seen, or nothing."""
+    shares = (0.4, 0.3, content_share, 0.1)
+    rng = np.random.default_rng(7)
+    lengths, prefix_lengths = np.array([30, 1, 12], np.int64), np.array([6, 0, 1], np.int64)
+    n, items = int(lengths.sum()), rng.integers(1, N_ITEMS + 1, int(lengths.sum())).astype(np.int32)
+    columns = np.full((len(COLUMNS), n + 5), np.nan)[:, :n]
+    columns[:3] = np.where(rng.random((3, n)) < 0.5, -1.0, rng.exponential(1, (3, n)))
+    columns[:3, 30] = -1.0
+    columns[0, 31:] = -1.0
+    columns[0, 2] = 0.0
+    seen = rng.random(n) < 0.3
+    columns[3], columns[4] = np.where(seen, 2.0, 0.0), np.where(seen, rng.integers(0, 5, n), np.inf)
+    columns[5] = columns[4] == 1
+    n_features = len(FEATURE_NAMES) + (2 if content_share else 0)
+    one, other = (np.full((n_features, n), np.nan, np.float32) for _ in range(2))
+    asked = columns, items, lengths, prefix_lengths, POPULARITY.log_counts, POPULARITY.trends, shares
+    compiled_kernel().describe(*asked, one)
+    rerank_numpy.describe(*asked, other)
+    np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+
+
 def rows_of_a_shop(n: int) -> list[CandidateSources]:
     """Draw what is known before some clicks, now and then nothing."""
     rng = np.random.default_rng(2)
