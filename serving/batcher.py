@@ -101,7 +101,7 @@ class MicroBatcher:
 
     def __len__(self) -> int:
         """Count the rows that wait for a call."""
-        return len(self._waiting)
+        return sum(not row.answer.done() for row in self._waiting)
 
     async def rank(self, question: Question) -> ModelOutput:
         """Answer one question by its deadline; the candidates are those of the blend.
@@ -143,30 +143,31 @@ class MicroBatcher:
     def _send(self) -> None:
         self._is_scheduled = False
         while not self._closed and self._n_asking < self._settings.max_concurrent_calls:
-            self._drop_settled()
-            if not self._waiting or (len(self._waiting) < self._least and not self._flushing):
+            if len(self._waiting) < self._least and not self._flushing:
+                break
+            batch = self._next_batch()
+            if not batch:
                 break
             self._n_asking += 1
-            call = asyncio.create_task(self._call(self._next_batch()))
+            call = asyncio.create_task(self._call(batch))
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         self._flushing = self._flushing and bool(self._waiting)
 
-    def _drop_settled(self) -> None:
-        """Fail the rows that are past their deadline and forget those that nobody waits for."""
-        latest = self._clock() + self._min_budget_seconds
-        for row in self._waiting:
-            if row.question.deadline < latest:
-                row.fail(DeadlineExceededError("too little time was left to ask the model"))
-        self._waiting = deque(row for row in self._waiting if not row.answer.done())
-
     def _next_batch(self) -> list[_Row]:
-        """Take the oldest row and those of its release, in order, up to a full batch."""
-        release = self._waiting[0].question.release
+        """Take the oldest row and those of its release, in order, up to a full batch; none where nobody waits.
+
+        Rows that are past their deadline fail, and those that nobody waits for are forgotten.
+        """
+        latest = self._clock() + self._min_budget_seconds
         batch, others = list[_Row](), deque[_Row]()
         while self._waiting and len(batch) < self._most:
             row = self._waiting.popleft()
-            (batch if row.question.release is release else others).append(row)
+            if row.question.deadline < latest:
+                row.fail(DeadlineExceededError("too little time was left to ask the model"))
+            if not row.answer.done():
+                is_same = not batch or row.question.release is batch[0].question.release
+                (batch if is_same else others).append(row)
         self._waiting.extendleft(reversed(others))
         return batch
 

@@ -10,6 +10,7 @@ Signature `recommend` of a release:
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def encode_inputs(batch: Sequence[ModelInput], shape: FixedShape | None) -> dict
 
 def decode_outputs(outputs: Any, batch: Sequence[ModelInput], *, answered_rows: int) -> list[ModelOutput]:
     """Read the signature's outputs for `batch`, the first of `answered_rows`; raises BadResponseError."""
-    intents = [IntentProbabilities(*map(_probability, row)) for row in _intent(outputs, answered_rows)[: len(batch)]]
+    intents = _intents(outputs, answered_rows)[: len(batch)]
     if "vectors" in outputs:
         longest = max(len(row.items) for row in batch)
         readings = _readings(outputs, answered_rows, longest)
@@ -73,15 +74,19 @@ def decode_outputs(outputs: Any, batch: Sequence[ModelInput], *, answered_rows: 
     return [ModelOutput(ranking, intent) for intent, ranking in zip(intents, rankings, strict=False)]
 
 
-def _intent(outputs: Any, rows: int) -> list[list[float]]:
+def _intents(outputs: Any, rows: int) -> list[IntentProbabilities]:
     intent = _output(outputs, "intent", rows)
     if intent.shape[1] != len(IntentProbabilities._fields):
         raise BadResponseError(
             f"the answer has intent of shape {intent.shape}, expected {len(IntentProbabilities._fields)} columns; the "
             "release was made by another insession: train it again"
         )
-    listed: list[list[float]] = intent.tolist()
-    return listed
+    is_known = ~np.isnan(intent)
+    if not ((intent >= 0) & (intent <= 1))[is_known].all():
+        raise BadResponseError(f"the answer's intent is {intent.tolist()}, which are no probabilities")
+    listed = intent.astype(object)
+    listed[~is_known] = None
+    return list(starmap(IntentProbabilities, listed.tolist()))
 
 
 def _rankings(outputs: Any, rows: int) -> Iterator[Candidates]:
@@ -164,11 +169,3 @@ def _candidates(items: NDArray[np.int32], scores: NDArray[np.float32]) -> Candid
     items, scores = items[keep], scores[keep]
     order = np.lexsort((items, -scores))
     return Candidates(items[order], scores[order])
-
-
-def _probability(intent: float) -> float | None:
-    if math.isnan(intent):
-        return None
-    if not 0 <= intent <= 1:
-        raise BadResponseError(f"the answer's intent is {intent}, which is no probability")
-    return intent
