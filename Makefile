@@ -7,8 +7,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# The first interpreter that starts and is new enough: `python3` alone may be any version.
-FIND_PYTHON = for name in python3.11 python3.12 python3.13 python3; do \
+# The first interpreter that starts and is new enough: `python3` alone may be any version. PYTHON=python3.13 is tried first.
+PYTHON ?=
+FIND_PYTHON = for name in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
 	if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
 	$$name -c 'import sys; print(sys.executable)'; break; fi; done
 BIN := .venv/bin

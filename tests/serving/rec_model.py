@@ -47,12 +47,14 @@ class Rec(tf.Module):
         """Add the session's embeddings to a state."""
         return {"state": state + tf.reduce_sum(tf.gather(self.table, items), 1)}
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, "rounds")])
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, "rounds")], autograph=False)
     def slow(self, rounds: Any) -> dict[str, Any]:
         """Multiply matrices for as many rounds as the first row says, about a millisecond each."""
-        matrix = tf.eye(256)
-        for _ in tf.range(rounds[0]):
-            matrix = tf.matmul(matrix, matrix)
+        _, matrix = tf.while_loop(
+            lambda done, _: done < rounds[0],
+            lambda done, matrix: (done + 1, tf.matmul(matrix, matrix)),
+            (0, tf.eye(256)),
+        )
         return {"trace": tf.linalg.trace(matrix)[tf.newaxis]}
 
 
