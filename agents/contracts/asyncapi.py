@@ -10,6 +10,7 @@ import msgspec
 
 from agents.clicks.output_headers import event_type
 from agents.contracts.topic_contracts import CONTRACTS, TopicContract
+from schemas.json_schema import schema_components
 from schemas.tracing import TRACEPARENT, TRACESTATE
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, topic_specs
 from streams.delivery.dead_letters import HEADER_PREFIX
@@ -100,7 +101,7 @@ def _message(contract: TopicContract, name: str, headers: str, payload: dict[str
 
 def _record_schemas() -> dict[str, Any]:
     records = [record for contract in CONTRACTS for record in contract.records]
-    _, schemas = msgspec.json.schema_components(records, ref_template=_schema("{name}"))
+    _, schemas = schema_components(records, _schema("{name}"))
     return {name: _as_draft_07(schema) for name, schema in sorted(schemas.items())}
 
 
