@@ -12,8 +12,10 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from schemas.ranking import ModelInput
+from schemas.release_folder import ReleaseError
 from schemas.servable import WARMUP_PATH
 from session_model.data.item_sequences import ItemSequences
+from session_model.fitting import item_search
 from session_model.intent.model import IntentModel
 from session_model.intent.prefix_features import FEATURE_NAMES
 from session_model.networks.build import build_network
@@ -32,6 +34,7 @@ from session_model.networks.settings import (
 from session_model.networks.training_run import TrainingRun
 from session_model.networks.training_task import TrainingTask
 from session_model.release.copies import load_release
+from session_model.release.release import Release
 from session_model.runs.progress import NoProgress
 from session_model.training.presets import AttentionRecipe, GruRecipe, Preset
 from session_model.training.train_release import TrainRequest, train_release
@@ -265,19 +268,49 @@ def test_a_training_step_lowers_the_loss(kind: Kind) -> None:
     )
 
 
-def test_a_release_of_it_is_loaded_and_asked(kind: Kind, tmp_path: Path) -> None:
-    """The same steps train, export and publish it, and what is published answers in process."""
+def released(kind: Kind, folder: Path) -> Release:
+    """Train on a catalogue that goes round, publish, and load what was published."""
     rng = np.random.default_rng(0)
     rows = ((first + np.arange(4)) % N_ITEMS for first in rng.integers(0, N_ITEMS, 250))
-    (tmp_path / "data.txt").write_text("".join(" ".join(map(str, row)) + "\n" for row in rows))
-    request = TrainRequest(tmp_path / "data.txt", "sequences", tmp_path / "models", kind.preset)
-    result = train_release(request, NoProgress())
-    release = load_release(result.directory)
+    folder.mkdir()
+    (folder / "data.txt").write_text("".join(" ".join(map(str, row)) + "\n" for row in rows))
+    request = TrainRequest(folder / "data.txt", "sequences", folder / "models", kind.preset)
+    return load_release(train_release(request, NoProgress()).directory)
+
+
+def asked(*prefixes: list[int]) -> list[ModelInput]:
+    """Ask with some sessions."""
+    return [ModelInput(np.array(items, np.int32), np.zeros(N_FEATURES, np.float32)) for items in prefixes]
+
+
+def test_a_release_of_it_is_loaded_and_asked(kind: Kind, tmp_path: Path) -> None:
+    """The same steps train, export and publish it, and what is published answers in process."""
+    release = released(kind, tmp_path / "whole")
     assert (release.manifest.max_length, release.manifest.candidate_count) == (MAX_LENGTH, N_ITEMS)
-    model = ExportedModel.of(release)
-    (ranking,) = model.rank([ModelInput(np.array([1, 2], np.int32), np.zeros(N_FEATURES, np.float32))])
+    (ranking,) = ExportedModel.of(release).rank(asked([1, 2]))
     assert sorted(ranking.item_indices) == list(range(1, N_ITEMS + 1))
     assert ranking.scores.sum() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_searched_catalogue_is_ranked_as_one_that_is_scored_whole(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release of the same weights, whose SavedModel holds no item matrix; its recall is in the manifest."""
+    expected = ExportedModel.of(released(kind, tmp_path / "whole")).rank(asked(*SESSIONS))
+    monkeypatch.setattr(item_search, "SEARCHED_ITEMS", N_ITEMS)
+    monkeypatch.setattr(item_search, "RECALLED", 5)
+    release = released(kind, tmp_path / "searched")
+    assert release.manifest.metrics["search_recall_at_100"] == 1.0
+    assert "item_matrix" not in str(tf.train.list_variables(str(release.directory / "variables/variables")))
+    found = ExportedModel.of(release).rank(asked(*SESSIONS))
+    for one, other in zip(found, expected, strict=True):
+        assert one.item_indices.tolist() == other.item_indices.tolist()
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+    with pytest.raises(ReleaseError, match="give the whole release"):
+        ExportedModel(release.directory, MAX_LENGTH).rank(asked([1]))
+
+
+SESSIONS = ([1, 2], [7, 8, 9, 10, 11], [4, 4, 3], [30])
 
 
 # --- exported --------------------------------------------------------------------------------------------------------
