@@ -25,8 +25,8 @@ def main() -> None:
         origin = Path(importlib.import_module(package).__file__ or "").resolve()
         if owners[package] != ["insession"] or not origin.is_relative_to(site):
             sys.exit(f"{package} comes from {origin} and belongs to {owners[package]}, not to the wheel alone.")
-    for kernel in ("knn_kernel", "rerank_kernel", "top_k_kernel"):  # optional; here there is a compiler
-        importlib.import_module(f"session_model.ranking.{kernel}")
+    for kernel in ("item_search", "knn", "rerank", "top_k"):  # optional; here there is a compiler
+        importlib.import_module(f"session_model.ranking.{kernel}_kernel")
     print(f"the wheel holds {', '.join(sorted(PACKAGES))}; the worker starts without TensorFlow")  # noqa: T201
 
 

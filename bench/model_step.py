@@ -61,7 +61,7 @@ def _measure(n_items: int, cache: Path, *, with_peers: bool) -> dict[str, Any]:
     release = load_release(newest_release(models_of(cache, n_items) / DEFAULT_MODEL_NAME))
     search = release.parts.item_search
     if search is None:
-        raise InsessionError(f"a catalogue of {n_items:,} items is not searched; measure a larger one")
+        raise InsessionError(f"a catalogue of {n_items:,} items is not searched: it is too small, or the recall was")
     data = read_training_data(cache / TRAINING_DATA, "jsonl", tuple(release.manifest.input_event_types))
     drawn = draw_prefixes(data.sequences, release.manifest.max_length, BATCH * BATCHES)
     prefixes = [one.items for one in drawn]

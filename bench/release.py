@@ -22,6 +22,7 @@ from session_model.data.training_data import read_training_data
 from session_model.data.vocabulary import Vocabulary
 from session_model.intent.prefix_features import FEATURE_NAMES
 from session_model.networks.settings import GruSettings
+from session_model.ranking.item_search import SEARCHED_ITEMS
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.transitions import Transitions
@@ -74,8 +75,10 @@ def wide_models(cache: Path, n_items: int) -> Path:
     """
     models = cache / f"models-{n_items}"
     try:
-        load_release(newest_release(models / DEFAULT_MODEL_NAME))
+        found = load_release(newest_release(models / DEFAULT_MODEL_NAME))
     except ReleaseError:
+        found = None
+    if found is None or (n_items >= SEARCHED_ITEMS and found.parts.item_search is None):
         _widen(cache, models, n_items)
     return models
 

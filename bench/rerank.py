@@ -1,6 +1,6 @@
 """What reranking a row takes by the rows that are ranked at once: `python -m bench.rerank`.
 
-Lists, sessions and weights are drawn at random, as large as a release's; joined by compiled loops and by NumPy.
+Lists, sessions and weights are drawn at random, as large as a release's; by compiled loops and by NumPy.
 """
 
 import os

@@ -20,7 +20,7 @@ from msgspec import Struct
 from schemas.errors import InsessionError
 from schemas.ranking import Candidates, ModelInput, ModelOutput
 from schemas.tracing import TraceContext
-from serving.errors import DeadlineExceededError, ModelUnavailableError, ServerBusyError
+from serving.errors import BadResponseError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
 from serving.parts import ReleaseParts
 from serving.predictor import Predictor
 from serving.settings import ServingSettings
@@ -95,6 +95,8 @@ class MicroBatcher:
         self._deadlines = _Deadlines(clock)
         self._calls: set[asyncio.Task[None]] = set()
         self._n_asking = 0
+        self._n_searched = 0
+        self._searching = asyncio.Lock()
         self._is_scheduled = False
         self._flushing = False
         self._closed = False
@@ -142,8 +144,9 @@ class MicroBatcher:
 
     def _send(self) -> None:
         self._is_scheduled = False
-        while not self._closed and self._n_asking < self._settings.max_concurrent_calls:
-            if len(self._waiting) < self._least and not self._flushing:
+        # One batch may be searched for while others are asked about; more of them count as calls.
+        while not self._closed and self._n_asking + max(0, self._n_searched - 1) < self._settings.max_concurrent_calls:
+            if self._least > 1 and len(self) < self._least and not self._flushing:
                 break
             batch = self._next_batch()
             if not batch:
@@ -172,17 +175,22 @@ class MicroBatcher:
         return batch
 
     async def _call(self, batch: list[_Row]) -> None:
-        questions = [row.question for row in batch]
         try:
             try:
-                outputs = await self._asked(questions)
+                outputs = await self._asked([row.question for row in batch])
+                self._n_searched += 1
             finally:
                 self._n_asking -= 1
                 self._send()
-            await asyncio.sleep(0)  # the next call leaves before these rows are blended
-            if len(batch) > _SEARCHED_AT_ONCE and outputs[0].reading is not None:
-                outputs = await asyncio.to_thread(searched, questions, outputs)
-            _settle(batch, outputs)
+            try:
+                await asyncio.sleep(0)  # the next call leaves before these rows are blended
+                if outputs[0].reading is not None:
+                    batch, outputs = await self._found(batch, outputs)
+            finally:
+                self._n_searched -= 1
+                self._send()
+            if batch:
+                _settle(batch, outputs)
         except InsessionError as error:
             _fail(batch, error)
         except asyncio.CancelledError:
@@ -190,6 +198,15 @@ class MicroBatcher:
             raise
         except Exception as error:  # noqa: BLE001 - a bug below must not leave rows waiting; who asked gets it to see
             _fail(batch, error)
+
+    async def _found(self, batch: list[_Row], outputs: list[ModelOutput]) -> tuple[list[_Row], list[ModelOutput]]:
+        """Search the catalogue for the rows that are still waited for, one batch after the other."""
+        async with self._searching:
+            open_rows = [number for number, row in enumerate(batch) if not row.answer.done()]
+            batch, outputs = [batch[number] for number in open_rows], [outputs[number] for number in open_rows]
+            if len(batch) > _SEARCHED_AT_ONCE:
+                return batch, await asyncio.to_thread(_searched, batch, outputs)
+            return batch, _searched(batch, outputs) if batch else outputs
 
     async def _asked(self, questions: Sequence[Question]) -> list[ModelOutput]:
         budget_seconds = max(question.deadline for question in questions) - self._clock()
@@ -245,7 +262,7 @@ class _Deadlines:
             self._set()
 
 
-def _settle(batch: Sequence[_Row], outputs: list[ModelOutput]) -> None:
+def _settle(batch: Sequence[_Row], outputs: Sequence[ModelOutput]) -> None:
     """Blend and answer; where one row cannot be blended, the others are."""
     questions = [row.question for row in batch]
     try:
@@ -262,18 +279,18 @@ def _settle(batch: Sequence[_Row], outputs: list[ModelOutput]) -> None:
         row.settle(ranking)
 
 
-def searched(questions: Sequence[Question], outputs: list[ModelOutput]) -> list[ModelOutput]:
-    """Find the candidates where the model answered readings; all are of one release, and there is one at least."""
+def _searched(batch: Sequence[_Row], outputs: Sequence[ModelOutput]) -> list[ModelOutput]:
+    """Find the candidates of each row by what the model read; raises BadResponseError where its release cannot."""
     readings = [output.reading for output in outputs if output.reading is not None]
-    if not readings:
-        return outputs
-    found = questions[0].release.search(readings, [question.row.items for question in questions])
+    try:
+        found = batch[0].question.release.search(readings, [row.question.row.items for row in batch])
+    except InsessionError as error:
+        raise BadResponseError(str(error)) from error
     return [ModelOutput(candidates, output.intent) for candidates, output in zip(found, outputs, strict=True)]
 
 
-def blended(questions: Sequence[Question], outputs: list[ModelOutput]) -> list[ModelOutput]:
+def blended(questions: Sequence[Question], outputs: Sequence[ModelOutput]) -> list[ModelOutput]:
     """Blend what the model says of each row; all are of one release, and there is one at least."""
-    outputs = searched(questions, outputs)
     rankings = questions[0].release.blend_many(
         [output.candidates for output in outputs],
         [question.neighbours for question in questions],

@@ -53,7 +53,7 @@ class ServingSettings:
     models_directory: As the model server sees it; versions lie in `models_directory/model_name/<version>`.
     status_timeout: Patience for the server's answer to which versions it has.
     release_key: Signs releases; where it is set, one that is not signed with it is refused.
-    release_max_memory_bytes: What the parts of a release may take in memory, without the mapped index of sessions.
+    release_max_memory_bytes: What the parts of a release may take in memory, without mapped sessions and vectors.
     release_poll: How often the worker looks for a newer release, on disk and on the server.
     min_budget: A row with less time left is not sent; so a late row is no failure of the server.
     max_batch: Rows in one Predict.

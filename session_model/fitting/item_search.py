@@ -30,6 +30,8 @@ RECALL_SESSIONS: Final = 512
 SHORTLISTS: Final = (200, 250, 300, 400, 500, 800, 1_200)
 PROBED_SHARES: Final = (1 / 64, 1 / 32, 1 / 16, 1 / 8)
 """Of the cells."""
+_SCAN_COST: Final = 1 / 60
+"""Of an item whose code is scanned, in items that are scored exactly, roughly."""
 _BATCH: Final = 32
 _SEED: Final = 1
 
@@ -52,26 +54,32 @@ def fit_item_search(
     """
     if network.n_items < SEARCHED_ITEMS or not prefixes:
         return None
-    progress.started("search of the catalogue", len(SHORTLISTS))
     vectors = np.ascontiguousarray(network.item_matrix().T)
     question = _asked(vectors, np.concatenate(list(_session_vectors(network, prefixes[-RECALL_SESSIONS:]))))
     arrays = _quantized(vectors)
     n_cells = len(arrays.cells)
+    trials = _trials(network.n_items, n_cells)
+    progress.started("search of the catalogue", len(trials))
     least = LEAST_RECALL if n_cells == 1 else LEAST_RECALL_IN_CELLS
-    recall = 0.0
-    for shortlist in SHORTLISTS:
-        for probes in sorted({max(1, round(n_cells * share)) for share in PROBED_SHARES}):
-            settings = SearchSettings(probes=probes, shortlist=min(shortlist, network.n_items))
-            search = ItemSearch(arrays, settings)
-            recall = _recall(search, question)
-            if recall >= least:
-                return ItemSearch(arrays, msgspec.structs.replace(settings, recall=round(recall, 4)))
+    best = 0.0
+    for settings in trials:
+        recall = _recall(ItemSearch(arrays, settings), question)
+        if recall >= least:
+            return ItemSearch(arrays, msgspec.structs.replace(settings, recall=round(recall, 4)))
+        best = max(best, recall)
         progress.stepped()
     progress.noted(
-        f"a search of the catalogue finds {recall:.3f} of what scoring every item lists, below {least}: the model "
+        f"a search of the catalogue finds {best:.3f} of what scoring every item lists, below {least}: the model "
         "server scores every item"
     )
     return None
+
+
+def _trials(n_items: int, n_cells: int) -> list[SearchSettings]:
+    """List what is tried, the cheapest first."""
+    probes = {max(1, round(n_cells * share)) for share in PROBED_SHARES}
+    made = [SearchSettings(probes=one, shortlist=min(shortlist, n_items)) for one in probes for shortlist in SHORTLISTS]
+    return sorted(made, key=lambda one: one.probes / n_cells * n_items * _SCAN_COST + one.shortlist)
 
 
 def _session_vectors(network: NextItemNetwork, prefixes: Sequence[NDArray[np.int32]]) -> Iterator[NDArray[np.float32]]:

@@ -1,1 +1,1 @@
-"""What a worker ranks by, in NumPy and one compiled kernel."""
+"""What a worker ranks by, in NumPy and compiled kernels."""

@@ -30,6 +30,8 @@ CODES: Final = 16
 """A sub-quantizer has so many centroids: 4 bits."""
 SUB_WIDTH: Final = 2
 """Columns that one sub-quantizer codes."""
+MAX_SHORTLIST: Final = 10_000
+"""Of a row; more is no shortlist, and much memory."""
 TAIL_SAMPLE: Final = 512
 """Items by which all that are not listed are judged in the softmax."""
 _ROUNDING: Final = 1e-4
@@ -78,7 +80,10 @@ class SearchArrays:
         return (
             self.vectors.ndim == self.cells.ndim == 2
             and len(self.cells) > 0
-            and 0 < self.vectors.shape[1] == self.cells.shape[1] <= n_subs * SUB_WIDTH
+            and 0 < self.vectors.shape[1] == self.cells.shape[1]
+            and n_subs == -(-self.vectors.shape[1] // SUB_WIDTH)
+            and len(self.cells) <= len(self.vectors)
+            and self.vectors.flags.c_contiguous
             and self.centroids.shape == (n_subs, CODES, SUB_WIDTH)
             and self.codes.shape == (len(self.vectors), (n_subs + 1) // 2)
             and self.cell_of.shape == (len(self.vectors),)
@@ -104,9 +109,7 @@ class ItemSearch:
         import faiss  # noqa: PLC0415 - 40 MB that a worker without a large catalogue need not have
 
         self._faiss = faiss
-        self._cells, self._index = _index(
-            faiss, arrays, settings.probes
-        )  # faiss points to the cells without owning them
+        self._cells, self._index = _index(faiss, arrays, settings.probes)
         self._width = len(arrays.centroids) * SUB_WIDTH
 
     def rank(
@@ -120,7 +123,9 @@ class ItemSearch:
         vectors = np.stack([reading.vector for reading in readings])
         own, returns = _returned(readings, prefixes)
         rows, logits = scored(self._vectors, vectors, self.shortlist(vectors), own, returns)
-        counts = np.minimum(np.count_nonzero(np.isfinite(logits), axis=1), k)
+        is_scored = np.isfinite(logits)
+        logits[~is_scored] = -np.inf
+        counts = np.minimum(np.count_nonzero(is_scored, axis=1), k)
         starts = np.arange(len(rows), dtype=np.int64) * rows.shape[1]
         best = best_of_rows((rows + 1).ravel(), logits.ravel(), starts, starts + rows.shape[1], k)
         scores = self._probabilities(np.stack([row_scores for _, row_scores in best]), counts, vectors)
@@ -144,14 +149,13 @@ class ItemSearch:
 
         What is not listed scores below the last one that is: so does what counts of the sample, by more than rounding.
         """
-        highest = logits[:, :1]
-        lowest = np.take_along_axis(logits, counts[:, np.newaxis] - 1, axis=1) - _ROUNDING
+        highest = np.where(counts[:, np.newaxis] > 0, logits[:, :1], 0.0)
+        lowest = np.take_along_axis(logits, np.maximum(counts, 1)[:, np.newaxis] - 1, axis=1) - _ROUNDING
         others = np.matmul(self._sample, vectors[:, :, np.newaxis])[:, :, 0]
         tail = np.where(others < lowest, np.exp(np.minimum(others - highest, 0.0)), 0.0).sum(axis=1, keepdims=True)
         exponentials = np.exp(logits - highest)
         total = exponentials.sum(axis=1, keepdims=True) + tail * (len(self._vectors) / len(self._sample))
-        probabilities: NDArray[np.float32] = exponentials / total
-        return probabilities
+        return np.asarray(exponentials / np.maximum(total, np.finfo(np.float32).tiny), np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the arrays and the settings into a new folder."""
@@ -171,7 +175,7 @@ class ItemSearch:
             and arrays.are_sound
             and len(arrays.vectors) == n_items
             and 0 < settings.probes <= len(arrays.cells)
-            and 0 < settings.shortlist <= n_items
+            and 0 < settings.shortlist <= min(n_items, MAX_SHORTLIST)
         )
         if not is_sound:
             raise ValueError("the item search does not fit together, or belongs to another vocabulary")
@@ -191,7 +195,7 @@ def _returned(
 
 
 def _index(faiss: Any, arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
-    """Build faiss's indices of the cells and of the codes in them."""
+    """Build faiss's indices of the cells and of the codes in them; the second points to the first without owning it."""
     width = arrays.centroids.shape[0] * SUB_WIDTH
     cells = faiss.IndexFlatIP(width)
     cells.add(np.pad(arrays.cells, ((0, 0), (0, width - arrays.cells.shape[1]))))
@@ -207,5 +211,7 @@ def _index(faiss: Any, arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
         plain.invlists.add_entries(cell, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(codes))
     plain.ntotal = len(order)
     index = faiss.IndexIVFPQFastScan(plain)
+    index.orig_invlists = None  # with what it was made of, which would keep all codes a second time
+    index.referenced_objects.clear()
     index.nprobe = probes
     return cells, index

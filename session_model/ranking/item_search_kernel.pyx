@@ -50,6 +50,10 @@ def scored(
     cdef int64_t row, place, other, n_own = own.shape[1], n_found = found.shape[1], width = vectors.shape[1]
     cdef int64_t item
     cdef float logit
+    if sessions.shape[1] != width or not sessions.shape[0] == found.shape[0] == own.shape[0] == returns.shape[0]:
+        raise ValueError("sessions and items are of different widths, or rows of different numbers")
+    if returns.shape[1] != n_own:
+        raise ValueError("there is not one return for each item of a prefix")
     rows_array = np.empty((sessions.shape[0], n_own + n_found), np.int32)
     logits_array = np.empty((sessions.shape[0], n_own + n_found), np.float32)
     cdef int32_t[:, ::1] rows = rows_array

@@ -108,6 +108,9 @@ def describe(
     cdef int place, trend, n_trends = trends.shape[0]
     cdef double clicks, log_length, repeats, lately_total, lately, blended, log_model, log_neighbours, seen, last
     cdef Said model, neighbours, content
+    for i in range(items.shape[0]):  # a model server may answer what it likes
+        if not 0 <= items[i] < log_counts.shape[0] or items[i] >= trends.shape[1]:
+            raise IndexError(f"candidate {items[i]} is no item of {log_counts.shape[0] - 1}")
     with nogil:
         for row in range(lengths.shape[0]):
             end = start + lengths[row]

@@ -3,8 +3,8 @@
 A small network gives each candidate a score, and P(candidate) is the softmax over the candidates (ListNet: Cao et al.,
 ICML 2007; without the hidden layer it is McFadden's conditional logit, 1974). It learns what shares of a sum cannot
 say: that shoppers who come back to items do so again, that a fashion passes, whom to trust after how many clicks.
-session_model.fitting.reranker fits it. Many rows are ranked at once: the candidates of each are joined by compiled
-loops (without a compiler at install, by NumPy), all else is one pass over the candidates of all.
+session_model.fitting.reranker fits it. Many rows are ranked at once: the candidates of each are joined and described by
+compiled loops (without a compiler at install, by NumPy), all else is one pass over the candidates of all.
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,6 @@ FEATURE_NAMES: tuple[str, ...] = (
 """`by_length`: times the log of the clicks so far. `repeats`: times the share of them that came back to an item."""
 CONTENT_FEATURES: tuple[str, ...] = ("log_content", "in_content")
 """Also read where content has a share of the blend."""
-_FLOOR = 1e-6
 _COLUMNS: Final = 6
 
 

@@ -54,6 +54,7 @@ COLD_ITEMS_FOLDER = "cold_items"
 ITEM_VECTORS_FOLDER = "item_vectors"
 CONTENT_VOICE_FILE = "content_voice.npz"
 ITEM_SEARCH_FOLDER = "item_search"
+ITEM_SEARCH_VECTORS = f"{ITEM_SEARCH_FOLDER}/vectors.npy"
 TRAINED_SESSIONS_FILE = "trained_sessions.npz"
 
 _BESIDE = frozenset({MANIFEST_PATH, SIGNATURE_PATH})
@@ -136,7 +137,7 @@ def read_release(copy: Path, manifest: ReleaseManifest, *, directory: Path, max_
     check_memory(
         folder,
         max_memory_bytes,
-        mapped=(KNN_FOLDER, ITEM_VECTORS_FOLDER, ITEM_SEARCH_FOLDER),
+        mapped=(KNN_FOLDER, ITEM_VECTORS_FOLDER, ITEM_SEARCH_VECTORS),
         apart=TRAINED_SESSIONS_FILE,
     )
     parts = Parts(

@@ -26,7 +26,8 @@ _ZIP64_LOCATOR_BYTES: Final = 20
 def check_memory(folder: Path, max_memory_bytes: int, *, mapped: Collection[str], apart: str) -> None:
     """Raise ReleaseError where an array's header and its size disagree, or the parts in `folder` need too much memory.
 
-    mapped: folders of arrays that take none, since they are mapped. apart: file that is not read with the others.
+    mapped: arrays, and folders of arrays, that take none, since they are mapped. apart: file that is not read with the
+    others.
     """
     needed = 0
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -35,7 +36,8 @@ def check_memory(folder: Path, max_memory_bytes: int, *, mapped: Collection[str]
             size = _memory_bytes(path)
         except (BadZipFile, EOFError, ValueError, KeyError, NotImplementedError, struct.error) as error:
             raise ReleaseError(f"release file {path.name} cannot be read ({error}); copy the release again") from error
-        if name != apart and not (path.suffix == ".npy" and name.partition("/")[0] in mapped):
+        is_mapped = path.suffix == ".npy" and (name in mapped or name.partition("/")[0] in mapped)
+        if name != apart and not is_mapped:
             needed += size
         if needed > max_memory_bytes:
             raise ReleaseError(

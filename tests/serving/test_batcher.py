@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,8 +11,15 @@ from numpy.typing import NDArray
 
 from schemas.ids import ModelVersion
 from schemas.ranking import NO_INTENT, Candidates, ModelInput, ModelOutput, SessionReading
+from schemas.release_folder import ReleaseError
 from serving.batcher import MicroBatcher, Question
-from serving.errors import BadRequestError, DeadlineExceededError, ModelUnavailableError, ServerBusyError
+from serving.errors import (
+    BadRequestError,
+    BadResponseError,
+    DeadlineExceededError,
+    ModelUnavailableError,
+    ServerBusyError,
+)
 from serving.fakes import FakePredictor, FakeRelease
 from serving.settings import ServingSettings
 from tests.builders.clocks import HandClock
@@ -227,19 +235,74 @@ async def test_the_answer_is_blended_with_the_rows_own_neighbours(batcher: Micro
     assert output.candidates.item_indices.tolist() == [2, 3, 4, 90]
 
 
-async def test_what_the_model_read_is_what_the_catalogue_is_searched_by(clock: HandClock) -> None:
-    """Where it answers readings in place of candidates."""
+class Reading(FakePredictor):
+    """Answers readings in place of candidates."""
 
-    class Reading(FakePredictor):
-        async def predict(self, version: Any, batch: Any, *given: Any) -> list[ModelOutput]:
-            await super().predict(version, batch, *given)
-            vectors = [np.array([one.items[-1] + 50, 0], np.float32) for one in batch]
-            returns = np.zeros(1, np.float32)
-            return [ModelOutput(Candidates.none(), NO_INTENT, SessionReading(vector, returns)) for vector in vectors]
+    async def predict(self, version: Any, batch: Any, *given: Any) -> list[ModelOutput]:
+        """Give a vector whose first number is the item that a search by it finds."""
+        await super().predict(version, batch, *given)
+        vectors = [np.array([one.items[-1] + 50, 0], np.float32) for one in batch]
+        return [
+            ModelOutput(Candidates.none(), NO_INTENT, SessionReading(one, np.zeros(1, np.float32))) for one in vectors
+        ]
 
+
+IN_A_THREAD = 6
+"""Rows whose search does not hold the loop up."""
+
+
+@pytest.mark.parametrize("rows", [2, IN_A_THREAD])
+async def test_the_catalogue_is_searched_by_what_the_model_read(clock: HandClock, rows: int) -> None:
+    """For few rows at once, for more in a thread."""
     batcher = MicroBatcher(Reading(), ServingSettings(), clock=clock)
-    outputs = await asyncio.gather(*(batcher.rank(question(item)) for item in (1, 2)))
-    assert [output.candidates.item_indices.tolist() for output in outputs] == [[51, 90], [52, 90]]
+    outputs = await asyncio.gather(*(batcher.rank(question(item)) for item in range(rows)))
+    assert [output.candidates.item_indices.tolist() for output in outputs] == [[50 + n, 90] for n in range(rows)]
+    await batcher.close()
+
+
+@pytest.mark.parametrize("rows", [2, IN_A_THREAD])
+async def test_a_release_that_cannot_be_searched_is_a_bad_response(clock: HandClock, rows: int) -> None:
+    """So session-kNN answers; who asks next is served."""
+
+    class Whole(FakeRelease):
+        def search(self, *_: Any) -> list[Candidates]:
+            raise ReleaseError("it has no search")
+
+    batcher, whole = MicroBatcher(Reading(), ServingSettings(), clock=clock), Whole()
+    asked = (batcher.rank(Question(whole, row(item), NEIGHBOURS)) for item in range(rows))
+    for failed in await asyncio.gather(*asked, return_exceptions=True):
+        assert isinstance(failed, BadResponseError)
+        assert "it has no search" in str(failed)
+    assert first_item(await batcher.rank(question(1))) == 51
+    await batcher.close()
+
+
+async def test_calls_do_not_run_ahead_of_searches(clock: HandClock) -> None:
+    """One batch is searched for, one waits for that, and no third is asked about meanwhile."""
+    server, entered, go_on = Reading(), threading.Event(), threading.Event()
+
+    class Slow(FakeRelease):
+        def search(self, readings: Any, prefixes: Any) -> list[Candidates]:
+            entered.set()
+            go_on.wait(30)
+            return super().search(readings, prefixes)
+
+    batcher, slow = MicroBatcher(server, ServingSettings(max_batch=IN_A_THREAD), clock=clock), Slow()
+    n = 4 * IN_A_THREAD
+    asked = [asyncio.create_task(batcher.rank(Question(slow, row(item), NEIGHBOURS))) for item in range(n)]
+    await asyncio.to_thread(entered.wait, 30)
+    await server.called(2)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert sizes(server) == [IN_A_THREAD] * 2
+    asked[IN_A_THREAD].cancel()
+    go_on.set()
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert isinstance(found[IN_A_THREAD], asyncio.CancelledError)
+    assert [first_item(one) for one in found if isinstance(one, ModelOutput)] == [
+        50 + item for item in range(n) if item != IN_A_THREAD
+    ]
+    await batcher.close()
 
 
 class Choosy(FakeRelease):

@@ -129,13 +129,36 @@ def test_an_item_of_the_prefix_is_listed_once_with_all_its_returns() -> None:
 
 def test_a_row_is_ranked_alike_whatever_is_asked_with_it() -> None:
     """To the bit: so it is in a replay."""
-    asked = [replace(one, returns=np.arange(3, dtype=np.float32)) for one in readings(9)]
-    prefixes = [prefix(*range(1, 1 + n % 4)) for n in range(9)]
+    asked = [replace(one, returns=np.arange(3, dtype=np.float32)) for one in readings(32)]
+    prefixes = [prefix(*range(1, 1 + n % 4)) for n in range(32)]
     together = search(n_cells=16, probes=4).rank(asked, prefixes, K)
     for one, *row in zip(together, asked, prefixes, strict=True):
         (alone,) = search(n_cells=16, probes=4).rank(row[:1], row[1:], K)
         assert np.array_equal(one.item_indices, alone.item_indices)
         assert np.array_equal(one.scores, alone.scores)
+
+
+def test_what_cannot_be_ranked_is_not_listed() -> None:
+    """A vector that is no number, and a row for which nothing was found."""
+    vectors = VECTORS.copy()
+    vectors[3] = np.inf
+    (reading,) = readings(1)
+    searched = ItemSearch(arrays(VECTORS), SearchSettings(probes=1, shortlist=N_ITEMS))
+    searched._vectors = vectors
+    (found,) = searched.rank([reading], [prefix(4)], K)
+    assert 4 not in found.item_indices
+    assert np.isfinite(found.scores).all()
+    cells = arrays(n_cells=2).cells
+    elsewhere = replace(arrays(n_cells=2), cell_of=np.ones(N_ITEMS, np.int32))
+    empty = ItemSearch(elsewhere, SearchSettings(probes=1, shortlist=5))
+    (nothing,) = empty.rank([SessionReading(cells[0] - cells[1], NO_RETURNS)], [prefix()], K)
+    assert not len(nothing)
+
+
+def test_a_session_of_another_width_is_an_error() -> None:
+    """Whatever model it is of."""
+    with pytest.raises((AssertionError, ValueError)):
+        search().rank([SessionReading(np.ones(WIDTH - 1, np.float32), NO_RETURNS)], [prefix(1)], K)
 
 
 def test_a_list_is_as_long_as_what_was_found() -> None:
@@ -194,6 +217,8 @@ GOOD = arrays(n_cells=16)
         ({"vectors": VECTORS[:-1]}, {}),
         ({"vectors": VECTORS.astype(np.float64)}, {}),
         ({"vectors": VECTORS.ravel()}, {}),
+        ({"vectors": np.asfortranarray(VECTORS)}, {}),
+        ({"centroids": np.concatenate([GOOD.centroids] * 2), "codes": np.concatenate([GOOD.codes] * 2, axis=1)}, {}),
         ({"codes": GOOD.codes[:, :-1]}, {}),
         ({"codes": GOOD.codes[:-1]}, {}),
         ({"centroids": GOOD.centroids[:1]}, {}),

@@ -107,6 +107,17 @@ def test_both_kernels_describe_the_same(content_share: float) -> None:
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("item", [N_ITEMS + 1, 2_000_000_000])
+def test_an_item_beyond_the_release_is_an_error(kernel: ModuleType, item: int) -> None:
+    """A model server may answer what it likes; nothing is read where there is no item."""
+    columns, lengths = np.full((len(COLUMNS), 2), -1.0), np.array([2], np.int64)
+    columns[3:] = np.array([0.0, NEVER, 0.0])[:, np.newaxis]
+    items, out = np.array([1, item], np.int32), np.zeros((len(FEATURE_NAMES), 2), np.float32)
+    counts, trends = POPULARITY.log_counts, POPULARITY.trends
+    with pytest.raises(IndexError):
+        kernel.describe(columns, items, lengths, lengths, counts, trends, (0.4, 0.3, 0.0, 0.1), out)
+
+
 def rows_of_a_shop(n: int) -> list[CandidateSources]:
     """Draw what is known before some clicks, now and then nothing."""
     rng = np.random.default_rng(2)
