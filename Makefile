@@ -89,13 +89,18 @@ SBOM = --pyproject pyproject.toml --mc-type application --output-reproducible --
 
 # --- measure ----------------------------------------------------------------------------------------------------------
 
-.PHONY: bench pipeline-bench results simulate-delivery
+.PHONY: bench bench-guard pipeline-bench results simulate-delivery
 DATA ?= ../shared/data
 results: $(STAMP)  ## Train and evaluate on the public research data in DATA=folder and print the results table; takes an hour
 	$(BIN)/python -m bench.results $(DATA) $(ARGS)
 
 bench: $(STAMP)  ## Measure events per second against bare Faust and raw aiokafka; options in ARGS="..."
 	$(BIN)/python -m bench $(ARGS)
+
+bench-guard: $(STAMP)  ## Run one short round of make bench and fail where its ratios are out of bounds
+	mkdir -p build
+	$(BIN)/python -m bench --short --rounds 1 --json build/bench.json
+	$(BIN)/python -m bench.guard build/bench.json
 
 pipeline-bench: $(STAMP)  ## Measure the jobs from clickstream to release, and what a shop of a size takes by that; options in ARGS="..."
 	$(BIN)/python -m bench.pipeline $(ARGS)
