@@ -62,10 +62,11 @@ def fit_item_search(
     progress.started("search of the catalogue", len(trials))
     least = LEAST_RECALL if n_cells == 1 else LEAST_RECALL_IN_CELLS
     best = 0.0
+    search = ItemSearch(arrays, trials[0])
     for settings in trials:
-        recall = _recall(ItemSearch(arrays, settings), question)
+        recall = _recall(search.with_settings(settings), question)
         if recall >= least:
-            return ItemSearch(arrays, msgspec.structs.replace(settings, recall=round(recall, 4)))
+            return search.with_settings(msgspec.structs.replace(settings, recall=round(recall, 4)))
         best = max(best, recall)
         progress.stepped()
     progress.noted(

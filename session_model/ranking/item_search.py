@@ -6,6 +6,7 @@ the shortlist is scored as the SavedModel would (docs/adr/0021).
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -108,9 +109,15 @@ class ItemSearch:
         self._sample = np.ascontiguousarray(arrays.vectors[np.sort(drawn)])
         import faiss  # noqa: PLC0415 - 40 MB that a worker without a large catalogue need not have
 
-        self._faiss = faiss
-        self._cells, self._index = _index(faiss, arrays, settings.probes)
+        self._faiss: Any = faiss
+        self._cells, self._index = _index(faiss, arrays)
         self._width = len(arrays.centroids) * SUB_WIDTH
+
+    def with_settings(self, settings: SearchSettings) -> "ItemSearch":
+        """Return a search of the same arrays that goes as far as `settings` say."""
+        other = copy(self)
+        other.settings = settings
+        return other
 
     def rank(
         self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]], k: int
@@ -137,9 +144,10 @@ class ItemSearch:
     def shortlist(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the rows of the items that may score best, (n, `settings.shortlist`); -1 where there are fewer."""
         self._faiss.omp_set_num_threads(1)  # of the calling thread; two would spin on the model server's core
+        how = self._faiss.SearchParametersIVF(nprobe=self.settings.probes)
         missing = self._width - vectors.shape[1]
         asked = np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors
-        rows: NDArray[np.int64] = self._index.search(asked, self.settings.shortlist)[1]
+        rows: NDArray[np.int64] = self._index.search(asked, self.settings.shortlist, params=how)[1]
         return rows
 
     def _probabilities(
@@ -194,7 +202,7 @@ def _returned(
     return own, returns
 
 
-def _index(faiss: Any, arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
+def _index(faiss: Any, arrays: SearchArrays) -> tuple[Any, Any]:
     """Build faiss's indices of the cells and of the codes in them; the second points to the first without owning it."""
     width = arrays.centroids.shape[0] * SUB_WIDTH
     cells = faiss.IndexFlatIP(width)
@@ -213,5 +221,4 @@ def _index(faiss: Any, arrays: SearchArrays, probes: int) -> tuple[Any, Any]:
     index = faiss.IndexIVFPQFastScan(plain)
     index.orig_invlists = None  # with what it was made of, which would keep all codes a second time
     index.referenced_objects.clear()
-    index.nprobe = probes
     return cells, index
