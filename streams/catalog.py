@@ -1,4 +1,4 @@
-"""Every worker's own view of the compacted catalog topic: availability, title, category, price, location."""
+"""What the shop last said of its items on the compacted catalog topic: availability, title, category, price, places."""
 
 import threading
 from collections import Counter
@@ -7,20 +7,18 @@ from itertools import islice
 from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.catalog_mapping import OURS
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from streams.cluster.topic_reader import input_record
+from streams.compacted_view import CompactedView
 from streams.metrics import CatalogMetrics
 from streams.rare_log import RareLog
+from streams.records import InputRecord
 
 log = structlog.get_logger(__name__)
 
-_POLL_SECONDS = 0.2
-_METADATA_SECONDS = 1.0
 MAX_REMOVED = 100_000
 """Of the items that are known to be removed, the latest; some 15 MB. An older one is in an older release at most."""
 
@@ -171,84 +169,13 @@ def _content(item: CatalogItem | None) -> tuple[object, ...] | None:
     return None if item is None else (item.title, item.category, item.price, item.variant_group)
 
 
-class CatalogFollower:
-    """A thread that keeps a Catalog up to date from its topic, without a consumer group."""
+def catalog_view(
+    catalog: Catalog, topic: str, client_config: Mapping[str, Any], metrics: CatalogMetrics
+) -> CompactedView:
+    """Make the view that keeps a catalog up to date from its topic."""
 
-    def __init__(self, catalog: Catalog, topic: str, client_config: Mapping[str, Any], metrics: CatalogMetrics) -> None:
-        self._catalog = catalog
-        self._metrics = metrics
-        self._topic = topic
-        self._config = {
-            **client_config,
-            "group.id": f"{topic}-view",  # never joined; yet librdkafka asks for its coordinator, and an ACL may say no
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-        }
-        self._stopping = threading.Event()
-        self._caught_up = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="catalog", daemon=True)
+    def take(record: InputRecord) -> None:
+        content = catalog.apply(record.key, record.value, record.time_ms, record.headers)
+        metrics.observe(content, items=len(catalog), closed=catalog.closed_items)
 
-    def start(self) -> None:
-        """Start to read the topic from its beginning."""
-        self._thread.start()
-
-    def wait_until_caught_up(self, timeout_seconds: float) -> bool:
-        """Wait until the end offsets seen at start are reached; False after the timeout, or at a stop."""
-        return self._caught_up.wait(timeout_seconds) and not self._stopping.is_set()
-
-    def stop(self) -> None:
-        """Stop reading and wait for the thread."""
-        self._stopping.set()
-        self._caught_up.set()  # a thread that waits would keep the process until its timeout
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _follow(self) -> None:
-        consumer = Consumer(self._config)
-        try:
-            partitions = self._assign(consumer)
-            unread = set(partitions)
-            while not self._stopping.is_set():
-                message = consumer.poll(_POLL_SECONDS)
-                if message is None:
-                    continue
-                error = message.error()
-                if error is None:
-                    self._take(message)
-                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
-                    unread.discard(message.partition())
-                    if not unread:
-                        self._caught_up.set()
-                        self._metrics.caught_up.set(1)
-                else:
-                    log.warning("catalog_read_failed", topic=self._topic, error=str(error))
-        finally:
-            consumer.close()
-
-    def _take(self, message: Any) -> None:
-        record = input_record(message)
-        content = self._catalog.apply(record.key, record.value, record.time_ms, record.headers)
-        self._metrics.observe(content, items=len(self._catalog), closed=self._catalog.closed_items)
-        self._metrics.last_record.set(record.time_ms / 1000)
-
-    def _assign(self, consumer: Any) -> list[int]:
-        """Assign every partition of the topic, as soon as the brokers show it; [] = told to stop before."""
-        while not self._stopping.is_set():
-            partitions = self._partitions(consumer)
-            if partitions:
-                consumer.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in partitions])
-                return partitions
-            self._stopping.wait(_METADATA_SECONDS)
-        return []
-
-    def _partitions(self, consumer: Any) -> list[int]:
-        try:
-            topic = consumer.list_topics(self._topic, timeout=_METADATA_SECONDS).topics.get(self._topic)
-        except KafkaException as error:
-            log.warning("catalog_brokers_do_not_answer", topic=self._topic, error=str(error))
-            return []
-        if topic is None or topic.error is not None or not topic.partitions:
-            log.warning("catalog_topic_missing", topic=self._topic)
-            return []
-        return sorted(topic.partitions)
+    return CompactedView(topic, client_config, take, metrics.view)

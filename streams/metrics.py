@@ -268,21 +268,33 @@ class StateMetrics:
         )
 
 
+class ViewMetrics:
+    """The worker's view of a compacted topic, called `name` in the names of the metrics."""
+
+    def __init__(self, registry: CollectorRegistry, name: str) -> None:
+        self.caught_up = Gauge(
+            f"insession_{name}_caught_up",
+            f"1 once the view of the topic `{name}` has reached the end that it saw at start.",
+            registry=registry,
+        )
+        self.last_record = Gauge(
+            f"insession_{name}_last_record_timestamp_seconds",
+            f"Timestamp of the latest record of the topic `{name}`, Unix seconds; 0 = none yet.",
+            registry=registry,
+        )
+        self.failed_records = Counter(
+            f"insession_{name}_failed_records",
+            f"Records of the topic `{name}` that were passed over because of a bug.",
+            registry=registry,
+        )
+
+
 class CatalogMetrics:
     """The worker's view of the catalog."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.view = ViewMetrics(registry, "catalog")
         self.items = Gauge("insession_catalog_items", "Items in the view of the catalog.", registry=registry)
-        self.caught_up = Gauge(
-            "insession_catalog_caught_up",
-            "1 once the view has reached the end that it saw at start.",
-            registry=registry,
-        )
-        self.last_record = Gauge(
-            "insession_catalog_last_record_timestamp_seconds",
-            "Timestamp of the latest catalog record, Unix seconds; 0 = none yet.",
-            registry=registry,
-        )
         self.closed = Gauge(
             "insession_catalog_closed_items",
             "Items that are not recommended because their last catalog record cannot be read.",

@@ -39,7 +39,7 @@ from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
-from streams.catalog import Catalog, CatalogFollower
+from streams.catalog import Catalog, catalog_view
 from streams.cluster.topic_reader import TopicReader
 from streams.cluster.topic_watch import TopicWatch
 from streams.cluster.topics import Topic
@@ -112,7 +112,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         _served(app, settings, WorkerPages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
-        _catalog_view(settings, catalog, CatalogMetrics(registry)),
+        _following(settings, catalog, CatalogMetrics(registry)),
         encodings.running(app.abort),
         tier.running(),
         _closing(windows),
@@ -272,16 +272,16 @@ async def _closing(asking: Windows | Shadow) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _catalog_view(settings: Settings, catalog: Catalog, metrics: CatalogMetrics) -> AsyncIterator[None]:
+async def _following(settings: Settings, catalog: Catalog, metrics: CatalogMetrics) -> AsyncIterator[None]:
     """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
-    follower = CatalogFollower(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config(), metrics)
-    follower.start()
+    view = catalog_view(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config(), metrics)
+    view.start()
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
     try:
-        if await asyncio.to_thread(follower.wait_until_caught_up, timeout_seconds):
+        if await asyncio.to_thread(view.wait_until_caught_up, timeout_seconds):
             log.info("catalog_complete", items=len(catalog))
         else:
             log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
         yield
     finally:
-        await asyncio.to_thread(follower.stop)
+        await asyncio.to_thread(view.stop)

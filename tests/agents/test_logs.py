@@ -18,14 +18,14 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
 def test_our_lines_are_json_with_name_level_and_time(capsys: pytest.CaptureFixture[str]) -> None:
     """Each is one JSON object on stderr, its values as keys."""
     configure_logs()
-    structlog.get_logger("streams.catalog").warning("catalog_topic_missing", topic="catalog")
+    structlog.get_logger("streams.compacted_view").warning("view_topic_missing", topic="catalog")
     (line,) = lines(capsys)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
-        "event": "catalog_topic_missing",
+        "event": "view_topic_missing",
         "topic": "catalog",
         "level": "warning",
-        "logger": "streams.catalog",
+        "logger": "streams.compacted_view",
     }
 
 

@@ -13,14 +13,12 @@ from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader
 from schemas.ids import ItemId
 from schemas.records import CatalogItem
-from streams.catalog import Catalog, CatalogFollower
+from streams.catalog import Catalog, catalog_view
 from streams.cluster.producers import producer_config
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import CatalogMetrics
 
 TOPIC = "catalog"
-NOBODY = "127.0.0.1:1"
-METRICS = CatalogMetrics(CollectorRegistry())
 
 
 @pytest.fixture(autouse=True)
@@ -235,18 +233,18 @@ def produce(address: str, topic: str, *records: tuple[str, bytes | None]) -> Non
     assert producer.flush(10) == 0
 
 
-def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
-    """It is caught up when every partition's end is reached, tombstones applied; stopped, it leaves no thread."""
+def test_the_view_is_the_catalog_as_its_topic_has_it(broker: str) -> None:
+    """Tombstones applied, what cannot be read counted, what was repaired, too."""
     items = [(f"i{n}", wire.encode(item(f"i{n}"))) for n in range(50)]
     odd = [("i8", b'{"item_id": "i8", "available": "perhaps"}'), ("odd", b'{"item_id": "odd", "price": "12,95"}')]
     produce(broker, TOPIC, *items, ("i7", None), *odd)
     catalog, registry = Catalog(), CollectorRegistry()
-    follower = CatalogFollower(catalog, TOPIC, {"bootstrap.servers": broker}, CatalogMetrics(registry))
-    follower.start()
+    view = catalog_view(catalog, TOPIC, {"bootstrap.servers": broker}, CatalogMetrics(registry))
+    view.start()
     try:
-        assert follower.wait_until_caught_up(20)
+        assert view.wait_until_caught_up(20)
     finally:
-        follower.stop()
+        view.stop()
     assert len(catalog) == 50
     assert registry.get_sample_value("insession_catalog_items") == 50
     assert registry.get_sample_value("insession_catalog_closed_items") == 1
@@ -260,77 +258,4 @@ def test_the_follower_catches_up_from_the_beginning(broker: str) -> None:
         time.time(), abs=300
     )
     assert catalog.get(ItemId("i7")) is None
-    assert "catalog" not in {thread.name for thread in threading.enumerate()}
-
-
-def test_the_follower_of_an_empty_topic_is_caught_up(broker: str) -> None:
-    """A shop that has not described anything holds up no worker."""
-    Producer({"bootstrap.servers": broker}).list_topics("nothing-yet", timeout=10)  # makes the topic
-    follower = CatalogFollower(Catalog(), "nothing-yet", {"bootstrap.servers": broker}, METRICS)
-    follower.start()
-    try:
-        assert follower.wait_until_caught_up(20)
-    finally:
-        follower.stop()
-
-
-def test_the_follower_survives_brokers_that_do_not_answer(logged: list[dict[str, Any]]) -> None:
-    """It says so and asks again, the wait times out, and it can be stopped at any time."""
-    follower = CatalogFollower(Catalog(), TOPIC, {"bootstrap.servers": NOBODY, "log_level": 0}, METRICS)
-    follower.start()
-    try:
-        assert not follower.wait_until_caught_up(1.5)
-        assert follower._thread.is_alive()
-    finally:
-        follower.stop()
-    assert not follower._thread.is_alive()
-    assert {entry["event"] for entry in logged} == {"catalog_brokers_do_not_answer"}
-
-
-def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever waits for the whole catalog hears at once that it will not come."""
-    monkeypatch.setattr("streams.catalog.Consumer", TopiclessConsumer)
-    follower = CatalogFollower(Catalog(), TOPIC, {}, METRICS)
-    follower.start()
-    follower.stop()
-    assert not follower.wait_until_caught_up(3600)
-
-
-def test_the_follower_waits_for_a_topic_that_is_missing(
-    monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
-) -> None:
-    """A topic that the brokers do not have is asked for again until told to stop."""
-    monkeypatch.setattr("streams.catalog.Consumer", TopiclessConsumer)
-    follower = CatalogFollower(Catalog(), TOPIC, {}, METRICS)
-    follower.start()
-    assert TopiclessConsumer.asked.wait(10)
-    follower.stop()
-    assert not follower.wait_until_caught_up(0)
-    assert {entry["event"] for entry in logged} == {"catalog_topic_missing"}
-    assert TopiclessConsumer.closed.is_set()
-
-
-def test_a_follower_that_was_never_started_can_be_stopped() -> None:
-    """Stopping is safe whatever happened before."""
-    CatalogFollower(Catalog(), TOPIC, {}, METRICS).stop()
-
-
-class TopiclessConsumer:
-    """A consumer of a cluster without the topic."""
-
-    asked = threading.Event()
-    closed = threading.Event()
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.topics: dict[str, Any] = {}
-        assert config["enable.partition.eof"]
-
-    def list_topics(self, _topic: str, timeout: float) -> "TopiclessConsumer":
-        """Show no topic."""
-        assert timeout > 0
-        self.asked.set()
-        return self
-
-    def close(self) -> None:
-        """Note it."""
-        self.closed.set()
+    assert registry.get_sample_value("insession_catalog_failed_records_total") == 0

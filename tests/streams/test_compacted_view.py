@@ -1,0 +1,185 @@
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+from confluent_kafka import Producer
+from prometheus_client import CollectorRegistry
+
+from streams.cluster.producers import producer_config
+from streams.compacted_view import CompactedView
+from streams.local.embedded_broker import EmbeddedBroker
+from streams.metrics import ViewMetrics
+from streams.records import InputRecord
+
+NOBODY = "127.0.0.1:1"
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Any:
+    """Catch the log lines."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[str]:
+    """Run the embedded broker and give its address."""
+    with EmbeddedBroker() as broker:
+        yield broker.address
+
+
+def produce(address: str, topic: str, *values: str) -> None:
+    """Write records to a topic, each under its own value as the key."""
+    producer = Producer(producer_config({"bootstrap.servers": address}, client_id="test"))
+    for value in values:
+        producer.produce(topic, key=value.encode(), value=value.encode())
+    assert producer.flush(10) == 0
+
+
+def viewed(
+    topic: str,
+    config: dict[str, Any],
+    take: Callable[[InputRecord], None] = lambda _: None,
+    registry: CollectorRegistry | None = None,
+) -> CompactedView:
+    """Make a view."""
+    return CompactedView(topic, config, take, ViewMetrics(registry or CollectorRegistry(), "things"))
+
+
+def test_every_record_from_the_beginning_is_handed_on(broker: str) -> None:
+    """It is caught up when every partition's end is reached; stopped, it leaves no thread."""
+    produce(broker, "things", *(f"v{number}" for number in range(50)))
+    values, registry = list[bytes | None](), CollectorRegistry()
+    view = viewed("things", {"bootstrap.servers": broker}, lambda record: values.append(record.value), registry)
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+    finally:
+        view.stop()
+    assert sorted(value or b"" for value in values) == sorted(f"v{number}".encode() for number in range(50))
+    assert registry.get_sample_value("insession_things_caught_up") == 1
+    assert (registry.get_sample_value("insession_things_last_record_timestamp_seconds") or 0) > 0
+    assert "things" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_comes_later_is_handed_on_too(broker: str) -> None:
+    """A view that has caught up goes on."""
+    produce(broker, "growing", "first")
+    come = threading.Event()
+
+    def take(record: InputRecord) -> None:
+        if record.value == b"later":
+            come.set()
+
+    view = viewed("growing", {"bootstrap.servers": broker}, take)
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+        produce(broker, "growing", "later")
+        assert come.wait(20)
+    finally:
+        view.stop()
+
+
+def test_a_record_that_raises_ends_nothing(broker: str, logged: list[dict[str, Any]]) -> None:
+    """It is passed over, counted and logged once; those behind it count."""
+    produce(broker, "odd", "good", "bad", "bad", "bad", "better")
+    values, registry = list[bytes | None](), CollectorRegistry()
+
+    def take(record: InputRecord) -> None:
+        if record.value == b"bad":
+            raise KeyError("bug")
+        values.append(record.value)
+
+    view = viewed("odd", {"bootstrap.servers": broker}, take, registry)
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+    finally:
+        view.stop()
+    assert sorted(value or b"" for value in values) == [b"better", b"good"]
+    assert registry.get_sample_value("insession_things_failed_records_total") == 3
+    assert [(entry["event"], entry["reason"], entry["topic"]) for entry in logged] == [
+        ("view_record_failed", "KeyError", "odd")
+    ]
+
+
+def test_an_answer_of_the_brokers_is_not_held_back_for_long() -> None:
+    """Half a second, as librdkafka has it, would be the age of most changes; a deployment's own value wins."""
+    waits = [viewed("things", config)._config["fetch.wait.max.ms"] for config in ({}, {"fetch.wait.max.ms": 7})]
+    assert waits == [50, 7]
+
+
+def test_the_view_of_an_empty_topic_is_caught_up(broker: str) -> None:
+    """A shop that has not described anything holds up no worker."""
+    Producer({"bootstrap.servers": broker}).list_topics("nothing-yet", timeout=10)  # makes the topic
+    view = viewed("nothing-yet", {"bootstrap.servers": broker})
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+    finally:
+        view.stop()
+
+
+def test_the_view_survives_brokers_that_do_not_answer(logged: list[dict[str, Any]]) -> None:
+    """It says so and asks again, the wait times out, and it can be stopped at any time."""
+    view = viewed("things", {"bootstrap.servers": NOBODY, "log_level": 0})
+    view.start()
+    try:
+        assert not view.wait_until_caught_up(1.5)
+        assert view._thread.is_alive()
+    finally:
+        view.stop()
+    assert not view._thread.is_alive()
+    assert {entry["event"] for entry in logged} == {"view_brokers_do_not_answer"}
+
+
+def test_a_stop_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the whole view hears at once that it will not come."""
+    monkeypatch.setattr("streams.compacted_view.Consumer", TopiclessConsumer)
+    view = viewed("things", {})
+    view.start()
+    view.stop()
+    assert not view.wait_until_caught_up(3600)
+
+
+def test_the_view_waits_for_a_topic_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    """A topic that the brokers do not have is asked for again until told to stop."""
+    monkeypatch.setattr("streams.compacted_view.Consumer", TopiclessConsumer)
+    view = viewed("things", {})
+    view.start()
+    assert TopiclessConsumer.asked.wait(10)
+    view.stop()
+    assert not view.wait_until_caught_up(0)
+    assert {entry["event"] for entry in logged} == {"view_topic_missing"}
+    assert TopiclessConsumer.closed.is_set()
+
+
+def test_a_view_that_was_never_started_can_be_stopped() -> None:
+    """Stopping is safe whatever happened before."""
+    viewed("things", {}).stop()
+
+
+class TopiclessConsumer:
+    """A consumer of a cluster without the topic."""
+
+    asked = threading.Event()
+    closed = threading.Event()
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.topics: dict[str, Any] = {}
+        assert config["enable.partition.eof"]
+
+    def list_topics(self, _topic: str, timeout: float) -> "TopiclessConsumer":
+        """Show no topic."""
+        assert timeout > 0
+        self.asked.set()
+        return self
+
+    def close(self) -> None:
+        """Note it."""
+        self.closed.set()
