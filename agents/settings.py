@@ -23,6 +23,7 @@ from schemas.catalog_mapping import CatalogMapping
 from schemas.check_report import CheckThresholds
 from schemas.errors import UsageError
 from schemas.mapping import FieldMapping
+from schemas.places import LocationSettings
 from schemas.secret import Secret
 from serving.settings import ServingSettings
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, further_clickstream_spec, is_topic_name, topic_specs
@@ -268,6 +269,7 @@ class Settings:
     sessions: SessionRules = field(default_factory=SessionRules)
     outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
+    locations: LocationSettings = field(default_factory=LocationSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     outputs: OutputSettings = field(default_factory=OutputSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

@@ -53,7 +53,7 @@ def output_headers(settings: Settings) -> OutputHeaders:
 
 def described_catalog(settings: Settings, records: Collection[CatalogItem]) -> Catalog:
     """Build the catalog of what `records` say once for all; without them every item is allowed."""
-    catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records))
+    catalog = Catalog(require_catalog=settings.catalog.require_catalog and bool(records), places=settings.locations)
     for item in records:
         catalog.apply(item.item_id.encode(), wire.encode(item))
     return catalog

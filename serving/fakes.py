@@ -213,10 +213,10 @@ class FakeCatalog:
         """See `CatalogView`."""
         return bool(self.described)
 
-    @property
-    def locations(self) -> Collection[str]:
+    def knows_place(self, location: str) -> bool | None:
         """See `CatalogView`."""
-        return {location for item in self.described for location in item.locations or ()}
+        named = {place for item in self.described for place in item.locations or ()}
+        return location in named if named else None
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """See `CatalogView`."""

@@ -1,6 +1,6 @@
 """Policy, apart from scoring: which items may be answered, and how many of them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -30,9 +30,8 @@ class CatalogView(Protocol):
     def has_items(self) -> bool:
         """Return whether there is a record of any item."""
 
-    @property
-    def locations(self) -> Collection[str]:
-        """Return the locations that the records name."""
+    def knows_place(self, location: str) -> bool | None:
+        """Return whether the records name a location, or one that lies in it; None = nobody knows."""
 
     def available_items(self, at_most: int) -> Sequence[ItemId]:
         """Return some available items, always in the same order."""

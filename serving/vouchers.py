@@ -42,7 +42,7 @@ class HasRelease(Protocol):
 
 
 class ShopsOwn:
-    """The catalog topic and the release in use; locations are those that the catalog's records name."""
+    """The catalog topic and the release in use; locations are what the catalog knows."""
 
     def __init__(self, catalog: CatalogView, releases: HasRelease) -> None:
         self._catalog = catalog
@@ -62,5 +62,4 @@ class ShopsOwn:
 
     def location(self, location: str) -> bool | None:
         """See `Vouchers`."""
-        locations = self._catalog.locations
-        return location in locations if locations else None
+        return self._catalog.knows_place(location)

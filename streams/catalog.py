@@ -11,6 +11,7 @@ import structlog
 from schemas.catalog_mapping import OURS
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
+from schemas.places import LocationSettings
 from schemas.records import CatalogItem
 from streams.compacted_view import CompactedView
 from streams.metrics import CatalogMetrics
@@ -30,16 +31,25 @@ class Catalog:
 
     require_catalog: True = an item without a record is not recommended; False = it is allowed everywhere.
     reader: how records are read; without one, as records of ours.
+    places: which lies in which; what is sold at a place is sold at those that lie in it.
     """
 
-    def __init__(self, *, require_catalog: bool = False, reader: CatalogReader | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        require_catalog: bool = False,
+        reader: CatalogReader | None = None,
+        places: LocationSettings | None = None,
+    ) -> None:
         self._reader = reader or CatalogReader(OURS)
         self._log = RareLog(log)
         self._items: dict[ItemId, CatalogItem] = {}
         self._closed = set[ItemId]()
-        self._locations = Counter[str]()
+        self._named_places = Counter[str]()
+        self._places_around = Counter[str]()
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
+        self._places = places or LocationSettings()
         self._removed = dict[ItemId, None]()
         self._revision = 0
 
@@ -58,7 +68,13 @@ class Catalog:
         item = self._items.get(item_id)
         if item is None:
             return not self._require_catalog and item_id not in self._removed
-        return item.available and (location is None or item.locations is None or location in item.locations)
+        return item.available and (
+            location is None or item.locations is None or self._is_within(location, item.locations)
+        )
+
+    def _is_within(self, location: str, places: Collection[str]) -> bool:
+        """Return whether a location is one of the places, or lies in one."""
+        return location in places or any(map(places.__contains__, self._places.chain(location)))
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -79,10 +95,16 @@ class Catalog:
         """Return whether the shop describes any item."""
         return bool(self._items)
 
-    @property
-    def locations(self) -> Collection[str]:
-        """Return the locations that the items' records name."""
-        return self._locations
+    def knows_place(self, location: str) -> bool | None:
+        """Return whether the records name a location, or one that lies in it.
+
+        None = nobody knows: it lies in one that they name, or they name none at all.
+        """
+        if not self._named_places:
+            return None
+        if location in self._named_places or location in self._places_around:
+            return True
+        return None if self._is_within(location, self._named_places) else False
 
     def available_items(self, at_most: int) -> list[ItemId]:
         """Return the first available items in the order in which the shop described them."""
@@ -132,26 +154,26 @@ class Catalog:
     def _describe(self, item: CatalogItem) -> None:
         with self._lock:
             before = self._items.get(item.item_id)
-            self._count_locations(before, item)
+            self._count_places(before, item)
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
             self._removed.pop(item.item_id, None)
             self._closed.discard(item.item_id)
             self._revision += was_away or _content(before) != _content(item)
 
-    def _count_locations(self, before: CatalogItem | None, after: CatalogItem | None) -> None:
-        """Keep count of the items that name a location."""
+    def _count_places(self, before: CatalogItem | None, after: CatalogItem | None) -> None:
+        """Keep count of the items that name a place, and of the places around those."""
         old = set() if before is None else set(before.locations or ())
         new = set() if after is None else set(after.locations or ())
-        self._locations.update(new - old)
-        for location in old - new:
-            self._locations[location] -= 1
-            if not self._locations[location]:
-                del self._locations[location]
+        for places, change in ((new - old, 1), (old - new, -1)):
+            for place in places:
+                _count(self._named_places, place, change)
+                for around in self._places.chain(place)[1:]:
+                    _count(self._places_around, around, change)
 
     def _remove(self, item_id: ItemId) -> None:
         with self._lock:
-            self._count_locations(self._items.pop(item_id, None), None)
+            self._count_places(self._items.pop(item_id, None), None)
             self._closed.discard(item_id)
             self._removed.pop(item_id, None)
             self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
@@ -163,6 +185,12 @@ class Catalog:
         if item_id is not None:
             with self._lock:
                 self._closed.add(item_id)
+
+
+def _count(counts: Counter[str], name: str, change: int) -> None:
+    counts[name] += change
+    if not counts[name]:
+        del counts[name]
 
 
 def _content(item: CatalogItem | None) -> tuple[object, ...] | None:

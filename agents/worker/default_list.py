@@ -110,11 +110,13 @@ class DefaultListWriter:
         self._has_begun = True
 
     def _let_go(self) -> None:
-        """Have removed what is left and not listed: at once where the catalog names places, else in time."""
-        the_shops = set(self._recommender.catalog.locations)
-        if the_shops or self._recommender.popularity.is_settled:
-            self._written = dict.fromkeys(self._left - the_shops) | self._written
-            self._left &= the_shops
+        """Have removed what is left and not listed: places that the catalog refuses at once, unknown ones in time."""
+        known = {place: self._recommender.catalog.knows_place(place) for place in self._left}
+        not_the_shops = {place for place, is_known in known.items() if is_known is False}
+        if self._recommender.popularity.is_settled:
+            not_the_shops |= {place for place, is_known in known.items() if is_known is None}
+        self._written = dict.fromkeys(not_the_shops) | self._written
+        self._left -= not_the_shops
 
     async def _lists(self) -> dict[str, DefaultRecommendations]:
         """Make the list that counts everywhere, and one for each location where something else is recommended."""

@@ -69,7 +69,11 @@ def build_worker(settings: Settings) -> InsessionApp:
     app.first_starts = dict.fromkeys(settings.clickstreams, settings.clickstream.first_start)
     spans = collector_spans(settings.tracing)
     encodings = Encodings(settings)
-    catalog = Catalog(require_catalog=settings.catalog.require_catalog, reader=encodings.catalog_reader(app.abort))
+    catalog = Catalog(
+        require_catalog=settings.catalog.require_catalog,
+        reader=encodings.catalog_reader(app.abort),
+        places=settings.locations,
+    )
     gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
     copies = settings.kafka.datadir / "releases"
     tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans)

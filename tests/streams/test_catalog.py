@@ -12,6 +12,7 @@ from schemas import wire
 from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader
 from schemas.ids import ItemId
+from schemas.places import LocationSettings
 from schemas.records import CatalogItem
 from streams.catalog import Catalog, catalog_view
 from streams.cluster.producers import producer_config
@@ -97,6 +98,44 @@ def test_what_the_shop_removed_is_not_recommended() -> None:
 def test_an_item_is_allowed_where_it_is_sold(fields: dict[str, Any], location: str | None, *, is_allowed: bool) -> None:
     """An available item is allowed at its locations; without any it is sold everywhere."""
     assert catalog_of(item("a", **fields)).allowed(ItemId("a"), location) is is_allowed
+
+
+@pytest.mark.parametrize(
+    ("sold_at", "location", "is_allowed"),
+    [
+        ("nl", "nl/nh/ams", True),
+        ("nl/nh", "nl/nh/ams", True),
+        ("nl/nh/ams", "nl/nh/ams", True),
+        ("nl/nh/ams", "nl/nh", False),
+        ("nl", "nlx", False),
+        ("nl/n", "nl/nh", False),
+    ],
+)
+def test_what_is_sold_at_a_place_is_sold_at_those_in_it(sold_at: str, location: str, *, is_allowed: bool) -> None:
+    """A country's items are its cities', a city's are not the country's; beginnings of a name are no levels."""
+    assert catalog_of(item("a", locations=[sold_at])).allowed(ItemId("a"), location) is is_allowed
+
+
+def test_a_place_is_known_that_the_records_name_or_that_holds_one() -> None:
+    """Whether one in a named place is the shop's nobody knows; where no record names a place, nobody knows any."""
+    catalog = catalog_of(item("a", locations=["nl/nh", "be"]), item("b", locations=["nl/nh"]))
+    assert [catalog.knows_place(place) for place in ("nl/nh", "nl", "be", "nl/nh/ams", "nl/zh", "fr")] == [
+        *[True] * 3,
+        None,
+        *[False] * 2,
+    ]
+    catalog.apply(b"a", wire.encode(item("a", locations=["be"])))
+    catalog.apply(b"b", None)
+    assert [catalog.knows_place(place) for place in ("nl/nh", "nl", "be")] == [False, False, True]
+    catalog.apply(b"a", None)
+    assert [catalog.knows_place(place) for place in ("nl/nh", "be")] == [None, None]
+
+
+def test_without_a_separator_places_are_flat() -> None:
+    """A shop whose names of places hold one for another reason says so."""
+    catalog = Catalog(places=LocationSettings(separator=""))
+    catalog.apply(b"a", wire.encode(item("a", locations=["nl"])))
+    assert [catalog.allowed(ItemId("a"), place) for place in ("nl", "nl/nh")] == [True, False]
 
 
 @pytest.mark.parametrize("require_catalog", [True, False])
