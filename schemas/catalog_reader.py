@@ -11,15 +11,17 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from schemas.catalog_mapping import FIELDS, CatalogMapping
+from schemas.availability import is_never, moment_ms
+from schemas.catalog_mapping import FIELDS, OWN_PLACES, SALE_FIELDS, CatalogMapping
 from schemas.errors import without_input
-from schemas.field_values import RepairReason, read_id
+from schemas.field_values import Described, RepairReason, read_id, read_price
 from schemas.ids import MAX_ID_BYTES, ItemId, utf8_bytes
-from schemas.item_values import READERS, read_available
-from schemas.mapping_language import is_there, own_names, stated, value_map
+from schemas.item_values import READERS, read_available, read_begin, read_end, read_locations
+from schemas.mapping_language import is_there, stated, value_map
 from schemas.paths import OUTER, RECORD, JsonPath, in_line, json_in, lines_of, look_up, text_of
 from schemas.payload import decode_payload, unframed
-from schemas.records import MAX_LOCATIONS, CatalogItem
+from schemas.records import MAX_LOCATIONS, CatalogItem, Sale
+from schemas.times import EARLIEST_TIME_MS, LATEST_TIME_MS, TimeReader
 
 UnreadableReason = Literal[
     "unreadable_key", "undecodable", "invalid_field", "key_mismatch", "unclear_availability", "internal_error"
@@ -51,8 +53,8 @@ class UnreadableItem:
     """A record of which nobody knows what it says; item_id: the item that it is about, None = nobody knows that either.
 
     `unreadable_key`: no key, or none that names an item. `undecodable`: no JSON. `invalid_field`: no object, or an id
-    that is none. `key_mismatch`: the value names another item. `unclear_availability`: neither yes nor no.
-    `internal_error`: a bug.
+    that is none. `key_mismatch`: the value names another item. `unclear_availability`: neither yes nor no, or from or
+    until no moment, or never. `internal_error`: a bug.
     """
 
     item_id: ItemId | None
@@ -72,7 +74,8 @@ class CatalogReader:
     def __init__(self, mapping: CatalogMapping, decode: Callable[[bytes], Any] | None = None) -> None:
         self._direct = _direct if mapping.is_identity and decode is None else None
         self._decode = decode or decode_payload
-        self._places = stated(own_names(FIELDS), mapping.paths, mapping.constants)
+        self._places = stated(OWN_PLACES, mapping.paths, mapping.constants)
+        self._times = TimeReader(mapping.time_format, mapping.time_zone)
         self._values = {name: value_map(values) for name, values in mapping.values.items()}
         self._needs_available = "available" in mapping.paths
 
@@ -111,7 +114,11 @@ class CatalogReader:
             item = self._direct(value)
         except (ValueError, RecursionError):
             return None
+        if not _has_plain_times(item):
+            return None
         ids = (item.item_id, *(item.locations or ()), *(() if item.variant_group is None else (item.variant_group,)))
+        if item.sale is not None:
+            ids += tuple(item.sale.locations or ())
         is_plain = all(utf8_bytes(text) <= MAX_ID_BYTES and is_there(text) for text in ids)
         is_plain = is_plain and all(text is None or is_there(text) for text in (item.title, item.category))
         return item if is_plain else None
@@ -121,10 +128,10 @@ class CatalogReader:
         try:
             roots = self._roots(value, record)
             item_id = self._item_id(roots, key_id)
-            is_available = self._is_available(roots)
+            availability = self._availability(roots)
         except _UnreadableError as error:
             return UnreadableItem(item_id, error.reason, str(error))
-        return self._described(item_id, roots, is_available=is_available)
+        return self._described(item_id, roots, availability)
 
     def _roots(self, value: bytes, record: _Roots) -> _Roots:
         """Return what paths can begin with."""
@@ -152,16 +159,43 @@ class CatalogReader:
             raise _UnreadableError("invalid_field", "no field of an item is there; catalog.mapping can say where")
         return item_id
 
-    def _is_available(self, roots: _Roots) -> bool:
+    def _availability(self, roots: _Roots) -> dict[str, Any]:
+        """Read whether an item can be bought, from when on and until when."""
         found = self._value("available", roots)
-        if found is None and not self._needs_available and "available" not in roots[""]:
-            return True
+        is_stated = found is not None or self._needs_available or "available" in roots[""]
         try:
-            return read_available(found)
+            is_available = read_available(found) if is_stated else True
+            begin_ms = read_begin("available_from", self._value("available_from", roots), self._times)
+            end_ms = read_end("available_until", self._value("available_until", roots), self._times)
         except ValueError as error:
             raise _UnreadableError("unclear_availability", str(error)) from error
+        if is_never(begin_ms, end_ms):
+            raise _UnreadableError(
+                "unclear_availability", f"available_until, {end_ms} in Unix ms, is not after available_from, {begin_ms}"
+            )
+        return {"available": is_available, "available_from": begin_ms, "available_until": end_ms}
 
-    def _described(self, item_id: ItemId, roots: _Roots, *, is_available: bool) -> DescribedItem:
+    def _sale(self, roots: _Roots) -> tuple[Sale | None, RepairReason | None]:
+        """Read an item's sale, and what it took; one of which anything cannot be read is none."""
+        found = {name: self._value(name, roots) for name in SALE_FIELDS}
+        if all(value is None for value in found.values()):
+            own = roots[""].get("sale")  # a flag of the shop's under that name is no sale of ours
+            return None, "unreadable" if own and isinstance(own, dict | list) else None
+        price = read_price(found["sale_price"])
+        if price.value is None:
+            return None, price.repair or "unreadable"
+        try:
+            begin_ms = read_begin("sale_starts_at", found["sale_starts_at"], self._times)
+            end_ms = read_end("sale_ends_at", found["sale_ends_at"], self._times)
+        except ValueError:
+            return None, "unreadable"
+        if is_never(begin_ms, end_ms):
+            return None, "out_of_range"
+        places = Described() if found["sale_locations"] is None else read_locations(found["sale_locations"])
+        sale = Sale(price=price.value, starts_at=begin_ms, ends_at=end_ms, locations=places.value)
+        return sale, price.repair or places.repair
+
+    def _described(self, item_id: ItemId, roots: _Roots, availability: Mapping[str, Any]) -> DescribedItem:
         fields: dict[str, Any] = {}
         repairs: dict[str, RepairReason] = {}
         for name, read in READERS.items():
@@ -172,7 +206,10 @@ class CatalogReader:
             fields[name] = described.value
             if described.repair is not None:
                 repairs[name] = described.repair
-        return DescribedItem(CatalogItem(item_id=item_id, available=is_available, **fields), repairs)
+        sale, repair = self._sale(roots)
+        if repair is not None:
+            repairs["sale"] = repair
+        return DescribedItem(CatalogItem(item_id=item_id, sale=sale, **availability, **fields), repairs)
 
     def _value(self, name: str, roots: _Roots) -> Any:
         """Find a field by its places, under the names that its value map gives; None where nothing is there."""
@@ -192,6 +229,18 @@ class _UnreadableError(Exception):
     def __init__(self, reason: UnreadableReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+def _has_plain_times(item: CatalogItem) -> bool:
+    """Return whether every moment is one as we write it, and no time is over before it begins."""
+    begin, end, sale = item.available_from, item.available_until, item.sale
+    if begin is None and end is None and sale is None:
+        return True
+    times = [(begin, end)] if sale is None else [(begin, end), (sale.starts_at, sale.ends_at)]
+    moments = [moment_ms(moment) for time in times for moment in time if moment is not None]
+    return all(EARLIEST_TIME_MS <= moment <= LATEST_TIME_MS for moment in moments) and not any(
+        is_never(*time) for time in times
+    )
 
 
 def _id_in_key(key: bytes | None) -> ItemId:

@@ -1,6 +1,6 @@
 """What a field of a shop's item can be, as `field_values` says it for a click's; the reasons of repairs are the same.
 
-Only its id and its availability can refuse an item: what cannot be read there raises ValueError.
+Only its id, its availability and the moments of that can refuse an item: what cannot be read there raises ValueError.
 
 | field | read besides what the schema names |
 |---|---|
@@ -9,6 +9,8 @@ Only its id and its availability can refuse an item: what cannot be read there r
 | `price` | as on a click |
 | `locations` | one text or number; names in objects. What cannot be read is no place, so the item is not sold there |
 | `variant_group` | a number; the hash of what is too long |
+| `available_from`, `available_until` | as the time of a click; what is no moment refuses the item |
+| `sale` | its price as a price, its moments as those; what cannot be read, or ends before it begins, is no sale |
 """
 
 import math
@@ -19,6 +21,7 @@ from typing import Any, Final
 from schemas.field_values import Described, read_label, read_own_id, read_price, read_text
 from schemas.paths import text_of
 from schemas.records import MAX_CATEGORY_LENGTH, MAX_LOCATIONS, MAX_TITLE_LENGTH
+from schemas.times import EARLIEST_TIME_MS, LATEST_TIME_MS, TimeReader
 
 _NAMES: Final = ("name", "title", "label", "value", "id")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}([-_][A-Za-z]{2,4})?")
@@ -44,6 +47,28 @@ def read_available(value: Any) -> bool:
     if not value:
         raise ValueError("available is an empty list")
     return any([_is_for_sale(one) for one in value])  # noqa: C419 - each of them must be readable
+
+
+def read_begin(name: str, value: Any, times: TimeReader) -> int | None:
+    """Read from when on something is so, Unix milliseconds, None = always; raises ValueError where that is no moment.
+
+    What is from before there were shops is always.
+    """
+    begin_ms = None if value is None else times.ms(value, name)
+    if begin_ms is not None and begin_ms > LATEST_TIME_MS:
+        raise ValueError(f"{name} {value!r:.100} is beyond the year 9999")
+    return None if begin_ms is None or begin_ms < EARLIEST_TIME_MS else begin_ms
+
+
+def read_end(name: str, value: Any, times: TimeReader) -> int | None:
+    """Read until when something is so, Unix milliseconds, None = no end; raises ValueError where that is no moment.
+
+    A shop that writes 0 may mean either, so what is from before there were shops is no moment.
+    """
+    end_ms = None if value is None else times.ms(value, name)
+    if end_ms is not None and not EARLIEST_TIME_MS <= end_ms <= LATEST_TIME_MS:
+        raise ValueError(f"{name} {value!r:.100} is not between the years 1995 and 9999")
+    return end_ms
 
 
 def read_title(value: Any) -> Described:

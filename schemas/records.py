@@ -21,6 +21,9 @@ MAX_LOCATIONS = 1024
 DEFAULT_KEY = "__default__"
 """Key of the default list that counts everywhere; the other keys of that topic are locations."""
 
+Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)]
+"""RFC 3339 with an offset, or an integer in Unix milliseconds, as an event's time."""
+
 _RecordId = Annotated[
     str, Meta(description="`{topic}-{partition}-{offset}` of the input; equal ids are the same record.")
 ]
@@ -56,6 +59,12 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     ] = 0
     model_version: ModelVersion | None = None
     experiment: str | None = None
+    valid_until: Annotated[
+        datetime | None,
+        Meta(
+            description="When the first of the items, or the sale of one, ends as the catalog says; null = none does."
+        ),
+    ] = None
 
 
 class DefaultRecommendations(Struct, frozen=True, kw_only=True):
@@ -67,6 +76,13 @@ class DefaultRecommendations(Struct, frozen=True, kw_only=True):
     updated_at: Annotated[datetime, Meta(description="When the worker wrote it; unchanged lists are not repeated.")]
     model_version: Annotated[
         ModelVersion | None, Meta(description="The release whose training data says what is popular, if one does.")
+    ] = None
+    valid_until: Annotated[
+        datetime | None,
+        Meta(
+            description="When the first of the items, or the sale of one, ends; another list is written then. Null = "
+            "none does."
+        ),
     ] = None
 
 
@@ -184,6 +200,18 @@ class VisitorRecommendations(Struct, frozen=True, kw_only=True):
     cart_abandonment_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
+class Sale(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A price for a time. It hides no item: after it the item is for sale as before it, at its own price."""
+
+    price: Annotated[float, Meta(ge=0, le=MAX_PRICE, description="What the item costs meanwhile.")]
+    starts_at: Annotated[Moment | None, Meta(description="From then on; null = already.")] = None
+    ends_at: Annotated[Moment | None, Meta(description="Up to, and not including, then; null = until told.")] = None
+    locations: Annotated[
+        Annotated[list[str], Meta(max_length=MAX_LOCATIONS)] | None,
+        Meta(description="Where; null = wherever the item is sold."),
+    ] = None
+
+
 class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the shop says of an item, on the compacted catalog topic; a tombstone removes it.
 
@@ -203,3 +231,10 @@ class CatalogItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
         str | None,
         Meta(description="Items of one group are variants of each other; an answer holds one of them."),
     ] = None
+    available_from: Annotated[
+        Moment | None, Meta(description="Not recommended before: RFC 3339 with an offset, or Unix milliseconds.")
+    ] = None
+    available_until: Annotated[
+        Moment | None, Meta(description="Not recommended from then on, whether or not another record comes.")
+    ] = None
+    sale: Annotated[Sale | None, Meta(description="A price for a time; its end ends `valid_until` of lists.")] = None

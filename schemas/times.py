@@ -54,8 +54,8 @@ class TimeReader:
                 f"{time_format!r} is none of {', '.join(get_args(NamedTimeFormat))}, and no pattern like %d.%m.%Y %H:%M"
             )
 
-    def ms(self, value: Any) -> int:
-        """Return Unix milliseconds; raises ValueError where the value is no time of this format."""
+    def ms(self, value: Any, name: str = "event_time") -> int:
+        """Return Unix milliseconds; raises ValueError that names the field where it is no time of this format."""
         if isinstance(value, RecordTime):
             return int(value)
         try:
@@ -63,7 +63,7 @@ class TimeReader:
                 raise ValueError("a boolean")  # noqa: TRY004, TRY301 - one way out for every value
             return self._read(value)
         except (TypeError, ValueError, OverflowError, LookupError) as error:
-            raise ValueError(f"event_time {value!r:.200} is no {self._format} time") from error
+            raise ValueError(f"{name} {value!r:.200} is no {self._format} time") from error
 
     def _any(self, value: Any) -> int:
         """Read what needs no telling: the unit of a number follows from its size."""

@@ -13,10 +13,11 @@ from agents.doctor.field_likeness import squeezed
 from schemas.catalog_mapping import FIELDS, OURS, CatalogMapping
 from schemas.catalog_reader import CatalogReader, DescribedItem, RemovedItem, UnreadableItem, UnreadableReason
 from schemas.field_values import DROPPED
-from schemas.item_values import READERS, read_available
+from schemas.item_values import READERS, read_available, read_end
 from schemas.mapping_language import Paths
 from schemas.paths import text_of
 from schemas.payload import decode_payload
+from schemas.times import TimeReader
 from streams.records import InputRecord
 
 NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -37,9 +38,16 @@ NAMES: Final[Mapping[str, tuple[str, ...]]] = {
         "variantgroup", "itemgroupid", "groupid", "parentid", "parentsku", "productgroup", "masterid", "modelid",
         "styleid",
     ),
+    "available_from": ("availablefrom", "availabilitystarts", "availabilitydate", "onlinefrom"),
+    "available_until": ("availableuntil", "availableto", "availabilityends", "expirationdate", "onlineto"),
+    "sale_price": ("saleprice", "specialprice", "promotionalprice"),
+    "sale_starts_at": ("salestartsat", "salestart", "dateonsalefromgmt", "dateonsalefrom", "specialfromdate"),
+    "sale_ends_at": ("saleendsat", "saleend", "dateonsaletogmt", "dateonsaleto", "specialtodate"),
+    "sale_locations": ("salelocations",),
 }  # fmt: skip
 """Common names by field, the likeliest first, in lower case without separators; the fields in the order of choosing."""
 
+_MOMENTS: Final = frozenset({"available_from", "available_until", "sale_starts_at", "sale_ends_at"})
 _MOST: Final = 0.9
 _MAX_PATHS: Final = 500
 _MAX_DEPTH: Final = 6
@@ -163,7 +171,17 @@ def _can_be(name: str, found: Sequence[Any]) -> bool:
     """Return whether most values can be read as the field; words that are neither yes nor no are asked about."""
     if name == "available":
         return any(_is_clear(value) for value in found) or _likeness_of_words(found)
-    return sum(READERS[name](value).repair not in DROPPED for value in found) >= _MOST * len(found)
+    return sum(_is_readable(name, value) for value in found) >= _MOST * len(found)
+
+
+def _is_readable(name: str, value: Any) -> bool:
+    if name in _MOMENTS:
+        try:
+            return read_end(name, value, TimeReader()) is not None
+        except ValueError:
+            return False
+    read = READERS[name.removeprefix("sale_")]
+    return read(value).repair not in DROPPED
 
 
 def _likeness_of_words(found: Sequence[Any]) -> bool:

@@ -1,11 +1,14 @@
 """What a sample of the catalog topic shows: whether the items can be read, and what is left of them."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from agents.doctor.findings import Finding, error, ok, unchecked, warning
+from schemas.availability import is_available
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, UnreadableItem
+from schemas.places import LocationSettings
 from streams.records import InputRecord
 
 CHECK: Final = "catalog"
@@ -13,8 +16,13 @@ _MOST_ARE_BAD: Final = 0.5
 _SHOWN: Final = 3
 
 
-def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> Iterator[Finding]:
-    """Examine the newest records of the catalog, read as the worker reads them; of each key the last one counts."""
+def catalog_findings(
+    records: Sequence[InputRecord], reader: CatalogReader, now_ms: int | None = None
+) -> Iterator[Finding]:
+    """Examine the newest records of the catalog, read as the worker reads them; of each key the last one counts.
+
+    now_ms: as of when items must be available, Unix milliseconds; None = now.
+    """
     if not records:
         yield unchecked(
             CHECK,
@@ -25,11 +33,12 @@ def catalog_findings(records: Sequence[InputRecord], reader: CatalogReader) -> I
     read = {one.key: reader.read(one.key, one.value, one.time_ms, one.headers) for one in records}
     yield _readable(list(read.values()))
     described = [one for one in read.values() if isinstance(one, DescribedItem)]
-    if described and not any(one.item.available for one in described):
+    at_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    if described and not any(is_available(one.item, None, at_ms, LocationSettings()) for one in described):
         yield warning(
             CHECK,
             f"none of {len(described):,} items is available, so none is recommended",
-            "check what catalog.mapping says of `available`",
+            "check what catalog.mapping says of `available`, `available_from` and `available_until`",
         )
     if repairs := _repairs(described):
         yield ok(CHECK, f"fields that were repaired or left out: {repairs}")

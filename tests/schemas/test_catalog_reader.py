@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import wire
+from schemas.availability import moment_ms
 from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader, DescribedItem, RemovedItem, UnreadableItem
 from schemas.errors import UsageError
 from schemas.events import MAX_PRICE
-from schemas.ids import MAX_ID_BYTES
-from schemas.records import MAX_LOCATIONS, MAX_TITLE_LENGTH, CatalogItem
+from schemas.ids import MAX_ID_BYTES, ItemId
+from schemas.records import MAX_LOCATIONS, MAX_TITLE_LENGTH, CatalogItem, Sale
 
 OURS = CatalogMapping()
 
@@ -245,6 +246,100 @@ def test_a_mapping_reaches_into_a_shops_record() -> None:
     assert _read(record(30.5), mapping) != expected
 
 
+_MS = 1_800_000_000_000
+
+
+@pytest.mark.parametrize("moment", [_MS, _MS // 1000, str(_MS), "2027-01-15T08:00:00Z", "2027-01-15T09:00:00+01:00"])
+def test_moments_are_read_as_those_of_a_click(moment: Any) -> None:
+    """RFC 3339 and Unix milliseconds as ours, the others as far as they are clear."""
+    described = _item({"item_id": "tv", "available_until": moment, "sale": {"price": 9, "ends_at": moment}})
+    assert described.sale is not None
+    assert [moment_ms(end) for end in (described.available_until, described.sale.ends_at) if end is not None] == [
+        _MS
+    ] * 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"available_until": "soon"},
+        {"available_until": True},
+        {"available_until": 0},
+        {"available_until": {}},
+        {"available_until": "infinity"},
+        {"available_from": "soon"},
+        {"available_from": _MS, "available_until": _MS},
+        {"available_from": _MS, "available_until": _MS - 1},
+        {"available_from": "2027-01-15T08:00:00Z", "available_until": "2027-01-15T09:00:00+02:00"},
+    ],
+)
+def test_an_item_whose_time_is_unclear_is_closed(wrong: dict[str, Any]) -> None:
+    """It may be over; a time that ends before it begins says nothing, either."""
+    found = _read({"item_id": "tv", **wrong})
+    assert isinstance(found, UnreadableItem)
+    assert (found.item_id, found.reason) == ("tv", "unclear_availability")
+    assert "available_" in found.detail
+
+
+@pytest.mark.parametrize("begin", [0, -5, "0001-01-01T00:00:00Z", None, ""])
+def test_a_beginning_before_there_were_shops_is_none(begin: Any) -> None:
+    """As systems write it that need a moment where there is none."""
+    assert _item({"item_id": "tv", "available_from": begin}).available_from is None
+
+
+@pytest.mark.parametrize(
+    ("sale", "repair"),
+    [
+        (None, None),
+        (False, None),
+        ("none", None),
+        ({}, None),
+        ({"price": "free"}, "unreadable"),
+        ({"price": -1}, "out_of_range"),
+        ({"starts_at": _MS}, "unreadable"),
+        ({"price": 9, "ends_at": "soon"}, "unreadable"),
+        ({"price": 9, "ends_at": 0}, "unreadable"),
+        ({"price": 9, "starts_at": _MS, "ends_at": _MS}, "out_of_range"),
+        ([{"price": 9}, {"price": 8}], "unreadable"),
+        ({"cost": 9}, "unreadable"),
+    ],
+)
+def test_a_sale_that_cannot_be_read_is_none(sale: Any, repair: str | None) -> None:
+    """It is left out and counted, and the item is for sale at its own price."""
+    found = _read({"item_id": "tv", "price": 10, "sale": sale})
+    assert isinstance(found, DescribedItem)
+    assert (found.item.sale, found.item.price, found.repairs.get("sale")) == (None, 10, repair)
+
+
+def test_a_sale_is_repaired_as_an_item_is() -> None:
+    """Its price as a price, its places as places."""
+    found = _read({"item_id": "tv", "sale": {"price": "9,90", "locations": "nl"}})
+    assert found == DescribedItem(
+        CatalogItem(item_id=ItemId("tv"), sale=Sale(price=9.9, locations=["nl"])), {"sale": "reformatted"}
+    )
+
+
+def test_a_shops_own_moments_are_read_by_its_mapping() -> None:
+    """A sale in flat columns, as WooCommerce and Magento write it, in the shop's own time zone."""
+    mapping = CatalogMapping(
+        paths={
+            "item_id": "sku",
+            "available_until": "discontinued",
+            "sale_price": "special_price",
+            "sale_starts_at": "special_from_date",
+            "sale_ends_at": "special_to_date",
+        },
+        time_format="%Y-%m-%d %H:%M:%S",
+        time_zone="Europe/Amsterdam",
+    )
+    shops = {"sku": "tv", "special_price": "9.90", "special_from_date": "2027-01-15 09:00:00"}
+    until = {"special_to_date": "2027-01-15 09:00:01", "discontinued": "2027-07-15 10:00:00"}
+    described = _item({**shops, **until}, mapping)
+    assert described.sale == Sale(price=9.9, starts_at=_MS, ends_at=_MS + 1000)
+    assert described.available_until == _MS + 181 * 86_400_000
+    assert _item({"sku": "tv", "special_price": None}, mapping).sale is None
+
+
 def test_the_record_itself_can_be_asked() -> None:
     """Its key, timestamp and headers, as in the clickstream."""
     mapping = CatalogMapping(paths={"available": "$record.headers.stock", "variant_group": "$record.key"})
@@ -291,6 +386,8 @@ def test_a_line_of_a_file_has_no_key() -> None:
         ({"constants": {"available": "perhaps"}}, r"catalog\.mapping\.constants\.available: 'perhaps' is neither"),
         ({"values": {"available": {"3": "few"}}}, r"catalog\.mapping\.values\.available\.3: 'few' is neither"),
         ({"values": {"stock": {}}}, r"catalog\.mapping\.values: 'stock' is no field"),
+        ({"paths": {"sale": "special"}}, r"catalog\.mapping\.paths: 'sale' is no field of an item; .*sale_price"),
+        ({"time_zone": "Mars"}, r"catalog\.mapping\.time_format and time_zone: 'Mars' is no time zone"),
     ],
 )
 def test_a_mapping_that_means_nothing_is_refused(wrong: dict[str, Any], message: str) -> None:
