@@ -158,7 +158,7 @@ class Replay:
         self._states = VisitorStates(MemoryStore())
         self._states.open_partition(0, ())
         self._pipeline = Pipeline(
-            pipeline_settings(settings, lambda _: math.inf),
+            replace(pipeline_settings(settings, lambda _: math.inf), is_as_of_records=True),
             session_rules(settings),
             tier.recommender,
             DeliveryMetrics(CollectorRegistry()),

@@ -35,6 +35,7 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     deadline: seconds of the monotonic clock by which the model must have answered; may be infinite.
     want_personal: False for late events, bots and shoppers without consent: only what is the same for everybody.
     visitor_id: None where nobody in particular asks.
+    now_ms: as of when items must be available, Unix milliseconds; None = when the answer is made.
     """
 
     events: Sequence[SessionEvent]
@@ -44,6 +45,7 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     want_personal: bool
     trace: TraceContext | None = None
     visitor_id: VisitorId | None = None
+    now_ms: int | None = None
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -54,6 +56,7 @@ class Answer(Struct, frozen=True, gc=False):
     age_ms: from the event in question back to the latest event that a popular answer counted; 0 for the other tiers.
     model_version: of the release that gave the items, or else the probabilities.
     intent_source: None where no probability is known.
+    valid_until_ms: when the first of the items, or its sale where the shopper is, ends, Unix; None = none does.
     """
 
     items: list[RecommendedItem]
@@ -63,6 +66,7 @@ class Answer(Struct, frozen=True, gc=False):
     model_version: ModelVersion | None = None
     intent: IntentProbabilities = NO_INTENT
     intent_source: IntentSource | None = None
+    valid_until_ms: int | None = None
 
 
 class Answering(Protocol):
@@ -122,7 +126,10 @@ class _Ranking(Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommender:
-    """Answers for one shopper at a time; holds no state but what is popular in the stream."""
+    """Answers for one shopper at a time; holds no state but what is popular in the stream.
+
+    clock: monotonic seconds. wall_ms: Unix milliseconds, by which items begin and end.
+    """
 
     model: Model
     gate: Gate
@@ -132,6 +139,7 @@ class Recommender:
     settings: ServingSettings
     metrics: ServingMetrics
     clock: Callable[[], float] = time.monotonic
+    wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
     def observe(self, seen: Sighting) -> None:
         """Count an accepted item event for what is popular in the stream."""
@@ -199,7 +207,9 @@ class Recommender:
         version = answer.model_version
         if source is not None and asked.release is not None:
             version = asked.release.version
-        return Answer(answer.items, answer.tier, answer.reason, answer.age_ms, version, intent, source)
+        return Answer(
+            answer.items, answer.tier, answer.reason, answer.age_ms, version, intent, source, answer.valid_until_ms
+        )
 
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
@@ -213,14 +223,27 @@ class Recommender:
         bought = frozenset(request.bought) | {
             event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
         }
-        rules = FilterRules(request.location, self._not_again(bought), self.settings.excluded_items)
+        location, now_ms = request.location, self._now_ms(request)
+        rules = FilterRules(location, now_ms, self._not_again(bought), self.settings.excluded_items)
         for ranking in rankings:
             items = top_k(allowed_items(ranking.items, rules, self.catalog), self.settings.answer_size)
             if items:
-                return Answer(items, ranking.tier, reason, ranking.age_ms, ranking.model_version)
+                ends_ms = self.catalog.earliest_end_ms((item.item_id for item in items), location, now_ms)
+                return Answer(
+                    items,
+                    ranking.tier,
+                    reason,
+                    ranking.age_ms,
+                    ranking.model_version,
+                    valid_until_ms=ends_ms,
+                )
             if reason is None or ranking.tier == "model":
                 reason = "filtered_out"
         return Answer([], reason="nothing_known")
+
+    def _now_ms(self, request: AnswerRequest) -> int:
+        """Return as of when items must be available; asked when the answer is made, after the wait for the model."""
+        return self.wall_ms() if request.now_ms is None else request.now_ms
 
     def _not_again(self, bought: frozenset[ItemId]) -> frozenset[ItemId]:
         """Leave out of what was bought what may come back: everything, or what is of certain categories."""
@@ -250,7 +273,7 @@ class Recommender:
         for location in dict.fromkeys((request.location, None)):
             yield _Ranking("popular", self.popularity.top(location, self._depth), age_ms=age_ms)
         yield _Ranking("default", _unscored(self.settings.default_items))
-        yield _Ranking("default", _unscored(self.catalog.available_items(self._depth)))
+        yield _Ranking("default", _unscored(self.catalog.available_items(self._depth, self._now_ms(request))))
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         return _Ranking(tier, named(candidates, release.item_id, at_most=self._depth), release.version)

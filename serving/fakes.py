@@ -191,10 +191,18 @@ class FakeCatalog:
     categories: Mapping[str, str] = field(default_factory=dict)
     known: Sequence[ItemId] = ()
     described: Sequence[CatalogItem] = ()
+    ends: Mapping[str, int] = field(default_factory=dict)
+    records_taken: int = 0
 
-    def allowed(self, item_id: ItemId, location: str | None) -> bool:
+    def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
         """See `CatalogView`."""
-        return item_id not in self.unavailable and self.only_at.get(item_id, location) == location
+        is_over = now_ms >= self.ends.get(item_id, now_ms + 1)
+        return not is_over and item_id not in self.unavailable and self.only_at.get(item_id, location) == location
+
+    def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
+        """See `CatalogView`."""
+        allowed = (item_id for item_id in item_ids if self.allowed(item_id, location, now_ms))
+        return min((self.ends[item_id] for item_id in allowed if item_id in self.ends), default=None)
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""
@@ -218,9 +226,9 @@ class FakeCatalog:
         named = {place for item in self.described for place in item.locations or ()}
         return location in named if named else None
 
-    def available_items(self, at_most: int) -> Sequence[ItemId]:
+    def available_items(self, at_most: int, now_ms: int) -> Sequence[ItemId]:
         """See `CatalogView`."""
-        return self.known[:at_most]
+        return [item_id for item_id in self.known if self.allowed(item_id, None, now_ms)][:at_most]
 
     @property
     def revision(self) -> int:

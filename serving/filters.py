@@ -14,8 +14,11 @@ from schemas.records import CatalogItem, RecommendedItem
 class CatalogView(Protocol):
     """What the shop says of its items at this moment."""
 
-    def allowed(self, item_id: ItemId, location: str | None) -> bool:
-        """Return whether the item may be recommended to someone at `location`."""
+    def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
+        """Return whether the item may be recommended to someone at `location`; now_ms: of the moment, Unix."""
+
+    def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
+        """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -33,12 +36,16 @@ class CatalogView(Protocol):
     def knows_place(self, location: str) -> bool | None:
         """Return whether the records name a location, or one that lies in it; None = nobody knows."""
 
-    def available_items(self, at_most: int) -> Sequence[ItemId]:
-        """Return some available items, always in the same order."""
+    def available_items(self, at_most: int, now_ms: int) -> Sequence[ItemId]:
+        """Return some items that are available at a moment, always in the same order."""
 
     @property
     def revision(self) -> int:
         """Return another number after every change."""
+
+    @property
+    def records_taken(self) -> int:
+        """Return another number after every record, whatever it says."""
 
     def records(self) -> Sequence[CatalogItem]:
         """Return what is said of each item; may take milliseconds."""
@@ -47,10 +54,12 @@ class CatalogView(Protocol):
 class FilterRules(Struct, frozen=True, gc=False):
     """What must not be in an answer, beside what the catalog says.
 
-    bought: by this shopper; variants of it are left out, too. excluded: for everybody.
+    now_ms: of the moment as of which the catalog is asked, Unix. bought: by this shopper; variants of it are left out,
+    too. excluded: for everybody.
     """
 
     location: str | None
+    now_ms: int
     bought: frozenset[ItemId]
     excluded: frozenset[ItemId]
 
@@ -65,12 +74,12 @@ def allowed_items(
     ranked: Iterable[RecommendedItem], rules: FilterRules, catalog: CatalogView
 ) -> Iterator[RecommendedItem]:
     """Leave out what is unavailable, bought, excluded, a variant of what was bought, or of a better-ranked item."""
-    allowed, variant_group, location = catalog.allowed, catalog.variant_group, rules.location
+    allowed, variant_group, location, now_ms = catalog.allowed, catalog.variant_group, rules.location, rules.now_ms
     bought, excluded = rules.bought, rules.excluded
     groups = {group for item_id in bought if (group := variant_group(item_id)) is not None}
     for item in ranked:
         item_id = item.item_id
-        if item_id in bought or item_id in excluded or not allowed(item_id, location):
+        if item_id in bought or item_id in excluded or not allowed(item_id, location, now_ms):
             continue
         group = variant_group(item_id)
         if group is not None:

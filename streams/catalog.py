@@ -2,12 +2,13 @@
 
 import threading
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import structlog
 
+from schemas.availability import end_ms, is_at, is_available
 from schemas.catalog_mapping import OURS
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
@@ -52,6 +53,7 @@ class Catalog:
         self._places = places or LocationSettings()
         self._removed = dict[ItemId, None]()
         self._revision = 0
+        self._records_taken = 0
 
     def __len__(self) -> int:
         """Count the items."""
@@ -61,20 +63,26 @@ class Catalog:
         """Return what the shop last said of the item that could be read."""
         return self._items.get(item_id)
 
-    def allowed(self, item_id: ItemId, location: str | None) -> bool:
-        """Return whether the item may be recommended to someone at `location`."""
+    def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
+        """Return whether the item may be recommended to someone at `location`; now_ms: of the moment, Unix."""
         if item_id in self._closed:
             return False
         item = self._items.get(item_id)
         if item is None:
             return not self._require_catalog and item_id not in self._removed
-        return item.available and (
-            location is None or item.locations is None or self._is_within(location, item.locations)
-        )
+        return is_available(item, location, now_ms, self._places)
 
-    def _is_within(self, location: str, places: Collection[str]) -> bool:
-        """Return whether a location is one of the places, or lies in one."""
-        return location in places or any(map(places.__contains__, self._places.chain(location)))
+    def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
+        """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
+        earliest_ms, items = None, self._items
+        for item_id in item_ids:
+            item = items.get(item_id)
+            if item is None or (item.available_until is None and item.sale is None):
+                continue
+            item_ms = end_ms(item, location, now_ms, self._places)
+            if item_ms is not None and (earliest_ms is None or item_ms < earliest_ms):
+                earliest_ms = item_ms
+        return earliest_ms
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -104,12 +112,13 @@ class Catalog:
             return None
         if location in self._named_places or location in self._places_around:
             return True
-        return None if self._is_within(location, self._named_places) else False
+        return None if is_at(self._named_places, location, self._places) else False
 
-    def available_items(self, at_most: int) -> list[ItemId]:
-        """Return the first available items in the order in which the shop described them."""
+    def available_items(self, at_most: int, now_ms: int) -> list[ItemId]:
+        """Return the first available items in the order in which the shop described them; now_ms: Unix."""
         with self._lock:
-            available = (item_id for item_id, item in self._items.items() if item.available)
+            items = self._items.items()
+            available = (item_id for item_id, item in items if is_available(item, None, now_ms, self._places))
             return list(islice((item_id for item_id in available if item_id not in self._closed), at_most))
 
     @property
@@ -121,6 +130,11 @@ class Catalog:
     def revision(self) -> int:
         """Count the changes of what items are: of stock and places none, since they come by the second."""
         return self._revision
+
+    @property
+    def records_taken(self) -> int:
+        """Count the records that were taken in; while it stays, only time takes an item away."""
+        return self._records_taken
 
     def records(self) -> list[CatalogItem]:
         """Return the record of every item whose last one could be read."""
@@ -149,6 +163,7 @@ class Catalog:
                 self._log.warning(
                     "catalog_record_unreadable", item_id=record.item_id, reason=record.reason, detail=record.detail
                 )
+        self._records_taken += 1
         return record
 
     def _describe(self, item: CatalogItem) -> None:

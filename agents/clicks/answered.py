@@ -56,6 +56,7 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
             age_ms=self.answer.age_ms,
             model_version=self.answer.model_version,
             experiment=self.event.experiment,
+            valid_until=None if self.answer.valid_until_ms is None else from_unix_ms(self.answer.valid_until_ms),
         )
 
     def intent(self, pattern: Callable[[Sequence[SessionEvent]], Pattern]) -> IntentSignal | None:

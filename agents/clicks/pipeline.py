@@ -66,6 +66,7 @@ class PipelineSettings:
     tracing: None = replay, where nobody looks at headers.
     watcher: sees what is answered while it happens.
     shadow: has a release on trial asked, too; None = replay, where there is none.
+    is_as_of_records: items must be available as of each record's timestamp, as in replay, and not as of its answer.
     """
 
     topics: TopicSettings
@@ -80,6 +81,7 @@ class PipelineSettings:
     tracing: Tracing | None = None
     watcher: Watcher | None = None
     shadow: Shadow | None = None
+    is_as_of_records: bool = False
 
 
 class Pipeline:
@@ -173,6 +175,7 @@ class Pipeline:
             want_personal=session is not None,
             trace=record.trace,
             visitor_id=decision.events[-1].visitor_id,
+            now_ms=record.time_ms if self._settings.is_as_of_records else None,
         )
 
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:

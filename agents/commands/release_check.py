@@ -115,6 +115,7 @@ def check(  # noqa: PLR0913 - one parameter an option
                 history=() if reports is None else reports.all(),
                 blocked=settings.serving.excluded_items,
                 is_record_needed=settings.catalog.require_catalog,
+                places=settings.locations,
             )
             with counted_progress() as bar:
                 task = bar.add_task("sessions", total=None)

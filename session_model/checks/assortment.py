@@ -6,27 +6,40 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.availability import is_at, is_in_time
 from schemas.ids import ItemId, ItemIndex
+from schemas.places import LocationSettings
 from schemas.records import CatalogItem, SessionEvent
 from session_model.release.release import Release
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assortment:
-    """items: catalog records by id; empty without a catalog. blocked, is_record_needed: as of `Evidence`."""
+    """What the catalog says, at the moment `now_ms` (Unix; None = items have neither beginning nor end).
+
+    items: records by id; empty without a catalog. blocked, is_record_needed, places: as of `Evidence`.
+    """
 
     items: Mapping[ItemId, CatalogItem] = field(default_factory=dict)
     blocked: frozenset[ItemId] = frozenset()
     is_record_needed: bool = False
+    places: LocationSettings = field(default_factory=LocationSettings)
+    now_ms: int | None = None
 
-    def allows(self, item_id: ItemId, location: str | None = None) -> bool:
-        """Return whether an item may be recommended to someone at `location`; None = somewhere at least."""
+    def allows(self, item_id: ItemId, location: str | None = None, at_ms: int | None = None) -> bool:
+        """Return whether an item may be recommended to someone at `location`; None = somewhere at least.
+
+        at_ms: at another moment than `now_ms`, Unix.
+        """
         if item_id in self.blocked:
             return False
         record = self.items.get(item_id)
         if record is None:
             return not self.is_record_needed
-        return record.available and (location is None or record.locations is None or location in record.locations)
+        moment_ms = self.now_ms if at_ms is None else at_ms
+        if moment_ms is not None and not is_in_time(record.available_from, record.available_until, moment_ms):
+            return False
+        return record.available and is_at(record.locations, location, self.places)
 
     def group_of(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -42,6 +55,7 @@ class Shelf:
 
     def __init__(self, release: Release, assortment: Assortment) -> None:
         self._release = release
+        self._places = assortment.places
         numbers = dict[str, int]()
         names = [release.item_id(ItemIndex(index)) for index in range(1, len(release.popularity().counts))]
         groups = (assortment.group_of(name) for name in names)
@@ -65,7 +79,7 @@ class Shelf:
         """
         items = ranking[~self.forbidden[ranking]]
         if location is not None and self._sold_at:
-            items = items[[location in self._sold_at.get(index, (location,)) for index in items.tolist()]]
+            items = items[[is_at(self._sold_at.get(index), location, self._places) for index in items.tolist()]]
         bought = [
             index
             for event in events

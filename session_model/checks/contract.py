@@ -1,11 +1,12 @@
 """What every check is given, and what it gives back."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from schemas.check_report import AnswerProfile, CheckReport, CheckResult, CheckSlice, CheckThresholds
 from schemas.ids import ItemId
+from schemas.places import LocationSettings
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
 from session_model.checks.answers import Answers
 from session_model.checks.assortment import Assortment
@@ -19,7 +20,7 @@ class Evidence:
 
     catalog: all records. outcomes, sent: what was written on the topics, in any order; read once. history: reports of
     earlier releases. blocked: items that are never recommended, whatever the catalog says. is_record_needed: neither
-    is an item without a record.
+    is an item without a record. places: which lies in which.
     """
 
     champion: Contender | None = None
@@ -29,13 +30,16 @@ class Evidence:
     history: Sequence[CheckReport] = ()
     blocked: frozenset[ItemId] = frozenset()
     is_record_needed: bool = False
+    places: LocationSettings = field(default_factory=LocationSettings)
 
-    def assortment(self) -> Assortment:
-        """Gather what may be recommended."""
+    def assortment(self, now_ms: int) -> Assortment:
+        """Gather what may be recommended at a moment, Unix milliseconds."""
         return Assortment(
             items={record.item_id: record for record in self.catalog or ()},
             blocked=self.blocked,
             is_record_needed=self.is_record_needed,
+            places=self.places,
+            now_ms=now_ms,
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.check_report import CheckResult, CheckSlice, CheckThresholds, Verdict
+from schemas.events import unix_ms
 from schemas.ids import ItemIndex
 from session_model.checks.answers import CANDIDATE, CHAMPION
 from session_model.checks.assortment import Shelf
@@ -84,18 +85,18 @@ def _short_share(given: CheckInputs, shelf: Shelf) -> float:
 
 
 def _sent(given: CheckInputs, limits: CheckThresholds, figures: dict[str, float]) -> list[str]:
-    """Hold what was sent against the catalog as it is now."""
-    item_ids = [item.item_id for answer in given.sent for item in answer.items]
-    if not item_ids:
+    """Hold what was sent against the catalog as it is now, but for items that ended since."""
+    sent = [(item.item_id, unix_ms(answer.event_time)) for answer in given.sent for item in answer.items]
+    if not sent:
         return []
-    wrong = [item_id for item_id in item_ids if not given.assortment.allows(item_id)]
-    share = len(wrong) / len(item_ids)
-    figures |= {"sent_items": float(len(item_ids)), "sent_unavailable_share": share}
+    wrong = [item_id for item_id, at_ms in sent if not given.assortment.allows(item_id, at_ms=at_ms)]
+    share = len(wrong) / len(sent)
+    figures |= {"sent_items": float(len(sent)), "sent_unavailable_share": share}
     if share <= limits.max_sent_unavailable_share:
         return []
     item_id, count = Counter(wrong).most_common(1)[0]
     complaint = (
-        f"{len(wrong):,} of {len(item_ids):,} items that were sent may not be sold ({item_id} {count:,} times), "
+        f"{len(wrong):,} of {len(sent):,} items that were sent may not be sold ({item_id} {count:,} times), "
         f"checks.max_sent_unavailable_share allows {limits.max_sent_unavailable_share:.2%}; do the workers read this "
         "catalog topic?"
     )

@@ -49,7 +49,7 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
         for answer, (location, prefix), ranking in _ranked(contender, _with_prefix(given.sessions, of_version)):
             n_compared += 1
             bought = frozenset(event.item_id for event in prefix if event.event_type == "purchase" and event.item_id)
-            rules = _Rules(given.assortment, bought, location, limits)
+            rules = _Rules(given.assortment, bought, location, unix_ms(answer.event_time), limits)
             if (why := rules.difference(answer.items, ranking)) is not None:
                 wrong.append(f"{answer.id}: {why}")
     if n_compared < limits.min_targets:
@@ -136,6 +136,7 @@ class _Rules:
     assortment: Assortment
     bought: frozenset[ItemId]
     location: str | None
+    at_ms: int
     limits: CheckThresholds
 
     def difference(self, sent: Sequence[RecommendedItem], ranking: Sequence[RecommendedItem]) -> str | None:
@@ -160,7 +161,7 @@ class _Rules:
 
     def _explains(self, item_id: ItemId, groups: Collection[str | None]) -> bool:
         return (
-            not self.assortment.allows(item_id, self.location)
+            not self.assortment.allows(item_id, self.location, self.at_ms)
             or item_id in self.bought
             or self.assortment.group_of(item_id) in groups
         )

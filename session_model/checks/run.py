@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from schemas.check_report import CheckReport, CheckThresholds
+from schemas.events import unix_ms
 from session_model.checks.answers import ask
 from session_model.checks.baselines import baselines
 from session_model.checks.contender import Contender
@@ -47,7 +48,7 @@ def run_checks(
     Raises InsessionError where no session has two clicks. progress: called with a step, and how much of it is done.
     """
     latest = data.sessions.latest(limits.max_sessions)
-    assortment = evidence.assortment()
+    assortment = evidence.assortment(unix_ms(made_at))
     answers = ask(
         candidate, evidence.champion, latest, assortment, limits, lambda done: progress("sessions", done, len(latest))
     )

@@ -12,23 +12,24 @@ from agents.serving_tier import serving_tier
 from agents.settings import ClickstreamSettings, Settings
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
+from agents.wiring import described_catalog
 from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
-from schemas.records import RecommendationSet, RecommendedItem
+from schemas.records import CatalogItem, RecommendationSet, RecommendedItem
 from streams.catalog import Catalog
 
 FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")
 
 
 async def _replayed(
-    events: list[ClickEvent], out: Path, settings: Settings | None = None
+    events: list[ClickEvent], out: Path, settings: Settings | None = None, catalog: Catalog | None = None
 ) -> tuple[ReplayReport, dict[str, bytes]]:
     """Replay without a release: the tier is `popular`, everything else is as with one."""
     settings = settings or Settings()
     settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
-    tier = serving_tier(settings.serving, Catalog(), CollectorRegistry(), copies=out / "releases")
+    tier = serving_tier(settings.serving, catalog or Catalog(), CollectorRegistry(), copies=out / "releases")
     paths = {name: out / name for name in FILES}
     files = {name: path.open("wb") for name, path in paths.items()}
     try:
@@ -106,6 +107,28 @@ async def test_a_login_in_a_log_keeps_the_session(tmp_path: Path) -> None:
     assert (report.events, report.records["answered"]) == (4, 4)
     signals = [json.loads(line)["prefix_length"] for line in files["intent-signals"].splitlines()]
     assert signals == [1, 2, 1, 4]
+
+
+async def test_items_begin_and_end_by_the_times_of_the_log(tmp_path: Path) -> None:
+    """Whatever the clock says: an item of 2014 is listed up to its end then, and an answer says until when it holds."""
+    start_ms, items = 1_400_000_000_000, ("early", "always", "later")
+    described = [
+        CatalogItem(item_id=ItemId("early"), available_until=start_ms + 2),
+        CatalogItem(item_id=ItemId("always")),
+        CatalogItem(item_id=ItemId("later"), available_from=start_ms + 3),
+    ]
+    log = [
+        ClickEvent(
+            visitor_id=VisitorId(f"v{n}"), event_type="view", event_time=start_ms + n, item_id=ItemId(items[n % 3])
+        )
+        for n in range(5)
+    ]
+    _, files = await _replayed(log, tmp_path, catalog=described_catalog(Settings(), described))
+    answers = [wire.decode_recommendation_set(line) for line in files["recommendations"].splitlines()]
+    listed = [{item.item_id for item in answer.items} for answer in answers]
+    assert ["early" in items for items in listed] == [True, True, False, False, False]
+    assert ["later" in items for items in listed] == [False, False, False, True, True]
+    assert [answer.valid_until for answer in answers] == [from_unix_ms(start_ms + 2)] * 2 + [None] * 3
 
 
 async def test_ten_year_old_log_has_no_late_event(tmp_path: Path) -> None:

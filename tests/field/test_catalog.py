@@ -11,6 +11,7 @@ from schemas.ids import ItemId
 from streams.catalog import Catalog
 
 _TV = ItemId("tv")
+NOW_MS = 1_700_000_000_000
 
 
 def _catalog(*values: Any, mapping: CatalogMapping | None = None) -> Catalog:
@@ -28,7 +29,7 @@ def test_a_sold_out_item_is_never_recommended(sold_out: Any) -> None:
     catalog = _catalog(
         {"item_id": "tv", "title": "TV", "available": True}, {"item_id": "tv", "title": "TV", "available": sold_out}
     )
-    assert (catalog.allowed(_TV, None), catalog.available_items(5)) == (False, [])
+    assert (catalog.allowed(_TV, None, NOW_MS), catalog.available_items(5, NOW_MS)) == (False, [])
 
 
 @pytest.mark.parametrize(
@@ -43,8 +44,8 @@ def test_a_sold_out_item_is_never_recommended(sold_out: Any) -> None:
 )
 def test_an_update_that_cannot_be_read_takes_the_item_out(update: Any) -> None:
     """N1: it may be the one that says that the item is sold out."""
-    assert not _catalog({"item_id": "tv", "available": True}, update).allowed(_TV, None)
-    assert _catalog(update, {"item_id": "tv", "available": True}).allowed(_TV, None)
+    assert not _catalog({"item_id": "tv", "available": True}, update).allowed(_TV, None, NOW_MS)
+    assert _catalog(update, {"item_id": "tv", "available": True}).allowed(_TV, None, NOW_MS)
 
 
 def test_change_data_capture_of_a_product_table_is_read() -> None:
@@ -56,8 +57,8 @@ def test_change_data_capture_of_a_product_table_is_read() -> None:
     for stock in (4, 0):
         row = {"id": 7, "name": "Chair", "price": "12.50", "stock": stock}
         catalog.apply(b'{"id": 7}', json.dumps({"op": "u", "after": row}).encode())
-        assert catalog.allowed(ItemId("7"), None) is (stock > 0)
+        assert catalog.allowed(ItemId("7"), None, NOW_MS) is (stock > 0)
     catalog.apply(b'{"id": 7}', json.dumps({"op": "d", "before": {"id": 7}, "after": None}).encode())
     assert catalog.closed_items == 1
     catalog.apply(b'{"id": 7}', None)
-    assert (catalog.closed_items, catalog.allowed(ItemId("7"), None)) == (0, False)
+    assert (catalog.closed_items, catalog.allowed(ItemId("7"), None, NOW_MS)) == (0, False)

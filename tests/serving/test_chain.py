@@ -57,6 +57,7 @@ class Tier:
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.wall_ms = START_MS
         self.visitors = 0
         self.settings = ServingSettings(answer_size=4, overfetch=5, breaker_failures=2, default_items=(ItemId("d1"),))
         self.registry = CollectorRegistry()
@@ -76,6 +77,7 @@ class Tier:
             settings=self.settings,
             metrics=metrics,
             clock=lambda: self.now,
+            wall_ms=lambda: self.wall_ms,
         )
 
     def click(self, item: str, location: str | None = None, at_ms: int = 0) -> None:
@@ -94,7 +96,13 @@ class Tier:
         )
 
     async def answer(
-        self, *items: str, location: str | None = None, deadline: float = FAR, bought: str = "", personal: bool = True
+        self,
+        *items: str,
+        location: str | None = None,
+        deadline: float = FAR,
+        bought: str = "",
+        personal: bool = True,
+        now_ms: int | None = None,
     ) -> Answer:
         """Answer a session of views."""
         request = AnswerRequest(
@@ -103,6 +111,7 @@ class Tier:
             bought=[ItemId(item) for item in bought.split()],
             deadline=deadline,
             want_personal=personal,
+            now_ms=now_ms,
         )
         return await self.recommender.answer(request)
 
@@ -229,6 +238,46 @@ async def test_the_model_is_asked_for_items_that_are_like_the_unseen_ones(tier: 
     assert tier.counted("model", "unseen_items") == 1
     answer = await tier.answer("new", "i20")
     assert (answer.tier, answer.reason) == ("model", None)
+
+
+async def test_an_item_is_out_at_its_end(tier: Tier) -> None:
+    """By the clock, though no record of the catalog comes; the answer before it says until when it holds."""
+    tier.catalog.ends = {"i22": START_MS + 1000}
+    answer = await tier.answer("i20")
+    assert ("i22" in names(answer), answer.valid_until_ms) == (True, START_MS + 1000)
+    tier.wall_ms = START_MS + 1000
+    answer = await tier.answer("i20")
+    assert ("i22" in names(answer), answer.valid_until_ms) == (False, None)
+
+
+async def test_the_moment_is_that_of_the_answer_and_not_of_the_question(tier: Tier) -> None:
+    """An item that ends while the model computes is not in the answer."""
+    tier.catalog.ends = {"i22": START_MS + 1000}
+    tier.server.hold()
+    asked = asyncio.create_task(tier.answer("i20"))
+    await tier.server.called(1)
+    tier.wall_ms = START_MS + 1000
+    tier.server.let_go()
+    answer = await asked
+    assert (answer.tier, "i22" in names(answer)) == ("model", False)
+
+
+async def test_a_replay_says_as_of_when(tier: Tier) -> None:
+    """Its clock is the log's, for every tier."""
+    tier.catalog.ends = {"i22": START_MS + 1000, "d1": START_MS + 2000}
+    tier.wall_ms = START_MS + 999_000
+    assert "i22" in names(await tier.answer("i20", now_ms=START_MS + 999))
+    assert "i22" not in names(await tier.answer("i20", now_ms=START_MS + 1000))
+    tier.releases.current = None
+    assert names(await tier.answer("i20", now_ms=START_MS + 1999)) == "d1"
+    assert names(await tier.answer("i20", now_ms=START_MS + 2000)) == ""
+
+
+async def test_only_what_is_listed_ends_an_answer(tier: Tier) -> None:
+    """An item that found no place in it says nothing of how long it holds."""
+    tier.catalog.ends = {"i1": START_MS + 1}
+    answer = await tier.answer("i20")
+    assert ("i1" in names(answer).split(), answer.valid_until_ms) == (False, None)
 
 
 async def test_unseen_items_get_popular_ones_and_intent_from_features(tier: Tier) -> None:

@@ -9,15 +9,18 @@ from serving.filters import FilterRules, allowed_items, named, top_k
 RANKED = [RecommendedItem(ItemId(name), 1.0 - place / 10) for place, name in enumerate("abcdef")]
 
 
+NOW_MS = 1_700_000_000_000
+
+
 def allowed(catalog: FakeCatalog, *, location: str | None = None, bought: str = "", excluded: str = "") -> str:
     """Filter a, b, c, d, e, f and join what is left."""
-    rules = FilterRules(location, frozenset(map(ItemId, bought)), frozenset(map(ItemId, excluded)))
+    rules = FilterRules(location, NOW_MS, frozenset(map(ItemId, bought)), frozenset(map(ItemId, excluded)))
     return "".join(item.item_id for item in allowed_items(RANKED, rules, catalog))
 
 
 def test_nothing_to_filter_keeps_order_and_scores() -> None:
     """Without rules every item passes unchanged."""
-    rules = FilterRules(None, frozenset(), frozenset())
+    rules = FilterRules(None, NOW_MS, frozenset(), frozenset())
     assert list(allowed_items(RANKED, rules, FakeCatalog())) == RANKED
 
 
@@ -31,6 +34,11 @@ def test_availability_depends_on_the_location() -> None:
     catalog = FakeCatalog(only_at={"b": "berlin"})
     assert allowed(catalog, location="berlin") == "abcdef"
     assert allowed(catalog, location="paris") == "acdef"
+
+
+def test_availability_depends_on_the_moment() -> None:
+    """At its end an item is left out, a millisecond before it is not."""
+    assert allowed(FakeCatalog(ends={"b": NOW_MS, "c": NOW_MS + 1})) == "acdef"
 
 
 def test_bought_and_excluded_items_go() -> None:

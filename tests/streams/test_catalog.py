@@ -13,13 +13,14 @@ from schemas.catalog_mapping import CatalogMapping
 from schemas.catalog_reader import CatalogReader
 from schemas.ids import ItemId
 from schemas.places import LocationSettings
-from schemas.records import CatalogItem
+from schemas.records import CatalogItem, Sale
 from streams.catalog import Catalog, catalog_view
 from streams.cluster.producers import producer_config
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import CatalogMetrics
 
 TOPIC = "catalog"
+NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,7 @@ def test_the_memory_of_what_was_removed_is_bounded(monkeypatch: pytest.MonkeyPat
     catalog = Catalog()
     for item_id in (b"a", b"b", b"a", b"c"):
         catalog.apply(item_id, None)
-    assert [catalog.allowed(ItemId(item_id), None) for item_id in "abc"] == [False, True, False]
+    assert [catalog.allowed(ItemId(item_id), None, NOW_MS) for item_id in "abc"] == [False, True, False]
 
 
 def test_what_the_shop_removed_is_not_recommended() -> None:
@@ -77,9 +78,10 @@ def test_what_the_shop_removed_is_not_recommended() -> None:
     catalog = catalog_of(item("a"))
     catalog.apply(b"a", None)
     catalog.apply(b"compacted", None)
-    assert [catalog.allowed(ItemId(name), None) for name in ("a", "compacted", "undescribed")] == [False, False, True]
+    names = ("a", "compacted", "undescribed")
+    assert [catalog.allowed(ItemId(name), None, NOW_MS) for name in names] == [False, False, True]
     catalog.apply(b"a", wire.encode(item("a")))
-    assert catalog.allowed(ItemId("a"), None)
+    assert catalog.allowed(ItemId("a"), None, NOW_MS)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,7 @@ def test_what_the_shop_removed_is_not_recommended() -> None:
 )
 def test_an_item_is_allowed_where_it_is_sold(fields: dict[str, Any], location: str | None, *, is_allowed: bool) -> None:
     """An available item is allowed at its locations; without any it is sold everywhere."""
-    assert catalog_of(item("a", **fields)).allowed(ItemId("a"), location) is is_allowed
+    assert catalog_of(item("a", **fields)).allowed(ItemId("a"), location, NOW_MS) is is_allowed
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_an_item_is_allowed_where_it_is_sold(fields: dict[str, Any], location: s
 )
 def test_what_is_sold_at_a_place_is_sold_at_those_in_it(sold_at: str, location: str, *, is_allowed: bool) -> None:
     """A country's items are its cities', a city's are not the country's; beginnings of a name are no levels."""
-    assert catalog_of(item("a", locations=[sold_at])).allowed(ItemId("a"), location) is is_allowed
+    assert catalog_of(item("a", locations=[sold_at])).allowed(ItemId("a"), location, NOW_MS) is is_allowed
 
 
 def test_a_place_is_known_that_the_records_name_or_that_holds_one() -> None:
@@ -135,13 +137,13 @@ def test_without_a_separator_places_are_flat() -> None:
     """A shop whose names of places hold one for another reason says so."""
     catalog = Catalog(places=LocationSettings(separator=""))
     catalog.apply(b"a", wire.encode(item("a", locations=["nl"])))
-    assert [catalog.allowed(ItemId("a"), place) for place in ("nl", "nl/nh")] == [True, False]
+    assert [catalog.allowed(ItemId("a"), place, NOW_MS) for place in ("nl", "nl/nh")] == [True, False]
 
 
 @pytest.mark.parametrize("require_catalog", [True, False])
 def test_an_item_without_a_record_is_allowed_unless_one_is_required(*, require_catalog: bool) -> None:
     """`require_catalog` decides on what the shop has not described."""
-    assert Catalog(require_catalog=require_catalog).allowed(ItemId("a"), None) is not require_catalog
+    assert Catalog(require_catalog=require_catalog).allowed(ItemId("a"), None, NOW_MS) is not require_catalog
 
 
 def test_the_latest_record_counts() -> None:
@@ -158,7 +160,51 @@ def test_a_tombstone_removes_the_item() -> None:
     catalog.apply(b"never seen", None)
     catalog.apply(None, None)
     assert (catalog.get(ItemId("a")), catalog.variant_group(ItemId("a")), len(catalog)) == (None, None, 0)
-    assert not catalog.allowed(ItemId("a"), None)
+    assert not catalog.allowed(ItemId("a"), None, NOW_MS)
+
+
+def test_an_item_is_available_in_its_time() -> None:
+    """From its beginning on, and not at its end any more, whether or not another record comes."""
+    catalog = catalog_of(item("a", available_from=NOW_MS, available_until=NOW_MS + 1000))
+    moments = [NOW_MS - 1, NOW_MS, NOW_MS + 999, NOW_MS + 1000]
+    assert [catalog.allowed(ItemId("a"), None, moment) for moment in moments] == [False, True, True, False]
+    assert [catalog.available_items(1, moment) for moment in moments] == [[], ["a"], ["a"], []]
+
+
+def test_the_end_of_a_sale_hides_no_item() -> None:
+    """It is a price: the item goes on at its own."""
+    catalog = catalog_of(item("a", sale=Sale(price=5.0, ends_at=NOW_MS)))
+    assert catalog.allowed(ItemId("a"), None, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("location", "at_ms", "end_ms"),
+    [
+        (None, 0, 3000),
+        ("nl", 0, 5000),
+        ("be", 0, 3000),
+        ("be/bru", 0, 3000),
+        ("be", 999, 3000),
+        ("be", 3000, 5000),
+        ("be", -1, 5000),
+    ],
+)
+def test_a_list_is_over_with_the_first_item_or_sale(location: str | None, at_ms: int, end_ms: int) -> None:
+    """The sale counts where it is and while it is; items without an end, and unknown ones, end no list."""
+    sale = Sale(price=5.0, starts_at=NOW_MS, ends_at=NOW_MS + 3000, locations=["be"])
+    catalog = catalog_of(item("a", sale=sale), item("b", available_until=NOW_MS + 5000), item("c"))
+    items = [ItemId(name) for name in ("c", "a", "b", "unknown")]
+    assert catalog.earliest_end_ms(items, location, NOW_MS + at_ms) == NOW_MS + end_ms
+    assert catalog.earliest_end_ms(items[:1], location, NOW_MS + at_ms) is None
+
+
+def test_every_record_is_counted() -> None:
+    """Whoever keeps lists looks at them again only after one."""
+    catalog = catalog_of(item("a"))
+    for value in (wire.encode(item("a")), b"nonsense", None):
+        before = catalog.records_taken
+        catalog.apply(b"a", value)
+        assert catalog.records_taken == before + 1
 
 
 def test_variants_share_a_group() -> None:
@@ -188,20 +234,20 @@ def test_an_item_whose_last_record_cannot_be_read_is_closed(value: bytes, logged
     catalog = catalog_of(item("a", title="kept"), item("b"))
     for _ in range(9):
         catalog.apply(b"a", value)
-    assert [catalog.allowed(ItemId(name), None) for name in "ab"] == [False, True]
-    assert (catalog.available_items(9), catalog.records(), catalog.closed_items) == (["b"], [item("b")], 1)
+    assert [catalog.allowed(ItemId(name), None, NOW_MS) for name in "ab"] == [False, True]
+    assert (catalog.available_items(9, NOW_MS), catalog.records(), catalog.closed_items) == (["b"], [item("b")], 1)
     assert [(entry["event"], entry["item_id"]) for entry in logged] == [("catalog_record_unreadable", "a")]
     catalog.apply(b"a", wire.encode(item("a", title="kept")))
-    assert (catalog.allowed(ItemId("a"), None), catalog.closed_items) == (True, 0)
+    assert (catalog.allowed(ItemId("a"), None, NOW_MS), catalog.closed_items) == (True, 0)
 
 
 def test_an_item_that_was_never_described_is_closed_too() -> None:
     """A release may know it; without a readable record it would count as available."""
     catalog = Catalog()
     catalog.apply(b"a", b"garbage")
-    assert not catalog.allowed(ItemId("a"), None)
+    assert not catalog.allowed(ItemId("a"), None, NOW_MS)
     catalog.apply(b"a", None)
-    assert (catalog.closed_items, catalog.allowed(ItemId("a"), None)) == (0, False)
+    assert (catalog.closed_items, catalog.allowed(ItemId("a"), None, NOW_MS)) == (0, False)
 
 
 def test_what_is_closed_still_has_its_variants() -> None:
@@ -225,7 +271,7 @@ def test_a_key_that_names_no_item_closes_none(key: bytes | None, logged: list[di
     """Compaction and tombstones go by the key, so an item under such a key could never be removed."""
     catalog = Catalog()
     catalog.apply(key, wire.encode(item("a")))
-    assert (len(catalog), catalog.closed_items, catalog.allowed(ItemId("a"), None)) == (0, 0, True)
+    assert (len(catalog), catalog.closed_items, catalog.allowed(ItemId("a"), None, NOW_MS)) == (0, 0, True)
     assert [(entry["event"], entry["reason"]) for entry in logged] == [("catalog_record_unreadable", "unreadable_key")]
 
 
@@ -235,13 +281,13 @@ def test_a_shops_own_records_are_read_by_its_mapping() -> None:
     catalog = Catalog(reader=CatalogReader(mapping))
     for key, stock in ((b"a", b"3"), (b"b", b"0"), (b"c", b"null")):
         catalog.apply(key, b'{"sku": "%s", "stock": %s}' % (key, stock))
-    assert [catalog.allowed(ItemId(name), None) for name in "abc"] == [True, False, False]
+    assert [catalog.allowed(ItemId(name), None, NOW_MS) for name in "abc"] == [True, False, False]
 
 
 def test_available_items_are_the_first_ones_described() -> None:
     """Unavailable items are passed over, and no more are named than asked for."""
     catalog = catalog_of(item("a"), item("b", available=False), item("c"), item("d"))
-    assert [catalog.available_items(n) for n in (0, 2, 9)] == [[], ["a", "c"], ["a", "c", "d"]]
+    assert [catalog.available_items(n, NOW_MS) for n in (0, 2, 9)] == [[], ["a", "c"], ["a", "c", "d"]]
 
 
 def test_items_can_be_named_while_the_follower_writes() -> None:
@@ -258,7 +304,7 @@ def test_items_can_be_named_while_the_follower_writes() -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert all(catalog.available_items(5) in ([], ["new"]) for _ in range(100))
+        assert all(catalog.available_items(5, NOW_MS) in ([], ["new"]) for _ in range(100))
     finally:
         stop.set()
         writer.join()

@@ -14,6 +14,8 @@ from session_model.checks.assortment import Assortment, Shelf
 from session_model.release.release import Release
 from tests.session_model.checks.shop import ITEM_IDS, release
 
+NOW_MS = 1_700_000_000_000
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Release:
@@ -41,7 +43,7 @@ def test_a_shelf_leaves_what_the_workers_filters_leave(shop: Release, seed: int)
     }
     ranking = np.array(dice.sample(range(1, len(ITEM_IDS) + 1), 40), np.int32)
     ranked = named(Candidates(ranking, np.arange(40, 0, -1, np.float32)), shop.item_id, at_most=40)
-    rules = FilterRules(at, frozenset(bought), blocked)
+    rules = FilterRules(at, NOW_MS, frozenset(bought), blocked)
     catalog = FakeCatalog(unavailable=set(gone), groups=groups, only_at=only_at)
     by_worker = [item.item_id for item in allowed_items(ranked, rules, catalog)]
     events = [SessionEvent("view", 0, ITEM_IDS[0]), *(SessionEvent("purchase", 1, item_id) for item_id in bought)]
@@ -60,3 +62,12 @@ def test_without_a_location_what_is_sold_somewhere_may_be_shown() -> None:
     """As a worker has it for a shopper of whom it knows no place."""
     sold = Assortment(items={ITEM_IDS[0]: CatalogItem(item_id=ITEM_IDS[0], locations=["Rome"])})
     assert [sold.allows(ITEM_IDS[0], at) for at in (None, "Rome", "Paris")] == [True, True, False]
+
+
+def test_what_may_be_shown_depends_on_place_and_moment() -> None:
+    """As a worker has it: what is sold in a country is sold in its cities, and what has ended is not."""
+    ended = CatalogItem(item_id=ITEM_IDS[0], locations=["nl"], available_until=NOW_MS)
+    assortment = Assortment(items={ITEM_IDS[0]: ended}, now_ms=NOW_MS)
+    assert [assortment.allows(ITEM_IDS[0], at, NOW_MS - 1) for at in ("nl", "nl/nh", "be")] == [True, True, False]
+    assert not assortment.allows(ITEM_IDS[0])
+    assert Assortment(items={ITEM_IDS[0]: ended}).allows(ITEM_IDS[0])
