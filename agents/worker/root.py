@@ -31,7 +31,7 @@ from agents.web.pages import WorkerPages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
 from agents.wiring import output_headers, pipeline_settings, session_rules
-from agents.worker.default_list import DefaultListWriter, stored_lists
+from agents.worker.default_list import GONE_CHECK_SECONDS, DefaultListWriter, stored_lists
 from agents.worker.input_check import checked_inputs
 from agents.worker.process_metrics import add_process_metrics, observe_state
 from agents.worker.span_export import collector_spans, exporting
@@ -218,9 +218,18 @@ def _keep_default_lists(
     async def look_at_default_lists() -> None:
         await writer.begin()
 
+    def is_ours() -> bool:
+        return app.consumer.next_offset(first_partition) is not None
+
     @app.timer(settings.serving.default_list_interval.total_seconds())  # type: ignore[untyped-decorator]
     async def renew_default_lists() -> None:
-        await writer.renew(is_ours=lambda: app.consumer.next_offset(first_partition) is not None)
+        await writer.renew(is_ours=is_ours)
+
+    @app.task  # type: ignore[untyped-decorator]
+    async def drop_gone_items() -> None:
+        while not app.should_stop:
+            await app.sleep(GONE_CHECK_SECONDS)
+            await writer.drop_gone(is_ours=is_ours)
 
 
 @asynccontextmanager

@@ -1,18 +1,21 @@
 from dataclasses import replace
 from datetime import UTC, datetime
+from random import Random
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from agents.clicks.output_headers import OutputHeaders
-from agents.worker.default_list import DefaultListWriter, StoredList, changes, content, default_list
+from agents.worker.default_list import DefaultListWriter, StoredList, default_list
 from schemas import wire
-from schemas.events import unix_ms
+from schemas.events import from_unix_ms, unix_ms
 from schemas.ids import ItemId, VisitorId
-from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
+from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, Sale
 from serving.chain import Recommender
 from serving.popular import Sighting, StreamPopularity
 from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
+from streams.availability_history import AvailabilityHistory
 from streams.cluster.topics import TopicsError
 from streams.records import Delivery, OutputRecord, delivered
 from tests.agents.conftest import START_MS, OneWorker
@@ -22,13 +25,18 @@ TOPIC = "default-recommendations"
 
 
 class CompactedTopic:
-    """A topic as its readers see it: the latest value of each key. `is_down` refuses records."""
+    """A topic as its readers see it: the latest value of each key.
+
+    is_down: refuses records. is_slow: acknowledges none before `let_go`.
+    """
 
     def __init__(self) -> None:
         self.latest: dict[str, DefaultRecommendations] = {}
         self.sent: list[str] = []
         self.headers: dict[str, bytes] = {}
         self.is_down = False
+        self.is_slow = False
+        self.pending: list[Delivery] = []
 
     def send(self, record: OutputRecord) -> Delivery:
         """See `RecordSink`."""
@@ -43,11 +51,23 @@ class CompactedTopic:
             self.latest.pop(key, None)
         else:
             self.latest[key] = wire.decode_default_recommendations(record.value)
+        if self.is_slow:
+            self.pending.append(Delivery(record.topic, record.key))
+            return self.pending[-1]
         return delivered()
+
+    def let_go(self, error: Exception | None = None) -> None:
+        """Acknowledge what is on the way, or fail it."""
+        self.is_slow = False
+        while self.pending:
+            self.pending.pop().settle(error)
 
     async def lists(self) -> dict[str, StoredList]:
         """Read the lists that there are."""
-        return {key: StoredList(items=record.items, source=record.source) for key, record in self.latest.items()}
+        return {
+            key: StoredList(record.items, record.source, record.location, record.model_version, record.valid_until)
+            for key, record in self.latest.items()
+        }
 
     def items(self, key: str = DEFAULT_KEY) -> str:
         """Join the items of a list."""
@@ -59,6 +79,8 @@ class Writing:
 
     def __init__(self, worker: OneWorker) -> None:
         self.worker = worker
+        self.now_ms = START_MS
+        worker.recommender = replace(worker.recommender, wall_ms=lambda: self.now_ms)
         self.topic = CompactedTopic()
         self.writer = self.another_writer()
         self.visitors = 0
@@ -104,6 +126,17 @@ class Writing:
         before = len(self.topic.sent)
         await self.writer.renew(is_ours=lambda: is_ours)
         return self.topic.sent[before:]
+
+    async def drop_gone(self, *, is_ours: bool = True) -> list[str]:
+        """Let the worker look whether an item has gone; gives the keys written by it."""
+        before = len(self.topic.sent)
+        await self.writer.drop_gone(is_ours=lambda: is_ours)
+        return self.topic.sent[before:]
+
+    def describe(self, item_id: str, **fields: Any) -> None:
+        """Write a record of the catalog."""
+        item = CatalogItem(item_id=ItemId(item_id), **fields)
+        self.worker.catalog.apply(item_id.encode(), wire.encode(item))
 
     def counted(self, result: str) -> float:
         """Read the counter."""
@@ -218,24 +251,6 @@ async def test_a_failed_write_is_counted_logged_and_retried(writing: Writing) ->
     assert writing.counted("failed") == 1
     writing.topic.is_down = False
     assert await writing.renew() == [DEFAULT_KEY]
-
-
-def test_scores_alone_are_no_change() -> None:
-    """Order, source and release are what a list says; scores move with every click."""
-
-    def record(items: str, score: float = 1.0) -> DefaultRecommendations:
-        ranked = [RecommendedItem(ItemId(item), score) for item in items]
-        return DefaultRecommendations(items=ranked, source="popular", updated_at=NOW)
-
-    written = {DEFAULT_KEY: content(record("ab"))}
-    assert list(changes({DEFAULT_KEY: record("ab", 0.5)}, written)) == []
-    assert list(changes({DEFAULT_KEY: record("ba")}, written)) == [(DEFAULT_KEY, record("ba"))]
-
-
-def test_the_list_for_everywhere_is_never_removed() -> None:
-    """A location's list may go; the one under the default key stays even where nothing is known any more."""
-    empty = ("popular", None, ())
-    assert list(changes({}, {DEFAULT_KEY: empty, "north": empty})) == [("north", None)]
 
 
 def test_a_list_is_what_an_unknown_visitor_is_answered(worker: OneWorker) -> None:
@@ -391,3 +406,226 @@ async def test_a_partition_that_goes_between_two_writes_is_not_written_for(writi
     writing.click("cccc", "south")
     await writing.writer.renew(is_ours=lambda: not writing.topic.sent)
     assert writing.topic.sent == [DEFAULT_KEY]
+
+
+async def test_what_is_sold_out_leaves_its_lists_at_once(writing: Writing) -> None:
+    """Those that hold it are written, the others are not; what was left in them is what the filters leave."""
+    writing.click("aab", "north")
+    writing.click("ccccdd", "south")
+    await writing.renew()
+    assert await writing.drop_gone() == []
+    for item in "abcd":
+        writing.describe(item)
+    assert await writing.drop_gone() == []
+    writing.describe("b", available=False)
+    assert await writing.drop_gone() == [DEFAULT_KEY, "north"]
+    assert said(writing) == {DEFAULT_KEY: "cad", "north": "a", "south": "cd"}
+    writing.describe("d", locations=["north"])
+    assert await writing.drop_gone() == ["south"]
+    writing.worker.catalog.apply(b"c", b"nonsense")
+    writing.worker.catalog.apply(b"a", None)
+    assert await writing.drop_gone() == [DEFAULT_KEY, "north", "south"]
+    assert said(writing) == {DEFAULT_KEY: "d"}
+    assert await writing.drop_gone() == []
+
+
+async def test_what_ends_leaves_its_lists_without_a_record(writing: Writing) -> None:
+    """At its moment, not before; the list says the moment."""
+    writing.click("aab")
+    writing.describe("a", available_until=START_MS + 1000)
+    writing.describe("b")
+    await writing.renew()
+    assert writing.topic.latest[DEFAULT_KEY].valid_until == from_unix_ms(START_MS + 1000)
+    writing.now_ms = START_MS + 999
+    assert await writing.drop_gone() == []
+    writing.now_ms = START_MS + 1000
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert (writing.topic.items(), writing.topic.latest[DEFAULT_KEY].valid_until) == ("b", None)
+
+
+async def test_a_sale_that_ends_leaves_the_item_and_ends_the_list(writing: Writing) -> None:
+    """What says that the item is on sale is over; the list that comes then holds it all the same."""
+    writing.click("aab")
+    writing.describe("a", sale=Sale(price=1.0, ends_at=START_MS + 1000))
+    writing.describe("b")
+    await writing.renew()
+    assert writing.topic.latest[DEFAULT_KEY].valid_until == from_unix_ms(START_MS + 1000)
+    writing.now_ms = START_MS + 1000
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert (writing.topic.items(), writing.topic.latest[DEFAULT_KEY].valid_until) == ("ab", None)
+
+
+async def test_an_end_that_is_told_later_is_told_to_readers(writing: Writing) -> None:
+    """Caches drop a list at its `valid_until` without us, so it must be the one that the catalog says now."""
+    writing.click("aab")
+    await writing.renew()
+    for item in "ab":
+        writing.describe(item, available_until=START_MS + 1000)
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.latest[DEFAULT_KEY].valid_until == from_unix_ms(START_MS + 1000)
+
+
+async def test_a_list_of_which_nothing_is_left_is_removed(writing: Writing) -> None:
+    """Rather none than one of items that are gone; it is written again when there is something to list."""
+    writing.click("a")
+    writing.describe("a")
+    await writing.renew()
+    writing.describe("a", available=False)
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert (said(writing), writing.counted("removed")) == ({}, 1)
+    writing.describe("a")
+    assert await writing.renew() == [DEFAULT_KEY]
+
+
+async def test_lists_of_an_earlier_life_are_cut(writing: Writing) -> None:
+    """Before anything is popular again nothing better is known, and what is gone leaves them all the same."""
+    shop(writing)
+    for number in range(7):
+        writing.describe(f"i{number}")
+    await writing.renew()
+    before = said(writing)
+    writing.restart()
+    await writing.writer.begin()
+    writing.describe("i3", available=False)
+    assert sorted(await writing.drop_gone()) == sorted(before)
+    assert said(writing) == {key: items.replace("i3", "") for key, items in before.items()}
+
+
+async def test_a_new_owner_watches_over_the_lists_of_the_last_one(writing: Writing) -> None:
+    """From its first look on, long before it writes lists of its own."""
+    writing.click("aab")
+    writing.describe("a")
+    writing.describe("b")
+    await writing.renew()
+    writing.writer = writing.another_writer()
+    assert await writing.drop_gone(is_ours=False) == []
+    writing.describe("a", available=False)
+    assert await writing.drop_gone(is_ours=False) == []
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.items() == "b"
+
+
+async def test_a_thousand_records_write_a_list_once(writing: Writing) -> None:
+    """However many come between two looks: readers of the topic do not see each of them."""
+    items = [f"i{number}" for number in range(100)]
+    for item in items:
+        writing.click_once(item, None)
+        writing.describe(item)
+    await writing.renew()
+    for number in range(1000):
+        writing.describe(items[number % 90], available=False)
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert {item.item_id for item in writing.topic.latest[DEFAULT_KEY].items} == set(items[90:])
+
+
+async def test_a_list_that_could_not_be_written_is_tried_again_after_a_second(writing: Writing) -> None:
+    """And not ten times a second: brokers that are down get neither load nor a log full of warnings."""
+    writing.click("ab")
+    writing.describe("a")
+    writing.describe("b")
+    await writing.renew()
+    writing.describe("a", available=False)
+    writing.topic.is_down = True
+    with capture_logs() as logs:
+        for _ in range(9):
+            assert await writing.drop_gone() == []
+    assert [entry["event"] for entry in logs] == ["default_list_not_written"]
+    writing.topic.is_down = False
+    writing.now_ms += 1000
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.items() == "b"
+
+
+async def test_nobody_waits_for_brokers_that_are_slow(writing: Writing) -> None:
+    """An item that goes while its list is on the way leaves it with the next one; of one list four are on the way."""
+    writing.click("ab")
+    writing.describe("a")
+    writing.describe("b")
+    writing.topic.is_slow = True
+    await writing.renew()
+    written = list[list[str]]()
+    for number in range(6):
+        writing.describe("ba"[number % 2], available=False)
+        writing.describe("ab"[number % 2])
+        written.append(await writing.drop_gone())
+    assert written == [*[[DEFAULT_KEY]] * 3, *[[]] * 3]
+    writing.topic.let_go()
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.items() == "b"
+
+
+async def test_a_list_that_the_brokers_did_not_take_is_written_again(writing: Writing) -> None:
+    """Until then what was there before is what readers see."""
+    writing.click("ab")
+    writing.describe("a")
+    writing.describe("b")
+    await writing.renew()
+    writing.topic.is_slow = True
+    writing.describe("a", available=False)
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    with capture_logs() as logs:
+        writing.topic.let_go(ConnectionError("no broker"))
+    assert [entry["event"] for entry in logs] == ["default_list_not_written"]
+    assert (await writing.drop_gone(), writing.counted("failed")) == ([], 1)
+    writing.now_ms += 1000
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+
+
+async def test_a_tombstone_that_the_brokers_did_not_take_is_written_again(writing: Writing) -> None:
+    """A location's own list would stay for ever."""
+    writing.click("a", "north")
+    writing.click("bb")
+    await writing.renew()
+    writing.topic.is_slow = True
+    writing.click("bbbba", "north")
+    assert await writing.renew() == ["north"]
+    writing.topic.let_go(ConnectionError("no broker"))
+    assert await writing.renew() == ["north"]
+
+
+@pytest.mark.parametrize("seed", range(30))
+async def test_no_list_holds_what_has_been_gone_for_a_second(writing: Writing, seed: int) -> None:
+    """Whatever the shop says when, whoever clicks and whichever worker writes: answers hold nothing that is gone."""
+    dice, history = Random(seed), AvailabilityHistory()
+    items, places = [f"i{number}" for number in range(30)], ["nl", "nl/nh", "nl/nh/ams", "be", None]
+
+    def tell(item: str) -> None:
+        at_ms = writing.now_ms
+        fields: dict[str, Any] = dice.choice(
+            [
+                {},
+                {},
+                {"available": False},
+                {"available_until": at_ms + dice.randrange(3_000)},
+                {"available_from": at_ms + dice.randrange(2_000)},
+                {"locations": [dice.choice(["nl", "nl/nh", "be"])]},
+                {"sale": Sale(price=1.0, ends_at=at_ms + dice.randrange(1, 3_000))},
+            ]
+        )
+        value = wire.encode(CatalogItem(item_id=ItemId(item), **fields))
+        value = dice.choice([value] * 8 + [b"nonsense", None])
+        history.take(writing.worker.catalog.apply(item.encode(), value, at_ms), at_ms)
+
+    for item in items:
+        writing.describe(item)
+        writing.click_once(item, dice.choice(places))
+    for step in range(300):
+        for _ in range(dice.randrange(4)):
+            tell(dice.choice(items))
+        for _ in range(dice.randrange(3)):
+            writing.click_once(dice.choice(items), dice.choice(places), at_ms=writing.now_ms - START_MS)
+        place = dice.choice(places)
+        answer = writing.worker.recommender.impersonal(place)
+        assert history.gone([item.item_id for item in answer.items], place, writing.now_ms, -1) == []
+        if dice.random() < 0.02:
+            writing.writer = writing.another_writer()
+        if step % 100 == 10:
+            await writing.renew()
+        await writing.drop_gone()
+        for shown in writing.topic.latest.values():
+            items_of = [item.item_id for item in shown.items]
+            assert history.gone(items_of, shown.location, writing.now_ms, -1) == []
+            end_ms = writing.worker.catalog.earliest_end_ms(items_of, shown.location, writing.now_ms)
+            assert shown.valid_until == (None if end_ms is None else from_unix_ms(end_ms))
+        writing.now_ms += dice.randrange(1, 300)
+    assert len(writing.topic.sent) > 20
