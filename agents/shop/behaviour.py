@@ -8,6 +8,7 @@ from typing import NamedTuple
 from agents.shop.catalog import Shelf
 from agents.shop.dice import Dice
 from agents.shop.sales import FlashSale, SaleCalendar
+from agents.shop.stock import Stock
 from agents.shop.tastes import Tastes
 from agents.shop.truth import Intent
 from agents.shop.visitors import Visitor
@@ -102,6 +103,7 @@ class Shop:
     shelf: Shelf
     tastes: Tastes
     sales: SaleCalendar
+    stock: Stock
 
 
 class Visit:
@@ -178,7 +180,7 @@ class Visit:
 
     def _put_into_cart(self) -> None:
         item = self._seen[-1]
-        if item in self._cart or not self._shop.shelf.records[item].available:
+        if item in self._cart or not self._shop.stock.has(item, self._now_ms):
             self._view()
         else:
             self._cart.append(item)
@@ -237,7 +239,7 @@ class Visit:
     def _is_liked(self, item: int) -> bool:
         """Accept by stock mostly, by price affinity more or less."""
         shelf, dice = self._shop.shelf, self._dice
-        if not shelf.records[item].available and not dice.chance(_SOLD_OUT_VIEW_SHARE):
+        if not self._shop.stock.has(item, self._now_ms) and not dice.chance(_SOLD_OUT_VIEW_SHARE):
             return False
         distance = shelf.price_levels[item] - self._visitor.price_level
         return dice.chance(math.exp(-_PRICE_AFFINITY * distance * distance))

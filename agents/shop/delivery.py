@@ -7,6 +7,7 @@ from msgspec import structs
 from agents.shop.behaviour import Step
 from agents.shop.catalog import Shelf
 from agents.shop.dice import Dice
+from agents.shop.stock import Stock
 from agents.shop.truth import GeneratedEvent, Truth
 from agents.shop.visitors import Visitor
 from schemas.events import ClickEvent
@@ -38,9 +39,12 @@ class Session:
 class Delivery:
     """Turns the sessions of one stream into arrivals."""
 
-    def __init__(self, shelf: Shelf, locations: tuple[str, ...], dice: Dice, shares: tuple[float, float]) -> None:
+    def __init__(
+        self, shelf: Shelf, stock: Stock, locations: tuple[str, ...], dice: Dice, shares: tuple[float, float]
+    ) -> None:
         """`shares`: of duplicates and of late events."""
         self._shelf = shelf
+        self._stock = stock
         self._locations = locations
         self._dice = dice
         self._duplicate_share, self._late_share = shares
@@ -50,7 +54,7 @@ class Delivery:
     def arrivals(self, session: Session) -> list[GeneratedEvent]:
         """Return the arrivals of `session`, in arrival order."""
         clicks = [self._click(step, session.visitor) for step in session.steps]
-        truths = _truths(session, clicks)
+        truths = _truths(session, clicks, self._stock)
         latest_ms = 0
         arrivals = []
         delivered: set[int] = set()
@@ -118,7 +122,7 @@ class Delivery:
         return int(self._dice.between(*(_QUICK_RESEND_MS if is_quick else _SLOW_RESEND_MS)))
 
 
-def _truths(session: Session, clicks: list[ClickEvent]) -> list[Truth]:
+def _truths(session: Session, clicks: list[ClickEvent], stock: Stock) -> list[Truth]:
     """Set, for each step, what only the whole session knows, from its end to its beginning."""
     purchase_follows = False
     next_item_id = None
@@ -136,6 +140,7 @@ def _truths(session: Session, clicks: list[ClickEvent]) -> list[Truth]:
                 is_duplicate=False,
                 is_late=False,
                 flash_sale=None if step.sale is None else step.sale.number,
+                is_sold_out=step.item is not None and not stock.has(step.item, step.time_ms),
             )
         )
         purchase_follows = purchase_follows or step.event_type == "purchase"

@@ -1,16 +1,13 @@
-"""Flash sales, and how releases and sales change the catalog while the shop runs."""
+"""Flash sales: when, where and of what."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-import msgspec
 import numpy as np
 
-from agents.shop.catalog import Shelf, build_shelf
+from agents.shop.catalog import Shelf
 from agents.shop.settings import FlashSaleSettings, ShopSettings
 from schemas.ids import ItemId
-from schemas.records import CatalogItem
 
 _SALES_KEY = 2
 _MAX_PLANNED = 16
@@ -70,30 +67,6 @@ class SaleCalendar:
                 self._planned.clear()
             sale = self._planned[number] = _plan(number, self._settings, self._shelf, rules)
         return sale
-
-
-def catalog_changes(
-    settings: ShopSettings, duration: timedelta, begin: timedelta = timedelta(0)
-) -> Iterator[tuple[int, CatalogItem]]:
-    """Return the catalog records to publish while the shop runs, each with its time in Unix ms, ascending.
-
-    A release publishes a new item; a flash sale lowers the prices of its items and sets them back at its end. The
-    window is [start + begin, start + begin + duration).
-    """
-    shelf = build_shelf(settings)
-    from_ms = settings.start_ms + begin // _MILLISECOND
-    until_ms = from_ms + duration // _MILLISECOND
-    changes = [
-        (released_ms, item, shelf.prices[item])
-        for item, released_ms in enumerate(shelf.released_ms)
-        if released_ms > settings.start_ms
-    ]
-    for sale in SaleCalendar(settings, shelf).between(from_ms, until_ms):
-        changes += [(sale.start_ms, item, price) for item, price in sale.prices.items()]
-        changes += [(sale.end_ms, item, shelf.prices[item]) for item in sale.items]
-    for moment_ms, item, price in sorted(changes):
-        if from_ms <= moment_ms < until_ms:
-            yield moment_ms, msgspec.structs.replace(shelf.records[item], price=price)
 
 
 def _plan(number: int, settings: ShopSettings, shelf: Shelf, rules: FlashSaleSettings) -> FlashSale:

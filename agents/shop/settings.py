@@ -43,12 +43,35 @@ class FlashSaleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StockOutSettings:
+    """How stock comes and goes: in each slot of `every` some items sell out, and all come back before it ends.
+
+    share: of the items, in each slot. mean: how long they are away, on average. given_up_share: of the items, those
+    that go for good, at a moment within `given_up_within` of the start or their release; their record names it from the
+    first day on.
+    """
+
+    every: timedelta = timedelta(hours=6)
+    share: float = 0.05
+    mean: timedelta = timedelta(minutes=40)
+    given_up_share: float = 0.05
+    given_up_within: timedelta = timedelta(days=7)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot run."""
+        if not timedelta(0) < self.mean < self.every or self.given_up_within <= timedelta(0):
+            raise UsageError(f"stock-outs of {self.mean} on average do not fit into every {self.every}; shorten them")
+        _in_unit_interval(self.share, "stock-out share")
+        _in_unit_interval(self.given_up_share, "stock-out given_up_share")
+
+
+@dataclass(frozen=True, slots=True)
 class ShopSettings:
     """A shop by its seed: items, tastes and visitors hang on `seed` and the sizes, never on the time asked for.
 
     bot_share: of sessions. duplicate_share, late_share: of events. diurnal_amplitude: 0 is a flat day, below 1.
     sessions_per_hour: the mean over a day; `n_visitors` must be at least four times that, since a visitor rests for
-    more than the inactivity gap between two sessions. flash_sales: None for a shop without them.
+    more than the inactivity gap between two sessions. flash_sales, stock_outs: None for a shop without them.
     """
 
     seed: int = 7
@@ -63,6 +86,7 @@ class ShopSettings:
     late_share: float = 0.01
     flash_sales: FlashSaleSettings | None = field(default_factory=FlashSaleSettings)
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
+    stock_outs: StockOutSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no shop can be."""

@@ -11,6 +11,7 @@ from agents.shop.delivery import Delivery, Session
 from agents.shop.dice import Dice
 from agents.shop.sales import FlashSale, SaleCalendar
 from agents.shop.settings import ShopSettings
+from agents.shop.stock import Stock
 from agents.shop.tastes import build_tastes
 from agents.shop.truth import GeneratedEvent
 from agents.shop.visitors import Visitors
@@ -44,13 +45,14 @@ class _Traffic:
         tastes = build_tastes(shelf, settings.seed)
         self._settings = settings
         self._now_ms = settings.start_ms + begin_ms
-        self._shop = Shop(shelf=shelf, tastes=tastes, sales=SaleCalendar(settings, shelf))
+        self._shop = Shop(shelf=shelf, tastes=tastes, sales=SaleCalendar(settings, shelf), stock=Stock(settings, shelf))
         self._visitors = Visitors(settings, tastes)
         self._arrivals = Dice(settings.seed, _ARRIVALS_KEY, begin_ms)
         self._shoppers = Dice(settings.seed, _SHOPPERS_KEY, begin_ms)
         self._bots = Dice(settings.seed, _BOTS_KEY, begin_ms)
         self._delivery = Delivery(
             shelf,
+            self._shop.stock,
             settings.locations,
             Dice(settings.seed, _DELIVERY_KEY, begin_ms),
             (settings.duplicate_share, settings.late_share),

@@ -25,6 +25,7 @@ class Truth(Struct, frozen=True, kw_only=True, gc=False):
         bool, Meta(description="More than 60 s behind the latest event of its session that arrived before it.")
     ]
     flash_sale: Annotated[int | None, Meta(description="The number of the sale that the item is in.")]
+    is_sold_out: Annotated[bool, Meta(description="Whether the item could not be bought then.")] = False
 
 
 class GeneratedEvent(Struct, frozen=True, kw_only=True, gc=False):

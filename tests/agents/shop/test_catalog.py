@@ -6,8 +6,7 @@ from statistics import median
 import pytest
 
 from agents.shop.catalog import catalog
-from agents.shop.sales import catalog_changes
-from agents.shop.settings import FlashSaleSettings, ShopSettings
+from agents.shop.settings import FlashSaleSettings, ShopSettings, StockOutSettings
 from schemas.errors import UsageError
 
 SETTINGS = ShopSettings()
@@ -39,18 +38,6 @@ def test_prices_differ_by_category() -> None:
     assert median(prices["tables"]) > 5 * median(prices["tableware"])
 
 
-def test_a_sale_lowers_prices_and_sets_them_back() -> None:
-    """Over a day each sale item is published at its sale price and again at its own."""
-    changes = list(catalog_changes(SETTINGS, timedelta(days=1)))
-    assert [moment for moment, _ in changes] == sorted(moment for moment, _ in changes)
-    own = {item.item_id: item.price for item in catalog(SETTINGS, SETTINGS.start + timedelta(days=7))}
-    lowered = [record for _, record in changes if (record.price or 0) < (own[record.item_id] or 0)]
-    assert len(lowered) > 12
-    sale = {record.item_id for record in lowered[:12]}
-    final = {record.item_id: record.price for _, record in changes}
-    assert all(final[item_id] == own[item_id] for item_id in sale)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [{"n_categories": 0}, {"n_items": 5}, {"bot_share": 1.0}, {"locations": ()}, {"sessions_per_hour": 1e6}],
@@ -65,3 +52,9 @@ def test_a_sale_longer_than_its_slot_is_refused() -> None:
     """Sales never overlap."""
     with pytest.raises(UsageError, match="shorten the sale"):
         FlashSaleSettings(every=timedelta(hours=1), duration=timedelta(hours=2))
+
+
+def test_stock_outs_longer_than_their_slot_are_refused() -> None:
+    """What sells out is back before the slot ends."""
+    with pytest.raises(UsageError, match="shorten them"):
+        StockOutSettings(every=timedelta(hours=1), mean=timedelta(hours=2))
