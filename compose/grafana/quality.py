@@ -162,11 +162,12 @@ _CATALOG = (
     ),
     Panel(
         title="Closed items",
-        description="Items that are not recommended because their last catalog record cannot be read, and records "
-        "whose key names no item.",
+        description="Items that are not recommended because their last catalog record cannot be read, records whose "
+        "key names no item, and records that were passed over because of a bug.",
         queries=[
             Query(f"max({of('insession_catalog_closed_items')})", "closed"),
             Query(f"max({_KEYS_WITHOUT_ITEM})", "no item in the key"),
+            Query(f"max({of('insession_catalog_failed_records_total')})", "passed over"),
         ],
         unit="short",
         runbook="catalogunreadable",
