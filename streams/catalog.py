@@ -52,6 +52,7 @@ class Catalog:
         self._require_catalog = require_catalog
         self._places = places or LocationSettings()
         self._removed = dict[ItemId, None]()
+        self._n_ending = 0
         self._revision = 0
         self._records_taken = 0
 
@@ -70,19 +71,21 @@ class Catalog:
         item = self._items.get(item_id)
         if item is None:
             return not self._require_catalog and item_id not in self._removed
+        if (
+            item.available_from is None
+            and item.available_until is None
+            and (location is None or item.locations is None)
+        ):
+            return item.available  # this is asked for every candidate of an answer
         return is_available(item, location, now_ms, self._places)
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
-        earliest_ms, items = None, self._items
-        for item_id in item_ids:
-            item = items.get(item_id)
-            if item is None or (item.available_until is None and item.sale is None):
-                continue
-            item_ms = end_ms(item, location, now_ms, self._places)
-            if item_ms is not None and (earliest_ms is None or item_ms < earliest_ms):
-                earliest_ms = item_ms
-        return earliest_ms
+        if not self._n_ending:
+            return None
+        items = (item for item_id in item_ids if (item := self._items.get(item_id)) is not None and _has_end(item))
+        ends = (end_ms(item, location, now_ms, self._places) for item in items)
+        return min((end for end in ends if end is not None), default=None)
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -170,6 +173,7 @@ class Catalog:
         with self._lock:
             before = self._items.get(item.item_id)
             self._count_places(before, item)
+            self._n_ending += _has_end(item) - _has_end(before)
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
             self._removed.pop(item.item_id, None)
@@ -188,7 +192,9 @@ class Catalog:
 
     def _remove(self, item_id: ItemId) -> None:
         with self._lock:
-            self._count_places(self._items.pop(item_id, None), None)
+            before = self._items.pop(item_id, None)
+            self._count_places(before, None)
+            self._n_ending -= _has_end(before)
             self._closed.discard(item_id)
             self._removed.pop(item_id, None)
             self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
@@ -200,6 +206,10 @@ class Catalog:
         if item_id is not None:
             with self._lock:
                 self._closed.add(item_id)
+
+
+def _has_end(item: CatalogItem | None) -> bool:
+    return item is not None and (item.available_until is not None or item.sale is not None)
 
 
 def _count(counts: Counter[str], name: str, change: int) -> None:

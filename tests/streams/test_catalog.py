@@ -198,6 +198,15 @@ def test_a_list_is_over_with_the_first_item_or_sale(location: str | None, at_ms:
     assert catalog.earliest_end_ms(items[:1], location, NOW_MS + at_ms) is None
 
 
+def test_an_end_that_is_taken_back_ends_nothing() -> None:
+    """By a record without it, or a tombstone; one that comes again does."""
+    catalog, ends = Catalog(), wire.encode(item("a", available_until=NOW_MS + 1))
+    for value, end in ((ends, 1), (wire.encode(item("a")), None), (ends, 1), (ends, 1), (None, None), (ends, 1)):
+        catalog.apply(b"a", value)
+        found = catalog.earliest_end_ms([ItemId("a")], None, NOW_MS)
+        assert found == (None if end is None else NOW_MS + end)
+
+
 def test_every_record_is_counted() -> None:
     """Whoever keeps lists looks at them again only after one."""
     catalog = catalog_of(item("a"))
