@@ -44,6 +44,13 @@ def test_a_time_is_from_its_beginning_up_to_its_end(
     assert (sale_at(item(sale=sale), None, NOW_MS, PLACES) is not None) is is_open
 
 
+def test_a_sale_hides_no_item() -> None:
+    """Neither before it nor after it, nor where it is not: it is a price."""
+    sale = Sale(price=1.0, starts_at=NOW_MS, ends_at=NOW_MS + 5, locations=["be"])
+    described = item(sale=sale, available_until=NOW_MS + 99)
+    assert all(is_available(described, "nl", NOW_MS + at_ms, PLACES) for at_ms in (-1, 0, 4, 5, 6))
+
+
 def test_a_sale_is_where_it_is() -> None:
     """And in what lies there; who is nobody knows where may be there."""
     described = item(sale=Sale(price=1.0, locations=["nl"]))

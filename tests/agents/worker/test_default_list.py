@@ -11,7 +11,7 @@ from agents.worker.default_list import DefaultListWriter, StoredList, default_li
 from schemas import wire
 from schemas.events import from_unix_ms, unix_ms
 from schemas.ids import ItemId, VisitorId
-from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, Sale
+from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem, Sale
 from serving.chain import Recommender
 from serving.popular import Sighting, StreamPopularity
 from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
@@ -501,6 +501,20 @@ async def test_a_new_owner_watches_over_the_lists_of_the_last_one(writing: Writi
     assert await writing.drop_gone(is_ours=False) == []
     writing.describe("a", available=False)
     assert await writing.drop_gone(is_ours=False) == []
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.items() == "b"
+
+
+async def test_a_worker_that_comes_back_watches_over_what_another_wrote(writing: Writing) -> None:
+    """What it wrote itself is of no account: another had its turn meanwhile, if only for a moment."""
+    writing.click("aab")
+    for item in "abc":
+        writing.describe(item)
+    await writing.renew()
+    await writing.drop_gone(is_ours=False)
+    other = [RecommendedItem(ItemId(item), 1.0) for item in "cb"]
+    writing.topic.latest[DEFAULT_KEY] = DefaultRecommendations(items=other, source="popular", updated_at=NOW)
+    writing.describe("c", available=False)
     assert await writing.drop_gone() == [DEFAULT_KEY]
     assert writing.topic.items() == "b"
 
