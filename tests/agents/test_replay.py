@@ -17,6 +17,7 @@ from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
+from schemas.places import LocationSettings
 from schemas.records import CatalogItem, RecommendationSet, RecommendedItem
 from streams.catalog import Catalog
 
@@ -129,6 +130,23 @@ async def test_items_begin_and_end_by_the_times_of_the_log(tmp_path: Path) -> No
     assert ["early" in items for items in listed] == [True, True, False, False, False]
     assert ["later" in items for items in listed] == [False, False, False, True, True]
     assert [answer.valid_until for answer in answers] == [from_unix_ms(start_ms + 2)] * 2 + [None] * 3
+
+
+@pytest.mark.parametrize(("separator", "is_listed"), [("/", True), ("", False)])
+async def test_places_lie_in_each_other_as_the_settings_say(tmp_path: Path, separator: str, *, is_listed: bool) -> None:
+    """In a replay as in a worker: what is sold at nl is listed at nl/nh, unless places are flat."""
+    settings = replace(Settings(), locations=LocationSettings(separator))
+    catalog = described_catalog(settings, [CatalogItem(item_id=ItemId("tv"), locations=["nl"])])
+    click = ClickEvent(
+        visitor_id=VisitorId("v"),
+        event_type="view",
+        event_time=1_400_000_000_000,
+        item_id=ItemId("tv"),
+        location="nl/nh",
+    )
+    _, files = await _replayed([click], tmp_path, settings, catalog)
+    (line,) = files["recommendations"].splitlines()
+    assert ["tv"] * is_listed == [item.item_id for item in wire.decode_recommendation_set(line).items]
 
 
 async def test_ten_year_old_log_has_no_late_event(tmp_path: Path) -> None:

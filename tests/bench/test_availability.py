@@ -69,7 +69,7 @@ def test_what_is_shown_for_more_than_a_second_is_counted() -> None:
 @pytest.mark.slow
 def test_no_list_holds_what_has_been_gone_for_a_second() -> None:
     """A thousand records a second, and answers as fast as they come: by record and by time."""
-    found = run(Plan(answers=20_000, rate=1_000, items=500), embedded=True)
+    found = run(Plan(answers=60_000, rate=1_000, items=1_000), embedded=True)
     assert found["answers_with_what_was_gone_for_a_second"] == 0
     assert found["default_lists_with_what_was_gone_for_a_second"] == 0
     assert found["gone"].keys() == {"by_record", "by_time"}

@@ -1,11 +1,14 @@
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from schemas import wire
+from schemas.events import from_unix_ms
 from schemas.ids import ItemId
-from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendedItem
+from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem
+from streams.availability_history import ALLOWED_MS
 from streams.cluster.topics import Topic
 from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
@@ -72,3 +75,32 @@ def test_lists_of_strangers_that_are_left_are_removed_after_a_restart(deploy: De
     found = {key: items for key, items in lists(deployment).items() if items is not None}
     assert DEFAULT_KEY in found.keys() <= cities  # one that is like the rest has none of its own
     assert not any("spam" in item for items in found.values() for item in items or ())
+
+
+def test_what_goes_leaves_the_lists_long_before_they_are_renewed(deploy: Deploy) -> None:
+    """Lists are renewed once a minute: what sells out, is removed or ends leaves one that an earlier worker wrote."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    now_ms = time.time_ns() // 1_000_000
+    items = [RecommendedItem(ItemId(f"i{number}"), 1.0) for number in range(4)]
+    left = DefaultRecommendations(items=items, source="popular", updated_at=from_unix_ms(now_ms))
+    deployment.write(Topic.DEFAULT_RECOMMENDATIONS, [NewRecord(DEFAULT_KEY.encode(), wire.encode(left))])
+    worker = deployment.worker()
+    worker.wait_until_ready()
+
+    def said() -> tuple[list[str], int]:
+        record = deployment.reader.read(deployment.settings.topics.name(Topic.DEFAULT_RECOMMENDATIONS))[-1]
+        found = wire.decode_default_recommendations(record.value or b"").items
+        return [item.item_id for item in found], record.time_ms
+
+    end_ms = time.time_ns() // 1_000_000 + 3_000
+    goes = {
+        "i1": wire.encode(CatalogItem(item_id=ItemId("i1"), available=False)),
+        "i2": None,
+        "i3": wire.encode(CatalogItem(item_id=ItemId("i3"), available_until=end_ms)),
+    }
+    for item_id, value in goes.items():
+        gone_ms = max(end_ms if item_id == "i3" else 0, time.time_ns() // 1_000_000)
+        deployment.write(Topic.CATALOG, [NewRecord(item_id.encode(), value)])
+        worker.wait_until(lambda gone=item_id: gone not in said()[0], "the item left the list")  # type: ignore[misc]
+        assert 0 <= said()[1] - gone_ms < ALLOWED_MS
+    assert said()[0] == ["i0"]

@@ -1,8 +1,10 @@
+import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 from structlog.testing import capture_logs
 
@@ -489,6 +491,17 @@ async def test_lists_of_an_earlier_life_are_cut(writing: Writing) -> None:
     writing.describe("i3", available=False)
     assert sorted(await writing.drop_gone()) == sorted(before)
     assert said(writing) == {key: items.replace("i3", "") for key, items in before.items()}
+
+
+@pytest.mark.parametrize("spelled", [START_MS + 1000, "2023-11-14T22:13:21Z"])
+async def test_a_list_of_an_earlier_life_holds_until_what_it_says(writing: Writing, spelled: Any) -> None:
+    """In JSON a text, in Avro a number: where it is right nothing is written."""
+    stored = {"items": [{"item_id": "a", "score": 1.0}], "source": "popular", "valid_until": spelled}
+    writing.writer._stored_lists = lambda: asyncio.sleep(0, {DEFAULT_KEY: msgspec.convert(stored, StoredList)})
+    writing.describe("a", available_until=START_MS + 1000)
+    assert await writing.drop_gone() == []
+    writing.now_ms = START_MS + 1000
+    assert await writing.drop_gone() == [DEFAULT_KEY]
 
 
 async def test_a_new_owner_watches_over_the_lists_of_the_last_one(writing: Writing) -> None:
