@@ -17,7 +17,6 @@ log = structlog.get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.2
 _METADATA_SECONDS: Final = 1.0
-_TOGETHER: Final = 500
 FETCH_WAIT_MS: Final = 50
 """How long brokers may hold an empty answer back. The embedded one does so even when a record comes meanwhile: with
 librdkafka's 500 ms half of all changes were seen after 480 ms or more, with 50 ms half within 31 ms."""
@@ -69,17 +68,19 @@ class CompactedView:
             partitions = self._assign(consumer)
             unread = set(partitions)
             while not self._stopping.is_set():
-                for message in _polled(consumer):
-                    error = message.error()
-                    if error is None:
-                        self._hand_on(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
-                        unread.discard(message.partition())
-                        if not unread:
-                            self._caught_up.set()
-                            self._metrics.caught_up.set(1)
-                    else:
-                        log.warning("view_read_failed", topic=self._topic, error=str(error))
+                message = consumer.poll(_POLL_SECONDS)
+                if message is None:
+                    continue
+                error = message.error()
+                if error is None:
+                    self._hand_on(message)
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's public constant
+                    unread.discard(message.partition())
+                    if not unread:
+                        self._caught_up.set()
+                        self._metrics.caught_up.set(1)
+                else:
+                    log.warning("view_read_failed", topic=self._topic, error=str(error))
         finally:
             consumer.close()
 
@@ -120,13 +121,3 @@ class CompactedView:
             log.warning("view_topic_missing", topic=self._topic)
             return []
         return sorted(topic.partitions)
-
-
-def _polled(consumer: Any) -> list[Any]:
-    """Return the next message, and what else is there already.
-
-    Each call gives the interpreter's lock away and waits up to 5 ms for it beside a busy loop: a call a message would
-    fall behind a few hundred messages a second.
-    """
-    message = consumer.poll(_POLL_SECONDS)
-    return [] if message is None else [message, *consumer.consume(_TOGETHER, timeout=0)]
