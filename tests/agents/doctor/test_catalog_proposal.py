@@ -56,6 +56,19 @@ def test_what_is_proposed_reads_the_records(tmp_path: Path) -> None:
     assert load_settings(file=path, environment={}).catalog.mapping == proposal.mapping
 
 
+def test_moments_and_sales_are_found_where_they_can_be_read() -> None:
+    """Flat columns of a shop system; what holds no moments is not taken for one, whatever its name."""
+    sale = {"special_price": 9.9, "special_from_date": "2026-11-01 00:00:00", "special_to_date": "2026-12-01 00:00:00"}
+    rows = (product(number, online_to="2027-01-01", available_from="the north", **sale) for number in range(30))
+    paths = propose_catalog(records(*rows)).mapping.paths
+    assert {name: path for name, path in paths.items() if name.startswith(("sale_", "available_"))} == {
+        "available_until": "online_to",
+        "sale_price": "special_price",
+        "sale_starts_at": "special_from_date",
+        "sale_ends_at": "special_to_date",
+    }
+
+
 def test_words_that_are_neither_yes_nor_no_are_asked_about() -> None:
     """As are records in which nothing says whether the item can be bought."""
     sample = records(
