@@ -3,7 +3,7 @@
 A broker, and in this process what a worker has between the catalog topic and its lists: the view of the topic on its
 thread, the recommender, and the writer of the default lists, which go to their topic. A thread sells items out and
 brings them back, a record each; every tenth is not sold out by a record, but ends at a moment that its record named
-before. The recommender answers as fast as it can, from what is popular at 32 places; of the items half are gone at any
+before. The recommender answers at a steady rate, from what is popular at 32 places; of the items half are gone at any
 time.
 
 Measured, for each item that goes while lists hold it: the milliseconds from the timestamp of its record, or from its
@@ -68,10 +68,11 @@ _NO_ITEM: Final = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run. rate: records of the catalog a second."""
+    """What is run. rate: records of the catalog a second; pace: answers a second, fewer where that is too much."""
 
     answers: int
     rate: float
+    pace: float
     items: int
     seed: int = 7
 
@@ -233,14 +234,14 @@ def popular_everywhere(recommender: Recommender, plan: Plan) -> None:
 
 
 async def answered(recommender: Recommender, plan: Plan) -> Answers:
-    """Answer as fast as it goes, at all places in turn; other tasks get their turn between any two answers."""
-    answers = Answers(recommender.settings.answer_size)
+    """Answer at all places in turn; other tasks get their turn between any two answers."""
+    answers, began = Answers(recommender.settings.answer_size), time.monotonic()
     for number in range(plan.answers):
         place = PLACES[number % len(PLACES)]
         request = AnswerRequest(events=(), location=place, bought=(), deadline=math.inf, want_personal=False)
         answer = await recommender.answer(request)
         answers.add(time.time_ns() // 1_000_000, [item.item_id for item in answer.items])
-        await asyncio.sleep(0)
+        await asyncio.sleep(max(0.0, number / plan.pace - (time.monotonic() - began)))
     return answers
 
 
@@ -436,12 +437,13 @@ Example:
 @click.option(
     "--rate", type=click.FloatRange(min=1), default=1_000, show_default=True, help="Catalog records a second."
 )
+@click.option("--pace", type=click.FloatRange(min=1), default=5_000, show_default=True, help="Answers a second.")
 @click.option("--items", type=click.IntRange(min=100, max=60_000), default=2_000, show_default=True)
 @click.option("--embedded", is_flag=True, help="On the embedded broker in place of a Kafka node (Java 17 and Maven).")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON instead of a table.")
-def main(*, answers: int, rate: float, items: int, embedded: bool, as_json: bool) -> None:
+def main(*, embedded: bool, as_json: bool, **options: Any) -> None:
     """Change the catalog under load, and print how long lists held what was gone."""
-    found = run(Plan(answers=answers, rate=rate, items=items), embedded=embedded)
+    found = run(Plan(**options), embedded=embedded)
     if as_json:
         click.echo(json.dumps({**found, "broker": "embedded" if embedded else "kafka"}, indent=2))
         return

@@ -56,12 +56,14 @@ class AvailabilityHistory:
             return True
         end_ms = to_ms
         for since_ms, item in reversed(said):
-            if since_ms <= end_ms:
-                if item is not None and self._is_there(item, location, max(since_ms, from_ms), end_ms):
-                    return True
-                end_ms = since_ms - 1
-            if end_ms < from_ms:
+            if since_ms > to_ms:
+                continue
+            last_ms = max(since_ms, end_ms)  # of two records in a millisecond each holds in it
+            if last_ms < from_ms:
                 break
+            if item is not None and self._is_there(item, location, max(since_ms, from_ms), last_ms):
+                return True
+            end_ms = since_ms - 1
         return False
 
     def _is_there(self, item: CatalogItem, location: str | None, from_ms: int, to_ms: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from bench.availability import Answers, Changes, Gone, Plan, figures, item_id, run
 from schemas.records import CatalogItem
 
-PLAN = Plan(answers=3, rate=1, items=2)
+PLAN = Plan(answers=3, rate=1, pace=1, items=2)
 
 
 def changes_of(*gone: Gone) -> Changes:
@@ -68,8 +68,8 @@ def test_what_is_shown_for_more_than_a_second_is_counted() -> None:
 
 @pytest.mark.slow
 def test_no_list_holds_what_has_been_gone_for_a_second() -> None:
-    """A thousand records a second, and answers as fast as they come: by record and by time."""
-    found = run(Plan(answers=60_000, rate=1_000, items=1_000), embedded=True)
+    """A thousand records and ten thousand answers a second: by record and by time."""
+    found = run(Plan(answers=60_000, rate=1_000, pace=10_000, items=1_000), embedded=True)
     assert found["answers_with_what_was_gone_for_a_second"] == 0
     assert found["default_lists_with_what_was_gone_for_a_second"] == 0
     assert found["gone"].keys() == {"by_record", "by_time"}

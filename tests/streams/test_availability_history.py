@@ -53,6 +53,14 @@ def test_an_item_that_is_not_sold_there_is_gone_there() -> None:
     assert [gone(history, 9_000, place) for place in ("nl", "nl/nh", "be", None)] == [False, False, True, False]
 
 
+def test_an_item_that_came_and_went_within_a_millisecond_was_there() -> None:
+    """Who saw it for that long is not accused of having shown it for longer."""
+    history = AvailabilityHistory()
+    for at_ms, is_there in ((0, True), (1_000, False), (5_000, True), (5_000, False)):
+        history.take(described(available=is_there), START_MS + at_ms)
+    assert [gone(history, moment) for moment in (4_999, 5_000, 6_001, 6_002)] == [True, False, False, True]
+
+
 def test_of_what_is_not_known_nothing_bad_is_assumed() -> None:
     """Items without a record, the time before the first one, and what was too long ago to be kept."""
     history = AvailabilityHistory(kept_ms=10_000)
@@ -95,8 +103,9 @@ def test_it_is_the_same_as_looking_at_every_millisecond(seed: int) -> None:
         at_ms += dice.randrange(25)
 
     def is_there(moment: int) -> bool:
-        before = [item for since, item in said if since <= moment]
-        return not before or is_available(before[-1], None, START_MS + moment, LocationSettings())
+        before = [(since, item) for since, item in said if since <= moment]
+        holding = [item for since, item in before if since == moment] or [item for _, item in before[-1:]]
+        return not before or any(is_available(item, None, START_MS + moment, LocationSettings()) for item in holding)
 
     for moment in range(20, at_ms + 60):
         expected = not any(is_there(one) for one in range(moment - 16, moment + 1))
