@@ -21,14 +21,16 @@ from agents.clicks.pipeline import Pipeline
 from agents.clicks.visitor_states import MemoryStore, VisitorStates
 from agents.serving_tier import ServingTier, serving_tier
 from agents.settings import Settings
-from agents.wiring import described_catalog, pipeline_settings, session_rules
+from agents.wiring import described_catalog, described_rules, pipeline_settings, session_rules
 from schemas import wire
 from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
+from schemas.rules import MerchantRule
 from schemas.state import InputPosition
+from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from session_model.release.files import serving_release, verify_release
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
@@ -275,17 +277,21 @@ async def replay_log(
     out: Path,
     advance: Callable[[int], None],
     described: Iterable[CatalogItem] = (),
+    rules: Iterable[MerchantRule] = (),
 ) -> ReplayReport:
     """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`.
 
-    described: the catalog, the same from beginning to end; without it every item is allowed.
+    Where the folder of the models is not there, no model is asked. described: the catalog, the same from beginning to
+    end; without it every item is allowed. rules: merchants' rules, each by the time of the events.
     """
-    release = verify_release(serving_release(settings.serving.model_folder), settings.serving.release_key)
-    shape = FixedShape(BATCH_ROWS, release.max_length)
+    shape = FixedShape(BATCH_ROWS, _max_length(settings.serving))
     catalog = described_catalog(settings, list(described))
+    merchant = described_rules(settings, rules)
     with ExitStack() as stack:
         copies = Path(stack.enter_context(TemporaryDirectory(prefix="insession-releases-")))
-        tier = serving_tier(settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape)
+        tier = serving_tier(
+            settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape, rules=merchant
+        )
         await tier.releases.refresh()
         await tier.releases.take_catalog_in()
         files = {
@@ -296,6 +302,13 @@ async def replay_log(
         finally:
             await tier.batcher.close()
             await tier.client.close()
+
+
+def _max_length(serving: ServingSettings) -> int:
+    """Return the prefix length of the release that serves; any does where there is none."""
+    if not serving.model_folder.is_dir():
+        return 1
+    return verify_release(serving_release(serving.model_folder), serving.release_key).max_length
 
 
 def _ignore() -> None:

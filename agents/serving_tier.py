@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from schemas.tracing import SpanRecorder
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
-from serving.chain import Recommender, Releases
+from serving.chain import NO_MERCHANT, HasRules, Recommender, Releases
 from serving.client import PredictClient
 from serving.filters import CatalogView
 from serving.guard import GuardedPredictor
@@ -25,6 +25,7 @@ from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
 from serving.trial import CandidateReleases, TriedRecommender
 from serving.vouchers import ShopsOwn
+from session_model.intent.patterns import pattern_of
 from session_model.release.copies import ReleaseCopies
 
 
@@ -60,7 +61,7 @@ class ServingTier:
             await self.client.close()
 
 
-def serving_tier(
+def serving_tier(  # noqa: PLR0913 - the parts that it binds
     settings: ServingSettings,
     catalog: CatalogView,
     registry: CollectorRegistry,
@@ -68,10 +69,12 @@ def serving_tier(
     copies: Path,
     fixed_shape: FixedShape | None = None,
     recorder: SpanRecorder | None = None,
+    rules: HasRules = NO_MERCHANT,
 ) -> ServingTier:
     """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay.
 
-    copies: folder of this process alone, to which releases are copied and from which they are read.
+    copies: folder of this process alone, to which releases are copied and from which they are read. rules: of the
+    merchants.
     """
     client = PredictClient(settings, fixed_shape=fixed_shape)
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
@@ -99,6 +102,8 @@ def serving_tier(
             catalog=catalog,
             settings=settings,
             metrics=metrics,
+            rules=rules,
+            pattern=pattern_of,
         )
         return recommender, batcher
 

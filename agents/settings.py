@@ -86,7 +86,7 @@ class CatalogSettings:
     """How the shop's items are read, and how far the worker relies on the catalog topic.
 
     require_catalog: Never recommend an item that the catalog topic does not describe.
-    start_timeout: The worker begins without the whole catalog after this long, and says so.
+    start_timeout: The worker begins without the whole catalog, or all merchants' rules, after this long, and says so.
     """
 
     mapping: CatalogMapping = field(default_factory=CatalogMapping)

@@ -1,6 +1,8 @@
 """What a worker, a replay, a repartition and batch inference build alike from the settings."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+
+from prometheus_client import CollectorRegistry
 
 from agents.clicks.output_headers import OutputHeaders
 from agents.clicks.pipeline import PipelineSettings
@@ -8,6 +10,8 @@ from agents.encodings import click_readers
 from agents.settings import Settings
 from schemas import wire
 from schemas.records import CatalogItem
+from schemas.rules import MerchantRule
+from serving.rules.view import RuleMetrics, RuleView
 from session_model.intent.patterns import pattern_of
 from streams.catalog import Catalog
 from streams.cluster.topics import Topic
@@ -49,6 +53,14 @@ def output_headers(settings: Settings) -> OutputHeaders:
     source = settings.headers.event_source or (f"insession/{prefix}" if prefix else "insession")
     is_json = settings.outputs.encoding == "json"
     return OutputHeaders(settings.headers.cloud_events, source, "application/json" if is_json else "application/avro")
+
+
+def described_rules(settings: Settings, rules: Iterable[MerchantRule]) -> RuleView:
+    """Hold rules that are the same from beginning to end; each by its own times."""
+    view = RuleView(RuleMetrics(CollectorRegistry()), settings.locations)
+    for rule in rules:
+        view.apply(rule.rule_id.encode(), wire.encode(rule))
+    return view
 
 
 def described_catalog(settings: Settings, records: Collection[CatalogItem]) -> Catalog:

@@ -9,6 +9,7 @@ ItemId = NewType("ItemId", str)
 ItemIndex = NewType("ItemIndex", int)
 """Position in a release's vocabulary, 1-based: 0 is padding and never an item."""
 ModelVersion = NewType("ModelVersion", int)
+RuleId = NewType("RuleId", str)
 
 MAX_ID_BYTES: Final = 128
 """Of an id or label that a stranger can send, in UTF-8: in bytes, since state and topics are sized in bytes."""

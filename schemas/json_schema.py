@@ -18,6 +18,7 @@ from schemas.records import (
     SessionSummary,
     VisitorRecommendations,
 )
+from schemas.rules import MerchantRule
 
 SCHEMA_DIRECTORY = Path(__file__).parent / "json"
 RECORDS: dict[str, Any] = {
@@ -26,6 +27,7 @@ RECORDS: dict[str, Any] = {
     "control": Control,
     "default-recommendations": DefaultRecommendations,
     "intent-signal": IntentSignal,
+    "merchant-rule": MerchantRule,
     "recommendation-outcome": RecommendationOutcome,
     "recommendation-set": RecommendationSet,
     "session-summary": SessionSummary,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from schemas.events import MAX_PRICE, Action, EventType
-from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, SessionId, VisitorId
+from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, RuleId, SessionId, VisitorId
 
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
 Tier = Literal["model", "knn", "popular", "default"]
@@ -18,6 +18,7 @@ EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session
 MAX_TITLE_LENGTH = 1024
 MAX_CATEGORY_LENGTH = 256
 MAX_LOCATIONS = 1024
+MAX_NAMED_RULES = 20
 DEFAULT_KEY = "__default__"
 """Key of the default list that counts everywhere; the other keys of that topic are locations."""
 
@@ -29,11 +30,15 @@ _RecordId = Annotated[
 ]
 
 
-class RecommendedItem(Struct, frozen=True):
+class RecommendedItem(Struct, frozen=True, omit_defaults=True):
     """One place of an answer; the list is in rank order."""
 
     item_id: ItemId
     score: Annotated[float, Meta(description="Comparable inside one answer only; higher is better.")]
+    rule: Annotated[
+        RuleId | None,
+        Meta(description="The merchants' rule that pinned, boosted or buried it; absent where none did."),
+    ] = None
 
 
 class RecommendationSet(Struct, frozen=True, kw_only=True):
@@ -63,6 +68,13 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
         datetime | None,
         Meta(
             description="When the first of the items, or the sale of one, ends as the catalog says; null = none does."
+        ),
+    ] = None
+    rules: Annotated[
+        list[RuleId] | None,
+        Meta(
+            description="The merchants' rules that changed the list, those that left items out among them: the first "
+            f"{MAX_NAMED_RULES} by id; null where none did."
         ),
     ] = None
 

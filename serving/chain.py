@@ -8,21 +8,27 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
 import structlog
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
-from schemas.records import IntentSource, RecommendedItem, SessionEvent, Tier
+from schemas.records import IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
+from schemas.rules import MerchantRule
 from schemas.tracing import TraceContext
 from serving.batcher import Question
 from serving.errors import ModelNotFoundError, PredictError, Reason
-from serving.filters import CatalogView, FilterRules, allowed_items, named, top_k
+from serving.filters import CatalogView, FilterRules, allowed_items, may_be_listed, named, top_k
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
+from serving.rules.book import NO_RULES, Asked, Plan, RuleBook
+from serving.rules.facts import CatalogFacts
+from serving.rules.placing import Listing, place
+from serving.rules.targets import categories_above
 from serving.settings import ServingSettings
 
 log = structlog.get_logger(__name__)
@@ -36,6 +42,7 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     want_personal: False for late events, bots and shoppers without consent: only what is the same for everybody.
     visitor_id: None where nobody in particular asks.
     now_ms: as of when items must be available, Unix milliseconds; None = when the answer is made.
+    device, arm: of the click, for rules that name one; arm of the shop's own experiment.
     """
 
     events: Sequence[SessionEvent]
@@ -46,6 +53,8 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     trace: TraceContext | None = None
     visitor_id: VisitorId | None = None
     now_ms: int | None = None
+    device: str | None = None
+    arm: str | None = None
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -57,6 +66,7 @@ class Answer(Struct, frozen=True, gc=False):
     model_version: of the release that gave the items, or else the probabilities.
     intent_source: None where no probability is known.
     valid_until_ms: when the first of the items, or its sale where the shopper is, ends, Unix; None = none does.
+    rules: merchants' rules that changed the list, by id.
     """
 
     items: list[RecommendedItem]
@@ -67,6 +77,7 @@ class Answer(Struct, frozen=True, gc=False):
     intent: IntentProbabilities = NO_INTENT
     intent_source: IntentSource | None = None
     valid_until_ms: int | None = None
+    rules: Sequence[MerchantRule] = ()
 
 
 class Answering(Protocol):
@@ -105,6 +116,23 @@ class Releases(Protocol):
         """Return another release than `gone`."""
 
 
+class HasRules(Protocol):
+    """Merchants' rules; see `RuleView`."""
+
+    @property
+    def book(self) -> RuleBook:
+        """Return the rules as they are now."""
+
+
+class NoMerchant:
+    """Implements HasRules, without any."""
+
+    book: Final = NO_RULES
+
+
+NO_MERCHANT: Final = NoMerchant()
+
+
 class _Asked(Struct, frozen=True, gc=False):
     """How far the personal tiers came. `row` and `neighbours` are of `release`; `output` has the blend."""
 
@@ -128,7 +156,8 @@ class _Ranking(Struct, frozen=True, gc=False):
 class Recommender:
     """Answers for one shopper at a time; holds no state but what is popular in the stream.
 
-    clock: monotonic seconds. wall_ms: Unix milliseconds, by which items begin and end.
+    clock: monotonic seconds. wall_ms: Unix milliseconds, by which items and rules begin and end. pattern: tells the
+    shopping pattern of a session, for rules that name one; without it they hold for nobody.
     """
 
     model: Model
@@ -140,6 +169,8 @@ class Recommender:
     metrics: ServingMetrics
     clock: Callable[[], float] = time.monotonic
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
+    rules: HasRules = NO_MERCHANT
+    pattern: Callable[[Sequence[SessionEvent]], Pattern] | None = None
 
     def observe(self, seen: Sighting) -> None:
         """Count an accepted item event for what is popular in the stream."""
@@ -207,9 +238,7 @@ class Recommender:
         version = answer.model_version
         if source is not None and asked.release is not None:
             version = asked.release.version
-        return Answer(
-            answer.items, answer.tier, answer.reason, answer.age_ms, version, intent, source, answer.valid_until_ms
-        )
+        return structs.replace(answer, model_version=version, intent=intent, intent_source=source)
 
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
@@ -220,30 +249,73 @@ class Recommender:
             return Answer([], reason="internal_error")
 
     def _first_with_items(self, request: AnswerRequest, rankings: Iterator[_Ranking], reason: Reason | None) -> Answer:
-        bought = frozenset(request.bought) | {
-            event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
-        }
-        location, now_ms = request.location, self._now_ms(request)
-        rules = FilterRules(location, now_ms, self._not_again(bought), self.settings.excluded_items)
+        now_ms, book = self._now_ms(request), self.rules.book
+        filters = self._filters(request, now_ms)
+        asked = self._asked_of_rules(request, now_ms) if len(book) else None
+        pins_alone = None
         for ranking in rankings:
-            items = top_k(allowed_items(ranking.items, rules, self.catalog), self.settings.answer_size)
-            if items:
-                ends_ms = self.catalog.earliest_end_ms((item.item_id for item in items), location, now_ms)
-                return Answer(
-                    items,
-                    ranking.tier,
-                    reason,
-                    ranking.age_ms,
-                    ranking.model_version,
-                    valid_until_ms=ends_ms,
-                )
+            plan = None if asked is None else book.plan(asked, ranking.tier)
+            if plan is None:
+                items = top_k(allowed_items(ranking.items, filters, self.catalog), self.settings.answer_size)
+                if items:
+                    return self._answer(ranking, reason, filters, items)
+            else:
+                placed = place(ranking.items, plan, self._listing(filters), (lower.items for lower in rankings))
+                by = [plan.by_id[rule_id] for rule_id in sorted(placed.by)]
+                if placed.has_ranked:
+                    return self._answer(ranking, reason, filters, placed.items, by)
+                if placed.items and pins_alone is None:
+                    pins_alone = self._answer(ranking, reason, filters, placed.items, by)
             if reason is None or ranking.tier == "model":
                 reason = "filtered_out"
-        return Answer([], reason="nothing_known")
+        return pins_alone or Answer([], reason="nothing_known")
+
+    def _answer(
+        self,
+        ranking: _Ranking,
+        reason: Reason | None,
+        filters: FilterRules,
+        items: list[RecommendedItem],
+        rules: Sequence[MerchantRule] = (),
+    ) -> Answer:
+        ends_ms = self.catalog.earliest_end_ms((item.item_id for item in items), filters.location, filters.now_ms)
+        return Answer(
+            items,
+            ranking.tier,
+            reason,
+            ranking.age_ms,
+            ranking.model_version,
+            valid_until_ms=ends_ms,
+            rules=rules,
+        )
+
+    def plan(self, request: AnswerRequest, tier: Tier) -> Plan | None:
+        """Return the merchants' rules that hold for an answer of this tier; None where none does."""
+        return self.rules.book.plan(self._asked_of_rules(request, self._now_ms(request)), tier)
+
+    def listing(self, request: AnswerRequest) -> Listing:
+        """Return what decides about a list beside rules."""
+        return self._listing(self._filters(request, self._now_ms(request)))
 
     def _now_ms(self, request: AnswerRequest) -> int:
         """Return as of when items must be available; asked when the answer is made, after the wait for the model."""
         return self.wall_ms() if request.now_ms is None else request.now_ms
+
+    def _filters(self, request: AnswerRequest, now_ms: int) -> FilterRules:
+        bought = frozenset(request.bought) | {
+            event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
+        }
+        return FilterRules(request.location, now_ms, self._not_again(bought), self.settings.excluded_items)
+
+    def _asked_of_rules(self, request: AnswerRequest, now_ms: int) -> Asked:
+        return Asked(now_ms, request.location, request.device, request.arm, partial(self._pattern, request.events))
+
+    def _pattern(self, events: Sequence[SessionEvent]) -> Pattern | None:
+        return self.pattern(events) if self.pattern is not None and events else None
+
+    def _listing(self, filters: FilterRules) -> Listing:
+        facts = CatalogFacts(self.catalog, filters.location, filters.now_ms)
+        return Listing(may_be_listed(filters, self.catalog), facts, self.settings.answer_size)
 
     def _not_again(self, bought: frozenset[ItemId]) -> frozenset[ItemId]:
         """Leave out of what was bought what may come back: everything, or what is of certain categories."""
@@ -255,8 +327,8 @@ class Recommender:
         return frozenset(item_id for item_id in bought if not self._may_return(self.catalog.category(item_id)))
 
     def _may_return(self, category: str | None) -> bool:
-        parts = [] if category is None else category.split("/")
-        return any("/".join(parts[:depth]) in self.settings.recommend_bought_in for depth in range(1, len(parts) + 1))
+        kept = self.settings.recommend_bought_in
+        return category is not None and any(above in kept for above in categories_above(category))
 
     def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:
         """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""

@@ -193,6 +193,8 @@ class FakeCatalog:
     described: Sequence[CatalogItem] = ()
     ends: Mapping[str, int] = field(default_factory=dict)
     records_taken: int = 0
+    on_sale: Mapping[str, str | None] = field(default_factory=dict)
+    since_ms: Mapping[str, int] = field(default_factory=dict)
 
     def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
         """See `CatalogView`."""
@@ -207,6 +209,14 @@ class FakeCatalog:
     def variant_group(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""
         return self.groups.get(item_id)
+
+    def is_on_sale(self, item_id: ItemId, location: str | None, _now_ms: int) -> bool:
+        """See `CatalogView`."""
+        return item_id in self.on_sale and self.on_sale[item_id] in {None, location}
+
+    def available_from_ms(self, item_id: ItemId) -> int | None:
+        """See `CatalogView`."""
+        return self.since_ms.get(item_id)
 
     def category(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""

@@ -23,6 +23,12 @@ class CatalogView(Protocol):
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
 
+    def is_on_sale(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
+        """Return whether the item is in a sale at `location`, None = somewhere; now_ms: of the moment, Unix."""
+
+    def available_from_ms(self, item_id: ItemId) -> int | None:
+        """Return since when the item is available, Unix milliseconds; None where the records do not say."""
+
     def category(self, item_id: ItemId) -> str | None:
         """Return the item's category."""
 
@@ -87,6 +93,20 @@ def allowed_items(
                 continue
             groups.add(group)
         yield item
+
+
+def may_be_listed(rules: FilterRules, catalog: CatalogView) -> Callable[[ItemId], bool]:
+    """Return what tells of an item whether `allowed_items` would let it through as the best of all."""
+    allowed, variant_group, location, now_ms = catalog.allowed, catalog.variant_group, rules.location, rules.now_ms
+    bought, excluded = rules.bought, rules.excluded
+    groups = {group for item_id in bought if (group := variant_group(item_id)) is not None}
+
+    def may_be(item_id: ItemId) -> bool:
+        if item_id in bought or item_id in excluded or not allowed(item_id, location, now_ms):
+            return False
+        return not groups or variant_group(item_id) not in groups
+
+    return may_be
 
 
 def top_k(items: Iterable[RecommendedItem], k: int) -> list[RecommendedItem]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from schemas.availability import end_ms, is_at, is_available
+from schemas.availability import end_ms, is_at, is_available, moment_ms, sale_at
 from schemas.catalog_mapping import OURS
 from schemas.catalog_reader import CatalogReader, CatalogRecord, DescribedItem, RemovedItem, UnreadableItem
 from schemas.ids import ItemId
@@ -91,6 +91,16 @@ class Catalog:
         """Return the group of which the item is a variant."""
         item = self._items.get(item_id)
         return None if item is None else item.variant_group
+
+    def is_on_sale(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
+        """Return whether the item is in a sale at `location`, None = somewhere; now_ms: of the moment, Unix."""
+        item = self._items.get(item_id)
+        return item is not None and sale_at(item, location, now_ms, self._places) is not None
+
+    def available_from_ms(self, item_id: ItemId) -> int | None:
+        """Return since when the item is available, Unix milliseconds; None where its record does not say."""
+        item = self._items.get(item_id)
+        return None if item is None or item.available_from is None else moment_ms(item.available_from)
 
     def category(self, item_id: ItemId) -> str | None:
         """Return the item's category."""

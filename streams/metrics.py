@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from schemas.catalog_reader import CatalogRecord, DescribedItem, UnreadableItem, UnreadableReason
 from schemas.events import Action
 from schemas.records import EndReason, Status, Tier
+from schemas.rules import RULE_ACTIONS
 from schemas.tracing import TRACEPARENT, TRACESTATE
 from schemas.validation import IgnoreReason, RejectReason
 
@@ -62,6 +63,13 @@ class DeliveryMetrics:
             ["result"],
             registry=registry,
         )
+        rules_applied = Counter(
+            "insession_rules_applied",
+            "Merchants' rules that changed an answer, by what they do; a rule counts once an answer.",
+            ["action"],
+            registry=registry,
+        )
+        self.rules_applied = {action: rules_applied.labels(action=action) for action in RULE_ACTIONS}
         self.malformed_trace_headers = Counter(
             "insession_malformed_trace_headers", "Trace headers ignored, by header.", ["header"], registry=registry
         )

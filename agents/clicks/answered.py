@@ -6,7 +6,14 @@ from msgspec import Struct, structs
 
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId
-from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
+from schemas.records import (
+    MAX_NAMED_RULES,
+    IntentSignal,
+    Pattern,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionEvent,
+)
 from schemas.state import AnswerRef, OpenSession, Outcome, ShownAnswer
 from serving.chain import Answer
 from streams.records import InputRecord
@@ -57,6 +64,7 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
             model_version=self.answer.model_version,
             experiment=self.event.experiment,
             valid_until=None if self.answer.valid_until_ms is None else from_unix_ms(self.answer.valid_until_ms),
+            rules=[rule.rule_id for rule in self.answer.rules[:MAX_NAMED_RULES]] or None,
         )
 
     def intent(self, pattern: Callable[[Sequence[SessionEvent]], Pattern]) -> IntentSignal | None:

@@ -94,6 +94,8 @@ class Observers:
             self._calibration.purchased(visitor_id, signal.session_id)
         if signal is not None and signal.purchase_probability is not None:
             self._calibration.predicted(visitor_id, signal.session_id, signal.purchase_probability)
+        for rule in answered.answer.rules:
+            self._metrics.rules_applied[rule.action].inc()
         for outcome in emission.outcomes:
             self._metrics.outcomes.observe(outcome.action, outcome.tier, outcome.position)
         if self._watcher is not None and self._watcher.is_watching:

@@ -176,6 +176,8 @@ class Pipeline:
             trace=record.trace,
             visitor_id=decision.events[-1].visitor_id,
             now_ms=record.time_ms if self._settings.is_as_of_records else None,
+            device=decision.events[-1].device or (None if session is None else session.device),
+            arm=decision.events[-1].experiment,
         )
 
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:

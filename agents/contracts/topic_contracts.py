@@ -13,6 +13,7 @@ from schemas.records import (
     RecommendationSet,
     SessionSummary,
 )
+from schemas.rules import MerchantRule
 from streams.cluster.topics import Topic
 
 
@@ -116,6 +117,15 @@ CONTRACTS: Final = (
         summary="The shop writes what it says of its items.",
         promise="The latest record of an item counts; a tombstone removes it. An item whose latest record cannot be "
         "read is not recommended. Any partition count.",
+    ),
+    TopicContract(
+        topic=Topic.MERCHANT_RULES,
+        action="receive",
+        records=(MerchantRule,),
+        key="rule_id",
+        summary="Merchants say what is pinned, boosted, buried, blocked and included; `insession rules` writes it.",
+        promise="The latest record of a rule that can be read counts; a tombstone removes it. Workers obey within a "
+        "second. Every change is there for 30 days: that is the audit. Any partition count.",
     ),
     TopicContract(
         topic=Topic.DEAD_LETTERS,

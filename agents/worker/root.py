@@ -38,15 +38,17 @@ from agents.worker.span_export import collector_spans, exporting
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
+from serving.rules.view import RuleMetrics, RuleView
 from streams.app import InsessionApp, KafkaSink, create_app, raw_topic, state_table
 from streams.catalog import Catalog, catalog_view
 from streams.cluster.topic_reader import TopicReader
 from streams.cluster.topic_watch import TopicWatch
 from streams.cluster.topics import Topic
+from streams.compacted_view import CompactedView
 from streams.delivery.codecs import require_codecs
 from streams.delivery.window import InOrderWindow, Windows
-from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics
-from streams.records import RecordSink
+from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics, ViewMetrics
+from streams.records import InputRecord, RecordSink
 from streams.state.folder_lock import locked_folder
 from streams.state.local import LocalState
 from streams.state.table import OFFSETS_SECONDS, StateTable
@@ -76,7 +78,8 @@ def build_worker(settings: Settings) -> InsessionApp:
     )
     gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
     copies = settings.kafka.datadir / "releases"
-    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans)
+    rules = RuleView(RuleMetrics(registry), settings.locations)
+    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans, rules=rules)
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
     clocks = WorkerClocks(metrics)
@@ -117,6 +120,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
         _following(settings, catalog, CatalogMetrics(registry)),
+        _obeying(settings, rules, ViewMetrics(registry, "merchant_rules")),
         encodings.running(app.abort),
         tier.running(),
         _closing(windows),
@@ -295,6 +299,26 @@ async def _following(settings: Settings, catalog: Catalog, metrics: CatalogMetri
             log.info("catalog_complete", items=len(catalog))
         else:
             log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
+        yield
+    finally:
+        await asyncio.to_thread(view.stop)
+
+
+@asynccontextmanager
+async def _obeying(settings: Settings, rules: RuleView, metrics: ViewMetrics) -> AsyncIterator[None]:
+    """Follow merchants' rules; the worker subscribes when it has all of them, or after the timeout."""
+    topic = settings.topics.name(Topic.MERCHANT_RULES)
+
+    def take(record: InputRecord) -> None:
+        rules.apply(record.key, record.value)
+
+    view = CompactedView(topic, settings.kafka.client_config(), take, metrics)
+    view.start()
+    timeout_seconds = settings.catalog.start_timeout.total_seconds()
+    try:
+        is_complete = await asyncio.to_thread(view.wait_until_caught_up, timeout_seconds)
+        say = log.info if is_complete else log.warning
+        say("rules_complete" if is_complete else "rules_incomplete", rules=len(rules.book), topic=topic)
         yield
     finally:
         await asyncio.to_thread(view.stop)

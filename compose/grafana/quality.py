@@ -187,10 +187,54 @@ _CATALOG = (
     ),
 )
 
+_RULES = (
+    Panel(
+        title="Merchants' rules in force",
+        description="Rules that hold for somebody at this time, by what each worker knows; all workers should agree.",
+        queries=[Query(f"sum by (instance) ({of('insession_rules_in_force')})", "{{instance}}")],
+        unit="short",
+        runbook="rulesrefused",
+    ),
+    Panel(
+        title="Answers changed by rules",
+        description="Rules that changed an answer, a second, by what they do; a rule counts once an answer.",
+        queries=[Query(rate("insession_rules_applied_total", by="action"), "{{action}}")],
+        unit="reqps",
+        runbook="rulesrefused",
+        stacked=True,
+    ),
+    Panel(
+        title="Refused rules",
+        description="Rules whose last record cannot be read, where the last good one stays, and such records by "
+        "reason.",
+        queries=[
+            Query(f"max({of('insession_rules_refused')})", "refused now"),
+            Query(f"max by (reason) ({of('insession_refused_rule_records_total')})", "records: {{reason}}"),
+            Query(f"max({of('insession_merchant_rules_failed_records_total')})", "records: a bug"),
+        ],
+        unit="short",
+        runbook="rulesrefused",
+        warn_at=1,
+    ),
+    Panel(
+        title="Since the last change of a rule",
+        description="How long nobody has written to the topic of rules; 0 while the view of it is not complete.",
+        queries=[
+            Query(
+                f"(time() - {of('insession_merchant_rules_last_record_timestamp_seconds')}) * "
+                f"{of('insession_merchant_rules_caught_up')}",
+                "{{instance}}",
+            )
+        ],
+        unit="s",
+        runbook="rulesrefused",
+    ),
+)
+
 QUALITY = DashboardPage(
     uid="insession-quality",
     title="insession / Quality",
-    description="Are the answers good: who gives them, are they clicked, do the probabilities hold, is the catalog "
-    "there.",
-    panels=(*_ANSWERS, *_INTENT, *_CATALOG),
+    description="Are the answers good: who gives them, are they clicked, do the probabilities hold, are catalog "
+    "and rules there.",
+    panels=(*_ANSWERS, *_INTENT, *_CATALOG, *_RULES),
 )

@@ -1,7 +1,8 @@
 """Whether the workers send what the model says: answers of the topic against answers here, for the same prefix.
 
 An answer of the topic names its session and the time of its click; with the session's end on `session-ends` its
-prefix is known. Answers of lower tiers rest on more than a prefix and are left out, as are those of other releases.
+prefix is known. Answers of lower tiers rest on more than a prefix and are left out, as are those of other releases and
+those that merchants' rules changed.
 """
 
 from collections import defaultdict
@@ -28,7 +29,8 @@ def answers_of(sessions: Sessions, sent: Iterable[RecommendationSet]) -> list[Re
     """Take the model's answers in `sessions` out of what was sent, each once, `MOST_ANSWERS` at most."""
     known, found = set(sessions.session_ids), dict[str, RecommendationSet]()
     for one in sent:
-        if one.status == "answered" and one.tier == "model" and one.items and one.session_id in known:
+        is_the_models = one.status == "answered" and one.tier == "model" and one.items and not one.rules
+        if is_the_models and one.session_id in known:
             found.setdefault(one.id, one)
             if len(found) == MOST_ANSWERS:
                 break

@@ -26,6 +26,8 @@ VISITORS: Final = "visitors"
 """The table of visitor states."""
 COMPACTION_LAG: Final = timedelta(days=7)
 """Recommendations and intent signals are a full log for this long; after that only the latest of each visitor stays."""
+RULES_AUDIT: Final = timedelta(days=30)
+"""Every change of a merchants' rule is there for this long; after that only the latest record of each rule stays."""
 MAX_RECORD_BATCH_BYTES: Final = 1_000_012
 """What a topic of ours must take: the most that a producer of the worker sends at once, and the log's own overhead."""
 _TIMEOUT_SECONDS: Final = 15.0
@@ -45,6 +47,7 @@ class Topic(StrEnum):
     OUTCOMES = "recommendation-outcomes"
     SHADOW = "shadow-recommendations"
     CATALOG = "catalog"
+    MERCHANT_RULES = "merchant-rules"
     DEAD_LETTERS = "clickstream-dlq"
 
 
@@ -52,9 +55,9 @@ class TopicFacts(NamedTuple):
     """What follows from a topic.
 
     record: what lies in it, of one struct that is ours to encode; None = the shop's own records, control records of
-    several kinds, or the bytes of inputs. is_the_shops: it is written by the shop. any_partitions: it may have another
-    count than the clickstream. names_visitors: its keys are visitors, and its values tell of them.
-    replay_file: into which `insession replay` writes it; None = a replay has none.
+    several kinds, rules, which are JSON always, or the bytes of inputs. is_the_shops: it is written by the shop.
+    any_partitions: it may have another count than the clickstream. names_visitors: its keys are visitors, and its
+    values tell of them. replay_file: into which `insession replay` writes it; None = a replay has none.
     """
 
     record: type[Struct] | None = None
@@ -74,6 +77,7 @@ TOPICS: Final[Mapping[Topic, TopicFacts]] = {
     Topic.OUTCOMES: TopicFacts(RecommendationOutcome, names_visitors=True, replay_file="outcomes.jsonl"),
     Topic.SHADOW: TopicFacts(RecommendationSet, names_visitors=True),
     Topic.CATALOG: TopicFacts(is_the_shops=True, any_partitions=True),
+    Topic.MERCHANT_RULES: TopicFacts(any_partitions=True),
     Topic.DEAD_LETTERS: TopicFacts(replay_file="dead-letters.jsonl"),
 }
 
@@ -219,6 +223,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         Topic.OUTCOMES: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
         Topic.SHADOW: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
         Topic.CATALOG: {"cleanup.policy": "compact"},
+        Topic.MERCHANT_RULES: {"cleanup.policy": "compact", "min.compaction.lag.ms": _milliseconds(RULES_AUDIT)},
         Topic.DEAD_LETTERS: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.output_retention)},
     }
     return [

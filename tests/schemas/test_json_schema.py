@@ -7,7 +7,7 @@ import pytest
 from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Handover
-from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
+from schemas.ids import EventId, ItemId, ModelVersion, RuleId, SessionId, VisitorId
 from schemas.json_schema import RECORDS, SCHEMA_DIRECTORY, generate
 from schemas.records import (
     CatalogItem,
@@ -19,6 +19,7 @@ from schemas.records import (
     SessionEvent,
     SessionSummary,
 )
+from schemas.rules import MerchantRule
 from schemas.state import InputPosition, OpenSession
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 6000, tzinfo=UTC)
@@ -42,6 +43,9 @@ EXAMPLES = {
         leave_probability=0.5,
         cart_abandonment_probability=0.75,
         pattern="browsing",
+    ),
+    "merchant-rule": MerchantRule(
+        rule_id=RuleId("r"), action="pin", items=(ItemId("i1"),), position=2, where=("nl/nh",), starts_at=NOW
     ),
     "recommendation-outcome": RecommendationOutcome(
         id="c-0-2",

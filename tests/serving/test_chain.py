@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 from schemas.ids import ItemId, ModelVersion, VisitorId
 from schemas.ranking import IntentProbabilities
 from schemas.records import CatalogItem, SessionEvent
+from schemas.rules import MerchantRule
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import Answer, AnswerRequest, Recommender
@@ -26,7 +28,9 @@ from serving.guard import GuardedPredictor
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
+from serving.rules.book import Asked, Plan, RuleBook
 from serving.settings import ServingSettings
+from tests.serving.rules.builders import rule
 
 START_MS = 1_700_000_000_000
 V1, V2 = ModelVersion(1), ModelVersion(2)
@@ -487,3 +491,93 @@ async def test_equal_requests_give_equal_answers(tier: Tier) -> None:
     """Nothing but the request, the release and the catalog moves an answer."""
     first, second = await asyncio.gather(tier.answer("i10", "i20"), tier.answer("i10", "i20"))
     assert first == second
+
+
+def ruled(tier: Tier, *rules: MerchantRule) -> None:
+    """Let rules hold."""
+    tier.recommender = replace(tier.recommender, rules=Rules(RuleBook(rules)), wall_ms=lambda: START_MS)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Implements HasRules."""
+
+    book: RuleBook
+
+
+async def test_rules_hold_for_every_tier(tier: Tier) -> None:
+    """Whoever answers; those that changed the list are named."""
+    ruled(tier, rule("p", "pin", items="i50", position=2), rule("b", "block", items="i21 i19 i2 d1"))
+    answer = await tier.answer("i10", "i20")
+    assert (names(answer), answer.tier, answer.reason) == ("i22 i50 i23 i18", "model", None)
+    assert [one.rule_id for one in answer.rules] == ["b", "p"]
+    tier.server.fail_next(ModelUnavailableError("away"))
+    answer = await tier.answer("i10", "i20")
+    assert (names(answer), answer.tier) == ("i18 i50 i17 i1", "knn")
+    answer = await tier.answer(personal=False)
+    assert (names(answer), answer.tier) == ("i1 i50 i3", "popular")
+    tier.releases.current = None
+    tier.click("i7", location="berlin")
+    answer = await tier.answer(location="berlin")
+    assert (names(answer), answer.tier) == ("i7 i50", "popular")
+    assert names(tier.recommender.impersonal("berlin")) == "i7 i50"
+
+
+async def test_a_tier_of_which_rules_leave_nothing_gives_way_to_the_next(tier: Tier) -> None:
+    """As where the filters do; pins alone are answered where no tier has anything."""
+    ruled(tier, rule("b", "block", items="i21 i22 i23 i19 i18 i17"), rule("p", "pin", items="i50", position=1))
+    answer = await tier.answer("i20")
+    assert (names(answer), answer.tier, answer.reason) == ("i50 i1 i2 i3", "popular", "filtered_out")
+    ruled(tier, rule("i", "include", items="i50"), rule("p", "pin", items="i50", position=1))
+    answer = await tier.answer("i20")
+    assert (names(answer), answer.tier) == ("i50", "model")
+
+
+async def test_rules_bring_back_nothing_that_is_not_to_be_had(tier: Tier) -> None:
+    """Sold out, excluded, bought, or a variant of what was bought."""
+    tier.catalog.unavailable = {"i60"}
+    tier.catalog.groups = {"i62": "red", "i63": "red"}
+    tier.recommender = replace(
+        tier.recommender, settings=replace(tier.settings, excluded_items=frozenset({ItemId("i61")}))
+    )
+    ruled(tier, *(rule(f"p{n}", "pin", items=f"i{n}", position=n - 59) for n in (60, 61, 62)))
+    assert names(await tier.answer("i20", bought="i63")) == "i21 i22 i23 i19"
+
+
+async def test_rules_hold_by_time_place_device_arm_and_pattern(tier: Tier) -> None:
+    """The time is the request's where it has one, as in a replay, else that of the answer."""
+    began = datetime.fromtimestamp(START_MS / 1000, UTC)
+    conditions: list[dict[str, Any]] = [
+        {"starts_at": began},
+        {"where": ["berlin"]},
+        {"device": "phone"},
+        {"arm": "b"},
+        {"pattern": "focused"},
+    ]
+    ruled(tier, *(rule(f"r{n}", "block", items=f"i{21 + n}", **one) for n, one in enumerate(conditions)))
+    tier.recommender = replace(tier.recommender, pattern=lambda events: "focused" if len(events) == 2 else "browsing")
+
+    async def blocked(*items: str, **fields: Any) -> list[str]:
+        known = {"location": None, "bought": (), "deadline": FAR, "want_personal": True} | fields
+        answer = await tier.recommender.answer(AnswerRequest(events=views(items), **known))
+        return [one.rule_id for one in answer.rules]
+
+    tier.recommender = replace(tier.recommender, settings=replace(tier.settings, answer_size=6))
+    assert await blocked("i20") == ["r0"]
+    assert await blocked("i20", now_ms=START_MS - 1) == []
+    assert await blocked("i20", now_ms=START_MS - 1, location="berlin") == ["r1"]
+    assert await blocked("i20", now_ms=0, device="phone") == ["r2"]
+    assert await blocked("i21", now_ms=0, arm="b") == ["r3"]
+    assert await blocked("i1", "i22", now_ms=0) == ["r4"]
+    assert await blocked("i22", now_ms=0) == []
+
+
+async def test_without_rules_nothing_of_them_is_asked(tier: Tier) -> None:
+    """An answer costs nothing more."""
+
+    class Unused(RuleBook):
+        def plan(self, asked: Asked, tier: Any) -> Plan | None:
+            raise AssertionError(asked, tier)
+
+    tier.recommender = replace(tier.recommender, rules=Rules(Unused(())))
+    assert (await tier.answer("i20")).tier == "model"

@@ -4,7 +4,7 @@ from schemas.ids import ItemId
 from schemas.ranking import Candidates
 from schemas.records import RecommendedItem
 from serving.fakes import FakeCatalog
-from serving.filters import FilterRules, allowed_items, named, top_k
+from serving.filters import FilterRules, allowed_items, may_be_listed, named, top_k
 
 RANKED = [RecommendedItem(ItemId(name), 1.0 - place / 10) for place, name in enumerate("abcdef")]
 
@@ -81,3 +81,11 @@ def test_named_keeps_the_order_and_stops() -> None:
     assert items == [RecommendedItem(ItemId("i7"), 3.0), RecommendedItem(ItemId("i3"), 2.0)]
     assert looked_up == [7, 3]
     assert {type(item.score) for item in items} == {float}
+
+
+def test_what_may_be_listed_is_what_the_filter_lets_through() -> None:
+    """For whoever makes a list otherwise than in the order of a ranking: variants are told apart by the list alone."""
+    catalog = FakeCatalog(unavailable={"a"}, only_at={"b": "berlin"}, groups={"c": "red", "d": "red", "e": "blue"})
+    rules = FilterRules("paris", NOW_MS, frozenset({ItemId("c")}), frozenset({ItemId("f")}))
+    tells = may_be_listed(rules, catalog)
+    assert [item for item in "abcdefg" if tells(ItemId(item))] == ["e", "g"]

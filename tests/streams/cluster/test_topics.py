@@ -37,6 +37,13 @@ def test_outputs_are_a_log_for_a_week_and_then_the_latest() -> None:
         assert int(configs["retention.ms"]) > 604800000
 
 
+def test_rules_are_a_full_log_for_thirty_days_and_then_the_latest_of_each() -> None:
+    """The topic is the audit: nothing is compacted before, and nothing is ever deleted."""
+    specs = {spec.name: spec for spec in topic_specs(TopicSettings())}
+    configs = specs[Topic.MERCHANT_RULES].configs
+    assert (configs["cleanup.policy"], configs["min.compaction.lag.ms"]) == ("compact", "2592000000")
+
+
 def test_what_happened_is_kept_for_its_own_retention() -> None:
     """Session ends and outcomes are plain logs; each is kept for as long as its setting says."""
     settings = TopicSettings(session_ends_retention=timedelta(days=2), outcomes_retention=timedelta(days=3))
