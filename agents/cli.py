@@ -30,6 +30,7 @@ COMMANDS = {
     "release": "agents.commands.release",
     "repartition": "agents.commands.repartition",
     "replay": "agents.commands.replay",
+    "rules": "agents.commands.rules",
     "serve": "agents.commands.serve",
     "sessions": "agents.commands.sessions",
     "simulate": "agents.commands.simulate",

@@ -38,6 +38,12 @@ from session_model.data.formats import DataFormat
     type=CatalogUrlOrPath(),
     help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line, as on the topic.",
 )
+@click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Merchants' rules, as for `insession rules put`; each holds by the time of the events.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
@@ -48,6 +54,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     models_url: BusUrl,
     out: Path,
     catalog: Path | TopicUrl | None,
+    rules_file: Path | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -58,6 +65,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     OUT gets recommendations.jsonl, intent-signals.jsonl, outcomes.jsonl, session-ends.jsonl and dead-letters.jsonl,
     byte-identical in every run.
     """
+    from agents.merchants.rule_file import read_rule_file
     from agents.replay import replay_log
     from serving.embedded.options import ServerOptions
     from serving.embedded_process import EmbeddedServer
@@ -66,6 +74,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     from session_model.release.files import serving_release
 
     settings = load_settings(file=config)
+    rules = [] if rules_file is None else read_rule_file(rules_file)
     models = while_it_runs(models_url, settings.serving.model_name, that_serve=True)
     serving_release(models / settings.serving.model_name)
     console = Console(stderr=True)
@@ -82,9 +91,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, counted_progress(console) as progress:
         bar = progress.add_task("replaying", total=len(events))
         serving = replace(settings.serving, address=server.address, models_directory=models)
-        report = asyncio.run(
-            replay_log(events, replace(settings, serving=serving), out, lambda n: progress.advance(bar, n), described)
-        )
+        served = replace(settings, serving=serving)
+        report = asyncio.run(replay_log(events, served, out, lambda n: progress.advance(bar, n), described, rules))
     _print(report.as_json(), out, as_json=as_json)
 
 
