@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 from msgspec import Struct, field, structs
 
-from schemas.ids import ItemId, ModelVersion, VisitorId
+from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
 from schemas.records import IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
 from schemas.rules import MerchantRule
@@ -252,7 +252,7 @@ class Recommender:
         now_ms, book = self._now_ms(request), self.rules.book
         filters = self._filters(request, now_ms)
         asked = self._asked_of_rules(request, now_ms) if len(book) else None
-        pins_alone = None
+        pins_alone, emptied_by = None, dict[RuleId, MerchantRule]()
         for ranking in rankings:
             plan = None if asked is None else book.plan(asked, ranking.tier)
             if plan is None:
@@ -261,14 +261,15 @@ class Recommender:
                     return self._answer(ranking, reason, filters, items)
             else:
                 placed = place(ranking.items, plan, self._listing(filters), (lower.items for lower in rankings))
-                by = [plan.by_id[rule_id] for rule_id in sorted(placed.by)]
+                by = tuple(plan.by_id[rule_id] for rule_id in sorted(placed.by))
                 if placed.has_ranked:
                     return self._answer(ranking, reason, filters, placed.items, by)
+                emptied_by |= {rule.rule_id: rule for rule in by}
                 if placed.items and pins_alone is None:
                     pins_alone = self._answer(ranking, reason, filters, placed.items, by)
             if reason is None or ranking.tier == "model":
                 reason = "filtered_out"
-        return pins_alone or Answer([], reason="nothing_known")
+        return pins_alone or Answer([], reason="nothing_known", rules=tuple(emptied_by.values()))
 
     def _answer(
         self,

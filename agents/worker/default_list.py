@@ -26,6 +26,7 @@ from schemas.events import from_unix_ms, unix_ms
 from schemas.ids import ItemId, ModelVersion
 from schemas.records import DEFAULT_KEY, DefaultRecommendations, ImpersonalTier, RecommendedItem
 from serving.chain import Recommender
+from serving.rules.book import NO_RULES, RuleBook
 from streams.cluster.topic_reader import TopicReader
 from streams.cluster.topics import Topic
 from streams.metrics import DeliveryMetrics
@@ -91,6 +92,7 @@ class DefaultListWriter:
         self._checked_records = _UNCHECKED
         self._next_check_ms = -math.inf
         self._failed_ms = -math.inf
+        self._obeyed: tuple[RuleBook, int] = (NO_RULES, 0)
 
     async def begin(self) -> None:
         """Look at the lists before the first visitors of this life are taken for the first of the shop."""
@@ -110,7 +112,8 @@ class DefaultListWriter:
     async def drop_gone(self, *, is_ours: Callable[[], bool]) -> None:
         """Write those lists anew that hold what may not be shown any more, or that say a wrong `valid_until`.
 
-        It costs next to nothing while no record of the catalog comes and no time is over.
+        And all that merchants' rules change, when these change or their time comes. It costs next to nothing while no
+        record of the catalog or a rule comes and no time is over.
         """
         if not is_ours():
             self._leave()
@@ -119,12 +122,20 @@ class DefaultListWriter:
         if now_ms < self._failed_ms + _AFTER_FAILURE_MS:
             return
         await self._look()
+        if self._has_new_rules(now_ms):
+            await self._send_all(self._renewed(), is_ours)
         if records == self._checked_records and now_ms < self._next_check_ms:
             return
         self._checked_records = records
         await self._send_all(self._without_gone(now_ms), is_ours)
         ends = [unix_ms(one.valid_until) for one in self._shown.values() if one.valid_until is not None]
         self._next_check_ms = min(ends, default=math.inf)
+
+    def _has_new_rules(self, now_ms: int) -> bool:
+        """Return whether other rules hold than when the lists were last made; before the first are, that is no news."""
+        book = self._recommender.rules.book
+        obeyed, self._obeyed = self._obeyed, (book, book.period(now_ms))
+        return bool(self._written) and (obeyed[0] is not book or obeyed[1] != self._obeyed[1])
 
     def _leave(self) -> None:
         """Forget what is another worker's to write."""
@@ -165,6 +176,8 @@ class DefaultListWriter:
     def _renewed(self) -> Iterator[None]:
         """Send the list that counts everywhere, and one for each location where something else is recommended.
 
+        Locations are those of shoppers and those that a rule names.
+
         Each is made and sent in one step, so that none is sent from which an item is gone meanwhile.
         """
         everywhere = self._list(None)
@@ -172,7 +185,7 @@ class DefaultListWriter:
             self._send_changed(DEFAULT_KEY, everywhere)
             yield
         listed = {DEFAULT_KEY}  # a location may be called like it, and has no list then
-        for location in self._recommender.popularity.locations():
+        for location in (*self._recommender.popularity.locations(), *self._recommender.rules.book.places):
             if location not in listed:
                 listed.add(location)
                 self._send_changed(location, self._local(location, everywhere))

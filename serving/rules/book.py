@@ -16,6 +16,8 @@ from schemas.records import Pattern, Tier
 from schemas.rules import MerchantRule
 from serving.rules.targets import ItemFacts, Targets, of_action
 
+MOST_PLACES: Final = 256
+"""That have a default list of their own because a rule names them."""
 _MOST_PLANS: Final = 2_048
 _MOST_KINDS: Final = 4_096
 _Kind = tuple[int, str | None, str | None, str | None, Pattern | None, Tier | None]
@@ -112,6 +114,15 @@ class RuleBook:
         """Return the rules that hold for somebody at this time, Unix milliseconds."""
         return [rule for rule in self.rules if rule.starts_ms <= now_ms < rule.ends_ms]
 
+    def period(self, now_ms: int) -> int:
+        """Count the starts and ends of rules up to this time, Unix milliseconds: in between the same rules hold."""
+        return bisect_right(self._changes_ms, now_ms)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Return the places that rules name, by name, at most `MOST_PLACES`."""
+        return tuple(sorted(self._places)[:MOST_PLACES])
+
     def plan(self, asked: Asked, tier: Tier) -> Plan | None:
         """Return what holds for an answer of this tier; None where nothing does.
 
@@ -120,7 +131,7 @@ class RuleBook:
         if not self.rules:
             return None
         key: _Kind = (
-            bisect_right(self._changes_ms, asked.now_ms),
+            self.period(asked.now_ms),
             self._deepest(asked.location),
             asked.device if asked.device in self._devices else None,
             asked.arm if asked.arm in self._arms else None,

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -14,7 +15,9 @@ from schemas import wire
 from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.mapping import FieldMapping
+from schemas.rules import MerchantRule
 from schemas.state import InputPosition
+from serving.rules.view import RuleMetrics, RuleView
 from serving.settings import ServingSettings
 from session_model.intent.patterns import pattern_of
 from streams.catalog import Catalog
@@ -37,7 +40,9 @@ class OneWorker:
         self.catalog = Catalog()
         topics = InputTopics("clickstream", "session-control")
         serving = ServingSettings(models_directory=models)
-        self.recommender = serving_tier(serving, self.catalog, self.registry, copies=models / "copies").recommender
+        self.rules = RuleView(RuleMetrics(self.registry))
+        tier = serving_tier(serving, self.catalog, self.registry, copies=models / "copies", rules=self.rules)
+        self.recommender = tier.recommender
         settings = PipelineSettings(
             topics=TopicSettings(),
             readers={
@@ -92,6 +97,11 @@ class OneWorker:
         if step.write is not None:
             self.states.write(0, step.write)
         return step
+
+    def put(self, rule_id: str, action: str, **fields: Any) -> None:
+        """Let a merchants' rule hold, instead of the one of that name."""
+        rule = {"rule_id": rule_id, "action": action, **fields}
+        assert isinstance(self.rules.apply(rule_id.encode(), msgspec.json.encode(rule)), MerchantRule)
 
     def count(self, metric: str, **labels: str) -> float:
         """Read a metric."""

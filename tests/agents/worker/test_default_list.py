@@ -610,6 +610,50 @@ async def test_a_tombstone_that_the_brokers_did_not_take_is_written_again(writin
     assert await writing.renew() == ["north"]
 
 
+async def test_lists_obey_a_rule_at_once_and_its_end(writing: Writing) -> None:
+    """Not within the minute after which lists are renewed: put, changed, over or removed."""
+    writing.click("abc")
+    writing.click("ab")
+    await writing.renew()
+    assert writing.topic.items() == "abc"
+    writing.worker.put("r", "block", items=["a"], ends_at=from_unix_ms(START_MS + 5_000))
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.items() == "bc"
+    writing.worker.put("p", "pin", items=["c"], position=1)
+    await writing.drop_gone()
+    assert writing.topic.items() == "cb"
+    assert writing.topic.latest[DEFAULT_KEY].items[0].rule == "p"
+    assert await writing.drop_gone() == []
+    writing.now_ms += 5_000
+    await writing.drop_gone()
+    assert writing.topic.items() == "cab"
+    writing.worker.rules.apply(b"p", None)
+    await writing.drop_gone()
+    assert writing.topic.items() == "abc"
+
+
+async def test_a_place_that_a_rule_names_has_a_list_while_it_does(writing: Writing) -> None:
+    """Nobody has clicked there yet; a rule that changes nothing there makes no list."""
+    writing.click("abc")
+    await writing.renew()
+    writing.worker.put("r", "block", items=["a"], where=["nl/ams"])
+    writing.worker.put("s", "block", items=["z"], where=["be"])
+    assert await writing.drop_gone() == ["nl/ams"]
+    assert (writing.topic.items("nl/ams"), writing.topic.items()) == ("bc", "abc")
+    writing.worker.rules.apply(b"r", None)
+    assert await writing.drop_gone() == ["nl/ams"]
+    assert list(writing.topic.latest) == [DEFAULT_KEY]
+
+
+async def test_rules_do_not_make_a_worker_write_before_it_knows_what_is_popular(writing: Writing) -> None:
+    """The lists of the worker before stay until this one's turn."""
+    writing.click("abc")
+    await writing.renew()
+    writing.restart()
+    writing.worker.put("r", "block", items=["a"])
+    assert await writing.drop_gone() == []
+
+
 @pytest.mark.parametrize("seed", range(30))
 async def test_no_list_holds_what_has_been_gone_for_a_second(writing: Writing, seed: int) -> None:
     """Whatever the shop says when, whoever clicks and whichever worker writes: answers hold nothing that is gone."""
