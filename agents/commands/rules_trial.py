@@ -79,11 +79,13 @@ def trial(  # noqa: PLR0913 - one parameter an option
     With --log the log is replayed without and with the rules: the share of next items that were among the first 20
     answered, and the answers that each rule changed. Nothing is put, and no rule of the topic takes part.
     """
+    from agents.logs import configure_logs
     from agents.merchants.rule_file import read_rule_file
     from agents.merchants.trial import Scene, Shop, cost, show
     from session_model.data.catalogs import read_catalog
     from session_model.data.formats import read_events
 
+    configure_logs("WARNING")
     settings, rules = load_settings(file=config), read_rule_file(file)
     events: list[ClickEvent] = []
     if log is not None:

@@ -1,6 +1,6 @@
 """Rules as people keep them: a file with a JSON object, a list of them, or one a line as they lie on the topic."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,23 +47,23 @@ def _records(content: bytes, name: str) -> Iterator[tuple[str, Any]]:
     """Return what the rules are read from, with where it stands."""
     try:
         whole = msgspec.json.decode(content)
-    except (ValueError, RecursionError):
-        yield from _lines(content, name)
+    except (ValueError, RecursionError) as error:
+        yield from _lines(content, name, error)
         return
     for number, value in enumerate(whole if isinstance(whole, list) else [whole], start=1):
         yield f"rule {number}", value
 
 
-def _lines(content: bytes, name: str) -> Iterable[tuple[str, Any]]:
-    for number, line in enumerate(content.splitlines(), start=1):
-        if not line.strip():
-            continue
+def _lines(content: bytes, name: str, of_whole: Exception) -> Iterator[tuple[str, Any]]:
+    """Return what stands on each line; where the first is no JSON, the whole is meant to be."""
+    lines = [(number, line) for number, line in enumerate(content.splitlines(), start=1) if line.strip()]
+    for number, line in lines:
         try:
             yield f"line {number}", msgspec.json.decode(line)
         except (ValueError, RecursionError) as error:
-            raise UsageError(
-                f"{name}, line {number} is no JSON ({error}): give one rule, a list of rules, or a rule a line"
-            ) from error
+            is_first = number == lines[0][0]
+            what, why = (name, of_whole) if is_first else (f"{name}, line {number}", error)
+            raise UsageError(f"{what} is no JSON ({why}): give one rule, a list of rules, or a rule a line") from error
 
 
 def _rule(value: Any) -> MerchantRule | str:

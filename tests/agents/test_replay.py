@@ -1,6 +1,6 @@
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,25 +12,37 @@ from agents.serving_tier import serving_tier
 from agents.settings import ClickstreamSettings, Settings
 from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
-from agents.wiring import described_catalog
+from agents.wiring import described_catalog, described_rules
 from schemas import wire
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
 from schemas.places import LocationSettings
 from schemas.records import CatalogItem, RecommendationSet, RecommendedItem
+from schemas.rules import MerchantRule
 from streams.catalog import Catalog
+from tests.serving.rules.builders import rule
 
 FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")
 
 
 async def _replayed(
-    events: list[ClickEvent], out: Path, settings: Settings | None = None, catalog: Catalog | None = None
+    events: list[ClickEvent],
+    out: Path,
+    settings: Settings | None = None,
+    catalog: Catalog | None = None,
+    rules: Sequence[MerchantRule] = (),
 ) -> tuple[ReplayReport, dict[str, bytes]]:
     """Replay without a release: the tier is `popular`, everything else is as with one."""
     settings = settings or Settings()
     settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
-    tier = serving_tier(settings.serving, catalog or Catalog(), CollectorRegistry(), copies=out / "releases")
+    tier = serving_tier(
+        settings.serving,
+        catalog or Catalog(),
+        CollectorRegistry(),
+        copies=out / "releases",
+        rules=described_rules(settings, rules),
+    )
     paths = {name: out / name for name in FILES}
     files = {name: path.open("wb") for name, path in paths.items()}
     try:
@@ -108,6 +120,31 @@ async def test_a_login_in_a_log_keeps_the_session(tmp_path: Path) -> None:
     assert (report.events, report.records["answered"]) == (4, 4)
     signals = [json.loads(line)["prefix_length"] for line in files["intent-signals"].splitlines()]
     assert signals == [1, 2, 1, 4]
+
+
+async def test_rules_hold_by_the_times_of_the_log_and_change_nothing_between_runs(
+    shop_log: list[ClickEvent], tmp_path: Path
+) -> None:
+    """Whatever the clock says: from the event of their start, before that of their end, in every run alike."""
+    begin, end = shop_log[500].event_time_ms, shop_log[1000].event_time_ms
+    window = {"starts_at": from_unix_ms(begin), "ends_at": from_unix_ms(end)}
+    popular = shop_log[0].item_id
+    rules = [
+        rule("pin", "pin", items=["sofa"], position=2, **window),
+        rule("block", "block", items=[popular]),
+        rule("boost", "boost", items=[shop_log[1].item_id], factor=5.0, priority=-1),
+    ]
+    runs = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        runs.append((await _replayed(shop_log, tmp_path / name, rules=rules))[1])
+    assert runs[0] == runs[1]
+    answers = [wire.decode_recommendation_set(line) for line in runs[0]["recommendations"].splitlines()]
+    for event, answer in zip(shop_log, answers, strict=True):
+        is_pinned = any(item.rule == "pin" for item in answer.items)
+        assert is_pinned is (begin <= event.event_time_ms < end and bool(answer.items))
+        assert popular not in {item.item_id for item in answer.items}
+    assert any(item.rule == "boost" for answer in answers for item in answer.items)
 
 
 async def test_items_begin_and_end_by_the_times_of_the_log(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from schemas.check_report import CheckReport, CheckResult, CheckThresholds
 from schemas.errors import InsessionError
 from schemas.events import from_unix_ms
-from schemas.ids import EventId, ItemId, ItemIndex, ModelVersion, VisitorId
+from schemas.ids import EventId, ItemId, ItemIndex, ModelVersion, RuleId, VisitorId
 from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet, RecommendedItem
 from session_model.checks.contender import Contender
 from session_model.checks.contract import CheckData, Evidence
@@ -289,14 +289,17 @@ def test_what_was_sent_and_is_not_the_models_is_refused(good: Contender) -> None
 
 
 def test_what_the_filters_took_out_is_no_difference(good: Contender) -> None:
-    """An item that may not be sold is absent for a reason; answers of other tiers and versions are not compared."""
+    """An item that may not be sold is absent for a reason; nor is what rules, other tiers or versions made compared."""
     gone = ITEM_IDS[10]
     filtered = [
         msgspec.structs.replace(answer, items=[item for item in answer.items if item.item_id != gone])
         for answer in sent(good)
     ]
     cheap = [msgspec.structs.replace(one, tier="popular", id=f"{one.id}-p") for one in changed_answers(good, score=9.0)]
-    result = checked(good, Evidence(sent=[*filtered, *cheap], catalog=[], blocked=frozenset({gone})))
+    ruled = [
+        msgspec.structs.replace(one, rules=[RuleId("r")], id=f"{one.id}-r") for one in changed_answers(good, score=9.0)
+    ]
+    result = checked(good, Evidence(sent=[*filtered, *cheap, *ruled], catalog=[], blocked=frozenset({gone})))
     assert result.checks["integration"].passed is True
     assert result.checks["integration"].figures["mismatch_share"] == 0
     late = [msgspec.structs.replace(one, id=f"clickstream-0-{9999 - n}") for n, one in enumerate(filtered)]
