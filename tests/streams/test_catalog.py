@@ -293,6 +293,19 @@ def test_a_shops_own_records_are_read_by_its_mapping() -> None:
     assert [catalog.allowed(ItemId(name), None, NOW_MS) for name in "abc"] == [True, False, False]
 
 
+def test_an_item_is_on_sale_where_and_while_its_record_says() -> None:
+    """In the places of the sale and those that lie in them, from its start until before its end."""
+    begin = 1_700_000_000_000
+    sale = Sale(price=1.0, starts_at=begin, ends_at=begin + 1_000, locations=["nl"])
+    catalog = catalog_of(item("a", sale=sale, available_from=begin - 500), item("b"))
+    told = [catalog.is_on_sale(ItemId("a"), "nl/ams", begin + after) for after in (-1, 0, 999, 1_000)]
+    assert told == [False, True, True, False]
+    assert [catalog.is_on_sale(ItemId("a"), place, begin) for place in ("nl", "be", None)] == [True, False, True]
+    assert not catalog.is_on_sale(ItemId("b"), "nl", begin)
+    assert not catalog.is_on_sale(ItemId("unknown"), "nl", begin)
+    assert [catalog.available_from_ms(ItemId(name)) for name in ("a", "b", "unknown")] == [begin - 500, None, None]
+
+
 def test_available_items_are_the_first_ones_described() -> None:
     """Unavailable items are passed over, and no more are named than asked for."""
     catalog = catalog_of(item("a"), item("b", available=False), item("c"), item("d"))
