@@ -24,7 +24,7 @@ from schemas.rules import MerchantRule, RemovedRule, UnreadableRule
 from schemas.topic_url import TopicUrl
 
 if TYPE_CHECKING:
-    from agents.merchants.rule_log import RuleChange, StoredRule
+    from agents.upkeep.rule_log import RuleChange, StoredRule
     from schemas.records import CatalogItem
 
 State = Literal["in_force", "upcoming", "over", "refused"]
@@ -78,7 +78,7 @@ def put(
     """
     from agents.merchants.examination import examine
     from agents.merchants.rule_file import read_rule_file, rules_in
-    from agents.merchants.rule_log import put_rules, read_changes, stored_rules
+    from agents.upkeep.rule_log import put_rules, read_changes, stored_rules
 
     settings = connection.settings()
     given = rules_in(click.get_binary_stream("stdin").read(), "stdin") if str(file) == "-" else read_rule_file(file)
@@ -121,7 +121,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_rules(connection: Connection, *, is_audit: bool, as_json: bool) -> None:
     """Show the rules, whether each is in force, and what is refused; with --audit, who put which when."""
-    from agents.merchants.rule_log import read_changes, stored_rules
+    from agents.upkeep.rule_log import read_changes, stored_rules
 
     changes = read_changes(connection.settings())
     if is_audit:
@@ -144,7 +144,7 @@ def list_rules(connection: Connection, *, is_audit: bool, as_json: bool) -> None
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def remove(rule_ids: Sequence[str], connection: Connection, by: str, *, as_json: bool) -> None:
     """Remove rules, by a tombstone each; one that is not there is an error, and then none is removed."""
-    from agents.merchants.rule_log import read_changes, remove_rules, stored_rules
+    from agents.upkeep.rule_log import read_changes, remove_rules, stored_rules
 
     settings = connection.settings()
     ids = [RuleId(rule_id) for rule_id in dict.fromkeys(rule_ids)]

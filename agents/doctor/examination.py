@@ -14,8 +14,11 @@ from agents.doctor.findings import Finding, Level, error, unchecked
 from agents.doctor.machine import machine_findings
 from agents.doctor.model import ask_server, model_findings
 from agents.doctor.records import CHECKS, record_clock_finding, record_findings
+from agents.doctor.rule_records import CHECK as RULES_CHECK
+from agents.doctor.rule_records import rule_findings
 from agents.encodings import Encodings, click_readers
 from agents.settings import Settings
+from agents.upkeep.rule_log import read_changes, stored_rules
 from schemas.errors import InsessionError
 from streams.cluster.topic_reader import TopicReader, latest
 from streams.cluster.topics import Topic
@@ -38,8 +41,9 @@ def examine(settings: Settings, sample_size: int) -> Iterator[Finding]:
         for topic in settings.clickstreams:
             yield from _guarded("clickstream", partial(_clickstream, brokers, settings, topic, sample_size))
         yield from _guarded(CATALOG_CHECK, lambda: _catalog(settings, sample_size))
+        yield from _guarded(RULES_CHECK, lambda: _rules(settings))
     else:
-        checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock", CATALOG_CHECK)
+        checks = ("topics", "changelog", "replication", "workers", "lag", *CHECKS, "clock", CATALOG_CHECK, RULES_CHECK)
         yield from (unchecked(check, "the brokers do not answer") for check in checks)
     yield from _guarded(
         "model", lambda: model_findings(settings.serving, ask_server(settings.serving), datetime.now(UTC))
@@ -62,6 +66,10 @@ def _catalog(settings: Settings, sample_size: int) -> Iterator[Finding]:
     with TopicReader(settings.kafka.client_config(), timeout_seconds=READER_SECONDS) as reader:
         records = list(reader.read(topic, latest(reader.bounds(topic), sample_size)))
     yield from catalog_findings(records, Encodings(settings).catalog_reader())
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    yield from rule_findings(stored_rules(read_changes(settings)), time.time_ns() // 1_000_000)
 
 
 def _guarded(part: str, findings: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
