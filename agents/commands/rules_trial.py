@@ -176,7 +176,10 @@ def _as_json(result: "Shown", price: "Cost | None", scene: "Scene") -> Mapping[s
 def _print(result: "Shown", price: "Cost | None", scene: "Scene", rules: "Sequence[MerchantRule]") -> None:
     console = Console()
     where = "everywhere" if scene.location is None else f"at {shown(scene.location)}"
-    table = Table(title=Text(f"the list {where}, {rfc3339(scene.at_ms)}, tier {result.tier or 'none'}"))
+    click.echo(f"the list {where}, {rfc3339(scene.at_ms)}, tier {result.tier or 'none'}")
+    if not result.before:
+        click.echo("without rules it is empty: nothing is known to list; give --log, --models or --catalog")
+    table = Table()
     for heading in ("", "before", "after", "by rule"):
         table.add_column(heading, overflow="fold")
     for place in range(max(len(result.before), len(result.after))):

@@ -179,15 +179,14 @@ class _Placing:
         weighed, buried = list[_Weighed](), list[RecommendedItem]()
         n_sure, least, is_scored = 0, 0.0, True
         for number, (item, group, rule) in enumerate(self._eligible(ranked)):
-            weight = item.score
-            if not number:
-                is_scored = weight > 0  # the default list is not: there the order alone tells
-            if not is_scored:
-                weight = 1 / (number + 1)
-            # `wanted` others are sure to weigh at least as much as the last of them scores.
-            if n_sure == wanted and weight * largest <= least:
-                break
-            if n_sure < wanted and (rule is None or rule.action == "boost") and group not in groups:
+            is_scored = item.score > 0 if number == 0 else is_scored
+            weight = item.score if is_scored else 1 / (number + 1)  # of a list without scores the order alone tells
+            if n_sure == wanted:  # so many others are sure to weigh at least as much as the last of them scores
+                if weight * largest <= least:
+                    break
+                if rule is None:
+                    continue
+            elif (rule is None or rule.action == "boost") and group not in groups:
                 n_sure, least = n_sure + 1, weight
                 if group is not None:
                     groups.add(group)

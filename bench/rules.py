@@ -1,0 +1,104 @@
+"""What merchants' rules cost a list: `python -m bench.rules`; processor time, the least of some rounds."""
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from schemas import wire
+from schemas.ids import ItemId
+from schemas.records import CatalogItem, RecommendedItem
+from schemas.rules import MerchantRule
+from serving.filters import FilterRules, allowed_items, may_be_listed, top_k
+from serving.rules.book import Asked, RuleBook
+from serving.rules.facts import CatalogFacts
+from serving.rules.placing import Listing, place
+from streams.catalog import Catalog
+
+N_ITEMS: Final = 1_000
+N_CANDIDATES: Final = 140
+SIZE: Final = 20
+N_PLACES: Final = 20
+N_CATEGORIES: Final = 12
+HERE: Final = "l3"
+NOW_MS: Final = 1_772_323_200_000
+ROUNDS: Final = 9
+LISTS: Final = 2_000
+
+
+def some_rules(count: int) -> list[MerchantRule]:
+    """Draw pins, boosts, buries and blocks of three items or a category, most for one of the places."""
+    dice, rules = Random(1), list[MerchantRule]()
+    for number in range(count):
+        action = dice.choice(["pin", "boost", "bury", "block"])
+        rule: dict[str, Any] = {"rule_id": f"r{number}", "action": action}
+        if dice.random() > 1 / (N_PLACES + 1):
+            rule["where"] = [f"l{dice.randrange(N_PLACES)}"]
+        if action in {"boost", "bury"}:
+            rule["factor"] = dice.uniform(1.1, 2.0) if action == "boost" else dice.uniform(0.5, 0.9)
+        if action == "pin":
+            rule["position"] = dice.randrange(1, 4)
+        if "factor" in rule and dice.random() < 0.5:
+            rule["category"] = f"c{dice.randrange(N_CATEGORIES)}"
+        else:
+            rule["items"] = [f"i{dice.randrange(N_ITEMS)}" for _ in range(3)]
+        rules.append(msgspec.convert(rule, MerchantRule))
+    return rules
+
+
+def list_maker(catalog: Catalog, rules: list[MerchantRule]) -> Callable[[], list[RecommendedItem]]:
+    """Return what makes one list as the fallback chain does."""
+    ranked = [RecommendedItem(ItemId(f"i{number}"), 1 / (number + 1)) for number in range(N_CANDIDATES)]
+    filters = FilterRules(HERE, NOW_MS, frozenset(), frozenset())
+    book = RuleBook(rules)
+
+    def make() -> list[RecommendedItem]:
+        plan = book.plan(Asked(NOW_MS, HERE, "phone"), "model") if len(book) else None
+        if plan is None:
+            return top_k(allowed_items(ranked, filters, catalog), SIZE)
+        listing = Listing(may_be_listed(filters, catalog), CatalogFacts(catalog, HERE, NOW_MS), SIZE)
+        return place(ranked, plan, listing).items
+
+    return make
+
+
+def microseconds(action: Callable[[], object], times: int) -> float:
+    """Return the processor time of one call."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        for _ in range(times):
+            action()
+        best = min(best, (time.process_time() - began) / times)
+    return best * 1e6
+
+
+@click.command()
+@click.option("--rules", "counts", multiple=True, type=click.IntRange(0), default=(0, 20, 500), show_default=True)
+def main(counts: tuple[int, ...]) -> None:
+    """Measure a list of 20 out of 140 candidates, and the compilation after a change."""
+    catalog = Catalog()
+    for number in range(N_ITEMS):
+        item = CatalogItem(item_id=ItemId(f"i{number}"), category=f"c{number % N_CATEGORIES}/b{number % 40}")
+        catalog.apply(item.item_id.encode(), wire.encode(item))
+    table = Table("rules", "of them for this list", "a list, us", "compiled anew, us")
+    for count in counts:
+        rules = some_rules(count)
+        plan = RuleBook(rules).plan(Asked(NOW_MS, HERE, "phone"), "model")
+
+        def compiled(rules: list[MerchantRule] = rules) -> object:
+            return RuleBook(rules).plan(Asked(NOW_MS, HERE, "phone"), "model")
+
+        cost = microseconds(list_maker(catalog, rules), LISTS)
+        held = 0 if plan is None else len(plan.rules)
+        table.add_row(str(count), str(held), f"{cost:.1f}", f"{microseconds(compiled, 10):.0f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
