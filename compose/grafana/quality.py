@@ -227,7 +227,7 @@ _RULES = (
             )
         ],
         unit="s",
-        runbook="rulesrefused",
+        runbook="rulesincomplete",
     ),
 )
 

@@ -22,7 +22,8 @@ from serving.rules.targets import ItemFacts, Targets
 class Placed:
     """A list as the rules have it.
 
-    by: the rules that changed it, as far as it was looked at. has_ranked: whether anything but pins is in it.
+    by: the rules that changed it, as far as it was looked at. has_ranked: whether anything of the ranking stood behind
+    it; False = all of it is what pins and includes name.
     """
 
     items: list[RecommendedItem]
@@ -90,6 +91,7 @@ class _Placing:
         self._taken = set[ItemId]()
         self._groups = set[str]()
         self._left_out = 0
+        self._is_ranked = True
 
     def of(self, ranked: Iterable[RecommendedItem], further: Iterable[Iterable[RecommendedItem]]) -> Placed:
         for pin in self._plan.pins:
@@ -105,7 +107,7 @@ class _Placing:
                 break
         items = self._with_pins(rest)
         self._by.update(item.rule for item in items if item.rule is not None)
-        return Placed(items, self._by, bool(rest))
+        return Placed(items, self._by, bool(rest) and self._is_ranked)
 
     def _pin(self, pin: Targets, ranked: Iterable[RecommendedItem]) -> None:
         """Give the position to the first item of the rule that may be listed and is not pinned already."""
@@ -135,7 +137,7 @@ class _Placing:
         """
         facts, plan, may_be_listed, taken = self._listing.facts, self._plan, self._listing.may_be_listed, self._taken
         variant_group, verdict = facts.variant_group, plan.verdict
-        for item in ranked if plan.included is None else chain(ranked, _named(plan.included)):
+        for item in ranked if plan.included is None else chain(ranked, self._named_by(plan.included)):
             item_id = item.item_id
             if item_id in taken or not may_be_listed(item_id):
                 continue
@@ -147,6 +149,12 @@ class _Placing:
             else:
                 self._by.add(kept_out_by.rule_id)
                 self._left_out += 1
+
+    def _named_by(self, included: Targets) -> Iterator[RecommendedItem]:
+        """Return the items that includes name, once the ranking is read to its end."""
+        self._is_ranked = len(self._taken) > len(self._pinned)
+        for rule in included.rules:
+            yield from (RecommendedItem(item_id, 0.0) for item_id in rule.items or ())
 
     def _in_order(self, ranked: Iterable[RecommendedItem], wanted: int) -> list[RecommendedItem]:
         """Take the first ones, of variants one."""
@@ -218,8 +226,3 @@ class _Placing:
             nearest = items[place : place + 1] or items[-1:]
             items.insert(place, RecommendedItem(item_id, nearest[0].score if nearest else 0.0, rule_id))
         return items
-
-
-def _named(included: Targets) -> Iterator[RecommendedItem]:
-    for rule in included.rules:
-        yield from (RecommendedItem(item_id, 0.0) for item_id in rule.items or ())

@@ -42,6 +42,7 @@ INDEPENDENT_OF_SPEED = {
     "CatalogIncomplete",
     "CatalogStale",
     "CatalogUnreadable",
+    "RulesIncomplete",
     "RulesRefused",
     "HitRateFell",
     "IntentMiscalibrated",

@@ -533,6 +533,24 @@ async def test_a_tier_of_which_rules_leave_nothing_gives_way_to_the_next(tier: T
     assert (names(answer), answer.tier) == ("i50", "model")
 
 
+async def test_what_an_include_names_is_in_the_order_of_a_tier_that_ranks_something(tier: Tier) -> None:
+    """Not of the rule because nobody clicked at the place; where no tier ranks anything it is there all the same."""
+    tier.releases.current = None
+    tier.click("i8")
+    tier.click("i8")
+    tier.click("i9")
+    ruled(tier, rule("i", "include", items="i9 i8 d1", where=["berlin"]))
+    answer = await tier.answer(location="berlin")
+    assert (names(answer), answer.tier) == ("i8 i9 d1", "popular")
+    tier.settings = replace(tier.settings, default_items=())
+    tier.recommender = replace(
+        tier.recommender,
+        settings=tier.settings,
+        popularity=StreamPopularity(half_life_seconds=1, max_items=0, max_locations=0),
+    )
+    assert names(await tier.answer(location="berlin")) == "i9 i8 d1"
+
+
 async def test_rules_bring_back_nothing_that_is_not_to_be_had(tier: Tier) -> None:
     """Sold out, excluded, bought, or a variant of what was bought."""
     tier.catalog.unavailable = {"i60"}

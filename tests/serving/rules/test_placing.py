@@ -187,7 +187,10 @@ def test_what_rules_leave_out_is_filled_from_the_next_rankings() -> None:
 def test_what_an_include_names_is_listed_though_it_is_not_ranked() -> None:
     """Behind what is; a boost may bring it no score."""
     result = placed("a b", rule("i", "include", items="z b y"), rule("r", "boost", items="y"))
-    assert names(result.items) == "b z y"
+    assert (names(result.items), result.has_ranked) == ("b z y", True)
+    assert placed("a", rule("i", "include", items="z")).has_ranked
+    nothing = placed("", rule("i", "include", items="z"))
+    assert (names(nothing.items), nothing.has_ranked) == ("z", False)
 
 
 def test_pins_alone_are_told_from_a_list() -> None:
