@@ -6,6 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.ids import ItemIndex
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -26,6 +28,32 @@ class Candidates:
     def none(cls) -> "Candidates":
         """No candidate at all."""
         return cls(np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours(Candidates):
+    """What past sessions like a session's prefix vote for, and for which item of it.
+
+    voted, anchors: (n,) int32, in no order: items that got a vote, and for each the place in `prefix` of the item whose
+    sessions gave most of its votes, so that it would fall the furthest without that one; -1 = none gave over half.
+    prefix: (length,) int64 `ItemIndex`, distinct.
+    """
+
+    voted: NDArray[np.int32]
+    anchors: NDArray[np.int32]
+    prefix: NDArray[np.int64]
+
+    @classmethod
+    def none(cls) -> "Neighbours":
+        """Return what votes for nothing."""
+        no_items = np.empty(0, np.int32)
+        return cls(no_items, np.empty(0, np.float32), no_items, no_items, np.empty(0, np.int64))
+
+    def because(self, item: ItemIndex) -> ItemIndex | None:
+        """Return the item of the prefix on which most of an item's votes rest; None where there is none."""
+        place = np.flatnonzero(self.voted == item)
+        anchor = int(self.anchors[place[0]]) if len(place) else -1
+        return None if anchor < 0 else ItemIndex(int(self.prefix[anchor]))
 
 
 @dataclass(frozen=True, slots=True)

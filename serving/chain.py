@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct, field, structs
 
 from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
-from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, Neighbours
 from schemas.records import IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
 from schemas.rules import MerchantRule
 from schemas.tracing import TraceContext
@@ -139,7 +139,7 @@ class _Asked(Struct, frozen=True, gc=False):
     release: ReleaseParts | None
     reason: Reason | None
     row: ModelInput | None = None
-    neighbours: Candidates = field(default_factory=Candidates.none)
+    neighbours: Neighbours = field(default_factory=Neighbours.none)
     output: ModelOutput | None = None
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, SessionReading
+from schemas.ranking import (
+    NO_INTENT,
+    Candidates,
+    IntentProbabilities,
+    ModelInput,
+    ModelOutput,
+    Neighbours,
+    SessionReading,
+)
 from schemas.records import CatalogItem, SessionEvent
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
@@ -126,11 +134,17 @@ class FakeRelease:
         """Return a release that reads every item of the catalog that it does not know like i1."""
         return replace(self, like_i1=frozenset(record.item_id for record in records))
 
-    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
-        """Rank the three indices before the last item."""
+    def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
+        """Rank the three indices before the last item, to which they owe it."""
         last = int(items[-1])
         found = np.arange(last - 1, max(last - 4, self.shift), -1, dtype=np.int32)
-        return Candidates(found, np.linspace(0.5, 0.3, len(found), dtype=np.float32))
+        scores, anchors = np.linspace(0.5, 0.3, len(found), dtype=np.float32), np.zeros(len(found), np.int32)
+        return Neighbours(found, scores, found, anchors, np.array([last]))
+
+    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
+        """Return the item to which it is owed."""
+        cause = neighbours.because(ItemIndex(self.shift + int(item_id.removeprefix("i"))))
+        return None if cause is None else self.item_id(cause)
 
     def search(
         self,

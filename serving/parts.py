@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import Candidates, IntentProbabilities, ModelInput, SessionReading
+from schemas.ranking import Candidates, IntentProbabilities, ModelInput, Neighbours, SessionReading
 from schemas.records import CatalogItem, SessionEvent
 
 
@@ -29,8 +29,11 @@ class ReleaseParts(Protocol):
     def with_catalog(self, records: Iterable[CatalogItem]) -> "ReleaseParts":
         """Return a release that knows what the whole catalog `records` says beyond training; itself if nothing."""
 
-    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
+    def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
+
+    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
+        """Return the item of the prefix on which most of what past sessions say for an item rests, if there is one."""
 
     def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
         """Rank the catalogue by what the model read in each row; raises InsessionError where it needs no search."""

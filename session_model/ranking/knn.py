@@ -13,9 +13,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ranking import Candidates
+from schemas.ranking import Neighbours
 from session_model.csr import flat_positions, starts_of
 from session_model.data.item_sequences import ItemSequences
+from session_model.ranking.knn_numpy import MAX_PREFIX
 from session_model.ranking.top_k import top_k
 
 try:
@@ -23,7 +24,6 @@ try:
 except ImportError:
     from session_model.ranking.knn_numpy import Kernel  # type: ignore[assignment]
 
-MAX_PREFIX = 20
 _SETTINGS_FILE = "settings.json"
 _DTYPES = {
     "session_starts": np.dtype(np.int64),
@@ -145,7 +145,7 @@ class SessionKnn:
         }
         return cls(settings, arrays, kernel)
 
-    def query(self, items: NDArray[np.int32], k: int = 100) -> Candidates:
+    def query(self, items: NDArray[np.int32], k: int = 100) -> Neighbours:
         """Rank what comes after the prefix `items` (length,) int32, oldest first; empty where nothing matches."""
         clicks_since = dict[int, int]()
         for clicks, item in enumerate(reversed(items[-MAX_PREFIX:].tolist())):
@@ -153,9 +153,10 @@ class SessionKnn:
                 clicks_since.setdefault(item, clicks)
         prefix, since = np.array([*clicks_since], np.int64), np.array([*clicks_since.values()], np.int64)
         match_weights = self._position_weights[since] * self._match_weights[prefix]
-        candidates, scores = self._kernel.votes(prefix, match_weights, self._anchor_weights[since])
+        candidates, scores, anchors = self._kernel.votes(prefix, match_weights, self._anchor_weights[since])
         voted = scores > 0
-        return top_k(candidates[voted], scores[voted], k)
+        best = top_k(candidates[voted], scores[voted], k)
+        return Neighbours(best.item_indices, best.scores, candidates, anchors, prefix)
 
     def save(self, folder: Path) -> None:
         """Write the index into a new folder: a .npy file an array, and the settings."""

@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 from session_model.csr import flat_positions, row_numbers, sums_by_group
 
+MAX_PREFIX = 20
+"""Clicks of a session that a query reads, its latest."""
+
 
 class Kernel:
     """Holds the arrays of an index; see `session_model.ranking.knn.SessionKnn` for their shapes.
@@ -31,10 +34,14 @@ class Kernel:
 
     def votes(
         self, prefix: NDArray[np.int64], match_weights: NDArray[np.float64], anchor_weights: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-        """Return items (n,) int32 and scores (n,) float64, in no order, for a prefix's distinct items, latest first.
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
+        """Return items (n,) int32, scores (n,) float64 and anchors (n,) int32, in no order.
 
-        match_weights, anchor_weights: (length of prefix,): of a session that shares the item, and of it as an anchor.
+        An item's anchor is the place in `prefix` of the one whose sessions gave it more than half of its votes; -1 =
+        there is none.
+
+        prefix: the distinct items of a session, latest first. match_weights, anchor_weights: (length of prefix,): of a
+        session that shares the item, and of it as an anchor.
         """
         lengths = self._posting_starts[prefix + 1] - self._posting_starts[prefix]
         postings = flat_positions(self._posting_starts[prefix], lengths)
@@ -47,12 +54,17 @@ class Kernel:
         similarity = sums_by_group(which, match_weights[matched], len(sessions))[appearance]
         similarity *= self._session_weights[sessions]
         nearest = _nearest(similarity, self._neighbours)
-        votes = (similarity * anchor_weights[matched[first]])[nearest]
-        return self._count(sessions[nearest], votes, self._posting_places[postings[first[nearest]]])
+        anchors = matched[first]
+        votes = (similarity * anchor_weights[anchors])[nearest]
+        return self._count(sessions[nearest], votes, anchors[nearest], self._posting_places[postings[first[nearest]]])
 
     def _count(
-        self, sessions: NDArray[np.int32], votes: NDArray[np.float64], anchor_places: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+        self,
+        sessions: NDArray[np.int32],
+        votes: NDArray[np.float64],
+        anchors: NDArray[np.int64],
+        anchor_places: NDArray[np.int32],
+    ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
         starts = self._session_starts[sessions]
         lengths = self._session_starts[sessions + 1] - starts
         entries = flat_positions(starts, lengths)
@@ -62,7 +74,13 @@ class Kernel:
         weights = np.repeat(votes, lengths) * self._distance_weights[distances + furthest]
         scores = sums_by_group(self._session_items[entries], weights, len(self._candidate_weights))
         items = np.flatnonzero(scores).astype(np.int32)
-        return items, scores[items] * self._candidate_weights[items]
+        # One number for an item and an anchor: of these there are as many as entries at most.
+        pairs = self._session_items[entries] * np.int64(MAX_PREFIX) + np.repeat(anchors, lengths)
+        distinct, which = np.unique(pairs, return_inverse=True)
+        has_most = 2.0 * sums_by_group(which, weights, len(distinct)) > scores[distinct // MAX_PREFIX]
+        anchor_of = np.full(len(items), -1, np.int32)
+        anchor_of[np.searchsorted(items, distinct[has_most] // MAX_PREFIX)] = distinct[has_most] % MAX_PREFIX
+        return items, scores[items] * self._candidate_weights[items], anchor_of
 
 
 def _nearest(similarity: NDArray[np.float64], n: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
-from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, SessionReading
+from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, Neighbours, SessionReading
 from schemas.records import CatalogItem, SessionEvent
 from schemas.release import ReleaseManifest
 from schemas.release_folder import ReleaseError
@@ -129,9 +129,15 @@ class Release:
         elif cold is not None and (stand_in := cold.items.stand_in(item_id)) is not None:
             yield stand_in, False
 
-    def neighbours(self, items: NDArray[np.int32]) -> Candidates:
+    def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
         return self.parts.knn.query(items, self.manifest.candidate_count)
+
+    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
+        """Return the item of the prefix on which most of what past sessions say for an item rests, if there is one."""
+        index = self.index_of(item_id)
+        cause = None if index is None else neighbours.because(index)
+        return None if cause is None else self.item_id(cause)
 
     def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
         """Rank the catalogue for each of one or more rows; raises ReleaseError where the SavedModel does that."""

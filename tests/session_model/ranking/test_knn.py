@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from schemas.ids import ItemIndex
 from session_model.ranking import knn_numpy
 from session_model.ranking.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
 
@@ -138,6 +139,60 @@ def test_both_kernels_give_the_same_to_the_last_bit(
         ours, theirs = fast.query(prefix, 50), plain.query(prefix, 50)
         np.testing.assert_array_equal(ours.item_indices, theirs.item_indices)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
+        assert [ours.because(item) for item in range(401)] == [theirs.because(item) for item in range(401)]
+
+
+def test_what_most_votes_rest_on_is_named(fitted: Fit) -> None:
+    """An item that both items of the session lead to owes it to the one whose sessions gave over half of its votes."""
+    knn = fitted([[1, 3], [1, 3], [1, 3], [2, 3], [2, 4], [1, 5], [2, 5], [6]], 6, PLAIN)
+    owed = knn.query(np.array([2, 1], np.int32))
+    assert [owed.because(ItemIndex(item)) for item in (3, 4, 6)] == [1, 2, None]
+
+
+@pytest.mark.parametrize("settings", [SHORT_MEMORY, LONG_MEMORY], ids=["short", "long"])
+def test_an_anchor_is_named_where_its_sessions_gave_over_half_of_the_votes(settings: KnnSettings, fitted: Fit) -> None:
+    """That is counted anew here, from the sessions themselves: each votes through the latest item that it shares."""
+    rng = np.random.default_rng(9)
+    sessions = [rng.integers(1, 30, rng.integers(2, 7)).tolist() for _ in range(120)]
+    settings = msgspec.structs.replace(settings, neighbours=1000, age_decay=None, samples_per_item=1000)
+    knn = fitted(sessions, 29, settings)
+    for _ in range(20):
+        prefix = rng.integers(1, 30, 4)
+        owed = knn.query(prefix.astype(np.int32), 100)
+        votes = votes_by_anchor(sessions, prefix.tolist(), settings)
+        for item, given in votes.items():
+            anchor = max(given, key=given.__getitem__)
+            expected = anchor if 2 * given[anchor] > sum(given.values()) * (1 + 1e-9) else None
+            assert owed.because(ItemIndex(item)) == expected
+
+
+def votes_by_anchor(sessions: list[list[int]], prefix: list[int], settings: KnnSettings) -> dict[int, dict[int, float]]:
+    """Count, in plain Python, what the sessions of each anchor vote for; by item and anchor."""
+    count = {item: sum(item in session for session in sessions) for item in range(1, 30)}
+    since = {item: clicks for clicks, item in reversed(list(enumerate(reversed(prefix))))}
+    votes: dict[int, dict[int, float]] = {}
+    for session in sessions:
+        shared = [item for item in since if item in session]
+        if not shared:
+            continue
+        similarity = sum(
+            exp(-since[item] / settings.position_decay) * log(len(sessions) / count[item]) ** settings.idf_power
+            for item in shared
+        )
+        similarity *= len(session) ** -settings.length_power
+        anchor = min(shared, key=since.__getitem__)
+        place = len(session) - 1 - session[::-1].index(anchor)
+        for at, item in enumerate(session):
+            distance = at - place
+            weight = settings.repeat_weight
+            if distance > 0:
+                weight = exp(-(distance - 1) / settings.after_decay)
+            elif distance < 0:
+                weight = settings.before_weight * exp((distance + 1) / settings.before_decay)
+            given = votes.setdefault(item, {})
+            vote = similarity * exp(-since[anchor] / settings.match_decay) * weight
+            given[anchor] = given.get(anchor, 0.0) + vote
+    return votes
 
 
 def test_threads_share_an_index(compiled: Callable[..., Any]) -> None:
