@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from prometheus_client import CollectorRegistry
 
+from agents.clicks.list_overlap import kept_share, rank_biased_overlap
 from agents.clicks.pipeline import Pipeline
 from agents.clicks.visitor_states import MemoryStore, VisitorStates
 from agents.serving_tier import ServingTier, serving_tier
@@ -27,7 +28,7 @@ from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
-from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
+from schemas.records import PERSONAL_TIERS, CatalogItem, RecommendationOutcome, RecommendationSet
 from schemas.rules import MerchantRule
 from schemas.state import InputPosition
 from serving.settings import ServingSettings
@@ -47,7 +48,8 @@ HIT_RANK = 20
 class ReplayReport:
     """What a replay found; recall and MRR are over every next item of a session, unseen items as misses.
 
-    The live hit rate and MRR are those of the next click, from the outcomes, as the worker's metrics tell them.
+    Kept and overlap are of each personal answer and the one before it in its session. The live hit rate and MRR are
+    those of the next click, from the outcomes, as the worker's metrics tell them.
     """
 
     events: int = 0
@@ -56,6 +58,9 @@ class ReplayReport:
     targets: int = 0
     hits: int = 0
     reciprocal_ranks: float = 0.0
+    lists: int = 0
+    kept: float = 0.0
+    overlap: float = 0.0
     outcomes: Counter[str] = field(default_factory=Counter)
     click_hits: int = 0
     click_reciprocal_ranks: float = 0.0
@@ -71,6 +76,8 @@ class ReplayReport:
             "recall_at_20": self.hits / self.targets if self.targets else None,
             "mrr_at_20": self.reciprocal_ranks / self.targets if self.targets else None,
             "targets": self.targets,
+            "list_kept_at_10": self.kept / self.lists if self.lists else None,
+            "list_overlap": self.overlap / self.lists if self.lists else None,
             "outcomes": dict(sorted(self.outcomes.items())),
             "live_hit_rate": self.click_hits / clicks if clicks else None,
             "live_mrr": self.click_reciprocal_ranks / clicks if clicks else None,
@@ -102,13 +109,17 @@ class NextItemScore:
         session_id = recommendation.session_id
         if recommendation.status != "answered" or session_id is None or item_id is None:
             return
-        before = self._answered.get(session_id)
+        before, now = self._answered.get(session_id), [item.item_id for item in recommendation.items]
+        if before and recommendation.tier in PERSONAL_TIERS:
+            report.lists += 1
+            report.kept += kept_share(before, now)
+            report.overlap += rank_biased_overlap(before, now)
         if before is not None:
             report.targets += 1
             if item_id in before[:HIT_RANK]:
                 report.hits += 1
                 report.reciprocal_ranks += 1 / (before.index(item_id) + 1)
-        self._answered[session_id] = [item.item_id for item in recommendation.items]
+        self._answered[session_id] = now
 
 
 class ReplaySink:

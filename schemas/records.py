@@ -1,7 +1,7 @@
 """The output records, and the catalog record that the shop writes."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -11,7 +11,9 @@ from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, RuleId, Ses
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
 Tier = Literal["model", "knn", "popular", "default"]
 ImpersonalTier = Literal["popular", "default"]
+PERSONAL_TIERS: Final = frozenset[Tier | None]({"model", "knn"})
 IntentSource = Literal["model", "features"]
+ItemSource = Literal["session", "trending", "rising", "new", "rule", "popular", "default"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
@@ -38,6 +40,20 @@ class RecommendedItem(Struct, frozen=True, omit_defaults=True):
     rule: Annotated[
         RuleId | None,
         Meta(description="The merchants' rule that pinned, boosted or buried it; absent where none did."),
+    ] = None
+    source: Annotated[
+        ItemSource | None,
+        Meta(
+            description="What placed it; absent where that is what the tier says: `session` for model and knn, "
+            "`popular`, `default`. `new`: it has come since training. `rule`: a pin, or an item that an include names."
+        ),
+    ] = None
+    because: Annotated[
+        ItemId | None,
+        Meta(
+            description="The item of the session to which it is owed: without that one it would fall the furthest. Of "
+            "the first 5 only, and only where it is so."
+        ),
     ] = None
 
 

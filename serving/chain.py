@@ -16,12 +16,21 @@ from msgspec import Struct, field, structs
 
 from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, Neighbours
-from schemas.records import IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
+from schemas.records import PERSONAL_TIERS, IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
 from schemas.rules import MerchantRule
 from schemas.tracing import TraceContext
 from serving.batcher import Question
 from serving.errors import ModelNotFoundError, PredictError, Reason
-from serving.filters import CatalogView, FilterRules, allowed_items, may_be_listed, named, top_k
+from serving.filters import (
+    CatalogView,
+    FilterRules,
+    allowed_items,
+    at_most_of_category,
+    may_be_listed,
+    named,
+    top_k,
+    with_kept,
+)
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
@@ -33,6 +42,9 @@ from serving.settings import ServingSettings
 
 log = structlog.get_logger(__name__)
 
+EXPLAINED_ITEMS: Final = 5
+"""Of an answer, its first: a reason costs bytes in every record, and shops show it with the first ones."""
+
 
 class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     """What is known of the shopper.
@@ -40,7 +52,7 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     events: of the open session, oldest first. bought: items bought in earlier sessions.
     deadline: seconds of the monotonic clock by which the model must have answered; may be infinite.
     want_personal: False for late events, bots and shoppers without consent: only what is the same for everybody.
-    visitor_id: None where nobody in particular asks.
+    visitor_id: None where nobody in particular asks. before: the items of the answer before in this session.
     now_ms: as of when items must be available, Unix milliseconds; None = when the answer is made.
     device, arm: of the click, for rules that name one; arm of the shop's own experiment.
     """
@@ -55,6 +67,7 @@ class AnswerRequest(Struct, frozen=True, kw_only=True, gc=False):
     now_ms: int | None = None
     device: str | None = None
     arm: str | None = None
+    before: Sequence[ItemId] = ()
 
 
 class Answer(Struct, frozen=True, gc=False):
@@ -238,7 +251,23 @@ class Recommender:
         version = answer.model_version
         if source is not None and asked.release is not None:
             version = asked.release.version
-        return structs.replace(answer, model_version=version, intent=intent, intent_source=source)
+        items = self._explained(request, asked, answer) if answer.tier in PERSONAL_TIERS else answer.items
+        return structs.replace(answer, items=items, model_version=version, intent=intent, intent_source=source)
+
+    def _explained(self, request: AnswerRequest, asked: _Asked, answer: Answer) -> list[RecommendedItem]:
+        """Say of the first items to which one of the session each is owed, where that is known.
+
+        An item that training did not see is read as another one, which the shopper need not have looked at.
+        """
+        release, looked_at = asked.release, {event.item_id for event in request.events}
+        if release is None:
+            return answer.items
+        items = answer.items.copy()
+        for at, item in enumerate(items[:EXPLAINED_ITEMS]):
+            cause = None if item.source is not None else release.because(item.item_id, asked.neighbours)
+            if cause is not None and cause != item.item_id and cause in looked_at:
+                items[at] = structs.replace(item, because=cause)
+        return items
 
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
@@ -256,11 +285,14 @@ class Recommender:
         for ranking in rankings:
             plan = None if asked is None else book.plan(asked, ranking.tier)
             if plan is None:
-                items = top_k(allowed_items(ranking.items, filters, self.catalog), self.settings.answer_size)
+                allowed = self._varied(ranking.tier, allowed_items(ranking.items, filters, self.catalog))
+                items = top_k(allowed, self.settings.answer_size)
                 if items:
                     return self._answer(ranking, reason, filters, items)
             else:
-                placed = place(ranking.items, plan, self._listing(filters), (lower.items for lower in rankings))
+                listing = self._listing(filters)
+                listed = self._varied(ranking.tier, ranking.items, listing.may_be_listed)
+                placed = place(listed, plan, listing, (lower.items for lower in rankings))
                 by = tuple(plan.by_id[rule_id] for rule_id in sorted(placed.by))
                 if placed.has_ranked:
                     return self._answer(ranking, reason, filters, placed.items, by)
@@ -290,6 +322,17 @@ class Recommender:
             rules=rules,
         )
 
+    def _varied(
+        self, tier: Tier, items: Iterator[RecommendedItem], counts: Callable[[ItemId], bool] | None = None
+    ) -> Iterator[RecommendedItem]:
+        """Hold what is the same for all to so many items of a category; counts: which items can be in the list."""
+        most = self.settings.max_per_category
+        if not most or tier in PERSONAL_TIERS:
+            return items
+        if counts is not None:
+            items = (item for item in items if counts(item.item_id))
+        return at_most_of_category(items, self.catalog.category, most)
+
     def plan(self, request: AnswerRequest, tier: Tier) -> Plan | None:
         """Return the merchants' rules that hold for an answer of this tier; None where none does."""
         return self.rules.book.plan(self._asked_of_rules(request, self._now_ms(request)), tier)
@@ -306,7 +349,10 @@ class Recommender:
         bought = frozenset(request.bought) | {
             event.item_id for event in request.events if event.event_type == "purchase" and event.item_id is not None
         }
-        return FilterRules(request.location, now_ms, self._not_again(bought), self.settings.excluded_items)
+        excluded = self.settings.excluded_items
+        if not self.settings.recommend_seen:
+            excluded |= {event.item_id for event in request.events if event.item_id is not None}
+        return FilterRules(request.location, now_ms, self._not_again(bought), excluded)
 
     def _asked_of_rules(self, request: AnswerRequest, now_ms: int) -> Asked:
         return Asked(now_ms, request.location, request.device, request.arm, partial(self._pattern, request.events))
@@ -335,8 +381,9 @@ class Recommender:
         """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""
         if asked.release is not None and asked.row is not None:
             if asked.output is not None:
-                yield self._ranking("model", asked.release, asked.output.candidates)
-            yield self._ranking("knn", asked.release, asked.release.with_cold_items(asked.neighbours))
+                yield self._ranking("model", asked.release, asked.output.candidates, request.before)
+            nearest = asked.release.with_cold_items(asked.neighbours)
+            yield self._ranking("knn", asked.release, nearest, request.before)
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
@@ -348,8 +395,14 @@ class Recommender:
         yield _Ranking("default", _unscored(self.settings.default_items))
         yield _Ranking("default", _unscored(self.catalog.available_items(self._depth, self._now_ms(request))))
 
-    def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
-        return _Ranking(tier, named(candidates, release.item_id, at_most=self._depth), release.version)
+    def _ranking(
+        self, tier: Tier, release: ReleaseParts, candidates: Candidates, before: Sequence[ItemId] = ()
+    ) -> _Ranking:
+        if self.settings.keep_bonus and before:
+            kept = [index for item_id in before if (index := release.index_of(item_id)) is not None]
+            candidates = with_kept(candidates, kept, self.settings.keep_bonus)
+        items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)
+        return _Ranking(tier, items, release.version)
 
     @property
     def _depth(self) -> int:

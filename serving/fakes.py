@@ -122,6 +122,11 @@ class FakeRelease:
     like_i1: frozenset[ItemId] = frozenset()
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
+    @property
+    def trained_items(self) -> int:
+        """Know all of them from training."""
+        return self.shift + self.item_count
+
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Return the known items; the only feature is the number of events."""
         names = {f"i{number}": self.shift + number for number in range(1, self.item_count + 1)}
@@ -143,7 +148,8 @@ class FakeRelease:
 
     def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
         """Return the item to which it is owed."""
-        cause = neighbours.because(ItemIndex(self.shift + int(item_id.removeprefix("i"))))
+        index = self.index_of(item_id)
+        cause = None if index is None else neighbours.because(index)
         return None if cause is None else self.item_id(cause)
 
     def search(
@@ -181,6 +187,10 @@ class FakeRelease:
         """Know i1, i2, ... up to `item_count`."""
         number = item_id.removeprefix("i")
         return item_id.startswith("i") and number.isdecimal() and 1 <= int(number) <= self.item_count
+
+    def index_of(self, item_id: ItemId) -> ItemIndex | None:
+        """Return the item's index."""
+        return ItemIndex(self.shift + int(item_id.removeprefix("i"))) if self.knows(item_id) else None
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item."""

@@ -1,9 +1,12 @@
 """Policy, apart from scoring: which items may be answered, and how many of them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
 from msgspec import Struct
 
 from schemas.ids import ItemId, ItemIndex
@@ -70,10 +73,21 @@ class FilterRules(Struct, frozen=True, gc=False):
     excluded: frozenset[ItemId]
 
 
-def named(candidates: Candidates, item_id: Callable[[ItemIndex], ItemId], *, at_most: int) -> Iterator[RecommendedItem]:
-    """Return the first `at_most` candidates, lazily."""
+def named(
+    candidates: Candidates, item_id: Callable[[ItemIndex], ItemId], *, at_most: int, trained_items: int
+) -> Iterator[RecommendedItem]:
+    """Return the first `at_most` candidates, lazily; those beyond `trained_items` have come since training."""
     pairs = zip(candidates.item_indices[:at_most].tolist(), candidates.scores[:at_most].tolist(), strict=True)
-    return (RecommendedItem(item_id(ItemIndex(index)), score) for index, score in pairs)
+    for index, score in pairs:
+        yield RecommendedItem(item_id(ItemIndex(index)), score, source=None if index <= trained_items else "new")
+
+
+def with_kept(candidates: Candidates, kept: Collection[ItemIndex], bonus: float) -> Candidates:
+    """Add `bonus` to the log of the scores of what the list before held, and order anew."""
+    held = np.isin(candidates.item_indices, np.fromiter(kept, np.int32, len(kept)))
+    scores = np.where(held, candidates.scores * np.float32(math.exp(bonus)), candidates.scores)
+    order = np.argsort(-scores, kind="stable")
+    return Candidates(candidates.item_indices[order], scores[order])
 
 
 def allowed_items(
@@ -107,6 +121,22 @@ def may_be_listed(rules: FilterRules, catalog: CatalogView) -> Callable[[ItemId]
         return not groups or variant_group(item_id) not in groups
 
     return may_be
+
+
+def at_most_of_category(
+    items: Iterable[RecommendedItem], category: Callable[[ItemId], str | None], most: int
+) -> Iterator[RecommendedItem]:
+    """Return the items, those beyond `most` of one category behind all others; without a category none is beyond."""
+    counts, surplus = Counter[str](), list[RecommendedItem]()
+    for item in items:
+        of = category(item.item_id)
+        if of is not None:
+            counts[of] += 1
+            if counts[of] > most:
+                surplus.append(item)
+                continue
+        yield item
+    yield from surplus
 
 
 def top_k(items: Iterable[RecommendedItem], k: int) -> list[RecommendedItem]:

@@ -23,6 +23,10 @@ class ReleaseParts(Protocol):
     def created_at(self) -> datetime:
         """When the release was made."""
 
+    @property
+    def trained_items(self) -> int:
+        """Return how many items training knew: those with a higher `ItemIndex` have come since."""
+
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known."""
 
@@ -54,6 +58,9 @@ class ReleaseParts(Protocol):
 
     def knows(self, item_id: ItemId) -> bool:
         """Return whether the item is one of the training data, or of the catalog that the release was told."""
+
+    def index_of(self, item_id: ItemId) -> ItemIndex | None:
+        """Return the index under which an item is ranked; None where it is not known."""
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item at `index`."""

@@ -12,6 +12,8 @@ from schemas.secret import Secret
 from schemas.servable import DEFAULT_MODEL_NAME
 
 MAX_BATCH_ROWS = 4096
+MAX_KEEP_BONUS = 10.0
+"""Then what was listed once comes first for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,10 @@ class ServingSettings:
     default_items: What is answered where nothing else is known, best first.
     default_list_interval: How often the list for unknown visitors is written, if it has changed.
     excluded_items: Never recommended.
+    recommend_seen: What the session has looked at may be recommended; shoppers come back to it.
+    keep_bonus: Added to the log of an item's score where the answer before held it: lists then change less from click
+        to click.
+    max_per_category: Items of one category of the catalog in a list that is the same for all; 0 = any number.
     recommend_bought: What the shopper bought may be recommended again.
     recommend_bought_in: Categories of the catalog whose items may be all the same, as of groceries; with `food` goes
         `food/fruit`.
@@ -95,6 +101,9 @@ class ServingSettings:
     default_items: tuple[ItemId, ...] = ()
     default_list_interval: timedelta = timedelta(minutes=1)
     excluded_items: frozenset[ItemId] = frozenset()
+    recommend_seen: bool = True
+    keep_bonus: float = 0.0
+    max_per_category: int = 0
     recommend_bought: bool = False
     recommend_bought_in: frozenset[str] = frozenset()
     tls: ServingTls = field(default_factory=ServingTls)
@@ -121,6 +130,8 @@ class ServingSettings:
             value = getattr(self, key)
             if value < type(value)(0):
                 raise UsageError(f"serving.{key} must be at least 0, found {value}")
+        if self.keep_bonus > MAX_KEEP_BONUS:
+            raise UsageError(f"serving.keep_bonus must be at most {MAX_KEEP_BONUS:g}, found {self.keep_bonus}")
         if self.max_batch > MAX_BATCH_ROWS:
             raise UsageError(f"serving.max_batch must be at most {MAX_BATCH_ROWS}, found {self.max_batch}")
 
@@ -138,4 +149,11 @@ _ABOVE_ZERO = (
     "popular_half_life",
     "default_list_interval",
 )
-_AT_LEAST_ZERO = ("min_budget", "breaker_failures", "popular_max_items", "popular_max_locations")
+_AT_LEAST_ZERO = (
+    "min_budget",
+    "breaker_failures",
+    "popular_max_items",
+    "popular_max_locations",
+    "keep_bonus",
+    "max_per_category",
+)

@@ -28,6 +28,8 @@ GapReason = Literal["deleted", "no_record", "unknown"]
 """deleted: the brokers' retention, or a deletion of records, came before the reading. no_record: nothing was ever there
 for us, as at a transaction's marker, or it was compacted. unknown: the brokers could not be asked."""
 
+_SHARES = tuple(step / 10 for step in range(11))
+
 
 class DeliveryMetrics:
     """What happened to the input, seen from its offsets."""
@@ -62,6 +64,18 @@ class DeliveryMetrics:
             "Lists for unknown visitors, by what became of them.",
             ["result"],
             registry=registry,
+        )
+        self.list_kept = Histogram(
+            "insession_list_kept_ratio",
+            "Of the first ten items of an answer those that are among the first ten of the next one in the session.",
+            registry=registry,
+            buckets=_SHARES,
+        )
+        self.list_overlap = Histogram(
+            "insession_list_overlap_ratio",
+            "Rank-biased overlap of an answer and the next one in the session; 1 = equal.",
+            registry=registry,
+            buckets=_SHARES,
         )
         rules_applied = Counter(
             "insession_rules_applied",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct, structs
 
 from schemas.events import ClickEvent, from_unix_ms
-from schemas.ids import EventId
+from schemas.ids import EventId, ItemId
 from schemas.records import (
     MAX_NAMED_RULES,
     IntentSignal,
@@ -145,3 +145,9 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
 def moved_session(advance: Advance) -> OpenSession | None:
     """Return the session that an event moved; None where it moved none."""
     return advance.state.session if advance.state is not None and advance.status == "answered" else None
+
+
+def list_before(advance: Advance) -> Sequence[ItemId]:
+    """Return the items of the open session's latest answer that was there before this record; () = there is none."""
+    shown = None if advance.state is None else advance.state.last_answer
+    return () if shown is None else shown.items

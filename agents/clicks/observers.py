@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from agents.clicks.answered import list_before
 from agents.clicks.decision import Decision
 from agents.clicks.emission import Emission
 from agents.clicks.intent_calibration import IntentCalibration
+from agents.clicks.list_overlap import kept_share, rank_biased_overlap
 from agents.clicks.refusals import where
 from agents.clicks.watcher import EmittedAnswer, Watcher
 from schemas.events import EVENT_FACTS
 from schemas.ids import VisitorId
+from schemas.records import PERSONAL_TIERS
 from schemas.state import ClosedSession, InputPosition, VisitorState
 from serving.popular import Sighting
 from streams.metrics import DeliveryMetrics
@@ -94,6 +97,10 @@ class Observers:
             self._calibration.purchased(visitor_id, signal.session_id)
         if signal is not None and signal.purchase_probability is not None:
             self._calibration.predicted(visitor_id, signal.session_id, signal.purchase_probability)
+        if answered.answer.tier in PERSONAL_TIERS and (before := list_before(answered.advance)):
+            now = [item.item_id for item in recommendation.items]
+            self._metrics.list_kept.observe(kept_share(before, now))
+            self._metrics.list_overlap.observe(rank_biased_overlap(before, now))
         for rule in answered.answer.rules:
             self._metrics.rules_applied[rule.action].inc()
         for outcome in emission.outcomes:

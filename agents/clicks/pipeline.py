@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from agents.clicks.answered import AnsweredRecord, moved_session
+from agents.clicks.answered import AnsweredRecord, list_before, moved_session
 from agents.clicks.decision import Decision, SessionStage
 from agents.clicks.emission import Emitter
 from agents.clicks.identity_records import IdentityRecords
@@ -178,6 +178,7 @@ class Pipeline:
             now_ms=record.time_ms if self._settings.is_as_of_records else None,
             device=decision.events[-1].device or (None if session is None else session.device),
             arm=decision.events[-1].experiment,
+            before=list_before(advance),
         )
 
     def join(self, record: InputRecord, control: Handover | Adoption, visitors: Visitors) -> Step:

@@ -11,6 +11,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import chain
 
+from msgspec import structs
+
 from schemas.ids import ItemId, RuleId
 from schemas.records import RecommendedItem
 from schemas.rules import MerchantRule
@@ -101,7 +103,7 @@ class _Placing:
         missing = min(wanted - len(rest), self._left_out)
         for more in further if rest and missing > 0 else ():
             filled = self._in_order(more, missing)
-            rest += [RecommendedItem(item.item_id, 0.0) for item in filled]
+            rest += [structs.replace(item, score=0.0) for item in filled]
             missing -= len(filled)
             if not missing:
                 break
@@ -154,7 +156,7 @@ class _Placing:
         """Return the items that includes name, once the ranking is read to its end."""
         self._is_ranked = len(self._taken) > len(self._pinned)
         for rule in included.rules:
-            yield from (RecommendedItem(item_id, 0.0) for item_id in rule.items or ())
+            yield from (RecommendedItem(item_id, 0.0, source="rule") for item_id in rule.items or ())
 
     def _in_order(self, ranked: Iterable[RecommendedItem], wanted: int) -> list[RecommendedItem]:
         """Take the first ones, of variants one."""
@@ -200,7 +202,7 @@ class _Placing:
                     groups.add(group)
             if rule is not None and rule.factor is not None:
                 weight *= rule.factor
-                item = RecommendedItem(item.item_id, item.score * rule.factor, rule.rule_id)  # noqa: PLW2901
+                item = structs.replace(item, score=item.score * rule.factor, rule=rule.rule_id)  # noqa: PLW2901
                 if rule.action == "bury" and number < wanted:
                     buried.append(item)
             weighed.append((-weight, number, group, item))
@@ -224,5 +226,6 @@ class _Placing:
         for position, (item_id, rule_id) in sorted(self._pinned.items()):
             place = min(position - 1, len(items))
             nearest = items[place : place + 1] or items[-1:]
-            items.insert(place, RecommendedItem(item_id, nearest[0].score if nearest else 0.0, rule_id))
+            score = nearest[0].score if nearest else 0.0
+            items.insert(place, RecommendedItem(item_id, score, rule_id, source="rule"))
         return items

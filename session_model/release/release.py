@@ -72,6 +72,11 @@ class Release:
         """When the release was made."""
         return self.manifest.created_at
 
+    @property
+    def trained_items(self) -> int:
+        """Return how many items training knew: those with a higher `ItemIndex` have come since."""
+        return len(self.parts.vocabulary)
+
     def encode(self, events: Sequence[SessionEvent]) -> ModelInput:
         """Turn a session's events, oldest first, into the model's input; `items` is empty when none is known.
 

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from schemas.ids import ItemId, ModelVersion, VisitorId
-from schemas.ranking import IntentProbabilities
+from schemas.ranking import IntentProbabilities, Neighbours
 from schemas.records import CatalogItem, SessionEvent
 from schemas.rules import MerchantRule
 from serving.batcher import MicroBatcher
@@ -107,6 +107,7 @@ class Tier:
         bought: str = "",
         personal: bool = True,
         now_ms: int | None = None,
+        before: str = "",
     ) -> Answer:
         """Answer a session of views."""
         request = AnswerRequest(
@@ -116,6 +117,7 @@ class Tier:
             deadline=deadline,
             want_personal=personal,
             now_ms=now_ms,
+            before=[ItemId(item) for item in before.split()],
         )
         return await self.recommender.answer(request)
 
@@ -400,6 +402,67 @@ async def test_what_was_bought_may_come_back_where_the_shop_says_so(
     settings = replace(tier.recommender.settings, **rules)
     tier.recommender = replace(tier.recommender, settings=settings)
     assert names(await tier.answer("i20", bought="i19 i21 i23")) == expected
+
+
+async def test_an_item_says_to_which_one_of_the_session_it_is_owed(tier: Tier) -> None:
+    """Of the first five, where past sessions say so: here i19 alone, which is a neighbour of i20."""
+    answer = await tier.answer("i10", "i20")
+    assert [(item.item_id, item.because) for item in answer.items if item.because] == [("i19", "i20")]
+    assert all(item.source is None for item in answer.items)
+
+
+async def test_no_reason_names_what_the_shopper_did_not_look_at(tier: Tier) -> None:
+    """A new item is read as the one that it is like, to which all is owed then; that one is not in the session."""
+
+    class OwedToI1(FakeRelease):
+        def because(self, _item_id: ItemId, _neighbours: Neighbours) -> ItemId | None:
+            return ItemId("i1")
+
+    tier.releases.current = OwedToI1(like_i1=frozenset({ItemId("new")}))
+    assert {item.because for item in (await tier.answer("new")).items} == {None}
+    assert {item.because for item in (await tier.answer("i1", "i9")).items} == {"i1"}
+
+
+async def test_only_personal_answers_have_reasons_of_the_session(tier: Tier) -> None:
+    """What is popular is owed to nothing in it, though past sessions vote for it."""
+    answer = await tier.answer("i4", personal=False)
+    assert (names(answer), [item.because for item in answer.items]) == ("i1 i2 i3", [None] * 3)
+
+
+async def test_what_came_since_training_is_named_new(tier: Tier) -> None:
+    """Its place in the list is owed to what it is like."""
+    tier.releases.current = FakeRelease(item_count=21)
+    answer = await tier.answer("i20")
+    assert [(item.item_id, item.source) for item in answer.items][:2] == [("i21", None), ("i22", "new")]
+
+
+@pytest.mark.parametrize(("bonus", "expected"), [(0.0, "i21 i22 i23 i19"), (0.5, "i23 i21 i22 i19")])
+async def test_a_list_keeps_what_it_held_by_the_bonus(tier: Tier, bonus: float, expected: str) -> None:
+    """An item that was in the answer before moves up; one that the release does not know changes nothing."""
+    tier.recommender = replace(tier.recommender, settings=replace(tier.settings, keep_bonus=bonus))
+    assert names(await tier.answer("i10", "i20", before="i23 i4 unknown")) == expected
+
+
+async def test_what_the_session_looked_at_comes_back_unless_the_shop_says_otherwise(tier: Tier) -> None:
+    """Repeats are next clicks as others are."""
+    assert names(await tier.answer("i22", "i20")) == "i21 i22 i23 i19"
+    tier.recommender = replace(tier.recommender, settings=replace(tier.settings, recommend_seen=False))
+    assert names(await tier.answer("i22", "i20")) == "i21 i23 i19 i18"
+
+
+@pytest.mark.parametrize("merchants", [RuleBook([]), RuleBook([rule("r", "pin", items="i9", position=1)])])
+async def test_lists_for_all_have_so_many_items_of_a_category(tier: Tier, merchants: RuleBook) -> None:
+    """With and without merchants' rules; a personal list is what the session is about."""
+    tier.catalog.categories = {f"i{number}": "shoes" for number in range(30)}
+    tier.catalog.categories = {**tier.catalog.categories, "i2": "hats"}
+    settings = replace(tier.settings, max_per_category=1)
+    tier.recommender = replace(tier.recommender, settings=settings, rules=Rules(merchants))
+    popular = names(await tier.answer("i4", personal=False)).removeprefix("i9 ")
+    assert popular == "i1 i2 i3"
+    tier.catalog.categories = {**tier.catalog.categories, "i2": "shoes", "i3": "hats"}
+    popular = names(await tier.answer("i4", personal=False)).removeprefix("i9 ")
+    assert popular == "i1 i3 i2"
+    assert names(await tier.answer("i20")).removeprefix("i9 ").startswith("i21 i22 i23")
 
 
 async def test_a_tier_filtered_to_nothing_gives_way(tier: Tier) -> None:

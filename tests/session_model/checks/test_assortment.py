@@ -42,7 +42,7 @@ def test_a_shelf_leaves_what_the_workers_filters_leave(shop: Release, seed: int)
         for item_id in ITEM_IDS
     }
     ranking = np.array(dice.sample(range(1, len(ITEM_IDS) + 1), 40), np.int32)
-    ranked = named(Candidates(ranking, np.arange(40, 0, -1, np.float32)), shop.item_id, at_most=40)
+    ranked = named(Candidates(ranking, np.arange(40, 0, -1, np.float32)), shop.item_id, at_most=40, trained_items=40)
     rules = FilterRules(at, NOW_MS, frozenset(bought), blocked)
     catalog = FakeCatalog(unavailable=set(gone), groups=groups, only_at=only_at)
     by_worker = [item.item_id for item in allowed_items(ranked, rules, catalog)]
