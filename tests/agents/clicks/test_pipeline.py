@@ -7,7 +7,9 @@ import structlog
 from msgspec.structs import replace
 
 from schemas import wire
+from schemas.ids import ItemId
 from schemas.ranking import IntentProbabilities
+from schemas.records import RecommendedItem
 from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
@@ -309,6 +311,27 @@ async def test_a_click_leaves_an_outcome_of_the_answer_before_it(worker: Any) ->
     labels = {"action": "click", "tier": "popular"}
     assert worker.count("insession_outcomes_total", **labels, position="1") == 1
     assert worker.count("insession_outcome_reciprocal_rank_total", **labels) == 1
+
+
+async def test_an_answer_is_asked_beside_the_list_before_it_and_what_stays_is_counted(
+    worker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the open session, as far as it was there before the click; nothing is kept of an answer to nobody."""
+    lists = iter([["a", "b"], ["b", "c"], ["b", "c"]])
+    asked = []
+
+    async def answer(_self: Recommender, request: AnswerRequest) -> Answer:
+        asked.append(list(request.before))
+        return Answer([RecommendedItem(ItemId(item), 1.0) for item in next(lists)], "knn")
+
+    monkeypatch.setattr(Recommender, "answer", answer)
+    for at_ms in (0, 10):
+        await worker.click("v1", at_ms)
+    assert asked == [[], ["a", "b"]]
+    assert worker.count("insession_list_kept_ratio_count") == worker.count("insession_list_overlap_ratio_count") == 1
+    assert worker.count("insession_list_kept_ratio_sum") == 0.5
+    await worker.click("v1", 100_000_000)
+    assert asked[-1] == []
 
 
 async def test_an_order_of_another_topic_names_the_answer_on_the_clickstream(worker: Any) -> None:
