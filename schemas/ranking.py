@@ -35,7 +35,8 @@ class Neighbours(Candidates):
     """What past sessions like a session's prefix vote for, and for which item of it.
 
     voted, anchors: (n,) int32, in no order: items that got a vote, and for each the place in `prefix` of the item whose
-    sessions gave most of its votes, so that it would fall the furthest without that one; -1 = none gave over half.
+    sessions gave over two thirds of its votes, so that it would fall the furthest without that one; -1 = none gave so
+    many. (Nine in ten of those are the first cause, of all that gave over half eight: `bench.reasons`.)
     prefix: (length,) int64 `ItemIndex`, distinct.
     """
 

@@ -153,7 +153,7 @@ cdef class Kernel:
                 _end_of_anchor(&votes[place])
                 found[place] = items.keys[slot]
                 summed[place] = votes[place].sum * self.candidate_weights[items.keys[slot]]
-                anchors[place] = votes[place].best if 2.0 * votes[place].most > votes[place].sum else -1
+                anchors[place] = votes[place].best if 3.0 * votes[place].most > 2.0 * votes[place].sum else -1
 
 
 cdef inline void _end_of_anchor(Votes *votes) noexcept nogil:

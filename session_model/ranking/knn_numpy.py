@@ -37,8 +37,8 @@ class Kernel:
     ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
         """Return items (n,) int32, scores (n,) float64 and anchors (n,) int32, in no order.
 
-        An item's anchor is the place in `prefix` of the one whose sessions gave it more than half of its votes; -1 =
-        there is none.
+        An item's anchor is the place in `prefix` of the one whose sessions gave it more than two thirds of its votes;
+        -1 = there is none.
 
         prefix: the distinct items of a session, latest first. match_weights, anchor_weights: (length of prefix,): of a
         session that shares the item, and of it as an anchor.
@@ -77,7 +77,7 @@ class Kernel:
         # One number for an item and an anchor: of these there are as many as entries at most.
         pairs = self._session_items[entries] * np.int64(MAX_PREFIX) + np.repeat(anchors, lengths)
         distinct, which = np.unique(pairs, return_inverse=True)
-        has_most = 2.0 * sums_by_group(which, weights, len(distinct)) > scores[distinct // MAX_PREFIX]
+        has_most = 3.0 * sums_by_group(which, weights, len(distinct)) > 2.0 * scores[distinct // MAX_PREFIX]
         anchor_of = np.full(len(items), -1, np.int32)
         anchor_of[np.searchsorted(items, distinct[has_most] // MAX_PREFIX)] = distinct[has_most] % MAX_PREFIX
         return items, scores[items] * self._candidate_weights[items], anchor_of
