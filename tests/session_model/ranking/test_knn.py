@@ -143,7 +143,7 @@ def test_both_kernels_give_the_same_to_the_last_bit(
 
 
 def test_what_most_votes_rest_on_is_named(fitted: Fit) -> None:
-    """An item that both items of a session lead to owes it to the one whose sessions gave over two thirds of its votes."""
+    """An item to which both items of a session lead owes it to the one that gave it over two thirds of its votes."""
     knn = fitted([[1, 3], [1, 3], [1, 3], [2, 3], [2, 4], [1, 5], [2, 5], [6]], 6, PLAIN)
     owed = knn.query(np.array([2, 1], np.int32))
     assert [owed.because(ItemIndex(item)) for item in (3, 4, 6)] == [1, 2, None]
