@@ -81,6 +81,19 @@ _ANSWERS = (
         unit="percentunit",
         runbook="hitratefell",
     ),
+    Panel(
+        title="What stays of a list",
+        description="Of the first ten items of an answer, those among the first ten of the session's next one, and how "
+        "alike both are, the first places above all. Steadier lists: serving.keep_bonus.",
+        queries=[
+            Query(share(rate("insession_list_kept_ratio_sum"), rate("insession_list_kept_ratio_count")), "kept of ten"),
+            Query(
+                share(rate("insession_list_overlap_ratio_sum"), rate("insession_list_overlap_ratio_count")), "overlap"
+            ),
+        ],
+        unit="percentunit",
+        runbook="hitratefell",
+    ),
 )
 
 _INTENT = (

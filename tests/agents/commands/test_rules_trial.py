@@ -74,7 +74,7 @@ def test_a_list_is_shown_before_and_after(shop: Shop) -> None:
     """At a place and a time, with what each rule did; without a log from the catalog alone."""
     told = shop.test([PIN, BLOCK], "--where", "nl/ams", "--at", "2026-03-01T12:00Z")
     assert (ids(told["before"]), ids(told["after"])) == ("abcdex", "xcde")
-    assert told["after"][0] == {"item_id": "x", "score": 0.0, "rule": "pin"}
+    assert told["after"][0] == {"item_id": "x", "score": 0.0, "rule": "pin", "source": "rule"}
     assert told["applied"] == {"block": 1, "pin": 1}
     assert (told["hidden"], told["not_in_force"], told["hit_rate_lost"]) == ({}, [], None)
     assert (told["tier"], told["where"], told["at"]) == ("default", "nl/ams", "2026-03-01T12:00:00Z")
