@@ -74,6 +74,8 @@ def _field(field: inspect.Field, named: set[str]) -> dict[str, Any]:
         described["doc"] = extra["description"]
     if field.default is not msgspec.NODEFAULT:
         described["default"] = field.default
+    elif field.default_factory is not msgspec.NODEFAULT:
+        described["default"] = field.default_factory()
     return described
 
 

@@ -36,6 +36,16 @@ class RecommendedItem(Struct, frozen=True):
     score: Annotated[float, Meta(description="Comparable inside one answer only; higher is better.")]
 
 
+class CountedView(Struct, frozen=True):
+    """A view that counts for what is trending."""
+
+    item_id: ItemId
+    time_ms: Annotated[
+        int, Meta(description="Event time, Unix milliseconds; no later than the timestamp of the input's record.")
+    ]
+    location: Annotated[str | None, Meta(description="Of the event; where it says none, of its session.")] = None
+
+
 class RecommendationSet(Struct, frozen=True, kw_only=True):
     """The answer to one input offset: exactly one for each that is not dead-lettered."""
 
@@ -65,6 +75,13 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
             description="When the first of the items, or the sale of one, ends as the catalog says; null = none does."
         ),
     ] = None
+    counts: Annotated[
+        list[CountedView],
+        Meta(
+            description="What the input adds to what is trending: its views of an item that its session had not viewed "
+            "yet. Empty for bots, late events and visitors without consent; a repeated record repeats it."
+        ),
+    ] = []
 
 
 class DefaultRecommendations(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,14 @@ from msgspec import Struct, structs
 
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId
-from schemas.records import IntentSignal, Pattern, RecommendationOutcome, RecommendationSet, SessionEvent
+from schemas.records import (
+    CountedView,
+    IntentSignal,
+    Pattern,
+    RecommendationOutcome,
+    RecommendationSet,
+    SessionEvent,
+)
 from schemas.state import AnswerRef, OpenSession, Outcome, ShownAnswer
 from serving.chain import Answer
 from streams.records import InputRecord
@@ -57,7 +64,17 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
             model_version=self.answer.model_version,
             experiment=self.event.experiment,
             valid_until=None if self.answer.valid_until_ms is None else from_unix_ms(self.answer.valid_until_ms),
+            counts=self._counts(),
         )
+
+    def _counts(self) -> list[CountedView]:
+        """Return the views that count; a record whose mapping changed between two readings counts what it still has."""
+        lines = ((one, self.events[one.line]) for one in self.advance.counted if one.line < len(self.events))
+        return [
+            CountedView(event.item_id, min(event.event_time_ms, self.record.time_ms), event.location or line.location)
+            for line, event in lines
+            if event.item_id is not None
+        ]
 
     def intent(self, pattern: Callable[[Sequence[SessionEvent]], Pattern]) -> IntentSignal | None:
         """Make the intent signal; None where no session was moved."""
