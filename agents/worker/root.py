@@ -27,7 +27,7 @@ from agents.log_limit import add_log_metrics
 from agents.serving_tier import serving_tier
 from agents.settings import Settings
 from agents.web.health import Health
-from agents.web.pages import WorkerPages
+from agents.web.pages import ProbePages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
 from agents.wiring import output_headers, pipeline_settings, session_rules
@@ -113,7 +113,7 @@ def build_worker(settings: Settings) -> InsessionApp:
     app.resources = (
         locked_folder(settings.kafka.datadir),
         pulse.beating(),
-        _served(app, settings, WorkerPages(registry, pulse), feed),
+        _served(app, settings, ProbePages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
         _following(settings, catalog, CatalogMetrics(registry)),
@@ -233,7 +233,7 @@ def _keep_default_lists(
 
 
 @asynccontextmanager
-async def _served(app: InsessionApp, settings: Settings, pages: WorkerPages, feed: LiveFeed) -> AsyncIterator[None]:
+async def _served(app: InsessionApp, settings: Settings, pages: ProbePages, feed: LiveFeed) -> AsyncIterator[None]:
     """Serve the pages on a thread of their own, from before the worker looks for its topics until it has ended."""
 
     def add_pages(server: web.Application) -> None:
