@@ -27,9 +27,10 @@ from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
-from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet
+from schemas.records import CatalogItem, RecommendationOutcome, RecommendationSet, Trending
 from schemas.state import InputPosition
 from serving.tensors import FixedShape
+from serving.trending import RecordedTrending
 from session_model.release.files import serving_release, verify_release
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
@@ -145,12 +146,21 @@ class Replay:
     """One run over a log; makes the records of one partition, offset by offset.
 
     Its events are clicks already: the mapping of the settings was for reading the log.
+
+    trending: the lists that the tier answers from; they go on with the events.
     """
 
-    def __init__(self, settings: Settings, tier: ServingTier, files: Mapping[str, BinaryIO]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tier: ServingTier,
+        files: Mapping[str, BinaryIO],
+        trending: RecordedTrending | None = None,
+    ) -> None:
         settings = replace(settings, clickstream=replace(settings.clickstream, mapping=FieldMapping()))
         self._settings = settings
         self._tier = tier
+        self._trending = trending
         self._clickstream = settings.topics.name(Topic.CLICKSTREAM)
         self._control = settings.topics.name(Topic.SESSION_CONTROL)
         self.report = ReplayReport()
@@ -198,6 +208,8 @@ class Replay:
         tick_interval_ms = self._settings.kafka.tick_interval // timedelta(milliseconds=1)
         due_ms = last_ms = 0
         for chunk in _chunks(events, span):
+            if self._trending is not None:
+                self._trending.advance(chunk[0].event_time_ms)
             for event in chunk:
                 last_ms = max(last_ms, event.event_time_ms)
                 if last_ms >= due_ms:
@@ -275,24 +287,30 @@ async def replay_log(
     out: Path,
     advance: Callable[[int], None],
     described: Iterable[CatalogItem] = (),
+    trending: Iterable[Trending] = (),
 ) -> ReplayReport:
     """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`.
 
     described: the catalog, the same from beginning to end; without it every item is allowed.
+    trending: the observer's lists, each from its event time on; without them nothing is trending.
     """
     release = verify_release(serving_release(settings.serving.model_folder), settings.serving.release_key)
     shape = FixedShape(BATCH_ROWS, release.max_length)
     catalog = described_catalog(settings, list(described))
+    stale_after_seconds = settings.trending.stale_after.total_seconds()
+    lists = RecordedTrending(trending, settings.locations, stale_after_seconds=stale_after_seconds)
     with ExitStack() as stack:
         copies = Path(stack.enter_context(TemporaryDirectory(prefix="insession-releases-")))
-        tier = serving_tier(settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape)
+        tier = serving_tier(
+            settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape, trending=lists
+        )
         await tier.releases.refresh()
         await tier.releases.take_catalog_in()
         files = {
             settings.topics.name(topic): stack.enter_context((out / name).open("wb")) for topic, name in _FILES.items()
         }
         try:
-            return await Replay(settings, tier, files).run(events, advance)
+            return await Replay(settings, tier, files, lists).run(events, advance)
         finally:
             await tier.batcher.close()
             await tier.client.close()

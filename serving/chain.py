@@ -4,10 +4,12 @@ Every answer says which tier gave it and why no higher one did.
 """
 
 import asyncio
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -24,6 +26,7 @@ from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
 from serving.settings import ServingSettings
+from serving.trending import Trends
 
 log = structlog.get_logger(__name__)
 
@@ -138,6 +141,7 @@ class Recommender:
     catalog: CatalogView
     settings: ServingSettings
     metrics: ServingMetrics
+    trends: Trends = dataclasses.field(default_factory=Trends)
     clock: Callable[[], float] = time.monotonic
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
 
@@ -204,12 +208,12 @@ class Recommender:
     def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
         intent, source = _intent(asked)
         answer = self._first_with_items(request, self._rankings(request, asked), asked.reason)
-        version = answer.model_version
+        version, reason = answer.model_version, answer.reason
+        if reason == "cheap" and self.trends.is_stale:
+            reason = "trending_stale"
         if source is not None and asked.release is not None:
             version = asked.release.version
-        return Answer(
-            answer.items, answer.tier, answer.reason, answer.age_ms, version, intent, source, answer.valid_until_ms
-        )
+        return Answer(answer.items, answer.tier, reason, answer.age_ms, version, intent, source, answer.valid_until_ms)
 
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
@@ -267,13 +271,35 @@ class Recommender:
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
+        time_ms = request.events[-1].time_ms if request.events else 0
+        for trending in self.trends.rankings(request.location):
+            age_ms = max(0, time_ms - trending.event_time_ms) if time_ms else 0
+            yield _Ranking("popular", self._filled(trending.items, release), age_ms=age_ms)
         if release is not None:
             yield self._ranking("popular", release, release.popular())
-        age_ms = self.popularity.age_ms(request.events[-1].time_ms) if request.events else 0
+        age_ms = self.popularity.age_ms(time_ms) if request.events else 0
         for location in dict.fromkeys((request.location, None)):
             yield _Ranking("popular", self.popularity.top(location, self._depth), age_ms=age_ms)
         yield _Ranking("default", _unscored(self.settings.default_items))
         yield _Ranking("default", _unscored(self.catalog.available_items(self._depth, self._now_ms(request))))
+
+    def _filled(self, trending: Iterator[RecommendedItem], release: ReleaseParts | None) -> Iterator[RecommendedItem]:
+        """Return what is trending, and where that is little what was popular in training; nothing where it is nothing.
+
+        A shop that has just begun to count must not have shorter lists for it.
+        """
+        listed, least = set[ItemId](), 0.0
+        for item in islice(trending, self._depth):
+            listed.add(item.item_id)
+            least = item.score
+            yield item
+        if not listed or release is None:
+            return
+        best = None
+        for item in named(release.popular(), release.item_id, at_most=self._depth):
+            best = best or item.score or 1.0
+            if item.item_id not in listed:
+                yield RecommendedItem(item.item_id, least * min(1.0, item.score / best))
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         return _Ranking(tier, named(candidates, release.item_id, at_most=self._depth), release.version)

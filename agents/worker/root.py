@@ -35,6 +35,7 @@ from agents.worker.default_list import GONE_CHECK_SECONDS, DefaultListWriter, st
 from agents.worker.input_check import checked_inputs
 from agents.worker.process_metrics import add_process_metrics, observe_state
 from agents.worker.span_export import collector_spans, exporting
+from agents.worker.trending_view import following_trending, trending_board
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
@@ -76,7 +77,8 @@ def build_worker(settings: Settings) -> InsessionApp:
     )
     gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
     copies = settings.kafka.datadir / "releases"
-    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans)
+    trending = trending_board(settings, registry)
+    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans, trending=trending)
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
     clocks = WorkerClocks(metrics)
@@ -117,6 +119,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
         _following(settings, catalog, CatalogMetrics(registry)),
+        following_trending(settings, trending, encodings, registry),
         encodings.running(app.abort),
         tier.running(),
         _closing(windows),
