@@ -165,7 +165,8 @@ class Observer:
             return "nothing" if record.value is None else "unreadable"
         repeats, gaps = self.fold.repeats, self.fold.gaps
         clicks = self.lists.take(read, position.partition, position.offset, record.time_ms)
-        self._metrics.gaps.inc(self.fold.gaps - gaps)
+        if self.fold.gaps > gaps:
+            self._metrics.gaps.inc(self.fold.gaps - gaps)
         self._unpublished.update(place for click in clicks for place in click.places)
         return "repeated" if self.fold.repeats > repeats else "counted" if clicks else "nothing"
 

@@ -53,14 +53,16 @@ class Shares:
     around: "Shares | None" = None
     top: Sequence[ItemId] = ()
 
+    def __getitem__(self, item_id: ItemId) -> float:
+        """Return the share of an item; 0 where nobody viewed it."""
+        share = self.own.get(item_id)
+        if share is None:
+            share = 0.0 if self.around is None else self.scale * self.around[item_id]
+        return share
+
     def of(self, items: Sequence[ItemId]) -> Floats:
         """Return the shares of items."""
-        values = np.array([self.own.get(item_id, -1.0) for item_id in items])
-        missing = np.flatnonzero(values < 0)
-        if len(missing):
-            others = [items[at] for at in missing.tolist()]
-            values[missing] = 0.0 if self.around is None else self.scale * self.around.of(others)
-        return values
+        return np.array([self[item_id] for item_id in items])
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class PlaceShares:
         """Return an item's share, of the views here only where enough visitors viewed it; None = it is not told."""
         row = self.rows.get(item_id)
         if row is not None and self.is_public[row]:
-            return float(self.shares.of([item_id])[0])
+            return self.shares[item_id]
         around = None if self.around is None else self.around.told_share(item_id)
         return None if around is None else self.shares.scale * around
 

@@ -125,7 +125,7 @@ def test_an_observer_that_is_killed_again_and_again_counts_each_input_once(deplo
                 worker = deployment.worker()
     worker.wait_until_ready()
     deployment.wait_until_committed(worker)
-    deployment.ledger().findings().assert_clean()
+    deployment.ledger().check().assert_clean()
     assert_counted_once(deployment, deployment.observer("last"))
 
 
