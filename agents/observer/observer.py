@@ -88,19 +88,18 @@ class Observer:
     def restore(self, state: Iterable[InputRecord], published: Iterable[InputRecord]) -> None:
         """Go on from what both topics hold; what cannot be read is left out, logged and counted."""
         progress: StoredProgress | None = None
-        places: dict[bytes, StoredPlace | None] = {}
-        for record in state:
-            key = record.key or b""
+        places = list[StoredPlace]()
+        latest = {record.key or b"": record.value for record in state}
+        for key, value in latest.items():
             try:
-                if key == PROGRESS_KEY:
-                    progress = None if record.value is None else decode_progress(record.value)
-                elif key.startswith(PLACE_PREFIX):
-                    places[key] = None if record.value is None else decode_place(record.value)
+                if value is not None and key == PROGRESS_KEY:
+                    progress = decode_progress(value)
+                elif value is not None and key.startswith(PLACE_PREFIX):
+                    places.append(decode_place(value))
             except SnapshotError as error:
-                places.pop(key, None)
                 self._metrics.damaged.inc()
                 log.warning("observer_snapshot_unreadable", key=repr(key), error=str(error), remedy="counts anew")
-        for place in self.fold.restore(progress, [stored for stored in places.values() if stored is not None]):
+        for place in self.fold.restore(progress, places):
             self._metrics.damaged.inc()
             log.warning("observer_snapshot_unreadable", place=place, error="its parts differ", remedy="counts anew")
         if progress is not None:
@@ -109,7 +108,7 @@ class Observer:
             (record.key or b"").decode(errors="surrogateescape"): 0 for record in published if record.value is not None
         }
         self._unpublished = set(self.fold.places)
-        log.info("observer_goes_on", places=len(self.fold.places), offsets=self.fold.offsets, read=self.fold.read)
+        log.info("observer_goes_on", places=len(self.fold.places), inputs=len(self.fold.offsets))
 
     def take(self, record: InputRecord) -> None:
         """Count a record of `recommendations`; a tombstone, of an erased visitor, counts nothing."""

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from agents.encodings import Encodings
 from agents.settings import Settings
 from schemas import wire
+from schemas.events import from_unix_ms
 from schemas.records import Trending
 from serving.trending import TrendingBoard
 from streams.cluster.topics import Topic
@@ -46,7 +47,7 @@ async def following_trending(
     view = CompactedView(
         settings.topics.name(Topic.TRENDING),
         settings.kafka.client_config(),
-        _taking(board, lambda value: msgspec.convert(encodings.decode_output(value), Trending)),
+        taking(board, lambda value: from_avro(encodings.decode_output(value))),
         metrics,
     )
     view.start()
@@ -56,7 +57,21 @@ async def following_trending(
         await asyncio.to_thread(view.stop)
 
 
-def _taking(board: TrendingBoard, decode: Callable[[bytes], Trending]) -> Callable[[InputRecord], None]:
+def from_avro(decoded: object) -> Trending:
+    """Make a list of what was decoded, in which moments are Unix milliseconds; raises ValueError where it is none."""
+    fields = dict(decoded) if isinstance(decoded, dict) else {}
+    for name in ("event_time", "updated_at"):
+        if isinstance(fields.get(name), int):
+            fields[name] = from_unix_ms(fields[name])
+    return msgspec.convert(fields, Trending)
+
+
+def taking(board: TrendingBoard, decode: Callable[[bytes], Trending]) -> Callable[[InputRecord], None]:
+    """Return what puts a record of the topic on the board, and raises where it cannot be read.
+
+    decode: reads what is no JSON.
+    """
+
     def take(record: InputRecord) -> None:
         key = (record.key or b"").decode(errors="surrogateescape")
         value = record.value
