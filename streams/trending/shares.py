@@ -27,6 +27,9 @@ USUAL: Final = 3
 """Rung by which the usual is: 4.5 h."""
 LONGEST: Final = len(HALF_LIVES_MS) - 1
 RISING_LIFT: Final = 2.0
+RISING_VIEWS: Final = 6.0
+"""Views at the short half-life that an item needs to rise: of thousands of items at each place, some have a few more
+than they usually have at any moment, by chance alone."""
 _USUAL_STRENGTH: Final = 200.0
 _PRIOR: Final = 0.5
 _Z_95: Final = 1.6449
@@ -150,7 +153,7 @@ def place_shares(
     total = short.sum()
     expected = usual.of(items) * total
     lift = gamma_q05(short + _PRIOR, expected + _PRIOR)
-    is_rising = (lift > RISING_LIFT) & is_public
+    is_rising = (lift > RISING_LIFT) & (short >= RISING_VIEWS) & is_public
     excess = np.where(is_rising, np.maximum(0.0, short - expected), 0.0) / max(1.0, float(total))
     return PlaceShares(around, setting, shares, usual, items, at, is_public, lift, excess)
 

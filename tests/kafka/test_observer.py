@@ -103,7 +103,7 @@ def test_what_is_trending_is_published_by_place_and_answered(deploy: Deploy) -> 
 
 
 def test_an_observer_that_is_killed_again_and_again_counts_each_input_once(deploy: Deploy) -> None:
-    """At whatever write it is; the worker is killed, too, so that inputs are answered twice."""
+    """At whatever write it is; a second worker joins, and the first is killed, so that inputs are answered twice."""
     chance = random.Random(3)
     deployment = deploy(partitions=4, **NO_TICKS, **OFTEN)
     traffic = deployment.traffic(Shop(seed=5).clicks())
@@ -120,9 +120,12 @@ def test_an_observer_that_is_killed_again_and_again_counts_each_input_once(deplo
                 "it wrote",
             )
             assert observer.end(signal.SIGKILL) == -signal.SIGKILL
-            if number == 2:
+            if number == 1:
+                joining = deployment.worker("b")
+                joining.wait_until_ready()
+            if number == 3:
                 worker.end(signal.SIGKILL)
-                worker = deployment.worker()
+    worker = joining
     worker.wait_until_ready()
     deployment.wait_until_committed(worker)
     deployment.ledger().check().assert_clean()
