@@ -25,6 +25,7 @@ COMMANDS = {
     "infer": "agents.commands.infer",
     "ingest": "agents.commands.ingest",
     "ledger": "agents.commands.ledger",
+    "observer": "agents.commands.observer",
     "pipeline": "agents.commands.pipeline",
     "rekey": "agents.commands.rekey",
     "release": "agents.commands.release",

@@ -81,6 +81,14 @@ class Encodings:
         """How an output record becomes bytes; within `running` only."""
         return wire.encode if self._outputs is None else self._outputs.encode
 
+    def register(self) -> None:
+        """Register the schemas of the outputs, so that `encode` works; for those who have no event loop.
+
+        Raises RegistryUnavailableError, or SchemaError where the registry refuses one.
+        """
+        if self._outputs is not None:
+            self._outputs.register()
+
     def decode_output(self, value: bytes) -> object:
         """Read the value of an output record, written in JSON or as the settings say now; raises ValueError."""
         if self._outputs is None:

@@ -27,5 +27,5 @@ MODEL_SHARE: Final = Objective(name="model-share", target=0.95)
 FRESHNESS: Final = Objective(name="freshness", target=0.999, within=timedelta(seconds=10))
 OBJECTIVES: Final = (ANSWER_LATENCY, MODEL_SHARE, FRESHNESS)
 
-NOT_THE_MODELS: Final = ("cheap", "unseen_items", "filtered_out")
+NOT_THE_MODELS: Final = ("cheap", "trending_stale", "unseen_items", "filtered_out")
 """Reasons of answers that count for no share of the model: nobody asks it, or it has nothing to say."""

@@ -28,11 +28,12 @@ from schemas.events import ClickEvent, Erase
 from schemas.handovers import Adoption, Handover
 from schemas.ids import ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
-from schemas.records import PERSONAL_TIERS, CatalogItem, RecommendationOutcome, RecommendationSet
+from schemas.records import PERSONAL_TIERS, CatalogItem, RecommendationOutcome, RecommendationSet, Trending
 from schemas.rules import MerchantRule
 from schemas.state import InputPosition
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
+from serving.trending import RecordedTrending
 from session_model.release.files import serving_release, verify_release
 from streams.cluster.topics import TOPICS, Topic, TopicSettings
 from streams.delivery.window import InOrderWindow, Work, ready
@@ -158,12 +159,21 @@ class Replay:
     """One run over a log; makes the records of one partition, offset by offset.
 
     Its events are clicks already: the mapping of the settings was for reading the log.
+
+    trending: the lists that the tier answers from; they go on with the events.
     """
 
-    def __init__(self, settings: Settings, tier: ServingTier, files: Mapping[str, BinaryIO]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        tier: ServingTier,
+        files: Mapping[str, BinaryIO],
+        trending: RecordedTrending | None = None,
+    ) -> None:
         settings = replace(settings, clickstream=replace(settings.clickstream, mapping=FieldMapping()))
         self._settings = settings
         self._tier = tier
+        self._trending = trending
         self._clickstream = settings.topics.name(Topic.CLICKSTREAM)
         self._control = settings.topics.name(Topic.SESSION_CONTROL)
         self.report = ReplayReport()
@@ -211,6 +221,8 @@ class Replay:
         tick_interval_ms = self._settings.kafka.tick_interval // timedelta(milliseconds=1)
         due_ms = last_ms = 0
         for chunk in _chunks(events, span):
+            if self._trending is not None:
+                self._trending.advance(chunk[0].event_time_ms)
             for event in chunk:
                 last_ms = max(last_ms, event.event_time_ms)
                 if last_ms >= due_ms:
@@ -282,26 +294,37 @@ def _chunks(events: Iterable[ClickEvent], most: int) -> Iterator[list[ClickEvent
         yield chunk
 
 
-async def replay_log(
+async def replay_log(  # noqa: PLR0913 - what a log is replayed with
     events: Iterable[ClickEvent],
     settings: Settings,
     out: Path,
     advance: Callable[[int], None],
     described: Iterable[CatalogItem] = (),
+    *,
     rules: Iterable[MerchantRule] = (),
+    trending: Iterable[Trending] = (),
 ) -> ReplayReport:
     """Replay `events` with the server and models of `settings.serving`; the records go into the directory `out`.
 
     Where the folder of the models is not there, no model is asked. described: the catalog, the same from beginning to
-    end; without it every item is allowed. rules: merchants' rules, each by the time of the events.
+    end; without it every item is allowed. rules: merchants' rules, each by the time of the events. trending: the
+    observer's lists, each from its event time on; without them nothing is trending.
     """
     shape = FixedShape(BATCH_ROWS, _max_length(settings.serving))
     catalog = described_catalog(settings, list(described))
     merchant = described_rules(settings, rules)
+    stale_after_seconds = settings.trending.stale_after.total_seconds()
+    lists = RecordedTrending(trending, settings.locations, stale_after_seconds=stale_after_seconds)
     with ExitStack() as stack:
         copies = Path(stack.enter_context(TemporaryDirectory(prefix="insession-releases-")))
         tier = serving_tier(
-            settings.serving, catalog, CollectorRegistry(), copies=copies, fixed_shape=shape, rules=merchant
+            settings.serving,
+            catalog,
+            CollectorRegistry(),
+            copies=copies,
+            fixed_shape=shape,
+            rules=merchant,
+            trending=lists,
         )
         await tier.releases.refresh()
         await tier.releases.take_catalog_in()
@@ -309,7 +332,7 @@ async def replay_log(
             settings.topics.name(topic): stack.enter_context((out / name).open("wb")) for topic, name in _FILES.items()
         }
         try:
-            return await Replay(settings, tier, files).run(events, advance)
+            return await Replay(settings, tier, files, lists).run(events, advance)
         finally:
             await tier.batcher.close()
             await tier.client.close()

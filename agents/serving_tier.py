@@ -23,6 +23,7 @@ from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
+from serving.trending import TrendingView, Trends
 from serving.trial import CandidateReleases, TriedRecommender
 from serving.vouchers import ShopsOwn
 from session_model.intent.patterns import pattern_of
@@ -70,22 +71,24 @@ def serving_tier(  # noqa: PLR0913 - the parts that it binds
     fixed_shape: FixedShape | None = None,
     recorder: SpanRecorder | None = None,
     rules: HasRules = NO_MERCHANT,
+    trending: TrendingView | None = None,
 ) -> ServingTier:
     """Build the tier; `fixed_shape` makes batches and padding independent of time, for replay.
 
     copies: folder of this process alone, to which releases are copied and from which they are read. rules: of the
-    merchants.
+    merchants. trending: the observer's lists; None = there are none.
     """
     client = PredictClient(settings, fixed_shape=fixed_shape)
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
     metrics, candidate_metrics = ServingMetrics(registry), ServingMetrics(registry, "candidate_")
     releases = ReleaseWatcher(settings.model_folder, shelf.load, client, ReleaseMetrics(registry), catalog)
+    vouchers = ShopsOwn(catalog, releases)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life.total_seconds(),
         max_items=settings.popular_max_items,
         max_locations=settings.popular_max_locations,
-        vouchers=ShopsOwn(catalog, releases),
+        vouchers=vouchers,
     )
     fixed_batch = None if fixed_shape is None else fixed_shape.rows
 
@@ -99,6 +102,7 @@ def serving_tier(  # noqa: PLR0913 - the parts that it binds
             gate=breaker,
             releases=of,
             popularity=popularity,
+            trends=Trends(trending, vouchers),
             catalog=catalog,
             settings=settings,
             metrics=metrics,

@@ -40,6 +40,7 @@ DEMO_SECRET = Secret("insession")
 """Known to everybody, so the worker warns where it is in use."""
 MIN_SECRET_LENGTH = 16
 _LONGEST_BLOCK = timedelta(days=36_500)
+_LEAST_STALE_AFTER = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,48 @@ class CatalogSettings:
         """Refuse a time that was over before it began."""
         if self.start_timeout < timedelta(0):
             raise UsageError(f"catalog.start_timeout must be at least 0, found {self.start_timeout}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrendingSettings:
+    """What the observer (`insession observer`) counts and publishes, and how long a worker believes it.
+
+    max_items: Items counted at each place; with twice as many the least viewed ones go.
+    max_places: Places counted; of more the least viewed ones go.
+    publish_interval: How often the lists that have changed are written to `trending`.
+    store_interval: How often the counts that have changed are written to `observer-state`; a new observer reads again
+        what came after that.
+    stale_after: With no record of `trending` for this long a worker goes on without: what is popular is that of the
+        release, or of the stream.
+    web_host: Address of the observer's pages `/metrics`, `/healthz` and `/readyz`.
+    web_port: Port of the pages.
+    """
+
+    max_items: int = 2_000
+    max_places: int = 256
+    publish_interval: timedelta = timedelta(seconds=5)
+    store_interval: timedelta = timedelta(seconds=30)
+    stale_after: timedelta = timedelta(minutes=5)
+    web_host: str = "127.0.0.1"
+    web_port: int = 6069
+
+    def __post_init__(self) -> None:
+        """Refuse what counts nothing, and what is stale before it can be written."""
+        for name in ("max_items", "max_places"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"trending.{name} must be at least 1, found {getattr(self, name)}")
+        for name in ("publish_interval", "store_interval"):
+            if getattr(self, name) <= timedelta(0):
+                raise UsageError(f"trending.{name} must be above 0, found {getattr(self, name)}")
+        if self.stale_after < _LEAST_STALE_AFTER:
+            raise UsageError(
+                f"trending.stale_after must be at least {_LEAST_STALE_AFTER}, found {self.stale_after}: where nothing "
+                "changes an observer writes once a minute"
+            )
+        if not self.web_host.strip():  # it would listen on every address
+            raise UsageError("trending.web_host must not be empty; 0.0.0.0 is every address")
+        if not 1 <= self.web_port <= 65535:
+            raise UsageError(f"trending.web_port must be from 1 to 65535, found {self.web_port}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +313,7 @@ class Settings:
     outcomes: OutcomeRules = field(default_factory=OutcomeRules)
     catalog: CatalogSettings = field(default_factory=CatalogSettings)
     locations: LocationSettings = field(default_factory=LocationSettings)
+    trending: TrendingSettings = field(default_factory=TrendingSettings)
     registry: RegistrySettings = field(default_factory=RegistrySettings)
     outputs: OutputSettings = field(default_factory=OutputSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

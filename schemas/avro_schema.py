@@ -19,6 +19,7 @@ OUTPUTS: Final = (
     "recommendation-outcome",
     "recommendation-set",
     "session-summary",
+    "trending",
 )
 _NAMESPACE: Final = "insession"
 _PRIMITIVES: Final = {
@@ -41,7 +42,7 @@ def generate(name: str) -> bytes:
     return msgspec.json.format(msgspec.json.encode(schema_of(RECORDS[name])), indent=2) + b"\n"
 
 
-def _schema(kind: inspect.Type, named: set[str]) -> Any:
+def _schema(kind: inspect.Type, named: set[str]) -> Any:  # noqa: PLR0911 - a kind each
     match kind:
         case inspect.Metadata():
             return _schema(kind.type, named)
@@ -49,6 +50,8 @@ def _schema(kind: inspect.Type, named: set[str]) -> Any:
             return {"type": "long", "logicalType": "timestamp-millis"}
         case inspect.ListType() | inspect.VarTupleType():
             return {"type": "array", "items": _schema(kind.item_type, named)}
+        case inspect.DictType():
+            return {"type": "map", "values": _schema(kind.value_type, named)}
         case inspect.UnionType():
             branches = [_schema(one, named) for one in kind.types if not isinstance(one, inspect.NoneType)]
             return ["null", *branches] if kind.includes_none else branches
@@ -74,6 +77,8 @@ def _field(field: inspect.Field, named: set[str]) -> dict[str, Any]:
         described["doc"] = extra["description"]
     if field.default is not msgspec.NODEFAULT:
         described["default"] = field.default
+    elif field.default_factory is not msgspec.NODEFAULT:
+        described["default"] = field.default_factory()
     return described
 
 

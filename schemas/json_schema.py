@@ -16,6 +16,7 @@ from schemas.records import (
     RecommendationOutcome,
     RecommendationSet,
     SessionSummary,
+    Trending,
     VisitorRecommendations,
 )
 from schemas.rules import MerchantRule
@@ -31,6 +32,7 @@ RECORDS: dict[str, Any] = {
     "recommendation-outcome": RecommendationOutcome,
     "recommendation-set": RecommendationSet,
     "session-summary": SessionSummary,
+    "trending": Trending,
     "visitor-recommendations": VisitorRecommendations,
 }
 

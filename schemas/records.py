@@ -23,6 +23,8 @@ MAX_LOCATIONS = 1024
 MAX_NAMED_RULES = 20
 DEFAULT_KEY = "__default__"
 """Key of the default list that counts everywhere; the other keys of that topic are locations."""
+TRENDING_KEY = "__all__"
+"""Key of what is trending everywhere; the other keys of that topic are places."""
 
 Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)]
 """RFC 3339 with an offset, or an integer in Unix milliseconds, as an event's time."""
@@ -55,6 +57,16 @@ class RecommendedItem(Struct, frozen=True, omit_defaults=True):
             "the first 5 only, and only where it is so."
         ),
     ] = None
+
+
+class CountedView(Struct, frozen=True):
+    """A view that counts for what is trending."""
+
+    item_id: ItemId
+    time_ms: Annotated[
+        int, Meta(description="Event time, Unix milliseconds; no later than the timestamp of the input's record.")
+    ]
+    location: Annotated[str | None, Meta(description="Of the event; where it says none, of its session.")] = None
 
 
 class RecommendationSet(Struct, frozen=True, kw_only=True):
@@ -93,6 +105,13 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
             f"{MAX_NAMED_RULES} by id; null where none did."
         ),
     ] = None
+    counts: Annotated[
+        list[CountedView],
+        Meta(
+            description="What the input adds to what is trending: its views of an item that its session had not viewed "
+            "yet. Empty for bots, late events and visitors without consent; a repeated record repeats it."
+        ),
+    ] = []
 
 
 class DefaultRecommendations(Struct, frozen=True, kw_only=True):
@@ -112,6 +131,58 @@ class DefaultRecommendations(Struct, frozen=True, kw_only=True):
             "none does."
         ),
     ] = None
+
+
+class TrendingItem(Struct, frozen=True):
+    """An item that is viewed at a place."""
+
+    item_id: ItemId
+    share: Annotated[
+        float, Meta(description="Of the place's next views, as far as its views of late tell, and those around it.")
+    ]
+    lift: Annotated[
+        float,
+        Meta(
+            description="How many times its usual share of the place's views it has in the last minutes, at least: the "
+            "5 % quantile (EB05). Above 2 with enough visitors it is rising."
+        ),
+    ]
+    visitors: Annotated[int, Meta(ge=0, description="Visitors of late, each half after `half_life_long_seconds`.")]
+    rising: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the place's views that are more than usual; 0 = not rising.")
+    ] = 0.0
+
+
+class Trending(Struct, frozen=True, kw_only=True):
+    """What is viewed at a place, and what rises there; the latest record of a key counts.
+
+    Shares are shrunk to those of the place around it, root to leaf, by a Dirichlet prior; which half-life and which
+    strength is chosen while it runs, by which lists held the views that then came.
+    """
+
+    location: Annotated[str | None, Meta(description="The place; null = everywhere.")] = None
+    items: Annotated[
+        list[TrendingItem],
+        Meta(description="By share, the highest first; none that fewer than 3 different visitors have viewed."),
+    ]
+    rising_share: Annotated[
+        float, Meta(ge=0, le=1, description="Sum of `rising` over the items: views that are more than usual.")
+    ] = 0.0
+    support_short: Annotated[float, Meta(description="Views of late at the place, by `half_life_short_seconds`.")]
+    support_long: Annotated[float, Meta(description="The same by `half_life_long_seconds`.")]
+    half_life_short_seconds: Annotated[int, Meta(description="Of what rises.")]
+    half_life_long_seconds: Annotated[int, Meta(description="Of what is usual.")]
+    half_life_seconds: Annotated[int, Meta(description="Of `share`, as chosen for places of this depth.")]
+    strength: Annotated[
+        float | None,
+        Meta(description="Views that the place around it is worth, as chosen; null = that one's shares as they are."),
+    ]
+    event_time: Annotated[datetime, Meta(description="Latest event time that is counted.")]
+    updated_at: Annotated[datetime, Meta(description="When it was written.")]
+    positions: Annotated[
+        dict[str, int],
+        Meta(description="By `{topic}-{partition}` of the clickstream the last offset counted; of everywhere only."),
+    ] = {}
 
 
 class IntentSignal(Struct, frozen=True, kw_only=True):

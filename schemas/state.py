@@ -157,6 +157,23 @@ class Outcome(Struct, frozen=True, array_like=True):
     line: int = 0
 
 
+class CountedLine(Struct, frozen=True, array_like=True):
+    """An event of a record, by its place from 0, that counts for what is trending.
+
+    location: of its session, where the event says none; None where it says one, or nobody does.
+    """
+
+    line: int
+    location: str | None = None
+
+
+class CountedInput(Struct, frozen=True, array_like=True):
+    """An input with events that count, kept until it is surely acknowledged: read again, it counts alike."""
+
+    position: InputPosition
+    lines: tuple[CountedLine, ...]
+
+
 class ParkedSession(Struct, frozen=True, array_like=True):
     """An open session beside the one of the latest event, as of another device, with what was shown in it."""
 
@@ -212,6 +229,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_topic: the clickstream of the last offset; empty where the visitor was seen on one only.
     identity: None where no event named another id of the visitor.
     topic_ids: of the topics that `offsets` are of, in that order; what is missing is not known.
+    counted: the latest inputs that count for what is trending, so that they count alike if they come again.
     """
 
     offsets: dict[str, int]
@@ -232,6 +250,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     last_topic: str = ""
     identity: Identity | None = None
     topic_ids: tuple[int, ...] = ()
+    counted: tuple[CountedInput, ...] = ()
 
     def applied_offset(self, position: InputPosition) -> int | None:
         """Return the last offset that was applied of the topic of `position`; that of an earlier topic is void."""

@@ -9,6 +9,7 @@ from schemas.records import (
     RecommendationOutcome,
     RecommendationSet,
     SessionSummary,
+    Trending,
     VisitorRecommendations,
 )
 
@@ -19,6 +20,7 @@ decode_default_recommendations = msgspec.json.Decoder(DefaultRecommendations).de
 decode_intent_signal = msgspec.json.Decoder(IntentSignal).decode
 decode_recommendation_outcome = msgspec.json.Decoder(RecommendationOutcome).decode
 decode_session_summary = msgspec.json.Decoder(SessionSummary).decode
+decode_trending = msgspec.json.Decoder(Trending).decode
 decode_visitor_recommendations = msgspec.json.Decoder(VisitorRecommendations).decode
 
 

@@ -4,11 +4,13 @@ Every answer says which tier gave it and why no higher one did.
 """
 
 import asyncio
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Final, Protocol
 
 import structlog
@@ -39,6 +41,7 @@ from serving.rules.facts import CatalogFacts
 from serving.rules.placing import Listing, place
 from serving.rules.targets import categories_above
 from serving.settings import ServingSettings
+from serving.trending import Trends
 
 log = structlog.get_logger(__name__)
 
@@ -180,6 +183,7 @@ class Recommender:
     catalog: CatalogView
     settings: ServingSettings
     metrics: ServingMetrics
+    trends: Trends = dataclasses.field(default_factory=Trends)
     clock: Callable[[], float] = time.monotonic
     wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     rules: HasRules = NO_MERCHANT
@@ -248,11 +252,15 @@ class Recommender:
     def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
         intent, source = _intent(asked)
         answer = self._first_with_items(request, self._rankings(request, asked), asked.reason)
-        version = answer.model_version
+        version, reason = answer.model_version, answer.reason
+        if reason == "cheap" and self.trends.is_stale:
+            reason = "trending_stale"
         if source is not None and asked.release is not None:
             version = asked.release.version
         items = self._explained(request, asked, answer) if answer.tier in PERSONAL_TIERS else answer.items
-        return structs.replace(answer, items=items, model_version=version, intent=intent, intent_source=source)
+        return structs.replace(
+            answer, items=items, reason=reason, model_version=version, intent=intent, intent_source=source
+        )
 
     def _explained(self, request: AnswerRequest, asked: _Asked, answer: Answer) -> list[RecommendedItem]:
         """Say of the first items to which one of the session each is owed, where that is known.
@@ -387,13 +395,35 @@ class Recommender:
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
+        time_ms = request.events[-1].time_ms if request.events else 0
+        for trending in self.trends.rankings(request.location):
+            age_ms = max(0, time_ms - trending.event_time_ms) if time_ms else 0
+            yield _Ranking("popular", self._filled(trending.items, release), age_ms=age_ms)
         if release is not None:
             yield self._ranking("popular", release, release.popular())
-        age_ms = self.popularity.age_ms(request.events[-1].time_ms) if request.events else 0
+        age_ms = self.popularity.age_ms(time_ms) if request.events else 0
         for location in dict.fromkeys((request.location, None)):
             yield _Ranking("popular", self.popularity.top(location, self._depth), age_ms=age_ms)
         yield _Ranking("default", _unscored(self.settings.default_items))
         yield _Ranking("default", _unscored(self.catalog.available_items(self._depth, self._now_ms(request))))
+
+    def _filled(self, trending: Iterator[RecommendedItem], release: ReleaseParts | None) -> Iterator[RecommendedItem]:
+        """Return what is trending, and where that is little what was popular in training; nothing where it is nothing.
+
+        A shop that has just begun to count must not have shorter lists for it.
+        """
+        listed, least = set[ItemId](), 0.0
+        for item in islice(trending, self._depth):
+            listed.add(item.item_id)
+            least = item.score
+            yield item
+        if not listed or release is None:
+            return
+        best = None
+        for item in named(release.popular(), release.item_id, at_most=self._depth, trained_items=release.trained_items):
+            best = best or item.score or 1.0
+            if item.item_id not in listed:
+                yield RecommendedItem(item.item_id, least * min(1.0, item.score / best))
 
     def _ranking(
         self, tier: Tier, release: ReleaseParts, candidates: Candidates, before: Sequence[ItemId] = ()

@@ -17,6 +17,7 @@ Reason = Literal[
     "unseen_items",
     "filtered_out",
     "cheap",
+    "trending_stale",
     "nothing_known",
     "internal_error",
 ]
@@ -29,6 +30,8 @@ no_release: no verified release yet. unseen_items: the release knows no item of 
 with tier model or knn these were asked for items like them.
 filtered_out: the higher tiers had items, and the filters removed them all.
 cheap: nothing personal was asked for (late event, bot, no consent).
+trending_stale: the same, and what is trending is too old to be answered, so that popular is that of the release or the
+stream.
 nothing_known: the answer is empty. internal_error: a bug, logged with its traceback.
 """
 REASONS: tuple[Reason, ...] = get_args(Reason)

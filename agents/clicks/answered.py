@@ -8,6 +8,7 @@ from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId
 from schemas.records import (
     MAX_NAMED_RULES,
+    CountedView,
     IntentSignal,
     Pattern,
     RecommendationOutcome,
@@ -65,7 +66,17 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
             experiment=self.event.experiment,
             valid_until=None if self.answer.valid_until_ms is None else from_unix_ms(self.answer.valid_until_ms),
             rules=[rule.rule_id for rule in self.answer.rules[:MAX_NAMED_RULES]] or None,
+            counts=self._counts(),
         )
+
+    def _counts(self) -> list[CountedView]:
+        """Return the views that count; a record whose mapping changed between two readings counts what it still has."""
+        lines = ((one, self.events[one.line]) for one in self.advance.counted if one.line < len(self.events))
+        return [
+            CountedView(event.item_id, min(event.event_time_ms, self.record.time_ms), event.location or line.location)
+            for line, event in lines
+            if event.item_id is not None
+        ]
 
     def intent(self, pattern: Callable[[Sequence[SessionEvent]], Pattern]) -> IntentSignal | None:
         """Make the intent signal; None where no session was moved."""

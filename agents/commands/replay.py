@@ -44,6 +44,12 @@ from session_model.data.formats import DataFormat
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Merchants' rules, as for `insession rules put`; each holds by the time of the events.",
 )
+@click.option(
+    "--trending",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Records of the topic `trending`, one JSON a line; each counts from its event_time on. Without it nothing is "
+    "trending.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of tables.")
 def command(  # noqa: PLR0913 - one parameter an option
     *,
@@ -55,6 +61,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     out: Path,
     catalog: Path | TopicUrl | None,
     rules_file: Path | None,
+    trending: Path | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -67,6 +74,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     from agents.merchants.rule_file import read_rule_file
     from agents.replay import replay_log
+    from agents.sources.recorded_trending import read_trending
     from serving.embedded.options import ServerOptions
     from serving.embedded_process import EmbeddedServer
     from session_model.data.catalogs import read_catalog
@@ -86,13 +94,18 @@ def command(  # noqa: PLR0913 - one parameter an option
     ):
         events = list(read_events(here.path, chosen, options=read))
         described = [] if file.path is None else read_catalog(file.path, file.mapping)
+    lists = [] if trending is None else read_trending(trending)
     out.mkdir(parents=True, exist_ok=True)
     options = ServerOptions(models=models, model_name=settings.serving.model_name, port=0, op_threads=1)
     with EmbeddedServer(options, log_path=out / "model-server.log") as server, counted_progress(console) as progress:
         bar = progress.add_task("replaying", total=len(events))
         serving = replace(settings.serving, address=server.address, models_directory=models)
-        served = replace(settings, serving=serving)
-        report = asyncio.run(replay_log(events, served, out, lambda n: progress.advance(bar, n), described, rules))
+        settings = replace(settings, serving=serving)
+        report = asyncio.run(
+            replay_log(
+                events, settings, out, lambda n: progress.advance(bar, n), described, rules=rules, trending=lists
+            )
+        )
     _print(report.as_json(), out, as_json=as_json)
 
 

@@ -12,6 +12,7 @@ from schemas.records import (
     RecommendationOutcome,
     RecommendationSet,
     SessionSummary,
+    Trending,
 )
 from schemas.rules import MerchantRule
 from streams.cluster.topics import Topic
@@ -108,6 +109,23 @@ CONTRACTS: Final = (
         key="visitor_key, a keyed hash of the visitor_id",
         summary="Closed sessions: training data of the next model.",
         promise=f"One record for each closed session, in order for each visitor_key. {_ONCE_BY_ID}",
+    ),
+    TopicContract(
+        topic=Topic.TRENDING,
+        action="send",
+        records=(Trending,),
+        key="`__all__`, or a place",
+        summary="What is viewed at each place, and what rises there.",
+        promise="The latest record of a key counts; a tombstone ends a place's list. Written by one observer at a time "
+        "when it has changed, everywhere's once a minute at least.",
+    ),
+    TopicContract(
+        topic=Topic.OBSERVER_STATE,
+        action="send",
+        records=(),
+        key="`place:` and a place, or `__progress__`",
+        summary="What the observer has counted, for the next observer only.",
+        promise="The latest record of a key counts; its form may change with any version.",
     ),
     TopicContract(
         topic=Topic.CATALOG,

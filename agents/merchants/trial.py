@@ -176,7 +176,7 @@ def cost(
     with ExitStack() as stack:
         for tried in ((), rules):
             out = Path(stack.enter_context(TemporaryDirectory(prefix="insession-rules-")))
-            reports.append(asyncio.run(replay_log(events, settings, out, advance, catalog, tried)))
+            reports.append(asyncio.run(replay_log(events, settings, out, advance, catalog, rules=tried)))
             applied = _changed_by(out / "recommendations.jsonl")
     before, after = reports
     return Cost(

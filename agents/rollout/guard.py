@@ -109,7 +109,7 @@ class RolloutGuard:
                 self._count_click(record.time_ms, outcome, rollout)
             return
         answer = self._read(RecommendationSet, record.value)
-        if answer is None or answer.status != "answered" or answer.reason == "cheap":
+        if answer is None or answer.status != "answered" or answer.reason in {"cheap", "trending_stale"}:
             return
         if topic == Topic.SHADOW:
             self._keep_list(answer)

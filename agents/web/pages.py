@@ -2,20 +2,33 @@
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from agents.web.metrics_page import MetricsPage
-from agents.web.pulse import Probe, Pulse
+from agents.web.pulse import Probe
 
 
-class WorkerPages(MetricsPage):
+class Probes(Protocol):
+    """Says how a process is; see `Pulse`."""
+
+    def alive(self) -> Probe:
+        """Return whether it makes progress."""
+
+    def ready(self) -> Probe:
+        """Return whether it does its work."""
+
+
+class ProbePages(MetricsPage):
     """Answers probes, too; from the web port's thread only."""
 
-    def __init__(self, registry: CollectorRegistry, pulse: Pulse, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, probes: Probes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(registry, clock)
-        self._pulse = pulse
+        self._probes = probes
 
     def add_to(self, server: web.Application) -> None:
         """Register the routes; before the server starts."""
@@ -24,10 +37,10 @@ class WorkerPages(MetricsPage):
         server.router.add_get("/readyz", self._readyz)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
-        return _response(self._pulse.alive())
+        return _response(self._probes.alive())
 
     async def _readyz(self, _request: web.Request) -> web.Response:
-        return _response(self._pulse.ready())
+        return _response(self._probes.ready())
 
 
 def _response(probe: Probe) -> web.Response:

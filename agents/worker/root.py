@@ -27,7 +27,7 @@ from agents.log_limit import add_log_metrics
 from agents.serving_tier import serving_tier
 from agents.settings import Settings
 from agents.web.health import Health
-from agents.web.pages import WorkerPages
+from agents.web.pages import ProbePages
 from agents.web.port import WebPort, WebPortError
 from agents.web.pulse import Pulse
 from agents.wiring import output_headers, pipeline_settings, session_rules
@@ -35,6 +35,7 @@ from agents.worker.default_list import GONE_CHECK_SECONDS, DefaultListWriter, st
 from agents.worker.input_check import checked_inputs
 from agents.worker.process_metrics import add_process_metrics, observe_state
 from agents.worker.span_export import collector_spans, exporting
+from agents.worker.trending_view import following_trending, trending_board
 from schemas.pseudonym import pseudonym
 from schemas.tracing import SpanRecorder
 from serving.chain import Recommender
@@ -79,7 +80,10 @@ def build_worker(settings: Settings) -> InsessionApp:
     gate = encodings.gate(SchemaMetrics(registry), lambda: bool(app.rebalancing), app.abort)
     copies = settings.kafka.datadir / "releases"
     rules = RuleView(RuleMetrics(registry), settings.locations)
-    tier = serving_tier(settings.serving, catalog, registry, copies=copies, recorder=spans, rules=rules)
+    trending = trending_board(settings, registry)
+    tier = serving_tier(
+        settings.serving, catalog, registry, copies=copies, recorder=spans, rules=rules, trending=trending
+    )
     windows = _windows(app, settings, spans)
     feed = LiveFeed(catalog)
     clocks = WorkerClocks(metrics)
@@ -116,11 +120,12 @@ def build_worker(settings: Settings) -> InsessionApp:
     app.resources = (
         locked_folder(settings.kafka.datadir),
         pulse.beating(),
-        _served(app, settings, WorkerPages(registry, pulse), feed),
+        _served(app, settings, ProbePages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
         _following(settings, catalog, CatalogMetrics(registry)),
         _obeying(settings, rules, ViewMetrics(registry, "merchant_rules")),
+        following_trending(settings, trending, encodings, registry),
         encodings.running(app.abort),
         tier.running(),
         _closing(windows),
@@ -237,7 +242,7 @@ def _keep_default_lists(
 
 
 @asynccontextmanager
-async def _served(app: InsessionApp, settings: Settings, pages: WorkerPages, feed: LiveFeed) -> AsyncIterator[None]:
+async def _served(app: InsessionApp, settings: Settings, pages: ProbePages, feed: LiveFeed) -> AsyncIterator[None]:
     """Serve the pages on a thread of their own, from before the worker looks for its topics until it has ended."""
 
     def add_pages(server: web.Application) -> None:

@@ -180,7 +180,7 @@ MODEL = DashboardPage(
                 Query(
                     share(
                         rate("insession_answers_total", 'tier="model"', 'reason="ok"'),
-                        rate("insession_answers_total", 'reason!~"cheap|unseen_items|filtered_out"'),
+                        rate("insession_answers_total", 'reason!~"cheap|trending_stale|unseen_items|filtered_out"'),
                     ),
                     "model",
                 )

@@ -1,4 +1,4 @@
-"""Are the answers good: who gives them, are they clicked, do the probabilities hold, is the catalog there."""
+"""Are the answers good: who gives them, are they clicked, do probabilities hold, is the catalog there, what trends."""
 
 from compose.grafana.panels import DashboardPage, Panel, Query, increase, of, or_nothing, rate, share
 
@@ -154,6 +154,7 @@ _CATALOG = (
         runbook="catalogstale",
         warn_at=6 * 3600,
         alarm_at=24 * 3600,
+        row="Catalog",
     ),
     Panel(
         title="Items in the catalog view",
@@ -243,11 +244,78 @@ _RULES = (
         runbook="rulesincomplete",
     ),
 )
+_LISTS_READ = of("insession_trending_last_record_timestamp_seconds")
+_TRENDING = (
+    Panel(
+        title="Since the last list of what is trending",
+        description="How long no worker has read a record of the topic; 0 also where no observer ever wrote.",
+        queries=[Query(or_nothing(f"time() - max({_LISTS_READ} > 0)"), "all workers")],
+        unit="s",
+        runbook="trendingstale",
+        warn_at=120,
+        alarm_at=300,
+        row="Trending",
+    ),
+    Panel(
+        title="Lists of what is trending",
+        description="Places of which the workers know what is trending, least and most; whether a view has read to the "
+        "end it saw at start, or its lists are too old to be answered; records passed over because of a bug.",
+        queries=[
+            Query(f"min({of('insession_trending_lists')})", "least"),
+            Query(f"max({of('insession_trending_lists')})", "most"),
+            Query(f"min({of('insession_trending_caught_up')})", "read to the end"),
+            Query(f"max({of('insession_trending_stale')})", "too old"),
+            Query(increase("insession_trending_failed_records_total"), "passed over"),
+        ],
+        unit="short",
+        runbook="trendingstale",
+    ),
+    Panel(
+        title="Records before the observer",
+        description="Records of recommendations that the observer has not read; above 10,000 it publishes nothing.",
+        queries=[Query(or_nothing("max(insession_observer_lag_records)"), "records")],
+        unit="short",
+        runbook="observerlags",
+        alarm_at=10_000,
+    ),
+    Panel(
+        title="What the observer reads",
+        description="Records of recommendations a second, by what they count: a view, nothing, or what was read "
+        "already.",
+        queries=[
+            Query(
+                or_nothing("sum by (result) (rate(insession_observer_records_total[$__rate_interval]))"), "{{result}}"
+            )
+        ],
+        unit="reqps",
+        runbook="the-observer",
+        stacked=True,
+    ),
+    Panel(
+        title="Observers that count",
+        description="1 while one counts, whichever; the others wait for their turn.",
+        queries=[Query(or_nothing("sum(insession_observer_active)"), "counting")],
+        unit="short",
+        runbook="observeraway",
+        warn_at=1,
+        falling=True,
+    ),
+    Panel(
+        title="Places and items counted",
+        description="Places with counts of their own, everywhere included, and items over all of them.",
+        queries=[
+            Query(or_nothing("max(insession_observer_places)"), "places"),
+            Query(or_nothing("max(insession_observer_items)"), "items"),
+        ],
+        unit="short",
+        runbook="the-observer",
+    ),
+)
 
 QUALITY = DashboardPage(
     uid="insession-quality",
     title="insession / Quality",
     description="Are the answers good: who gives them, are they clicked, do the probabilities hold, are catalog "
-    "and rules there.",
-    panels=(*_ANSWERS, *_INTENT, *_CATALOG, *_RULES),
+    "and rules there, and what is trending.",
+    panels=(*_ANSWERS, *_INTENT, *_TRENDING, *_CATALOG, *_RULES),
 )

@@ -18,6 +18,7 @@ from schemas.records import (
     RecommendationOutcome,
     RecommendationSet,
     SessionSummary,
+    Trending,
 )
 from streams.cluster.admin import ClusterAdmin, explained
 from streams.settings import StreamSettings
@@ -46,6 +47,8 @@ class Topic(StrEnum):
     SESSION_ENDS = "session-ends"
     OUTCOMES = "recommendation-outcomes"
     SHADOW = "shadow-recommendations"
+    TRENDING = "trending"
+    OBSERVER_STATE = "observer-state"
     CATALOG = "catalog"
     MERCHANT_RULES = "merchant-rules"
     DEAD_LETTERS = "clickstream-dlq"
@@ -56,13 +59,15 @@ class TopicFacts(NamedTuple):
 
     record: what lies in it, of one struct that is ours to encode; None = the shop's own records, control records of
     several kinds, rules, which are JSON always, or the bytes of inputs. is_the_shops: it is written by the shop.
-    any_partitions: it may have another count than the clickstream. names_visitors: its keys are visitors, and its
-    values tell of them. replay_file: into which `insession replay` writes it; None = a replay has none.
+    any_partitions: it may have another count than the clickstream. partitions: the count that it is created with, where
+    that is not the clickstream's. names_visitors: its keys are visitors, and its values tell of them. replay_file: into
+    which `insession replay` writes it; None = a replay has none.
     """
 
     record: type[Struct] | None = None
     is_the_shops: bool = False
     any_partitions: bool = False
+    partitions: int | None = None
     names_visitors: bool = False
     replay_file: str | None = None
 
@@ -76,6 +81,8 @@ TOPICS: Final[Mapping[Topic, TopicFacts]] = {
     Topic.SESSION_ENDS: TopicFacts(SessionSummary, replay_file="session-ends.jsonl"),
     Topic.OUTCOMES: TopicFacts(RecommendationOutcome, names_visitors=True, replay_file="outcomes.jsonl"),
     Topic.SHADOW: TopicFacts(RecommendationSet, names_visitors=True),
+    Topic.TRENDING: TopicFacts(Trending, any_partitions=True, partitions=1),
+    Topic.OBSERVER_STATE: TopicFacts(any_partitions=True, partitions=1),
     Topic.CATALOG: TopicFacts(is_the_shops=True, any_partitions=True),
     Topic.MERCHANT_RULES: TopicFacts(any_partitions=True),
     Topic.DEAD_LETTERS: TopicFacts(replay_file="dead-letters.jsonl"),
@@ -83,6 +90,8 @@ TOPICS: Final[Mapping[Topic, TopicFacts]] = {
 
 _BROKERS_TIME: Final[dict[str, str]] = {"message.timestamp.type": "LogAppendTime"}
 """Of a topic of ours by which everybody can tell the brokers' clock."""
+_OFTEN_REPLACED: Final[dict[str, str]] = {"segment.ms": "600000", "max.compaction.lag.ms": "3600000"}
+"""Of a topic whose few keys are written every few seconds: else a new reader has a week of them before it."""
 
 
 class TopicsError(InsessionError):
@@ -209,6 +218,8 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         Topic.SESSION_CONTROL: _BROKERS_TIME,
         Topic.RECOMMENDATIONS: _compacted_within(2 * COMPACTION_LAG),
         Topic.INTENT_SIGNALS: _compacted_within(2 * COMPACTION_LAG),
+        Topic.TRENDING: _OFTEN_REPLACED,
+        Topic.OBSERVER_STATE: _OFTEN_REPLACED,
     }
     configs: dict[Topic, dict[str, str]] = {
         Topic.CLICKSTREAM: {"cleanup.policy": "delete"},
@@ -222,6 +233,8 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
         },
         Topic.OUTCOMES: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
         Topic.SHADOW: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.outcomes_retention)},
+        Topic.TRENDING: {"cleanup.policy": "compact"},
+        Topic.OBSERVER_STATE: {"cleanup.policy": "compact"},
         Topic.CATALOG: {"cleanup.policy": "compact"},
         Topic.MERCHANT_RULES: {"cleanup.policy": "compact", "min.compaction.lag.ms": _milliseconds(RULES_AUDIT)},
         Topic.DEAD_LETTERS: {"cleanup.policy": "delete", "retention.ms": _milliseconds(settings.output_retention)},
@@ -229,7 +242,7 @@ def topic_specs(settings: TopicSettings) -> list[TopicSpec]:
     return [
         TopicSpec(
             settings.name(topic),
-            settings.partitions,
+            TOPICS[topic].partitions or settings.partitions,
             settings.replication,
             {**own, "min.insync.replicas": str(settings.replicas_in_sync)},
             any_partitions=TOPICS[topic].any_partitions,

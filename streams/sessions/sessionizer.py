@@ -32,7 +32,17 @@ from msgspec.structs import replace
 from schemas.events import ClickEvent, from_unix_ms
 from schemas.ids import EventId, ItemId, SessionId
 from schemas.records import SessionEvent, SessionSummary, Status
-from schemas.state import NEVER_MS, ClosedSession, Identity, InputPosition, OpenSession, Outcome, VisitorState
+from schemas.state import (
+    NEVER_MS,
+    ClosedSession,
+    CountedInput,
+    CountedLine,
+    Identity,
+    InputPosition,
+    OpenSession,
+    Outcome,
+    VisitorState,
+)
 from streams.sessions.parked import quietest, turned_to, without
 from streams.sessions.rules import SessionRules
 from streams.sessions.state_budget import StateBudget
@@ -52,6 +62,7 @@ class Advance(Struct, frozen=True, gc=False):
     closings: sessions that this input ended; each becomes one session-end record.
     joined: the places, from 0, of those of its events that are in the session that is open now.
     outcomes: what the input says of the answer before it; of a redelivered input, what it said the first time.
+    counted: its events that count for what is trending, of a redelivered input the same.
     is_redelivery: the state held this offset already.
     is_still: the input moved nothing, so that a mark of its offset is all that has to be stored.
     """
@@ -63,6 +74,7 @@ class Advance(Struct, frozen=True, gc=False):
     outcomes: tuple[Outcome, ...] = ()
     is_redelivery: bool = False
     is_still: bool = False
+    counted: tuple[CountedLine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,19 @@ class InputTopics:
                 c for c in closings if c.emitted_by.topic != position.topic or c.emitted_by.offset >= oldest
             ),
         )
+
+    def counted(
+        self, state: VisitorState, position: InputPosition, lines: tuple[CountedLine, ...]
+    ) -> tuple[CountedInput, ...]:
+        """Keep what an input counts, and drop what is on the broker for sure by now."""
+        oldest = position.offset - self.window(position.topic)
+        kept = (
+            one
+            for one in state.counted
+            if one.position.topic != position.topic
+            or (one.position.offset >= oldest and one.position.shares_topic_with(position))
+        )
+        return (*kept, CountedInput(position, lines))
 
 
 class Sessionizer:
@@ -308,7 +333,7 @@ class Sessionizer:
             session=joined,
             purchased=self._purchased(state, act),
         )
-        return Advance(moved, "answered", closings)
+        return Advance(moved, "answered", closings, counted=_counted(session, joined, act, place))
 
     def _with_room(
         self, state: VisitorState, position: InputPosition
@@ -370,8 +395,15 @@ class Sessionizer:
             last_topic=position.topic if has_further else "",
             last_outcome=None,
             further_outcomes=(),
+            counted=self._topics.counted(state, position, moved.counted) if moved.counted else state.counted,
         )
-        return Advance(state, moved.status, emitted_again(state, position) + moved.closings, moved.joined)
+        return Advance(
+            state,
+            moved.status,
+            emitted_again(state, position) + moved.closings,
+            moved.joined,
+            counted=moved.counted,
+        )
 
 
 def _forgotten(state: VisitorState) -> VisitorState:
@@ -384,6 +416,7 @@ def _forgotten(state: VisitorState) -> VisitorState:
         closings=state.closings,
         identity=Identity(predecessors=predecessors) if predecessors else None,
         topic_ids=state.topic_ids,
+        counted=state.counted,
     )
 
 
@@ -463,9 +496,11 @@ def _redelivered(state: VisitorState | None, position: InputPosition) -> Advance
     if state is None or last is None or position.offset > last:
         return None
     closings = caused_by(state, position)
+    counted = next((one.lines for one in state.counted if one.position.is_same_as(position)), ())
     if position.offset < last or state.last_topic not in {"", position.topic}:
-        return Advance(state, "replayed", closings, is_redelivery=True)
-    return Advance(state, state.last_status, closings, outcomes=state.last_outcomes, is_redelivery=True)
+        return Advance(state, "replayed", closings, is_redelivery=True, counted=counted)
+    outcomes = state.last_outcomes
+    return Advance(state, state.last_status, closings, outcomes=outcomes, is_redelivery=True, counted=counted)
 
 
 def _is_of_an_earlier_topic(one: InputPosition, position: InputPosition) -> bool:
@@ -492,6 +527,25 @@ def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSessi
 def emitted_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
     """Return the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
     return tuple(closed for closed in state.closings if closed.again == position)
+
+
+def _counted(
+    before: OpenSession, joined: OpenSession, act: Sequence[ClickEvent], place: int
+) -> tuple[CountedLine, ...]:
+    """Return the views of items that the session, as far as its events are kept, had not viewed yet.
+
+    before, joined: the session without and with the act. place: of its first line in the record.
+    """
+    found = list[CountedLine]()
+    new = set[ItemId]()
+    for line, event in enumerate(act, place):
+        item_id = event.item_id
+        if event.event_type != "view" or item_id is None or item_id in new:
+            continue
+        if not any(one.item_id == item_id and one.event_type == "view" for one in before.events):
+            new.add(item_id)
+            found.append(CountedLine(line, None if event.location else joined.location))
+    return tuple(found)
 
 
 def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[SessionEvent, ...]:
@@ -524,6 +578,7 @@ def _followed(before: Advance, moved: Advance, places: range) -> Advance:
         moved.status if is_move or is_first else before.status,
         before.closings + moved.closings,
         (*joined, *places) if moved.status == "answered" else joined,
+        counted=before.counted + moved.counted,
     )
 
 

@@ -11,11 +11,12 @@ Where the whole is still too large, this goes, in this order and no more than it
 
 1. what was shown in sessions beside the current one;
 2. events of those, but for the latest, and the ids by which their duplicates are found;
-3. click-throughs of the current session;
-4. how far other partitions' sessions were taken in, but for the latest 16;
-5. purchases, but for the latest 16;
-6. events of the current session, but for the latest 10, and its event ids for duplicates, but for the latest 32;
-7. what was shown last.
+3. which inputs count for what is trending, should they come again;
+4. click-throughs of the current session;
+5. how far other partitions' sessions were taken in, but for the latest 16;
+6. purchases, but for the latest 16;
+7. events of the current session, but for the latest 10, and its event ids for duplicates, but for the latest 32;
+8. what was shown last.
 """
 
 from collections.abc import Callable
@@ -113,6 +114,10 @@ def _with_half_beside(state: VisitorState) -> VisitorState:
     return replace(state, parked=tuple(replace(one, session=_halved(one.session, 1, 0)) for one in state.parked))
 
 
+def _with_half_of_the_counted(state: VisitorState) -> VisitorState:
+    return replace(state, counted=_newer_half(state.counted, 0))
+
+
 def _without_click_throughs(state: VisitorState) -> VisitorState:
     return replace(state, click_throughs=())
 
@@ -147,6 +152,7 @@ def _halved(session: OpenSession, least_events: int, least_seen: int) -> OpenSes
 _STEPS: Final[tuple[_Cut, ...]] = (
     _without_what_was_shown_beside,
     _with_half_beside,
+    _with_half_of_the_counted,
     _without_click_throughs,
     _with_fewer_sources,
     _with_half_of_the_purchases,

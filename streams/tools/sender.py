@@ -19,13 +19,14 @@ class SendError(InsessionError):
 
 
 class Sender:
-    """A producer by whose partitioner keys land where the tables expect them.
+    """A producer by whose partitioner keys land where the tables expect them; idempotent as in `producer_config`.
 
     acknowledged: records that every in-sync replica has. Raises SendError from any call after the first refusal.
     """
 
-    def __init__(self, client_config: Mapping[str, Any], *, client_id: str) -> None:
-        config = producer_config({"log_level": 2, **client_config}, client_id=client_id, linger_ms=5.0)
+    def __init__(self, client_config: Mapping[str, Any], *, client_id: str, idempotent: bool = True) -> None:
+        broker = {"log_level": 2, **client_config}
+        config = producer_config(broker, client_id=client_id, linger_ms=5.0, idempotent=idempotent)
         self._producer = Producer(config)
         self._failure: str | None = None
         self.acknowledged = 0

@@ -72,6 +72,7 @@ def with_former_topics(state: VisitorState) -> VisitorState:
         state,
         topic_ids=tuple(topic_id or FORMER_TOPIC_ID for topic_id in ids),
         closings=closings,
+        counted=tuple(replace(one, position=_former(one.position)) for one in state.counted),
         identity=identity,
     )
 

@@ -14,12 +14,13 @@ from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from agents.wiring import described_catalog, described_rules
 from schemas import wire
-from schemas.events import ClickEvent, from_unix_ms
+from schemas.events import ClickEvent, from_unix_ms, unix_ms
 from schemas.ids import EventId, ItemId, SessionId, VisitorId
 from schemas.mapping import FieldMapping
 from schemas.places import LocationSettings
-from schemas.records import CatalogItem, RecommendationSet, RecommendedItem
+from schemas.records import CatalogItem, RecommendationSet, RecommendedItem, Trending, TrendingItem
 from schemas.rules import MerchantRule
+from serving.trending import RecordedTrending
 from streams.catalog import Catalog
 from tests.serving.rules.builders import rule
 
@@ -32,21 +33,25 @@ async def _replayed(
     settings: Settings | None = None,
     catalog: Catalog | None = None,
     rules: Sequence[MerchantRule] = (),
+    *,
+    trending: Sequence[Trending] = (),
 ) -> tuple[ReplayReport, dict[str, bytes]]:
     """Replay without a release: the tier is `popular`, everything else is as with one."""
     settings = settings or Settings()
     settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
+    lists = RecordedTrending(trending, settings.locations, stale_after_seconds=300)
     tier = serving_tier(
         settings.serving,
         catalog or Catalog(),
         CollectorRegistry(),
         copies=out / "releases",
         rules=described_rules(settings, rules),
+        trending=lists,
     )
     paths = {name: out / name for name in FILES}
     files = {name: path.open("wb") for name, path in paths.items()}
     try:
-        report = await Replay(settings, tier, files).run(events, lambda _: None)
+        report = await Replay(settings, tier, files, lists).run(events, lambda _: None)
     finally:
         for file in files.values():
             file.close()
@@ -82,6 +87,39 @@ async def test_two_replays_are_byte_identical(shop_log: list[ClickEvent], tmp_pa
         runs.append((await _replayed(shop_log, out))[1])
     assert runs[0] == runs[1]
     assert runs[0]["recommendations"].count(b"\n") == len(shop_log)
+
+
+async def test_lists_that_are_given_to_a_replay_are_answered_from_their_event_time_on(
+    shop_log: list[ClickEvent], tmp_path: Path
+) -> None:
+    """Until they are stale by the events' time, with the same bytes in every run; without them nothing is trending."""
+    begin = shop_log[500].event_time_ms
+    item = TrendingItem(ItemId("trending"), 0.5, 1.0, 100)
+    trending = Trending(
+        items=[item],
+        support_short=1.0,
+        support_long=1.0,
+        half_life_short_seconds=600,
+        half_life_long_seconds=16_200,
+        half_life_seconds=600,
+        strength=None,
+        event_time=from_unix_ms(begin),
+        updated_at=from_unix_ms(begin),
+    )
+    runs = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        out.mkdir()
+        runs.append((await _replayed(shop_log, out, trending=[trending]))[1]["recommendations"])
+    assert runs[0] == runs[1]
+    answers = [wire.decode_recommendation_set(line) for line in runs[0].splitlines()]
+    listed = [answer for answer in answers if any(item.item_id == "trending" for item in answer.items)]
+    times = [unix_ms(answer.event_time) - begin for answer in listed]
+    assert len(listed) > 50
+    assert (min(times) >= 0, max(times) < 330_000) == (True, True)
+    (tmp_path / "without").mkdir()
+    without = (await _replayed(shop_log, tmp_path / "without"))[1]["recommendations"]
+    assert b'"trending"' not in without
 
 
 async def test_every_event_of_a_log_has_one_record_in_order(shop_log: list[ClickEvent], tmp_path: Path) -> None:

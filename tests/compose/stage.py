@@ -80,6 +80,7 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
         targets = {
             "insession": worker.address,
             "insession-pipeline": f"{LOOPBACK}:{supply.pipeline.web_port}",
+            "insession-observer": f"{LOOPBACK}:{free_port()}",
             "tensorflow-serving": f"{LOOPBACK}:{free_port()}",
         }
         prometheus = stack.enter_context(Prometheus(program, folder / "prometheus", targets))

@@ -17,6 +17,7 @@ from streams.cluster.producers import producer_config
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, TopicSpec, app_id
 from tests.kafka.ledger import Ledger
+from tests.kafka.observer_process import ObserverProcess
 from tests.kafka.shop import Click, Traffic
 from tests.kafka.topic_log import TopicReader
 from tests.kafka.worker_process import WorkerProcess
@@ -44,6 +45,7 @@ class Deployment:
     reader: TopicReader
     _environment: Mapping[str, str]
     _workers: list[WorkerProcess] = field(default_factory=list)
+    _observers: list[ObserverProcess] = field(default_factory=list)
 
     def worker(self, name: str = "a", *, partitions: str | None = None, **settings: str) -> WorkerProcess:
         """Start a worker on the data folder `name`; further settings by their variables' names."""
@@ -56,6 +58,12 @@ class Deployment:
         }
         self._workers.append(WorkerProcess(options, {**self._environment, **settings}, self.folder / name))
         return self._workers[-1]
+
+    def observer(self, name: str = "observer", **settings: str) -> ObserverProcess:
+        """Start an observer; further settings by their variables' names."""
+        options = {"brokers": self.settings.kafka.brokers, "prefix": self.settings.topics.prefix}
+        self._observers.append(ObserverProcess(options, {**self._environment, **settings}, self.folder / name))
+        return self._observers[-1]
 
     def workers(self) -> list[WorkerProcess]:
         """Return all that were started, the newest last."""
@@ -154,9 +162,9 @@ class Deployment:
         return Ledger(self.settings, self.reader)
 
     def close(self) -> None:
-        """End every worker that still runs."""
-        for worker in self._workers:
-            worker.close()
+        """End every worker and observer that still runs."""
+        for process in (*self._workers, *self._observers):
+            process.close()
 
 
 Deploy = Callable[..., Deployment]

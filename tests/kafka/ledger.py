@@ -11,7 +11,7 @@ from rocksdict import AccessType, Options, Rdict
 
 from agents.settings import Settings
 from schemas import wire
-from schemas.records import RecommendationOutcome, RecommendationSet, SessionSummary
+from schemas.records import CountedView, RecommendationOutcome, RecommendationSet, SessionSummary
 from streams.cluster.topics import VISITORS, Topic, changelog_name
 from streams.delivery.dead_letters import HEADER_PREFIX
 from streams.state.fencing import ChangelogFences, visible
@@ -29,7 +29,8 @@ class Findings:
     """What is wrong, as lists of ids that should all be empty, and what a human wants to see counted.
 
     duplicates: records beyond the first of an id; at least once allows them. replayed: of those, the ones that say so.
-    unlike: ids whose copies differ in what they say of the input.
+    unlike: ids whose copies differ in what they say of the input. counts: ids whose first copy counts something else
+    for what is trending than the undisturbed run, or a later one neither the same nor nothing.
     """
 
     inputs: int = 0
@@ -39,6 +40,7 @@ class Findings:
     lost: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     unlike: list[str] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
     out_of_order: list[str] = field(default_factory=list)
     session_ends: list[str] = field(default_factory=list)
     intents: list[str] = field(default_factory=list)
@@ -51,6 +53,7 @@ class Findings:
             "lost",
             "unexpected",
             "unlike",
+            "counts",
             "out_of_order",
             "session_ends",
             "intents",
@@ -145,6 +148,14 @@ class Ledger:
         findings.unexpected = sorted(said.keys() - due.keys())
         findings.unlike = [
             record_id for record_id, statuses in said.items() if not set(statuses) <= {due.get(record_id), "replayed"}
+        ]
+        counted: dict[str, list[list[CountedView]]] = {}
+        for record in self.recommendations:
+            counted.setdefault(record.id, []).append(record.counts)
+        findings.counts = [
+            record_id
+            for record_id, (first, *further) in counted.items()
+            if first != (due := expected.counts.get(record_id, [])) or any(again not in (due, []) for again in further)
         ]
         findings.duplicates = sum(len(statuses) - 1 for statuses in said.values())
         findings.replayed = sum(statuses.count("replayed") for statuses in said.values())

@@ -11,7 +11,7 @@ from agents.wiring import session_rules
 from schemas.click_reader import ClickReader
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
-from schemas.records import SessionEvent, SessionSummary, Status
+from schemas.records import CountedView, SessionEvent, SessionSummary, Status
 from schemas.state import (
     InputPosition,
     ParkedSession,
@@ -39,6 +39,7 @@ class UndisturbedRun:
     rejections: dict[str, RejectReason] = field(default_factory=dict)
     session_ends: dict[str, SessionSummary] = field(default_factory=dict)
     states: dict[StateKey, bytes] = field(default_factory=dict)
+    counts: dict[str, list[CountedView]] = field(default_factory=dict)
 
     def sessions(self) -> dict[SessionId, list[SessionEvent]]:
         """Return the events of every session, the ones still open included."""
@@ -65,6 +66,11 @@ def undisturbed_run(settings: Settings, clickstream: Iterable[LoggedRecord]) -> 
         key = (record.partition, event.visitor_id.encode())
         advance = rules.advance(states.get(key), clicks.events, Arrival(position, record.time_ms))
         run.statuses[position.record_id] = advance.status
+        run.counts[position.record_id] = [
+            CountedView(line.item_id, min(line.event_time_ms, record.time_ms), line.location or one.location)
+            for one in advance.counted
+            if (line := clicks.events[one.line]).item_id is not None
+        ]
         if advance.state is not None:
             states[key] = advance.state
         elif advance.status == "no_consent":
@@ -93,7 +99,8 @@ def _without_shown(value: bytes, mark: bytes | None) -> bytes:
     visitor = read_visitor(value, mark)
     stored = visitor.state
     closings = tuple(replace(closed, cause=replace(closed.cause, topic_id=0)) for closed in stored.closings)
-    stored = replace(stored, topic_ids=(), closings=closings)
+    counted = tuple(replace(one, position=replace(one.position, topic_id=0)) for one in stored.counted)
+    stored = replace(stored, topic_ids=(), closings=closings, counted=counted)
     parked = tuple(ParkedSession(one.session) for one in stored.parked)
     state = replace(stored, parked=parked, last_answer=None, click_throughs=(), last_outcome=None, further_outcomes=())
     return encode_state(state, due_ms=visitor.header.due_ms, is_quiet=visitor.header.is_quiet)

@@ -39,15 +39,23 @@ class WorkerProcess:
     options: of the command, without the leading dashes. environment: its INSESSION_ settings, the only ones it sees.
     """
 
+    command_name = "worker"
+    has_datadir = True
+
     def __init__(self, options: Mapping[str, str], environment: Mapping[str, str], datadir: Path) -> None:
         self.datadir = datadir
         self._port = free_port()
         self.log_path = datadir.with_suffix(f".{self._port}.log")
-        given = {**options, "datadir": str(datadir), "web-port": str(self._port)}
+        folder = {"datadir": str(datadir)} if self.has_datadir else {}
+        given = {**options, **folder, "web-port": str(self._port)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("INSESSION_")}
-        command = [str(COMMAND), "worker", *(f"--{name}={value}" for name, value in given.items())]
+        command = [str(COMMAND), self.command_name, *(f"--{name}={value}" for name, value in given.items())]
         self._child = ChildProcess(
-            "the worker", command, log_path=self.log_path, environment={**inherited, **environment}, cwd=datadir.parent
+            f"the {self.command_name}",
+            command,
+            log_path=self.log_path,
+            environment={**inherited, **environment},
+            cwd=datadir.parent,
         )
 
     @property

@@ -1,16 +1,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_fields
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from schemas.events import unix_ms
 from schemas.ids import ItemId, ModelVersion, VisitorId
+from schemas.places import LocationSettings
 from schemas.ranking import IntentProbabilities, Neighbours
-from schemas.records import CatalogItem, SessionEvent
+from schemas.records import TRENDING_KEY, CatalogItem, SessionEvent
 from schemas.rules import MerchantRule
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
@@ -30,7 +33,10 @@ from serving.parts import ReleaseParts
 from serving.popular import Sighting, StreamPopularity
 from serving.rules.book import Asked, Plan, RuleBook
 from serving.settings import ServingSettings
+from serving.trending import TrendingBoard, Trends
+from serving.vouchers import ShopsOwn
 from tests.serving.rules.builders import rule
+from tests.serving.test_trending import trending
 
 START_MS = 1_700_000_000_000
 V1, V2 = ModelVersion(1), ModelVersion(2)
@@ -68,6 +74,9 @@ class Tier:
         self.server = FakePredictor()
         self.releases = FakeReleases(FakeRelease())
         self.catalog = FakeCatalog()
+        self.board = TrendingBoard(
+            LocationSettings(), stale_after_seconds=300, max_places=10, clock=lambda: START_MS / 1000 + self.now
+        )
         metrics = ServingMetrics(self.registry)
         self.breaker = CircuitBreaker(failures=2, open_seconds=10, clock=lambda: self.now)
         guarded = GuardedPredictor(self.server, self.breaker, metrics)
@@ -80,9 +89,14 @@ class Tier:
             catalog=self.catalog,
             settings=self.settings,
             metrics=metrics,
+            trends=Trends(self.board, ShopsOwn(self.catalog, self.releases)),
             clock=lambda: self.now,
             wall_ms=lambda: self.wall_ms,
         )
+
+    def trend(self, items: str, location: str | None = None) -> None:
+        """Let the observer write a list now."""
+        self.board.put(location or TRENDING_KEY, trending(items, location), START_MS)
 
     def click(self, item: str, location: str | None = None, at_ms: int = 0) -> None:
         """Let somebody new click an item."""
@@ -662,3 +676,56 @@ async def test_without_rules_nothing_of_them_is_asked(tier: Tier) -> None:
 
     tier.recommender = replace(tier.recommender, rules=Rules(Unused(())))
     assert (await tier.answer("i20")).tier == "model"
+
+
+async def test_what_is_trending_at_the_place_comes_before_what_was_popular_in_training(tier: Tier) -> None:
+    """Then what is trending around it, and in training after that; the tier is still called popular."""
+    tier.trend("i7 i8 i9 i10 i11")
+    tier.trend("i4 i5 i6 i7", "nl/nh")
+    answer = await tier.answer(location="nl/nh/ams", personal=False)
+    assert (names(answer), answer.tier, answer.reason) == ("i4 i5 i6 i7", "popular", "cheap")
+    assert answer.model_version is None
+    assert names(await tier.answer(location="de", personal=False)) == "i7 i8 i9 i10"
+    assert names(tier.recommender.impersonal("nl/nh")) == "i4 i5 i6 i7"
+    assert names(await tier.answer("i20")) == "i21 i22 i23 i19"  # the model is above it
+
+
+async def test_what_is_trending_is_filtered(tier: Tier) -> None:
+    """What is sold out, or not sold at the place, is left out; where nothing is left the next list is answered."""
+    tier.trend("i7 i8 i9 i10 i11")
+    tier.trend("i4 i5 i6 i7 i8", "nl")
+    tier.catalog.unavailable = {"i4"}
+    tier.catalog.only_at = {"i6": "de"}
+    assert names(await tier.answer(location="nl", personal=False)) == "i5 i7 i8 i1"
+    tier.catalog.unavailable = {f"i{number}" for number in range(4, 9)} | {"i1", "i2", "i3"}
+    assert names(await tier.answer(location="nl", personal=False)) == "i9 i10 i11"
+
+
+async def test_a_short_list_of_what_is_trending_is_filled_from_training(tier: Tier) -> None:
+    """A shop that has just begun to count has no shorter lists for it; scores go on falling, nothing comes twice."""
+    tier.trend("i2 i9")
+    answer = await tier.answer(personal=False)
+    assert names(answer) == "i2 i9 i1 i3"
+    scores = [item.score for item in answer.items]
+    assert scores == sorted(scores, reverse=True)
+    tier.trend("spam")
+    assert (names(await tier.answer(personal=False)), tier.counted("popular", "cheap")) == ("i1 i2 i3", 2)
+
+
+async def test_lists_that_are_stale_are_not_answered_and_it_is_said(tier: Tier) -> None:
+    """Only where nothing personal was asked for: else why the model did not answer is what matters."""
+    tier.trend("i7 i8 i9 i10")
+    tier.now += 301
+    answer = await tier.answer("i20", personal=False)
+    assert (names(answer), answer.reason) == ("i1 i2 i3", "trending_stale")
+    tier.server.fail_next(ModelUnavailableError("away"))
+    assert (await tier.answer("i20")).reason == "unavailable"
+
+
+async def test_an_answer_of_what_is_trending_says_how_old_that_is(tier: Tier) -> None:
+    """From the event to the latest one that the list counts."""
+    now = trending("i7 i8 i9 i10")
+    counted = now.event_time - timedelta(milliseconds=unix_ms(now.event_time) - START_MS)
+    tier.board.put(TRENDING_KEY, replace_fields(now, event_time=counted), START_MS)
+    answer = await tier.answer("i20", "i20", "i20", personal=False)
+    assert (names(answer), answer.age_ms) == ("i7 i8 i9 i10", 2000)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from schemas import wire
 from schemas.ids import ItemId
 from schemas.ranking import IntentProbabilities
-from schemas.records import RecommendedItem
+from schemas.records import CountedView, RecommendedItem
 from schemas.state import ClosedSession, InputPosition, VisitorState, decode_state, encode_state
 from schemas.validation import Rejection
 from serving.chain import Answer, AnswerRequest, Recommender
@@ -382,3 +382,27 @@ async def test_an_erased_visitor_has_no_outcome(worker: Any) -> None:
     await worker.click("v1", 0, item_id="a", session_id="s")
     worker.states.drop(0, b"v1")
     assert outcomes_in(await worker.click("v1", 1, item_id="a", session_id="s")) == []
+
+
+async def test_the_first_view_of_an_item_in_a_session_is_told_to_count(worker: Any) -> None:
+    """With its time and place; the record of a replay repeats it, those of other inputs hold nothing."""
+    answers = [
+        (await worker.click("v1", n, item_id=item, location="nl/ams"))[0] for n, item in enumerate(("a", "a", "b"))
+    ]
+    told = [wire.decode_recommendation_set(answer.value).counts for answer in answers]
+    assert told == [
+        [CountedView(ItemId("a"), START_MS, "nl/ams")],
+        [],
+        [CountedView(ItemId("b"), START_MS + 2, "nl/ams")],
+    ]
+    (again,) = await worker.click("v1", 0, offset=0, item_id="a", location="nl/ams")
+    replayed = wire.decode_recommendation_set(again.value)
+    assert (replayed.status, replayed.counts) == ("replayed", told[0])
+
+
+async def test_a_view_from_the_future_counts_now(worker: Any) -> None:
+    """A clock that runs ahead must not outweigh all others for as long."""
+    value = b'{"visitor_id": "v1", "event_type": "view", "event_time": %d, "item_id": "a"}' % (START_MS + 86_400_000)
+    (answer, _) = await worker.feed(b"v1", value, time_ms=START_MS)
+    (counted,) = wire.decode_recommendation_set(answer.value).counts
+    assert counted.time_ms == START_MS

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from agents.web.health import ONLY_REPLAYED_ANSWERS, STUCK_AFTER_SECONDS, Health
-from agents.web.pages import WorkerPages
+from agents.web.pages import ProbePages
 from agents.web.pulse import Pulse
 from streams.cluster.topic_watch import SeenTopic, Sighting, TopicWatch
 from streams.delivery.window import Windows
@@ -54,7 +54,7 @@ class Watched:
         """Ask for a page after a beat of the loop; gives status and text."""
         self.pulse.beat()
         server = web.Application()
-        WorkerPages(self.registry, self.pulse).add_to(server)
+        ProbePages(self.registry, self.pulse).add_to(server)
         request = make_mocked_request("GET", path)
         match = await server.router.resolve(request)
         answer = await match.handler(request)

@@ -22,7 +22,7 @@ from agents.live.pages import STREAM_PATH, LivePages
 from agents.web import connections
 from agents.web.connections import MAX_CONNECTIONS
 from agents.web.metrics_page import METRICS_SECONDS, MetricsPage
-from agents.web.pages import WorkerPages
+from agents.web.pages import ProbePages
 from agents.web.port import ACCEPTED_AT_ONCE, MAX_REQUEST_BYTES, WebPort, WebPortError
 from agents.web.pulse import Pulse
 from streams.catalog import Catalog
@@ -72,7 +72,7 @@ class Served:
         self.held, self.go_on = threading.Event(), threading.Event()
 
     def _add_pages(self, server: web.Application) -> None:
-        WorkerPages(self.registry, self.pulse).add_to(server)
+        ProbePages(self.registry, self.pulse).add_to(server)
         LivePages(self.feed, Access("127.0.0.1", None)).add_to(server)
         server.router.add_get("/hold", self._hold)
 

@@ -22,9 +22,9 @@ def test_every_topic_has_one_spec_under_the_prefix() -> None:
     """The specs cover all topics, each with the layout of the settings."""
     specs = topic_specs(TopicSettings(prefix="shop-", partitions=12))
     assert [spec.name for spec in specs] == [f"shop-{topic}" for topic in Topic]
-    assert {(spec.partitions, spec.replication, spec.configs["min.insync.replicas"]) for spec in specs} == {
-        (12, 3, "2")
-    }
+    layouts = {(spec.partitions, spec.replication, spec.configs["min.insync.replicas"]) for spec in specs}
+    assert layouts == {(12, 3, "2"), (1, 3, "2")}
+    assert [spec.name for spec in specs if spec.partitions == 1] == ["shop-trending", "shop-observer-state"]
 
 
 def test_outputs_are_a_log_for_a_week_and_then_the_latest() -> None:

@@ -8,6 +8,7 @@ import pytest
 from schemas.ids import EventId, ItemId, ModelVersion, SessionId, VisitorId
 from schemas.payload import decode_payload
 from schemas.records import (
+    CountedView,
     DefaultRecommendations,
     IntentSignal,
     RecommendationOutcome,
@@ -15,6 +16,8 @@ from schemas.records import (
     RecommendedItem,
     SessionEvent,
     SessionSummary,
+    Trending,
+    TrendingItem,
 )
 from streams.cluster.topics import TopicSettings
 from streams.encodings.decoder import RegistryDecoder
@@ -45,6 +48,7 @@ RECORDS: dict[str, msgspec.Struct] = {
         items=[RecommendedItem(ItemId("i2"), 0.5)],
         tier="model",
         model_version=ModelVersion(3),
+        counts=[CountedView(ItemId("i1"), 5), CountedView(ItemId("i2"), 6, "nl")],
         **WHOSE,
     ),
     "shop-session-ends-value": SessionSummary(
@@ -56,6 +60,19 @@ RECORDS: dict[str, msgspec.Struct] = {
         ended_at=NOW,
         event_count=1,
         events=[SessionEvent("view", 5, ItemId("i1"))],
+    ),
+    "shop-trending-value": Trending(
+        items=[TrendingItem(ItemId("i1"), 0.5, 2.5, 7, 0.125)],
+        rising_share=0.125,
+        support_short=1.5,
+        support_long=7.25,
+        half_life_short_seconds=600,
+        half_life_long_seconds=16_200,
+        half_life_seconds=5_400,
+        strength=300.0,
+        event_time=NOW,
+        updated_at=NOW,
+        positions={"c-0": 1},
     ),
 }
 RECORDS["shop-shadow-recommendations-value"] = RECORDS["shop-recommendations-value"]

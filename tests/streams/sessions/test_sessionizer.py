@@ -10,7 +10,7 @@ from msgspec import structs
 
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
-from schemas.state import InputPosition, OpenSession, VisitorState
+from schemas.state import CountedInput, CountedLine, InputPosition, OpenSession, VisitorState
 from streams.sessions.rules import SessionRules
 from streams.sessions.sessionizer import Advance, Arrival, InputTopics, Sessionizer, summarise
 
@@ -343,7 +343,9 @@ def test_withdrawn_consent_leaves_what_a_replay_must_find_and_nothing_else() -> 
     assert visitor.click(GAP_MS + 3, consent=False).closings == ()
     forgotten = visitor.state
     latest_ms = START_MS + GAP_MS + 2
-    assert forgotten == VisitorState({"clicks": 3}, "no_consent", latest_ms, closings=(closed,), topic_ids=(1,))
+    counted = tuple(CountedInput(InputPosition("clicks", 0, offset, 1), (CountedLine(0),)) for offset in (0, 1))
+    left = VisitorState({"clicks": 3}, "no_consent", latest_ms, closings=(closed,), topic_ids=(1,), counted=counted)
+    assert forgotten == left
     assert [visitor.at_offset(offset, offset).status for offset in range(3)] == ["replayed"] * 3
     assert visitor.at_offset(1, GAP_MS + 1).closings == (closed,)
     again = visitor.at_offset(3, GAP_MS + 3, consent=False)
@@ -777,3 +779,84 @@ def test_a_state_from_before_the_ids_knows_its_replays() -> None:
     visitor.topic_id = 7
     advance = visitor.at_offset(1, GAP_MS + 1)
     assert (advance.is_redelivery, advance.closings) == (True, (closed,))
+
+
+def counted(advance: Advance) -> list[int]:
+    """Return the places of the events that count."""
+    return [line.line for line in advance.counted]
+
+
+def test_the_first_view_of_an_item_in_a_session_counts() -> None:
+    """Not another one, nor a cart or a purchase; in the next session it counts anew."""
+    visitor = Visitor()
+    first = visitor.click(0, item_id="a", location="nl/nh/ams")
+    assert counted(first) == [0]
+    for event_type in ("view", "cart", "purchase"):
+        assert counted(visitor.click(1, event_type, item_id="a")) == []
+    assert counted(visitor.click(2, "cart", item_id="b")) == []
+    assert counted(visitor.click(3, item_id="b")) == [0]
+    assert counted(visitor.click(3 + GAP_MS + 1, item_id="a")) == [0]
+
+
+def test_what_moves_no_session_does_not_count() -> None:
+    """Whether a late view was the first of its session is not known; a duplicate was there before."""
+    visitor = Visitor(replace(RULES, bot_burst_events=3))
+    visitor.click(10 * GRACE_MS, item_id="a", event_id="e")
+    assert counted(visitor.click(10 * GRACE_MS, item_id="a", event_id="e")) == []
+    late = visitor.click(0, item_id="b")
+    assert (late.status, counted(late)) == ("late", [])
+    advances = [visitor.click(10 * GRACE_MS + n, item_id=f"i{n}") for n in range(6)]
+    assert [advance.status for advance in advances[-2:]] == ["bot", "bot"]
+    assert [counted(advance) for advance in advances] == [
+        [0] if advance.status == "answered" else [] for advance in advances
+    ]
+
+
+def test_the_views_of_one_record_count_once_an_item() -> None:
+    """A batch may hold several, and lines that are no views."""
+    visitor = Visitor()
+    views = [event for item in ("a", "b", "a") for event in lines("view", 0, [item], event_id=f"e-{item}")]
+    advance = visitor.record([*views, *lines("cart", 1, ["c"], event_id="e-c")])
+    assert counted(advance) == [0, 1]
+
+
+def test_an_event_without_a_place_counts_at_its_sessions() -> None:
+    """The place as it was then is kept, since the session may move on."""
+    visitor = Visitor()
+    visitor.click(0, item_id="a", location="nl")
+    first = visitor.click(1, item_id="b")
+    visitor.click(2, item_id="c", location="de")
+    assert [line.location for line in first.counted] == ["nl"]
+    assert visitor.at_offset(1, 1, item_id="b").counted == first.counted
+
+
+def test_a_replay_counts_as_it_did() -> None:
+    """Also an offset below the visitor's last, as long as it may come again: its first record may never have left."""
+    visitor = Visitor()
+    advances = [visitor.click(n, item_id=item) for n, item in enumerate(("a", "b", "a"))]
+    again = [visitor.at_offset(n, n, item_id=item) for n, item in enumerate(("a", "b", "a"))]
+    assert [advance.status for advance in again] == ["replayed", "replayed", "answered"]
+    assert [advance.counted for advance in again] == [advance.counted for advance in advances]
+    visitor.at_offset(300, 3, item_id="c")
+    assert visitor.state is not None
+    assert [one.position.offset for one in visitor.state.counted] == [300]
+
+
+def test_what_counts_is_known_of_the_topic_that_it_is_of() -> None:
+    """One that was made anew has the same offsets for other inputs, another topic has offsets of its own."""
+    visitor = Visitor()
+    visitor.click(0, item_id="a")
+    order = visitor.at_offset(0, 1, item_id="b", topic="orders")
+    assert visitor.at_offset(0, 1, item_id="b", topic="orders").counted == order.counted
+    assert counted(visitor.at_offset(0, 0, item_id="a")) == [0]
+    visitor.make_topics_anew()
+    assert counted(visitor.click(2, "cart", item_id="c")) == []
+    assert counted(visitor.at_offset(0, 2, "cart", item_id="c")) == []
+
+
+def test_a_replay_counts_as_it_did_after_consent_was_withdrawn() -> None:
+    """The view was before that; its record may never have left."""
+    visitor = Visitor()
+    visitor.click(0, item_id="a")
+    assert visitor.click(1, item_id="b", consent=False).counted == ()
+    assert counted(visitor.at_offset(0, 0, item_id="a")) == [0]

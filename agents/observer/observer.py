@@ -1,0 +1,222 @@
+"""What the observer does with each record, and what it writes when; it knows nothing of Kafka but records.
+
+It writes two topics. `trending` is for all: the lists that have changed. `observer-state` is its own: every place that
+has changed beside how far that one holds the inputs, and after those the progress of the whole. So whoever goes on from
+there, after whatever end, counts each input once: `TrendingFold.restore`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+import structlog
+
+from agents.observer.metrics import ObserverMetrics, RecordResult
+from schemas import wire
+from schemas.events import unix_ms
+from schemas.ids import VisitorId
+from schemas.places import LocationSettings
+from schemas.records import TRENDING_KEY, Trending
+from streams.rare_log import RareLog
+from streams.records import InputRecord, OutputRecord
+from streams.trending.fold import EVERYWHERE, ReadRecord, StoredPlace, StoredProgress, TrendingFold
+from streams.trending.lists import TrendingLists
+from streams.trending.snapshots import (
+    PLACE_PREFIX,
+    PROGRESS_KEY,
+    SnapshotError,
+    decode_place,
+    decode_progress,
+    encode_place,
+    encode_progress,
+    place_key,
+)
+
+log = structlog.get_logger(__name__)
+
+ALL_EVERY_SECONDS: Final = 60.0
+"""Every list is looked at so often: what rose falls again without a view, and readers see that somebody is there."""
+_read_json = msgspec.json.Decoder(ReadRecord).decode
+
+Send = Callable[[OutputRecord], None]
+
+
+class Observer:
+    """Counts records, and gives what is to be written to `send`; raises what that raises.
+
+    trending, state: names of the topics. secret: keys the hash of a visitor. decode: reads what is no JSON.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that it binds
+        self,
+        *,
+        trending: str,
+        state: str,
+        send: Send,
+        secret: bytes,
+        metrics: ObserverMetrics,
+        places: LocationSettings,
+        max_items: int = 2_000,
+        max_places: int = 256,
+        encode: Callable[[msgspec.Struct], bytes] = wire.encode,
+        decode: Callable[[bytes], object] | None = None,
+    ) -> None:
+        self._trending = trending
+        self._state = state
+        self._send = send
+        self._metrics = metrics
+        self._encode = encode
+        self._decode = decode
+        self._max_items = max_items
+        fold = TrendingFold(
+            partial(_chain, places), partial(visitor_hash, secret), max_items=max_items, max_places=max_places
+        )
+        self.lists = TrendingLists(fold, partial(_chain, places))
+        self._rare_log = RareLog(log)
+        self._unpublished = set[str]()
+        self._published: dict[str, int] = {}
+        self._looked_seconds = 0.0
+
+    @property
+    def fold(self) -> TrendingFold:
+        """Return the counts."""
+        return self.lists.fold
+
+    def restore(self, state: Iterable[InputRecord], published: Iterable[InputRecord]) -> None:
+        """Go on from what both topics hold; what cannot be read is left out, logged and counted."""
+        progress: StoredProgress | None = None
+        places = list[StoredPlace]()
+        latest = {record.key or b"": record.value for record in state}
+        for key, value in latest.items():
+            try:
+                if value is not None and key == PROGRESS_KEY:
+                    progress = decode_progress(value)
+                elif value is not None and key.startswith(PLACE_PREFIX):
+                    places.append(decode_place(value))
+            except SnapshotError as error:
+                self._metrics.damaged.inc()
+                log.warning("observer_snapshot_unreadable", key=repr(key), error=str(error), remedy="counts anew")
+        for place in self.fold.restore(progress, places):
+            self._metrics.damaged.inc()
+            log.warning("observer_snapshot_unreadable", place=place, error="its parts differ", remedy="counts anew")
+        if progress is not None:
+            self.lists.choices.restore(progress.choices)
+        self._published = {
+            (record.key or b"").decode(errors="surrogateescape"): 0 for record in published if record.value is not None
+        }
+        self._unpublished = set(self.fold.places)
+        log.info("observer_goes_on", places=len(self.fold.places), inputs=len(self.fold.offsets))
+
+    def take(self, record: InputRecord) -> None:
+        """Count a record of `recommendations`; a tombstone, of an erased visitor, counts nothing."""
+        self._metrics.records.labels(result=self._taken(record)).inc()
+
+    def settle(self) -> None:
+        """Keep the bounds, choose, and say how much there is; after every few records."""
+        self.lists.settle()
+        self._metrics.places.set(len(self.fold.places))
+        self._metrics.items.set(sum(map(len, self.fold.places.values())))
+        self._metrics.event_time.set(self.fold.now_ms / 1000)
+
+    def forget_beyond(self, ends: Mapping[str, int]) -> None:
+        """See `TrendingFold.forget_beyond`."""
+        for source in self.fold.forget_beyond(ends):
+            self._metrics.void_offsets.inc()
+            log.warning("topic_made_anew", partition=source, detail="its counted offsets are of an earlier topic: void")
+
+    def publish(self, now: datetime, seconds: float) -> None:
+        """Write the lists that have changed; seconds: of a monotonic clock."""
+        is_everything_due = seconds - self._looked_seconds >= ALL_EVERY_SECONDS
+        if is_everything_due:
+            self._looked_seconds = seconds
+            self._unpublished.update(self.fold.places)
+        due = [place for place in self._unpublished if place in self.fold.places]
+        self._unpublished.clear()
+        if not self.fold.now_ms:
+            return  # nothing was ever counted
+        for place, record in self.lists.records(sorted(due), now):
+            self._publish(place, record, is_repeated=is_everything_due and place == EVERYWHERE)
+        for key in [key for key in self._published if _place(key) not in self.fold.places]:
+            del self._published[key]
+            self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
+
+    def store(self, now: datetime) -> None:
+        """Write the places that have changed; `store_progress` is to follow when they are safe."""
+        for stored in list(self.fold.store()):
+            value = encode_place(stored, self.fold.places[stored.place])
+            self._write(self._state, place_key(stored.place), value, "place")
+        for place in self.fold.gone():
+            self._write(self._state, place_key(place), None, "place")
+        self._metrics.stored.set(now.timestamp())
+
+    def store_progress(self) -> None:
+        """Write how far the fold has come; nothing may be counted between `store` and this."""
+        progress = self.fold.progress(self.lists.choices.stored())
+        self._write(self._state, PROGRESS_KEY, encode_progress(progress), "progress")
+
+    def _taken(self, record: InputRecord) -> RecordResult:
+        position, read = record.position, self._read(record)
+        if read is None:
+            self.fold.read[position.partition] = position.offset + 1
+            return "nothing" if record.value is None else "unreadable"
+        repeats, gaps = self.fold.repeats, self.fold.gaps
+        clicks = self.lists.take(read, position.partition, position.offset, record.time_ms)
+        if self.fold.gaps > gaps:
+            self._metrics.gaps.inc(self.fold.gaps - gaps)
+        self._unpublished.update(place for click in clicks for place in click.places)
+        return "repeated" if self.fold.repeats > repeats else "counted" if clicks else "nothing"
+
+    def _publish(self, place: str, record: Trending | None, *, is_repeated: bool) -> None:
+        key = place or TRENDING_KEY
+        if record is None:
+            if self._published.pop(key, None) is not None:
+                self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
+            return
+        content = hash((tuple(record.items), record.rising_share))
+        if self._published.get(key) == content and not is_repeated:
+            return
+        self._published[key] = content
+        self._write(self._trending, key.encode(errors="surrogateescape"), self._encode(record), "list")
+        if place == EVERYWHERE:
+            self._metrics.published.set(unix_ms(record.updated_at) / 1000)
+
+    def _write(self, topic: str, key: bytes, value: bytes | None, kind: str) -> None:
+        self._send(OutputRecord(topic, key, value))
+        self._metrics.written.labels(kind=kind).inc()
+        self._metrics.written_bytes.labels(kind=kind).inc(len(value or b""))
+
+    def _read(self, record: InputRecord) -> ReadRecord | None:
+        if record.value is None:
+            return None
+        try:
+            if record.value[:1] == b"{" or self._decode is None:
+                return _read_json(record.value)
+            return msgspec.convert(self._decode(record.value), ReadRecord)
+        except (ValueError, RecursionError) as error:
+            position = record.position
+            self._rare_log.warning(
+                "recommendation_unreadable",
+                reason=type(error).__name__,
+                partition=position.partition,
+                offset=position.offset,
+                remedy="passed over; who else writes to this topic?",
+            )
+            return None
+
+
+def visitor_hash(secret: bytes, visitor_id: VisitorId) -> int:
+    """Return a keyed hash of a visitor, of 1 to 2^64 - 2."""
+    digest = blake2b(visitor_id.encode(errors="surrogateescape"), digest_size=8, key=secret[:64]).digest()
+    return min(max(int.from_bytes(digest), 1), 2**64 - 2)
+
+
+def _chain(places: LocationSettings, place: str) -> tuple[str, ...]:
+    """Return the place and those around it; the key of everywhere is no place, whoever calls one so."""
+    return () if place == TRENDING_KEY else places.chain(place)
+
+
+def _place(key: str) -> str:
+    return EVERYWHERE if key == TRENDING_KEY else key

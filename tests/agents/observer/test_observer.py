@@ -1,0 +1,256 @@
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import structlog
+from prometheus_client import CollectorRegistry
+
+from agents.observer.metrics import ObserverMetrics
+from agents.observer.observer import ALL_EVERY_SECONDS, Observer, visitor_hash
+from schemas import wire
+from schemas.events import from_unix_ms
+from schemas.ids import EventId, ItemId, VisitorId
+from schemas.places import LocationSettings
+from schemas.records import CountedView, RecommendationSet, Trending
+from schemas.state import InputPosition
+from streams.records import InputRecord, OutputRecord
+from streams.trending.snapshots import PROGRESS_KEY
+
+START_MS = 1_700_000_000_000
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Any:
+    """Catch the log lines."""
+    with structlog.testing.capture_logs() as entries:
+        yield entries
+
+
+class Watched:
+    """An observer between lists of records."""
+
+    def __init__(self, encode: Any = wire.encode, decode: Any = None) -> None:
+        self.registry = CollectorRegistry()
+        self.written: list[OutputRecord] = []
+        self.observer = Observer(
+            trending="trending",
+            state="observer-state",
+            send=self.written.append,
+            secret=b"secret",
+            metrics=ObserverMetrics(self.registry),
+            places=LocationSettings(),
+            encode=encode,
+            decode=decode,
+        )
+        self.offset = 0
+
+    def take(self, value: bytes | None) -> None:
+        """Take a record of `recommendations`."""
+        position = InputPosition("recommendations", 0, self.offset)
+        self.offset += 1
+        self.observer.take(InputRecord(position, b"v", value, START_MS))
+
+    def view(self, item: str, place: str | None = None, *, visitors: int = 1, first: int = 0) -> None:
+        """Let so many visitors view an item."""
+        for number in range(first, first + visitors):
+            self.take(wire.encode(answer(self.offset, item, place, f"v{number}")))
+
+    def lists(self, seconds: float = 0.0) -> dict[str, list[str] | None]:
+        """Publish, and return what was written."""
+        self.written.clear()
+        self.observer.publish(NOW, seconds)
+        return {
+            (record.key or b"").decode(): None
+            if record.value is None
+            else [item.item_id for item in wire.decode_trending(record.value).items]
+            for record in self.written
+        }
+
+    def count(self, name: str, **labels: str) -> float:
+        """Read a metric."""
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+def answer(offset: int, item: str, place: str | None, visitor: str) -> RecommendationSet:
+    """Make the answer to a view that counts."""
+    return RecommendationSet(
+        id=f"clickstream-0-{offset}",
+        status="answered",
+        visitor_id=VisitorId(visitor),
+        event_id=EventId("e"),
+        event_time=from_unix_ms(START_MS),
+        items=[],
+        counts=[CountedView(ItemId(item), START_MS, place)],
+    )
+
+
+def as_input(records: Iterable[OutputRecord]) -> list[InputRecord]:
+    """Read back what was written."""
+    return [
+        InputRecord(InputPosition(record.topic, 0, offset), record.key, record.value, START_MS)
+        for offset, record in enumerate(records)
+    ]
+
+
+def test_lists_are_written_by_place_once_enough_visitors_viewed_an_item() -> None:
+    """One shopper's view is nobody's business; what has not changed is not written again."""
+    watched = Watched()
+    watched.view("a", "nl/ams", visitors=3)
+    watched.view("b", "nl/ams", visitors=2)
+    watched.view("b", "nl/rot", first=7)
+    assert watched.lists(1) == {"__all__": ["a", "b"], "nl": ["a", "b"], "nl/ams": ["a", "b"]}
+    (everywhere,) = [wire.decode_trending(r.value) for r in watched.written if r.key == b"__all__" and r.value]
+    assert everywhere.positions == {"clickstream-0": 5}
+    assert everywhere.support_long == 6.0
+    assert [(item.item_id, item.visitors) for item in everywhere.items] == [("a", 3), ("b", 3)]
+    assert watched.lists(2) == {}
+    watched.view("b", "nl/rot", visitors=2, first=8)
+    assert watched.lists(3).keys() == {"__all__", "nl", "nl/rot"}
+
+
+def test_an_item_with_too_few_visitors_at_a_place_is_told_there_as_it_is_around_it() -> None:
+    """Two of nl/ams viewed `b`: it is in the list as if nobody had, and `c`, which nobody else viewed, is not."""
+    watched = Watched()
+    watched.view("a", "nl/ams", visitors=3)
+    watched.view("b", "nl/ams", visitors=2)
+    watched.view("c", "nl/ams", visitors=2)
+    watched.view("b", "nl/rot", visitors=20)
+    watched.lists()
+    record = next(wire.decode_trending(r.value) for r in watched.written if r.key == b"nl/ams" and r.value)
+    assert [(item.item_id, item.visitors, item.rising) for item in record.items] == [("b", 0, 0.0), ("a", 3, 0.0)]
+
+
+def test_everywhere_is_written_once_a_minute_while_nothing_happens() -> None:
+    """So readers know that somebody is there."""
+    watched = Watched()
+    watched.view("a", visitors=3)
+    watched.lists(1)
+    assert watched.lists(ALL_EVERY_SECONDS - 1) == {}
+    assert watched.lists(ALL_EVERY_SECONDS + 1) == {"__all__": ["a"]}
+
+
+def test_what_is_repeated_unreadable_or_of_an_erased_visitor_counts_nothing(logged: list[dict[str, Any]]) -> None:
+    """Each is counted in the metrics by what it was."""
+    watched = Watched()
+    watched.view("a", visitors=3)
+    for value in (wire.encode(answer(1, "a", None, "v1")), b"{", b'{"id": 1}', None):
+        watched.take(value)
+    watched.take(b'{"id": "clickstream-0-9", "visitor_id": "v", "items": [], "status": "late"}')
+    results = ("counted", "repeated", "unreadable", "nothing")
+    assert [watched.count("insession_observer_records_total", result=result) for result in results] == [3, 1, 2, 2]
+    assert watched.count("insession_observer_input_gaps_total") == 6
+    assert [entry["reason"] for entry in logged if entry["event"] == "recommendation_unreadable"] == [
+        "DecodeError",
+        "ValidationError",
+    ]
+
+
+def test_another_observer_goes_on_from_what_was_stored() -> None:
+    """With the same lists, and a tombstone for a list of a place that is no more."""
+    watched = Watched()
+    watched.view("a", "nl", visitors=5)
+    watched.observer.store(NOW)
+    watched.observer.store_progress()
+    state, follower = as_input(watched.written), Watched()
+    left = [OutputRecord("trending", key, b"{}") for key in (b"nl", b"gone", b"__all__")]
+    follower.observer.restore(state, as_input(left))
+    assert follower.lists() == {"__all__": ["a"], "nl": ["a"], "gone": None}
+    follower.offset = 4
+    follower.take(wire.encode(answer(4, "a", "nl", "v9")))
+    follower.take(wire.encode(answer(5, "a", "nl", "v9")))
+    (counts,) = (follower.observer.fold.places["nl"].at(START_MS)[:, -1].tolist(),)
+    assert counts == [6.0]
+
+
+def test_a_snapshot_that_cannot_be_read_is_left_out(logged: list[dict[str, Any]]) -> None:
+    """Logged and counted; without the progress the log is read from its beginning."""
+    watched = Watched()
+    watched.view("a", "nl", visitors=3)
+    watched.observer.store(NOW)
+    watched.observer.store_progress()
+    records = [
+        OutputRecord(
+            "observer-state", record.key, b"damaged" if record.key in {b"place:nl", PROGRESS_KEY} else record.value
+        )
+        for record in watched.written
+    ]
+    follower = Watched()
+    follower.observer.restore(as_input(records), [])
+    assert follower.observer.fold.places.keys() == {""}
+    assert follower.observer.fold.read == {0: 0}
+    assert follower.count("insession_observer_damaged_snapshots_total") == 2
+    assert [entry["event"] for entry in logged].count("observer_snapshot_unreadable") == 2
+    for number in range(3):
+        follower.take(wire.encode(answer(number, "a", "nl", f"v{number}")))
+    assert follower.observer.fold.places[""].at(START_MS)[:, -1].tolist() == [3.0]
+    assert follower.observer.fold.places["nl"].at(START_MS)[:, -1].tolist() == [3.0]
+
+
+def test_a_clickstream_made_anew_is_counted_from_its_beginning(logged: list[dict[str, Any]]) -> None:
+    """Offsets that it does not have are of the earlier one."""
+    watched = Watched()
+    watched.view("a", visitors=3)
+    watched.observer.forget_beyond({"clickstream-0": 1})
+    watched.take(wire.encode(answer(0, "a", None, "v9")))
+    assert watched.count("insession_observer_records_total", result="counted") == 4
+    assert watched.count("insession_observer_void_offsets_total") == 1
+    assert [entry["partition"] for entry in logged if entry["event"] == "topic_made_anew"] == ["clickstream-0"]
+
+
+def test_a_place_that_is_called_like_everywhere_is_none() -> None:
+    """Its list would be taken for everywhere's."""
+    watched = Watched()
+    watched.view("a", "__all__", visitors=3)
+    assert watched.observer.fold.places.keys() == {""}
+
+
+def test_records_in_another_encoding_are_read() -> None:
+    """As the settings of the outputs say."""
+    watched = Watched(decode=lambda value: msgspec.json.decode(value[1:]))
+    for number in range(3):
+        watched.take(b"\0" + wire.encode(answer(number, "a", None, f"v{number}")))
+    assert watched.lists() == {"__all__": ["a"]}
+
+
+def test_a_visitor_is_known_by_a_keyed_hash() -> None:
+    """Never by 0 or the number that stands for enough visitors."""
+    hashes = {visitor_hash(b"secret", VisitorId(f"v{number}")) for number in range(100)}
+    assert len(hashes) == 100
+    assert visitor_hash(b"other", VisitorId("v1")) not in hashes
+    assert all(0 < one < 2**64 - 1 for one in hashes)
+
+
+def test_what_rose_falls_without_a_view() -> None:
+    """The list is looked at once a minute, however quiet the place is."""
+    watched = Watched()
+    hour_ms = 3_600_000
+
+    def take(item: str, at_ms: int, number: int, place: str) -> None:
+        record = answer(watched.offset, item, place, f"v{number}")
+        view = CountedView(ItemId(item), START_MS + at_ms, place)
+        position = InputPosition("recommendations", 0, watched.offset)
+        watched.offset += 1
+        value = wire.encode(msgspec.structs.replace(record, counts=[view]))
+        watched.observer.take(InputRecord(position, b"v", value, START_MS + at_ms))
+
+    for minute in range(240):
+        for number in range(5):
+            take(f"i{number}", minute * 60_000, minute, "nl")
+    for number in range(60):
+        take("sale", 4 * hour_ms + number * 5_000, number, "nl")
+
+    def rising() -> list[str]:
+        record = next(self_made for key, self_made in published() if key == "nl")
+        return [item.item_id for item in record.items if item.rising > 0]
+
+    def published() -> Iterable[tuple[str, Trending]]:
+        return [((r.key or b"").decode(), wire.decode_trending(r.value)) for r in watched.written if r.value]
+
+    watched.lists(1)
+    assert rising() == ["sale"]
+    take("i1", 6 * hour_ms, 1, "de")
+    watched.lists(2 + timedelta(minutes=1).total_seconds())
+    assert rising() == []

@@ -1,0 +1,166 @@
+"""The observer on a real broker: its counts are those of a batch over the clickstream, whatever is killed meanwhile."""
+
+import random
+import signal
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from schemas import wire
+from schemas.records import TRENDING_KEY, Trending
+from streams.cluster.topics import Topic
+from streams.trending.counts import PlaceCounts
+from streams.trending.fold import ReadRecord, StoredProgress, TrendingFold
+from streams.trending.snapshots import PLACE_PREFIX, PROGRESS_KEY, decode_place, decode_progress
+from tests.builders.clicks import click
+from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
+from tests.kafka.observer_process import ObserverProcess
+from tests.kafka.shop import Shop
+from tests.streams.trending.logs import assert_same_counts
+
+pytestmark = pytest.mark.kafka
+
+OFTEN = {
+    "INSESSION_TRENDING__PUBLISH_INTERVAL": "0.1",
+    "INSESSION_TRENDING__STORE_INTERVAL": "0.1",
+}
+EVENTS_PER_SECOND = 200
+
+
+def lists(deployment: Deployment) -> Mapping[str, Trending | None]:
+    """Return the latest list of each key; None = a tombstone."""
+    latest: dict[str, Trending | None] = {}
+    for record in deployment.reader.read(deployment.settings.topics.name(Topic.TRENDING)):
+        latest[(record.key or b"").decode()] = record.value and wire.decode_trending(record.value)  # type: ignore[assignment]
+    return latest
+
+
+def stored(deployment: Deployment) -> tuple[StoredProgress, dict[str, PlaceCounts]]:
+    """Read what the observer has stored last."""
+    latest = {
+        r.key or b"": r.value for r in deployment.reader.read(deployment.settings.topics.name(Topic.OBSERVER_STATE))
+    }
+    progress = decode_progress(latest[PROGRESS_KEY] or b"")
+    places = [decode_place(value) for key, value in latest.items() if key.startswith(PLACE_PREFIX) and value]
+    return progress, {one.place: PlaceCounts.restored(one.counts, 10_000) for one in places}
+
+
+def batch(deployment: Deployment) -> TrendingFold:
+    """Count what the session rules count in the clickstream as it lies there, without any worker or observer."""
+    ledger = deployment.ledger()
+    fold = TrendingFold(deployment.settings.locations.chain, lambda visitor: int(visitor.removeprefix("v")) + 1)
+    visitors = {record.id: record.visitor_id for record in ledger.recommendations}
+    for offset, (record_id, counts) in enumerate(ledger.expected.counts.items()):
+        fold.apply(ReadRecord(record_id, visitors[record_id], counts), 0, offset, time.time_ns() // 1_000_000)
+    return fold
+
+
+def assert_counted_once(deployment: Deployment, observer: ObserverProcess) -> None:
+    """Wait until all is read and stored, and hold it against the batch: positions = ends, counts to a billionth."""
+    clickstream = deployment.settings.topics.name(Topic.CLICKSTREAM)
+    expected = batch(deployment)
+    observer.wait_until(lambda: observer.is_done, "it has read all")
+    observer.wait_until(lambda: stored(deployment)[0].offsets == expected.offsets, "it has stored all")
+    progress, places = stored(deployment)
+    assert progress.offsets == expected.offsets
+    assert places.keys() == expected.places.keys()
+    for place, counts in expected.places.items():
+        assert_same_counts(places[place], counts, expected.now_ms)
+    observer.wait_until(
+        lambda: (found := lists(deployment).get(TRENDING_KEY)) is not None and found.positions == expected.offsets,
+        "it has published all",
+    )
+    ends = deployment.reader.end_offsets(clickstream)
+    assert all(offset < ends[int(source.rpartition("-")[2])] for source, offset in expected.offsets.items())
+
+
+def test_what_is_trending_is_published_by_place_and_answered(deploy: Deploy) -> None:
+    """A worker answers it to a late visitor of the place, and in the default list; Ctrl-C ends an observer with 0."""
+    deployment = deploy(partitions=2, **NO_TICKS, **OFTEN)
+    worker, observer = deployment.worker(), deployment.observer()
+    worker.wait_until_ready()
+    # Nobody knows the shop's items here: an item is answered once 20 visitors and 1 % of the views are of it.
+    views = [click(f"v{number}", item_id="rug", location="nl/nh/ams") for number in range(60)]
+    deployment.write(Topic.CLICKSTREAM, [*views, *(click(f"w{n}", item_id="bed", location="de") for n in range(70))])
+    expected = {TRENDING_KEY: "bed", "nl": "rug", "nl/nh": "rug", "nl/nh/ams": "rug", "de": "bed"}
+
+    def firsts() -> dict[str, str | None]:
+        return {key: record and record.items[0].item_id for key, record in lists(deployment).items()}
+
+    observer.wait_until(lambda: firsts() == expected, "it wrote the lists")
+    worker.wait_until(lambda: worker.metric("insession_trending_lists") == 5, "it read the lists")
+    assert worker.metric("insession_trending_stale") == 0
+    deployment.write(Topic.CLICKSTREAM, [click("x", item_id="lamp", location="nl/nh/ams", consent=False)])
+
+    def answers() -> list[str]:
+        told = deployment.ledger().recommendations
+        return [item.item_id for one in told if one.visitor_id == "x" for item in one.items]
+
+    worker.wait_until(lambda: bool(answers()), "it answered")
+    assert answers()[0] == "rug"
+    assert observer.end(signal.SIGINT) == 0
+
+
+def test_an_observer_that_is_killed_again_and_again_counts_each_input_once(deploy: Deploy) -> None:
+    """At whatever write it is; a second worker joins, and the first is killed, so that inputs are answered twice."""
+    chance = random.Random(3)
+    deployment = deploy(partitions=4, **NO_TICKS, **OFTEN)
+    traffic = deployment.traffic(Shop(seed=5).clicks())
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    with traffic.at_rate(EVENTS_PER_SECOND):
+        for number in range(6):
+            observer = deployment.observer(f"observer-{number}")
+            observer.wait_until(lambda: observer.is_active, "it counts")  # noqa: B023 - called at once
+            written = observer.metric("insession_observer_written_records_total")
+            wanted = written + chance.randrange(1, 12)
+            observer.wait_until(
+                lambda: observer.metric("insession_observer_written_records_total") >= wanted,  # noqa: B023
+                "it wrote",
+            )
+            assert observer.end(signal.SIGKILL) == -signal.SIGKILL
+            if number == 1:
+                joining = deployment.worker("b")
+                joining.wait_until_ready()
+            if number == 3:
+                worker.end(signal.SIGKILL)
+    worker = joining
+    worker.wait_until_ready()
+    deployment.wait_until_committed(worker)
+    deployment.ledger().check().assert_clean()
+    assert_counted_once(deployment, deployment.observer("last"))
+
+
+def test_of_two_observers_one_counts_and_a_zombie_does_no_harm(deploy: Deploy) -> None:
+    """One that stands still loses its turn; when it wakes, it writes what is old by then, and nothing counts twice."""
+    deployment = deploy(partitions=4, **NO_TICKS, **OFTEN)
+    traffic = deployment.traffic(Shop(seed=6).clicks())
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    with traffic.at_rate(EVENTS_PER_SECOND):
+        first = deployment.observer("first")
+        first.wait_until(lambda: first.metric("insession_observer_stored_timestamp_seconds") > 0, "it stored")
+        second = deployment.observer("second")
+        second.wait_until(lambda: second.is_ready() and not second.is_active, "it waits")
+        first.send(signal.SIGSTOP)
+        second.wait_until(lambda: second.is_active and second.is_ready(), "it took over")
+        first.send(signal.SIGCONT)
+        first.wait_until(lambda: first.is_ready() and not first.is_active, "it waits")
+        second.wait_until(lambda: second.is_active, "it goes on")
+        assert second.end(signal.SIGTERM) == 0
+        first.wait_until(lambda: first.is_active, "it took over")
+    deployment.wait_until_committed(worker)
+    assert_counted_once(deployment, first)
+
+
+def test_an_observer_waits_for_topics_that_are_not_there(deploy: Deploy) -> None:
+    """It says so, and goes on when they come."""
+    deployment = deploy(partitions=1, **NO_TICKS, **OFTEN)
+    deployment.delete(Topic.TRENDING)
+    observer = deployment.observer()
+    observer.wait_until(lambda: "observer_waits" in observer.log_text(), "it said so")
+    assert not observer.is_ready()
+    assert observer.page("/healthz").status == 200
+    deployment.create(next(one for one in deployment.settings.topic_specs() if one.name.endswith("-trending")))
+    observer.wait_until(lambda: observer.is_active, "it counts")

@@ -1,0 +1,148 @@
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from schemas.ids import ItemId
+from schemas.places import LocationSettings
+from schemas.records import TRENDING_KEY, Trending, TrendingItem
+from serving.trending import NoTrending, RecordedTrending, TrendingBoard, Trends
+from serving.vouchers import NobodyVouches
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+START_MS = int(START.timestamp() * 1000)
+
+
+class TheShops:
+    """Vouches for some items only."""
+
+    knows_items = True
+
+    def __init__(self, *items: str) -> None:
+        self._items = items
+
+    def item(self, item_id: ItemId) -> bool | None:
+        """See `Vouchers`."""
+        return item_id in self._items
+
+    def location(self, location: str) -> bool | None:
+        """See `Vouchers`."""
+
+
+def trending(
+    items: str, location: str | None = None, *, after: timedelta = timedelta(0), visitors: int = 50
+) -> Trending:
+    """Make a list in which each item has twice the share of the next."""
+    listed = [TrendingItem(ItemId(item), 0.5 ** (place + 1), 1.0, visitors) for place, item in enumerate(items.split())]
+    return Trending(
+        location=location,
+        items=listed,
+        support_short=1.0,
+        support_long=1.0,
+        half_life_short_seconds=600,
+        half_life_long_seconds=16_200,
+        half_life_seconds=600,
+        strength=None,
+        event_time=START + after,
+        updated_at=START + after,
+    )
+
+
+class Board:
+    """A board whose clock the test moves."""
+
+    def __init__(self, max_places: int = 100) -> None:
+        self.now = START.timestamp()
+        self.board = TrendingBoard(
+            LocationSettings(), stale_after_seconds=300, max_places=max_places, clock=lambda: self.now
+        )
+
+    def put(self, *records: Trending) -> None:
+        """Take in records that are written now."""
+        for record in records:
+            self.board.put(record.location or TRENDING_KEY, record, int(self.now * 1000))
+
+    def items(self, location: str | None) -> list[str]:
+        """Return the lists of a place."""
+        return [" ".join(item.item_id for item in found.items) for found in self.board.lists(location)]
+
+
+def test_the_lists_of_a_place_are_its_own_and_those_around_it() -> None:
+    """The nearest first; a place that has none is left out."""
+    board = Board()
+    board.put(trending("a"), trending("b", "nl"), trending("c", "nl/nh/ams"))
+    assert board.items("nl/nh/ams") == ["c", "b", "a"]
+    assert board.items("nl/zh") == ["b", "a"]
+    assert board.items("de") == board.items(None) == ["a"]
+    board.board.put("nl", None, 0)
+    assert board.items("nl/nh/ams") == ["c", "a"]
+
+
+def test_lists_that_nobody_renews_are_not_believed() -> None:
+    """The list of everywhere says that somebody is there; before the first there is nothing to be stale."""
+    board = Board()
+    assert not board.board.is_stale
+    board.put(trending("a"))
+    board.now += 300
+    board.put(trending("b", "nl"))
+    assert (board.board.is_stale, board.items("nl")) == (False, ["b", "a"])
+    board.now += 1
+    assert (board.board.is_stale, board.items("nl")) == (True, [])
+    board.put(trending("c"))
+    assert (board.board.is_stale, board.items("nl")) == (False, ["b", "c"])
+
+
+def test_a_board_is_bounded() -> None:
+    """Of more places the later ones have no list of their own; everywhere always has."""
+    board = Board(max_places=2)
+    board.put(trending("b", "nl"), trending("c", "de"), trending("d", "fr"), trending("a"), trending("e", "nl"))
+    assert len(board.board) == 3
+    assert [board.items(place) for place in ("nl", "de", "fr")] == [["e", "a"], ["c", "a"], ["a"]]
+
+
+def test_recorded_lists_count_from_their_event_time_on() -> None:
+    """By the events alone, so that two replays are alike; they grow stale by the events, too."""
+    hour = timedelta(hours=1)
+    recorded = RecordedTrending([trending("b", after=hour), trending("a")], LocationSettings(), stale_after_seconds=300)
+
+    def items() -> Sequence[str]:
+        return [found.items[0].item_id for found in recorded.lists(None)]
+
+    seen = []
+    for seconds in (-1, 0, 299, 301, 3600, 3599):
+        recorded.advance(START_MS + seconds * 1000)
+        seen.append((items(), recorded.is_stale))
+    assert seen == [([], False), (["a"], False), (["a"], False), ([], True), (["b"], False), (["b"], False)]
+
+
+def ranked(trends: Trends, location: str | None = None) -> list[list[str]]:
+    """Return the items of each ranking."""
+    return [[item.item_id for item in ranking.items] for ranking in trends.rankings(location)]
+
+
+def test_items_that_the_shop_does_not_know_are_not_answered() -> None:
+    """Whatever strangers have made of a list, catalog or release decide; scores are the shares."""
+    board = Board()
+    board.put(trending("spam a b", "nl"))
+    board.put(trending("a"))
+    assert ranked(Trends(board.board, TheShops("a", "b")), "nl") == [["a", "b"], ["a"]]
+    (ranking,) = Trends(board.board, TheShops("a")).rankings(None)
+    assert [(item.item_id, item.score) for item in ranking.items] == [("a", 0.5)]
+    assert ranking.event_time_ms == START_MS
+
+
+@pytest.mark.parametrize(("visitors", "listed"), [(19, []), (20, ["a", "b"])])
+def test_where_nobody_knows_the_shops_items_enough_visitors_must_have_viewed_them(
+    visitors: int, listed: list[str]
+) -> None:
+    """As for what is popular in the stream."""
+    board = Board()
+    board.put(trending("a b", visitors=visitors))
+    assert ranked(Trends(board.board, NobodyVouches())) == [listed]
+
+
+def test_without_an_observer_nothing_is_trending() -> None:
+    """And nothing is stale."""
+    assert ranked(Trends()) == []
+    assert not Trends().is_stale
+    assert not NoTrending().is_stale

@@ -1,0 +1,67 @@
+import random
+import string
+
+import msgspec
+import pytest
+
+from schemas.ids import ItemId
+from streams.trending.counts import PlaceCounts
+from streams.trending.fold import StoredPlace, StoredProgress
+from streams.trending.snapshots import (
+    MAX_BYTES,
+    SnapshotError,
+    decode_place,
+    decode_progress,
+    encode_place,
+    encode_progress,
+    place_key,
+)
+from tests.streams.trending.logs import START_MS, assert_same_counts
+
+
+def test_a_place_and_the_progress_are_read_as_they_were_written() -> None:
+    """Numbers of partitions as numbers."""
+    counts = PlaceCounts(10)
+    counts.add(ItemId("a"), START_MS, 1)
+    stored = StoredPlace("nl/nh", {0: 5, 1: 7}, {"clicks-0": 4}, counts.stored())
+    again = decode_place(encode_place(stored, counts))
+    assert again == stored
+    assert_same_counts(PlaceCounts.restored(again.counts, 10), counts, START_MS)
+    progress = StoredProgress({0: 5}, {"clicks-0": 4}, {"": 1, "nl": 2}, START_MS, {0: [1.0]})
+    assert decode_progress(encode_progress(progress)) == progress
+    assert place_key("nl/nh") == b"place:nl/nh"
+
+
+def test_a_place_that_does_not_fit_lets_its_least_viewed_items_go() -> None:
+    """A topic takes no larger record: in memory they go as well."""
+    chance = random.Random(1)
+    counts = PlaceCounts(100_000)
+    for number in range(30_000):
+        name = "".join(chance.choices(string.printable, k=100))
+        counts.add(ItemId(name), START_MS + chance.randrange(10_000_000), number + 1)
+    for visitor in range(1, 100):
+        counts.add(ItemId("best"), START_MS + 10_000_000, visitor)
+    value = encode_place(StoredPlace("", {}, {}, counts.stored()), counts)
+    assert len(value) <= MAX_BYTES
+    assert 1_000 < len(counts) < 30_000
+    assert "best" in decode_place(value).counts.items
+    assert len(decode_place(value).counts.items) == len(counts)
+
+
+@pytest.mark.parametrize("decode", [decode_place, decode_progress])
+@pytest.mark.parametrize("value", [b"", b"damaged", b"x\x9cK\x04\x00\x00b\x00b"])
+def test_what_is_no_snapshot_is_refused(decode: object, value: bytes) -> None:
+    """Whoever wrote it."""
+    assert callable(decode)
+    with pytest.raises(SnapshotError):
+        decode(value)
+
+
+def test_a_snapshot_that_inflates_without_end_is_refused() -> None:
+    """A small record must not fill the memory."""
+    import zlib
+
+    bomb = zlib.compress(msgspec.msgpack.encode(b"\0" * 80_000_000), level=9)
+    assert len(bomb) < 100_000
+    with pytest.raises(SnapshotError, match="inflates"):
+        decode_place(bomb)
