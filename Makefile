@@ -7,14 +7,23 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
-# The first interpreter that starts and is new enough: `python3` alone may be any version. PYTHON=python3.13 is tried first.
+# The first interpreter that starts and is new enough: `python3` alone may be any version. PYTHON=python3.13 names one.
 PYTHON ?=
-FIND_PYTHON = for name in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+FIND_PYTHON = for name in $(or $(PYTHON),python3.11 python3.12 python3.13 python3); do \
 	if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
 	$$name -c 'import sys; print(sys.executable)'; break; fi; done
 BIN := .venv/bin
 STAMP := .venv/.ready
 ARGS ?=
+
+# A .venv stays of the version that it was made with, so another PYTHON than that would be taken for tested and is not.
+VERSION = $(shell $(1) -c 'import sys; print(sys.version.split()[0])' 2>/dev/null)
+ifneq ($(and $(PYTHON),$(wildcard $(BIN)/python),$(if $(filter clean help,$(MAKECMDGOALS)),,no)),)
+ifneq ($(call VERSION,$(PYTHON)),$(call VERSION,$(BIN)/python))
+$(error .venv has Python $(call VERSION,$(BIN)/python), $(PYTHON) is $(or $(call VERSION,$(PYTHON)),none that starts). \
+Run `make clean`, which removes .venv, and try again)
+endif
+endif
 
 .PHONY: help
 help:  ## List the targets
@@ -27,7 +36,9 @@ setup: $(STAMP)  ## Make the environment .venv from the lock file; the second ti
 
 $(STAMP): requirements/all.txt pyproject.toml
 	@python="$$($(FIND_PYTHON))"; \
-	if [ -z "$$python" ]; then echo "insession needs Python 3.11, 3.12 or 3.13 and found none on PATH." >&2; exit 1; fi; \
+	if [ -z "$$python" ]; then \
+	echo "insession needs Python 3.11, 3.12 or 3.13; $(or $(PYTHON),no python3.11 to python3.13 on PATH) is none that starts." >&2; \
+	exit 1; fi; \
 	uv="$$(.ci/find-uv "$$python")"; \
 	echo "Setting up .venv with $$python and $$uv; the first time this loads more than a gigabyte."; \
 	[ -x $(BIN)/python ] || "$$uv" venv --quiet --no-python-downloads --python "$$python" .venv; \

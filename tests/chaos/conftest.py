@@ -7,7 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from agents.demo.processes import free_port
+from schemas.ids import ItemId
+from serving.embedded.options import ServerOptions
+from serving.embedded_process import EmbeddedServer
 from tests.chaos.table import ChaosRow, write_rows
+from tests.compose.release import write_untrained
 from tests.kafka.deployment import deploy, say
 
 __all__ = ["deploy", "say"]
@@ -22,6 +27,21 @@ MAX_REASON_LENGTH = 300
 def row(request: pytest.FixtureRequest) -> ChaosRow:
     """Return the row of the test's fault, to be filled; the test's end says whether it has passed."""
     return request.node.stash[_ROW]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Return a models folder with one release."""
+    write_untrained(tmp_path / "models", [ItemId(f"i{number}") for number in range(300)])
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def server(models: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """Serve them."""
+    options = ServerOptions(models=models, port=free_port())
+    with EmbeddedServer(options, log_path=tmp_path / "server.log") as server:
+        yield server
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -2,19 +2,15 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from agents.demo.processes import free_port
-from schemas.ids import ItemId
-from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer
 from tests.chaos.books import balance, recovery
 from tests.chaos.model_server import FaultyServer
 from tests.chaos.table import ChaosRow
-from tests.compose.release import write_untrained
 from tests.kafka.deployment import NO_TICKS, Deploy
 from tests.kafka.shop import Shop
 from tests.kafka.worker_process import WorkerProcess
@@ -23,21 +19,6 @@ EVENTS_PER_SECOND = 60
 ANSWERS = 60
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    """Return a models folder with one release."""
-    write_untrained(tmp_path / "models", [ItemId(f"i{number}") for number in range(300)])
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def server(models: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """Serve them."""
-    options = ServerOptions(models=models, port=free_port())
-    with EmbeddedServer(options, log_path=tmp_path / "server.log") as server:
-        yield server
 
 
 def killed(behind: EmbeddedServer, _spoiled: FaultyServer) -> Callable[[], None]:

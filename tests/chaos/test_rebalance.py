@@ -1,15 +1,18 @@
 """A second worker joins and leaves under load, by SIGTERM and kill -9 in turn; sometimes the older one leaves."""
 
 import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from serving.embedded_process import EmbeddedServer
 from tests.chaos.books import answered, balance, let_pass, recovery
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import NO_TICKS, Deploy, Say
 from tests.kafka.shop import Shop
 
-EVENTS_PER_SECOND = 200
+EVENTS_PER_SECOND = 100
 EVENTS_TOGETHER = 400
 """Clicks while both workers run, before one leaves."""
 
@@ -17,7 +20,8 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 
 
 @pytest.mark.fault(
-    "a worker joins and leaves {times} times, by kill -9 and SIGTERM; standby replicas: {standby_replicas}",
+    "a worker joins and leaves {times} times while a release is served, by kill -9 and SIGTERM; "
+    "standby replicas: {standby_replicas}",
     "none lost, states and session ends of an undisturbed run",
 )
 @pytest.mark.parametrize(
@@ -25,11 +29,17 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
     [(2, 0), pytest.param(12, 0, marks=pytest.mark.long), pytest.param(12, 1, marks=pytest.mark.long)],
 )
 def test_nothing_is_lost_while_workers_come_and_go(
-    deploy: Deploy, row: ChaosRow, say: Say, times: int, standby_replicas: int
+    deploy: Deploy, row: ChaosRow, say: Say, models: Path, server: EmbeddedServer, times: int, standby_replicas: int
 ) -> None:
     """Every offset has its record, and every state and session end is that of an undisturbed run."""
     row.workers = 2
-    deployment = deploy(partitions=8, **NO_TICKS, INSESSION_KAFKA__STANDBY_REPLICAS=str(standby_replicas))
+    deployment = deploy(
+        partitions=8,
+        **NO_TICKS,
+        INSESSION_KAFKA__STANDBY_REPLICAS=str(standby_replicas),
+        INSESSION_SERVING__ADDRESS=server.address,
+        INSESSION_SERVING__MODELS_DIRECTORY=str(models),
+    )
     traffic = deployment.traffic(Shop(seed=4).clicks())
     staying = deployment.worker("a")
     staying.wait_until_ready()
@@ -47,5 +57,7 @@ def test_nothing_is_lost_while_workers_come_and_go(
             with recovery(row):
                 deployment.wait_until_committed(staying)
     resyncs += staying.metric("insession_offset_resyncs_total")
-    balance(deployment, row, staying)
-    say(f"standby {standby_replicas}, {times} joins and leaves, {resyncs:.0f} resyncs: {row}")
+    ledger = balance(deployment, row, staying)
+    tiers = Counter(record.tier for record in ledger.recommendations)
+    assert tiers["model"] > 0, tiers
+    say(f"standby {standby_replicas}, {times} joins and leaves, {resyncs:.0f} resyncs, {dict(tiers)}: {row}")
