@@ -41,7 +41,7 @@ from serving.rules.facts import CatalogFacts
 from serving.rules.placing import Listing, place
 from serving.rules.targets import categories_above
 from serving.settings import ServingSettings
-from serving.trending import Trends
+from serving.trending import Trends, with_rising
 
 log = structlog.get_logger(__name__)
 
@@ -389,9 +389,8 @@ class Recommender:
         """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""
         if asked.release is not None and asked.row is not None:
             if asked.output is not None:
-                yield self._ranking("model", asked.release, asked.output.candidates, request.before)
-            nearest = asked.release.with_cold_items(asked.neighbours)
-            yield self._ranking("knn", asked.release, nearest, request.before)
+                yield self._personal("model", asked.release, asked.output.candidates, request)
+            yield self._personal("knn", asked.release, asked.release.with_cold_items(asked.neighbours), request)
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
@@ -425,12 +424,19 @@ class Recommender:
             if item.item_id not in listed:
                 yield RecommendedItem(item.item_id, least * min(1.0, item.score / best))
 
-    def _ranking(
-        self, tier: Tier, release: ReleaseParts, candidates: Candidates, before: Sequence[ItemId] = ()
-    ) -> _Ranking:
-        if self.settings.keep_bonus and before:
-            kept = [index for item_id in before if (index := release.index_of(item_id)) is not None]
+    def _personal(self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest) -> _Ranking:
+        """Return a ranking of the session, with what rises at the place and what the list before held."""
+        if self.settings.keep_bonus and request.before:
+            kept = [index for item_id in request.before if (index := release.index_of(item_id)) is not None]
             candidates = with_kept(candidates, kept, self.settings.keep_bonus)
+        ranking = self._ranking(tier, release, candidates)
+        rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
+        if not rising:
+            return ranking
+        total = float(candidates.scores.sum())
+        return structs.replace(ranking, items=iter(with_rising(ranking.items, total, rising)))
+
+    def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)
         return _Ranking(tier, items, release.version)
 

@@ -72,6 +72,7 @@ class ServingSettings:
     default_list_interval: How often the list for unknown visitors is written, if it has changed.
     excluded_items: Never recommended.
     recommend_seen: What the session has looked at may be recommended; shoppers come back to it.
+    mix_rising: What rises at the shopper's place has its share of a personal answer, as far as an observer tells it.
     keep_bonus: Added to the log of an item's score where the answer before held it: lists then change less from click
         to click.
     max_per_category: Items of one category of the catalog in a list that is the same for all; 0 = any number.
@@ -102,6 +103,7 @@ class ServingSettings:
     default_list_interval: timedelta = timedelta(minutes=1)
     excluded_items: frozenset[ItemId] = frozenset()
     recommend_seen: bool = True
+    mix_rising: bool = True
     keep_bonus: float = 0.0
     max_per_category: int = 0
     recommend_bought: bool = False

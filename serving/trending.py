@@ -6,14 +6,18 @@ knows; where there is neither, one of enough visitors.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol
 
 from schemas.events import unix_ms
+from schemas.ids import ItemId
 from schemas.places import LocationSettings
 from schemas.records import TRENDING_KEY, RecommendedItem, Trending, TrendingItem
 from serving.support import MIN_SHARE, MIN_VISITORS
 from serving.vouchers import NobodyVouches, Vouchers
+
+MAX_RISING_SHARE: Final = 0.6
+"""Of a ranking: whatever rises, the shopper's own session has the rest."""
 
 
 class TrendingView(Protocol):
@@ -124,6 +128,30 @@ class RecordedTrending:
         return self._board.is_stale
 
 
+def with_rising(
+    ranked: Iterable[RecommendedItem], total: float, rising: Mapping[ItemId, float]
+) -> list[RecommendedItem]:
+    """Let what rises have its share of a ranking: `(1 - q) p + r`, p of the ranking and r of the rise, q = sum of r.
+
+    So many of the place's views are beyond the usual, and what is usual is what the ranking knows.
+
+    ranked: best first; total: what the scores of its candidates add up to.
+    """
+    left, listed = dict(rising), list[RecommendedItem]()
+    share = min(MAX_RISING_SHARE, sum(rising.values()))
+    scale, others = share / sum(rising.values()), (1.0 - share) / (total or 1.0)
+    for item in ranked:
+        usual, more = others * item.score, scale * left.pop(item.item_id, 0.0)
+        source = "rising" if more > usual else item.source
+        listed.append(RecommendedItem(item.item_id, usual + more, item.rule, source))
+    listed += [RecommendedItem(item_id, scale * more, source="rising") for item_id, more in left.items()]
+    return sorted(listed, key=_falling)
+
+
+def _falling(item: RecommendedItem) -> float:
+    return -item.score
+
+
 class TrendingRanking(NamedTuple):
     """A place's items, best first, and the latest event time that they count."""
 
@@ -146,8 +174,22 @@ class Trends:
     def rankings(self, location: str | None) -> Iterator[TrendingRanking]:
         """Return the list of a place, then those of the places around it; none is looked at before it is asked for."""
         for found in self._view.lists(location):
-            items = (RecommendedItem(item.item_id, item.share) for item in found.items if self._is_listed(item))
+            items = (
+                RecommendedItem(item.item_id, item.share, source="rising" if item.rising else "trending")
+                for item in found.items
+                if self._is_listed(item)
+            )
             yield TrendingRanking(items, unix_ms(found.event_time))
+
+    def rising(self, location: str | None) -> dict[ItemId, float]:
+        """Return what rises at a place: by item the share of the place's views that is beyond the usual; mostly {}.
+
+        Of a place without a list, at the nearest one around it that has one.
+        """
+        found = next(self._view.lists(location), None)
+        if found is None or not found.rising_share:
+            return {}
+        return {item.item_id: item.rising for item in found.items if item.rising and self._is_listed(item)}
 
     def _is_listed(self, item: TrendingItem) -> bool:
         vouched = self._vouchers.item(item.item_id)

@@ -690,6 +690,30 @@ async def test_what_is_trending_at_the_place_comes_before_what_was_popular_in_tr
     assert names(await tier.answer("i20")) == "i21 i22 i23 i19"  # the model is above it
 
 
+async def test_what_rises_at_the_place_has_its_share_of_a_personal_answer(tier: Tier) -> None:
+    """With the source that says so; nothing elsewhere, and nothing where the shop does not want it or it is stale."""
+    rises = trending("i40 i22", "nl", rising={"i40": 0.3, "i22": 0.1})
+    tier.board.put("nl", rises, START_MS)
+    tier.trend("i7 i8")
+    answer = await tier.answer("i10", "i20", location="nl/nh")
+    assert [(item.item_id, item.source) for item in answer.items] == [
+        ("i40", "rising"),
+        ("i22", None),
+        ("i21", None),
+        ("i23", None),
+    ]
+    assert answer.tier == "model"
+    assert names(await tier.answer("i10", "i20", location="de")) == "i21 i22 i23 i19"
+    tier.catalog.unavailable = {"i40"}
+    assert names(await tier.answer("i10", "i20", location="nl")) == "i22 i21 i23 i19"
+    tier.catalog.unavailable = set()
+    without = replace(tier.recommender, settings=replace(tier.settings, mix_rising=False))
+    request = AnswerRequest(events=views(["i10", "i20"]), location="nl", bought=(), deadline=FAR, want_personal=True)
+    assert names(await without.answer(request)) == "i21 i22 i23 i19"
+    tier.now += 301
+    assert names(await tier.answer("i10", "i20", location="nl")) == "i21 i22 i23 i19"
+
+
 async def test_what_is_trending_is_filtered(tier: Tier) -> None:
     """What is sold out, or not sold at the place, is left out; where nothing is left the next list is answered."""
     tier.trend("i7 i8 i9 i10 i11")

@@ -1,12 +1,12 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from schemas.ids import ItemId
 from schemas.places import LocationSettings
-from schemas.records import TRENDING_KEY, Trending, TrendingItem
-from serving.trending import NoTrending, RecordedTrending, TrendingBoard, Trends
+from schemas.records import TRENDING_KEY, RecommendedItem, Trending, TrendingItem
+from serving.trending import NoTrending, RecordedTrending, TrendingBoard, Trends, with_rising
 from serving.vouchers import NobodyVouches
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -30,13 +30,23 @@ class TheShops:
 
 
 def trending(
-    items: str, location: str | None = None, *, after: timedelta = timedelta(0), visitors: int = 50
+    items: str,
+    location: str | None = None,
+    *,
+    after: timedelta = timedelta(0),
+    visitors: int = 50,
+    rising: Mapping[str, float] | None = None,
 ) -> Trending:
-    """Make a list in which each item has twice the share of the next."""
-    listed = [TrendingItem(ItemId(item), 0.5 ** (place + 1), 1.0, visitors) for place, item in enumerate(items.split())]
+    """Make a list in which each item has twice the share of the next; rising: by item, beyond the usual."""
+    rises = rising or {}
+    listed = [
+        TrendingItem(ItemId(item), 0.5 ** (place + 1), 1.0, visitors, rises.get(item, 0.0))
+        for place, item in enumerate(items.split())
+    ]
     return Trending(
         location=location,
         items=listed,
+        rising_share=sum(rises.values()),
         support_short=1.0,
         support_long=1.0,
         half_life_short_seconds=600,
@@ -146,3 +156,30 @@ def test_without_an_observer_nothing_is_trending() -> None:
     assert ranked(Trends()) == []
     assert not Trends().is_stale
     assert not NoTrending().is_stale
+
+
+def test_what_rises_takes_its_share_and_leaves_the_rest_to_the_ranking() -> None:
+    """Scores are shares then, of a ranking whose own need not add up to one; what it does not list comes in."""
+    ranked = [RecommendedItem(ItemId("a"), 6.0), RecommendedItem(ItemId("b"), 4.0, source="new")]
+    mixed = with_rising(ranked, 10.0, {ItemId("b"): 0.25, ItemId("c"): 0.15})
+    assert [(item.item_id, item.source) for item in mixed] == [("b", "rising"), ("a", None), ("c", "rising")]
+    assert [item.score for item in mixed] == pytest.approx([0.6 * 0.4 + 0.25, 0.6 * 0.6, 0.15])
+    assert sum(item.score for item in mixed) == pytest.approx(1.0)
+
+
+def test_whatever_rises_most_of_a_list_may_but_not_all_of_it() -> None:
+    """A place where nothing was usual does not drown the session."""
+    mixed = with_rising([RecommendedItem(ItemId("a"), 1.0)], 1.0, {ItemId("c"): 0.9, ItemId("d"): 0.1})
+    assert {item.item_id: item.score for item in mixed} == pytest.approx({"c": 0.54, "a": 0.4, "d": 0.06})
+
+
+def test_what_rises_is_told_of_the_nearest_place_and_only_what_the_shop_vouches_for() -> None:
+    """A place's own list decides, also where nothing rises there."""
+    board = Board()
+    board.put(trending("x"), trending("a b", "nl", rising={"a": 0.2, "b": 0.0}), trending("a b", "nl/nh"))
+    trends = Trends(board.board)
+    assert trends.rising("nl/ut") == trends.rising("nl") == {"a": 0.2}
+    assert trends.rising("nl/nh/ams") == trends.rising("de") == trends.rising(None) == {}
+    assert Trends(board.board, TheShops("b")).rising("nl") == {}
+    board.put(trending("a b", "nl", visitors=2, rising={"a": 0.2}))
+    assert trends.rising("nl") == {}
