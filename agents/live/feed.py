@@ -11,14 +11,14 @@ from typing import Final
 
 import msgspec
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from agents.clicks.watcher import EmittedAnswer
 from agents.live.recent import Recent
 from schemas.errors import InsessionError
 from schemas.events import EventType
 from schemas.ids import ItemId, ModelVersion
-from schemas.records import Pattern, Status, Tier
+from schemas.records import ItemSource, Pattern, RecommendedItem, Status, Tier
 from streams.catalog import Catalog
 
 log = structlog.get_logger(__name__)
@@ -36,12 +36,17 @@ class TooManyWatchersError(InsessionError):
 
 
 class ShownItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An item as the catalog describes it; its title is its id where there is none."""
+    """An item as the catalog describes it; its title is its id where there is none.
+
+    source: what placed it in a list, where its tier does not say it. because: title of the item to which it is owed.
+    """
 
     id: ItemId
     title: str
     category: str | None = None
     price: float | None = None
+    source: ItemSource | None = None
+    because: str | None = None
 
 
 class LiveAnswer(Struct, frozen=True, kw_only=True):
@@ -169,7 +174,7 @@ class LiveFeed:
             status=recommendation.status,
             event_type=event.event_type,
             item=None if event.item_id is None else self._item(event.item_id),
-            answers=[self._item(item.item_id) for item in recommendation.items],
+            answers=[self._listed(item) for item in recommendation.items],
             tier=recommendation.tier,
             reason=recommendation.reason,
             model_version=recommendation.model_version,
@@ -177,6 +182,13 @@ class LiveFeed:
             probability=None if signal is None else signal.purchase_probability,
             pattern=None if signal is None else signal.pattern,
         )
+
+    def _listed(self, item: RecommendedItem) -> ShownItem:
+        shown = self._item(item.item_id)
+        if item.source is None and item.because is None:
+            return shown
+        because = None if item.because is None else self._item(item.because).title
+        return structs.replace(shown, source=item.source, because=because)
 
     def _item(self, item_id: ItemId) -> ShownItem:
         known = self._catalog.get(item_id)

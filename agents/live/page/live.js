@@ -204,7 +204,9 @@ function drawAnswers(session) {
   const rows = answered.answers.slice(0, SHOWN_ANSWERS).map((item, place) => {
     const row = make("li");
     const name = make("span", "name", item.title);
-    if (item.category) name.append(make("small", "", item.category));
+    const why = item.because ? `because of ${item.because}` : item.source;
+    const told = [item.category, why].filter(Boolean).join(" · ");
+    if (told) name.append(make("small", "", told));
     row.append(make("span", "rank", String(place + 1)), name, make("span", "price", money(item.price)));
     return row;
   });

@@ -1,15 +1,17 @@
 import asyncio
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from agents.live import feed as feed_module
 from agents.live.feed import MAX_PENDING, MAX_SESSIONS, MAX_WATCHERS, QUIET_SECONDS, LiveFeed, TooManyWatchersError
 from schemas.ids import ItemId
-from schemas.records import CatalogItem
+from schemas.records import CatalogItem, RecommendedItem
 from streams.catalog import Catalog
 from tests.agents.live.builders import catalog_of, decoded, released
 
@@ -53,6 +55,23 @@ async def test_an_answer_is_shown_with_what_the_catalog_says() -> None:
         "focused",
     )
     assert 20 <= shown["latency_ms"] < 10_000
+
+
+async def test_an_answer_says_why_each_item_is_in_it() -> None:
+    """By the title of the item to which it is owed, or by what placed it; nothing where the tier says it all."""
+    feed = LiveFeed(catalog_of(CatalogItem(item_id=ItemId("i1"), title="Linen shirt")))
+    owed = RecommendedItem(ItemId("i2"), 0.9, because=ItemId("i1"))
+    made = released()
+    rises = RecommendedItem(ItemId("i3"), 0.8, source="rising")
+    items = [owed, rises, RecommendedItem(ItemId("i4"), 0.1)]
+    with feed.subscribed() as subscription:
+        feed.emitted(replace(made, recommendation=structs.replace(made.recommendation, items=items)))
+        ((_, shown),) = map(decoded, await subscription.take())
+    assert shown["answers"] == [
+        {"id": "i2", "title": "i2", "because": "Linen shirt"},
+        {"id": "i3", "title": "i3", "source": "rising"},
+        {"id": "i4", "title": "i4"},
+    ]
 
 
 async def test_nobody_can_be_told_by_what_is_shown() -> None:
