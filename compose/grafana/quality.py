@@ -92,6 +92,7 @@ _ANSWERS = (
             ),
         ],
         unit="percentunit",
+        width=24,
         runbook="hitratefell",
     ),
 )
