@@ -25,7 +25,7 @@ from agents.settings import Settings
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.ids import ItemId
-from schemas.records import SessionSummary, VisitorRecommendations
+from schemas.records import RecommendedItem, SessionSummary, VisitorRecommendations
 from schemas.topic_url import TopicUrl
 from serving.chain import Answer
 from session_model.data.catalogs import read_catalog
@@ -221,7 +221,8 @@ def _answered(
 def _tables(records: Iterator[VisitorRecommendations]) -> Iterator["pa.RecordBatch"]:
     import pyarrow as pa  # noqa: PLC0415 - an extra
 
-    item = pa.struct([("item_id", pa.string()), ("score", pa.float64())])
+    listed = RecommendedItem.__struct_fields__
+    item = pa.struct([(name, pa.float64() if name == "score" else pa.string()) for name in listed])
     texts = {name: pa.string() for name in ("id", "visitor_key", "session_id", "tier", "reason", "purchase_source")}
     others = {"ended_at": pa.timestamp("ms", "UTC"), "items": pa.list_(item), "model_version": pa.int64()}
     kinds = texts | others
