@@ -68,8 +68,8 @@ def test_what_is_shown_for_more_than_a_second_is_counted() -> None:
 
 @pytest.mark.slow
 def test_no_list_holds_what_has_been_gone_for_a_second() -> None:
-    """A thousand records and ten thousand answers a second: by record and by time."""
-    found = run(Plan(answers=60_000, rate=1_000, pace=10_000, items=1_000), embedded=True)
+    """By record and by time; at a rate that leaves the machine to the tests beside it, the bench takes the full one."""
+    found = run(Plan(answers=9_000, rate=200, pace=1_500, items=400), embedded=True)
     assert found["answers_with_what_was_gone_for_a_second"] == 0
     assert found["default_lists_with_what_was_gone_for_a_second"] == 0
     assert found["gone"].keys() == {"by_record", "by_time"}
