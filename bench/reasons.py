@@ -86,7 +86,7 @@ def judged(release: Release, model: ExportedModel, sessions: Sequence[Sequence[S
         distinct = list(dict.fromkeys(row.items.tolist()))
         jobs.append((len(asked), distinct))
         asked += [row, *(replace(row, items=row.items[row.items != one]) for one in distinct)]
-    ranked = list(_ranked(release, model, asked))
+    ranked = list(blended(release, model, asked))
     for first, distinct in jobs:
         neighbours = release.neighbours(asked[first].items)
         for index in ranked[first].item_indices[:EXPLAINED_ITEMS].tolist():
@@ -106,7 +106,8 @@ def judged(release: Release, model: ExportedModel, sessions: Sequence[Sequence[S
     return reasons
 
 
-def _ranked(release: Release, model: ExportedModel, asked: Sequence[ModelInput]) -> Iterator[Candidates]:
+def blended(release: Release, model: ExportedModel, asked: Sequence[ModelInput]) -> Iterator[Candidates]:
+    """Rank for each row as a worker does."""
     for at in range(0, len(asked), BATCH):
         rows = asked[at : at + BATCH]
         prefixes = [row.items for row in rows]

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from agents.shop.settings import FlashSaleSettings, ShopSettings
 from agents.shop.traffic import generate_events
+from bench.reasons import blended
 from bench.release import SMALL, trained_models
 from bench.trending import hash_of
 from schemas.ids import ItemId
@@ -39,7 +40,6 @@ BEGIN: Final = timedelta(hours=36)
 """Of the shop's time: the training data end before."""
 WARM: Final = timedelta(minutes=45)
 LONGEST: Final = 12
-BATCH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +105,15 @@ def targets(release: Release, shop: ShopSettings, duration: timedelta) -> Iterat
 def served(release: Release, model: ExportedModel, asked: Sequence[Target]) -> tuple[Figures, Figures, float]:
     """Rank for each target without and with what rises; the last is what that takes, microseconds where it does."""
     plain, mixed, spent, times = list[int](), list[int](), 0.0, 0
-    for at in range(0, len(asked), BATCH):
-        part = asked[at : at + BATCH]
-        prefixes = [target.row.items for target in part]
-        found = model.rank([target.row for target in part])
-        rankings = release.blend_many(found, [release.neighbours(one) for one in prefixes], prefixes)
-        for target, ranking in zip(part, rankings, strict=True):
-            listed = _named(release, ranking)
-            plain.append(_rank(listed, target.item_id))
-            if target.rising:
-                begun = time.perf_counter()
-                listed = with_rising(iter(listed), float(ranking.scores.sum()), target.rising)
-                spent, times = spent + time.perf_counter() - begun, times + 1
-            mixed.append(_rank(listed, target.item_id))
+    rankings = blended(release, model, [target.row for target in asked])
+    for target, ranking in zip(asked, rankings, strict=True):
+        listed = _named(release, ranking)
+        plain.append(_rank(listed, target.item_id))
+        if target.rising:
+            begun = time.perf_counter()
+            listed = with_rising(iter(listed), float(ranking.scores.sum()), target.rising)
+            spent, times = spent + time.perf_counter() - begun, times + 1
+        mixed.append(_rank(listed, target.item_id))
     on_sale = np.array([target.is_on_sale for target in asked])
     return Figures(np.array(plain), on_sale), Figures(np.array(mixed), on_sale), 1e6 * spent / max(1, times)
 

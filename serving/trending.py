@@ -138,8 +138,9 @@ def with_rising(
     ranked: best first; total: what the scores of its candidates add up to.
     """
     left, listed = dict(rising), list[RecommendedItem]()
-    share = min(MAX_RISING_SHARE, sum(rising.values()))
-    scale, others = share / sum(rising.values()), (1.0 - share) / (total or 1.0)
+    risen = sum(rising.values())
+    share = min(MAX_RISING_SHARE, risen)
+    scale, others = share / risen, (1.0 - share) / (total or 1.0)
     for item in ranked:
         usual, more = others * item.score, scale * left.pop(item.item_id, 0.0)
         source = "rising" if more > usual else item.source

@@ -1,7 +1,9 @@
 """A process's own view of a compacted topic: a thread that follows it from its beginning, without a consumer group."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import structlog
@@ -61,6 +63,15 @@ class CompactedView:
         self._caught_up.set()  # a thread that waits would keep the process until its timeout
         if self._thread.ident is not None:
             self._thread.join()
+
+    @asynccontextmanager
+    async def following(self, patience_seconds: float = 0.0) -> AsyncIterator[bool]:
+        """Follow the topic meanwhile; gives whether its end was reached within so many seconds, which it waits for."""
+        self.start()
+        try:
+            yield await asyncio.to_thread(self.wait_until_caught_up, patience_seconds)
+        finally:
+            await asyncio.to_thread(self.stop)
 
     def _follow(self) -> None:
         consumer = Consumer(self._config)

@@ -297,16 +297,13 @@ async def _closing(asking: Windows | Shadow) -> AsyncIterator[None]:
 async def _following(settings: Settings, catalog: Catalog, metrics: CatalogMetrics) -> AsyncIterator[None]:
     """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
     view = catalog_view(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config(), metrics)
-    view.start()
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
-    try:
-        if await asyncio.to_thread(view.wait_until_caught_up, timeout_seconds):
+    async with view.following(timeout_seconds) as is_complete:
+        if is_complete:
             log.info("catalog_complete", items=len(catalog))
         else:
             log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
         yield
-    finally:
-        await asyncio.to_thread(view.stop)
 
 
 @asynccontextmanager
@@ -318,12 +315,7 @@ async def _obeying(settings: Settings, rules: RuleView, metrics: ViewMetrics) ->
         rules.apply(record.key, record.value)
 
     view = CompactedView(topic, settings.kafka.client_config(), take, metrics)
-    view.start()
-    timeout_seconds = settings.catalog.start_timeout.total_seconds()
-    try:
-        is_complete = await asyncio.to_thread(view.wait_until_caught_up, timeout_seconds)
+    async with view.following(settings.catalog.start_timeout.total_seconds()) as is_complete:
         say = log.info if is_complete else log.warning
         say("rules_complete" if is_complete else "rules_incomplete", rules=len(rules.book), topic=topic)
         yield
-    finally:
-        await asyncio.to_thread(view.stop)

@@ -1,6 +1,5 @@
 """The worker's view of what is trending: the observer's topic, followed from its beginning, without a group."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -50,11 +49,8 @@ async def following_trending(
         taking(board, lambda value: from_avro(encodings.decode_output(value))),
         metrics,
     )
-    view.start()
-    try:
+    async with view.following():
         yield
-    finally:
-        await asyncio.to_thread(view.stop)
 
 
 def from_avro(decoded: object) -> Trending:
