@@ -76,7 +76,7 @@ def _field(field: inspect.Field, named: set[str]) -> dict[str, Any]:
     if extra is not None and "description" in extra:
         described["doc"] = extra["description"]
     if field.default is not msgspec.NODEFAULT:
-        described["default"] = field.default
+        described["default"] = list(field.default) if isinstance(field.default, tuple) else field.default
     elif field.default_factory is not msgspec.NODEFAULT:
         described["default"] = field.default_factory()
     return described

@@ -151,6 +151,10 @@ class TrendingItem(Struct, frozen=True):
     rising: Annotated[
         float, Meta(ge=0, le=1, description="Share of the place's views that are more than usual; 0 = not rising.")
     ] = 0.0
+    views: Annotated[
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        Meta(description="Its views, decayed by each of `half_lives_seconds` of the record; of everywhere only."),
+    ] = ()
 
 
 class Trending(Struct, frozen=True, kw_only=True):
@@ -183,6 +187,13 @@ class Trending(Struct, frozen=True, kw_only=True):
         dict[str, int],
         Meta(description="By `{topic}-{partition}` of the clickstream the last offset counted; of everywhere only."),
     ] = {}
+    half_lives_seconds: Annotated[
+        tuple[int, ...], Meta(description="Of the `views` of the items, the shortest first; of everywhere only.")
+    ] = ()
+    views: Annotated[
+        tuple[Annotated[float, Meta(ge=0)], ...],
+        Meta(description="Of all items together, by each of `half_lives_seconds`; of everywhere only."),
+    ] = ()
 
 
 class IntentSignal(Struct, frozen=True, kw_only=True):

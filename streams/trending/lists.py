@@ -57,7 +57,8 @@ class TrendingLists:
             yield place, self._record(place, made[place], updated_at) if made[place].is_public.any() else None
 
     def _record(self, place: str, shares: PlaceShares, updated_at: datetime) -> Trending:
-        items = shares.listed(MAX_ITEMS if place else MAX_ITEMS_EVERYWHERE)
+        is_everywhere = place == EVERYWHERE
+        items = shares.listed(MAX_ITEMS_EVERYWHERE if is_everywhere else MAX_ITEMS, with_views=is_everywhere)
         rung, strength = shares.setting
         return Trending(
             location=place or None,
@@ -71,7 +72,9 @@ class TrendingLists:
             strength=None if strength == float("inf") else strength,
             event_time=from_unix_ms(self.fold.now_ms),
             updated_at=updated_at,
-            positions={} if place else self.fold.offsets,
+            positions=self.fold.offsets if is_everywhere else {},
+            half_lives_seconds=tuple(one // 1000 for one in HALF_LIVES_MS) if is_everywhere else (),
+            views=shares.views() if is_everywhere else (),
         )
 
     def _made(self, place: str, made: dict[str, PlaceShares]) -> PlaceShares:

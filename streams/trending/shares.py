@@ -101,27 +101,34 @@ class PlaceShares:
         """Return the place's views at the long half-life."""
         return float(self.counts[:, USUAL].sum())
 
-    def listed(self, at_most: int) -> list[TrendingItem]:
+    def views(self, row: int | None = None) -> tuple[float, ...]:
+        """Return the views at each half-life, those of an item by its row or of all together, as they are told."""
+        counts = self.counts.sum(axis=0) if row is None else self.counts[row]
+        return tuple(map(_short, counts.tolist()))
+
+    def listed(self, at_most: int, *, with_views: bool = False) -> list[TrendingItem]:
         """Return the place's items as they are told, by share; the rising ones among them, whatever their share.
 
         What too few visitors viewed here is told as if nobody had: by the share that it has around the place.
+        with_views: also how many views each has at every half-life.
         """
         rising = np.argsort(-self.excess, kind="stable")[: int((self.excess > 0).sum())]
         chosen = dict.fromkeys([self.items[row] for row in rising.tolist()][: min(MAX_RISING, at_most)])
         told = list[TrendingItem]()
         for item_id in (*chosen, *(item_id for item_id in self.shares.top if item_id not in chosen)):
-            if len(told) < at_most and (item := self._told(item_id)) is not None:
+            if len(told) < at_most and (item := self._told(item_id, with_views=with_views)) is not None:
                 told.append(item)
         return sorted(told, key=lambda item: (-item.share, item.item_id))
 
-    def _told(self, item_id: ItemId) -> TrendingItem | None:
+    def _told(self, item_id: ItemId, *, with_views: bool) -> TrendingItem | None:
         share, row = self.told_share(item_id), self.rows.get(item_id)
         if share is None:
             return None
         if row is None or not self.is_public[row]:
             return TrendingItem(item_id, _short(share), 0.0, 0)
         visitors = int(self.counts[row, USUAL])
-        return TrendingItem(item_id, _short(share), _short(self.lift[row]), visitors, _short(self.excess[row]))
+        views = self.views(row) if with_views else ()
+        return TrendingItem(item_id, _short(share), _short(self.lift[row]), visitors, _short(self.excess[row]), views)
 
     def told_share(self, item_id: ItemId) -> float | None:
         """Return an item's share, of the views here only where enough visitors viewed it; None = it is not told."""

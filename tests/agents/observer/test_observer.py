@@ -111,6 +111,19 @@ def test_lists_are_written_by_place_once_enough_visitors_viewed_an_item() -> Non
     assert watched.lists(3).keys() == {"__all__", "nl", "nl/rot"}
 
 
+def test_everywhere_says_how_many_views_there_are_by_every_half_life() -> None:
+    """Of all items together, of those that may be told by themselves; the list of a place says shares only."""
+    watched = Watched()
+    watched.view("a", "nl", visitors=6)
+    watched.view("b", "nl", visitors=2)
+    watched.lists()
+    everywhere, place = (wire.decode_trending(record.value) for record in watched.written if record.value)
+    assert everywhere.half_lives_seconds == (600, 1_800, 5_400, 16_200, 48_600, 145_800)
+    assert everywhere.views == (8.0,) * 6
+    assert [(item.item_id, item.views) for item in everywhere.items] == [("a", (6.0,) * 6)]
+    assert (place.half_lives_seconds, place.views, place.items[0].views) == ((), (), ())
+
+
 def test_an_item_with_too_few_visitors_at_a_place_is_told_there_as_it_is_around_it() -> None:
     """Two of nl/ams viewed `b`: it is in the list as if nobody had, and `c`, which nobody else viewed, is not."""
     watched = Watched()

@@ -62,7 +62,7 @@ RECORDS: dict[str, msgspec.Struct] = {
         events=[SessionEvent("view", 5, ItemId("i1"))],
     ),
     "shop-trending-value": Trending(
-        items=[TrendingItem(ItemId("i1"), 0.5, 2.5, 7, 0.125)],
+        items=[TrendingItem(ItemId("i1"), 0.5, 2.5, 7, 0.125, (1.5, 6.0))],
         rising_share=0.125,
         support_short=1.5,
         support_long=7.25,
@@ -73,6 +73,8 @@ RECORDS: dict[str, msgspec.Struct] = {
         event_time=NOW,
         updated_at=NOW,
         positions={"c-0": 1},
+        half_lives_seconds=(600, 1_800),
+        views=(1.5, 7.25),
     ),
 }
 RECORDS["shop-shadow-recommendations-value"] = RECORDS["shop-recommendations-value"]
@@ -98,6 +100,6 @@ def test_a_record_in_avro_says_what_it_says_in_json(registry_of: Callable[..., S
 def _plain(value: Any) -> Any:
     if isinstance(value, msgspec.Struct):
         return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return NOW_MS if value == NOW else value
