@@ -434,7 +434,7 @@ class Recommender:
         if not rising:
             return ranking
         total = float(candidates.scores.sum())
-        return structs.replace(ranking, items=iter(with_rising(ranking.items, total, rising)))
+        return structs.replace(ranking, items=with_rising(ranking.items, total, rising))
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)

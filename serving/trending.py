@@ -130,27 +130,51 @@ class RecordedTrending:
 
 def with_rising(
     ranked: Iterable[RecommendedItem], total: float, rising: Mapping[ItemId, float]
-) -> list[RecommendedItem]:
-    """Let what rises have its share of a ranking: `(1 - q) p + r`, p of the ranking and r of the rise, q = sum of r.
+) -> Iterator[RecommendedItem]:
+    """Let what rises have its share of a ranking, in probability and in places.
 
-    So many of the place's views are beyond the usual, and what is usual is what the ranking knows.
+    So many of the place's views are beyond the usual, and what is usual is what the ranking knows: the order is that of
+    `(1 - q) p + r`, p of the ranking and r of the rise, q = sum of r. But of any number of first places what rises has
+    no more than q, rounded (Sainte-Laguë; Dang and Croft, SIGIR 2012): a dozen items on sale, each likelier than what
+    the session would have next, leave the others their part of the list.
 
-    ranked: best first; total: what the scores of its candidates add up to.
+    ranked: best first; total: what the scores of its candidates add up to. Scores never grow along the list.
     """
-    left, listed = dict(rising), list[RecommendedItem]()
+    session = list(ranked)
     risen = sum(rising.values())
     share = min(MAX_RISING_SHARE, risen)
     scale, others = share / risen, (1.0 - share) / (total or 1.0)
-    for item in ranked:
-        usual, more = others * item.score, scale * left.pop(item.item_id, 0.0)
-        source = "rising" if more > usual else item.source
-        listed.append(RecommendedItem(item.item_id, usual + more, item.rule, source))
-    listed += [RecommendedItem(item_id, scale * more, source="rising") for item_id, more in left.items()]
-    return sorted(listed, key=_falling)
+    usual = {item.item_id: others * item.score for item in session if item.item_id in rising}
+    mixed = ((usual.get(item_id, 0.0), scale * more, item_id) for item_id, more in rising.items())
+    risers = deque(sorted(((own + more, item_id) for own, more, item_id in mixed if more > own), key=_falling))
+    return _merged(session, others, risers, share)
 
 
-def _falling(item: RecommendedItem) -> float:
-    return -item.score
+def _merged(
+    session: Iterable[RecommendedItem], others: float, risers: deque[tuple[float, ItemId]], share: float
+) -> Iterator[RecommendedItem]:
+    """Return both, each item once; others: what a score of the session's is multiplied by."""
+    listed, n_risen, least = set[ItemId](), 0, float("inf")
+    for item in session:
+        own = others * item.score
+        while risers and risers[0][0] > own and n_risen + 0.5 <= share * (len(listed) + 1):
+            score, item_id = risers.popleft()
+            if item_id not in listed:
+                listed.add(item_id)
+                least, n_risen = min(least, score), n_risen + 1
+                yield RecommendedItem(item_id, least, source="rising")
+        if item.item_id not in listed:
+            listed.add(item.item_id)
+            least = min(least, own)
+            yield RecommendedItem(item.item_id, least, item.rule, item.source)
+    for score, item_id in risers:
+        if item_id not in listed:
+            least = min(least, score)
+            yield RecommendedItem(item_id, least, source="rising")
+
+
+def _falling(scored: tuple[float, ItemId]) -> float:
+    return -scored[0]
 
 
 class TrendingRanking(NamedTuple):

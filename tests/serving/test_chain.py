@@ -697,15 +697,15 @@ async def test_what_rises_at_the_place_has_its_share_of_a_personal_answer(tier: 
     tier.trend("i7 i8")
     answer = await tier.answer("i10", "i20", location="nl/nh")
     assert [(item.item_id, item.source) for item in answer.items] == [
+        ("i21", None),
         ("i40", "rising"),
         ("i22", None),
-        ("i21", None),
         ("i23", None),
     ]
     assert answer.tier == "model"
     assert names(await tier.answer("i10", "i20", location="de")) == "i21 i22 i23 i19"
     tier.catalog.unavailable = {"i40"}
-    assert names(await tier.answer("i10", "i20", location="nl")) == "i22 i21 i23 i19"
+    assert names(await tier.answer("i10", "i20", location="nl")) == "i21 i22 i23 i19"
     tier.catalog.unavailable = set()
     without = replace(tier.recommender, settings=replace(tier.settings, mix_rising=False))
     request = AnswerRequest(events=views(["i10", "i20"]), location="nl", bought=(), deadline=FAR, want_personal=True)

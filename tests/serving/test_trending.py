@@ -2,6 +2,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schemas.ids import ItemId
 from schemas.places import LocationSettings
@@ -158,19 +160,63 @@ def test_without_an_observer_nothing_is_trending() -> None:
     assert not NoTrending().is_stale
 
 
+def scored(count: int) -> list[RecommendedItem]:
+    """Rank s1, s2, ..., each with half the score of the one before."""
+    return [RecommendedItem(ItemId(f"s{place}"), 0.5**place) for place in range(1, count + 1)]
+
+
 def test_what_rises_takes_its_share_and_leaves_the_rest_to_the_ranking() -> None:
     """Scores are shares then, of a ranking whose own need not add up to one; what it does not list comes in."""
     ranked = [RecommendedItem(ItemId("a"), 6.0), RecommendedItem(ItemId("b"), 4.0, source="new")]
-    mixed = with_rising(ranked, 10.0, {ItemId("b"): 0.25, ItemId("c"): 0.15})
+    mixed = list(with_rising(ranked, 10.0, {ItemId("b"): 0.35, ItemId("c"): 0.25}))
     assert [(item.item_id, item.source) for item in mixed] == [("b", "rising"), ("a", None), ("c", "rising")]
-    assert [item.score for item in mixed] == pytest.approx([0.6 * 0.4 + 0.25, 0.6 * 0.6, 0.15])
-    assert sum(item.score for item in mixed) == pytest.approx(1.0)
+    assert [item.score for item in mixed] == pytest.approx([0.4 * 0.4 + 0.35, 0.4 * 0.6, 0.4 * 0.6])
+
+
+def test_of_any_first_places_what_rises_has_its_share_at_most() -> None:
+    """Rounded: a dozen items, each likelier than all but the first of the session's, do not crowd these out."""
+    rising = {ItemId(f"r{number}"): 0.025 for number in range(12)}
+    listed = [item.source for item in with_rising(scored(30), 1.0, rising)]
+    first = [sum(source == "rising" for source in listed[:places]) for places in range(1, 31)]
+    assert first == [0, 0, 0, 0, 1, *(int(0.3 * places + 0.5) for places in range(6, 31))]
+    assert len(listed) == 42
+
+
+def test_what_rises_comes_no_sooner_than_its_share_of_the_probability_says() -> None:
+    """A place whose list could have it at once has it behind what the session makes likelier."""
+    mixed = [item.item_id for item in with_rising(scored(6), 1.0, {ItemId("r"): 0.05, ItemId("q"): 0.45})]
+    assert mixed[:2] == ["q", "s1"]
+    assert mixed.index(ItemId("r")) == 4  # (1 - q) / 32 < 0.05 < (1 - q) / 8, and one of two had its place before
+
+
+def test_an_item_that_the_session_makes_likelier_than_its_rise_stays_where_it_is() -> None:
+    """It is the session's, and takes no place of what rises."""
+    mixed = with_rising(scored(3), 1.0, {ItemId("s1"): 0.1, ItemId("r"): 0.12})
+    assert [(item.item_id, item.source) for item in mixed] == [
+        ("s1", None),
+        ("s2", None),
+        ("r", "rising"),
+        ("s3", None),
+    ]
 
 
 def test_whatever_rises_most_of_a_list_may_but_not_all_of_it() -> None:
-    """A place where nothing was usual does not drown the session."""
-    mixed = with_rising([RecommendedItem(ItemId("a"), 1.0)], 1.0, {ItemId("c"): 0.9, ItemId("d"): 0.1})
+    """A place where nothing was usual does not drown the session; scores never grow along a list."""
+    mixed = list(with_rising([RecommendedItem(ItemId("a"), 1.0)], 1.0, {ItemId("c"): 0.9, ItemId("d"): 0.1}))
     assert {item.item_id: item.score for item in mixed} == pytest.approx({"c": 0.54, "a": 0.4, "d": 0.06})
+
+
+@given(
+    scores=st.lists(st.floats(0, 1), max_size=30),
+    rises=st.dictionaries(st.integers(0, 40), st.floats(0.001, 0.3), min_size=1, max_size=20),
+)
+def test_a_list_has_each_item_once_and_scores_that_fall(scores: list[float], rises: dict[int, float]) -> None:
+    """Whatever rises, and of whatever ranking."""
+    ranked = [RecommendedItem(ItemId(f"i{at}"), score) for at, score in enumerate(sorted(scores, reverse=True))]
+    rising = {ItemId(f"i{number}"): rise for number, rise in rises.items()}
+    mixed = list(with_rising(ranked, sum(scores), rising))
+    assert sorted(item.item_id for item in mixed) == sorted({item.item_id for item in ranked} | rising.keys())
+    assert [item.score for item in mixed] == sorted((item.score for item in mixed), reverse=True)
 
 
 def test_what_rises_is_told_of_the_nearest_place_and_only_what_the_shop_vouches_for() -> None:
