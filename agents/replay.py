@@ -223,6 +223,7 @@ class Replay:
         for chunk in _chunks(events, span):
             if self._trending is not None:
                 self._trending.advance(chunk[0].event_time_ms)
+                await self._tier.releases.take_trending_in()
             for event in chunk:
                 last_ms = max(last_ms, event.event_time_ms)
                 if last_ms >= due_ms:

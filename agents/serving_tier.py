@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
@@ -23,7 +24,7 @@ from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
 from serving.tensors import FixedShape
 from serving.traced import TracedPredictor
-from serving.trending import TrendingView, Trends
+from serving.trending import NoTrending, TrendingView, Trends, everywhere
 from serving.trial import CandidateReleases, TriedRecommender
 from serving.vouchers import ShopsOwn
 from session_model.intent.patterns import pattern_of
@@ -82,7 +83,8 @@ def serving_tier(  # noqa: PLR0913 - the parts that it binds
     predictor: Predictor = client if recorder is None else TracedPredictor(client, recorder)
     shelf = ReleaseCopies(copies, settings.release_key, settings.release_max_memory_bytes)
     metrics, candidate_metrics = ServingMetrics(registry), ServingMetrics(registry, "candidate_")
-    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, ReleaseMetrics(registry), catalog)
+    viewed = partial(everywhere, NoTrending() if trending is None or not settings.renew_trends else trending)
+    releases = ReleaseWatcher(settings.model_folder, shelf.load, client, ReleaseMetrics(registry), catalog, viewed)
     vouchers = ShopsOwn(catalog, releases)
     popularity = StreamPopularity(
         half_life_seconds=settings.popular_half_life.total_seconds(),

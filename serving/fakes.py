@@ -19,7 +19,7 @@ from schemas.ranking import (
     Neighbours,
     SessionReading,
 )
-from schemas.records import CatalogItem, SessionEvent
+from schemas.records import CatalogItem, SessionEvent, Trending
 from schemas.tracing import TraceContext
 from serving.errors import ModelNotFoundError, ModelUnavailableError
 
@@ -121,6 +121,7 @@ class FakeRelease:
     has_labels: bool = True
     like_i1: frozenset[ItemId] = frozenset()
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    told: Trending | None = None
 
     @property
     def trained_items(self) -> int:
@@ -138,6 +139,10 @@ class FakeRelease:
     def with_catalog(self, records: Iterable[CatalogItem]) -> "FakeRelease":
         """Return a release that reads every item of the catalog that it does not know like i1."""
         return replace(self, like_i1=frozenset(record.item_id for record in records))
+
+    def with_trending(self, told: Trending | None) -> "FakeRelease":
+        """Return a release that holds what it was told."""
+        return self if told is self.told else replace(self, told=told)
 
     def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank the three indices before the last item, to which they owe it."""

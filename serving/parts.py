@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import Candidates, IntentProbabilities, ModelInput, Neighbours, SessionReading
-from schemas.records import CatalogItem, SessionEvent
+from schemas.records import CatalogItem, SessionEvent, Trending
 
 
 class ReleaseParts(Protocol):
@@ -32,6 +32,9 @@ class ReleaseParts(Protocol):
 
     def with_catalog(self, records: Iterable[CatalogItem]) -> "ReleaseParts":
         """Return a release that knows what the whole catalog `records` says beyond training; itself if nothing."""
+
+    def with_trending(self, told: Trending | None) -> "ReleaseParts":
+        """Return a release that ranks by what is viewed everywhere, None = as training says; itself where it does."""
 
     def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""

@@ -1,13 +1,14 @@
 """Which releases are in use: verified when they appear, taken up when the server has them, named in every call."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from schemas.ids import ModelVersion
+from schemas.records import Trending
 from schemas.release_folder import folder_stamp
 from schemas.rollout import Candidate, Rollout, RolloutError, preference, read_rollout
 from schemas.servable import version_directories
@@ -38,7 +39,8 @@ class ReleaseWatcher:
     refresh. Whatever happens, the release in use stays, unless it was rejected.
 
     load: reads and verifies the release in a version directory; runs in a thread.
-    catalog: the releases in use are told at every refresh what it has described since.
+    catalog: the releases in use are told at every refresh what it has described since. viewed: gives what is viewed
+    everywhere, the same object as long as there is no news; None = it is not known, or not any more.
     """
 
     def __init__(
@@ -48,13 +50,16 @@ class ReleaseWatcher:
         predictor: Predictor,
         metrics: ReleaseMetrics,
         catalog: CatalogView | None = None,
+        viewed: Callable[[], Trending | None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._load = load
         self._predictor = predictor
         self._metrics = metrics
         self._catalog = catalog
+        self._viewed = viewed
         self._taken_in: dict[ModelVersion, int] = {}
+        self._ranks_by: dict[ModelVersion, Trending] = {}
         self._rollout: Rollout | None = None
         self._current: ReleaseParts | None = None
         self._trial: ReleaseOnTrial | None = None
@@ -85,15 +90,23 @@ class ReleaseWatcher:
 
         It takes a millisecond an item that is new, so nothing waits for it: neither a start nor a change of releases.
         """
+        await self._replace(self._extended)
+
+    async def take_trending_in(self) -> None:
+        """Let the releases in use rank by what is viewed of late everywhere; by training where that is too old."""
+        await self._replace(self._renewed)
+
+    async def _replace(self, made: Callable[[ReleaseParts], Awaitable[ReleaseParts]]) -> None:
+        """Put what is made of the releases in use in their place, unless another one has come meanwhile."""
         current, trial = self._current, self._trial
         if current is not None:
-            extended = await self._extended(current)
+            replaced = await made(current)
             if self._current is current:
-                self._current = extended
+                self._current = replaced
         if trial is not None:
-            extended = await self._extended(trial.parts)
+            replaced = await made(trial.parts)
             if self._trial is trial:
-                self._trial = ReleaseOnTrial(trial.terms, extended)
+                self._trial = ReleaseOnTrial(trial.terms, replaced)
 
     async def _extended(self, release: ReleaseParts) -> ReleaseParts:
         catalog, version = self._catalog, release.version
@@ -108,6 +121,27 @@ class ReleaseWatcher:
         if version in self._held:
             self._held[version], self._taken_in[version] = extended, revision
         return extended
+
+    async def _renewed(self, release: ReleaseParts) -> ReleaseParts:
+        version, told = release.version, self._viewed()
+        before = self._ranks_by.get(version)
+        if told is before:
+            return release
+        try:
+            renewed = await asyncio.to_thread(release.with_trending, told)
+        except Exception:
+            log.exception("trending_not_taken_in", version=version)
+            return release
+        if version in self._held:
+            self._held[version] = renewed
+        if told is None:
+            self._ranks_by.pop(version, None)
+            log.warning("release_ranks_by_training", version=version, reason="trending_stale")
+        else:
+            self._ranks_by[version] = told
+            if before is None:
+                log.info("release_ranks_by_what_is_viewed", version=version)
+        return renewed
 
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Return a release other than `gone`, which the server no longer has; None if there is none.
@@ -126,6 +160,7 @@ class ReleaseWatcher:
             try:
                 await self.refresh()
                 await self.take_catalog_in()
+                await self.take_trending_in()
             except Exception:
                 log.exception("release_refresh_failed", directory=str(self._directory))
             await asyncio.sleep(poll_seconds)
@@ -166,6 +201,7 @@ class ReleaseWatcher:
             on_trial = await self._first_good([terms.version], on_disk)
         self._held = {parts.version: parts for parts in (first, in_use, on_trial) if parts is not None}
         self._taken_in = {version: at for version, at in self._taken_in.items() if version in self._held}
+        self._ranks_by = {version: told for version, told in self._ranks_by.items() if version in self._held}
         if in_use is not None and not self._is_current(in_use.version):
             self._take_up(in_use)
         self._try_out(None if terms is None or on_trial is None else ReleaseOnTrial(terms, on_trial))

@@ -73,6 +73,8 @@ class ServingSettings:
     excluded_items: Never recommended.
     recommend_seen: What the session has looked at may be recommended; shoppers come back to it.
     mix_rising: What rises at the shopper's place has its share of a personal answer, as far as an observer tells it.
+    renew_trends: A release ranks by what is viewed everywhere of late in place of what was in training, as far as an
+        observer tells it.
     keep_bonus: Added to the log of an item's score where the answer before held it: lists then change less from click
         to click.
     max_per_category: Items of one category of the catalog in a list that is the same for all; 0 = any number.
@@ -104,6 +106,7 @@ class ServingSettings:
     excluded_items: frozenset[ItemId] = frozenset()
     recommend_seen: bool = True
     mix_rising: bool = True
+    renew_trends: bool = True
     keep_bonus: float = 0.0
     max_per_category: int = 0
     recommend_bought: bool = False

@@ -177,6 +177,11 @@ def _falling(scored: tuple[float, ItemId]) -> float:
     return -scored[0]
 
 
+def everywhere(view: TrendingView) -> Trending | None:
+    """Return what is viewed everywhere, as far as it is of now."""
+    return next(view.lists(None), None)
+
+
 class TrendingRanking(NamedTuple):
     """A place's items, best first, and the latest event time that they count."""
 

@@ -23,7 +23,7 @@ class Popularity:
     def __init__(self, counts: NDArray[np.int64], recent_counts: NDArray[np.int64], ages: NDArray[np.int64]) -> None:
         self.counts = counts
         self.ages = ages
-        self._recent_counts = recent_counts
+        self.recent_counts = recent_counts
         self.log_counts: NDArray[np.float64] = np.log1p(counts)
         shares = np.array(TREND_SHARES)[:, np.newaxis]
         self.trends: NDArray[np.float64] = np.log1p(recent_counts / shares) - self.log_counts
@@ -41,12 +41,17 @@ class Popularity:
     def with_unclicked(self, n_more: int) -> "Popularity":
         """Return the same with `n_more` further items that nobody clicked."""
         rows = ((0, 0), (0, n_more))
-        return Popularity(*(np.pad(one, rows[-one.ndim :]) for one in (self.counts, self._recent_counts, self.ages)))
+        return Popularity(*(np.pad(one, rows[-one.ndim :]) for one in (self.counts, self.recent_counts, self.ages)))
+
+    @property
+    def total(self) -> int:
+        """Return how many clicks are counted."""
+        return int(self.counts.sum())
 
     def candidates(self, k: int) -> Candidates:
         """Rank the `k` most clicked items; the scores are shares of all clicks."""
         clicked = np.flatnonzero(self.counts).astype(np.int32)
-        return top_k(clicked, self.counts[clicked] / max(int(self.counts.sum()), 1), k)
+        return top_k(clicked, self.counts[clicked] / max(self.total, 1), k)
 
     def percentiles(self) -> NDArray[np.float64]:
         """Return each item's share of the catalogue that is clicked less, equals counting half; row 0 is NaN."""
@@ -59,7 +64,7 @@ class Popularity:
 
     def save(self, path: Path) -> None:
         """Write one .npy: all counts in the first row, ages in the last."""
-        rows = [self.counts[np.newaxis], self._recent_counts, self.ages[np.newaxis]]
+        rows = [self.counts[np.newaxis], self.recent_counts, self.ages[np.newaxis]]
         np.save(path, np.concatenate(rows), allow_pickle=False)
 
     @classmethod

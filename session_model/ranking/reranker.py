@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from schemas.ranking import Candidates
 from session_model.csr import starts_of
 from session_model.ranking.blend import SILENT, BlendWeights
-from session_model.ranking.popularity import Popularity
+from session_model.ranking.live_trends import LiveTrends
+from session_model.ranking.popularity import TREND_SHARES, Popularity
 from session_model.ranking.top_k import best_of_rows
 
 try:
@@ -53,6 +54,7 @@ FEATURE_NAMES: tuple[str, ...] = (
 CONTENT_FEATURES: tuple[str, ...] = ("log_content", "in_content")
 """Also read where content has a share of the blend."""
 _COLUMNS: Final = 6
+_TRENDS: Final = slice(FEATURE_NAMES.index("trend"), FEATURE_NAMES.index("trend") + len(TREND_SHARES))
 
 
 def feature_names(shares: BlendWeights) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ class Reranker(msgspec.Struct, frozen=True, dict=True):
 class CandidateSources:
     """What is known when candidates are ranked.
 
-    items: (length,) int32, the prefix, oldest first. popularity: of the training data.
+    items: (length,) int32, the prefix, oldest first. popularity: of the training data. live: what of it is told anew.
     """
 
     model: Candidates
@@ -98,6 +100,7 @@ class CandidateSources:
     items: NDArray[np.int32]
     popularity: Popularity
     content: Candidates = SILENT
+    live: LiveTrends | None = None
 
 
 def rerank(reranker: Reranker, sources: CandidateSources, k: int) -> Candidates:
@@ -114,7 +117,7 @@ def rerank_many(
     rankings = [Candidates.none()] * len(rows)
     if not len(table.items):
         return rankings
-    logits = reranker.scores(table.features(rows[0].popularity, reranker.shares, kernel).T)
+    logits = reranker.scores(table.features(rows[0], reranker.shares, kernel).T)
     exponentials = np.exp(logits - table.spread(np.maximum.reduceat(logits, table.starts)))
     scores = exponentials / table.spread(np.add.reduceat(exponentials, table.starts))
     best = best_of_rows(table.items, scores, table.starts, table.starts + table.lengths, k)
@@ -134,7 +137,7 @@ def candidate_features(
     if not len(table.items):
         return table.items, np.empty((0, len(feature_names(shares))), np.float32)
     order = np.argsort(table.items)
-    return table.items[order], table.features(sources.popularity, shares, _kernel).T[order]
+    return table.items[order], table.features(sources, shares, _kernel).T[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,19 +159,21 @@ class _Candidates:
         """Give each candidate what its row has."""
         return np.repeat(of_rows, self.lengths)
 
-    def features(self, popularity: Popularity, shares: BlendWeights, kernel: ModuleType) -> NDArray[np.float32]:
-        """Return what a reranker reads, (len(feature_names(shares)), n)."""
+    def features(self, of: CandidateSources, shares: BlendWeights, kernel: ModuleType) -> NDArray[np.float32]:
+        """Return what a reranker reads, (len(feature_names(shares)), n), with the popularity that one row has."""
         described = np.empty((len(feature_names(shares)), len(self.items)), np.float32)
         kernel.describe(
             self.columns,
             self.items,
             self.lengths,
             self.prefix_lengths,
-            popularity.log_counts,
-            popularity.trends,
+            of.popularity.log_counts,
+            of.popularity.trends,
             (shares.model, shares.neighbours, shares.content, shares.reminder),
             described,
         )
+        if of.live is not None:
+            described[_TRENDS] = of.live.trends(self.items)
         return described
 
 

@@ -1,5 +1,6 @@
 """One release in use: what the worker asks its parts, and what an evaluation scores."""
 
+import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex, ModelVersion
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, Neighbours, SessionReading
-from schemas.records import CatalogItem, SessionEvent
+from schemas.records import CatalogItem, SessionEvent, Trending
 from schemas.release import ReleaseManifest
 from schemas.release_folder import ReleaseError
 from session_model.data.vocabulary import Vocabulary
@@ -24,6 +25,7 @@ from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.item_search import ItemSearch
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.likeness import Likeness
+from session_model.ranking.live_trends import LiveTrends
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import CandidateSources, Reranker, rerank_many
 from session_model.ranking.transitions import Transitions
@@ -53,7 +55,12 @@ class Parts:
 
 
 class Release:
-    """One verified release without its SavedModel; implements serving.parts.ReleaseParts. Immutable: safe to share."""
+    """One verified release without its SavedModel; implements serving.parts.ReleaseParts. Immutable: safe to share.
+
+    live: what is viewed of late, None = the reranker reads what was clicked in training.
+    """
+
+    live: LiveTrends | None = None
 
     def __init__(self, directory: Path, manifest: ReleaseManifest, parts: Parts) -> None:
         self.directory = directory
@@ -112,7 +119,23 @@ class Release:
         elif categories is self.parts.categories:
             return self
         parts = replace(self.parts, cold_start=cold, categories=categories)
-        return Release(self.directory, self.manifest, parts)
+        extended = Release(self.directory, self.manifest, parts)
+        extended.live = self.live
+        return extended
+
+    def with_trending(self, told: Trending | None) -> "Release":
+        """Return a release that ranks by what is viewed of late everywhere, None = by the clicks of training alone.
+
+        Itself where it does not look at that.
+        """
+        if self.parts.reranker is None:
+            return self
+        live = None if told is None else LiveTrends.of(self.parts.popularity, told, self.parts.vocabulary.index_of)
+        if live is None and self.live is None:
+            return self
+        renewed = copy.copy(self)
+        renewed.live = live
+        return renewed
 
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
         """Return the index under which an item is ranked; None for one of which neither clicks nor content is known."""
@@ -168,9 +191,10 @@ class Release:
         """Do that for each row of one or more, at once."""
         parts, k = self.parts, self.manifest.candidate_count
         voice = parts.content_voice
+        alike = [SILENT if voice is None else voice.query(items, k) for items in prefixes]
         rows = [
-            CandidateSources(model, near, items, parts.popularity, SILENT if voice is None else voice.query(items, k))
-            for model, near, items in zip(models, neighbours, prefixes, strict=True)
+            CandidateSources(model, near, items, parts.popularity, content, self.live)
+            for model, near, items, content in zip(models, neighbours, prefixes, alike, strict=True)
         ]
         if parts.reranker is not None:
             rankings = rerank_many(parts.reranker, rows, k)

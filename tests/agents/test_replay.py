@@ -2,10 +2,12 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from agents.replay import NextItemScore, Replay, ReplayReport
 from agents.serving_tier import serving_tier
@@ -20,9 +22,16 @@ from schemas.mapping import FieldMapping
 from schemas.places import LocationSettings
 from schemas.records import CatalogItem, RecommendationSet, RecommendedItem, Trending, TrendingItem
 from schemas.rules import MerchantRule
+from serving.settings import ServingSettings
 from serving.trending import RecordedTrending
+from session_model.ranking.blend import BlendWeights
+from session_model.ranking.reranker import FEATURE_NAMES, Reranker
 from streams.catalog import Catalog
+from tests.builders.releases import write_release
+from tests.builders.trending import told
 from tests.serving.rules.builders import rule
+
+N_FEATURES = len(FEATURE_NAMES)
 
 FILES = ("recommendations", "intent-signals", "recommendation-outcomes", "session-ends", "clickstream-dlq")
 
@@ -35,10 +44,14 @@ async def _replayed(
     rules: Sequence[MerchantRule] = (),
     *,
     trending: Sequence[Trending] = (),
+    models: Path | None = None,
 ) -> tuple[ReplayReport, dict[str, bytes]]:
-    """Replay without a release: the tier is `popular`, everything else is as with one."""
+    """Replay without a release but for that of `models`, and without a model server: everything else is as with one."""
     settings = settings or Settings()
-    settings = replace(settings, serving=replace(settings.serving, models_directory=out / "none"))
+    soon = timedelta(milliseconds=1)
+    settings = replace(
+        settings, serving=replace(settings.serving, models_directory=models or out / "none", status_timeout=soon)
+    )
     lists = RecordedTrending(trending, settings.locations, stale_after_seconds=300)
     tier = serving_tier(
         settings.serving,
@@ -48,6 +61,7 @@ async def _replayed(
         rules=described_rules(settings, rules),
         trending=lists,
     )
+    await tier.releases.refresh()
     paths = {name: out / name for name in FILES}
     files = {name: path.open("wb") for name, path in paths.items()}
     try:
@@ -120,6 +134,22 @@ async def test_lists_that_are_given_to_a_replay_are_answered_from_their_event_ti
     (tmp_path / "without").mkdir()
     without = (await _replayed(shop_log, tmp_path / "without"))[1]["recommendations"]
     assert b'"trending"' not in without
+
+
+@pytest.mark.parametrize("renews", [True, False])
+async def test_a_release_ranks_by_the_views_of_a_list_while_its_time_lasts(
+    shop_log: list[ClickEvent], tmp_path: Path, *, renews: bool
+) -> None:
+    """By the events' time alone: from that of the list on, until it is stale. Unless the shop does not want it."""
+    nothing = Reranker(FEATURE_NAMES, (0.0,) * N_FEATURES, ((),) * N_FEATURES, (), (), BlendWeights(0.4, 0.1))
+    write_release(tmp_path, reranker=nothing)
+    settings = replace(Settings(), serving=ServingSettings(renew_trends=renews))
+    begin = from_unix_ms(shop_log[500].event_time_ms)
+    lists = [told((30.0,), {"a": (30.0,)}, begin)]
+    with capture_logs() as entries:
+        await _replayed(shop_log, tmp_path, settings, trending=lists, models=tmp_path)
+    turns = [entry["event"] for entry in entries if "ranks_by" in entry["event"]]
+    assert turns == (["release_ranks_by_what_is_viewed", "release_ranks_by_training"] if renews else [])
 
 
 async def test_every_event_of_a_log_has_one_record_in_order(shop_log: list[ClickEvent], tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from structlog.testing import capture_logs
 
 from schemas.errors import InsessionError
 from schemas.ids import ItemId, ModelVersion
-from schemas.records import CatalogItem, SessionEvent
+from schemas.places import LocationSettings
+from schemas.records import TRENDING_KEY, CatalogItem, SessionEvent, Trending
 from serving.batcher import MicroBatcher
 from serving.breaker import CircuitBreaker
 from serving.chain import AnswerRequest, Recommender
@@ -19,10 +21,20 @@ from serving.parts import ReleaseParts
 from serving.popular import StreamPopularity
 from serving.releases import ReleaseWatcher
 from serving.settings import ServingSettings
+from serving.trending import TrendingBoard, everywhere
+from tests.builders.trending import told
 
 REQUEST = AnswerRequest(
     events=[SessionEvent("view", 0, ItemId("i20"))], location=None, bought=(), deadline=float("inf"), want_personal=True
 )
+
+
+class Refusing(FakeRelease):
+    """Takes nothing in of what is viewed."""
+
+    def with_trending(self, told: Trending | None) -> FakeRelease:
+        """Fail."""
+        raise ValueError(f"it is told {told}")
 
 
 class Shelf:
@@ -39,7 +51,13 @@ class Shelf:
         self.threads: set[threading.Thread] = set()
         self.catalog = FakeCatalog()
         metrics = ReleaseMetrics(self.registry)
-        self.watcher = ReleaseWatcher(self.directory, self.load, self.server, metrics, self.catalog)
+        self.board = TrendingBoard(
+            LocationSettings(), stale_after_seconds=300, max_places=10, clock=lambda: self.now_seconds
+        )
+        self.now_seconds = 1.0
+        self.refuses_trending = False
+        viewed = partial(everywhere, self.board)
+        self.watcher = ReleaseWatcher(self.directory, self.load, self.server, metrics, self.catalog, viewed)
 
     def load(self, path: Path) -> ReleaseParts:
         """Read a release, as `ReleaseWatcher` asks for it."""
@@ -51,7 +69,8 @@ class Shelf:
         if content == "unreadable":
             raise OSError("the disk is away")
         version = ModelVersion(int(path.name if content == "good" else content))
-        return FakeRelease(version=version, shift=1000 * version)
+        refuses = self.refuses_trending
+        return (Refusing if refuses else FakeRelease)(version=version, shift=1000 * version)
 
     def publish(self, version: int, content: str = "good") -> None:
         """Put a release into the directory."""
@@ -68,7 +87,13 @@ class Shelf:
         self.server.versions = set(map(ModelVersion, available))
         await self.watcher.refresh()
         await self.watcher.take_catalog_in()
+        await self.watcher.take_trending_in()
         return None if self.watcher.current is None else self.watcher.current.version
+
+    def told(self) -> Trending | None:
+        """Return what the release in use was told of what is viewed."""
+        assert isinstance(self.watcher.current, FakeRelease)
+        return self.watcher.current.told
 
     def recommender(self, batcher: MicroBatcher) -> Recommender:
         """Return a recommender that asks the fake server for the release in use."""
@@ -382,6 +407,69 @@ async def test_a_catalog_that_cannot_be_taken_in_costs_nothing_else(shelf: Shelf
     with capture_logs() as entries:
         assert await shelf.refresh(1) == 1
     assert [entry["event"] for entry in entries if entry["log_level"] == "error"] == ["catalog_not_taken_in"]
+
+
+async def test_the_release_is_told_what_is_viewed_while_that_is_known(shelf: Shelf) -> None:
+    """Of everywhere, once a record, and a newer release, too; where records stop it ranks by training again."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    assert shelf.told() is None
+    first, second = told((1.0,), {"i1": (1.0,)}), told((2.0,), {"i1": (2.0,)})
+    shelf.board.put(TRENDING_KEY, first, 1000)
+    shelf.board.put("nl", second, 1000)
+    with capture_logs() as entries:
+        await shelf.refresh(1)
+        assert shelf.told() is first
+        in_use = shelf.watcher.current
+        await shelf.refresh(1)
+        assert shelf.watcher.current is in_use
+        shelf.board.put(TRENDING_KEY, second, 1000)
+        await shelf.refresh(1)
+        assert shelf.told() is second
+        shelf.publish(2)
+        assert (await shelf.refresh(1, 2), shelf.told()) == (2, second)
+        shelf.now_seconds += 301
+        await shelf.refresh(1, 2)
+        assert shelf.told() is None
+    events = [(entry["event"], entry["version"]) for entry in entries if "ranks_by" in entry["event"]]
+    assert events == [
+        ("release_ranks_by_what_is_viewed", 1),
+        ("release_ranks_by_what_is_viewed", 2),
+        ("release_ranks_by_training", 2),
+    ]
+    assert [entry["reason"] for entry in entries if entry["event"] == "release_ranks_by_training"] == ["trending_stale"]
+
+
+async def test_a_watcher_that_runs_tells_all_news(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the catalog describes, and what is viewed, before it looks for releases again."""
+    shelf.publish(1)
+    shelf.server.versions = {ModelVersion(1)}
+    shelf.catalog.described = [CatalogItem(item_id=ItemId("new"))]
+    shelf.board.put(TRENDING_KEY, told((1.0,), {"i1": (1.0,)}), 1000)
+    looked_again, refresh = asyncio.Event(), shelf.watcher.refresh
+
+    async def watched() -> None:
+        if shelf.watcher.current is not None:
+            looked_again.set()
+        await refresh()
+
+    monkeypatch.setattr(shelf.watcher, "refresh", watched)
+    running = asyncio.create_task(shelf.watcher.run(0))
+    await looked_again.wait()
+    assert shelf.told() is not None
+    assert reads(shelf, "new") == [1001]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_what_is_viewed_that_cannot_be_taken_in_costs_nothing_else(shelf: Shelf) -> None:
+    """The release serves as before, and the log says so."""
+    shelf.publish(1)
+    shelf.refuses_trending = True
+    shelf.board.put(TRENDING_KEY, told((1.0,), {"i1": (1.0,)}), 1000)
+    with capture_logs() as entries:
+        assert (await shelf.refresh(1), shelf.told()) == (1, None)
+    assert [entry["event"] for entry in entries if entry["log_level"] == "error"] == ["trending_not_taken_in"]
 
 
 async def test_whether_server_and_worker_share_a_release_is_told(shelf: Shelf) -> None:

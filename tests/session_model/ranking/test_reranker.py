@@ -9,6 +9,7 @@ import pytest
 
 from schemas.ranking import Candidates
 from session_model.ranking.blend import MODEL_ONLY, BlendWeights
+from session_model.ranking.live_trends import LiveTrends
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import (
     FEATURE_NAMES,
@@ -71,6 +72,18 @@ def test_features_by_hand() -> None:
     assert features[1, FEATURE_NAMES.index("log_blend")] == pytest.approx(log(0.5 * 0.75 + 0.4 * 0.25))
     assert features[2, FEATURE_NAMES.index("seen_lately")] == pytest.approx(exp(-1 / 2))
     assert features[:, FEATURE_NAMES.index("is_item_before")].tolist() == [0, 0, 1]
+
+
+def test_trends_that_are_told_anew_are_read_in_place_of_those_of_training() -> None:
+    """Each candidate's own; nothing else of it changes."""
+    told = np.array([[0.5, 0.25], [1.5, 1.25]])
+    live = LiveTrends(POPULARITY, np.array([1, 3], np.int32), told, np.ones((2, 1)))
+    listed, before = candidate_features(VOICES, SHARES)
+    _, features = candidate_features(replace(VOICES, live=live), SHARES)
+    at = [FEATURE_NAMES.index(name) for name in ("trend", "latest_trend")]
+    assert listed.tolist() == [1, 2, 3]
+    assert features[:, at].tolist() == [[0.5, 1.5], [0.0, 0.0], [0.25, 1.25]]
+    assert np.array_equal(np.delete(features, at, axis=1), np.delete(before, at, axis=1))
 
 
 def test_the_logit_of_the_blend_alone_ranks_as_the_blend() -> None:

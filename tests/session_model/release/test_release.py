@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
-from schemas.records import CatalogItem, SessionEvent
+from schemas.records import CatalogItem, SessionEvent, Trending
 from schemas.release_folder import ReleaseError
 from serving.parts import ReleaseParts
 from session_model.fitting.cold_start import Described
@@ -31,6 +31,7 @@ from tests.builders.releases import (
     write_release,
     written_release,
 )
+from tests.builders.trending import told
 
 N_FEATURES = len(FEATURE_NAMES)
 
@@ -115,6 +116,41 @@ def test_a_release_learns_what_the_catalog_describes_later(tmp_path: Path) -> No
     ranking = told.blend(model, Candidates.none(), np.array([], np.int32))
     assert [told.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["b", "g", "f"]
     assert release.index_of(ItemId("g")) is None
+
+
+def test_a_release_ranks_by_what_is_viewed_of_late_while_it_is_told(tmp_path: Path) -> None:
+    """And by training alone again when it is not; what the catalog says is kept. It is another release each time."""
+    by_trend = Reranker(
+        RERANKER_FEATURES,
+        tuple(float(name == "latest_trend") for name in RERANKER_FEATURES),
+        ((),) * len(RERANKER_FEATURES),
+        (),
+        (),
+        SHARES,
+    )
+    release = load_release(write_release(tmp_path, reranker=by_trend, cold_start=cold_start()))
+    model = Candidates(np.array([1, 2, 3], np.int32), np.array([0.5, 0.3, 0.2], np.float32))
+
+    def first(of: ReleaseParts) -> str:
+        (ranking,) = of.blend_many([model], [Candidates.none()], [np.array([], np.int32)])
+        return of.item_id(ItemIndex(int(ranking.item_indices[0])))
+
+    def viewed(item: str) -> Trending:
+        return told((5.0,), {item: (5.0,)})
+
+    by_training = first(release)
+    renewed = release.with_trending(viewed("c"))
+    assert (first(renewed), first(renewed.with_trending(viewed("a")))) == ("c", "a")
+    assert first(renewed.with_catalog([CatalogItem(item_id=ItemId("g"), title="boot")])) == "c"
+    assert first(renewed.with_trending(None)) == first(release) == by_training
+    assert release.with_trending(None) is release
+    assert release.with_trending(told((), {})) is release
+
+
+def test_a_release_without_a_reranker_has_nothing_to_renew(tmp_path: Path) -> None:
+    """The plain blend knows no popularity."""
+    release = load_release(write_release(tmp_path))
+    assert release.with_trending(told((5.0,), {"c": (5.0,)})) is release
 
 
 def looks() -> ItemVectors:
