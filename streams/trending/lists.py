@@ -57,7 +57,7 @@ class TrendingLists:
             yield place, self._record(place, made[place], updated_at) if made[place].is_public.any() else None
 
     def _record(self, place: str, shares: PlaceShares, updated_at: datetime) -> Trending:
-        items = shares.listed(MAX_ITEMS if place else MAX_ITEMS_EVERYWHERE)
+        items = shares.listed()
         rung, strength = shares.setting
         return Trending(
             location=place or None,
