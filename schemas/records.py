@@ -114,7 +114,8 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
         list[CountedView],
         Meta(
             description="What the input adds to what is trending: its views of an item that its session had not viewed "
-            "yet, nor its visitor within 4.5 hours. Empty for bots, late events and visitors without consent; a repeated record repeats it."
+            "yet, nor its visitor within 4.5 hours. Empty for bots, late events and visitors without consent; a "
+            "repeated record repeats it."
         ),
     ] = []
 
