@@ -1,7 +1,7 @@
 """What the shop last said of its items on the compacted catalog topic: availability, title, category, price, places."""
 
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -51,7 +51,7 @@ class Catalog:
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
         self._places = places or LocationSettings()
-        self._removed = dict[ItemId, None]()
+        self._removed = OrderedDict[ItemId, None]()
         self._n_ending = 0
         self._revision = 0
         self._records_taken = 0
@@ -211,10 +211,9 @@ class Catalog:
     def _remove(self, item_id: ItemId) -> None:
         """Forget an item; who reads meanwhile must not take it for one that was never described."""
         with self._lock:
-            self._closed.add(item_id)
-            before = self._items.pop(item_id, None)
-            self._removed.pop(item_id, None)
             self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
+            self._removed.move_to_end(item_id)
+            before = self._items.pop(item_id, None)
             self._closed.discard(item_id)
             self._count_places(before, None)
             self._n_ending -= _has_end(before)
