@@ -137,6 +137,11 @@ class TrendingSettings:
                 f"trending.stale_after must be at least {_LEAST_STALE_AFTER}, found {self.stale_after}: where nothing "
                 "changes an observer writes once a minute"
             )
+        if self.stale_after < 2 * self.publish_interval:
+            raise UsageError(
+                f"trending.stale_after must be at least twice trending.publish_interval, found {self.stale_after} and "
+                f"{self.publish_interval}: lists would be stale before the next ones are there"
+            )
         if not self.web_host.strip():  # it would listen on every address
             raise UsageError("trending.web_host must not be empty; 0.0.0.0 is every address")
         if not 1 <= self.web_port <= 65535:

@@ -64,7 +64,12 @@ class CountedView(Struct, frozen=True):
 
     item_id: ItemId
     time_ms: Annotated[
-        int, Meta(description="Event time, Unix milliseconds; no later than the timestamp of the input's record.")
+        int,
+        Meta(
+            ge=0,
+            le=2**53,
+            description="Event time, Unix milliseconds; no later than the timestamp of the input's record.",
+        ),
     ]
     location: Annotated[str | None, Meta(description="Of the event; where it says none, of its session.")] = None
 
@@ -109,7 +114,8 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
         list[CountedView],
         Meta(
             description="What the input adds to what is trending: its views of an item that its session had not viewed "
-            "yet. Empty for bots, late events and visitors without consent; a repeated record repeats it."
+            "yet, nor its visitor within 4.5 hours. Empty for bots, late events and visitors without consent; a "
+            "repeated record repeats it."
         ),
     ] = []
 
@@ -147,7 +153,13 @@ class TrendingItem(Struct, frozen=True):
             "5 % quantile (EB05). Above 2 with enough visitors it is rising."
         ),
     ]
-    visitors: Annotated[int, Meta(ge=0, description="Visitors of late, each half after `half_life_long_seconds`.")]
+    visitors: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Visitors of late: each counts half after `half_life_long_seconds`, and may count again then.",
+        ),
+    ]
     rising: Annotated[
         float, Meta(ge=0, le=1, description="Share of the place's views that are more than usual; 0 = not rising.")
     ] = 0.0

@@ -174,6 +174,13 @@ class CountedInput(Struct, frozen=True, array_like=True):
     lines: tuple[CountedLine, ...]
 
 
+class CountedItems(Struct, frozen=True, array_like=True):
+    """Items, by the CRC-32 of their ids, whose views by the visitor have counted in a period; the latest last."""
+
+    period: int
+    items: tuple[int, ...]
+
+
 class ParkedSession(Struct, frozen=True, array_like=True):
     """An open session beside the one of the latest event, as of another device, with what was shown in it."""
 
@@ -230,6 +237,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     identity: None where no event named another id of the visitor.
     topic_ids: of the topics that `offsets` are of, in that order; what is missing is not known.
     counted: the latest inputs that count for what is trending, so that they count alike if they come again.
+    counted_items: what has counted of late, so that the visitor's views of it do not count again.
     """
 
     offsets: dict[str, int]
@@ -251,6 +259,7 @@ class VisitorState(Struct, frozen=True, array_like=True):
     identity: Identity | None = None
     topic_ids: tuple[int, ...] = ()
     counted: tuple[CountedInput, ...] = ()
+    counted_items: CountedItems | None = None
 
     def applied_offset(self, position: InputPosition) -> int | None:
         """Return the last offset that was applied of the topic of `position`; that of an earlier topic is void."""

@@ -395,9 +395,10 @@ class Recommender:
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
         time_ms = request.events[-1].time_ms if request.events else 0
-        for trending in self.trends.rankings(request.location):
+        for depth, trending in enumerate(self.trends.rankings(request.location), 1):
             age_ms = max(0, time_ms - trending.event_time_ms) if time_ms else 0
-            yield _Ranking("popular", self._filled(trending.items, release), age_ms=age_ms)
+            wider = self._wider(request.location, depth, release)
+            yield _Ranking("popular", self._filled(trending.items, wider), age_ms=age_ms)
         if release is not None:
             yield self._ranking("popular", release, release.popular())
         age_ms = self.popularity.age_ms(time_ms) if request.events else 0
@@ -406,8 +407,26 @@ class Recommender:
         yield _Ranking("default", _unscored(self.settings.default_items))
         yield _Ranking("default", _unscored(self.catalog.available_items(self._depth, self._now_ms(request))))
 
-    def _filled(self, trending: Iterator[RecommendedItem], release: ReleaseParts | None) -> Iterator[RecommendedItem]:
-        """Return what is trending, and where that is little what was popular in training; nothing where it is nothing.
+    def _wider(
+        self, location: str | None, depth: int, release: ReleaseParts | None
+    ) -> Iterator[Iterator[RecommendedItem]]:
+        """Return what fills the `depth`-th list of what is trending at a location.
+
+        The lists of the places around that one; then what was popular in training, without a release in the stream.
+        """
+        for trending in islice(self.trends.rankings(location), depth, None):
+            yield trending.items
+        if release is not None:
+            popular = release.popular()
+            yield named(popular, release.item_id, at_most=self._depth, trained_items=release.trained_items)
+        else:
+            for around in dict.fromkeys((location, None)):
+                yield self.popularity.top(around, self._depth)
+
+    def _filled(
+        self, trending: Iterator[RecommendedItem], wider: Iterator[Iterator[RecommendedItem]]
+    ) -> Iterator[RecommendedItem]:
+        """Return what is trending, and where that is little what fills it, scores falling; nothing where it is nothing.
 
         A shop that has just begun to count must not have shorter lists for it.
         """
@@ -416,13 +435,16 @@ class Recommender:
             listed.add(item.item_id)
             least = item.score
             yield item
-        if not listed or release is None:
+        if not listed:
             return
-        best = None
-        for item in named(release.popular(), release.item_id, at_most=self._depth, trained_items=release.trained_items):
-            best = best or item.score or 1.0
-            if item.item_id not in listed:
-                yield RecommendedItem(item.item_id, least * min(1.0, item.score / best))
+        for further in wider:
+            begin, best = least, None
+            for item in islice(further, self._depth):
+                best = best or item.score or 1.0
+                if item.item_id not in listed:
+                    listed.add(item.item_id)
+                    least = begin * min(1.0, item.score / best)
+                    yield RecommendedItem(item.item_id, least, source=item.source)
 
     def _personal(self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest) -> _Ranking:
         """Return a ranking of the session, with what rises at the place and what the list before held."""

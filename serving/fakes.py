@@ -235,6 +235,10 @@ class FakeCatalog:
         allowed = (item_id for item_id in item_ids if self.allowed(item_id, location, now_ms))
         return min((self.ends[item_id] for item_id in allowed if item_id in self.ends), default=None)
 
+    def next_sale_ms(self, _item_ids: Iterable[ItemId], _now_ms: int) -> int | None:
+        """See `CatalogView`; its sales have no time."""
+        return None
+
     def variant_group(self, item_id: ItemId) -> str | None:
         """See `CatalogView`."""
         return self.groups.get(item_id)

@@ -23,6 +23,9 @@ class CatalogView(Protocol):
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
 
+    def next_sale_ms(self, item_ids: Iterable[ItemId], now_ms: int) -> int | None:
+        """Return when the first sale of these items begins that has not begun, Unix ms; None = none is to come."""
+
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
 

@@ -1,7 +1,7 @@
 """What the shop last said of its items on the compacted catalog topic: availability, title, category, price, places."""
 
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -51,7 +51,7 @@ class Catalog:
         self._lock = threading.Lock()  # only whoever goes through all items must not see them change
         self._require_catalog = require_catalog
         self._places = places or LocationSettings()
-        self._removed = dict[ItemId, None]()
+        self._removed = OrderedDict[ItemId, None]()
         self._n_ending = 0
         self._revision = 0
         self._records_taken = 0
@@ -86,6 +86,14 @@ class Catalog:
         items = (item for item_id in item_ids if (item := self._items.get(item_id)) is not None and _has_end(item))
         ends = (end_ms(item, location, now_ms, self._places) for item in items)
         return min((end for end in ends if end is not None), default=None)
+
+    def next_sale_ms(self, item_ids: Iterable[ItemId], now_ms: int) -> int | None:
+        """Return when the first sale of these items begins that has not begun, Unix ms; None = none is to come."""
+        if not self._n_ending:
+            return None
+        sales = (item.sale for item_id in item_ids if (item := self._items.get(item_id)) is not None)
+        begins = (moment_ms(sale.starts_at) for sale in sales if sale is not None and sale.starts_at is not None)
+        return min((begin for begin in begins if begin > now_ms), default=None)
 
     def variant_group(self, item_id: ItemId) -> str | None:
         """Return the group of which the item is a variant."""
@@ -201,13 +209,14 @@ class Catalog:
                     _count(self._places_around, around, change)
 
     def _remove(self, item_id: ItemId) -> None:
+        """Forget an item; who reads meanwhile must not take it for one that was never described."""
         with self._lock:
+            self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
+            self._removed.move_to_end(item_id)
             before = self._items.pop(item_id, None)
+            self._closed.discard(item_id)
             self._count_places(before, None)
             self._n_ending -= _has_end(before)
-            self._closed.discard(item_id)
-            self._removed.pop(item_id, None)
-            self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
             if len(self._removed) > MAX_REMOVED:
                 del self._removed[next(iter(self._removed))]
 

@@ -58,6 +58,11 @@ class ObserverMetrics:
         self.written_bytes = Counter(
             "insession_observer_written_bytes", "Bytes of the values written, by kind.", ["kind"], registry=registry
         )
+        self.items_cut = Counter(
+            "insession_observer_items_cut",
+            "Items that are counted no more, since their place does not fit into a record.",
+            registry=registry,
+        )
         self.void_offsets = Counter(
             "insession_observer_void_offsets",
             "Partitions of clickstreams whose counted offsets were of an earlier topic of that name.",

@@ -111,8 +111,15 @@ class Observer:
         log.info("observer_goes_on", places=len(self.fold.places), inputs=len(self.fold.offsets))
 
     def take(self, record: InputRecord) -> None:
-        """Count a record of `recommendations`; a tombstone, of an erased visitor, counts nothing."""
-        self._metrics.records.labels(result=self._taken(record)).inc()
+        """Count a record of `recommendations`; a tombstone, of an erased visitor, takes what is kept of that one."""
+        try:
+            result = self._taken(record)
+        except Exception:
+            position = record.position
+            log.exception("recommendation_not_counted", partition=position.partition, offset=position.offset)
+            self.fold.read[position.partition] = position.offset + 1
+            result = "unreadable"
+        self._metrics.records.labels(result=result).inc()
 
     def settle(self) -> None:
         """Keep the bounds, choose, and say how much there is; after every few records."""
@@ -133,20 +140,33 @@ class Observer:
         if is_everything_due:
             self._looked_seconds = seconds
             self._unpublished.update(self.fold.places)
+            self.fold.forget_old_visitors()
         due = [place for place in self._unpublished if place in self.fold.places]
         self._unpublished.clear()
         if not self.fold.now_ms:
             return  # nothing was ever counted
-        for place, record in self.lists.records(sorted(due), now):
-            self._publish(place, record, is_repeated=is_everything_due and place == EVERYWHERE)
+        # First what is gone: a reader that is full has room then for what is new.
         for key in [key for key in self._published if _place(key) not in self.fold.places]:
             del self._published[key]
             self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
+        for place, record in self.lists.records(sorted(due), now):
+            self._publish(place, record, is_repeated=is_everything_due and place == EVERYWHERE)
 
     def store(self, now: datetime) -> None:
         """Write the places that have changed; `store_progress` is to follow when they are safe."""
         for stored in list(self.fold.store()):
-            value = encode_place(stored, self.fold.places[stored.place])
+            counts = self.fold.places[stored.place]
+            items = len(counts)
+            value = encode_place(stored, counts)
+            if len(counts) < items:
+                self._metrics.items_cut.inc(items - len(counts))
+                self._rare_log.warning(
+                    "trending_place_too_large",
+                    place=stored.place or TRENDING_KEY,
+                    items=items,
+                    kept=len(counts),
+                    remedy="the least viewed ones went, a record takes no more; lower trending.max_items",
+                )
             self._write(self._state, place_key(stored.place), value, "place")
         for place in self.fold.gone():
             self._write(self._state, place_key(place), None, "place")
@@ -161,6 +181,8 @@ class Observer:
         position, read = record.position, self._read(record)
         if read is None:
             self.fold.read[position.partition] = position.offset + 1
+            if record.value is None and record.key is not None:
+                self.fold.forget(VisitorId(record.key.decode(errors="surrogateescape")))
             return "nothing" if record.value is None else "unreadable"
         repeats, gaps = self.fold.repeats, self.fold.gaps
         clicks = self.lists.take(read, position.partition, position.offset, record.time_ms)
@@ -215,7 +237,7 @@ def visitor_hash(secret: bytes, visitor_id: VisitorId) -> int:
 
 def _chain(places: LocationSettings, place: str) -> tuple[str, ...]:
     """Return the place and those around it; the key of everywhere is no place, whoever calls one so."""
-    return () if place == TRENDING_KEY else places.chain(place)
+    return tuple(one for one in places.chain(place) if one != TRENDING_KEY)
 
 
 def _place(key: str) -> str:

@@ -46,6 +46,12 @@ _NO_USE: Final = {
     KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - the library's public constants
     KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
 }
+_REFUSED: Final = {
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError._AUTHENTICATION,  # noqa: SLF001 - as above
+}
 _BATCH: Final = 500
 
 
@@ -95,8 +101,13 @@ class Turn:
         self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def poll(self, seconds: float = 0.0) -> bool:
-        """Take part in the group for at most `seconds`; return whether it is our turn."""
-        self._consumer.poll(seconds)  # its partitions are paused: nothing ever comes but errors
+        """Take part in the group for at most `seconds`; return whether it is our turn.
+
+        Raises KafkaException where the brokers let us take no part.
+        """
+        found = self._consumer.poll(seconds)  # its partitions are paused: nothing ever comes but errors
+        if found is not None and is_refusal(found.error()):
+            raise KafkaException(found.error())
         return self.is_ours
 
     def close(self) -> None:
@@ -110,6 +121,11 @@ class Turn:
 
     def _revoked(self, _consumer: Any, _partitions: Sequence[TopicPartition]) -> None:
         self.is_ours = False
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Return whether the brokers do not let us take part in the group: no other observer need be there, then."""
+    return error.fatal() or error.code() in _REFUSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

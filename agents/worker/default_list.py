@@ -92,7 +92,7 @@ class DefaultListWriter:
         self._checked_records = _UNCHECKED
         self._next_check_ms = -math.inf
         self._failed_ms = -math.inf
-        self._obeyed: tuple[RuleBook, int] = (NO_RULES, 0)
+        self._obeyed: tuple[RuleBook, int] | None = (NO_RULES, 0)
 
     async def begin(self) -> None:
         """Look at the lists before the first visitors of this life are taken for the first of the shop."""
@@ -128,14 +128,20 @@ class DefaultListWriter:
             return
         self._checked_records = records
         await self._send_all(self._without_gone(now_ms), is_ours)
+        self._next_check_ms = self._next_change_ms(now_ms)
+
+    def _next_change_ms(self, now_ms: int) -> float:
+        """Return when the first item of a list ends, or a sale of one begins, whose end its list is to say."""
         ends = [unix_ms(one.valid_until) for one in self._shown.values() if one.valid_until is not None]
-        self._next_check_ms = min(ends, default=math.inf)
+        items = (item.item_id for one in self._shown.values() for item in one.items)
+        begin = self._recommender.catalog.next_sale_ms(items, now_ms)
+        return min([*ends, math.inf if begin is None else begin], default=math.inf)
 
     def _has_new_rules(self, now_ms: int) -> bool:
         """Return whether other rules hold than when the lists were last made; before the first are, that is no news."""
         book = self._recommender.rules.book
         obeyed, self._obeyed = self._obeyed, (book, book.period(now_ms))
-        return bool(self._written) and (obeyed[0] is not book or obeyed[1] != self._obeyed[1])
+        return bool(self._written) and (obeyed is None or obeyed[0] is not book or obeyed[1] != self._obeyed[1])
 
     def _leave(self) -> None:
         """Forget what is another worker's to write."""
@@ -287,6 +293,7 @@ class DefaultListWriter:
             log.warning("default_list_not_written", topic=self._topic, error=repr(error), remedy="retried next time")
             self._failed_ms = now_ms
         self._checked_records = _UNCHECKED
+        self._obeyed = None
 
     async def _send_all(self, sending: Iterator[None], is_ours: Callable[[], bool]) -> None:
         """Send what there is to send, between the clicks."""

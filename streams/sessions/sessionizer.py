@@ -43,6 +43,7 @@ from schemas.state import (
     Outcome,
     VisitorState,
 )
+from streams.sessions.counted_views import counted_views
 from streams.sessions.parked import quietest, turned_to, without
 from streams.sessions.rules import SessionRules
 from streams.sessions.state_budget import StateBudget
@@ -326,14 +327,16 @@ class Sessionizer:
         if self._rules.has_bots and state.rate_level > self._rules.bot_burst_events:
             return Advance(replace(state, session=replace(session, is_bot=True)), "bot", closings)
         joined = self._joined(session, act, time_ms)
+        counted, counted_items = counted_views(state.counted_items, (session, joined), act, place)
         moved = replace(
             state,
             latest_ms=max(state.latest_ms, time_ms),
             clock_lag_ms=max(0, arrival.record_time_ms - time_ms),
             session=joined,
             purchased=self._purchased(state, act),
+            counted_items=counted_items,
         )
-        return Advance(moved, "answered", closings, counted=_counted(session, joined, act, place))
+        return Advance(moved, "answered", closings, counted=counted)
 
     def _with_room(
         self, state: VisitorState, position: InputPosition
@@ -527,25 +530,6 @@ def caused_by(state: VisitorState, position: InputPosition) -> tuple[ClosedSessi
 def emitted_again(state: VisitorState, position: InputPosition) -> tuple[ClosedSession, ...]:
     """Return the closings of inputs whose topic is gone, which the state has left to `position` to tell."""
     return tuple(closed for closed in state.closings if closed.again == position)
-
-
-def _counted(
-    before: OpenSession, joined: OpenSession, act: Sequence[ClickEvent], place: int
-) -> tuple[CountedLine, ...]:
-    """Return the views of items that the session, as far as its events are kept, had not viewed yet.
-
-    before, joined: the session without and with the act. place: of its first line in the record.
-    """
-    found = list[CountedLine]()
-    new = set[ItemId]()
-    for line, event in enumerate(act, place):
-        item_id = event.item_id
-        if event.event_type != "view" or item_id is None or item_id in new:
-            continue
-        if not any(one.item_id == item_id and one.event_type == "view" for one in before.events):
-            new.add(item_id)
-            found.append(CountedLine(line, None if event.location else joined.location))
-    return tuple(found)
 
 
 def _inserted(events: tuple[SessionEvent, ...], event: SessionEvent) -> tuple[SessionEvent, ...]:

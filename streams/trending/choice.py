@@ -18,6 +18,8 @@ from streams.trending.shares import LONGEST, PARENT_ONLY, Setting, Shares
 STEP_MS: Final = 300_000
 """Event time between two looks."""
 HITS_AT: Final = 20
+MAX_HITS: Final = 100_000
+"""Of a depth between two looks; what comes beyond them tells no more. Event time may stand still, as in a backfill."""
 MAX_TRIED_PLACES: Final = 32
 """Places of a depth by which it is chosen, those with the most views."""
 STRENGTHS: Final = (30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
@@ -48,8 +50,9 @@ class Choices:
     def clicked(self, depth: int, place: str, item_id: ItemId) -> None:
         """Take in a view at a place, once for each place that it counts at."""
         masks = self._masks.get(place)
-        if masks is not None:
-            self._hits.setdefault(depth, []).append(masks.get(item_id, 0))
+        hits = self._hits.setdefault(depth, [])
+        if masks is not None and len(hits) < MAX_HITS:
+            hits.append(masks.get(item_id, 0))
 
     def chosen(self, depth: int) -> Setting:
         """Return the setting whose lists held most of what came."""

@@ -17,6 +17,8 @@ HALF_LIVES_MS: Final = tuple(600_000 * 3**rung for rung in range(6))
 """10 min, 30 min, 1.5 h, 4.5 h, 13.5 h, 40.5 h: which of them tells best what comes next differs by shop and place."""
 PUBLIC_VISITORS: Final = 3
 """Different visitors of an item at a place before anybody is told of it: one shopper's view is nobody's business."""
+_GONE: Final = 2.0**-18
+"""What a view counts after 30 days, at the longest half-life."""
 _MAX_EXPONENT: Final = 500.0
 _ENOUGH: Final = np.uint64(2**64 - 1)
 _LONGEST: Final = len(HALF_LIVES_MS) - 1
@@ -86,6 +88,19 @@ class PlaceCounts:
     def is_public(self) -> NDArray[np.bool_]:
         """Return which items were viewed by `PUBLIC_VISITORS` different visitors."""
         return np.frombuffer(bytes(self._is_public), np.bool_)
+
+    def forget(self, visitor: int) -> bool:
+        """Forget that a visitor was one of the first of an item; returns whether it was one."""
+        is_theirs = self._visitors == np.uint64(visitor)
+        self._visitors[is_theirs] = 0
+        return bool(is_theirs.any())
+
+    def forget_old(self, now_ms: int) -> bool:
+        """Forget who were the first visitors of items whose views are all as good as gone; returns whether one was."""
+        is_old = (self.at(now_ms)[:, _LONGEST] < _GONE) & ~self.is_public()
+        rows = np.flatnonzero(is_old & (self._visitors[: len(self._items)] != 0).any(axis=1))
+        self._visitors[rows] = 0
+        return bool(rows.size)
 
     def weight(self, now_ms: int) -> float:
         """Return what all views count at `now_ms`, at the longest half-life."""

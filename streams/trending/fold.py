@@ -19,6 +19,9 @@ from streams.trending.counts import PlaceCounts, StoredCounts
 EVERYWHERE: Final = ""
 """The place that all others lie in."""
 
+_MAX_DIGITS: Final = 18
+"""Of an offset: those that Kafka gives have 19 after millions of years."""
+
 Offsets = dict[str, int]
 """By `{topic}-{partition}` of a clickstream the highest offset that is counted."""
 Chain = Callable[[str], Sequence[str]]
@@ -106,7 +109,7 @@ class TrendingFold:
         """
         self.read[partition] = offset + 1
         source, _, number = record.id.rpartition("-")
-        if not number.isdecimal():
+        if not (number.isdecimal() and len(number) <= _MAX_DIGITS):
             return []  # no id of ours: written by somebody else
         input_offset = int(number)
         before = self._reached.get(source, -1)
@@ -121,6 +124,15 @@ class TrendingFold:
         visitor = self._name(record.visitor_id)
         clicks = (self._count(view, visitor, source, input_offset, written_ms) for view in record.counts)
         return [click for click in clicks if click.places]
+
+    def forget(self, visitor_id: VisitorId) -> None:
+        """Keep nothing of a visitor but what is counted: of an item with too few visitors their hashes are kept."""
+        visitor = self._name(visitor_id)
+        self.changed.update(place for place, counts in self.places.items() if counts.forget(visitor))
+
+    def forget_old_visitors(self) -> None:
+        """Forget whose the views are that are so old that they hardly count."""
+        self.changed.update(place for place, counts in self.places.items() if counts.forget_old(self.now_ms))
 
     def settle(self) -> None:
         """Keep the bounds; call it after some records."""
@@ -142,11 +154,12 @@ class TrendingFold:
 
         ends: by `{topic}-{partition}` the offset that the next record gets. Returns the partitions.
         """
-        void = [source for source, last in self.offsets.items() if source in ends and last >= ends[source]]
+        held = (self._base, self._reached, *self._floors.values())
+        void = {source for offsets in held for source, last in offsets.items() if last >= ends.get(source, last + 1)}
         for source in void:
-            for offsets in (self._base, self._reached, *self._floors.values()):
+            for offsets in held:
                 offsets.pop(source, None)
-        return void
+        return sorted(void)
 
     def store(self) -> Iterator[StoredPlace]:
         """Return the places that have changed since the last time; `progress` is to be written after them."""

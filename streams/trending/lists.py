@@ -57,8 +57,7 @@ class TrendingLists:
             yield place, self._record(place, made[place], updated_at) if made[place].is_public.any() else None
 
     def _record(self, place: str, shares: PlaceShares, updated_at: datetime) -> Trending:
-        is_everywhere = place == EVERYWHERE
-        items = shares.listed(MAX_ITEMS_EVERYWHERE if is_everywhere else MAX_ITEMS, with_views=is_everywhere)
+        items, is_everywhere = shares.listed(), place == EVERYWHERE
         rung, strength = shares.setting
         return Trending(
             location=place or None,

@@ -11,6 +11,7 @@ rates, so that the day's curve cancels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress, islice
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -73,7 +74,7 @@ class PlaceShares:
     """What is known of a place: `shares` by the setting, `usual` by the long half-life, and its items with their facts.
 
     around: of the place that it lies in, None = it is everywhere. counts: at this moment, a row an item.
-    lift, excess: a value an item; excess is 0 where it is not rising.
+    lift, excess: a value an item; excess is 0 where it is not rising. most: items that are ranked.
     """
 
     around: "PlaceShares | None"
@@ -85,6 +86,7 @@ class PlaceShares:
     is_public: NDArray[np.bool_]
     lift: Floats
     excess: Floats
+    most: int
 
     @cached_property
     def rows(self) -> Mapping[ItemId, int]:
@@ -106,37 +108,35 @@ class PlaceShares:
         counts = self.counts.sum(axis=0) if row is None else self.counts[row]
         return tuple(map(_short, counts.tolist()))
 
-    def listed(self, at_most: int, *, with_views: bool = False) -> list[TrendingItem]:
+    @cached_property
+    def told(self) -> Mapping[ItemId, float]:
+        """Return the shares that may be told, the highest first: what too few visitors viewed here is told as around.
+
+        An item of theirs has no other share, nor another rank, than if they had not viewed it.
+        """
+        around = {} if self.around is None else self.around.told
+        told = {item_id: self.shares.scale * share for item_id, share in around.items()}
+        told |= {item_id: self.shares[item_id] for item_id in compress(self.items, self.is_public.tolist())}
+        return {item_id: told[item_id] for item_id in _best(told, self.most)}
+
+    def listed(self) -> list[TrendingItem]:
         """Return the place's items as they are told, by share; the rising ones among them, whatever their share.
 
-        What too few visitors viewed here is told as if nobody had: by the share that it has around the place.
-        with_views: also how many views each has at every half-life.
+        Those of everywhere with how many views each has at every half-life.
         """
         rising = np.argsort(-self.excess, kind="stable")[: int((self.excess > 0).sum())]
-        chosen = dict.fromkeys([self.items[row] for row in rising.tolist()][: min(MAX_RISING, at_most)])
-        told = list[TrendingItem]()
-        for item_id in (*chosen, *(item_id for item_id in self.shares.top if item_id not in chosen)):
-            if len(told) < at_most and (item := self._told(item_id, with_views=with_views)) is not None:
-                told.append(item)
+        chosen = dict.fromkeys([self.items[row] for row in rising.tolist()][: min(MAX_RISING, self.most)])
+        others = islice((item_id for item_id in self.told if item_id not in chosen), self.most - len(chosen))
+        told = [self._told(item_id) for item_id in (*chosen, *others)]
         return sorted(told, key=lambda item: (-item.share, item.item_id))
 
-    def _told(self, item_id: ItemId, *, with_views: bool) -> TrendingItem | None:
-        share, row = self.told_share(item_id), self.rows.get(item_id)
-        if share is None:
-            return None
-        if row is None or not self.is_public[row]:
-            return TrendingItem(item_id, _short(share), 0.0, 0)
-        visitors = int(self.counts[row, USUAL])
-        views = self.views(row) if with_views else ()
-        return TrendingItem(item_id, _short(share), _short(self.lift[row]), visitors, _short(self.excess[row]), views)
-
-    def told_share(self, item_id: ItemId) -> float | None:
-        """Return an item's share, of the views here only where enough visitors viewed it; None = it is not told."""
+    def _told(self, item_id: ItemId) -> TrendingItem:
         row = self.rows.get(item_id)
-        if row is not None and self.is_public[row]:
-            return self.shares[item_id]
-        around = None if self.around is None else self.around.told_share(item_id)
-        return None if around is None else self.shares.scale * around
+        if row is None or not self.is_public[row]:
+            return TrendingItem(item_id, _short(self.told[item_id]), 0.0, 0)
+        share, lift, rising = _short(self.shares[item_id]), _short(self.lift[row]), _short(self.excess[row])
+        views = self.views(row) if self.around is None else ()
+        return TrendingItem(item_id, share, lift, int(self.counts[row, USUAL]), rising, views)
 
 
 def place_shares(
@@ -162,7 +162,7 @@ def place_shares(
     lift = gamma_q05(short + _PRIOR, expected + _PRIOR)
     is_rising = (lift > RISING_LIFT) & (short >= RISING_VIEWS) & is_public
     excess = np.where(is_rising, np.maximum(0.0, short - expected), 0.0) / max(1.0, float(total))
-    return PlaceShares(around, setting, shares, usual, items, at, is_public, lift, excess)
+    return PlaceShares(around, setting, shares, usual, items, at, is_public, lift, excess, top)
 
 
 def _shrunk(items: Sequence[ItemId], counts: Floats, prior: Shares, strength: float, top: int) -> Shares:

@@ -355,3 +355,12 @@ def test_no_time_is_negative(key: str) -> None:
     section, name = key.split(".")
     with pytest.raises(UsageError, match=rf"^{key}.*\(set: {key} by the command line\)"):
         load_settings({section: {name: -1}}, environment={})
+
+
+def test_lists_are_not_stale_before_the_next_ones_are_there() -> None:
+    """Else they would be believed half of the time."""
+    overrides = {"trending": {"publish_interval": "10m", "stale_after": "19m"}}
+    with pytest.raises(UsageError, match=r"trending\.stale_after must be at least twice trending\.publish_interval"):
+        load_settings(overrides, environment={})
+    overrides["trending"]["stale_after"] = "20m"
+    load_settings(overrides, environment={})

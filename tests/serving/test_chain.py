@@ -720,7 +720,7 @@ async def test_what_is_trending_is_filtered(tier: Tier) -> None:
     tier.trend("i4 i5 i6 i7 i8", "nl")
     tier.catalog.unavailable = {"i4"}
     tier.catalog.only_at = {"i6": "de"}
-    assert names(await tier.answer(location="nl", personal=False)) == "i5 i7 i8 i1"
+    assert names(await tier.answer(location="nl", personal=False)) == "i5 i7 i8 i9"
     tier.catalog.unavailable = {f"i{number}" for number in range(4, 9)} | {"i1", "i2", "i3"}
     assert names(await tier.answer(location="nl", personal=False)) == "i9 i10 i11"
 
@@ -734,6 +734,23 @@ async def test_a_short_list_of_what_is_trending_is_filled_from_training(tier: Ti
     assert scores == sorted(scores, reverse=True)
     tier.trend("spam")
     assert (names(await tier.answer(personal=False)), tier.counted("popular", "cheap")) == ("i1 i2 i3", 2)
+
+
+@pytest.mark.parametrize("has_release", [True, False])
+async def test_a_short_list_of_a_place_is_filled_from_those_around_it_first(tier: Tier, *, has_release: bool) -> None:
+    """Then from training, or from the stream where there is no release: nobody has a shorter list for having counts."""
+    if not has_release:
+        tier.releases.current = None
+    tier.trend("i9", "nl/nh/ams")
+    tier.trend("i8 i9", "nl")
+    tier.trend("i7 i8")
+    for item in ("i5", "i5", "i6"):
+        tier.click(item)
+    found = tier.recommender.impersonal("nl/nh/ams").items
+    assert [item.item_id for item in found] == ["i9", "i8", "i7", "i1" if has_release else "i5"]
+    assert [item.source for item in found] == ["trending", "trending", "trending", None]
+    scores = [item.score for item in found]
+    assert scores == sorted(scores, reverse=True)
 
 
 async def test_lists_that_are_stale_are_not_answered_and_it_is_said(tier: Tier) -> None:

@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -366,3 +367,23 @@ def test_the_view_is_the_catalog_as_its_topic_has_it(broker: str) -> None:
     )
     assert catalog.get(ItemId("i7")) is None
     assert registry.get_sample_value("insession_catalog_failed_records_total") == 0
+
+
+def test_an_item_is_never_allowed_while_it_is_removed_again() -> None:
+    """Another thread reads meanwhile: at no moment it is one that was never described."""
+    catalog = Catalog()
+    catalog.apply(b"gone", None)
+    before, stopping, seen = sys.getswitchinterval(), threading.Event(), set[bool]()
+    reader = threading.Thread(
+        target=lambda: [seen.add(catalog.allowed(ItemId("gone"), "nl", NOW_MS)) for _ in iter(stopping.is_set, True)]
+    )
+    sys.setswitchinterval(1e-6)
+    try:
+        reader.start()
+        for _ in range(20_000):
+            catalog.apply(b"gone", None)
+    finally:
+        stopping.set()
+        reader.join()
+        sys.setswitchinterval(before)
+    assert seen == {False}

@@ -1,5 +1,7 @@
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import msgspec
@@ -16,7 +18,8 @@ from schemas.places import LocationSettings
 from schemas.records import CountedView, RecommendationSet, Trending
 from schemas.state import InputPosition
 from streams.records import InputRecord, OutputRecord
-from streams.trending.snapshots import PROGRESS_KEY
+from streams.trending.fold import ReadRecord
+from streams.trending.snapshots import MAX_BYTES, PROGRESS_KEY, decode_place
 
 START_MS = 1_700_000_000_000
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -32,7 +35,9 @@ def logged() -> Any:
 class Watched:
     """An observer between lists of records."""
 
-    def __init__(self, encode: Any = wire.encode, decode: Any = None) -> None:
+    def __init__(
+        self, encode: Any = wire.encode, decode: Any = None, max_places: int = 256, max_items: int = 2_000
+    ) -> None:
         self.registry = CollectorRegistry()
         self.written: list[OutputRecord] = []
         self.observer = Observer(
@@ -42,16 +47,23 @@ class Watched:
             secret=b"secret",
             metrics=ObserverMetrics(self.registry),
             places=LocationSettings(),
+            max_places=max_places,
+            max_items=max_items,
             encode=encode,
             decode=decode,
         )
         self.offset = 0
 
-    def take(self, value: bytes | None) -> None:
-        """Take a record of `recommendations`."""
+    def take(self, value: bytes | None, key: bytes = b"v") -> None:
+        """Take a record of `recommendations`, written long after what it counts."""
         position = InputPosition("recommendations", 0, self.offset)
         self.offset += 1
-        self.observer.take(InputRecord(position, b"v", value, START_MS))
+        self.observer.take(InputRecord(position, key, value, START_MS + 100 * 86_400_000))
+
+    def erase(self, visitor: str) -> None:
+        """Take the tombstone of an erased visitor; input offsets go on as if it were none."""
+        self.take(None, visitor.encode())
+        self.offset -= 1
 
     def view(self, item: str, place: str | None = None, *, visitors: int = 1, first: int = 0) -> None:
         """Let so many visitors view an item."""
@@ -74,7 +86,7 @@ class Watched:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
-def answer(offset: int, item: str, place: str | None, visitor: str) -> RecommendationSet:
+def answer(offset: int, item: str, place: str | None, visitor: str, time_ms: int = START_MS) -> RecommendationSet:
     """Make the answer to a view that counts."""
     return RecommendationSet(
         id=f"clickstream-0-{offset}",
@@ -83,7 +95,7 @@ def answer(offset: int, item: str, place: str | None, visitor: str) -> Recommend
         event_id=EventId("e"),
         event_time=from_unix_ms(START_MS),
         items=[],
-        counts=[CountedView(ItemId(item), START_MS, place)],
+        counts=[CountedView(ItemId(item), time_ms, place)],
     )
 
 
@@ -134,6 +146,87 @@ def test_an_item_with_too_few_visitors_at_a_place_is_told_there_as_it_is_around_
     watched.lists()
     record = next(wire.decode_trending(r.value) for r in watched.written if r.key == b"nl/ams" and r.value)
     assert [(item.item_id, item.visitors, item.rising) for item in record.items] == [("b", 0, 0.0), ("a", 3, 0.0)]
+
+
+@pytest.mark.parametrize("place", ["__all__", "__all__/", "__all__/x", "nl/__all__", "__all__/__all__"])
+def test_no_place_has_the_key_of_everywhere(place: str) -> None:
+    """A click's place is the client's to choose: it must not write everybody's list."""
+    watched = Watched()
+    watched.view("a", "nl", visitors=30)
+    watched.view("b", place, visitors=5)
+    assert watched.lists()["__all__"] == ["a", "b"]
+    everywhere = [wire.decode_trending(r.value) for r in watched.written if r.key == b"__all__" and r.value]
+    assert [(record.location, record.support_long) for record in everywhere] == [(None, 35.0)]
+
+
+def test_an_erased_visitors_hash_is_kept_nowhere() -> None:
+    """A tombstone takes it from items that too few have viewed; what is counted stays."""
+    watched = Watched()
+    watched.take(wire.encode(answer(0, "a", "nl", "ann")))
+    watched.take(wire.encode(answer(1, "a", "nl", "bob")))
+    watched.erase("ann")
+    hashes = [visitor_hash(b"secret", VisitorId(name)).to_bytes(8, "little") for name in ("ann", "bob")]
+    watched.written.clear()
+    watched.observer.store(NOW)
+    stored = [decode_place(record.value) for record in watched.written if record.value]
+    assert [place.place for place in stored] == ["", "nl"]
+    for place in stored:
+        assert [name in place.counts.visitors for name in hashes] == [False, True]
+    watched.take(wire.encode(answer(2, "a", "nl", "ann")))
+    assert watched.lists().get("nl") is None
+    watched.take(wire.encode(answer(3, "a", "nl", "eve")))
+    assert watched.lists()["nl"] == ["a"]
+
+
+def test_the_first_visitors_of_an_item_are_forgotten_after_a_month() -> None:
+    """Where nobody erased them either: their place is stored without them, though nobody has viewed anything there."""
+    watched = Watched()
+    watched.view("rare", "nl/village", visitors=2)
+    for days, is_known, is_stored in ((29, True, True), (34, False, True), (35, False, False)):
+        watched.take(wire.encode(answer(watched.offset, "a", None, "v9", START_MS + days * 86_400_000)))
+        watched.lists(days * ALL_EVERY_SECONDS)
+        watched.written.clear()
+        watched.observer.store(NOW)
+        visitors = watched.observer.fold.places["nl/village"].stored().visitors
+        assert bool(visitors.strip(b"\0")) is is_known
+        assert (b"place:nl/village" in {record.key for record in watched.written}) is is_stored
+
+
+BAD_RECORDS = {
+    "an offset of too many digits": {"id": "clickstream-0-" + "9" * 5_000},
+    "an offset beyond 64 bits": {"id": f"clickstream-0-{2**64}"},
+    "a time before all times": {"counts": [{"item_id": "a", "time_ms": -(10**400)}]},
+    "a time beyond 64 bits": {"counts": [{"item_id": "a", "time_ms": 10**30}]},
+    "an item of lone surrogates": {"counts": [{"item_id": "\ud800", "time_ms": START_MS}]},
+}
+
+
+@pytest.mark.parametrize("bad", BAD_RECORDS)
+def test_no_record_ends_the_observer(bad: str) -> None:
+    """Whoever else writes to the topic; what comes behind it counts."""
+    watched = Watched()
+    record = {"id": "clickstream-0-0", "visitor_id": "v", "counts": []} | BAD_RECORDS[bad]
+    watched.take(json.dumps(record).encode())
+    watched.offset = 1
+    watched.view("b", visitors=3)
+    assert watched.lists() == {"__all__": ["b"]}
+    watched.observer.store(NOW)
+    watched.observer.store_progress()
+
+
+def test_readers_hear_of_places_that_are_gone_before_those_that_are_new() -> None:
+    """One that is full has room then."""
+    watched = Watched(max_places=3)
+    for place in ("x", "y"):
+        watched.view("a", place, visitors=3)
+    watched.observer.settle()
+    watched.lists(1)
+    watched.view("a", "new", visitors=9)
+    watched.observer.settle()
+    told = watched.lists(2)
+    assert next(iter(told)) == "x"
+    assert told["x"] is None
+    assert told["new"] == ["a"]
 
 
 def test_everywhere_is_written_once_a_minute_while_nothing_happens() -> None:
@@ -267,3 +360,24 @@ def test_what_rose_falls_without_a_view() -> None:
     take("i1", 6 * hour_ms, 1, "de")
     watched.lists(2 + timedelta(minutes=1).total_seconds())
     assert rising() == []
+
+
+def test_items_that_a_record_has_no_room_for_are_cut_loudly(logged: list[dict[str, Any]]) -> None:
+    """A place with very many items would end the observer: its record would be refused."""
+    watched = Watched(max_items=40_000)
+    chance = Random(5)
+    for number in range(30_000):
+        item = chance.randbytes(48).hex()
+        watched.observer.fold.apply(
+            ReadRecord(f"clickstream-0-{number}", VisitorId("v"), [CountedView(ItemId(item), START_MS)]),
+            0,
+            number,
+            START_MS,
+        )
+    watched.observer.store(NOW)
+    kept = len(watched.observer.fold.places[""])
+    assert max(len(record.value or b"") for record in watched.written) <= MAX_BYTES
+    assert 0 < kept < 30_000
+    assert watched.count("insession_observer_items_cut_total") == 30_000 - kept
+    (line,) = [entry for entry in logged if entry["event"] == "trending_place_too_large"]
+    assert (line["place"], line["items"], line["kept"]) == ("__all__", 30_000, kept)

@@ -14,6 +14,7 @@ from schemas import wire
 from schemas.events import from_unix_ms, unix_ms
 from schemas.ids import ItemId, VisitorId
 from schemas.records import DEFAULT_KEY, CatalogItem, DefaultRecommendations, RecommendedItem, Sale
+from schemas.rules import MerchantRule, RuleId
 from serving.chain import Recommender
 from serving.popular import Sighting, StreamPopularity
 from serving.support import FOUNDING_VISITORS, MIN_SPAN_MS
@@ -700,3 +701,38 @@ async def test_no_list_holds_what_has_been_gone_for_a_second(writing: Writing, s
             assert shown.valid_until == (None if end_ms is None else from_unix_ms(end_ms))
         writing.now_ms += dice.randrange(1, 300)
     assert len(writing.topic.sent) > 20
+
+
+async def test_a_block_reaches_the_lists_once_the_brokers_are_back(writing: Writing) -> None:
+    """The lists that they refused meanwhile are made again, at once and not with the next renewal."""
+    writing.click("aaab")
+    await writing.renew()
+    await writing.drop_gone()
+    writing.worker.rules.apply(
+        b"r", wire.encode(MerchantRule(rule_id=RuleId("r"), action="block", items=(ItemId("a"),)))
+    )
+    writing.topic.is_down = True
+    writing.now_ms += 100
+    await writing.drop_gone()
+    writing.topic.is_down = False
+    for _ in range(20):
+        writing.now_ms += 100
+        await writing.drop_gone()
+    assert writing.topic.items() == "b"
+
+
+async def test_a_sale_that_begins_says_at_once_until_when_the_list_is_valid(writing: Writing) -> None:
+    """Though no record of the catalog comes at that moment."""
+    begins, ends = START_MS + 60_000, START_MS + 120_000
+    writing.describe("a", sale=Sale(price=1, starts_at=begins, ends_at=ends))
+    writing.describe("b")
+    writing.click("aab")
+    await writing.renew()
+    await writing.drop_gone()
+    assert writing.topic.latest[DEFAULT_KEY].valid_until is None
+    writing.now_ms = begins
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.latest[DEFAULT_KEY].valid_until == from_unix_ms(ends)
+    writing.now_ms = ends
+    assert await writing.drop_gone() == [DEFAULT_KEY]
+    assert writing.topic.latest[DEFAULT_KEY].valid_until is None

@@ -11,6 +11,7 @@ from msgspec import structs
 from schemas.events import ClickEvent
 from schemas.ids import SessionId
 from schemas.state import CountedInput, CountedLine, InputPosition, OpenSession, VisitorState
+from streams.sessions.counted_views import MAX_ITEMS, PERIOD_MS
 from streams.sessions.rules import SessionRules
 from streams.sessions.sessionizer import Advance, Arrival, InputTopics, Sessionizer, summarise
 
@@ -787,7 +788,7 @@ def counted(advance: Advance) -> list[int]:
 
 
 def test_the_first_view_of_an_item_in_a_session_counts() -> None:
-    """Not another one, nor a cart or a purchase; in the next session it counts anew."""
+    """Not another one, nor a cart or a purchase; in a session of a later period it counts anew."""
     visitor = Visitor()
     first = visitor.click(0, item_id="a", location="nl/nh/ams")
     assert counted(first) == [0]
@@ -795,7 +796,36 @@ def test_the_first_view_of_an_item_in_a_session_counts() -> None:
         assert counted(visitor.click(1, event_type, item_id="a")) == []
     assert counted(visitor.click(2, "cart", item_id="b")) == []
     assert counted(visitor.click(3, item_id="b")) == [0]
-    assert counted(visitor.click(3 + GAP_MS + 1, item_id="a")) == [0]
+    assert counted(visitor.click(PERIOD_MS, item_id="a")) == [0]
+
+
+def test_a_visitor_counts_once_an_item_and_period_whatever_the_sessions() -> None:
+    """A session id is the client's to choose; each of these opens a session, and the fifth ends the first."""
+    visitor = Visitor()
+    told = [counted(visitor.click(n, item_id="a", session_id=f"s{n}")) for n in range(2 * RULES.max_open_sessions)]
+    assert told == [[0], *([[]] * (len(told) - 1))]
+    assert counted(visitor.click(len(told), item_id="b", session_id="s0")) == [0]
+    assert counted(visitor.click(PERIOD_MS, item_id="a", session_id="later")) == [0]
+    assert counted(visitor.click(PERIOD_MS + 1, item_id="b", session_id="later")) == [0]
+    assert counted(visitor.click(PERIOD_MS + 2, item_id="a", session_id="last")) == []
+
+
+def test_time_that_goes_back_begins_no_period_anew() -> None:
+    """A click may be a little older than the one before it: beyond the end of a period it counted already."""
+    visitor = Visitor()
+    begin = PERIOD_MS - START_MS % PERIOD_MS
+    assert counted(visitor.click(begin, item_id="a", session_id="one")) == [0]
+    assert counted(visitor.click(begin - 1, item_id="a", session_id="two", event_id="e")) == []
+    assert counted(visitor.click(begin + 1, item_id="a", session_id="three")) == []
+
+
+def test_of_what_a_visitor_counted_for_the_latest_is_remembered() -> None:
+    """The state stays small; the oldest item may count again."""
+    visitor = Visitor(replace(RULES, bot_burst_events=0))
+    for n in range(MAX_ITEMS + 1):
+        visitor.click(n, item_id=f"i{n}")
+    assert counted(visitor.click(MAX_ITEMS + 1, item_id="i1", session_id="other")) == []
+    assert counted(visitor.click(MAX_ITEMS + 2, item_id="i0", session_id="other")) == [0]
 
 
 def test_what_moves_no_session_does_not_count() -> None:

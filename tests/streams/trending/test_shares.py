@@ -39,7 +39,7 @@ def shares(
 
 def told(place: PlaceShares) -> dict[str, float]:
     """Return the shares that are told."""
-    return {item.item_id: item.share for item in place.listed(10)}
+    return {item.item_id: item.share for item in place.listed()}
 
 
 def test_a_place_has_its_own_shares_and_those_around_it_as_a_prior() -> None:
@@ -62,9 +62,8 @@ def test_a_place_may_have_those_around_it_alone() -> None:
 def test_the_list_holds_the_highest_shares_only() -> None:
     """Best first; ties by item."""
     everywhere = shares({f"i{number}": 10 for number in range(30)} | {"best": 11}, top=5)
-    assert everywhere.listed(5)[0].item_id == "best"
-    assert len(everywhere.listed(5)) == 5
-    assert len(everywhere.listed(3)) == 3
+    assert everywhere.listed()[0].item_id == "best"
+    assert len(everywhere.listed()) == 5
 
 
 def test_what_too_few_viewed_here_is_told_by_those_around_it() -> None:
@@ -72,9 +71,18 @@ def test_what_too_few_viewed_here_is_told_by_those_around_it() -> None:
     everywhere = shares({"a": 60, "b": 40, "rare": 2})
     assert told(everywhere).keys() == {"a", "b"}
     city = shares({"a": 2, "rare": 2, "b": 6}, everywhere, strength=10)
-    (of_a,) = [item for item in city.listed(10) if item.item_id == "a"]
+    (of_a,) = [item for item in city.listed() if item.item_id == "a"]
     assert (of_a.share, of_a.visitors) == (pytest.approx(10 / 20 * 60 / 102, rel=1e-4), 0)
     assert told(city).keys() == {"a", "b"}
+
+
+def test_a_view_of_one_visitor_moves_nothing_in_a_list() -> None:
+    """Neither the rank nor the place among the listed of an item: who alone viewed it is nobody's business."""
+    everywhere = shares({f"i{number}": 100 - number for number in range(30)}, top=20)
+    before = shares({"i3": 5}, everywhere, strength=10, top=10)
+    after = shares({"i3": 5, "i15": 1, "i29": 1}, everywhere, strength=10, top=10)
+    assert [item.item_id for item in after.listed()] == [item.item_id for item in before.listed()]
+    assert "i15" not in {item.item_id for item in after.listed()}
 
 
 def rise(usual: int, now: int, *, crowd: float = 1.0, others: int = 200) -> PlaceShares:
@@ -96,14 +104,14 @@ def rise(usual: int, now: int, *, crowd: float = 1.0, others: int = 200) -> Plac
 
 def rising(place: PlaceShares) -> list[str]:
     """Return what rises."""
-    return [item.item_id for item in place.listed(30) if item.rising > 0]
+    return [item.item_id for item in place.listed() if item.rising > 0]
 
 
 def test_an_item_that_has_more_than_its_usual_share_rises() -> None:
     """With its views beyond the usual as a share of all; one that always has as many does not."""
     place = rise(usual=2, now=30)
     assert rising(place) == ["x"]
-    (item,) = [item for item in place.listed(30) if item.item_id == "x"]
+    (item,) = [item for item in place.listed() if item.item_id == "x"]
     assert item.lift > RISING_LIFT
     assert 0.2 < item.rising < 0.6
     assert rising(rise(usual=30, now=6)) == []
@@ -123,9 +131,9 @@ def test_not_all_that_rises_pushes_all_else_out() -> None:
             counts.add(ItemId(f"i{number}"), START_MS + 10 * HOUR_MS, visitor)
     for number in range(20_000):
         counts.add(ItemId(f"usual{number % 40}"), START_MS + number * HOUR_MS // 2_000, number + 1)
-    place = place_shares(counts, START_MS + 10 * HOUR_MS, None, Setting(0, 100.0), top=200)
+    place = place_shares(counts, START_MS + 10 * HOUR_MS, None, Setting(0, 100.0), top=100)
     assert (place.excess > 0).sum() > MAX_RISING
-    told_items = place.listed(100)
+    told_items = place.listed()
     assert len(told_items) == 100
     assert sum(item.rising > 0 for item in told_items) >= MAX_RISING
 
