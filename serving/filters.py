@@ -124,10 +124,16 @@ def may_be_listed(rules: FilterRules, catalog: CatalogView) -> Callable[[ItemId]
 
 
 def at_most_of_category(
-    items: Iterable[RecommendedItem], category: Callable[[ItemId], str | None], most: int
+    items: Iterable[RecommendedItem],
+    category: Callable[[ItemId], str | None],
+    most: int,
+    counts: "Counter[str] | None" = None,
 ) -> Iterator[RecommendedItem]:
-    """Return the items, those beyond `most` of one category behind all others; without a category none is beyond."""
-    counts, surplus = Counter[str](), list[RecommendedItem]()
+    """Return the items, those beyond `most` of one category behind all others; without a category none is beyond.
+
+    counts: by category, of what the list has already; goes on with the items.
+    """
+    counts, surplus = Counter() if counts is None else counts, list[RecommendedItem]()
     for item in items:
         of = category(item.item_id)
         if of is not None:

@@ -7,6 +7,7 @@ then the one with the earlier rule_id.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -55,32 +56,54 @@ class Plan:
         self._blocked = _targets(of_action(rules, "block"))
         self._weighed = _targets(of_action(rules, "boost", "bury"))
         self.reorders = self._weighed is not None
+        self.buries = any(rule.action == "bury" for rule in rules)
         self.largest_factor = max((rule.factor or 1.0 for rule in of_action(rules, "boost")), default=1.0)
         kinds = [kind for kind in (self.included, self._blocked, self._weighed) if kind is not None]
         self._named_items = {item_id for kind in kinds for item_id in kind.items}
         self._asks_times = any(kind.asks_times for kind in kinds)
-        self._of_others: dict[tuple[str | None, str | None], Verdict] = {}
+        self._asks_groups = any(kind.asks_groups for kind in kinds)
+        self._asks_categories = any(kind.asks_categories for kind in kinds)
+        self._of_kinds: dict[object, Verdict] = {}
 
-    def verdict(self, item_id: ItemId, group: str | None, facts: ItemFacts) -> Verdict:
-        """Return what the rules make of an item of this variant group.
-
-        For an item that none of them names it follows from category and group, and those come again.
-        """
-        if self._asks_times or item_id in self._named_items:
-            return self._verdict(item_id, facts)
-        kind = (facts.category(item_id), group)
-        verdict = self._of_others.get(kind)
-        if verdict is None:
-            if len(self._of_others) >= _MOST_KINDS:
-                self._of_others.clear()
-            verdict = self._of_others[kind] = self._verdict(item_id, facts)
-        return verdict
-
-    def _verdict(self, item_id: ItemId, facts: ItemFacts) -> Verdict:
+    def verdict(self, item_id: ItemId, facts: ItemFacts) -> Verdict:
+        """Return what the rules make of an item."""
         kept_out_by = None if self._blocked is None else self._blocked.first(item_id, facts)
         if kept_out_by is None and self.included is not None and self.included.first(item_id, facts) is None:
             kept_out_by = self.included.rules[0]
         return Verdict(kept_out_by, None if self._weighed is None else self._weighed.first(item_id, facts))
+
+    def verdicts(self, facts: ItemFacts) -> Callable[[ItemId], Verdict]:
+        """Return what tells the verdict for one item after the other.
+
+        It follows from whether a rule names the item and from what rules ask of it: and those come again.
+        """
+        if self._asks_times:
+            return partial(self.verdict, facts=facts)
+        kind_of, named_items, of_kinds = self._kind_of(facts), self._named_items, self._of_kinds
+
+        def verdict(item_id: ItemId) -> Verdict:
+            kind: object = kind_of(item_id)
+            if item_id in named_items:
+                kind = (item_id, kind, None)  # longer than those of others
+            found = of_kinds.get(kind)
+            if found is None:
+                if len(of_kinds) >= _MOST_KINDS:
+                    of_kinds.clear()
+                found = of_kinds[kind] = self.verdict(item_id, facts)
+            return found
+
+        return verdict
+
+    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object]:
+        if not self._asks_groups:
+            return facts.category if self._asks_categories else _nothing
+        if not self._asks_categories:
+            return facts.variant_group
+        return lambda item_id: (facts.category(item_id), facts.variant_group(item_id))
+
+
+def _nothing(_item_id: ItemId) -> None:
+    """Tell no item from another."""
 
 
 class Asked(Struct, frozen=True, gc=False):
