@@ -1,7 +1,7 @@
 """What merchants' rules cost a list: `python -m bench.rules`; processor time, the least of some rounds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -21,33 +21,38 @@ from serving.rules.facts import CatalogFacts
 from serving.rules.placing import Listing, place
 from streams.catalog import Catalog
 
-N_ITEMS: Final = 1_000
+ITEMS: Final = [f"i{number}" for number in range(1_000)]
+PLACES: Final = [f"l{number}" for number in range(20)]
+CATEGORIES: Final = [f"c{number}" for number in range(12)]
 N_CANDIDATES: Final = 140
 SIZE: Final = 20
-N_PLACES: Final = 20
-N_CATEGORIES: Final = 12
 HERE: Final = "l3"
 NOW_MS: Final = 1_772_323_200_000
 ROUNDS: Final = 9
 LISTS: Final = 2_000
 
 
-def some_rules(count: int) -> list[MerchantRule]:
+def some_rules(
+    count: int,
+    items: Sequence[str] = ITEMS,
+    categories: Sequence[str] = CATEGORIES,
+    places: Sequence[str] = PLACES,
+) -> list[MerchantRule]:
     """Draw pins, boosts, buries and blocks of three items or a category, most for one of the places."""
     dice, rules = Random(1), list[MerchantRule]()
     for number in range(count):
         action = dice.choice(["pin", "boost", "bury", "block"])
         rule: dict[str, Any] = {"rule_id": f"r{number}", "action": action}
-        if dice.random() > 1 / (N_PLACES + 1):
-            rule["where"] = [f"l{dice.randrange(N_PLACES)}"]
+        if dice.random() > 1 / (len(places) + 1):
+            rule["where"] = [dice.choice(places)]
         if action in {"boost", "bury"}:
             rule["factor"] = dice.uniform(1.1, 2.0) if action == "boost" else dice.uniform(0.5, 0.9)
         if action == "pin":
             rule["position"] = dice.randrange(1, 4)
         if "factor" in rule and dice.random() < 0.5:
-            rule["category"] = f"c{dice.randrange(N_CATEGORIES)}"
+            rule["category"] = dice.choice(categories)
         else:
-            rule["items"] = [f"i{dice.randrange(N_ITEMS)}" for _ in range(3)]
+            rule["items"] = dice.sample(items, 3)
         rules.append(msgspec.convert(rule, MerchantRule))
     return rules
 
@@ -89,8 +94,8 @@ def microseconds(action: Callable[[], object], times: int) -> float:
 def main(counts: tuple[int, ...]) -> None:
     """Measure a list of 20 out of 140 candidates, what a change of one rule takes, and the first answer after it."""
     catalog = Catalog()
-    for number in range(N_ITEMS):
-        item = CatalogItem(item_id=ItemId(f"i{number}"), category=f"c{number % N_CATEGORIES}/b{number % 40}")
+    for number, name in enumerate(ITEMS):
+        item = CatalogItem(item_id=ItemId(name), category=f"{CATEGORIES[number % len(CATEGORIES)]}/b{number % 40}")
         catalog.apply(item.item_id.encode(), wire.encode(item))
     table = Table("rules", "of them for this list", "a list, us", "a change, us", "a new kind of answer, us")
     for count in counts:

@@ -84,9 +84,9 @@ def named(
 
 def with_kept(candidates: Candidates, kept: Collection[ItemIndex], bonus: float) -> Candidates:
     """Add `bonus` to the log of the scores of what the list before held, and order anew."""
-    held = np.isin(candidates.item_indices, np.fromiter(kept, np.int32, len(kept)))
+    held = (candidates.item_indices == np.fromiter(kept, np.int32, len(kept))[:, None]).any(axis=0)  # np.isin takes 4x
     scores = np.where(held, candidates.scores * np.float32(math.exp(bonus)), candidates.scores)
-    order = np.argsort(-scores, kind="stable")
+    order = (-scores).argsort(kind="stable")
     return Candidates(candidates.item_indices[order], scores[order])
 
 
