@@ -18,7 +18,15 @@ from msgspec import Struct, field, structs
 
 from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, Neighbours
-from schemas.records import PERSONAL_TIERS, IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
+from schemas.records import (
+    PERSONAL_TIERS,
+    IntentSource,
+    ItemSource,
+    Pattern,
+    RecommendedItem,
+    SessionEvent,
+    Tier,
+)
 from schemas.rules import MerchantRule
 from schemas.tracing import TraceContext
 from serving.batcher import Question
@@ -301,7 +309,7 @@ class Recommender:
                     return self._answer(ranking, reason, filters, items)
             else:
                 listing = self._listing(filters, ranking.tier)
-                placed = place(ranking.items, plan, listing, (lower.items for lower in rankings))
+                placed = place(ranking.items, plan, listing, (_filling(lower, ranking.tier) for lower in rankings))
                 by = tuple(plan.by_id[rule_id] for rule_id in sorted(placed.by))
                 if placed.has_ranked:
                     return self._answer(ranking, reason, filters, placed.items, by)
@@ -465,3 +473,11 @@ def _intent(asked: _Asked) -> tuple[IntentProbabilities, IntentSource | None]:
         return NO_INTENT, None
     intent = asked.release.intent(asked.row.features)
     return intent, "features" if intent.is_known else None
+
+
+def _filling(ranking: _Ranking, tier: Tier) -> Iterator[RecommendedItem]:
+    """Return a ranking as it fills a list of another tier: its items say what placed them, where that tier does not."""
+    if ranking.tier == tier or ranking.tier in PERSONAL_TIERS:
+        return iter(ranking.items)
+    source: ItemSource = "popular" if ranking.tier == "popular" else "default"
+    return (item if item.source is not None else structs.replace(item, source=source) for item in ranking.items)

@@ -103,6 +103,7 @@ class _Placing:
             self._pin(pin, ranked)
         wanted = self._listing.size - len(self._pinned)
         rest = self._by_factors(ranked, wanted) if self._plan.reorders else self._in_order(ranked, wanted)
+        has_ranked = bool(rest) and self._is_ranked
         missing = min(wanted - len(rest), self._left_out)
         for more in further if rest and missing > 0 else ():
             filled = self._in_order(more, missing)
@@ -112,7 +113,7 @@ class _Placing:
                 break
         items = self._with_pins(rest)
         self._by.update(item.rule for item in items if item.rule is not None)
-        return Placed(items, self._by, bool(rest) and self._is_ranked)
+        return Placed(items, self._by, has_ranked)
 
     def _pin(self, pin: Targets, ranked: Iterable[RecommendedItem]) -> None:
         """Give the position to the first item of the rule that may be listed and is not pinned already."""

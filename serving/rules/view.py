@@ -63,6 +63,7 @@ class RuleView:
         self._lock = threading.Lock()
         self._compiled = RuleBook((), locations)
         self._changes: dict[RuleId, MerchantRule | None] = {}
+        self._now_ms = now_ms
         metrics.in_force.set_function(lambda: len(self.book.in_force(now_ms())))
 
     @property
@@ -79,7 +80,7 @@ class RuleView:
         """Take in one record of the topic, and give what it says."""
         record = read_rule(key, value)
         with self._lock:
-            if isinstance(record, MerchantRule) and record.rule_id not in self._rules and len(self._rules) >= MAX_RULES:
+            if isinstance(record, MerchantRule) and record.rule_id not in self._rules and self._is_full():
                 record = UnreadableRule(record.rule_id, "too_many", f"there are {MAX_RULES:,} others: remove some")
             match record:
                 case MerchantRule():
@@ -93,6 +94,17 @@ class RuleView:
                     self._refuse(record)
         self.metrics.refused_rules.set(len(self._refused))
         return record
+
+    def _is_full(self) -> bool:
+        """Return whether one more rule has no room, after those that are over have left."""
+        if len(self._rules) < MAX_RULES:
+            return False
+        now_ms = self._now_ms()
+        over = [rule_id for rule_id, rule in self._rules.items() if rule.ends_ms <= now_ms]
+        for rule_id in over:
+            del self._rules[rule_id]
+            self._changes[rule_id] = None
+        return len(self._rules) >= MAX_RULES
 
     def _refuse(self, record: UnreadableRule) -> None:
         rule_id = record.rule_id

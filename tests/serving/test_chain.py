@@ -663,6 +663,16 @@ async def test_what_an_include_names_is_in_the_order_of_a_tier_that_ranks_someth
     assert names(await tier.answer(location="berlin")) == "i9 i8 d1"
 
 
+async def test_what_fills_a_personal_list_does_not_pass_for_the_sessions(tier: Tier) -> None:
+    """It says what placed it, and is owed to no item of the session."""
+    tier.server.fail_next(ModelUnavailableError("away"))
+    ruled(tier, rule("b", "block", items="i18"))
+    answer = await tier.answer("i20")
+    assert answer.tier == "knn"
+    told = [(item.item_id, item.source, item.because) for item in answer.items]
+    assert told == [("i19", None, "i20"), ("i17", None, "i20"), ("i1", "popular", None)]
+
+
 async def test_rules_bring_back_nothing_that_is_not_to_be_had(tier: Tier) -> None:
     """Sold out, excluded, bought, or a variant of what was bought."""
     tier.catalog.unavailable = {"i60"}

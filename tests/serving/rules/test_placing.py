@@ -225,6 +225,13 @@ def test_what_rules_leave_out_is_filled_from_the_next_rankings() -> None:
     assert names(result.items) == "c a b"
 
 
+def test_what_fills_a_list_makes_no_ranking_of_it() -> None:
+    """All of it is what an include names, one of which a block leaves out: another tier may have more."""
+    rules = (rule("i", "include", items="y z"), rule("r", "block", items="z"))
+    result = place([], plan_of(*rules), Listing(lambda _: True, Facts(), 4), [ranking("a y")])
+    assert (names(result.items), result.has_ranked) == ("y", False)
+
+
 def test_what_an_include_names_is_listed_though_it_is_not_ranked() -> None:
     """Behind what is; a boost may bring it no score."""
     result = placed("a b", rule("i", "include", items="z b y"), rule("r", "boost", items="y"))
