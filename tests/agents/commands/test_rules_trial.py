@@ -96,6 +96,13 @@ def test_a_rule_that_another_hides_is_named_with_it(shop: Shop) -> None:
     assert told["not_in_force"] == ["later"]
 
 
+def test_rules_that_empty_a_list_are_in_force(shop: Shop) -> None:
+    """Though there is no list that says so."""
+    everything = {"rule_id": "all-out", "action": "block", "items": list("abcdex")}
+    told = shop.test([everything, {**BLOCK, "starts_at": "2999-01-01T00:00:00Z"}])
+    assert (told["after"], told["applied"], told["not_in_force"]) == ([], {"all-out": 1}, ["block"])
+
+
 def test_a_log_says_what_rules_cost(shop: Shop) -> None:
     """The share of next items among the first 20, without and with them, and the answers that each changed."""
     told = shop.test([BLOCK], *shop.log, "--where", "nl/ams")
