@@ -1,7 +1,8 @@
 """What merchants' rules cost a list: `python -m bench.rules`; processor time, the least of some rounds."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from schemas import wire
-from schemas.ids import ItemId
+from schemas.ids import ItemId, RuleId
 from schemas.records import CatalogItem, RecommendedItem
 from schemas.rules import MerchantRule
 from serving.filters import FilterRules, allowed_items, may_be_listed, top_k
@@ -20,33 +21,38 @@ from serving.rules.facts import CatalogFacts
 from serving.rules.placing import Listing, place
 from streams.catalog import Catalog
 
-N_ITEMS: Final = 1_000
+ITEMS: Final = [f"i{number}" for number in range(1_000)]
+PLACES: Final = [f"l{number}" for number in range(20)]
+CATEGORIES: Final = [f"c{number}" for number in range(12)]
 N_CANDIDATES: Final = 140
 SIZE: Final = 20
-N_PLACES: Final = 20
-N_CATEGORIES: Final = 12
 HERE: Final = "l3"
 NOW_MS: Final = 1_772_323_200_000
 ROUNDS: Final = 9
 LISTS: Final = 2_000
 
 
-def some_rules(count: int) -> list[MerchantRule]:
+def some_rules(
+    count: int,
+    items: Sequence[str] = ITEMS,
+    categories: Sequence[str] = CATEGORIES,
+    places: Sequence[str] = PLACES,
+) -> list[MerchantRule]:
     """Draw pins, boosts, buries and blocks of three items or a category, most for one of the places."""
     dice, rules = Random(1), list[MerchantRule]()
     for number in range(count):
         action = dice.choice(["pin", "boost", "bury", "block"])
         rule: dict[str, Any] = {"rule_id": f"r{number}", "action": action}
-        if dice.random() > 1 / (N_PLACES + 1):
-            rule["where"] = [f"l{dice.randrange(N_PLACES)}"]
+        if dice.random() > 1 / (len(places) + 1):
+            rule["where"] = [dice.choice(places)]
         if action in {"boost", "bury"}:
             rule["factor"] = dice.uniform(1.1, 2.0) if action == "boost" else dice.uniform(0.5, 0.9)
         if action == "pin":
             rule["position"] = dice.randrange(1, 4)
         if "factor" in rule and dice.random() < 0.5:
-            rule["category"] = f"c{dice.randrange(N_CATEGORIES)}"
+            rule["category"] = dice.choice(categories)
         else:
-            rule["items"] = [f"i{dice.randrange(N_ITEMS)}" for _ in range(3)]
+            rule["items"] = dice.sample(items, 3)
         rules.append(msgspec.convert(rule, MerchantRule))
     return rules
 
@@ -67,6 +73,11 @@ def list_maker(catalog: Catalog, rules: list[MerchantRule]) -> Callable[[], list
     return make
 
 
+def changed_and_asked(book: RuleBook, changes: dict[RuleId, MerchantRule], asked: Asked) -> object:
+    """Change rules, and compile what holds then."""
+    return book.with_changes(changes).plan(asked, "model")
+
+
 def microseconds(action: Callable[[], object], times: int) -> float:
     """Return the processor time of one call."""
     best = float("inf")
@@ -81,22 +92,21 @@ def microseconds(action: Callable[[], object], times: int) -> float:
 @click.command()
 @click.option("--rules", "counts", multiple=True, type=click.IntRange(0), default=(0, 20, 500), show_default=True)
 def main(counts: tuple[int, ...]) -> None:
-    """Measure a list of 20 out of 140 candidates, and the compilation after a change."""
+    """Measure a list of 20 out of 140 candidates, what a change of one rule takes, and the first answer after it."""
     catalog = Catalog()
-    for number in range(N_ITEMS):
-        item = CatalogItem(item_id=ItemId(f"i{number}"), category=f"c{number % N_CATEGORIES}/b{number % 40}")
+    for number, name in enumerate(ITEMS):
+        item = CatalogItem(item_id=ItemId(name), category=f"{CATEGORIES[number % len(CATEGORIES)]}/b{number % 40}")
         catalog.apply(item.item_id.encode(), wire.encode(item))
-    table = Table("rules", "of them for this list", "a list, us", "compiled anew, us")
+    table = Table("rules", "of them for this list", "a list, us", "a change, us", "a new kind of answer, us")
     for count in counts:
         rules = some_rules(count)
-        plan = RuleBook(rules).plan(Asked(NOW_MS, HERE, "phone"), "model")
-
-        def compiled(rules: list[MerchantRule] = rules) -> object:
-            return RuleBook(rules).plan(Asked(NOW_MS, HERE, "phone"), "model")
-
+        book, asked = RuleBook(rules), Asked(NOW_MS, HERE, "phone")
+        plan, changes = book.plan(asked, "model"), {rule.rule_id: rule for rule in rules[:1]}
         cost = microseconds(list_maker(catalog, rules), LISTS)
+        change = microseconds(partial(book.with_changes, changes), 100)
+        both = microseconds(partial(changed_and_asked, book, changes, asked), 100)
         held = 0 if plan is None else len(plan.rules)
-        table.add_row(str(count), str(held), f"{cost:.1f}", f"{microseconds(compiled, 10):.0f}")
+        table.add_row(str(count), str(held), f"{cost:.1f}", f"{change:.0f}", f"{both - change:.0f}")
     Console().print(table)
 
 

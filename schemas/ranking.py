@@ -52,8 +52,9 @@ class Neighbours(Candidates):
 
     def because(self, item: ItemIndex) -> ItemIndex | None:
         """Return the item of the prefix on which most of an item's votes rest; None where there is none."""
-        place = np.flatnonzero(self.voted == item)
-        anchor = int(self.anchors[place[0]]) if len(place) else -1
+        is_it = self.voted == item
+        place = is_it.argmax() if len(is_it) else 0
+        anchor = int(self.anchors[place]) if len(is_it) and is_it[place] else -1
         return None if anchor < 0 else ItemIndex(int(self.prefix[anchor]))
 
 

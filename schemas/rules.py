@@ -24,7 +24,7 @@ RULE_ACTIONS: Final[tuple[RuleAction, ...]] = get_args(RuleAction)
 UNREADABLE_RULE_REASONS: Final[tuple[UnreadableRuleReason, ...]] = get_args(UnreadableRuleReason)
 MAX_RULE_BYTES: Final = 1 << 18
 MAX_RULES: Final = 10_000
-"""That a worker holds: some 10 MB. One more is refused, those that are there stay."""
+"""That a worker holds, of those that are not over. One more is refused, those that are there stay."""
 MAX_RULE_ITEMS: Final = 1_000
 MAX_RULE_PLACES: Final = 1_000
 MAX_POSITION: Final = 100

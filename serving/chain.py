@@ -18,7 +18,15 @@ from msgspec import Struct, field, structs
 
 from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, Neighbours
-from schemas.records import PERSONAL_TIERS, IntentSource, Pattern, RecommendedItem, SessionEvent, Tier
+from schemas.records import (
+    PERSONAL_TIERS,
+    IntentSource,
+    ItemSource,
+    Pattern,
+    RecommendedItem,
+    SessionEvent,
+    Tier,
+)
 from schemas.rules import MerchantRule
 from schemas.tracing import TraceContext
 from serving.batcher import Question
@@ -293,14 +301,15 @@ class Recommender:
         for ranking in rankings:
             plan = None if asked is None else book.plan(asked, ranking.tier)
             if plan is None:
-                allowed = self._varied(ranking.tier, allowed_items(ranking.items, filters, self.catalog))
+                allowed: Iterator[RecommendedItem] = allowed_items(ranking.items, filters, self.catalog)
+                if most := self._most_of_category(ranking.tier):
+                    allowed = at_most_of_category(allowed, self.catalog.category, most)
                 items = top_k(allowed, self.settings.answer_size)
                 if items:
                     return self._answer(ranking, reason, filters, items)
             else:
-                listing = self._listing(filters)
-                listed = self._varied(ranking.tier, ranking.items, listing.may_be_listed)
-                placed = place(listed, plan, listing, (lower.items for lower in rankings))
+                listing = self._listing(filters, ranking.tier)
+                placed = place(ranking.items, plan, listing, (_filling(lower, ranking.tier) for lower in rankings))
                 by = tuple(plan.by_id[rule_id] for rule_id in sorted(placed.by))
                 if placed.has_ranked:
                     return self._answer(ranking, reason, filters, placed.items, by)
@@ -330,24 +339,17 @@ class Recommender:
             rules=rules,
         )
 
-    def _varied(
-        self, tier: Tier, items: Iterator[RecommendedItem], counts: Callable[[ItemId], bool] | None = None
-    ) -> Iterator[RecommendedItem]:
-        """Hold what is the same for all to so many items of a category; counts: which items can be in the list."""
-        most = self.settings.max_per_category
-        if not most or tier in PERSONAL_TIERS:
-            return items
-        if counts is not None:
-            items = (item for item in items if counts(item.item_id))
-        return at_most_of_category(items, self.catalog.category, most)
+    def _most_of_category(self, tier: Tier) -> int:
+        """Return how many items of a category a list may have; what is made for one shopper any number, 0."""
+        return 0 if tier in PERSONAL_TIERS else self.settings.max_per_category
 
     def plan(self, request: AnswerRequest, tier: Tier) -> Plan | None:
         """Return the merchants' rules that hold for an answer of this tier; None where none does."""
         return self.rules.book.plan(self._asked_of_rules(request, self._now_ms(request)), tier)
 
-    def listing(self, request: AnswerRequest) -> Listing:
-        """Return what decides about a list beside rules."""
-        return self._listing(self._filters(request, self._now_ms(request)))
+    def listing(self, request: AnswerRequest, tier: Tier) -> Listing:
+        """Return what decides about a list of this tier beside rules."""
+        return self._listing(self._filters(request, self._now_ms(request)), tier)
 
     def _now_ms(self, request: AnswerRequest) -> int:
         """Return as of when items must be available; asked when the answer is made, after the wait for the model."""
@@ -368,9 +370,12 @@ class Recommender:
     def _pattern(self, events: Sequence[SessionEvent]) -> Pattern | None:
         return self.pattern(events) if self.pattern is not None and events else None
 
-    def _listing(self, filters: FilterRules) -> Listing:
-        facts = CatalogFacts(self.catalog, filters.location, filters.now_ms)
-        return Listing(may_be_listed(filters, self.catalog), facts, self.settings.answer_size)
+    def _listing(self, filters: FilterRules, tier: Tier) -> Listing:
+        facts, may_be = (
+            CatalogFacts(self.catalog, filters.location, filters.now_ms),
+            may_be_listed(filters, self.catalog),
+        )
+        return Listing(may_be, facts, self.settings.answer_size, self._most_of_category(tier))
 
     def _not_again(self, bought: frozenset[ItemId]) -> frozenset[ItemId]:
         """Leave out of what was bought what may come back: everything, or what is of certain categories."""
@@ -449,7 +454,8 @@ class Recommender:
     def _personal(self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest) -> _Ranking:
         """Return a ranking of the session, with what rises at the place and what the list before held."""
         if self.settings.keep_bonus and request.before:
-            kept = [index for item_id in request.before if (index := release.index_of(item_id)) is not None]
+            before = self._not_buried(request, tier)
+            kept = [index for item_id in before if (index := release.index_of(item_id)) is not None]
             candidates = with_kept(candidates, kept, self.settings.keep_bonus)
         ranking = self._ranking(tier, release, candidates)
         rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
@@ -457,6 +463,15 @@ class Recommender:
             return ranking
         total = float(candidates.scores.sum())
         return structs.replace(ranking, items=with_rising(ranking.items, total, rising))
+
+    def _not_buried(self, request: AnswerRequest, tier: Tier) -> Sequence[ItemId]:
+        """Return what the list before held, without what a rule buries: that is not to be kept up."""
+        plan = self.plan(request, tier) if len(self.rules.book) else None
+        if plan is None or not plan.buries:
+            return request.before
+        verdict = plan.verdicts(CatalogFacts(self.catalog, request.location, self._now_ms(request)))
+        weighed = ((item_id, verdict(item_id).weighed_by) for item_id in request.before)
+        return [item_id for item_id, rule in weighed if rule is None or rule.action != "bury"]
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)
@@ -480,3 +495,11 @@ def _intent(asked: _Asked) -> tuple[IntentProbabilities, IntentSource | None]:
         return NO_INTENT, None
     intent = asked.release.intent(asked.row.features)
     return intent, "features" if intent.is_known else None
+
+
+def _filling(ranking: _Ranking, tier: Tier) -> Iterator[RecommendedItem]:
+    """Return a ranking as it fills a list of another tier: its items say what placed them, where that tier does not."""
+    if ranking.tier == tier or ranking.tier in PERSONAL_TIERS:
+        return iter(ranking.items)
+    source: ItemSource = "popular" if ranking.tier == "popular" else "default"
+    return (item if item.source is not None else structs.replace(item, source=source) for item in ranking.items)

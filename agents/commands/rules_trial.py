@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -77,9 +77,11 @@ def trial(  # noqa: PLR0913 - one parameter an option
     """Show a list before and after the rules of FILE, what each did, and what they cost.
 
     With --log the log is replayed without and with the rules: the share of next items that were among the first 20
-    answered, and the answers that each rule changed. Nothing is put, and no rule of the topic takes part.
+    answered, and the answers that each rule changed. Nothing is put, and no rule of the topic takes part. What `put` would
+    refuse is tried all the same, and said.
     """
     from agents.logs import configure_logs
+    from agents.merchants.examination import examine
     from agents.merchants.rule_file import read_rule_file
     from agents.merchants.trial import Scene, Shop, cost, show
     from session_model.data.catalogs import read_catalog
@@ -103,13 +105,26 @@ def trial(  # noqa: PLR0913 - one parameter an option
         viewed=[ItemId(item) for item in viewed],
     )
     shop = Shop(settings, items, events, _release(settings, models))
+    found_wrong = examine(
+        rules,
+        (),
+        items,
+        now_ms=time.time_ns() // 1_000_000,
+        answer_size=settings.serving.answer_size,
+        locations=settings.locations,
+    )
     result, price = show(shop, rules, scene), None
+    warnings = [*(f"`insession rules put` would refuse {one}" for one in found_wrong.errors), *found_wrong.warnings]
+    if not result.before:
+        warnings.append("without rules the list is empty: nothing is known to list; give --log, --models or --catalog")
+    for warning in warnings:
+        click.echo(f"warning: {shown(warning, 500)}", err=True)
     if events:
         with _served(settings, models) as with_server, counted_progress(Console(stderr=True)) as bar:
             task = bar.add_task("replaying twice", total=2 * len(events))
             price = cost(with_server, rules, events, items, lambda n: bar.advance(task, n))
     if as_json:
-        click.echo(json.dumps(_as_json(result, price, scene), indent=2))
+        click.echo(json.dumps(_as_json(result, price, scene) | {"warnings": warnings}, indent=2))
     else:
         _print(result, price, scene, rules)
 
@@ -149,7 +164,7 @@ def _served(settings: Settings, models: Path | None) -> Iterator[Settings]:
         yield replace(settings, serving=serving)
 
 
-def _as_json(result: "Shown", price: "Cost | None", scene: "Scene") -> Mapping[str, Any]:
+def _as_json(result: "Shown", price: "Cost | None", scene: "Scene") -> dict[str, Any]:
     applied = dict.fromkeys(result.applied, 1) if price is None else dict(price.applied)
     figures: dict[str, Any] = {"hit_rate_lost": None}
     if price is not None:
@@ -177,8 +192,6 @@ def _print(result: "Shown", price: "Cost | None", scene: "Scene", rules: "Sequen
     console = Console()
     where = "everywhere" if scene.location is None else f"at {shown(scene.location)}"
     click.echo(f"the list {where}, {rfc3339(scene.at_ms)}, tier {result.tier or 'none'}")
-    if not result.before:
-        click.echo("without rules it is empty: nothing is known to list; give --log, --models or --catalog")
     table = Table()
     for heading in ("", "before", "after", "by rule"):
         table.add_column(heading, overflow="fold")

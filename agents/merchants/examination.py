@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from schemas.places import LocationSettings
 from schemas.records import CatalogItem
-from schemas.rules import MerchantRule
+from schemas.rules import MAX_RULES, MerchantRule
 from serving.rules.targets import categories_above
 
 MAX_PINNED_SHARE: Final = 0.2
@@ -49,6 +49,11 @@ def examine(
     replaced = {rule.rule_id for rule in rules}
     staying = [rule for rule in others if rule.rule_id not in replaced and rule.ends_ms > now_ms]
     errors += _contradicting_pins(rules, staying)
+    if len(rules) + len(staying) > MAX_RULES:
+        errors.append(
+            f"with these there are {len(rules) + len(staying):,} rules, and a worker holds {MAX_RULES:,}: which of the "
+            "others it refuses depends on their order. Remove some first (insession rules remove)"
+        )
     warnings += _crowded_places([*rules, *staying], rules, answer_size, locations)
     return Examination(errors, warnings)
 

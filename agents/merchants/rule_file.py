@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from schemas.errors import UsageError
-from schemas.rules import MAX_RULE_BYTES, MAX_RULES, MerchantRule, UnreadableRule, read_rule
+from schemas.rules import MAX_RULE_BYTES, MAX_RULES, RULE_ACTIONS, MerchantRule, UnreadableRule, read_rule
 
 _MAX_FILE_BYTES: Final = 64 << 20
 
@@ -77,4 +77,6 @@ def _rule(value: Any) -> MerchantRule | str:
     if isinstance(found, MerchantRule):
         return found
     detail = found.detail if isinstance(found, UnreadableRule) else "it is none"
+    if detail.endswith("`$.action`"):
+        detail += f"; give one of {', '.join(RULE_ACTIONS)}"
     return f"rule {value['rule_id']!r:.60}: {detail}"

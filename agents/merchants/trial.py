@@ -144,12 +144,13 @@ def show(shop: Shop, rules: Sequence[MerchantRule], scene: Scene) -> Shown:
     recommender = shop.recommender(rules, scene.at_ms)
     after = _answer(recommender, request)
     by = [rule.rule_id for rule in after.rules]
-    plan = None if after.tier is None else recommender.plan(request, after.tier)
+    tier = after.tier or before.tier  # of a list that the rules have emptied
+    plan = None if tier is None else recommender.plan(request, tier)
     hidden: Mapping[RuleId, RuleId] = {}
-    if plan is not None:
+    if plan is not None and tier is not None:
         everything = shop.settings.serving.answer_size * shop.settings.serving.overfetch
         ranked = _answer(shop.recommender((), scene.at_ms, answer_size=everything), request).items
-        hidden = hidden_rules(plan, ranked, recommender.listing(request), Made(after.items, by))
+        hidden = hidden_rules(plan, ranked, recommender.listing(request, tier), Made(after.items, by))
     holding = set() if plan is None else {rule.rule_id for rule in plan.rules}
     return Shown(
         tier=after.tier,

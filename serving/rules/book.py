@@ -4,13 +4,16 @@ Of rules of one kind that contradict each other the one for the deeper place hol
 then the one with the earlier rule_id.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import product
 from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from schemas.ids import ItemId
+from schemas.ids import ItemId, RuleId
 from schemas.places import LocationSettings
 from schemas.records import Pattern, Tier
 from schemas.rules import MerchantRule
@@ -19,9 +22,13 @@ from serving.rules.targets import ItemFacts, Targets, of_action
 MOST_PLACES: Final = 256
 """That have a default list of their own because a rule names them."""
 _MOST_PLANS: Final = 2_048
+_MOST_PLANNED_RULES: Final = 200_000
+"""In all plans: some 20 MB."""
 _MOST_KINDS: Final = 4_096
 _Kind = tuple[int, str | None, str | None, str | None, Pattern | None, Tier | None]
 """Of an answer: between which changes by the clock, the deepest place of a rule, device, arm, pattern, tier."""
+_Shelf = tuple[str | None, str | None, str | None, Pattern | None]
+"""Of rules: for this place, device, arm and pattern; None = for any."""
 
 
 class Verdict(NamedTuple):
@@ -49,32 +56,54 @@ class Plan:
         self._blocked = _targets(of_action(rules, "block"))
         self._weighed = _targets(of_action(rules, "boost", "bury"))
         self.reorders = self._weighed is not None
+        self.buries = any(rule.action == "bury" for rule in rules)
         self.largest_factor = max((rule.factor or 1.0 for rule in of_action(rules, "boost")), default=1.0)
         kinds = [kind for kind in (self.included, self._blocked, self._weighed) if kind is not None]
         self._named_items = {item_id for kind in kinds for item_id in kind.items}
         self._asks_times = any(kind.asks_times for kind in kinds)
-        self._of_others: dict[tuple[str | None, str | None], Verdict] = {}
+        self._asks_groups = any(kind.asks_groups for kind in kinds)
+        self._asks_categories = any(kind.asks_categories for kind in kinds)
+        self._of_kinds: dict[object, Verdict] = {}
 
-    def verdict(self, item_id: ItemId, group: str | None, facts: ItemFacts) -> Verdict:
-        """Return what the rules make of an item of this variant group.
-
-        For an item that none of them names it follows from category and group, and those come again.
-        """
-        if self._asks_times or item_id in self._named_items:
-            return self._verdict(item_id, facts)
-        kind = (facts.category(item_id), group)
-        verdict = self._of_others.get(kind)
-        if verdict is None:
-            if len(self._of_others) >= _MOST_KINDS:
-                self._of_others.clear()
-            verdict = self._of_others[kind] = self._verdict(item_id, facts)
-        return verdict
-
-    def _verdict(self, item_id: ItemId, facts: ItemFacts) -> Verdict:
+    def verdict(self, item_id: ItemId, facts: ItemFacts) -> Verdict:
+        """Return what the rules make of an item."""
         kept_out_by = None if self._blocked is None else self._blocked.first(item_id, facts)
         if kept_out_by is None and self.included is not None and self.included.first(item_id, facts) is None:
             kept_out_by = self.included.rules[0]
         return Verdict(kept_out_by, None if self._weighed is None else self._weighed.first(item_id, facts))
+
+    def verdicts(self, facts: ItemFacts) -> Callable[[ItemId], Verdict]:
+        """Return what tells the verdict for one item after the other.
+
+        It follows from whether a rule names the item and from what rules ask of it: and those come again.
+        """
+        if self._asks_times:
+            return partial(self.verdict, facts=facts)
+        kind_of, named_items, of_kinds = self._kind_of(facts), self._named_items, self._of_kinds
+
+        def verdict(item_id: ItemId) -> Verdict:
+            kind: object = kind_of(item_id)
+            if item_id in named_items:
+                kind = (item_id, kind, None)  # longer than those of others
+            found = of_kinds.get(kind)
+            if found is None:
+                if len(of_kinds) >= _MOST_KINDS:
+                    of_kinds.clear()
+                found = of_kinds[kind] = self.verdict(item_id, facts)
+            return found
+
+        return verdict
+
+    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object]:
+        if not self._asks_groups:
+            return facts.category if self._asks_categories else _nothing
+        if not self._asks_categories:
+            return facts.variant_group
+        return lambda item_id: (facts.category(item_id), facts.variant_group(item_id))
+
+
+def _nothing(_item_id: ItemId) -> None:
+    """Tell no item from another."""
 
 
 class Asked(Struct, frozen=True, gc=False):
@@ -90,29 +119,67 @@ class Asked(Struct, frozen=True, gc=False):
     pattern: Callable[[], Pattern | None] = lambda: None
 
 
+class _Entry(Struct, frozen=True, gc=False):
+    """A rule, with what it is found by. where: trimmed; () = everywhere."""
+
+    rule: MerchantRule
+    where: tuple[str, ...]
+    starts_ms: int
+    ends_ms: int
+
+    @property
+    def shelves(self) -> Iterator[_Shelf]:
+        """Return where it lies: at each of its places, with the other conditions that there is one of."""
+        rule = self.rule
+        return ((place, rule.device, rule.arm, rule.pattern) for place in self.where or (None,))
+
+    @property
+    def times_ms(self) -> list[int]:
+        """Return when it begins and ends to hold, where it does."""
+        rule = self.rule
+        pairs = ((rule.starts_at, self.starts_ms), (rule.ends_at, self.ends_ms))
+        return [time_ms for time, time_ms in pairs if time is not None]
+
+
 class RuleBook:
-    """Immutable. What holds for one kind of answer is compiled when it is first asked for."""
+    """Immutable. What holds for one kind of answer is compiled when it is first asked for, from what may hold there.
+
+    So neither a change nor an answer of a new kind takes longer for what holds elsewhere and for others.
+    """
 
     def __init__(self, rules: Iterable[MerchantRule], locations: LocationSettings | None = None) -> None:
-        self.rules = tuple(sorted(rules, key=lambda rule: rule.rule_id))
         self._locations = locations or LocationSettings()
-        self._where = {rule.rule_id: tuple(map(self._trimmed, rule.where)) for rule in self.rules}
-        self._places = {place for places in self._where.values() for place in places}
-        self._devices = {rule.device for rule in self.rules}
-        self._arms = {rule.arm for rule in self.rules}
-        self._tiers = {tier for rule in self.rules for tier in rule.tiers}
-        self._asks_patterns = any(rule.pattern is not None for rule in self.rules)
-        times = {rule.starts_ms for rule in self.rules} | {rule.ends_ms for rule in self.rules}
-        self._changes_ms = sorted(times)
-        self._plans: dict[_Kind, Plan | None] = {}
+        self._entries = dict[RuleId, _Entry]()
+        self._shelves = dict[_Shelf, dict[RuleId, _Entry]]()
+        self._places, self._devices, self._arms = Counter[str](), Counter[str](), Counter[str]()
+        self._patterns, self._tiers = Counter[str](), Counter[str]()
+        self._changes_ms = list[int]()
+        self._plans = dict[_Kind, Plan | None]()
+        self._planned_rules = 0
+        self._change({rule.rule_id: rule for rule in rules})
+
+    def with_changes(self, changes: Mapping[RuleId, MerchantRule | None]) -> "RuleBook":
+        """Return the book after rules were put, in place of those of their names, or removed, None."""
+        book = RuleBook((), self._locations)
+        book._entries, book._shelves = self._entries.copy(), self._shelves.copy()
+        book._places, book._devices, book._arms = self._places.copy(), self._devices.copy(), self._arms.copy()
+        book._patterns, book._tiers = self._patterns.copy(), self._tiers.copy()
+        book._changes_ms = self._changes_ms.copy()
+        book._change(changes)
+        return book
 
     def __len__(self) -> int:
         """Count the rules, those that do not hold now among them."""
-        return len(self.rules)
+        return len(self._entries)
+
+    @property
+    def rules(self) -> tuple[MerchantRule, ...]:
+        """Return all rules, by rule_id."""
+        return tuple(self._entries[rule_id].rule for rule_id in sorted(self._entries))
 
     def in_force(self, now_ms: int) -> list[MerchantRule]:
         """Return the rules that hold for somebody at this time, Unix milliseconds."""
-        return [rule for rule in self.rules if rule.starts_ms <= now_ms < rule.ends_ms]
+        return [one.rule for one in self._entries.values() if one.starts_ms <= now_ms < one.ends_ms]
 
     def period(self, now_ms: int) -> int:
         """Count the starts and ends of rules up to this time, Unix milliseconds: in between the same rules hold."""
@@ -128,51 +195,92 @@ class RuleBook:
 
         What nobody's rule names makes no difference, so that strangers' texts make no plans.
         """
-        if not self.rules:
+        if not self._entries:
             return None
         key: _Kind = (
             self.period(asked.now_ms),
             self._deepest(asked.location),
             asked.device if asked.device in self._devices else None,
             asked.arm if asked.arm in self._arms else None,
-            asked.pattern() if self._asks_patterns else None,
+            asked.pattern() if self._patterns else None,
             tier if tier in self._tiers else None,
         )
         if key in self._plans:
             return self._plans[key]
-        if len(self._plans) >= _MOST_PLANS:
+        plan = self._compiled(key)
+        self._planned_rules += 0 if plan is None else len(plan.rules)
+        if len(self._plans) >= _MOST_PLANS or self._planned_rules > _MOST_PLANNED_RULES:
             self._plans.clear()
-        plan = self._plans[key] = self._compiled(key)
+            self._planned_rules = 0 if plan is None else len(plan.rules)
+        self._plans[key] = plan
         return plan
+
+    def _change(self, changes: Mapping[RuleId, MerchantRule | None]) -> None:
+        """Take rules in and out; the shelves are another book's, too, until they are copied."""
+        own, times_ms = set[_Shelf](), list[int]()
+        for rule_id, rule in changes.items():
+            if (before := self._entries.pop(rule_id, None)) is not None:
+                for shelf in before.shelves:
+                    self._own(shelf, own).pop(rule_id)
+                    if not self._shelves[shelf]:
+                        del self._shelves[shelf]
+                for time_ms in before.times_ms:
+                    self._changes_ms.pop(bisect_left(self._changes_ms, time_ms))
+                self._count(before, -1)
+            if rule is not None:
+                where = tuple(dict.fromkeys(map(self._trimmed, rule.where)))
+                entry = self._entries[rule_id] = _Entry(rule, where, rule.starts_ms, rule.ends_ms)
+                for shelf in entry.shelves:
+                    self._own(shelf, own)[rule_id] = entry
+                times_ms += entry.times_ms
+                self._count(entry, 1)
+        self._changes_ms += times_ms
+        self._changes_ms.sort()
+
+    def _own(self, shelf: _Shelf, own: set[_Shelf]) -> dict[RuleId, _Entry]:
+        """Return what lies on a shelf, to be changed."""
+        if shelf not in own or shelf not in self._shelves:
+            own.add(shelf)
+            self._shelves[shelf] = dict(self._shelves.get(shelf, {}))
+        return self._shelves[shelf]
+
+    def _count(self, entry: _Entry, by: int) -> None:
+        """Count which names tell answers apart."""
+        rule = entry.rule
+        for counts, names in (
+            (self._places, entry.where),
+            (self._devices, (rule.device,)),
+            (self._arms, (rule.arm,)),
+            (self._patterns, (rule.pattern,)),
+            (self._tiers, set(rule.tiers)),
+        ):
+            for name in names:
+                if name is None:
+                    continue
+                counts[name] += by
+                if not counts[name]:
+                    del counts[name]
 
     def _compiled(self, kind: _Kind) -> Plan | None:
         period, place, device, arm, pattern, tier = kind
-        since_ms = self._changes_ms[period - 1] if period else -1
-        depths = {} if place is None else dict(self._depths(place))
-        ranked = []
-        for rule in self.rules:
-            where = self._where[rule.rule_id]
-            depth = max((depths.get(one, 0) for one in where), default=0)
-            if (
-                rule.starts_ms <= since_ms < rule.ends_ms
-                and (depth or not where)
-                and rule.device in {None, device}
-                and rule.arm in {None, arm}
-                and rule.pattern in {None, pattern}
-                and (not rule.tiers or tier in rule.tiers)
-            ):
-                ranked.append(((-depth, -rule.priority, rule.rule_id), rule))
-        return Plan(sorted(ranked, key=lambda one: one[0])) if ranked else None
+        since_ms = self._changes_ms[period - 1] if period else 0
+        chain = () if place is None else self._locations.chain(place)
+        whom = list(product({None, device}, {None, arm}, {None, pattern}))
+        ranked = dict[RuleId, tuple[tuple[int, int, str], MerchantRule]]()
+        for depth, at in zip(range(len(chain), -1, -1), (*chain, None), strict=True):  # the deepest first
+            for conditions in whom:
+                for rule_id, entry in self._shelves.get((at, *conditions), {}).items():
+                    rule = entry.rule
+                    holds_now = entry.starts_ms <= since_ms < entry.ends_ms
+                    if holds_now and rule_id not in ranked and (not rule.tiers or tier in rule.tiers):
+                        ranked[rule_id] = ((-depth, -rule.priority, rule_id), rule)
+        return Plan(sorted(ranked.values(), key=lambda one: one[0])) if ranked else None
 
     def _deepest(self, location: str | None) -> str | None:
         """Find the deepest place of a rule that the location lies in; what lies around it follows from it."""
         if location is None or not self._places:
             return None
         return next((place for place in self._locations.chain(location) if place in self._places), None)
-
-    def _depths(self, place: str) -> Iterable[tuple[str, int]]:
-        chain = self._locations.chain(place)
-        return zip(chain, range(len(chain), 0, -1), strict=True)
 
     def _trimmed(self, place: str) -> str:
         separator = self._locations.separator

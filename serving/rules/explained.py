@@ -46,7 +46,7 @@ def _hiding(rule: MerchantRule, plan: Plan, listed: list[ItemId], listing: Listi
 
 def _deciding(rule: MerchantRule, item_id: ItemId, plan: Plan, listing: Listing, made: Made) -> MerchantRule | None:
     """Return which rule decides about an item that `rule` is about; None or `rule` itself where none hides it."""
-    verdict = plan.verdict(item_id, listing.facts.variant_group(item_id), listing.facts)
+    verdict = plan.verdict(item_id, listing.facts)
     if verdict.kept_out_by is not None:
         return verdict.kept_out_by
     pins = {pin.rules[0].rule_id: pin.rules[0] for pin in plan.pins}

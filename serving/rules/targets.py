@@ -29,8 +29,8 @@ class ItemFacts(Protocol):
 class Targets:
     """Rules of one kind, the first of which that is about an item decides about it.
 
-    ranked: in the order in which they hold. items: that they name, each with the place of its rule. asks_times: what
-    they are about changes with the clock.
+    ranked: in the order in which they hold. items: that they name, each with the place of its rule. asks_groups,
+    asks_categories: what decides about another item. asks_times: what they are about changes with the clock.
     """
 
     def __init__(self, ranked: Sequence[MerchantRule]) -> None:
@@ -45,7 +45,8 @@ class Targets:
         for place, rule in enumerate(self.rules):
             self._add(place, rule)
         self.asks_times = bool(self._new) or self._on_sale < self._none
-        self._asks_items_only = not (self._groups or self._categories or self.asks_times)
+        self.asks_groups, self.asks_categories = bool(self._groups), bool(self._categories)
+        self._asks_items_only = not (self.asks_groups or self.asks_categories or self.asks_times)
 
     def first(self, item_id: ItemId, facts: ItemFacts) -> MerchantRule | None:
         """Return the rule that decides about the item."""

@@ -58,41 +58,53 @@ class RuleView:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.metrics = metrics
-        self._locations = locations
         self._rules: dict[RuleId, MerchantRule] = {}
         self._refused = set[RuleId]()
         self._lock = threading.Lock()
         self._compiled = RuleBook((), locations)
-        self._is_stale = False
+        self._changes: dict[RuleId, MerchantRule | None] = {}
+        self._now_ms = now_ms
         metrics.in_force.set_function(lambda: len(self.book.in_force(now_ms())))
 
     @property
     def book(self) -> RuleBook:
         """Return the rules, compiled; a change waits for who asks next, so that a thousand of them cost one."""
-        if self._is_stale:
+        if self._changes:
             with self._lock:
-                self._is_stale = False
-                self._compiled = RuleBook(self._rules.values(), self._locations)
+                if self._changes:  # another reader may have been here first
+                    self._compiled = self._compiled.with_changes(self._changes)
+                    self._changes = {}
         return self._compiled
 
     def apply(self, key: bytes | None, value: bytes | None) -> RuleRecord:
         """Take in one record of the topic, and give what it says."""
         record = read_rule(key, value)
         with self._lock:
-            if isinstance(record, MerchantRule) and record.rule_id not in self._rules and len(self._rules) >= MAX_RULES:
+            if isinstance(record, MerchantRule) and record.rule_id not in self._rules and self._is_full():
                 record = UnreadableRule(record.rule_id, "too_many", f"there are {MAX_RULES:,} others: remove some")
             match record:
                 case MerchantRule():
-                    self._rules[record.rule_id] = record
+                    self._rules[record.rule_id] = self._changes[record.rule_id] = record
                     self._refused.discard(record.rule_id)
                 case RemovedRule():
-                    self._rules.pop(record.rule_id, None)
+                    if self._rules.pop(record.rule_id, None) is not None:
+                        self._changes[record.rule_id] = None
                     self._refused.discard(record.rule_id)
                 case UnreadableRule():
                     self._refuse(record)
-            self._is_stale = True
         self.metrics.refused_rules.set(len(self._refused))
         return record
+
+    def _is_full(self) -> bool:
+        """Return whether one more rule has no room, after those that are over have left."""
+        if len(self._rules) < MAX_RULES:
+            return False
+        now_ms = self._now_ms()
+        over = [rule_id for rule_id, rule in self._rules.items() if rule.ends_ms <= now_ms]
+        for rule_id in over:
+            del self._rules[rule_id]
+            self._changes[rule_id] = None
+        return len(self._rules) >= MAX_RULES
 
     def _refuse(self, record: UnreadableRule) -> None:
         rule_id = record.rule_id

@@ -464,19 +464,54 @@ async def test_what_the_session_looked_at_comes_back_unless_the_shop_says_otherw
     assert names(await tier.answer("i22", "i20")) == "i21 i23 i19 i18"
 
 
-@pytest.mark.parametrize("merchants", [RuleBook([]), RuleBook([rule("r", "pin", items="i9", position=1)])])
-async def test_lists_for_all_have_so_many_items_of_a_category(tier: Tier, merchants: RuleBook) -> None:
-    """With and without merchants' rules; a personal list is what the session is about."""
-    tier.catalog.categories = {f"i{number}": "shoes" for number in range(30)}
-    tier.catalog.categories = {**tier.catalog.categories, "i2": "hats"}
+@pytest.mark.parametrize(
+    ("merchants", "expected"),
+    [
+        ([], "i1 i2 i3"),
+        ([rule("r", "block", items="i15")], "i1 i2 i3"),
+        ([rule("r", "block", items="i1")], "i2 i3 d1"),
+        ([rule("r", "pin", items="i9", position=3)], "i2 i1 i9 i3"),
+        ([rule("r", "boost", items="i3", factor=9.0)], "i3 i2 i1"),
+    ],
+)
+async def test_lists_for_all_have_so_many_items_of_a_category(
+    tier: Tier, merchants: list[MerchantRule], expected: str
+) -> None:
+    """With and without merchants' rules, whatever these block, pin and bury; a personal list is what it is about."""
+    tier.catalog.categories = {f"i{number}": "shoes" for number in range(30)} | {"i2": "hats"}
     settings = replace(tier.settings, max_per_category=1)
-    tier.recommender = replace(tier.recommender, settings=settings, rules=Rules(merchants))
-    popular = names(await tier.answer("i4", personal=False)).removeprefix("i9 ")
-    assert popular == "i1 i2 i3"
-    tier.catalog.categories = {**tier.catalog.categories, "i2": "shoes", "i3": "hats"}
-    popular = names(await tier.answer("i4", personal=False)).removeprefix("i9 ")
-    assert popular == "i1 i3 i2"
-    assert names(await tier.answer("i20")).removeprefix("i9 ").startswith("i21 i22 i23")
+    tier.recommender = replace(tier.recommender, settings=settings, rules=Rules(RuleBook(merchants)))
+    assert names(await tier.answer("i4", personal=False)) == expected
+    personal = names(await tier.answer("i20")).replace("i9 ", "")
+    assert personal.startswith("i21 i22")
+
+
+async def test_what_is_beyond_the_most_of_a_category_comes_last(tier: Tier) -> None:
+    """The list is not shorter for it."""
+    tier.catalog.categories = {"i1": "shoes", "i2": "shoes", "i3": "hats"}
+    tier.recommender = replace(tier.recommender, settings=replace(tier.settings, max_per_category=1))
+    assert names(await tier.answer("i4", personal=False)) == "i1 i3 i2"
+
+
+@pytest.mark.parametrize(
+    ("merchants", "before", "expected"),
+    [
+        ([], "i23", "i23 i21 i22 i19"),
+        ([rule("r", "bury", items="i23", factor=0.99)], "i23", "i21 i22 i23 i19"),
+        ([rule("r", "bury", items="i21", factor=0.99)], "i23", "i23 i21 i22 i19"),
+        ([rule("r", "boost", items="i23", factor=1.01)], "i23", "i23 i21 i22 i19"),
+        ([rule("r", "block", items="i23")], "i23", "i21 i22 i19 i18"),
+        ([rule("r", "pin", items="i23", position=3)], "i23", "i21 i22 i23 i19"),
+        ([rule("r", "include", items="i21 i22")], "i23", "i21 i22"),
+    ],
+)
+async def test_a_list_keeps_up_nothing_that_merchants_hold_down(
+    tier: Tier, merchants: list[MerchantRule], before: str, expected: str
+) -> None:
+    """Rules come before the bonus of what was listed."""
+    settings = replace(tier.settings, keep_bonus=0.5)
+    tier.recommender = replace(tier.recommender, settings=settings, rules=Rules(RuleBook(merchants)))
+    assert names(await tier.answer("i10", "i20", before=before)) == expected
 
 
 async def test_a_tier_filtered_to_nothing_gives_way(tier: Tier) -> None:
@@ -626,6 +661,16 @@ async def test_what_an_include_names_is_in_the_order_of_a_tier_that_ranks_someth
         popularity=StreamPopularity(half_life_seconds=1, max_items=0, max_locations=0),
     )
     assert names(await tier.answer(location="berlin")) == "i9 i8 d1"
+
+
+async def test_what_fills_a_personal_list_does_not_pass_for_the_sessions(tier: Tier) -> None:
+    """It says what placed it, and is owed to no item of the session."""
+    tier.server.fail_next(ModelUnavailableError("away"))
+    ruled(tier, rule("b", "block", items="i18"))
+    answer = await tier.answer("i20")
+    assert answer.tier == "knn"
+    told = [(item.item_id, item.source, item.because) for item in answer.items]
+    assert told == [("i19", None, "i20"), ("i17", None, "i20"), ("i1", "popular", None)]
 
 
 async def test_rules_bring_back_nothing_that_is_not_to_be_had(tier: Tier) -> None:

@@ -96,6 +96,13 @@ def test_a_rule_that_another_hides_is_named_with_it(shop: Shop) -> None:
     assert told["not_in_force"] == ["later"]
 
 
+def test_rules_that_empty_a_list_are_in_force(shop: Shop) -> None:
+    """Though there is no list that says so."""
+    everything = {"rule_id": "all-out", "action": "block", "items": list("abcdex")}
+    told = shop.test([everything, {**BLOCK, "starts_at": "2999-01-01T00:00:00Z"}])
+    assert (told["after"], told["applied"], told["not_in_force"]) == ([], {"all-out": 1}, ["block"])
+
+
 def test_a_log_says_what_rules_cost(shop: Shop) -> None:
     """The share of next items among the first 20, without and with them, and the answers that each changed."""
     told = shop.test([BLOCK], *shop.log, "--where", "nl/ams")
@@ -158,3 +165,27 @@ def test_a_file_that_holds_no_rule_is_wrong_usage(shop: Shop) -> None:
     """Before anything is read or replayed."""
     with pytest.raises(UsageError, match="give one of them"):
         shop.run([{"rule_id": "r", "action": "block"}])
+
+
+def test_what_put_would_refuse_is_tried_and_said(shop: Shop) -> None:
+    """An item that nobody knows, a window in the past, two pins of one position, too many pins."""
+    over = {**BLOCK, "ends_at": "2020-01-01T00:00:00Z"}
+    other = {**PIN, "rule_id": "other", "items": ["sofa"]}
+    many = [{**PIN, "rule_id": f"pin{place}", "position": place} for place in range(2, 6)]
+    told = shop.test([over, PIN, other, *many], "--at", "2026-03-01T12:00Z")["warnings"]
+    assert [warning.removeprefix("`insession rules put` would refuse ") for warning in told] == [
+        "block: ends_at 2020-01-01 00:00:00+00:00 is past",
+        "other: the catalog does not know 'sofa'",
+        "pin and other both pin position 1 at one place and time: end one, or give them different priorities",
+        "5 of 20 positions are pinned at 'nl': little of a list is the shopper's own",
+    ]
+    assert shop.test([PIN])["warnings"] == []
+
+
+def test_a_list_of_nothing_says_what_to_give(tmp_path: Path) -> None:
+    """Also to who reads only JSON."""
+    (tmp_path / "rules.json").write_text(json.dumps(PIN))
+    told = CliRunner().invoke(command, ["test", str(tmp_path / "rules.json"), "--json"], catch_exceptions=False)
+    (warning,) = json.loads(told.stdout)["warnings"]
+    assert warning == "without rules the list is empty: nothing is known to list; give --log, --models or --catalog"
+    assert told.stderr == f"warning: {warning}\n"

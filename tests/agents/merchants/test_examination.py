@@ -105,3 +105,14 @@ def test_a_position_beyond_the_list_and_a_place_with_an_end_are_warnings() -> No
     """They mean nothing."""
     assert "beyond a list of 10" in found(pin("p", 11)).warnings[0]
     assert "means nothing" in found(rule("r", "block", items="a", where=["nl/"])).warnings[0]
+
+
+def test_more_rules_than_workers_hold_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not left to their order which of them count; those that are over, or are put again, are no others."""
+    monkeypatch.setattr("agents.merchants.examination.MAX_RULES", 2)
+    over = rule("over", "block", items="a", ends_at=DAY.format(1))
+    held = [rule("r", "block", items="a"), over]
+    assert found(pin("p", 1), others=held).errors == []
+    assert found(pin("r", 1), pin("p", 2), others=held).errors == []
+    (error,) = found(pin("p", 1), pin("q", 2), others=held).errors
+    assert error.startswith("with these there are 3 rules, and a worker holds 2")

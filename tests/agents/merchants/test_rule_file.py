@@ -39,7 +39,7 @@ def test_a_file_may_hold_one_rule_over_several_lines() -> None:
         (b'["b"]', "rule 1: no JSON object with a rule_id"),
         (
             json.dumps([BLOCK, {**BLOCK, "rule_id": "c", "action": "hide"}]).encode(),
-            "rule 2: rule 'c': Invalid enum value",
+            "rule 2: rule 'c': Invalid enum value 'hide' - at `$.action`; give one of pin, boost, bury, block, include",
         ),
         (json.dumps({**PIN, "position": 0}).encode(), "rule 1: rule 'p'"),
         (json.dumps([BLOCK, BLOCK]).encode(), "2 rules are called 'b'"),

@@ -69,10 +69,11 @@ def placed(
     gone: str = "",
     facts: Facts | None = None,
     asked: Asked | None = None,
+    most: int = 0,
 ) -> Placed:
-    """Make a list by rules; gone: what is not there to be had."""
+    """Make a list by rules; gone: what is not there to be had. most: of a category."""
     away = gone.split()
-    listing = Listing(lambda item_id: item_id not in away, facts or Facts(), size)
+    listing = Listing(lambda item_id: item_id not in away, facts or Facts(), size, most)
     return place(ranking(items), plan_of(*rules, asked=asked), listing)
 
 

@@ -2,8 +2,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from schemas.events import from_unix_ms
 from schemas.places import LocationSettings
+from schemas.rules import MerchantRule
 from serving.rules.book import NO_RULES, Asked, RuleBook
 from tests.serving.rules.builders import rule
 
@@ -118,6 +122,15 @@ def test_plans_are_bounded() -> None:
     assert len(book._plans) < 3_000
 
 
+def test_what_plans_hold_is_bounded() -> None:
+    """Few plans of many rules take as much as many of few."""
+    book = RuleBook([rule(f"r{n}", "block", items="a", device=f"d{n}" if n < 300 else None) for n in range(1_300)])
+    for number in range(300):
+        assert book.plan(Asked(0, device=f"d{number}"), "model") is not None
+        assert sum(len(plan.rules) for plan in book._plans.values() if plan is not None) <= 200_000
+    assert len(book._plans) < 300
+
+
 def test_the_order_is_the_deeper_place_then_the_priority_then_the_earlier_id() -> None:
     """Whichever was put first."""
     rules = [
@@ -131,3 +144,79 @@ def test_the_order_is_the_deeper_place_then_the_priority_then_the_earlier_id() -
     plan = RuleBook(rules).plan(Asked(0, "nl/nh/ams"), "model")
     assert plan is not None
     assert [one.rule_id for one in plan.rules] == ["b", "a", "c", "d", "e", "f"]
+
+
+PLACES = ["nl", "nl/nh", "nl/nh/ams", "nl/nh/", "be"]
+MOMENTS = [START_MS, START_MS + 10, END_MS]
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw what a rule may ask for beside its items."""
+    found: dict[str, Any] = {
+        "where": draw(st.lists(st.sampled_from(PLACES), max_size=3)),
+        "device": draw(st.sampled_from([None, "phone", "tablet"])),
+        "arm": draw(st.sampled_from([None, "a"])),
+        "pattern": draw(st.sampled_from([None, "focused"])),
+        "tiers": draw(st.lists(st.sampled_from(["model", "knn"]), max_size=2)),
+        "priority": draw(st.integers(-1, 1)),
+    }
+    starts = draw(st.sampled_from([None, *MOMENTS]))
+    ends = draw(st.sampled_from([None, *(one for one in MOMENTS if starts is None or one > starts)]))
+    return found | {
+        name: from_unix_ms(one) for name, one in (("starts_at", starts), ("ends_at", ends)) if one is not None
+    }
+
+
+def plainly(rules: list[MerchantRule], asked: Asked, tier: Any) -> list[str]:
+    """Hold every rule against every condition, and order those that hold."""
+    chain = () if asked.location is None else LocationSettings().chain(asked.location)
+    ranked = []
+    for one in rules:
+        depth = max(
+            (len(chain) - chain.index(at.rstrip("/")) for at in one.where if at.rstrip("/") in chain), default=0
+        )
+        if (
+            one.starts_ms <= asked.now_ms < one.ends_ms
+            and (depth or not one.where)
+            and one.device in {None, asked.device}
+            and one.arm in {None, asked.arm}
+            and one.pattern in {None, asked.pattern()}
+            and (not one.tiers or tier in one.tiers)
+        ):
+            ranked.append((-depth, -one.priority, one.rule_id))
+    return [rule_id for _, _, rule_id in sorted(ranked)]
+
+
+@given(
+    puts=st.lists(st.tuples(st.sampled_from("abcdef"), st.none() | conditions()), max_size=12),
+    at_once=st.integers(0, 12),
+    now_ms=st.sampled_from([0, *MOMENTS, END_MS + 1]),
+    location=st.sampled_from([None, "nl/nh/ams/x", "nl/nh", "be", "fr"]),
+    device=st.sampled_from([None, "phone", "tv"]),
+    arm=st.sampled_from([None, "a", "b"]),
+    pattern=st.sampled_from([None, "focused", "browsing"]),
+    tier=st.sampled_from(["model", "knn", "popular"]),
+)
+def test_what_holds_is_what_a_look_at_every_rule_finds(
+    puts: list[tuple[str, dict[str, Any] | None]], at_once: int, now_ms: int, tier: str, **of: Any
+) -> None:
+    """Whatever was put, replaced and removed before, at once or one after the other; an older book stays as it was."""
+    asked = Asked(now_ms, of["location"], of["device"], of["arm"], lambda: of["pattern"])
+    made = [(rule_id, None if of is None else rule(rule_id, "block", items="a", **of)) for rule_id, of in puts]
+    first = dict(made[:at_once])
+    book, there = RuleBook([]).with_changes(first), {rule_id: one for rule_id, one in first.items() if one is not None}
+    steps = [(book, dict(there))]
+    for rule_id, one in made[at_once:]:
+        book = book.with_changes({rule_id: one})
+        there.pop(rule_id, None)
+        there |= {} if one is None else {rule_id: one}
+        steps.append((book, dict(there)))
+    for then, rules in steps:
+        plan = then.plan(asked, tier)  # type: ignore[arg-type]
+        held = [] if plan is None else [one.rule_id for one in plan.rules]
+        assert held == plainly(list(rules.values()), asked, tier)
+        fresh = RuleBook(rules.values())
+        assert (fresh.places, fresh.rules) == (then.places, then.rules)
+        assert fresh.period(now_ms) == then.period(now_ms)
+        assert {*fresh._shelves} == {*then._shelves}

@@ -137,6 +137,47 @@ def test_which_rule_gives_way_to_which(rules: list[MerchantRule], listed: str, e
         assert " ".join(sorted(result.by)) == effective
 
 
+@pytest.mark.parametrize(
+    ("rules", "gone", "listed", "effective"),
+    [
+        pytest.param([rule("r", "block", items="a")], "a", "b d c e", "", id="availability > block"),
+        pytest.param([rule("r", "include", items="a b")], "a", "b", "r", id="availability > include"),
+        pytest.param([rule("r", "pin", items="a", position=2)], "a", "b d c e", "", id="availability > pin"),
+        pytest.param([rule("r", "block", items="a")], "", "b d c e", "r", id="block > caps"),
+        pytest.param([rule("r", "include", items="b c d")], "", "b d c", "r", id="include > caps"),
+        pytest.param(
+            [rule("p", "pin", items="b", position=1), rule("q", "pin", items="a", position=2)],
+            "",
+            "b a d c",
+            "p q",
+            id="pin > caps",
+        ),
+        pytest.param([rule("r", "pin", items="c", position=4)], "", "d a b c", "r", id="caps count pins"),
+        pytest.param([rule("r", "boost", items="c", factor=9.0)], "", "c d a b", "r", id="boost > caps"),
+        pytest.param([rule("r", "bury", items="a", factor=0.5)], "", "b d c e", "r", id="bury > caps"),
+        pytest.param([rule("r", "boost", items="h", factor=1.1)], "", "a d b c", "", id="a boost undoes no caps"),
+    ],
+)
+def test_the_most_of_a_category_is_of_what_rules_have_left(
+    rules: list[MerchantRule], gone: str, listed: str, effective: str
+) -> None:
+    """Of `x` are a, b, c and e; one of them is listed, then the others behind what is of another category."""
+    facts = Facts(categories=dict.fromkeys("abce", "x") | {"d": "y"})
+    result = placed("a b c d e", *rules, gone=gone, facts=facts, most=1)
+    assert names(result.items) == listed
+    assert " ".join(sorted(result.by)) == effective
+
+
+def test_what_fills_a_list_is_held_to_the_most_of_a_category_as_well() -> None:
+    """What is in the list already counts."""
+    facts = Facts(categories=dict.fromkeys("abyz", "x"))
+    listing = Listing(lambda _: True, facts, 4, 1)
+    result = place(ranking("a c"), plan_of(rule("r", "block", items="c d")), listing, [ranking("y d v"), ranking("w")])
+    assert names(result.items) == "a v"
+    result = place(ranking("a c d"), plan_of(rule("r", "block", items="c d")), listing, [ranking("y v w")])
+    assert names(result.items) == "a v w"
+
+
 def test_an_item_names_the_rule_that_placed_it() -> None:
     """Pins, boosts and buries do; what rules leave alone names none."""
     result = placed(
@@ -182,6 +223,13 @@ def test_what_rules_leave_out_is_filled_from_the_next_rankings() -> None:
     assert [(item.item_id, item.score) for item in result.items] == [("a", 1.0), ("y", 0.0), ("z", 0.0)]
     result = place(ranking("a b c"), plan_of(rule("r", "pin", items="c", position=1)), listing, further)
     assert names(result.items) == "c a b"
+
+
+def test_what_fills_a_list_makes_no_ranking_of_it() -> None:
+    """All of it is what an include names, one of which a block leaves out: another tier may have more."""
+    rules = (rule("i", "include", items="y z"), rule("r", "block", items="z"))
+    result = place([], plan_of(*rules), Listing(lambda _: True, Facts(), 4), [ranking("a y")])
+    assert (names(result.items), result.has_ranked) == ("y", False)
 
 
 def test_what_an_include_names_is_listed_though_it_is_not_ranked() -> None:

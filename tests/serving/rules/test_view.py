@@ -87,6 +87,21 @@ def test_rules_are_bounded(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     assert shop.value("refused_rule_records_total", reason="too_many") == 1
 
 
+def test_rules_that_are_over_make_room(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shop with rules for each day must not be refused a block after a year; what is over changes no list."""
+    monkeypatch.setattr(view_module, "MAX_RULES", 2)
+    shop.put("old", ends_at="1970-01-01T00:00:02Z")
+    shop.put("r")
+    shop.now_ms = 1_999
+    shop.put("s")
+    assert shop.ids() == ["old", "r"]
+    shop.now_ms = 2_000
+    shop.put("s")
+    assert shop.ids() == ["r", "s"]
+    shop.put("t")
+    assert shop.ids() == ["r", "s"]
+
+
 def test_the_rules_in_force_are_counted_when_somebody_looks(shop: Shop) -> None:
     """A window opens and closes without a record."""
     shop.put("r")
