@@ -320,6 +320,8 @@ class VisitorRecommendations(Struct, frozen=True, kw_only=True):
     purchase_source: IntentSource | None = None
     leave_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
     cart_abandonment_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
+    valid_until: datetime | None = None
+    rules: list[RuleId] | None = None
 
 
 class Sale(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -6,7 +6,7 @@ bought in the others is not recommended again.
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -24,8 +24,10 @@ from agents.inference.local_recommender import LocalRecommender, request_of
 from agents.settings import Settings
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.events import from_unix_ms
 from schemas.ids import ItemId
-from schemas.records import RecommendedItem, SessionSummary, VisitorRecommendations
+from schemas.records import MAX_NAMED_RULES, RecommendedItem, SessionSummary, VisitorRecommendations
+from schemas.rules import MerchantRule
 from schemas.topic_url import TopicUrl
 from serving.chain import Answer
 from session_model.data.catalogs import read_catalog
@@ -63,7 +65,8 @@ class InferenceJob:
     """What is asked for.
 
     source: session ends. release: folder of one release. catalog: file of records, read by the mapping of the settings;
-    None = none. Tasks read all three. is_replaced: OUT may hold a result.
+    None = none. Tasks read all three. is_replaced: OUT may hold a result. rules: of the merchants. at_ms: as of when
+    items are there and rules hold, Unix milliseconds, in every task; None = when the job begins.
     """
 
     source: Path | TopicUrl
@@ -72,6 +75,8 @@ class InferenceJob:
     catalog: Path | None = None
     output_format: OutputFormat = "jsonl"
     is_replaced: bool = False
+    rules: Sequence[MerchantRule] = ()
+    at_ms: int | None = None
 
 
 def run_inference(spark: "SparkSession", job: InferenceJob, settings: Settings) -> dict[str, Any]:
@@ -85,9 +90,9 @@ def run_inference(spark: "SparkSession", job: InferenceJob, settings: Settings) 
     folder = new_result(job.out, is_replaced=job.is_replaced)
     by_visitor = rows.repartition("visitor_key").sortWithinPartitions("visitor_key", "ended_ms", "id")
     suffix = LINES if job.output_format == "jsonl" else PARQUET
-    written = write_parts(
-        by_visitor, folder, suffix, _Recommendations(_Means(job.release, job.catalog, settings), job.output_format)
-    )
+    at_ms = time.time_ns() // 1_000_000 if job.at_ms is None else job.at_ms
+    means = _Means(job.release, job.catalog, settings, tuple(job.rules))
+    written = write_parts(by_visitor, folder, suffix, _Recommendations(means, job.output_format, at_ms))
     counts, n_visitors = written.counts, written.records
     n_sessions, cpu_seconds = counts.pop(_SESSIONS, 0), counts.pop(_CPU_MICROSECONDS, 0) / 1e6
     if not n_visitors:
@@ -98,6 +103,7 @@ def run_inference(spark: "SparkSession", job: InferenceJob, settings: Settings) 
     manifest = {
         "format": "recommendations",
         "model_version": version,
+        "as_of": from_unix_ms(at_ms).isoformat(),
         "visitors": n_visitors,
         "sessions": n_sessions,
         "by_tier": {name.removeprefix(_TIER): count for name, count in sorted(tiers.items())},
@@ -134,6 +140,8 @@ class _Visitor:
             purchase_source=answer.intent_source,
             leave_probability=intent.leave,
             cart_abandonment_probability=intent.cart_abandonment,
+            valid_until=None if answer.valid_until_ms is None else from_unix_ms(answer.valid_until_ms),
+            rules=[rule.rule_id for rule in answer.rules[:MAX_NAMED_RULES]] or None,
         )
 
 
@@ -144,12 +152,13 @@ class _Means:
     release: Path
     catalog: Path | None
     settings: Settings = field(hash=False)
+    rules: tuple[MerchantRule, ...] = ()
 
 
 @lru_cache(maxsize=1)
 def _recommender(means: _Means) -> LocalRecommender:
     described = [] if means.catalog is None else read_catalog(means.catalog, means.settings.catalog.mapping)
-    return LocalRecommender(means.release, means.settings, described)
+    return LocalRecommender(means.release, means.settings, described, means.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +167,13 @@ class _Recommendations:
 
     means: _Means
     output_format: OutputFormat
+    at_ms: int
 
     def __call__(self, batches: Iterable["pa.RecordBatch"], file: BinaryIO, counts: "Counter[str]") -> int:
         recommender = _recommender(self.means)
         began_seconds = time.process_time()
         visitors = _visitors(batches, self.means.settings.sessions.max_purchased_items, counts)
-        records = _answered(visitors, recommender, counts)
+        records = _answered(visitors, recommender, counts, self.at_ms)
         if self.output_format == "jsonl":
             n_visitors = write_lines(records, file)
         else:
@@ -209,10 +219,13 @@ def _sessions(records: Iterable[bytes], counts: "Counter[str]") -> Iterator[Sess
 
 
 def _answered(
-    visitors: Iterator[_Visitor], recommender: LocalRecommender, counts: "Counter[str]"
+    visitors: Iterator[_Visitor], recommender: LocalRecommender, counts: "Counter[str]", at_ms: int
 ) -> Iterator[VisitorRecommendations]:
     while some := list(islice(visitors, _TOGETHER)):
-        requests = [request_of(one.latest.events, one.latest.location, one.bought) for one in some]
+        requests = [
+            request_of(one.latest.events, one.latest.location, one.bought, device=one.latest.device, at_ms=at_ms)
+            for one in some
+        ]
         for visitor, answer in zip(some, recommender.answer_many(requests), strict=True):
             counts[f"{_TIER}{answer.tier}"] += 1
             yield visitor.answered(answer)
@@ -224,7 +237,8 @@ def _tables(records: Iterator[VisitorRecommendations]) -> Iterator["pa.RecordBat
     listed = RecommendedItem.__struct_fields__
     item = pa.struct([(name, pa.float64() if name == "score" else pa.string()) for name in listed])
     texts = {name: pa.string() for name in ("id", "visitor_key", "session_id", "tier", "reason", "purchase_source")}
-    others = {"ended_at": pa.timestamp("ms", "UTC"), "items": pa.list_(item), "model_version": pa.int64()}
+    moments = dict.fromkeys(("ended_at", "valid_until"), pa.timestamp("ms", "UTC"))
+    others = moments | {"items": pa.list_(item), "rules": pa.list_(pa.string()), "model_version": pa.int64()}
     kinds = texts | others
     schema = pa.schema([(name, kinds.get(name, pa.float64())) for name in VisitorRecommendations.__struct_fields__])
     while some := list(islice(records, _ROW_GROUP)):

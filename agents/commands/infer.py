@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.commands.data_options import CatalogUrlOrPath, DataUrlOrPath
+from agents.commands.moment import Moment
 from agents.commands.release_options import registry_option
 from agents.commands.spark_options import parse_conf, spark_options
 from agents.settings import load_settings
@@ -54,6 +55,19 @@ Examples:
     help="Catalog records, a topic as kafka://BROKERS/TOPIC or a file, one JSON a line: what is not available, or not "
     "sold at the visitor's location, is left out.",
 )
+@click.option(
+    "--rules",
+    "rules_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Merchants' rules, as for `insession rules put`.",
+)
+@click.option(
+    "--at",
+    "at_ms",
+    type=Moment(),
+    metavar="TIME",
+    help="When the lists will be shown: what is gone by then is in none, and rules hold as of then.  [default: now]",
+)
 @click.option("--config", type=click.Path(path_type=Path), help="TOML settings file, as the worker's.")
 @spark_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
@@ -65,6 +79,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     out: str,
     output_format: "OutputFormat",
     catalog: Path | TopicUrl | None,
+    rules_file: Path | None,
+    at_ms: int | None,
     config: Path | None,
     master: str,
     conf: tuple[str, ...],
@@ -80,10 +96,12 @@ def command(  # noqa: PLR0913 - one parameter an option
     from agents.batch.published import result_folder
     from agents.batch.spark_session import spark_session
     from agents.batch.task_bar import task_bar
+    from agents.merchants.rule_file import read_rule_file
     from agents.sources.local_data import catalog_here, copied_for_now
     from agents.sources.local_models import parse_release_url, release_here
 
     settings, url = load_settings(file=config), parse_release_url(release)
+    rules = [] if rules_file is None else read_rule_file(rules_file)
     are_copied = {
         "SESSIONS": not isinstance(source, Path | TopicUrl),
         "--release": not isinstance(url, FolderUrl),
@@ -103,7 +121,16 @@ def command(  # noqa: PLR0913 - one parameter an option
         directory = stack.enter_context(release_here(url, settings.serving.model_name, registry))
         spark = stack.enter_context(spark_session("infer", master, TASK_CONF | parse_conf(conf)))
         stack.enter_context(task_bar(spark, "recommendations"))
-        job = InferenceJob(source, directory, folder, described.path, output_format, is_replaced=is_replaced)
+        job = InferenceJob(
+            source,
+            directory,
+            folder,
+            described.path,
+            output_format,
+            is_replaced=is_replaced,
+            rules=rules,
+            at_ms=at_ms,
+        )
         manifest = run_inference(spark, job, settings)
     if as_json:
         click.echo(json.dumps(manifest, indent=2))

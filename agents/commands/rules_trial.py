@@ -77,8 +77,8 @@ def trial(  # noqa: PLR0913 - one parameter an option
     """Show a list before and after the rules of FILE, what each did, and what they cost.
 
     With --log the log is replayed without and with the rules: the share of next items that were among the first 20
-    answered, and the answers that each rule changed. Nothing is put, and no rule of the topic takes part. What `put` would
-    refuse is tried all the same, and said.
+    answered, and the answers that each rule changed. Nothing is put, and no rule of the topic takes part. What `put`
+    would refuse is tried all the same, and said.
     """
     from agents.logs import configure_logs
     from agents.merchants.examination import examine

@@ -1,6 +1,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,17 @@ class Topics:
         topics.create([spec for spec in topic_specs(self.settings) if spec.name in names])
 
     def answer(
-        self, visitor: str, offset: int, items: str, *, status: Status = "answered", age_ms: int = 0, partition: int = 0
+        self,
+        visitor: str,
+        offset: int,
+        items: str,
+        *,
+        status: Status = "answered",
+        age_ms: int = 0,
+        partition: int = 0,
+        valid_until: datetime | None = None,
     ) -> None:
-        """Write the answer to an input offset; each letter is an item."""
+        """Write the answer to an input offset; each letter is an item, a capital is owed to the small one."""
         record = RecommendationSet(
             id=f"{self.settings.name(Topic.CLICKSTREAM)}-{partition}-{offset}",
             status=status,
@@ -43,13 +51,14 @@ class Topics:
             event_id=EventId("e"),
             event_time=NOW,
             items=ranked(items),
+            valid_until=valid_until,
         )
         self.write(Topic.RECOMMENDATIONS, visitor, wire.encode(record), age_ms=age_ms, partition=partition)
 
-    def default(self, key: str, items: str) -> None:
+    def default(self, key: str, items: str, valid_until: datetime | None = None) -> None:
         """Write a default list; without items a tombstone."""
-        record = DefaultRecommendations(items=ranked(items), source="popular", updated_at=NOW) if items else None
-        self.write(Topic.DEFAULT_RECOMMENDATIONS, key, record and wire.encode(record))
+        record = DefaultRecommendations(items=ranked(items), source="popular", updated_at=NOW, valid_until=valid_until)
+        self.write(Topic.DEFAULT_RECOMMENDATIONS, key, wire.encode(record) if items else None)
 
     def write(self, topic: Topic, key: str, value: bytes | None, *, age_ms: int = 0, partition: int = 0) -> None:
         """Write a record whose timestamp is `age_ms` ago."""
@@ -65,7 +74,8 @@ class Topics:
 
 def ranked(items: str) -> list[RecommendedItem]:
     """Return an item a letter."""
-    return [RecommendedItem(ItemId(item), 1.0) for item in items]
+    because = {item: ItemId(item.lower()) for item in items if item.isupper()}
+    return [RecommendedItem(ItemId(item), 1.0, because=because.get(item)) for item in items]
 
 
 def write_everything(topics: Topics) -> None:
@@ -89,6 +99,11 @@ def write_everything(topics: Topics) -> None:
     topics.default("Oslo", "o")
     topics.default("Bergen", "b")
     topics.default("Bergen", "")
+    topics.default("nl", "n")
+    topics.default("nl/nh", "g", valid_until=NOW - timedelta(minutes=1))
+    topics.default("nl/nh/ams", "a", valid_until=NOW + timedelta(hours=1))
+    topics.answer("over", 10, "w", partition=1, valid_until=NOW - timedelta(minutes=1))
+    topics.answer("valid", 11, "Vw", partition=1, valid_until=NOW + timedelta(hours=1))
     topics.answer("last", 9, "l")
     topics.default("last", "m")
     topics.flush()
@@ -103,6 +118,12 @@ SHOWN = [
     ("v5", "Bergen", "default", "de"),
     ("old", "", "default", "de"),
     ("nobody", "Paris", "default", "de"),
+    ("nobody", "nl/nh/ams/west", "default", "a"),
+    ("nobody", "nl/nh/ams", "default", "a"),
+    ("nobody", "nl/nh/haarlem", "default", "n"),
+    ("nobody", "nlx", "default", "de"),
+    ("over", "nl", "default", "n"),
+    ("valid", "nl", "visitor", "Vw"),
 ]
 
 
@@ -136,13 +157,15 @@ def shown(example: ExampleProgram, visitor: str, location: str = "") -> tuple[st
 
 
 def test_an_example_shows_the_latest_answer_or_a_default_list(example: ExampleProgram, topics: Topics) -> None:
-    """All make the same of repeats, consent, tombstones, old answers and nonsense, and follow what comes later."""
+    """All make the same of repeats, consent, tombstones, places, ends and nonsense, and follow what comes later."""
     last = [("last", ""), ("nobody", "last"), (ODD_VISITOR, "")]
     expected = [("visitor", "l"), ("default", "m"), ("visitor", "q")]
     example.wait_until(lambda: [shown(example, *asked) for asked in last] == expected, "it had read both topics")
     answers = [(visitor, location, *shown(example, visitor, location)) for visitor, location, *_ in SHOWN]
     assert answers == SHOWN
     assert example.get("/stats") == {"repeated": 1}
+    assert example.get("/recommendations", visitor="valid")["because"] == {"V": "v"}
+    assert example.get("/recommendations", visitor="nobody")["because"] == {}
 
     topics.answer("v1", 10, "n")
     topics.default(DEFAULT_KEY, "f")

@@ -16,15 +16,22 @@ type cache struct {
 	ttl time.Duration // an answer older than this is not shown any more
 
 	mu       sync.Mutex
-	answers  map[string]answer   // by visitor
-	defaults map[string][]string // by location, or defaultKey
-	highest  map[string]int64    // highest input offset seen, by input topic and partition
+	answers  map[string]answer // by visitor
+	defaults map[string]shown  // by location, or defaultKey
+	highest  map[string]int64  // highest input offset seen, by input topic and partition
 	repeated int
 }
 
 type answer struct {
-	time  time.Time
-	items []string
+	time time.Time
+	list shown
+}
+
+// shown is a list.
+type shown struct {
+	items   []string
+	until   *time.Time        // when something in it goes; nil = nothing does
+	because map[string]string // of some items, that of the session they are owed to
 }
 
 // record holds the fields of both topics that a cache needs; see docs/consumers.md for all of them.
@@ -32,15 +39,17 @@ type record struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
 	Items  []struct {
-		ItemID string `json:"item_id"`
+		ItemID  string `json:"item_id"`
+		Because string `json:"because"`
 	} `json:"items"`
+	ValidUntil *time.Time `json:"valid_until"`
 }
 
 func newCache(ttl time.Duration) *cache {
 	return &cache{
 		ttl:      ttl,
 		answers:  map[string]answer{},
-		defaults: map[string][]string{},
+		defaults: map[string]shown{},
 		highest:  map[string]int64{},
 	}
 }
@@ -64,7 +73,7 @@ func (c *cache) takeAnswer(visitor string, value []byte, at time.Time) error {
 	case repeated:
 		c.repeated++
 	case r.Status == "answered" && len(r.Items) > 0:
-		c.answers[visitor] = answer{at, r.itemIDs()}
+		c.answers[visitor] = answer{at, r.shown()}
 	case r.Status == "no_consent":
 		delete(c.answers, visitor)
 	} // All other statuses say nothing newer about this visitor: what is cached stays.
@@ -83,21 +92,39 @@ func (c *cache) takeDefault(key string, value []byte) error {
 	if err := json.Unmarshal(value, &r); err != nil {
 		return err
 	}
-	c.defaults[key] = r.itemIDs()
+	c.defaults[key] = r.shown()
 	return nil
 }
 
-// get gives the visitor's own items, else the location's, else those for everybody.
-func (c *cache) get(visitor, location string, now time.Time) (source string, items []string) {
+// get gives a list that is not over: the visitor's own, else the nearest place's, else that for everybody.
+func (c *cache) get(visitor, location string, now time.Time) (source string, list shown) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if own, ok := c.answers[visitor]; ok && now.Sub(own.time) <= c.ttl {
-		return "visitor", own.items
+	if own, ok := c.answers[visitor]; ok && now.Sub(own.time) <= c.ttl && !own.list.isOver(now) {
+		return "visitor", own.list
 	}
-	if items, ok := c.defaults[location]; ok {
-		return "default", items
+	for place := location; place != ""; place = around(place) {
+		if held, ok := c.defaults[place]; ok && !held.isOver(now) {
+			return "default", held
+		}
 	}
-	return "default", c.defaults[defaultKey]
+	if held, ok := c.defaults[defaultKey]; ok && !held.isOver(now) {
+		return "default", held
+	}
+	return "default", shown{items: []string{}, because: map[string]string{}} // [] and {} in JSON, not null
+}
+
+// isOver tells whether something in the list is gone.
+func (s shown) isOver(now time.Time) bool {
+	return s.until != nil && !now.Before(*s.until)
+}
+
+// around gives the place that a place lies in: nl/nh of nl/nh/ams, nothing of nl.
+func around(place string) string {
+	if slash := strings.LastIndexByte(place, '/'); slash > 0 {
+		return place[:slash]
+	}
+	return ""
 }
 
 // sweep drops what has expired: memory is bounded by the visitors of one TTL.
@@ -136,10 +163,13 @@ func (c *cache) isRepeated(id string) (bool, error) {
 	return false, nil
 }
 
-func (r record) itemIDs() []string {
-	ids := make([]string, len(r.Items))
+func (r record) shown() shown {
+	list := shown{make([]string, len(r.Items)), r.ValidUntil, map[string]string{}}
 	for i, item := range r.Items {
-		ids[i] = item.ItemID
+		list.items[i] = item.ItemID
+		if item.Because != "" {
+			list.because[item.ItemID] = item.Because
+		}
 	}
-	return ids
+	return list
 }

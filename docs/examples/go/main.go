@@ -119,11 +119,8 @@ func handler(cache *cache) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/recommendations", func(w http.ResponseWriter, r *http.Request) {
 		asked := r.URL.Query()
-		source, items := cache.get(asked.Get("visitor"), asked.Get("location"), time.Now())
-		if items == nil {
-			items = []string{} // [] in JSON, not null
-		}
-		reply(w, map[string]any{"source": source, "items": items})
+		source, list := cache.get(asked.Get("visitor"), asked.Get("location"), time.Now())
+		reply(w, map[string]any{"source": source, "items": list.items, "because": list.because})
 	})
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"repeated": cache.repeats()})

@@ -15,6 +15,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -27,6 +29,18 @@ SWEEP_SECONDS = 60.0
 log = logging.getLogger("recommendation_cache")
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A list. until_ms: when something in it goes, Unix. because: of some items, what each is owed to."""
+
+    items: list[str]
+    until_ms: float
+    because: dict[str, str]
+
+
+NOTHING = Shown([], 0, {})
+
+
 class RecommendationCache:
     """What to show to whom; one thread writes, many read.
 
@@ -35,8 +49,8 @@ class RecommendationCache:
 
     def __init__(self, ttl_ms: int) -> None:
         self._ttl_ms = ttl_ms
-        self._answers: dict[str, tuple[int, list[str]]] = {}  # visitor: record time in ms, items
-        self._defaults: dict[str, list[str]] = {}  # location or DEFAULT_KEY: items
+        self._answers: dict[str, tuple[int, Shown]] = {}  # visitor: record time in ms, list
+        self._defaults: dict[str, Shown] = {}  # location or DEFAULT_KEY: list
         self._highest: dict[str, int] = {}  # input topic and partition: highest input offset seen
         self._lock = threading.Lock()
         self.repeated = 0
@@ -51,7 +65,7 @@ class RecommendationCache:
             self.repeated += 1
         elif answer["status"] == "answered" and answer["items"]:
             with self._lock:
-                self._answers[visitor] = time_ms, [item["item_id"] for item in answer["items"]]
+                self._answers[visitor] = time_ms, shown(answer)
         elif answer["status"] == "no_consent":
             self._forget(visitor)
         # All other statuses say nothing newer about this visitor: what is cached stays.
@@ -62,15 +76,19 @@ class RecommendationCache:
             if value is None:
                 self._defaults.pop(key, None)
             else:
-                self._defaults[key] = [item["item_id"] for item in json.loads(value)["items"]]
+                self._defaults[key] = shown(json.loads(value))
 
-    def get(self, visitor: str, location: str, now_ms: int) -> tuple[str, list[str]]:
-        """Give the source and the items: the visitor's own, else the location's, else those for everybody."""
+    def get(self, visitor: str, location: str, now_ms: int) -> tuple[str, Shown]:
+        """Give source and a list that is not over: the visitor's own, else the nearest place's, else everybody's."""
         with self._lock:
-            time_ms, items = self._answers.get(visitor, (0, []))
-            if items and now_ms - time_ms <= self._ttl_ms:
-                return "visitor", items
-            return "default", self._defaults.get(location) or self._defaults.get(DEFAULT_KEY, [])
+            time_ms, own = self._answers.get(visitor, (0, NOTHING))
+            if now_ms < own.until_ms and now_ms - time_ms <= self._ttl_ms:
+                return "visitor", own
+            for key in (*places(location), DEFAULT_KEY):
+                held = self._defaults.get(key, NOTHING)
+                if now_ms < held.until_ms:
+                    return "default", held
+            return "default", NOTHING
 
     def sweep(self, now_ms: int) -> None:
         """Drop what has expired: memory is bounded by the visitors of one TTL."""
@@ -89,6 +107,23 @@ class RecommendationCache:
     def _forget(self, visitor: str) -> None:
         with self._lock:
             self._answers.pop(visitor, None)
+
+
+def shown(record: dict[str, Any]) -> Shown:
+    """Read what a record of either topic lists."""
+    until = record.get("valid_until")
+    return Shown(
+        items=[item["item_id"] for item in record["items"]],
+        until_ms=float("inf") if until is None else datetime.fromisoformat(until).timestamp() * 1000,
+        because={item["item_id"]: item["because"] for item in record["items"] if item.get("because")},
+    )
+
+
+def places(location: str) -> Iterator[str]:
+    """Give a place, then those that it lies in: `nl/nh/ams`, `nl/nh`, `nl`."""
+    while location:
+        yield location
+        location = location.rpartition("/")[0]
 
 
 class Follower:
@@ -156,8 +191,8 @@ def handler(cache: RecommendationCache) -> type[BaseHTTPRequestHandler]:
             address = urlsplit(self.path)
             asked = {name: values[0] for name, values in parse_qs(address.query).items()}
             if address.path == "/recommendations" and "visitor" in asked:
-                source, items = cache.get(asked["visitor"], asked.get("location", ""), now_ms())
-                self._answer({"source": source, "items": items})
+                source, held = cache.get(asked["visitor"], asked.get("location", ""), now_ms())
+                self._answer({"source": source, "items": held.items, "because": held.because})
             elif address.path == "/stats":
                 self._answer({"repeated": cache.repeated})
             else:

@@ -5,6 +5,7 @@ import gzip
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from confluent_kafka import Producer
+from msgspec.structs import replace as replace_fields
 
 from agents.batch.inference_job import InferenceJob, run_inference
 from agents.batch.parts import MANIFEST
@@ -29,7 +31,7 @@ from agents.shop.settings import ShopSettings
 from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.errors import InsessionError
-from schemas.events import ClickEvent
+from schemas.events import ClickEvent, unix_ms
 from schemas.records import IntentSignal, RecommendationSet, SessionEvent, SessionSummary, VisitorRecommendations
 from schemas.topic_url import parse_topic_url
 from serving.embedded.options import ServerOptions
@@ -37,6 +39,7 @@ from serving.embedded_process import EmbeddedServer
 from session_model.registry.mlflow_registry import MlflowRegistry
 from session_model.release.rollout import Moves
 from streams.local.embedded_broker import EmbeddedBroker
+from tests.serving.rules.builders import rule
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -207,6 +210,38 @@ def test_another_run_is_the_same_to_the_byte_and_a_table_says_the_same(
     rows = pq.read_table(tmp_path / "table").to_pylist()
     found = {row["visitor_key"]: msgspec.convert(row, VisitorRecommendations) for row in rows}
     assert found == lists_of(tmp_path / "first")
+
+
+def test_a_list_holds_what_is_there_when_it_is_shown_and_obeys_the_rules_of_then(
+    spark: "SparkSession", replayed: Replayed, tmp_path: Path
+) -> None:
+    """And says until when; of what goes before, or is blocked then, no list has anything."""
+    shown, ends = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
+    job = InferenceJob(replayed.sessions, replayed.release, tmp_path / "before", replayed.catalog)
+    run_inference(spark, job, Settings())
+    counts = Counter(item.item_id for one in lists_of(tmp_path / "before").values() for item in one.items)
+    going, gone, blocked, later = (item_id for item_id, _ in counts.most_common(4))
+    times = {going: ends, gone: shown}
+    described = [replace_fields(item, available_until=times.get(item.item_id)) for item in catalog(SHOP)]
+    (tmp_path / "catalog.jsonl").write_bytes(b"".join(wire.encode(item) + b"\n" for item in described))
+    rules = [
+        rule("block", "block", items=blocked, starts_at=shown),
+        rule("later", "block", items=later, starts_at=ends),
+        rule("pin", "pin", items="sofa", position=3),
+    ]
+    at_ms = unix_ms(shown)
+    job = replace(job, out=tmp_path / "out", catalog=tmp_path / "catalog.jsonl", rules=rules, at_ms=at_ms)
+    manifest = run_inference(spark, job, Settings())
+    assert manifest["as_of"] == "2026-03-02T00:00:00+00:00"
+    lists = list(lists_of(tmp_path / "out").values())
+    listed = Counter(item.item_id for one in lists for item in one.items)
+    assert not listed.keys() & {gone, blocked}
+    assert listed[going] > 0
+    assert listed[later] > 0
+    for one in lists:
+        assert (one.items[2].item_id, one.items[2].rule) == ("sofa", "pin")
+        assert one.rules in (["pin"], ["block", "pin"])
+        assert one.valid_until == (ends if going in {item.item_id for item in one.items} else None)
 
 
 def test_the_topic_gives_the_same_lists(spark: "SparkSession", replayed: Replayed, tmp_path: Path) -> None:

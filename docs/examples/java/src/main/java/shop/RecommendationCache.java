@@ -4,6 +4,8 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,13 +17,18 @@ final class RecommendationCache {
   static final String DEFAULT_KEY = "__default__";
 
   /** What a visitor is shown, and whether it is the visitor's own answer or a default list. */
-  record Shown(String source, List<String> items) {}
+  record Shown(String source, List<String> items, Map<String, String> because) {}
 
-  private record Answer(long timeMs, List<String> items) {}
+  /** A list; from {@code untilMs} on something in it is gone. Some items are owed to one of the session. */
+  private record Held(long timeMs, long untilMs, List<String> items, Map<String, String> because) {
+    Shown as(String source) {
+      return new Shown(source, items, because);
+    }
+  }
 
   private final ObjectMapper json = new ObjectMapper();
-  private final Map<String, Answer> answers = new ConcurrentHashMap<>();
-  private final Map<String, List<String>> defaults = new ConcurrentHashMap<>();
+  private final Map<String, Held> answers = new ConcurrentHashMap<>();
+  private final Map<String, Held> defaults = new ConcurrentHashMap<>();
   private final Map<String, Long> highest = new HashMap<>(); // the writing thread's own
   private final AtomicLong repeated = new AtomicLong();
   private final long ttlMs;
@@ -42,11 +49,10 @@ final class RecommendationCache {
       repeated.incrementAndGet();
       return;
     }
-    List<String> items = itemIds(answer);
     switch (answer.required("status").asText()) {
       case "answered" -> {
-        if (!items.isEmpty()) {
-          answers.put(visitor, new Answer(timeMs, items));
+        if (!answer.required("items").isEmpty()) {
+          answers.put(visitor, held(answer, timeMs));
         }
       }
       case "no_consent" -> answers.remove(visitor);
@@ -61,23 +67,36 @@ final class RecommendationCache {
     if (value == null) {
       defaults.remove(key);
     } else {
-      defaults.put(key, itemIds(json.readTree(value)));
+      defaults.put(key, held(json.readTree(value), 0));
     }
   }
 
-  /** Gives the visitor's own items, else the location's, else those for everybody. */
+  /** Gives a list that is not over: the visitor's own, else the nearest place's, else that for everybody. */
   Shown get(String visitor, String location, long nowMs) {
-    Answer answer = answers.get(visitor);
-    if (answer != null && nowMs - answer.timeMs() <= ttlMs) {
-      return new Shown("visitor", answer.items());
+    Held own = answers.get(visitor);
+    if (own != null && nowMs - own.timeMs() <= ttlMs && nowMs < own.untilMs()) {
+      return own.as("visitor");
     }
-    List<String> everywhere = defaults.getOrDefault(DEFAULT_KEY, List.of());
-    return new Shown("default", defaults.getOrDefault(location, everywhere));
+    for (String place = location; !place.isEmpty(); place = around(place)) {
+      Held held = defaults.get(place);
+      if (held != null && nowMs < held.untilMs()) {
+        return held.as("default");
+      }
+    }
+    Held held = defaults.get(DEFAULT_KEY);
+    return held != null && nowMs < held.untilMs()
+        ? held.as("default")
+        : new Shown("default", List.of(), Map.of());
+  }
+
+  /** Gives the place that a place lies in: nl/nh of nl/nh/ams, nothing of nl. */
+  private static String around(String place) {
+    return place.substring(0, Math.max(0, place.lastIndexOf('/')));
   }
 
   /** Drops what has expired: memory is bounded by the visitors of one TTL. */
   void sweep(long nowMs) {
-    answers.values().removeIf(answer -> nowMs - answer.timeMs() > ttlMs);
+    answers.values().removeIf(held -> nowMs - held.timeMs() > ttlMs);
   }
 
   /** Counts the records that came again. */
@@ -97,7 +116,18 @@ final class RecommendationCache {
     return false;
   }
 
-  private static List<String> itemIds(JsonNode record) {
-    return record.required("items").valueStream().map(item -> item.required("item_id").asText()).toList();
+  private static Held held(JsonNode record, long timeMs) {
+    String until = record.path("valid_until").asText("");
+    List<String> items = new ArrayList<>();
+    Map<String, String> because = new HashMap<>();
+    for (JsonNode item : record.required("items")) {
+      String itemId = item.required("item_id").asText();
+      items.add(itemId);
+      if (item.has("because")) {
+        because.put(itemId, item.get("because").asText());
+      }
+    }
+    long untilMs = until.isEmpty() ? Long.MAX_VALUE : Instant.parse(until).toEpochMilli();
+    return new Held(timeMs, untilMs, items, because);
   }
 }
