@@ -123,7 +123,7 @@ def command(
         except OSError as error:
             raise InsessionError(f"demo: {error}; check the path, its rights and the disk") from error
     what = "what was seen" + " until the interruption" * result.was_interrupted
-    console.print(report_table(result.report, what))
+    console.print(report_table(result.report, what, result.titles))
     if result.held_back_seconds >= 1:
         _print(
             console,

@@ -74,9 +74,9 @@ class ShopSettings:
     bot_share: of sessions. duplicate_share, late_share: of events. diurnal_amplitude: 0 is a flat day, below 1.
     sessions_per_hour: the mean over a day; `n_visitors` must be at least four times that, since a visitor rests for
     more than the inactivity gap between two sessions. flash_sales, stock_outs: None for a shop without them.
-    locations: where visitors are at home, in the first the most; `nl/nh/ams` lies in `nl/nh`, that in `nl`. place_taste:
-    of what is popular around a place, the share that its own taste takes the place of, at each level of its name; 0 =
-    all places like the same.
+    locations: where visitors are at home, in the first the most; `nl/nh/ams` lies in `nl/nh`, that in `nl`.
+    place_taste: of what is popular around a place, the share that its own taste takes the place of, at each level of
+    its name; 0 = all places like the same.
     """
 
     seed: int = 7
