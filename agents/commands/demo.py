@@ -91,9 +91,10 @@ def command(
     duration: timedelta | None,
     **log: Any,
 ) -> None:
-    """Run everything on this machine: broker, model server, worker, and shoppers that click while you watch.
+    """Run everything on this machine: broker, model server, worker, observer, and shoppers that click while you watch.
 
-    A small model is trained first where there is none for the same data.
+    A small model is trained first where there is none for the same data. In the minute of the default there is a flash
+    sale that ends, and a merchant's rule that is put.
     """
     from agents.demo.run import DemoOptions, run_demo
     from agents.demo.source import ShopOptions
