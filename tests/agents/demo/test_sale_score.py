@@ -1,12 +1,11 @@
 """What a flash sale does to answers."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from agents.demo.sale_score import SaleScore
 from schemas.ids import ItemId
-from schemas.records import CatalogItem, Sale, Trending, TrendingItem
+from schemas.records import CatalogItem, Sale
+from tests.agents.demo.builders import trending
 
 START_MS, END_MS = 100_000, 120_000
 BERLIN = "de/be/ber"
@@ -16,22 +15,6 @@ def _described(score: SaleScore, *items: str) -> None:
     for item in items:
         sale = Sale(price=1.0, starts_at=START_MS, ends_at=END_MS, locations=[BERLIN])
         score.described(CatalogItem(item_id=ItemId(item), sale=sale))
-
-
-def _trending(place: str, *rising: str) -> Trending:
-    now = datetime(2026, 1, 5, tzinfo=UTC)
-    return Trending(
-        location=place,
-        items=[TrendingItem(ItemId(item), 0.1, 3.0, 9, 0.1) for item in rising],
-        support_short=1.0,
-        support_long=1.0,
-        half_life_short_seconds=1,
-        half_life_long_seconds=1,
-        half_life_seconds=1,
-        strength=1.0,
-        event_time=now,
-        updated_at=now,
-    )
 
 
 def test_its_items_are_counted_before_while_and_after_it_at_its_place() -> None:
@@ -54,15 +37,15 @@ def test_it_has_risen_when_half_of_its_items_rise_at_its_place() -> None:
     """The first such list counts; one of another place does not, nor one of after its end."""
     score = SaleScore()
     _described(score, "a", "b", "c", "d")
-    score.trended(_trending(BERLIN, "a"), START_MS + 2_000)
-    score.trended(_trending("nl/nh/ams", "a", "b", "c"), START_MS + 3_000)
+    score.trended(trending("bcd", rising="a", place=BERLIN), START_MS + 2_000)
+    score.trended(trending(rising="abc", place="nl/nh/ams"), START_MS + 3_000)
     assert score.report()[0].risen_after_seconds is None
     for seconds in (5, 6):
-        score.trended(_trending(BERLIN, "a", "b", "x"), START_MS + seconds * 1_000)
+        score.trended(trending(rising="abx", place=BERLIN), START_MS + seconds * 1_000)
     assert score.report()[0].risen_after_seconds == pytest.approx(5.0)
     late = SaleScore()
     _described(late, "a")
-    late.trended(_trending(BERLIN, "a"), END_MS)
+    late.trended(trending("bcd", rising="a", place=BERLIN), END_MS)
     assert late.report()[0].risen_after_seconds is None
 
 
