@@ -91,9 +91,10 @@ def command(
     duration: timedelta | None,
     **log: Any,
 ) -> None:
-    """Run everything on this machine: broker, model server, worker, and shoppers that click while you watch.
+    """Run everything on this machine: broker, model server, worker, observer, and shoppers that click while you watch.
 
-    A small model is trained first where there is none for the same data.
+    A small model is trained first where there is none for the same data. In the minute of the default there is a flash
+    sale that ends, and a merchant's rule that is put.
     """
     from agents.demo.run import DemoOptions, run_demo
     from agents.demo.source import ShopOptions
@@ -123,7 +124,7 @@ def command(
         except OSError as error:
             raise InsessionError(f"demo: {error}; check the path, its rights and the disk") from error
     what = "what was seen" + " until the interruption" * result.was_interrupted
-    console.print(report_table(result.report, what))
+    console.print(report_table(result.report, what, result.titles))
     if result.held_back_seconds >= 1:
         _print(
             console,

@@ -24,6 +24,19 @@ _FLUSH_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """Where the source's own clock is: at `first_ms` when the wall's was at `started_ms`, both Unix milliseconds."""
+
+    first_ms: int
+    started_ms: int
+    speed: float
+
+    def wall_ms(self, moment_ms: int) -> int:
+        """Return when a moment of the source's clock is due, Unix milliseconds."""
+        return self.started_ms + int((moment_ms - self.first_ms) / self.speed)
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """How far the answers are.
 
@@ -49,6 +62,8 @@ class Feeder:
         self._seconds = seconds
         self.n_sent = 0
         self.held_back_seconds = 0.0
+        self.clock: Clock | None = None
+        """None before the first event."""
         self._stopping = threading.Event()
         self._failure: InsessionError | None = None
         self._thread: threading.Thread | None = None
@@ -81,10 +96,10 @@ class Feeder:
 
     def _feed(self, records: Iterable[FedRecord], backlog: Callable[[], Backlog]) -> None:
         started = time.monotonic()
-        first_ms: int | None = None
         for record in records:
-            first_ms = record.due_ms if first_ms is None else first_ms
-            due = 0.0 if math.isinf(self._speed) else (record.due_ms - first_ms) / 1000 / self._speed
+            if self.clock is None:
+                self.clock = Clock(record.due_ms, time.time_ns() // 1_000_000, self._speed)
+            due = 0.0 if math.isinf(self._speed) else (record.due_ms - self.clock.first_ms) / 1000 / self._speed
             if due > self._seconds:
                 return
             while (now := time.monotonic()) < started + due or self._is_too_far_ahead(backlog()):

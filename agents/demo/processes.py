@@ -57,59 +57,84 @@ class WorkerPlace:
     settings_file: Path | None = None
 
 
-class DemoWorker:
-    """`insession worker` on the embedded broker; entered, it answers clicks.
+class Service:
+    """One `insession` command with a web port, on the embedded broker; entered, it is started.
 
     Raises InsessionError when it ends, or is not ready within `READY_TIMEOUT_SECONDS`.
     """
 
-    def __init__(self, place: WorkerPlace) -> None:
-        self._place = place
+    def __init__(self, arguments: Sequence[str], log_path: Path, settings: Mapping[str, str] | None = None) -> None:
         self._port = free_port()
+        self._arguments = [*arguments, "--web-port", str(self._port)]
+        self._log_path = log_path
+        self._settings = {**_MOCK_BROKER_SETTINGS, **(settings or {})}
 
     def __enter__(self) -> Self:
-        place = self._place
-        arguments = ["worker", "--brokers", place.brokers, "--serving", place.serving]
-        arguments += ["--models", str(place.models), "--datadir", str(place.datadir)]
-        arguments += ["--partitions", str(PARTITIONS), "--replication", "1", "--web-port", str(self._port)]
-        if place.settings_file is not None:
-            arguments += ["--config", str(place.settings_file)]
-        place.log_path.unlink(missing_ok=True)
-        self._child = started(arguments, log_path=place.log_path, settings=_MOCK_BROKER_SETTINGS)
-        ready = f"http://{LOOPBACK}:{self._port}/readyz"
-        try:
-            with self._explained():
-                self._child.wait_until(lambda: _answers(ready), READY_TIMEOUT_SECONDS)
-        except BaseException:
-            self._child.stop(STOP_TIMEOUT_SECONDS)
-            raise
+        self._log_path.unlink(missing_ok=True)
+        self._child = started(self._arguments, log_path=self._log_path, settings=self._settings)
         return self
+
+    def wait_until_ready(self) -> None:
+        """Wait until it does its work."""
+        ready = f"http://{LOOPBACK}:{self._port}/readyz"
+        with self._explained():
+            self._child.wait_until(lambda: _answers(ready), READY_TIMEOUT_SECONDS)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._child.stop(STOP_TIMEOUT_SECONDS)
 
-    @property
-    def live_page(self) -> str:
-        """Where its sessions can be watched in a browser."""
-        return f"http://{LOOPBACK}:{self._port}{PATH}"
-
     def check(self) -> None:
-        """Raise InsessionError if the worker has ended."""
+        """Raise InsessionError if it has ended."""
         with self._explained():
             self._child.check()
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:
         """Report a failure by the first error in the log, which is where the trouble began, not by its last lines."""
-        log_path = self._place.log_path
         try:
             yield
         except ChildError as error:
-            raise InsessionError(
-                f"the worker {error.what}: {_first_error(log_path)}; more in its log {log_path}"
-            ) from None
+            name, reason = self._arguments[0], _first_error(self._log_path)
+            raise InsessionError(f"the {name} {error.what}: {reason}; more in its log {self._log_path}") from None
+
+
+class DemoWorker(Service):
+    """`insession worker`; entered, it answers clicks."""
+
+    def __init__(self, place: WorkerPlace) -> None:
+        arguments = ["worker", "--brokers", place.brokers, "--serving", place.serving]
+        arguments += ["--models", str(place.models), "--datadir", str(place.datadir)]
+        arguments += ["--partitions", str(PARTITIONS), "--replication", "1"]
+        if place.settings_file is not None:
+            arguments += ["--config", str(place.settings_file)]
+        super().__init__(arguments, place.log_path)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        try:
+            self.wait_until_ready()
+        except BaseException:
+            self._child.stop(STOP_TIMEOUT_SECONDS)
+            raise
+        return self
+
+    @property
+    def live_page(self) -> str:
+        """Where its sessions can be watched in a browser."""
+        return f"http://{LOOPBACK}:{self._port}{PATH}"
+
+
+class DemoObserver(Service):
+    """`insession observer`; entered, it is started: it needs some seconds until it counts.
+
+    It publishes more often than it does by default, since the demo's shop goes faster than the wall's clock.
+    """
+
+    def __init__(self, brokers: str, log_path: Path) -> None:
+        settings = {"TRENDING__PUBLISH_INTERVAL": "PT1S"}
+        super().__init__(["observer", "--brokers", brokers], log_path, settings)
 
 
 def free_port() -> int:

@@ -1,5 +1,6 @@
-"""Reads the outputs back from their topics, from the first record on, and keeps the scores."""
+"""Reads the topics back, from the first record of the run on, and keeps the scores."""
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -14,17 +15,28 @@ from agents.demo.feeder import Backlog
 from agents.demo.scoreboard import Place, Report, Scoreboard, SentInput
 from agents.demo.spotlight import ShownSession
 from schemas import wire
+from schemas.catalog_mapping import OURS
+from schemas.catalog_reader import CatalogReader
 from schemas.errors import InsessionError
 from streams.cluster.topics import Topic
 from streams.delivery.dead_letters import HEADER_PREFIX
 from streams.local.embedded_broker import PARTITIONS
 
-OUTPUTS: Final = (Topic.RECOMMENDATIONS, Topic.INTENT_SIGNALS, Topic.OUTCOMES, Topic.DEAD_LETTERS)
+READ: Final = (
+    Topic.CATALOG,
+    Topic.MERCHANT_RULES,
+    Topic.TRENDING,
+    Topic.RECOMMENDATIONS,
+    Topic.INTENT_SIGNALS,
+    Topic.OUTCOMES,
+    Topic.DEAD_LETTERS,
+)
 SNAPSHOT_SECONDS: Final = 0.25
 _BATCH: Final = 500
 _WAIT_SECONDS: Final = 0.005
 _LAST_READ_SECONDS: Final = 0.3
 _FETCH_WAIT_MS: Final = 10
+_BROKER_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,11 @@ class Reader:
     """A thread that owns the scoreboard; others see `latest` and `backlog`, which it replaces as it goes on."""
 
     def __init__(self, brokers: str, scoreboard: Scoreboard, inputs: "SimpleQueue[SentInput]", copy_to: Path) -> None:
-        """Every record of the recommendations topic is copied to the file `copy_to`, a line each."""
+        """Every record that comes to the recommendations topic is copied to the file `copy_to`, a line each."""
         self._scoreboard = scoreboard
         self._inputs = inputs
         self._copy_to = copy_to
+        self._catalog = CatalogReader(OURS)
         self._pending: list[Any] = []
         self._stopping = threading.Event()
         self._failure: BaseException | None = None
@@ -57,9 +70,11 @@ class Reader:
                 "log_level": 2,
             }
         )
-        self._consumer.assign(
-            [TopicPartition(topic, partition, 0) for topic in OUTPUTS for partition in range(PARTITIONS)]
-        )
+        begin = [TopicPartition(topic, partition, 0) for topic in READ for partition in range(PARTITIONS)]
+        for place in begin:
+            if place.topic == Topic.RECOMMENDATIONS:  # on which the observer found what was counted before
+                place.offset = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)[1]
+        self._consumer.assign(begin)
         self.latest = self._snapshot()
         self.backlog = Backlog(0, None)
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
@@ -92,6 +107,7 @@ class Reader:
                 end = time.monotonic() + _LAST_READ_SECONDS  # signals and repeated records may follow the last answer
                 while time.monotonic() < end:
                     self._read(copy)
+                self._scoreboard.settle(math.inf)
         except BaseException as error:  # noqa: BLE001 - handed to the thread that asks
             self._failure = error
 
@@ -107,6 +123,7 @@ class Reader:
                 self._pending.append(message)
             elif message.topic() == Topic.RECOMMENDATIONS:
                 copy.write(message.value() + b"\n")
+        self._scoreboard.settle(received_ms)
         ledger = self._scoreboard.ledger
         self.backlog = Backlog(ledger.with_record + ledger.ignored, self._scoreboard.oldest_waiting_ms)
 
@@ -120,14 +137,31 @@ class Reader:
     def _score(self, message: Any, received_ms: float) -> bool:
         """Score one record; False where its input is not acknowledged yet, though the worker already has it."""
         board = self._scoreboard
+        key, value, time_ms = message.key(), message.value(), message.timestamp()[1]
+        match message.topic():
+            case Topic.CATALOG:
+                board.described(self._catalog.read(key, value, time_ms), time_ms)
+                return True
+            case Topic.MERCHANT_RULES:
+                board.ruled(key, value, time_ms)
+                return True
+            case Topic.TRENDING:
+                board.trended(key.decode(), None if value is None else wire.decode_trending(value), time_ms)
+                return True
+            case Topic.OUTCOMES:
+                board.followed(wire.decode_recommendation_outcome(value))
+                return True
+            case _:
+                return self._joined(message, received_ms)
+
+    def _joined(self, message: Any, received_ms: float) -> bool:
+        """Score a record that an input has caused; False where that one is not acknowledged yet."""
+        board = self._scoreboard
         if message.topic() == Topic.DEAD_LETTERS:
             place = Place.of(dict(message.headers())[HEADER_PREFIX + "id"].decode())
             if known := board.knows(place):
                 board.dead_lettered(place)
             return known
-        if message.topic() == Topic.OUTCOMES:
-            board.followed(wire.decode_recommendation_outcome(message.value()))
-            return True
         if message.topic() == Topic.INTENT_SIGNALS:
             signal = wire.decode_intent_signal(message.value())
             if known := board.knows(Place.of(signal.id)):
@@ -135,7 +169,7 @@ class Reader:
             return known
         record = wire.decode_recommendation_set(message.value())
         if known := board.knows(Place.of(record.id)):
-            board.recommended(record, received_ms)
+            board.recommended(record, received_ms, message.timestamp()[1])
         return known
 
     def _snapshot(self) -> Snapshot:

@@ -5,7 +5,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,8 @@ from rich.console import Console
 
 from agents.demo.feeder import Feeder, embedded_producer
 from agents.demo.hit_rate import PopularItems
-from agents.demo.processes import DemoWorker, WorkerPlace
+from agents.demo.merchant import Merchant
+from agents.demo.processes import DemoObserver, DemoWorker, Service, WorkerPlace
 from agents.demo.reader import SNAPSHOT_SECONDS, Reader
 from agents.demo.scoreboard import Report, Scoreboard
 from agents.demo.screen import screen_for
@@ -28,6 +29,7 @@ from agents.doctor.mapping_proposal import propose
 from agents.interruption import Interruption
 from schemas import wire
 from schemas.errors import InsessionError
+from schemas.ids import ItemId
 from schemas.servable import DEFAULT_MODEL_NAME
 from schemas.state import InputPosition
 from serving.embedded.options import ServerOptions
@@ -65,7 +67,7 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What `--json` says: the counts, and what they are counts of.
+    """What `--json` says, but for `titles`: the counts, and what they are counts of.
 
     held_back_seconds: how long events were due, but held back until earlier ones were answered.
     """
@@ -77,11 +79,13 @@ class DemoReport:
     held_back_seconds: float
     recommendations: str
     report: Report
+    titles: Mapping[ItemId, str]
 
     def encoded(self) -> bytes:
         """Spell it as indented JSON, the counts at the top level."""
         fields = msgspec.to_builtins(self)
         counts = fields.pop("report")
+        del fields["titles"]
         return msgspec.json.format(msgspec.json.encode(counts | fields), indent=2) + b"\n"
 
 
@@ -90,7 +94,9 @@ class _Stage:
     """The running parts."""
 
     worker: DemoWorker
+    observer: Service
     feeder: Feeder
+    merchant: Merchant
     reader: Reader
 
 
@@ -122,6 +128,7 @@ def run_demo(options: DemoOptions, console: Console, interruption: Interruption)
         held_back_seconds=held_back_seconds,
         recommendations=str(recommendations),
         report=report,
+        titles=_titles(source),
     )
 
 
@@ -129,7 +136,7 @@ def _source(options: DemoOptions) -> Source:
     with_training = options.models is None
     if isinstance(options.source, LogOptions):
         return log_source(options.source, with_training=with_training)
-    return shop_source(options.source, with_training=with_training)
+    return shop_source(options.source, with_training=with_training, is_timed=math.isfinite(options.speed))
 
 
 def _release(options: DemoOptions, source: Source, console: Console) -> tuple[Path, Release]:
@@ -163,16 +170,17 @@ def _own_folder(run_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], console: Console) -> Iterator[_Stage]:
-    """Start broker, server and worker, in that order; at the end the worker goes first."""
+    """Start broker, observer, server and worker, in that order; at the end the worker goes first."""
     models, release = model
     logs = options.run_dir / "logs"
     logs.mkdir(exist_ok=True)
     with ExitStack() as stack:
         datadir = Path(tempfile.mkdtemp(prefix="state-", dir=options.run_dir))
         stack.callback(shutil.rmtree, datadir, ignore_errors=True)
-        with console.status("starting broker, model server and worker"):
+        with console.status("starting broker, observer, model server and worker"):
             broker = stack.enter_context(EmbeddedBrokerProcess())
             _prepare_topics(broker.address, source)
+            observer = stack.enter_context(DemoObserver(broker.address, logs / "observer.log"))
             server = stack.enter_context(
                 EmbeddedServer(ServerOptions(models=models, port=0), log_path=logs / "server.log")
             )
@@ -185,10 +193,12 @@ def _stage(options: DemoOptions, source: Source, model: tuple[Path, Release], co
                 settings_file=_mapping(options, source, console),
             )
             worker = stack.enter_context(DemoWorker(place))
+            observer.wait_until_ready()
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=options.speed, seconds=options.seconds)
         board = Scoreboard(_popular(source, release), source.scored_from_ms)
         reader = Reader(broker.address, board, feeder.delivered, options.run_dir / "recommendations.jsonl")
-        yield _Stage(worker, feeder, reader)
+        merchant = Merchant(broker.address, source.changes(), source.rule, options.seconds / 2)
+        yield _Stage(worker, observer, feeder, merchant, reader)
 
 
 def _mapping(options: DemoOptions, source: Source, console: Console) -> Path | None:
@@ -212,14 +222,14 @@ def _perform(
     stage: _Stage, source: Source, shape: Shape | None, console: Console, interruption: Interruption
 ) -> Report:
     """Feed, show, and wait for the last answers."""
-    titles = {item.item_id: item.title or item.item_id for item in source.catalog}
-    with interruption.deferred(), screen_for(console, titles) as screen:
+    with interruption.deferred(), screen_for(console, _titles(source)) as screen:
         stage.reader.start()
         stage.feeder.start(as_records(source.events(), shape), lambda: stage.reader.backlog)
         try:
             until = math.inf
             while stage.reader.backlog.n_recorded < stage.feeder.n_sent or not stage.feeder.is_done:
                 stage.worker.check()
+                stage.observer.check()
                 stage.reader.check()
                 if interruption.came:
                     stage.feeder.stop()
@@ -228,6 +238,9 @@ def _perform(
                     until = min(until, time.monotonic() + LAST_ANSWERS_SECONDS)
                 if time.monotonic() > until:
                     break
+                if stage.feeder.clock is not None and not stage.feeder.is_done:
+                    for line in stage.merchant.act(stage.feeder.clock, time.time_ns() // 1_000_000):
+                        console.print(line, highlight=False, markup=False, soft_wrap=True)
                 screen.show(stage.reader.latest)
                 time.sleep(SNAPSHOT_SECONDS)
         finally:
@@ -236,13 +249,20 @@ def _perform(
     return report
 
 
+def _titles(source: Source) -> dict[ItemId, str]:
+    return {item.item_id: item.title or item.item_id for item in source.catalog}
+
+
 def _prepare_topics(brokers: str, source: Source) -> None:
-    """Let every topic exist before anyone reads it, and describe the shop's items."""
+    """Let every topic exist before anyone reads it, describe the shop's items, and bring what was counted before."""
     producer = embedded_producer(brokers)
     for topic in Topic:
         producer.list_topics(topic, timeout=_BROKER_SECONDS)
     for item in source.catalog:
         producer.produce(Topic.CATALOG, key=item.item_id.encode(), value=wire.encode(item))
+    for record in source.history():
+        producer.produce(Topic.RECOMMENDATIONS, value=wire.encode(record), partition=0)  # in their order
+        producer.poll(0)
     if producer.flush(_BROKER_SECONDS):
         raise InsessionError("the embedded broker does not acknowledge the catalog; run the demo again")
 

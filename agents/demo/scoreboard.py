@@ -7,14 +7,19 @@ from typing import NamedTuple
 
 import numpy as np
 
+from agents.demo.gone_score import GoneScore
 from agents.demo.hit_rate import HitRates, NextClickScore, PopularItems
 from agents.demo.intent_score import IntentReport, IntentScore
 from agents.demo.ledger import Ledger
 from agents.demo.outcome_score import LiveRates, OutcomeScore
+from agents.demo.rule_score import RuleReport, RuleScore
+from agents.demo.sale_score import SaleReport, SaleScore
 from agents.demo.spotlight import ShownSession, Spotlight
+from agents.demo.trending_score import TrendingReport, TrendingScore
 from agents.shop.truth import Truth
+from schemas.catalog_reader import CatalogRecord, DescribedItem
 from schemas.events import ClickEvent
-from schemas.records import IntentSignal, RecommendationOutcome, RecommendationSet
+from schemas.records import IntentSignal, RecommendationOutcome, RecommendationSet, Trending
 
 
 class Place(NamedTuple):
@@ -64,6 +69,7 @@ class Report:
     live: as the outcomes topic tells it, whatever the tier.
     latency_seconds: from the input record's timestamp until this process has the answer.
     intent: None without truth or without calibrated signals.
+    unavailable_emitted: answers that held an item which had been gone for more than a second.
     """
 
     events_in: int
@@ -81,6 +87,10 @@ class Report:
     latency_seconds: Percentiles
     events_per_second: float
     intent: IntentReport | None
+    trending: TrendingReport
+    sales: tuple[SaleReport, ...]
+    unavailable_emitted: int
+    rules: RuleReport
 
 
 class Scoreboard:
@@ -92,6 +102,10 @@ class Scoreboard:
         self._intent = IntentScore()
         self._live = OutcomeScore()
         self._spotlight = Spotlight()
+        self._trending = TrendingScore()
+        self._sales = SaleScore()
+        self._gone = GoneScore()
+        self._rules = RuleScore()
         self._waiting: dict[Place, SentInput] = {}
         self._outcomes: dict[Place, bool] = {}
         self._statuses: Counter[str] = Counter()
@@ -125,8 +139,11 @@ class Scoreboard:
             self._first_ms = sent.time_ms
         self._last_ms = max(self._last_ms, sent.time_ms)
 
-    def recommended(self, record: RecommendationSet, received_ms: float) -> None:
-        """Take in a record of the recommendations topic; in offset order within a partition."""
+    def recommended(self, record: RecommendationSet, received_ms: float, made_ms: int) -> None:
+        """Take in a record of the recommendations topic; in offset order within a partition.
+
+        made_ms: its timestamp, Unix.
+        """
         place = Place.of(record.id)
         if not self.ledger.recorded(*place):
             return
@@ -143,6 +160,12 @@ class Scoreboard:
         click = sent.clicks[-1]
         was_hit = self._next_click.saw(click, record)
         self._spotlight.saw(click, record, int(received_ms), was_hit=was_hit)
+        self._rules.answered(record, made_ms)
+        self._trending.passed(made_ms)
+        if record.items:
+            item_ids = [item.item_id for item in record.items]
+            self._sales.answered(item_ids, click.location, made_ms)
+            self._gone.answered(item_ids, click.location, made_ms)
 
     def signalled(self, signal: IntentSignal) -> None:
         """Take in an intent signal; a repeated one and one without truth score nothing."""
@@ -154,6 +177,26 @@ class Scoreboard:
     def followed(self, outcome: RecommendationOutcome) -> None:
         """Take in what a shopper did after an answer."""
         self._live.add(outcome)
+
+    def described(self, record: CatalogRecord, time_ms: int) -> None:
+        """Take in what the catalog says of an item; time_ms: the record's timestamp, Unix."""
+        self._gone.described(record, time_ms)
+        if isinstance(record, DescribedItem):
+            self._sales.described(record.item)
+
+    def ruled(self, key: bytes | None, value: bytes | None, time_ms: int) -> None:
+        """Take in a record of `merchant-rules`; time_ms: its timestamp, Unix."""
+        self._rules.ruled(key, value, time_ms)
+
+    def trended(self, key: str, record: Trending | None, time_ms: int) -> None:
+        """Take in a record of `trending`, None = a tombstone; time_ms: its timestamp, Unix."""
+        self._trending.trended(key, record, time_ms)
+        if record is not None:
+            self._sales.trended(record, time_ms)
+
+    def settle(self, now_ms: float) -> None:
+        """Judge the answers of some time ago; now_ms: Unix, infinite = nothing more comes."""
+        self._gone.settle(now_ms)
 
     def dead_lettered(self, place: Place) -> None:
         """Take in a dead letter of the input at `place`."""
@@ -185,6 +228,10 @@ class Scoreboard:
             latency_seconds=_percentiles(self._latencies_ms),
             events_per_second=self.ledger.with_record / seconds if seconds else 0.0,
             intent=self._intent.report(),
+            trending=self._trending.report(),
+            sales=self._sales.report(),
+            unavailable_emitted=self._gone.emitted,
+            rules=self._rules.report(),
         )
 
 

@@ -102,7 +102,7 @@ class LiveScreen:
         title = f"live: {self._rate.note(snapshot):,.0f} events/s, {snapshot.report.lost} in flight; Ctrl-C ends"
         panels = [self._panel(session) for session in snapshot.sessions]
         panels += [Panel("waiting for a shopper", height=6) for _ in range(SIZE - len(panels))]
-        self._live.update(Group(report_table(snapshot.report, title), *panels))
+        self._live.update(Group(report_table(snapshot.report, title, self._titles), *panels))
 
     def _panel(self, session: ShownSession) -> RenderableType:
         grid = Table.grid(padding=(0, 2), expand=True)

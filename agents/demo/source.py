@@ -3,27 +3,39 @@
 import gzip
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from agents.shop.catalog import catalog
-from agents.shop.settings import ShopSettings
+from agents.shop.catalog_changes import ShopCatalog
+from agents.shop.settings import FlashSaleSettings, ShopSettings
 from agents.shop.traffic import generate_events
 from agents.shop.training_data import write_training_data
 from agents.shop.truth import Truth
 from schemas import wire
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
-from schemas.records import CatalogItem
+from schemas.ids import RuleId
+from schemas.records import CatalogItem, CountedView
+from schemas.rules import MerchantRule
 from session_model.data.formats import AS_IT_IS, DataFormat, ReadOptions, read_events
 from session_model.data.training_data import sha256_of
+from streams.trending.fold import ReadRecord
 
 LIVE_BEGIN: Final = timedelta(hours=36)
 """Where the live traffic of the generated shop starts: behind the training data, at noon."""
+PLACES: Final = ("nl/nh/ams", "de/be/ber", "nl/zh/rtm", "de/by/muc", "pt/li/lis")
+HISTORY: Final = timedelta(hours=2)
+"""Of the shop before it goes live, as an observer that has been running has counted it: what rises is what is more than
+usual, and that nobody knows after ten minutes."""
+_LIVE: Final = timedelta(days=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _KEY_LENGTH: Final = 12
 
+CatalogChange = tuple[int, CatalogItem]
+"""A record of the catalog and when it is due, both on the source's own clock, Unix milliseconds."""
 CountEvents = Callable[[int], None]
 """Hears how many events were written so far."""
 
@@ -57,7 +69,8 @@ class TrainingPart:
 class Source:
     """What is fed. scored_from_ms: views before this event time are no targets, since the model has seen them.
 
-    training: None where the caller brings the model.
+    training: None where the caller brings the model. catalog: as it stands at the first event; changes: from then on.
+    rule: what a merchant puts while it is fed. history: what was counted before, as the observer reads it.
     """
 
     description: str
@@ -65,14 +78,25 @@ class Source:
     training: TrainingPart | None
     catalog: Sequence[CatalogItem] = ()
     scored_from_ms: int = 0
+    changes: Callable[[], Iterator[CatalogChange]] = lambda: iter(())
+    rule: MerchantRule | None = None
+    history: Callable[[], Iterator[ReadRecord]] = lambda: iter(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShopOptions:
-    """The generated shop of the demo: one in which a minute of training is enough."""
+    """The generated shop of the demo: one in which a minute of training is enough.
 
-    settings: ShopSettings = field(default_factory=lambda: ShopSettings(n_items=1_000))
+    live_sales: instead of those of `settings` once it is live, one that a minute shows from its start to its end.
+    """
+
+    settings: ShopSettings = field(default_factory=lambda: ShopSettings(n_items=1_000, locations=PLACES))
     training_events: int = 60_000
+    live_sales: FlashSaleSettings = field(
+        default_factory=lambda: FlashSaleSettings(
+            every=timedelta(minutes=30), duration=timedelta(minutes=10), n_items=4, surge=0.05, sells_out=True
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,12 +112,20 @@ class LogOptions:
     train_share: float = 0.5
 
 
-def shop_source(shop: ShopOptions, *, with_training: bool) -> Source:
-    """Feed simulated shoppers for as long as is asked for; train on earlier traffic of the same shop."""
+def shop_source(shop: ShopOptions, *, with_training: bool, is_timed: bool = True) -> Source:
+    """Feed simulated shoppers for as long as is asked for; train on earlier traffic of the same shop.
+
+    is_timed: in time with the shop's clock. Where they are not, nobody could say when by the wall's clock a sale ends:
+    the catalog stays as it is.
+    """
+    settings = replace(shop.settings, flash_sales=shop.live_sales if is_timed else None)
 
     def live() -> Iterator[FedEvent]:
-        for event in generate_events(shop.settings, begin=LIVE_BEGIN):
+        for event in generate_events(settings, begin=LIVE_BEGIN):
             yield FedEvent(event.click, event.arrival_ms, event.truth)
+
+    def changes() -> Iterator[CatalogChange]:
+        return ShopCatalog(settings).changes(_LIVE, LIVE_BEGIN)
 
     def write(path: Path, progress: CountEvents) -> None:
         write_training_data(shop.settings, path, shop.training_events, progress)
@@ -101,7 +133,7 @@ def shop_source(shop: ShopOptions, *, with_training: bool) -> Source:
     opening = shop.settings.start + LIVE_BEGIN
     described = catalog(shop.settings, opening)
     training = TrainingPart(
-        key="shop-" + _key(repr(shop).encode()),
+        key="shop-" + _key(repr((shop.settings, shop.training_events)).encode()),
         description=f"the first {shop.training_events:,} events of the generated shop",
         n_events=shop.training_events,
         write=write,
@@ -113,6 +145,41 @@ def shop_source(shop: ShopOptions, *, with_training: bool) -> Source:
         events=live,
         training=training if with_training else None,
         catalog=described,
+        changes=changes if is_timed else lambda: iter(()),
+        rule=_rule(settings, described),
+        history=lambda: _history(shop.settings),
+    )
+
+
+def _history(settings: ShopSettings) -> Iterator[ReadRecord]:
+    """Return what counts of the time before the shop goes live: of people, an item once a session."""
+    begin, opening_ms = LIVE_BEGIN - HISTORY, settings.start_ms + LIVE_BEGIN // _MILLISECOND
+    seen = set[tuple[str, int, str]]()
+    for number, event in enumerate(generate_events(replace(settings, flash_sales=None), begin=begin)):
+        click, truth = event.click, event.truth
+        if event.arrival_ms >= opening_ms:
+            return
+        if click.event_type != "view" or click.item_id is None or truth.is_bot or truth.is_late:
+            continue
+        view = (click.visitor_id, truth.session_number, click.item_id)
+        if view not in seen:
+            seen.add(view)
+            counted = CountedView(click.item_id, click.event_time_ms, click.location)
+            yield ReadRecord(f"history-0-{number}", click.visitor_id, [counted])
+
+
+def _rule(settings: ShopSettings, described: Sequence[CatalogItem]) -> MerchantRule:
+    """Pin an item that is sold everywhere where the fewest shoppers are, so that it costs the others nothing."""
+    country = settings.locations[-1].split("/")[0]
+    item = next(item for item in described if item.available and item.locations is None)
+    return MerchantRule(
+        rule_id=RuleId("demo-pin"),
+        action="pin",
+        items=(item.item_id,),
+        position=1,
+        where=(country,),
+        author="demo",
+        note=f"{item.title or item.item_id} stands first in {country}",
     )
 
 

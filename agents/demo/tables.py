@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from agents.demo.intent_score import IntentReport
+from agents.demo.sale_score import SaleReport
 from agents.demo.scoreboard import Report
+from agents.demo.trending_score import TrendingReport
+from schemas.ids import ItemId
+from schemas.records import TRENDING_KEY
 
 
-def report_table(report: Report, title: str) -> Table:
-    """Lay a report out in two columns."""
+def report_table(report: Report, title: str, titles: Mapping[ItemId, str]) -> Table:
+    """Lay a report out in two columns; titles: of items, where the source tells them."""
     table = Table(title=title, title_justify="left", show_header=False, expand=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
@@ -34,6 +38,19 @@ def report_table(report: Report, title: str) -> Table:
         "as the outcomes tell", f"{percent(live.hit_rate)}, MRR {mrr} ({live.clicks:,} clicks after an answer)"
     )
     table.add_row("purchase later?", _intent(report.intent))
+    table.add_row("trending", _trending(report.trending, titles))
+    for sale in report.sales:
+        table.add_row(f"flash sale in {sale.location}", _sale(sale))
+    if titles:
+        table.add_row(
+            "gone items in answers", f"{report.unavailable_emitted:,} answers held one gone for more than 1 s"
+        )
+    if report.rules.in_force or report.rules.applied:
+        after = seconds(report.rules.applied_after_seconds)
+        table.add_row(
+            "merchants' rules",
+            f"{report.rules.in_force} in force, in {report.rules.applied:,} answers, {after} after it was put",
+        )
     return table
 
 
@@ -56,6 +73,26 @@ def _shares(counts: Mapping[str, int]) -> str:
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda entry: -entry[1])
     return ", ".join(f"{name} {percent(count / total)}" for name, count in ordered) or "none"
+
+
+def _trending(trending: TrendingReport, titles: Mapping[ItemId, str]) -> str:
+    if trending.age_seconds is None:
+        return "nothing yet"
+    lines = [f"lists of {trending.locations} places, {trending.items} items, {trending.age_seconds:.0f} s old"]
+    for place, items in trending.first.items():
+        where = "everywhere" if place == TRENDING_KEY else place
+        lines.append(f"{where}: " + "; ".join(titles.get(item, item) for item in items))
+    return "\n".join(lines)
+
+
+def _sale(sale: SaleReport) -> str:
+    length = (sale.ends_at - sale.starts_at).total_seconds()
+    risen = "" if sale.risen_after_seconds is None else f", rising after {sale.risen_after_seconds:.0f} s"
+    held = [
+        f"{when} {'-' if mean is None else f'{mean:.1f}'}"
+        for when, mean in (("before", sale.before), ("meanwhile", sale.during), ("after", sale.after))
+    ]
+    return f"{sale.items} items for {length:.0f} s{risen}\nof an answer there: " + ", ".join(held)
 
 
 def _intent(intent: IntentReport | None) -> str:

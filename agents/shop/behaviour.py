@@ -150,7 +150,7 @@ class Visit:
         elif dice.chance(_OWN_TASTE_SHARE):
             self._cluster = visitor.tastes[dice.below(2)]
         else:
-            self._cluster = self._shop.shelf.clusters[tastes.popular(dice)]
+            self._cluster = self._shop.shelf.clusters[tastes.popular(visitor.location, dice)]
 
     def _act(self) -> None:
         action = _ACTIONS[self._dice.weighted(_HABITS[self._intent].actions)] if self._seen else "view"
@@ -174,7 +174,7 @@ class Visit:
 
     def _search(self) -> None:
         """Look for something of the session's taste; the next view goes on from it."""
-        self._item = self._shop.tastes.of_cluster(self._cluster, self._dice)
+        self._item = self._shop.tastes.of_cluster(self._cluster, self._visitor.location, self._dice)
         query = self._shop.shelf.queries[self._item]
         self._steps.append(Step(self._now_ms, "search", None, self._intent, None, query))
 
@@ -210,7 +210,7 @@ class Visit:
         if sale is not None and sale.location == self._visitor.location and dice.chance(sale.pull):
             return sale.items[dice.below(len(sale.items))]
         if dice.chance(habit.new_taste):
-            self._cluster = self._shop.shelf.clusters[self._shop.tastes.popular(dice)]
+            self._cluster = self._shop.shelf.clusters[self._shop.tastes.popular(self._visitor.location, dice)]
         for _ in range(_TRIES):
             item = self._candidate()
             if self._is_sold_here(item) and self._is_liked(item):
@@ -222,11 +222,11 @@ class Visit:
         if self._item >= 0 and draw < _SUCCESSOR_SHARE:
             return self._shop.tastes.successor(self._item, self._dice)
         if draw < _CLUSTER_SHARE:
-            return self._shop.tastes.of_cluster(self._cluster, self._dice)
-        return self._shop.tastes.popular(self._dice)
+            return self._shop.tastes.of_cluster(self._cluster, self._visitor.location, self._dice)
+        return self._shop.tastes.popular(self._visitor.location, self._dice)
 
     def _first_sold_here(self) -> int:
-        start = self._shop.tastes.popular(self._dice)
+        start = self._shop.tastes.popular(self._visitor.location, self._dice)
         around = (*range(start, len(self._shop.shelf)), *range(start))
         return next(filter(self._is_sold_here, around), start)
 

@@ -37,7 +37,7 @@ class ShopCatalog:
         return replace(
             self._shelf.records[item],
             available=not self.stock.is_out(item, moment_ms),
-            available_until=self.stock.given_up_ms(item),
+            available_until=self.stock.end_ms(item, moment_ms),
             sale=priced,
         )
 
@@ -51,7 +51,8 @@ class ShopCatalog:
 
         A release publishes a new item, with the moment at which it is given up if it is; a flash sale names its price,
         place and end as it begins, and is taken back when it is over; a stock-out and its end are a record each. At the
-        moment at which an item is given up nothing is published.
+        moment at which an item is given up nothing is published. An item that a sale leaves sold out ends with it by
+        the record of its start, too.
         """
         from_ms = self._settings.start_ms + begin // _MILLISECOND
         until_ms = from_ms + duration // _MILLISECOND

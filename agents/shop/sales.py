@@ -20,7 +20,8 @@ class FlashSale:
 
     number: of its slot since 1970, so it names the sale. location: position in the settings' `locations`.
     prices: what each item on sale costs meanwhile, by the item's number on the shelf.
-    pull: share of the views at the location that go to these items.
+    pull: share of the views at the location that go to these items. back_ms: when they are there again after it,
+    `end_ms` where they do not sell out.
     """
 
     number: int
@@ -30,6 +31,7 @@ class FlashSale:
     prices: dict[int, float]
     items: tuple[int, ...]
     pull: float
+    back_ms: int
 
     def item_ids(self, shelf: Shelf) -> list[ItemId]:
         """Return the items on sale."""
@@ -52,13 +54,31 @@ class SaleCalendar:
         sale = self._sale(moment_ms // (self._rules.every // _MILLISECOND), self._rules)
         return sale if sale.items and sale.start_ms <= moment_ms < sale.end_ms else None
 
+    def sold_out_at(self, moment_ms: int) -> FlashSale | None:
+        """Return the sale that is over at `moment_ms` and has left its items sold out."""
+        if self._rules is None or not self._rules.sells_out:
+            return None
+        sale = self._sale(moment_ms // (self._rules.every // _MILLISECOND), self._rules)
+        return sale if sale.items and sale.end_ms <= moment_ms < sale.back_ms else None
+
     def between(self, from_ms: int, until_ms: int) -> list[FlashSale]:
         """List the sales that touch [from_ms, until_ms), the earliest first."""
+        return [sale for sale in self._slots(from_ms, until_ms) if sale.start_ms < until_ms and sale.end_ms > from_ms]
+
+    def sold_out_between(self, from_ms: int, until_ms: int) -> list[FlashSale]:
+        """List the sales that leave their items sold out at a moment of [from_ms, until_ms), the earliest first."""
+        return [
+            sale
+            for sale in self._slots(from_ms, until_ms)
+            if sale.end_ms < sale.back_ms and sale.end_ms < until_ms and sale.back_ms > from_ms
+        ]
+
+    def _slots(self, from_ms: int, until_ms: int) -> list[FlashSale]:
         if self._rules is None:
             return []
         every_ms = self._rules.every // _MILLISECOND
-        sales = [self._sale(number, self._rules) for number in range(from_ms // every_ms, -(-until_ms // every_ms))]
-        return [sale for sale in sales if sale.items and sale.start_ms < until_ms and sale.end_ms > from_ms]
+        numbers = range(from_ms // every_ms, -(-until_ms // every_ms))
+        return [sale for number in numbers if (sale := self._sale(number, self._rules)).items]
 
     def _sale(self, number: int, rules: FlashSaleSettings) -> FlashSale:
         sale = self._planned.get(number)
@@ -89,4 +109,5 @@ def _plan(number: int, settings: ShopSettings, shelf: Shelf, rules: FlashSaleSet
         prices={item: round(shelf.prices[item] * (1 - rules.discount), 2) for item in items},
         items=items,
         pull=rules.pull,
+        back_ms=(number + 1) * every_ms if rules.sells_out else start_ms + duration_ms,
     )

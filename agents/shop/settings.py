@@ -20,7 +20,8 @@ class FlashSaleSettings:
 
     discount: off the price, in [0, 1). pull: share of the views at the location that go to the sale's items.
     surge: extra sessions while it runs, as a share of the usual ones; all at the
-    location, fewer where few visitors are at home there.
+    location, fewer where few visitors are at home there. sells_out: its items are gone everywhere from its end on until
+    the slot is over, and their records say so as it begins.
     """
 
     every: timedelta = timedelta(hours=6)
@@ -29,6 +30,7 @@ class FlashSaleSettings:
     discount: float = 0.3
     pull: float = 0.4
     surge: float = 0.3
+    sells_out: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot run."""
@@ -72,6 +74,9 @@ class ShopSettings:
     bot_share: of sessions. duplicate_share, late_share: of events. diurnal_amplitude: 0 is a flat day, below 1.
     sessions_per_hour: the mean over a day; `n_visitors` must be at least four times that, since a visitor rests for
     more than the inactivity gap between two sessions. flash_sales, stock_outs: None for a shop without them.
+    locations: where visitors are at home, in the first the most; `nl/nh/ams` lies in `nl/nh`, that in `nl`.
+    place_taste: of what is popular around a place, the share that its own taste takes the place of, at each level of
+    its name; 0 = all places like the same.
     """
 
     seed: int = 7
@@ -87,6 +92,7 @@ class ShopSettings:
     flash_sales: FlashSaleSettings | None = field(default_factory=FlashSaleSettings)
     start: datetime = datetime(2026, 1, 5, tzinfo=UTC)
     stock_outs: StockOutSettings | None = None
+    place_taste: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no shop can be."""
@@ -103,7 +109,7 @@ class ShopSettings:
                 f"{self.n_visitors} visitors cannot make {self.sessions_per_hour:g} sessions an hour; "
                 f"give {_VISITORS_PER_HOURLY_SESSION} visitors for each, {MAX_VISITORS} at most"
             )
-        for name in ("diurnal_amplitude", "bot_share", "duplicate_share", "late_share"):
+        for name in ("diurnal_amplitude", "bot_share", "duplicate_share", "late_share", "place_taste"):
             _in_unit_interval(getattr(self, name), name)
         if self.start.tzinfo is None:
             raise UsageError(f"start is {self.start}, without a time zone; add one")

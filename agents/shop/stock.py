@@ -1,4 +1,4 @@
-"""What is out of stock when: items that sell out and come back, and items that are given up for good."""
+"""What is out of stock when: items that sell out and come back, after a sale too, and items given up for good."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -6,6 +6,7 @@ from datetime import timedelta
 import numpy as np
 
 from agents.shop.catalog import Shelf
+from agents.shop.sales import SaleCalendar
 from agents.shop.settings import ShopSettings, StockOutSettings
 
 _STOCK_KEY = 9
@@ -27,13 +28,15 @@ class StockOut:
 class Stock:
     """The stock of a shop, planned slot by slot when first asked for, the same whoever asks.
 
-    Without stock-outs in the settings an item has stock if its record on the shelf says so, for all time.
+    Without stock-outs in the settings, and sales that sell out, an item has stock if its record on the shelf says so,
+    for all time.
     """
 
     def __init__(self, settings: ShopSettings, shelf: Shelf) -> None:
         self._settings = settings
         self._shelf = shelf
         self._rules = settings.stock_outs
+        self._sales = SaleCalendar(settings, shelf)
         self._planned: dict[int, dict[int, StockOut]] = {}
         self._given_up_ms = dict[int, int]() if self._rules is None else _given_up(settings, shelf, self._rules)
 
@@ -44,22 +47,39 @@ class Stock:
 
     def is_out(self, item: int, moment_ms: int) -> bool:
         """Return whether an item is out of stock at a moment, given up or not."""
-        if self._rules is None or not self._shelf.records[item].available:
-            return not self._shelf.records[item].available
+        if not self._shelf.records[item].available:
+            return True
+        sale = self._sales.sold_out_at(moment_ms)
+        if sale is not None and item in sale.prices:
+            return True
+        if self._rules is None:
+            return False
         out = self._slot(moment_ms // (self._rules.every // _MILLISECOND), self._rules).get(item)
         return out is not None and out.start_ms <= moment_ms < out.end_ms
 
-    def given_up_ms(self, item: int) -> int | None:
-        """Return when an item is given up, Unix milliseconds; None = never. It is known from the first day on."""
-        return self._given_up_ms.get(item)
+    def end_ms(self, item: int, moment_ms: int) -> int | None:
+        """Return when an item will be gone as the shop knows at a moment, Unix milliseconds; None = it knows of no end.
+
+        That it is given up is known from the first day on, that it sells out in a sale from the sale's start on.
+        """
+        sale = self._sales.at(moment_ms)
+        ends = [self._given_up_ms.get(item)]
+        if sale is not None and item in sale.prices and sale.back_ms > sale.end_ms:
+            ends.append(sale.end_ms)
+        return min((end for end in ends if end is not None), default=None)
 
     def between(self, from_ms: int, until_ms: int) -> list[StockOut]:
-        """List the stock-outs that touch [from_ms, until_ms), the earliest first."""
-        if self._rules is None:
-            return []
-        every_ms = self._rules.every // _MILLISECOND
-        slots = (self._slot(number, self._rules) for number in range(from_ms // every_ms, -(-until_ms // every_ms)))
-        outs = [out for slot in slots for out in slot.values() if out.start_ms < until_ms and out.end_ms > from_ms]
+        """List the stock-outs that touch [from_ms, until_ms), those after sales too, the earliest first."""
+        outs = [
+            StockOut(item, sale.end_ms, sale.back_ms)
+            for sale in self._sales.sold_out_between(from_ms, until_ms)
+            for item in sale.items
+        ]
+        if self._rules is not None:
+            every_ms = self._rules.every // _MILLISECOND
+            for number in range(from_ms // every_ms, -(-until_ms // every_ms)):
+                slot = self._slot(number, self._rules).values()
+                outs += [out for out in slot if out.start_ms < until_ms and out.end_ms > from_ms]
         return sorted(outs, key=lambda out: (out.start_ms, out.item))
 
     def _slot(self, number: int, rules: StockOutSettings) -> dict[int, StockOut]:

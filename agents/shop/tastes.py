@@ -1,15 +1,20 @@
-"""What goes with what: taste clusters and the successors of each item, from which shoppers draw."""
+"""What goes with what, and what is liked where: taste clusters, successors of each item, from which shoppers draw."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.shop.catalog import Shelf
 from agents.shop.dice import Dice
+from agents.shop.settings import ShopSettings
+from schemas.places import LocationSettings
 
 _TASTES_KEY = 3
+_PLACES_KEY = 11
 _N_SUCCESSORS = 6
 _N_COMPLEMENTS = 2
 _SUCCESSOR_WEIGHTS = tuple(accumulate(1.0 / rank for rank in range(1, _N_SUCCESSORS + _N_COMPLEMENTS + 1)))
@@ -17,35 +22,45 @@ _SUCCESSOR_POPULARITY_EXPONENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Appeal:
+    """How much items are liked at a place.
+
+    member_weights: the cumulative popularity of each cluster's items; weights: that of all items.
+    """
+
+    member_weights: list[list[float]]
+    weights: list[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Tastes:
-    """Preferences that all shoppers share.
+    """Preferences: what goes with what is the same for all shoppers, what they like is so for those of a place.
 
     successors: likely next items of each item, best first, the last from a cluster that complements its own.
-    members: items of each cluster; member_weights: their cumulative popularity; weights: that of all items.
+    members: items of each cluster. appeal: at each of the settings' `locations`.
     """
 
     successors: list[list[int]]
     members: list[list[int]]
-    member_weights: list[list[float]]
-    weights: list[float]
+    appeal: list[Appeal]
 
     def successor(self, item: int, dice: Dice) -> int:
         """Draw what shoppers look at after `item`."""
         options = self.successors[item]
         return options[dice.weighted(_SUCCESSOR_WEIGHTS[: len(options)])]
 
-    def of_cluster(self, cluster: int, dice: Dice) -> int:
-        """Draw an item of `cluster` by popularity."""
-        return self.members[cluster][dice.weighted(self.member_weights[cluster])]
+    def of_cluster(self, cluster: int, location: int, dice: Dice) -> int:
+        """Draw an item of `cluster` by its popularity at a location."""
+        return self.members[cluster][dice.weighted(self.appeal[location].member_weights[cluster])]
 
-    def popular(self, dice: Dice) -> int:
-        """Draw any item by popularity."""
-        return dice.weighted(self.weights)
+    def popular(self, location: int, dice: Dice) -> int:
+        """Draw any item by its popularity at a location."""
+        return dice.weighted(self.appeal[location].weights)
 
 
-def build_tastes(shelf: Shelf, seed: int) -> Tastes:
-    """Derive the preferences of the shop of `seed`."""
-    rng = np.random.default_rng([seed, _TASTES_KEY])
+def build_tastes(shelf: Shelf, settings: ShopSettings) -> Tastes:
+    """Derive the preferences of a shop."""
+    rng = np.random.default_rng([settings.seed, _TASTES_KEY])
     members: list[list[int]] = [[] for _ in range(max(shelf.clusters) + 1)]
     for item, cluster in enumerate(shelf.clusters):
         members[cluster].append(item)
@@ -56,12 +71,33 @@ def build_tastes(shelf: Shelf, seed: int) -> Tastes:
         near = _preferred(own, own, popularity, rng)[:, :_N_SUCCESSORS]
         far = _preferred(own, members[complements[cluster]], popularity, rng)[:, :_N_COMPLEMENTS]
         successors += np.concatenate([near, far], axis=1).tolist()
-    return Tastes(
-        successors=successors,
-        members=members,
-        member_weights=[list(accumulate(popularity[items].tolist())) for items in members],
-        weights=list(accumulate(shelf.popularity)),
-    )
+    return Tastes(successors=successors, members=members, appeal=_appeal(shelf, settings, members))
+
+
+def popularity_at(place: str, shelf: Shelf, settings: ShopSettings) -> NDArray[np.float64]:
+    """Return how popular each item is at a place of any level, not normalised: what is true of its taste.
+
+    From everywhere down to the place each level takes the share `place_taste` of what is popular around it away, and
+    gives it to the same popularities in an order of its own.
+    """
+    popularity = everywhere = np.asarray(shelf.popularity)
+    if settings.place_taste:
+        for level in reversed(LocationSettings().chain(place)):
+            rng = np.random.default_rng([settings.seed, _PLACES_KEY, crc32(level.encode())])
+            own = rng.permutation(everywhere)
+            popularity = (1 - settings.place_taste) * popularity + settings.place_taste * own
+    return popularity
+
+
+def _appeal(shelf: Shelf, settings: ShopSettings, members: Sequence[list[int]]) -> list[Appeal]:
+    """Return how items are liked at each location; where tastes do not differ by place it is the same object."""
+    places = settings.locations if settings.place_taste else settings.locations[:1]
+    appeal = []
+    for place in places:
+        popularity = popularity_at(place, shelf, settings)
+        member_weights = [list(accumulate(popularity[items].tolist())) for items in members]
+        appeal.append(Appeal(member_weights, list(accumulate(popularity.tolist()))))
+    return appeal if settings.place_taste else appeal * len(settings.locations)
 
 
 def _preferred(

@@ -42,7 +42,7 @@ class _Traffic:
 
     def __init__(self, settings: ShopSettings, begin_ms: int) -> None:
         shelf = build_shelf(settings)
-        tastes = build_tastes(shelf, settings.seed)
+        tastes = build_tastes(shelf, settings)
         self._settings = settings
         self._now_ms = settings.start_ms + begin_ms
         self._shop = Shop(shelf=shelf, tastes=tastes, sales=SaleCalendar(settings, shelf), stock=Stock(settings, shelf))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.shop.dice import Dice
 from agents.shop.settings import ShopSettings
@@ -52,8 +53,7 @@ class Visitors:
         weights = 1.0 / np.arange(1, len(settings.locations) + 1)
         self._locations = rng.choice(len(settings.locations), total, p=weights / weights.sum()).astype(np.int8)
         self._devices = np.searchsorted(_DEVICE_WEIGHTS, rng.random(total)).astype(np.int8)
-        cluster_weights = np.asarray([member_weights[-1] for member_weights in tastes.member_weights])
-        self._tastes = rng.choice(len(cluster_weights), (total, 2), p=cluster_weights / cluster_weights.sum())
+        self._tastes = self._clusters(tastes, rng.random((total, 2)))
         self._price_levels = rng.standard_normal(total).astype(np.float32)
         self._free_from_ms = np.zeros(total, np.int64)
         self._session_counts = np.zeros(total, np.int32)
@@ -79,6 +79,15 @@ class Visitors:
         """End the visitor's session."""
         self._free_from_ms[visitor.number] = last_arrival_ms + REST_MS
         self._last_items[visitor.number] = _NOWHERE if last_item is None else last_item
+
+    def _clusters(self, tastes: Tastes, draws: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the clusters that each visitor likes, by their popularity at home."""
+        chosen = np.zeros(draws.shape, np.int64)
+        for location, appeal in enumerate(tastes.appeal):
+            weights = np.cumsum([member_weights[-1] for member_weights in appeal.member_weights])
+            is_here = self._locations == location
+            chosen[is_here] = np.searchsorted(weights / weights[-1], draws[is_here], side="right")
+        return chosen
 
     def _scan(self, first: int, now_ms: int) -> Visitor | None:
         for step in range(self._n_people):

@@ -68,3 +68,15 @@ def test_events_that_are_due_after_the_time_is_over_are_not_waited_for(broker: E
     assert feeder.n_sent == 1
     assert sent.clicks[0].visitor_id == "v0"
     assert sent.place.offset >= 0
+
+
+def test_the_clock_begins_with_the_first_event(broker: EmbeddedBroker) -> None:
+    """From then on a moment of the source's clock has one of the wall's; before there is none."""
+    feeder = _feeder(broker, speed=2.0)
+    assert feeder.clock is None
+    feeder.start(_events(step_ms=3_600_000), lambda: Backlog(0, None))
+    sent = feeder.delivered.get(timeout=PATIENCE_SECONDS)
+    feeder.stop()
+    assert feeder.clock is not None
+    assert feeder.clock.started_ms <= sent.time_ms
+    assert feeder.clock.wall_ms(1_800_000) == feeder.clock.started_ms + 900_000

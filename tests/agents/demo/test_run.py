@@ -24,7 +24,7 @@ from agents.demo.source import LogOptions, ShopOptions
 from agents.interruption import Interruption
 from agents.replay import replay_log
 from agents.settings import Settings
-from agents.shop.settings import ShopSettings
+from agents.shop.settings import FlashSaleSettings, ShopSettings
 from agents.shop.traffic import generate_events
 from schemas import wire
 from schemas.ids import EventId, ItemIndex
@@ -63,7 +63,10 @@ class Ran:
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """Run the demo once, training included."""
     run_dir = tmp_path_factory.mktemp("demo")
-    shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=2_000)
+    sales = FlashSaleSettings(
+        every=timedelta(minutes=1), duration=timedelta(seconds=20), n_items=3, surge=0.5, sells_out=True
+    )
+    shop = ShopOptions(settings=ShopSettings(n_items=240), training_events=2_000, live_sales=sales)
     options = DemoOptions(source=shop, speed=20.0, seconds=5.0, run_dir=run_dir)
     printed = io.StringIO()
     with Interruption() as interruption:
@@ -118,6 +121,20 @@ def test_scores_are_there_and_are_shares(ran: Ran) -> None:
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     assert ran.report["events_per_second"] > 0
     assert ran.report["intent"]["signals"] > 0
+
+
+def test_trending_sales_and_a_rule_are_told(ran: Ran) -> None:
+    """The observer's lists are of now, a sale comes and goes, its items go with it, and a rule is in force."""
+    trending, sales = ran.report["trending"], ran.report["sales"]
+    assert trending["locations"] >= 5
+    assert trending["items"] >= 20
+    assert 0 <= trending["age_seconds"] < 30
+    assert sales
+    assert all(sale["items"] == 3 and sale["after"] in {None, 0.0} for sale in sales)
+    assert ran.report["unavailable_emitted"] == 0
+    assert ran.report["rules"]["in_force"] == 1
+    assert "flash sale in" in ran.printed
+    assert "rule put:" in ran.printed
 
 
 def test_the_recommendations_are_left_in_a_file(ran: Ran) -> None:

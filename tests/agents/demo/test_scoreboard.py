@@ -22,9 +22,9 @@ def test_records_count_by_status_and_answers_by_tier(board: Scoreboard) -> None:
     """A record without items has no tier; a lower tier says why."""
     for offset in range(3):
         board.sent(sent(place=Place(0, offset)))
-    board.recommended(answer("x", place=Place(0, 0)), 1_010)
-    board.recommended(answer("x", place=Place(0, 1), tier="knn"), 1_010)
-    board.recommended(answer(place=Place(0, 2), status="duplicate"), 1_010)
+    board.recommended(answer("x", place=Place(0, 0)), 1_010, 1_000)
+    board.recommended(answer("x", place=Place(0, 1), tier="knn"), 1_010, 1_000)
+    board.recommended(answer(place=Place(0, 2), status="duplicate"), 1_010, 1_000)
     report = board.report()
     assert report.records == {"answered": 2, "duplicate": 1}
     assert report.answers_by_tier == {"model": 1, "knn": 1}
@@ -35,8 +35,8 @@ def test_records_count_by_status_and_answers_by_tier(board: Scoreboard) -> None:
 def test_a_repeated_record_counts_as_a_duplicate_id_only(board: Scoreboard) -> None:
     """At least once on the wire, once in the figures."""
     board.sent(sent())
-    board.recommended(answer("x"), 1_010)
-    board.recommended(answer("x"), 9_999)
+    board.recommended(answer("x"), 1_010, 1_000)
+    board.recommended(answer("x"), 9_999, 1_000)
     report = board.report()
     assert (report.duplicate_ids, report.records, report.latency_seconds.p99) == (1, {"answered": 1}, 0.01)
 
@@ -53,7 +53,7 @@ def test_latency_is_from_the_record_timestamp_to_the_receipt(board: Scoreboard) 
     """In seconds, with percentiles over all records."""
     for offset in range(101):
         board.sent(sent(place=Place(0, offset), time_ms=1_000))
-        board.recommended(answer("x", place=Place(0, offset)), 1_000 + offset)
+        board.recommended(answer("x", place=Place(0, offset)), 1_000 + offset, 1_000)
     latency = board.report().latency_seconds
     assert (latency.p50, latency.p95, latency.p99) == pytest.approx((0.05, 0.095, 0.099))
 
@@ -62,7 +62,7 @@ def test_the_rate_is_over_the_time_from_the_first_input_to_the_last_record(board
     """Three records in two seconds."""
     for offset in range(3):
         board.sent(sent(place=Place(0, offset), time_ms=1_000 + 500 * offset))
-        board.recommended(answer("x", place=Place(0, offset)), 3_000)
+        board.recommended(answer("x", place=Place(0, offset)), 3_000, 1_000)
     assert board.report().events_per_second == 1.5
 
 
@@ -71,9 +71,9 @@ def test_the_oldest_waiting_input_is_the_first_without_a_record(board: Scoreboar
     board.sent(sent(place=Place(0, 0), time_ms=1))
     board.sent(sent(place=Place(1, 0), time_ms=2))
     assert board.oldest_waiting_ms == 1
-    board.recommended(answer("x", place=Place(0, 0)), 5)
+    board.recommended(answer("x", place=Place(0, 0)), 5, 1_000)
     assert board.oldest_waiting_ms == 2
-    board.recommended(answer("x", place=Place(1, 0)), 5)
+    board.recommended(answer("x", place=Place(1, 0)), 5, 1_000)
     assert board.oldest_waiting_ms is None
 
 
@@ -101,7 +101,7 @@ def test_the_lines_of_an_order_are_one_record_and_pages_are_none(board: Scoreboa
     board.sent(SentInput(Place(0, 0), 1_000, (click("a"), click("b")), None))
     board.sent(SentInput(Place(0, 1), 1_000, (), None))
     assert board.oldest_waiting_ms == 1_000
-    board.recommended(answer("x", place=Place(0, 0)), 1_010)
+    board.recommended(answer("x", place=Place(0, 0)), 1_010, 1_000)
     report = board.report()
     assert (report.events_in, report.interactions, report.ignored, report.lost) == (2, 2, 1, 0)
     assert board.oldest_waiting_ms is None

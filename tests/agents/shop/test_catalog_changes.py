@@ -1,6 +1,7 @@
 """How the catalog of the generated shop changes while it runs, and what is true of its stock."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice, pairwise
 
@@ -8,7 +9,8 @@ import pytest
 
 from agents.shop.catalog import build_shelf, catalog
 from agents.shop.catalog_changes import ShopCatalog
-from agents.shop.settings import ShopSettings, StockOutSettings
+from agents.shop.sales import SaleCalendar
+from agents.shop.settings import FlashSaleSettings, ShopSettings, StockOutSettings
 from agents.shop.stock import Stock
 from agents.shop.traffic import generate_events
 from schemas.availability import is_available, sale_at
@@ -18,6 +20,7 @@ from schemas.records import CatalogItem
 
 SETTINGS = ShopSettings()
 OFTEN_OUT = ShopSettings(stock_outs=StockOutSettings(share=0.3, given_up_share=0.2))
+SELLING_OUT = replace(OFTEN_OUT, flash_sales=FlashSaleSettings(every=timedelta(hours=3), sells_out=True))
 DAY = timedelta(days=1)
 DAY_MS = 86_400_000
 PLACES = LocationSettings()
@@ -50,12 +53,13 @@ def test_a_sale_is_named_with_its_place_and_end_and_taken_back() -> None:
     assert all(final[record.item_id].sale is None for _, record in on_sale[:12])
 
 
-def test_the_records_say_what_is_true_at_every_moment(changes: list[tuple[int, CatalogItem]]) -> None:
+@pytest.mark.parametrize("settings", [OFTEN_OUT, SELLING_OUT])
+def test_the_records_say_what_is_true_at_every_moment(settings: ShopSettings) -> None:
     """Whoever reads them in time knows of each item whether it can be bought, to the millisecond."""
-    shop, shelf = ShopCatalog(OFTEN_OUT), build_shelf(OFTEN_OUT)
+    shop, shelf = ShopCatalog(settings), build_shelf(settings)
     number = {record.item_id: item for item, record in enumerate(shelf.records)}
-    known = {record.item_id: record for record in shop.at(OFTEN_OUT.start_ms)}
-    due, wrong, looked = list(reversed(changes)), 0, 0
+    known = {record.item_id: record for record in shop.at(settings.start_ms)}
+    due, wrong, looked = list(reversed(list(shop.changes(DAY)))), 0, 0
     for moment in range(OFTEN_OUT.start_ms, OFTEN_OUT.start_ms + DAY_MS, 7 * 60_000):
         while due and due[-1][0] <= moment:
             _, record = due.pop()
@@ -100,3 +104,19 @@ def test_nobody_buys_what_is_sold_out() -> None:
     sold_out = [event.click.event_type for event in events if event.truth.is_sold_out and not event.truth.is_bot]
     assert "cart" not in sold_out
     assert len(sold_out) > 50
+
+
+def test_what_a_sale_leaves_sold_out_ends_with_it_by_its_record_alone() -> None:
+    """The record of its start names the end; nothing has to come for the item to be gone, and it is back in time."""
+    settings = ShopSettings(flash_sales=FlashSaleSettings(sells_out=True))
+    shop = ShopCatalog(settings)
+    (sale, *_) = SaleCalendar(settings, build_shelf(settings)).between(settings.start_ms, settings.start_ms + DAY_MS)
+    for item in sale.items:
+        record = shop.record(item, sale.start_ms)
+        assert is_available(record, None, sale.end_ms - 1, PLACES)
+        assert not is_available(record, None, sale.end_ms, PLACES)
+        assert not shop.stock.has(item, sale.back_ms - 1)
+        assert shop.stock.has(item, sale.back_ms)
+    after_it = timedelta(milliseconds=sale.end_ms + 1 - settings.start_ms)
+    back = [record for moment, record in shop.changes(DAY, after_it) if moment == sale.back_ms]
+    assert [record.available for record in back] == [True] * len(sale.items)
