@@ -255,15 +255,15 @@ class Lane:
 @contextmanager
 def as_of(stage: Stage) -> Iterator[None]:
     """Take out what no setting turns off."""
-    count, explained = sessionizer._counted, chain.EXPLAINED_ITEMS
+    count, explained = sessionizer.counted_views, chain.EXPLAINED_ITEMS
     if not stage.counts:
-        sessionizer._counted = lambda *_: ()
+        sessionizer.counted_views = lambda known, *_: ((), known)
     if not stage.reasons:
         chain.EXPLAINED_ITEMS = 0  # type: ignore[misc]
     try:
         yield
     finally:
-        sessionizer._counted, chain.EXPLAINED_ITEMS = count, explained  # type: ignore[misc]
+        sessionizer.counted_views, chain.EXPLAINED_ITEMS = count, explained  # type: ignore[misc]
 
 
 def shop_of(settings: Settings, release: Release, duration: timedelta, most: int) -> Shop:
