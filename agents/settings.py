@@ -87,7 +87,8 @@ class CatalogSettings:
     """How the shop's items are read, and how far the worker relies on the catalog topic.
 
     require_catalog: Never recommend an item that the catalog topic does not describe.
-    start_timeout: The worker begins without the whole catalog, or all merchants' rules, after this long, and says so.
+    start_timeout: The worker begins without the whole catalog, or all merchants' rules, after this long, and says so;
+        both are read at the same time. So does the observer, which then looks at no lists until it has the catalog.
     """
 
     mapping: CatalogMapping = field(default_factory=CatalogMapping)

@@ -52,6 +52,7 @@ from streams.catalog import Catalog, catalog_view
 from streams.cluster.producers import producer_config
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, TopicSettings, admin_client, topic_specs
+from streams.compacted_view import following
 from streams.local.embedded_broker import EmbeddedBrokerProcess
 from streams.local.kafka_node import KafkaNode
 from streams.metrics import CatalogMetrics, DeliveryMetrics
@@ -252,9 +253,8 @@ async def measured(plan: Plan, brokers: str, *, idempotent: bool) -> dict[str, A
     shop = Shop(plan, brokers, TOPICS.name(Topic.CATALOG), idempotent=idempotent)
     shop.describe_all()
     view = catalog_view(catalog, TOPICS.name(Topic.CATALOG), {"bootstrap.servers": brokers}, CatalogMetrics(registry))
-    view.start()
-    try:
-        if not await asyncio.to_thread(view.wait_until_caught_up, CATCH_UP_SECONDS):
+    async with following(view, patience_seconds=CATCH_UP_SECONDS) as (is_complete,):
+        if not is_complete:
             raise InsessionError(
                 f"the view did not read the catalog within {CATCH_UP_SECONDS:g} s: does the broker answer?"
             )
@@ -263,8 +263,6 @@ async def measured(plan: Plan, brokers: str, *, idempotent: bool) -> dict[str, A
             tier = serving_tier(settings, catalog, registry, copies=Path(folder) / "copies")
             popular_everywhere(tier.recommender, plan)
             return await _run(plan, shop, tier.recommender, lists, DeliveryMetrics(registry))
-    finally:
-        await asyncio.to_thread(view.stop)
 
 
 async def _run(
@@ -400,7 +398,7 @@ def gone_for_long(
         while at is not None and at[0] <= made_ms:
             history.take(DescribedItem(at[1]), at[0])
             at = next(due, None)
-        counts[kind] += bool(history.gone(map(item_id, items), None, made_ms))
+        counts[kind] += bool(history.gone([*map(item_id, items)], None, made_ms))
     return counts[0], counts[1]
 
 

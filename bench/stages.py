@@ -36,7 +36,7 @@ from agents.wiring import described_catalog, described_rules, pipeline_settings,
 from bench.click_cost import finished
 from bench.reasons import BATCH
 from bench.release import SMALL, trained_models
-from bench.rising import BEGIN, MINUTE_MS, WARM
+from bench.rising import MINUTE_MS
 from bench.rules import some_rules
 from bench.trending import hash_of
 from schemas import wire
@@ -67,6 +67,10 @@ from streams.sessions import sessionizer
 from streams.trending.fold import ReadRecord, TrendingFold
 from streams.trending.lists import TrendingLists
 
+BEGIN: Final = timedelta(hours=24)
+"""Of the shop's time."""
+WARM: Final = timedelta(hours=12)
+"""That the observer has counted for before the first answer."""
 CHUNK: Final = 50
 """Events that a stage takes before it is the next one's turn."""
 LIMITS_US: Final = {"20 rules": 40.0, "what rises: everything": 100.0}
@@ -255,15 +259,15 @@ class Lane:
 @contextmanager
 def as_of(stage: Stage) -> Iterator[None]:
     """Take out what no setting turns off."""
-    count, explained = sessionizer.counted_views, chain.EXPLAINED_ITEMS
+    count, explained = sessionizer.counted_views, chain.EXPLAINED_ITEMS  # type: ignore[attr-defined]
     if not stage.counts:
-        sessionizer.counted_views = lambda known, *_: ((), known)
+        sessionizer.counted_views = lambda known, *_: ((), known)  # type: ignore[attr-defined]
     if not stage.reasons:
         chain.EXPLAINED_ITEMS = 0  # type: ignore[misc]
     try:
         yield
     finally:
-        sessionizer.counted_views, chain.EXPLAINED_ITEMS = count, explained  # type: ignore[misc]
+        sessionizer.counted_views, chain.EXPLAINED_ITEMS = count, explained  # type: ignore[misc, attr-defined]
 
 
 def shop_of(settings: Settings, release: Release, duration: timedelta, most: int) -> Shop:

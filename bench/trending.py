@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from random import Random
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -22,13 +23,15 @@ from agents.shop.settings import FlashSaleSettings, ShopSettings
 from agents.shop.traffic import generate_events
 from agents.wiring import session_rules
 from schemas import wire
+from schemas.catalog_reader import DescribedItem
 from schemas.ids import ItemId, VisitorId
 from schemas.places import LocationSettings
-from schemas.records import CountedView
+from schemas.records import CatalogItem, CountedView
 from schemas.state import InputPosition, VisitorState
+from streams.availability_history import AvailabilityHistory
 from streams.sessions.sessionizer import Arrival
 from streams.trending.counts import HALF_LIVES_MS
-from streams.trending.fold import EVERYWHERE, ReadRecord, TrendingFold
+from streams.trending.fold import EVERYWHERE, ListedItem, ReadRecord, TrendingFold
 from streams.trending.lists import TrendingLists
 from streams.trending.shares import PlaceShares
 
@@ -105,16 +108,22 @@ def main(hours: float, sessions_per_hour: float, *, as_json: bool) -> None:
     sales = SaleCalendar(settings, shelf).between(
         settings.start_ms, settings.start_ms + int((hours + 3) * 60 * MINUTE_MS)
     )
-    records = list(counted(settings, timedelta(hours=hours)))
+    popularity = dict(zip(shop.items, shelf.popularity, strict=True))
+    records = list(counted(settings, popularity, timedelta(hours=hours)))
     report = run(records, settings.start_ms, sales, shop)
+    report["microseconds_a_list_held_against_the_catalog"] = look_cost(records, shelf.records, settings.start_ms)
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
         show(report)
 
 
-def counted(settings: ShopSettings, duration: timedelta) -> Iterator[Read]:
-    """Run the session rules over the shop's clicks, and give the records that say what counts."""
+def counted(settings: ShopSettings, popularity: Mapping[ItemId, float], duration: timedelta) -> Iterator[Read]:
+    """Run the session rules over the shop's clicks, and give the records that say what counts, each with a list.
+
+    popularity: of each item, as which it is listed.
+    """
+    dice, items, weights = Random(1), [ListedItem(item_id) for item_id in popularity], [*popularity.values()]
     sessions, states = session_rules(Settings()), dict[VisitorId, VisitorState]()
     for offset, event in enumerate(sorted(generate_events(settings, duration), key=lambda one: one.arrival_ms)):
         clicked = event.click
@@ -129,7 +138,10 @@ def counted(settings: ShopSettings, duration: timedelta) -> Iterator[Read]:
             for line in advance.counted
             if clicked.item_id is not None
         ]
-        yield Read(wire.encode(ReadRecord(f"clickstream-0-{offset}", clicked.visitor_id, views)), event.arrival_ms)
+        record = ReadRecord(
+            f"clickstream-0-{offset}", clicked.visitor_id, views, dice.choices(items, weights, k=LISTED)
+        )
+        yield Read(wire.encode(record), event.arrival_ms)
 
 
 def run(records: Sequence[Read], start_ms: int, sales: Sequence[FlashSale], shop: Shop) -> dict[str, object]:
@@ -176,6 +188,22 @@ def run(records: Sequence[Read], start_ms: int, sales: Sequence[FlashSale], shop
         "sale_items_among_12_after_the_end": means(rises.after),
         "in_vain_a_place_and_look": float(np.mean(rises.in_vain)),
     }
+
+
+def look_cost(records: Sequence[Read], catalog: Sequence[CatalogItem], start_ms: int) -> float:
+    """Return the CPU microseconds for which a list is held against the catalog, of which a part is sold at places."""
+    history, read = AvailabilityHistory(), msgspec.json.Decoder(ReadRecord).decode
+    for item in catalog:
+        history.take(DescribedItem(item), start_ms)
+    seconds, looked = 0.0, 0
+    for begin in range(0, len(records), 1_000):
+        some = [(read(one.value), one.arrived_ms) for one in records[begin : begin + 1_000]]
+        started = time.process_time()
+        for record, arrived_ms in some:
+            location = record.counts[0].location if record.counts else None
+            history.gone([item.item_id for item in record.items], location, arrived_ms)
+        seconds, looked = seconds + time.process_time() - started, looked + len(some)
+    return 1e6 * seconds / looked
 
 
 def means(of: Mapping[int, Sequence[float]]) -> dict[int, float]:

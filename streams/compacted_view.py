@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 import structlog
@@ -51,7 +51,13 @@ class CompactedView:
 
     def start(self) -> None:
         """Start to read the topic from its beginning."""
+        self._metrics.caught_up.set(0)  # an earlier view of this process may have said more
         self._thread.start()
+
+    @property
+    def has_caught_up(self) -> bool:
+        """Return whether every partition's end was reached once."""
+        return self._caught_up.is_set() and not self._stopping.is_set()
 
     def wait_until_caught_up(self, timeout_seconds: float) -> bool:
         """Wait until every partition's end was reached once; False after the timeout, or at a stop."""
@@ -64,14 +70,14 @@ class CompactedView:
         if self._thread.ident is not None:
             self._thread.join()
 
-    @asynccontextmanager
-    async def following(self, patience_seconds: float = 0.0) -> AsyncIterator[bool]:
-        """Follow the topic meanwhile; gives whether its end was reached within so many seconds, which it waits for."""
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Follow the topic meanwhile, for those who have no event loop."""
         self.start()
         try:
-            yield await asyncio.to_thread(self.wait_until_caught_up, patience_seconds)
+            yield
         finally:
-            await asyncio.to_thread(self.stop)
+            self.stop()
 
     def _follow(self) -> None:
         consumer = Consumer(self._config)
@@ -132,3 +138,17 @@ class CompactedView:
             log.warning("view_topic_missing", topic=self._topic)
             return []
         return sorted(topic.partitions)
+
+
+@asynccontextmanager
+async def following(*views: CompactedView, patience_seconds: float = 0.0) -> AsyncIterator[list[bool]]:
+    """Follow topics meanwhile; gives of each whether its end was reached within so many seconds.
+
+    They are waited for together: the seconds are those of all, not of each.
+    """
+    for view in views:
+        view.start()
+    try:
+        yield await asyncio.gather(*(asyncio.to_thread(view.wait_until_caught_up, patience_seconds) for view in views))
+    finally:
+        await asyncio.gather(*(asyncio.to_thread(view.stop) for view in views))

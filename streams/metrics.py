@@ -291,22 +291,23 @@ class StateMetrics:
 
 
 class ViewMetrics:
-    """The worker's view of a compacted topic, called `name` in the names of the metrics."""
+    """A process's view of a compacted topic, called `name` in the names of the metrics; topic: where it differs."""
 
-    def __init__(self, registry: CollectorRegistry, name: str) -> None:
+    def __init__(self, registry: CollectorRegistry, name: str, topic: str = "") -> None:
+        topic = topic or name
         self.caught_up = Gauge(
             f"insession_{name}_caught_up",
-            f"1 once the view of the topic `{name}` has reached the end that it saw at start.",
+            f"1 once the view of the topic `{topic}` has reached the end that it saw at start.",
             registry=registry,
         )
         self.last_record = Gauge(
             f"insession_{name}_last_record_timestamp_seconds",
-            f"Timestamp of the latest record of the topic `{name}`, Unix seconds; 0 = none yet.",
+            f"Timestamp of the latest record of the topic `{topic}`, Unix seconds; 0 = none yet.",
             registry=registry,
         )
         self.failed_records = Counter(
             f"insession_{name}_failed_records",
-            f"Records of the topic `{name}` that were passed over because of a bug.",
+            f"Records of the topic `{topic}` that were passed over because of a bug.",
             registry=registry,
         )
 

@@ -4,7 +4,10 @@ from typing import Final, Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from streams.metrics import ViewMetrics
+
 RecordResult = Literal["counted", "nothing", "repeated", "unreadable"]
+ListKind = Literal["answer", "default_list"]
 WRITTEN: Final = ("list", "removed", "place", "progress")
 
 
@@ -73,6 +76,16 @@ class ObserverMetrics:
             "Stored places that could not be read: their counts begin anew.",
             registry=registry,
         )
+        self.unavailable = Counter(
+            "insession_observer_unavailable_lists",
+            "Lists that held an item which had been gone for more than a second when they were written, by kind.",
+            ["kind"],
+            registry=registry,
+        )
+        self.catalog = ViewMetrics(registry, "observer_catalog", "catalog")
+        self.default_lists = ViewMetrics(registry, "observer_default_lists", "default-recommendations")
+        for kind in get_args(ListKind):
+            self.unavailable.labels(kind=kind)
         for result in get_args(RecordResult):
             self.records.labels(result=result)
         for kind in WRITTEN:

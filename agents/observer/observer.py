@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from agents.observer.availability import AvailabilityWatch, WrittenList
 from agents.observer.metrics import ObserverMetrics, RecordResult
 from schemas import wire
 from schemas.events import unix_ms
@@ -33,6 +34,7 @@ from streams.trending.snapshots import (
     encode_place,
     encode_progress,
     place_key,
+    place_of,
 )
 
 log = structlog.get_logger(__name__)
@@ -48,6 +50,7 @@ class Observer:
     """Counts records, and gives what is to be written to `send`; raises what that raises.
 
     trending, state: names of the topics. secret: keys the hash of a visitor. decode: reads what is no JSON.
+    watch: is given the lists of all answers.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that it binds
@@ -59,6 +62,7 @@ class Observer:
         secret: bytes,
         metrics: ObserverMetrics,
         places: LocationSettings,
+        watch: AvailabilityWatch,
         max_items: int = 2_000,
         max_places: int = 256,
         encode: Callable[[msgspec.Struct], bytes] = wire.encode,
@@ -68,6 +72,7 @@ class Observer:
         self._state = state
         self._send = send
         self._metrics = metrics
+        self._watch = watch
         self._encode = encode
         self._decode = decode
         self._max_items = max_items
@@ -88,7 +93,7 @@ class Observer:
     def restore(self, state: Iterable[InputRecord], published: Iterable[InputRecord]) -> None:
         """Go on from what both topics hold; what cannot be read is left out, logged and counted."""
         progress: StoredProgress | None = None
-        places = list[StoredPlace]()
+        places, unreadable = list[StoredPlace](), list[str]()
         latest = {record.key or b"": record.value for record in state}
         for key, value in latest.items():
             try:
@@ -98,10 +103,20 @@ class Observer:
                     places.append(decode_place(value))
             except SnapshotError as error:
                 self._metrics.damaged.inc()
-                log.warning("observer_snapshot_unreadable", key=repr(key), error=str(error), remedy="counts anew")
-        for place in self.fold.restore(progress, places):
+                if key == PROGRESS_KEY:
+                    remedy = "reads all records that are there again, for what each place does not hold"
+                else:
+                    remedy = "counts the place anew"
+                    unreadable.append(place_of(key))
+                log.warning("observer_snapshot_unreadable", key=repr(key), error=str(error), remedy=remedy)
+        for place in self.fold.restore(progress, places, unreadable):
             self._metrics.damaged.inc()
-            log.warning("observer_snapshot_unreadable", place=place, error="its parts differ", remedy="counts anew")
+            log.warning(
+                "observer_snapshot_unreadable",
+                key=repr(place_key(place)),
+                error="its parts do not belong together",
+                remedy="counts the place anew",
+            )
         if progress is not None:
             self.lists.choices.restore(progress.choices)
         self._published = {
@@ -122,8 +137,9 @@ class Observer:
         self._metrics.records.labels(result=result).inc()
 
     def settle(self) -> None:
-        """Keep the bounds, choose, and say how much there is; after every few records."""
+        """Keep the bounds, choose, and say how much there is; after every few records, and while none come."""
         self.lists.settle()
+        self._watch.settle()
         self._metrics.places.set(len(self.fold.places))
         self._metrics.items.set(sum(map(len, self.fold.places.values())))
         self._metrics.event_time.set(self.fold.now_ms / 1000)
@@ -184,10 +200,12 @@ class Observer:
             if record.value is None and record.key is not None:
                 self.fold.forget(VisitorId(record.key.decode(errors="surrogateescape")))
             return "nothing" if record.value is None else "unreadable"
-        repeats, gaps = self.fold.repeats, self.fold.gaps
+        inputs, repeats, gaps = self.fold.inputs, self.fold.repeats, self.fold.gaps
         clicks = self.lists.take(read, position.partition, position.offset, record.time_ms)
         if self.fold.gaps > gaps:
             self._metrics.gaps.inc(self.fold.gaps - gaps)
+        if self.fold.inputs > inputs and read.items:
+            self._watch.look(_answer(read, record.time_ms))
         self._unpublished.update(place for click in clicks for place in click.places)
         return "repeated" if self.fold.repeats > repeats else "counted" if clicks else "nothing"
 
@@ -233,6 +251,13 @@ def visitor_hash(secret: bytes, visitor_id: VisitorId) -> int:
     """Return a keyed hash of a visitor, of 1 to 2^64 - 2."""
     digest = blake2b(visitor_id.encode(errors="surrogateescape"), digest_size=8, key=secret[:64]).digest()
     return min(max(int.from_bytes(digest), 1), 2**64 - 2)
+
+
+def _answer(read: ReadRecord, written_ms: int) -> WrittenList:
+    """Return the list of an answer; where it was made for is known where all views that it counts are of one place."""
+    locations = {view.location for view in read.counts}
+    location = locations.pop() if len(locations) == 1 else None
+    return WrittenList("answer", read.id, [one.item_id for one in read.items], location, written_ms)
 
 
 def _chain(places: LocationSettings, place: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
 from agents.encodings import Encodings
+from agents.observer.availability import AvailabilityWatch, watching
 from agents.observer.metrics import ObserverMetrics
 from agents.observer.observer import Observer
 from agents.settings import Settings
@@ -178,24 +179,45 @@ class ObserverProcess:
         sender = Sender(settings.kafka.client_config(), client_id="insession-observer", idempotent=is_idempotent)
         encodings = Encodings(settings)
         encodings.register()
-        observer = Observer(
-            trending=settings.topics.name(Topic.TRENDING),
-            state=settings.topics.name(Topic.OBSERVER_STATE),
-            send=sender.send,
-            secret=settings.clickstream.pseudonym_secret.reveal().encode(),
-            metrics=self.metrics,
-            places=settings.locations,
-            max_items=settings.trending.max_items,
-            max_places=settings.trending.max_places,
-            encode=encodings.encode,
-            decode=None if settings.outputs.encoding == "json" else encodings.decode_output,
-        )
-        self.beat.note(is_ready=False, what="reads its state")
-        state, trending = (settings.topics.name(topic) for topic in (Topic.OBSERVER_STATE, Topic.TRENDING))
-        observer.restore(*(reader.read(topic, reader.bounds(topic)) for topic in (state, trending)))
-        with followed(settings, reader, observer.fold.read) as following:  # and notes where it begins
-            counting = _Counting(self, turn, reader, sender, observer, following)
-            counting.run()
+        with watching(settings, encodings, self.metrics) as watch:
+            observer = Observer(
+                trending=settings.topics.name(Topic.TRENDING),
+                state=settings.topics.name(Topic.OBSERVER_STATE),
+                send=sender.send,
+                secret=settings.clickstream.pseudonym_secret.reveal().encode(),
+                metrics=self.metrics,
+                places=settings.locations,
+                watch=watch,
+                max_items=settings.trending.max_items,
+                max_places=settings.trending.max_places,
+                encode=encodings.encode,
+                decode=None if settings.outputs.encoding == "json" else encodings.decode_output,
+            )
+            self.beat.note(is_ready=False, what="reads its state")
+            state, trending = (settings.topics.name(topic) for topic in (Topic.OBSERVER_STATE, Topic.TRENDING))
+            observer.restore(*(reader.read(topic, reader.bounds(topic)) for topic in (state, trending)))
+            self._await_catalog(watch, turn)
+            with followed(settings, reader, observer.fold.read) as following:  # and notes where it begins
+                counting = _Counting(self, turn, reader, sender, observer, following)
+                counting.run()
+
+    def _await_catalog(self, watch: AvailabilityWatch, turn: Turn) -> None:
+        """Wait until the catalog is read, for `catalog.start_timeout` at most: lists before that are not looked at."""
+        patience = self.settings.catalog.start_timeout
+        deadline = time.monotonic() + patience.total_seconds()
+        while not watch.is_complete:
+            if self.stopping.is_set():
+                return
+            if time.monotonic() >= deadline:
+                log.warning(
+                    "catalog_incomplete",
+                    timeout_seconds=patience.total_seconds(),
+                    detail="lists are not held against it until it is read",
+                )
+                return
+            self.beat.note(is_ready=False, what="reads the catalog")
+            if not turn.poll(_POLL_SECONDS):
+                raise TurnOverError
 
 
 @dataclass(slots=True)
@@ -255,8 +277,7 @@ class _Counting:
                 self.observer.take(input_record(message))
             elif error.fatal() or error.code() in _NO_USE:
                 raise KafkaException(error)
-        if messages:
-            self.observer.settle()
+        self.observer.settle()
         self.sender.poll(0)
 
     def _own_turn(self) -> None:

@@ -45,7 +45,7 @@ from streams.catalog import Catalog, catalog_view
 from streams.cluster.topic_reader import TopicReader
 from streams.cluster.topic_watch import TopicWatch
 from streams.cluster.topics import Topic
-from streams.compacted_view import CompactedView
+from streams.compacted_view import CompactedView, following
 from streams.delivery.codecs import require_codecs
 from streams.delivery.window import InOrderWindow, Windows
 from streams.metrics import CatalogMetrics, DeliveryMetrics, SchemaMetrics, StateMetrics, ViewMetrics
@@ -123,8 +123,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         _served(app, settings, ProbePages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
-        _following(settings, catalog, CatalogMetrics(registry)),
-        _obeying(settings, rules, ViewMetrics(registry, "merchant_rules")),
+        _following(settings, catalog, rules, registry),
         following_trending(settings, trending, encodings, registry),
         encodings.running(app.abort),
         tier.running(),
@@ -294,28 +293,25 @@ async def _closing(asking: Windows | Shadow) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _following(settings: Settings, catalog: Catalog, metrics: CatalogMetrics) -> AsyncIterator[None]:
-    """Follow the catalog; the worker subscribes when its view is complete, or after the timeout."""
-    view = catalog_view(catalog, settings.topics.name(Topic.CATALOG), settings.kafka.client_config(), metrics)
+async def _following(
+    settings: Settings, catalog: Catalog, rules: RuleView, registry: CollectorRegistry
+) -> AsyncIterator[None]:
+    """Follow the catalog and merchants' rules; the worker subscribes when both are complete, or after the timeout."""
+    client_config, topics = settings.kafka.client_config(), settings.topics
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
-    async with view.following(timeout_seconds) as is_complete:
-        if is_complete:
-            log.info("catalog_complete", items=len(catalog))
-        else:
-            log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
-        yield
-
-
-@asynccontextmanager
-async def _obeying(settings: Settings, rules: RuleView, metrics: ViewMetrics) -> AsyncIterator[None]:
-    """Follow merchants' rules; the worker subscribes when it has all of them, or after the timeout."""
-    topic = settings.topics.name(Topic.MERCHANT_RULES)
 
     def take(record: InputRecord) -> None:
         rules.apply(record.key, record.value)
 
-    view = CompactedView(topic, settings.kafka.client_config(), take, metrics)
-    async with view.following(settings.catalog.start_timeout.total_seconds()) as is_complete:
-        say = log.info if is_complete else log.warning
-        say("rules_complete" if is_complete else "rules_incomplete", rules=len(rules.book), topic=topic)
+    of_items = catalog_view(catalog, topics.name(Topic.CATALOG), client_config, CatalogMetrics(registry))
+    of_rules = CompactedView(
+        topics.name(Topic.MERCHANT_RULES), client_config, take, ViewMetrics(registry, "merchant_rules")
+    )
+    async with following(of_items, of_rules, patience_seconds=timeout_seconds) as (has_items, has_rules):
+        if has_items:
+            log.info("catalog_complete", items=len(catalog))
+        else:
+            log.warning("catalog_incomplete", items=len(catalog), timeout_seconds=timeout_seconds)
+        say = log.info if has_rules else log.warning
+        say("rules_complete" if has_rules else "rules_incomplete", rules=len(rules.book))
         yield

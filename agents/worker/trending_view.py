@@ -13,7 +13,7 @@ from schemas.events import from_unix_ms
 from schemas.records import Trending
 from serving.trending import TrendingBoard
 from streams.cluster.topics import Topic
-from streams.compacted_view import CompactedView
+from streams.compacted_view import CompactedView, following
 from streams.metrics import ViewMetrics
 from streams.records import InputRecord
 
@@ -49,7 +49,7 @@ async def following_trending(
         taking(board, lambda value: from_avro(encodings.decode_output(value))),
         metrics,
     )
-    async with view.following():
+    async with following(view):
         yield
 
 

@@ -311,6 +311,95 @@ _TRENDING = (
         unit="short",
         runbook="the-observer",
     ),
+    Panel(
+        title="Lists with what was gone",
+        description="Answers and default lists, in an hour, that held an item which had been gone for more than a "
+        "second when they were written: none should. 0 as well while no observer has read the catalog.",
+        queries=[
+            Query(
+                or_nothing("sum by (kind) (increase(insession_observer_unavailable_lists_total[1h]))"),
+                "{{kind}}",
+            )
+        ],
+        unit="short",
+        runbook="unavailablelisted",
+        alarm_at=1,
+    ),
+    Panel(
+        title="Age of what the observer has",
+        description="Since it last published what is trending everywhere, since it stored its counts, and since the "
+        "latest view that it counts.",
+        queries=[
+            Query(or_nothing(f"time() - max({metric} > 0)"), legend)
+            for metric, legend in (
+                ("insession_observer_published_timestamp_seconds", "published"),
+                ("insession_observer_stored_timestamp_seconds", "stored"),
+                ("insession_observer_event_time_seconds", "latest view"),
+            )
+        ],
+        unit="s",
+        runbook="the-observer",
+        warn_at=120,
+        alarm_at=300,
+    ),
+    Panel(
+        title="What the observer could not use",
+        description="Since its start: stored places that were damaged and are counted anew, partitions of clickstreams "
+        "that were made anew, offsets of inputs that nothing answers, and records of its views.",
+        queries=[
+            Query(or_nothing("max(insession_observer_damaged_snapshots_total)"), "damaged places"),
+            Query(or_nothing("max(insession_observer_void_offsets_total)"), "topics made anew"),
+            Query(or_nothing("max(insession_observer_input_gaps_total)"), "inputs without a record"),
+            Query(or_nothing("max(insession_observer_catalog_failed_records_total)"), "catalog records: a bug"),
+            Query(or_nothing("max(insession_observer_default_lists_failed_records_total)"), "default lists: no record"),
+        ],
+        unit="short",
+        runbook="observerstatedamaged",
+    ),
+    Panel(
+        title="What the observer writes",
+        description="Records a second: lists, their removals, stored places, and how far the whole is.",
+        queries=[
+            Query(
+                or_nothing("sum by (kind) (rate(insession_observer_written_records_total[$__rate_interval]))"),
+                "{{kind}}",
+            )
+        ],
+        unit="reqps",
+        runbook="the-observer",
+        stacked=True,
+    ),
+    Panel(
+        title="Bytes that the observer writes",
+        description="A second, of the values before compression by the producer.",
+        queries=[
+            Query(
+                or_nothing("sum by (kind) (rate(insession_observer_written_bytes_total[$__rate_interval]))"), "{{kind}}"
+            )
+        ],
+        unit="bytes",
+        runbook="the-observer",
+        stacked=True,
+    ),
+    Panel(
+        title="What the observer follows",
+        description="Whether its views of the catalog and of the default lists are complete, and since when neither "
+        "has had a record, in hours.",
+        queries=[
+            Query(or_nothing("max(insession_observer_catalog_caught_up)"), "catalog read"),
+            Query(or_nothing("max(insession_observer_default_lists_caught_up)"), "default lists read"),
+            Query(
+                or_nothing("(time() - max(insession_observer_catalog_last_record_timestamp_seconds > 0)) / 3600"),
+                "hours: catalog",
+            ),
+            Query(
+                or_nothing("(time() - max(insession_observer_default_lists_last_record_timestamp_seconds > 0)) / 3600"),
+                "hours: default lists",
+            ),
+        ],
+        unit="short",
+        runbook="listsunchecked",
+    ),
 )
 
 QUALITY = DashboardPage(

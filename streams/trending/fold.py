@@ -28,12 +28,19 @@ Chain = Callable[[str], Sequence[str]]
 """Returns a place and those that it lies in, the nearest first; `LocationSettings.chain`."""
 
 
+class ListedItem(Struct, frozen=True, gc=False):
+    """What is read of an item of a list."""
+
+    item_id: ItemId
+
+
 class ReadRecord(Struct, frozen=True):
     """What is read of a record of `recommendations`."""
 
     id: str
     visitor_id: VisitorId
     counts: list[CountedView] = []
+    items: list[ListedItem] = []
 
 
 class CountedClick(NamedTuple):
@@ -89,6 +96,8 @@ class TrendingFold:
         """Places that were counted at since `store`."""
         self.now_ms = 0
         self.read: dict[int, int] = {}
+        self.inputs = 0
+        """Inputs that nobody had counted before: neither this fold nor the one that it goes on from."""
         self.repeats = 0
         self.gaps = 0
         """Offsets between those of answered inputs: ignored, dead-lettered, or lost."""
@@ -117,6 +126,7 @@ class TrendingFold:
             self.repeats += 1
             return []
         self._reached[source] = input_offset
+        self.inputs += input_offset > self._base.get(source, -1)
         expected = (before if before >= 0 else self._base.get(source, input_offset - 1)) + 1
         self.gaps += max(0, input_offset - expected)
         if not record.counts:
@@ -185,12 +195,15 @@ class TrendingFold:
         complete = {place: stamp for place, stamp in self._written.items() if place not in self._floors}
         return StoredProgress(dict(self.read), self.offsets, complete, self.now_ms, choices or {})
 
-    def restore(self, progress: StoredProgress | None, places: Sequence[StoredPlace]) -> list[str]:
+    def restore(
+        self, progress: StoredProgress | None, places: Sequence[StoredPlace], unreadable: Sequence[str] = ()
+    ) -> list[str]:
         """Go on from what is stored, of whatever age each place is; `read` says where to read on.
 
         A place that is as the progress says holds all that the progress holds. Any other (of a write that the progress
         did not follow, or of another process that was slow to end) holds what it says itself, and the fold reads on
-        from the earliest. Returns the places that are damaged and left out.
+        from the earliest. Of a place that is unreadable, or damaged inside, nothing is known: it counts from here on,
+        and what is stored of it is `gone` until it is stored anew. Returns those that are damaged.
         """
         damaged = list[str]()
         if progress is not None:
@@ -209,6 +222,7 @@ class TrendingFold:
             self.changed.add(stored.place)
             for partition in self.read.keys() | stored.read.keys():
                 self.read[partition] = min(self.read.get(partition, 0), stored.read.get(partition, 0))
+        self._written.update(dict.fromkeys((*unreadable, *damaged), 0))
         return damaged
 
     def _count(self, view: CountedView, visitor: int, source: str, input_offset: int, written_ms: int) -> CountedClick:

@@ -1,4 +1,4 @@
-"""What the observer keeps between two lives, as values of a compacted topic: msgpack, compressed by zlib.
+"""What the observer keeps between two lives, as values of a compacted topic: a version, then msgpack in zlib.
 
 A record larger than a topic takes would end the observer, so a place that does not fit lets its least viewed items go.
 """
@@ -15,6 +15,8 @@ PROGRESS_KEY: Final = b"__progress__"
 PLACE_PREFIX: Final = b"place:"
 """Before the name of a place in a key; the name of everywhere is empty."""
 MAX_BYTES: Final = 900_000
+VERSION: Final = 1
+"""The first byte of a value; an observer reads its own version only."""
 _MAX_INFLATED_BYTES: Final = 64_000_000
 _encoder = msgspec.msgpack.Encoder()
 _place_decoder = msgspec.msgpack.Decoder(StoredPlace)
@@ -28,6 +30,11 @@ class SnapshotError(ValueError):
 def place_key(place: str) -> bytes:
     """Return the key under which a place lies."""
     return PLACE_PREFIX + place.encode(errors="surrogateescape")
+
+
+def place_of(key: bytes) -> str:
+    """Return the place that lies under a key."""
+    return key.removeprefix(PLACE_PREFIX).decode(errors="surrogateescape")
 
 
 def encode_place(stored: StoredPlace, counts: PlaceCounts) -> bytes:
@@ -62,12 +69,16 @@ def decode_progress(value: bytes) -> StoredProgress:
 
 
 def _packed(value: bytes) -> bytes:
-    return zlib.compress(value, level=3)
+    return bytes([VERSION]) + zlib.compress(value, level=3)
 
 
 def _unpacked(value: bytes) -> bytes:
+    if value[:1] != bytes([VERSION]):
+        raise SnapshotError(f"it begins with {value[:1]!r}: it is not of version {VERSION}")
     inflater = zlib.decompressobj()
-    inflated = inflater.decompress(value, _MAX_INFLATED_BYTES)
+    inflated = inflater.decompress(value[1:], _MAX_INFLATED_BYTES)
     if inflater.unconsumed_tail:
         raise SnapshotError(f"it inflates to more than {_MAX_INFLATED_BYTES} bytes")
+    if not inflater.eof:
+        raise SnapshotError("it is cut")
     return inflated

@@ -12,6 +12,7 @@ from tests.chaos.table import ChaosRow
 from tests.conftest import where_kafka_is
 from tests.kafka.deployment import NO_TICKS, Deploy
 from tests.kafka.shop import Shop
+from tests.kafka.trending_books import OFTEN, PLACES, assert_counted_once
 from tests.kafka.worker_process import WorkerProcess
 
 EVENTS_PER_SECOND = 100
@@ -77,4 +78,28 @@ def test_nothing_is_lost_while_the_broker_is_away(deploy: Deploy, row: ChaosRow,
         with recovery(row):
             worker = kept_alive(deployment, worker)
     worker = kept_alive(deployment, worker)
+    balance(deployment, row, worker)
+
+
+@pytest.mark.fault(
+    "broker killed and started, under an observer",
+    "what is trending counts each input once: as a batch over the clickstream, to a billionth",
+)
+def test_what_is_trending_is_right_after_the_broker_was_away(deploy: Deploy, row: ChaosRow, node: KafkaNode) -> None:
+    """The observer waits for it, and goes on by itself from what is stored."""
+    deployment = deploy(**NO_TICKS, **OFTEN, INSESSION_KAFKA__SEND_TIMEOUT="6")
+    traffic = deployment.traffic(Shop(seed=10, places=PLACES).clicks())
+    worker, observer = deployment.worker(), deployment.observer()
+    worker.wait_until_ready()
+    observer.wait_until(lambda: observer.is_active, "it counts")
+    with traffic.at_rate(EVENTS_PER_SECOND):
+        for _ in range(2):
+            let_pass(traffic, worker, EVENTS_BEFORE)
+            node.kill()
+            node.start()
+            with recovery(row):
+                worker = kept_alive(deployment, worker)
+                observer.wait_until(lambda: observer.is_done, "it has read all")
+    worker = kept_alive(deployment, worker)
+    assert_counted_once(deployment, observer)
     balance(deployment, row, worker)

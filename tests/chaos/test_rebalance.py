@@ -11,6 +11,7 @@ from tests.chaos.books import answered, balance, let_pass, recovery
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import NO_TICKS, Deploy, Say
 from tests.kafka.shop import Shop
+from tests.kafka.trending_books import OFTEN, PLACES, assert_counted_once
 
 EVENTS_PER_SECOND = 100
 EVENTS_TOGETHER = 400
@@ -31,17 +32,18 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
 def test_nothing_is_lost_while_workers_come_and_go(
     deploy: Deploy, row: ChaosRow, say: Say, models: Path, server: EmbeddedServer, times: int, standby_replicas: int
 ) -> None:
-    """Every offset has its record, and every state and session end is that of an undisturbed run."""
+    """Every offset has its record, every state and session end is that of an undisturbed run, each view counts once."""
     row.workers = 2
     deployment = deploy(
         partitions=8,
         **NO_TICKS,
+        **OFTEN,
         INSESSION_KAFKA__STANDBY_REPLICAS=str(standby_replicas),
         INSESSION_SERVING__ADDRESS=server.address,
         INSESSION_SERVING__MODELS_DIRECTORY=str(models),
     )
-    traffic = deployment.traffic(Shop(seed=4).clicks())
-    staying = deployment.worker("a")
+    traffic = deployment.traffic(Shop(seed=4, places=PLACES).clicks())
+    staying, observer = deployment.worker("a"), deployment.observer()
     staying.wait_until_ready()
     resyncs = 0.0
     with traffic.at_rate(EVENTS_PER_SECOND):
@@ -57,6 +59,8 @@ def test_nothing_is_lost_while_workers_come_and_go(
             with recovery(row):
                 deployment.wait_until_committed(staying)
     resyncs += staying.metric("insession_offset_resyncs_total")
+    deployment.wait_until_committed(staying)
+    assert_counted_once(deployment, observer)
     ledger = balance(deployment, row, staying)
     tiers = Counter(record.tier for record in ledger.recommendations)
     assert tiers["model"] > 0, tiers

@@ -1,4 +1,4 @@
-"""A worker that answers the generated shop's clicks, and a Prometheus that watches it."""
+"""A worker that answers the generated shop's clicks, an observer, and a Prometheus that watches them."""
 
 import json
 import math
@@ -27,6 +27,7 @@ from serving.embedded_process import EmbeddedServer
 from streams.cluster.topics import Topic
 from streams.local.embedded_broker import PARTITIONS, EmbeddedBrokerProcess
 from tests.compose.prometheus import Prometheus
+from tests.kafka.observer_process import ObserverProcess
 from tests.kafka.worker_process import WorkerProcess
 
 SETTINGS: Final = {
@@ -70,6 +71,8 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
         given |= {"partitions": str(PARTITIONS), "replication": "1"}
         worker = WorkerProcess(given, {**SETTINGS, **plan.settings}, folder / "state")
         stack.callback(worker.close)
+        observer = ObserverProcess({"brokers": broker.address}, {**SETTINGS, **plan.settings}, folder / "observer")
+        stack.callback(observer.close)
         stack.enter_context(EmbeddedServer(options, log_path=folder / "server.log"))
         supply = replace(
             Settings(),
@@ -80,11 +83,12 @@ def staged(program: str, folder: Path, plan: Plan) -> Iterator[Stage]:
         targets = {
             "insession": worker.address,
             "insession-pipeline": f"{LOOPBACK}:{supply.pipeline.web_port}",
-            "insession-observer": f"{LOOPBACK}:{free_port()}",
+            "insession-observer": observer.address,
             "tensorflow-serving": f"{LOOPBACK}:{free_port()}",
         }
         prometheus = stack.enter_context(Prometheus(program, folder / "prometheus", targets))
         worker.wait_until_ready()
+        observer.wait_until_ready()
         feeder = Feeder(broker.address, Topic.CLICKSTREAM, speed=plan.speed, seconds=math.inf)
         stack.callback(feeder.stop)
         feeder.start(as_records(plan.source.events()), lambda: Backlog(feeder.n_sent, None))

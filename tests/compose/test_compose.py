@@ -24,6 +24,7 @@ from serving.embedded.options import ServerOptions
 from streams.cluster.topics import Topic
 from streams.local.kafka_jars import POM
 from tests import command_lines
+from tests.compose.prometheus import CONFIG
 from tests.compose.stack import COMPOSE_FILE, FOLDER, SECRETS, Service, Stack, interpolated, variables_of
 
 COMPOSE_GO = "github.com/compose-spec/compose-go/v2@v2.16.2"
@@ -155,6 +156,23 @@ def test_a_worker_is_reachable_inside_and_on_loopback(worker: Service) -> None:
     settings = worker.settings
     assert [inside for _, _, inside in worker.ports] == [settings.kafka.web_port]
     assert settings.kafka.web_host == "0.0.0.0"  # noqa: S104 - of the container
+
+
+def test_one_observer_counts_what_the_workers_answer() -> None:
+    """It reads as they write, and Prometheus reads it where it listens."""
+    (observer,) = [service for service in OURS if service.command[:1] == ["observer"]]
+    settings, workers = observer.settings, WORKERS[0].settings
+    assert (settings.topics, settings.outputs, settings.locations) == (
+        workers.topics,
+        workers.outputs,
+        workers.locations,
+    )
+    assert (settings.catalog, settings.clickstream) == (workers.catalog, workers.clickstream)
+    assert [inside for _, _, inside in observer.ports] == [settings.trending.web_port]
+    assert settings.trending.web_host == "0.0.0.0"  # noqa: S104 - of the container
+    jobs = {job["job_name"]: job for job in yaml.safe_load(CONFIG.read_text())["scrape_configs"]}
+    (static,) = jobs["insession-observer"]["static_configs"]
+    assert static["targets"] == [f"{observer.name}:{settings.trending.web_port}"]
 
 
 @pytest.mark.parametrize("worker", WORKERS, ids=named)

@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from agents.observer.metrics import ObserverMetrics
 from compose.grafana.build import DASHBOARDS, FOLDER, dashboard_json
 from compose.grafana.panels import DashboardPage, Panel
 
@@ -50,6 +52,14 @@ def test_a_panel_says_what_it_shows(panel: Panel) -> None:
     legends = [query.legend for query in panel.queries]
     assert all(legends)
     assert len(set(legends)) == len(legends)
+
+
+def test_all_that_an_observer_counts_is_shown() -> None:
+    """Each of its own metrics stands on a dashboard."""
+    registry = CollectorRegistry()
+    ObserverMetrics(registry)
+    shown = " ".join(query.expr for page in DASHBOARDS for panel in page.panels for query in panel.queries)
+    assert [family.name for family in registry.collect() if family.name not in shown] == []
 
 
 def test_a_row_begins_with_the_panel_that_names_it() -> None:

@@ -46,6 +46,9 @@ INDEPENDENT_OF_SPEED = {
     "RulesRefused",
     "ObserverAway",
     "ObserverLags",
+    "UnavailableListed",
+    "ListsUnchecked",
+    "ObserverStateDamaged",
     "TrendingStale",
     "HitRateFell",
     "IntentMiscalibrated",
@@ -86,9 +89,10 @@ def test_every_panel_shows_something(prometheus: Prometheus, expr: str) -> None:
     prometheus.wait_for(expr)
 
 
-def test_all_that_a_worker_counts_is_shown(prometheus: Prometheus) -> None:
-    """Each of its own metrics stands on a dashboard."""
+def test_all_that_a_worker_and_an_observer_count_is_shown(prometheus: Prometheus) -> None:
+    """Each of their own metrics stands on a dashboard."""
     prometheus.wait_for('insession_events_total{status="answered"} > 0')
+    prometheus.wait_for('insession_observer_records_total{result="counted"} > 0')
     named = prometheus.query('group by (__name__) ({__name__=~"insession_.+"})')
     counted = {re.sub("_(total|created|bucket|sum|count)$", "", series.labels["__name__"]) for series in named}
     shown = " ".join(query.expr for page in DASHBOARDS for panel in page.panels for query in panel.queries)

@@ -4,7 +4,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -27,11 +27,20 @@ class Click(NamedTuple):
 class Shop:
     """Makes clicks, most of them plain; the others repeat, come late or out of order, end sessions or are unreadable.
 
-    Every visitor has an own event time, which begins at `start_ms` and runs ahead of the wall clock.
+    Every visitor has an own event time, which begins at `start_ms` and runs ahead of the wall clock, and one of the
+    places.
     """
 
-    def __init__(self, seed: int, *, visitors: int = 200, start_ms: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        visitors: int = 200,
+        start_ms: int | None = None,
+        places: Sequence[str | None] = (None,),
+    ) -> None:
         self._random = random.Random(seed)
+        self._places = places
         self._visitors = visitors
         start_ms = time.time_ns() // 1_000_000 - 30 * DAY_MS if start_ms is None else start_ms
         self._time_ms = [start_ms] * visitors
@@ -56,6 +65,7 @@ class Shop:
             "event_type": self._random.choice(("view", "view", "view", "cart", "purchase", "search")),
             "item_id": f"i{self._random.randrange(300)}",
             "event_id": f"e{number}",
+            "location": self._places[visitor % len(self._places)],
         }
         behind_ms = 0
         if visitor == 0:  # a bot: a tenth of a second between clicks, far above the rate limit

@@ -1,78 +1,24 @@
 """The observer on a real broker: its counts are those of a batch over the clickstream, whatever is killed meanwhile."""
 
+import json
 import random
 import signal
-import time
-from collections.abc import Mapping
+from itertools import count
 
 import pytest
 
 from schemas import wire
-from schemas.records import TRENDING_KEY, Trending
+from schemas.ids import ItemId
+from schemas.records import TRENDING_KEY, CatalogItem
 from streams.cluster.topics import Topic
-from streams.trending.counts import PlaceCounts
-from streams.trending.fold import ReadRecord, StoredProgress, TrendingFold
-from streams.trending.snapshots import PLACE_PREFIX, PROGRESS_KEY, decode_place, decode_progress
 from tests.builders.clicks import click
-from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
-from tests.kafka.observer_process import ObserverProcess
+from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
 from tests.kafka.shop import Shop
-from tests.streams.trending.logs import assert_same_counts
+from tests.kafka.trending_books import OFTEN, assert_counted_once, lists
 
 pytestmark = pytest.mark.kafka
 
-OFTEN = {
-    "INSESSION_TRENDING__PUBLISH_INTERVAL": "0.1",
-    "INSESSION_TRENDING__STORE_INTERVAL": "0.1",
-}
 EVENTS_PER_SECOND = 200
-
-
-def lists(deployment: Deployment) -> Mapping[str, Trending | None]:
-    """Return the latest list of each key; None = a tombstone."""
-    latest: dict[str, Trending | None] = {}
-    for record in deployment.reader.read(deployment.settings.topics.name(Topic.TRENDING)):
-        latest[(record.key or b"").decode()] = record.value and wire.decode_trending(record.value)  # type: ignore[assignment]
-    return latest
-
-
-def stored(deployment: Deployment) -> tuple[StoredProgress, dict[str, PlaceCounts]]:
-    """Read what the observer has stored last."""
-    latest = {
-        r.key or b"": r.value for r in deployment.reader.read(deployment.settings.topics.name(Topic.OBSERVER_STATE))
-    }
-    progress = decode_progress(latest[PROGRESS_KEY] or b"")
-    places = [decode_place(value) for key, value in latest.items() if key.startswith(PLACE_PREFIX) and value]
-    return progress, {one.place: PlaceCounts.restored(one.counts, 10_000) for one in places}
-
-
-def batch(deployment: Deployment) -> TrendingFold:
-    """Count what the session rules count in the clickstream as it lies there, without any worker or observer."""
-    ledger = deployment.ledger()
-    fold = TrendingFold(deployment.settings.locations.chain, lambda visitor: int(visitor.removeprefix("v")) + 1)
-    visitors = {record.id: record.visitor_id for record in ledger.recommendations}
-    for offset, (record_id, counts) in enumerate(ledger.expected.counts.items()):
-        fold.apply(ReadRecord(record_id, visitors[record_id], counts), 0, offset, time.time_ns() // 1_000_000)
-    return fold
-
-
-def assert_counted_once(deployment: Deployment, observer: ObserverProcess) -> None:
-    """Wait until all is read and stored, and hold it against the batch: positions = ends, counts to a billionth."""
-    clickstream = deployment.settings.topics.name(Topic.CLICKSTREAM)
-    expected = batch(deployment)
-    observer.wait_until(lambda: observer.is_done, "it has read all")
-    observer.wait_until(lambda: stored(deployment)[0].offsets == expected.offsets, "it has stored all")
-    progress, places = stored(deployment)
-    assert progress.offsets == expected.offsets
-    assert places.keys() == expected.places.keys()
-    for place, counts in expected.places.items():
-        assert_same_counts(places[place], counts, expected.now_ms)
-    observer.wait_until(
-        lambda: (found := lists(deployment).get(TRENDING_KEY)) is not None and found.positions == expected.offsets,
-        "it has published all",
-    )
-    ends = deployment.reader.end_offsets(clickstream)
-    assert all(offset < ends[int(source.rpartition("-")[2])] for source, offset in expected.offsets.items())
 
 
 def test_what_is_trending_is_published_by_place_and_answered(deploy: Deploy) -> None:
@@ -164,3 +110,30 @@ def test_an_observer_waits_for_topics_that_are_not_there(deploy: Deploy) -> None
     assert observer.page("/healthz").status == 200
     deployment.create(next(one for one in deployment.settings.topic_specs() if one.name.endswith("-trending")))
     observer.wait_until(lambda: observer.is_active, "it counts")
+
+
+def test_lists_with_what_was_gone_are_counted(deploy: Deploy) -> None:
+    """Answers and default lists, by whoever wrote them; the catalog is read before them."""
+    deployment = deploy(partitions=2, **NO_TICKS, **OFTEN)
+    gone = [CatalogItem(item_id=ItemId("gone"), available=False), CatalogItem(item_id=ItemId("here"))]
+    deployment.write(Topic.CATALOG, [NewRecord(item.item_id.encode(), wire.encode(item)) for item in gone])
+    observer = deployment.observer()
+    observer.wait_until(lambda: observer.is_active, "it counts")
+    numbers = count()
+
+    def write(item: str) -> None:
+        record = {"id": f"clickstream-0-{next(numbers)}", "visitor_id": "v", "items": [{"item_id": item}]}
+        for topic in (Topic.RECOMMENDATIONS, Topic.DEFAULT_RECOMMENDATIONS):
+            deployment.write(topic, [NewRecord(b"v", json.dumps(record).encode())])
+
+    def counted(kind: str) -> float:
+        return observer.metric("insession_observer_unavailable_lists_total", f'kind="{kind}"')
+
+    def is_told() -> bool:
+        write("gone")  # again and again: until a second after the record nobody is to blame
+        return min(counted("answer"), counted("default_list")) > 0
+
+    write("here")
+    observer.wait_until(is_told, "it said so")
+    assert counted("answer") < next(numbers)
+    assert "unavailable_item_listed" in observer.log_text()

@@ -84,12 +84,19 @@ class WorkerProcess:
         samples = [line for line in lines if line.startswith((f"{name}{{", f"{name} ")) and label in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in samples)
 
-    def wait_until(self, condition: Callable[[], bool], what: str, timeout_seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        timeout_seconds: float = PATIENCE_SECONDS,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
         """Wait for `condition`; fails with the worker's last words where it ends before, or time runs out."""
         deadline = time.monotonic() + timeout_seconds
         while not condition():
             with contextlib.suppress(subprocess.TimeoutExpired):
-                code = self._child.wait(POLL_SECONDS)
+                code = self._child.wait(poll_seconds)
                 raise WorkerEndedError(f"the worker ended with {code} before {what}: {self.tail()}")
             assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}; the worker: {self.tail()}"
 

@@ -88,6 +88,17 @@ def test_the_history_is_bounded() -> None:
     assert len(history._said[TV]) == MAX_KEPT
 
 
+def test_nothing_is_kept_of_an_item_that_is_there() -> None:
+    """Neither of one that always was, nor of one that has been back for long enough: a catalog has millions."""
+    history = AvailabilityHistory(kept_ms=10_000)
+    history.take(described(available_from=START_MS - 1), START_MS)
+    assert history._said == {}
+    history.take(described(available=False), START_MS + 1_000)
+    for at_ms in (2_000, 20_000):
+        history.take(described(), START_MS + at_ms)
+    assert history._said == {}
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_it_is_the_same_as_looking_at_every_millisecond(seed: int) -> None:
     """Of items that come, go, begin and end at random."""

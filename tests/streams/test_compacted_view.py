@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 from prometheus_client import CollectorRegistry
 
 from streams.cluster.producers import producer_config
-from streams.compacted_view import CompactedView
+from streams.compacted_view import CompactedView, following
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import ViewMetrics
 from streams.records import InputRecord
@@ -162,6 +162,51 @@ def test_the_view_waits_for_a_topic_that_is_missing(
 def test_a_view_that_was_never_started_can_be_stopped() -> None:
     """Stopping is safe whatever happened before."""
     viewed("things", {}).stop()
+
+
+async def test_views_are_waited_for_together() -> None:
+    """Each is waited for while the others are, so a start takes as long as the longest and no longer."""
+    together = threading.Barrier(3)
+    views = [MeetingView(together) for _ in range(3)]
+    async with following(*views, patience_seconds=7.0) as complete:
+        assert complete == [True] * 3
+        assert [view.waited_seconds for view in views] == [7.0] * 3
+        assert not any(view.is_stopped for view in views)
+    assert all(view.is_stopped for view in views)
+
+
+async def test_a_view_that_is_not_complete_in_time_is_followed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside one that is; at the end both are stopped."""
+    monkeypatch.setattr("streams.compacted_view.Consumer", TopiclessConsumer)
+    late, early = viewed("things", {}), MeetingView(threading.Barrier(1))
+    async with following(late, early, patience_seconds=0.05) as complete:
+        assert complete == [False, True]
+        assert late._thread.is_alive()
+    assert not late._thread.is_alive()
+    assert early.is_stopped
+
+
+class MeetingView(CompactedView):
+    """A view that is complete as soon as all that meet are waited for."""
+
+    def __init__(self, meeting: threading.Barrier) -> None:
+        super().__init__("things", {}, lambda _: None, ViewMetrics(CollectorRegistry(), "things"))
+        self._meeting = meeting
+        self.waited_seconds = 0.0
+        self.is_stopped = False
+
+    def start(self) -> None:
+        """Read nothing."""
+
+    def wait_until_caught_up(self, timeout_seconds: float) -> bool:
+        """Meet the others; fails where they do not come."""
+        self.waited_seconds = timeout_seconds
+        self._meeting.wait(10)
+        return True
+
+    def stop(self) -> None:
+        """Note it."""
+        self.is_stopped = True
 
 
 class TopiclessConsumer:

@@ -9,17 +9,22 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry
 
+from agents.observer.availability import PATIENCE_SECONDS, AvailabilityWatch
 from agents.observer.metrics import ObserverMetrics
 from agents.observer.observer import ALL_EVERY_SECONDS, Observer, visitor_hash
 from schemas import wire
+from schemas.catalog_mapping import OURS
+from schemas.catalog_reader import CatalogReader
 from schemas.events import from_unix_ms
 from schemas.ids import EventId, ItemId, VisitorId
 from schemas.places import LocationSettings
-from schemas.records import CountedView, RecommendationSet, Trending
+from schemas.records import CatalogItem, CountedView, RecommendationSet, RecommendedItem, Trending
 from schemas.state import InputPosition
 from streams.records import InputRecord, OutputRecord
-from streams.trending.fold import ReadRecord
-from streams.trending.snapshots import MAX_BYTES, PROGRESS_KEY, decode_place
+from streams.trending.counts import PlaceCounts, StoredCounts
+from streams.trending.fold import ReadRecord, StoredPlace
+from streams.trending.snapshots import MAX_BYTES, PROGRESS_KEY, decode_place, encode_place
+from tests.streams.trending.logs import DAMAGES, damaged
 
 START_MS = 1_700_000_000_000
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -40,13 +45,18 @@ class Watched:
     ) -> None:
         self.registry = CollectorRegistry()
         self.written: list[OutputRecord] = []
+        self.seconds = 0.0
+        metrics, places = ObserverMetrics(self.registry), LocationSettings()
+        reader = CatalogReader(OURS)
+        self.watch = AvailabilityWatch(reader, places, metrics, lambda: True, lambda: self.seconds)
         self.observer = Observer(
             trending="trending",
             state="observer-state",
             send=self.written.append,
             secret=b"secret",
-            metrics=ObserverMetrics(self.registry),
-            places=LocationSettings(),
+            metrics=metrics,
+            places=places,
+            watch=self.watch,
             max_places=max_places,
             max_items=max_items,
             encode=encode,
@@ -64,6 +74,17 @@ class Watched:
         """Take the tombstone of an erased visitor; input offsets go on as if it were none."""
         self.take(None, visitor.encode())
         self.offset -= 1
+
+    def describe(self, item: CatalogItem, time_ms: int = START_MS - 60_000) -> None:
+        """Take a record of the catalog."""
+        position = InputPosition("catalog", 0, 0)
+        self.watch.take(InputRecord(position, item.item_id.encode(), wire.encode(item), time_ms))
+
+    def unavailable(self) -> float:
+        """Let the time of doubt pass, and return how many answers held what was gone."""
+        self.seconds += PATIENCE_SECONDS
+        self.observer.settle()
+        return self.count("insession_observer_unavailable_lists_total", kind="answer")
 
     def view(self, item: str, place: str | None = None, *, visitors: int = 1, first: int = 0) -> None:
         """Let so many visitors view an item."""
@@ -97,6 +118,12 @@ def answer(offset: int, item: str, place: str | None, visitor: str, time_ms: int
         items=[],
         counts=[CountedView(ItemId(item), time_ms, place)],
     )
+
+
+def listing(offset: int, *items: str, place: str | None = None) -> bytes:
+    """Make an answer that lists items."""
+    listed = [RecommendedItem(ItemId(item), 1.0) for item in items]
+    return wire.encode(msgspec.structs.replace(answer(offset, "a", place, "v"), items=listed))
 
 
 def as_input(records: Iterable[OutputRecord]) -> list[InputRecord]:
@@ -271,20 +298,44 @@ def test_another_observer_goes_on_from_what_was_stored() -> None:
     assert counts == [6.0]
 
 
-def test_a_snapshot_that_cannot_be_read_is_left_out(logged: list[dict[str, Any]]) -> None:
-    """Logged and counted; without the progress the log is read from its beginning."""
+def stored_with(damage: str, *keys: bytes) -> list[InputRecord]:
+    """Return what an observer stores after three views at nl, some of it damaged."""
     watched = Watched()
     watched.view("a", "nl", visitors=3)
     watched.observer.store(NOW)
     watched.observer.store_progress()
-    records = [
-        OutputRecord(
-            "observer-state", record.key, b"damaged" if record.key in {b"place:nl", PROGRESS_KEY} else record.value
-        )
-        for record in watched.written
-    ]
+    return as_input(
+        OutputRecord(one.topic, one.key, damaged(one.value or b"", damage) if one.key in keys else one.value)
+        for one in watched.written
+    )
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_place_is_counted_anew_and_the_others_go_on(damage: str, logged: list[dict[str, Any]]) -> None:
+    """It is said, counted and gone with the next store; its list says nothing until it has visitors again."""
     follower = Watched()
-    follower.observer.restore(as_input(records), [])
+    follower.observer.restore(stored_with(damage, b"place:nl"), as_input([OutputRecord("trending", b"nl", b"{}")]))
+    assert follower.observer.fold.read == {0: 3}
+    assert follower.count("insession_observer_damaged_snapshots_total") == 1
+    (line,) = [entry for entry in logged if entry["event"] == "observer_snapshot_unreadable"]
+    assert (line["key"], line["log_level"]) == ("b'place:nl'", "warning")
+    assert follower.lists() == {"__all__": ["a"], "nl": None}
+    follower.written.clear()
+    follower.observer.store(NOW)
+    assert [(one.key, one.value) for one in follower.written if one.key == b"place:nl"] == [(b"place:nl", None)]
+    follower.offset = 3
+    follower.view("b", "nl", visitors=1)
+    counts = {name: place.at(START_MS)[:, -1].tolist() for name, place in follower.observer.fold.places.items()}
+    assert counts == {"": [3.0, 1.0], "nl": [1.0]}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_without_a_readable_progress_the_log_is_read_from_its_beginning(
+    damage: str, logged: list[dict[str, Any]]
+) -> None:
+    """A place that holds inputs passes them over; one that is damaged, too, counts all of them."""
+    follower = Watched()
+    follower.observer.restore(stored_with(damage, b"place:nl", PROGRESS_KEY), [])
     assert follower.observer.fold.places.keys() == {""}
     assert follower.observer.fold.read == {0: 0}
     assert follower.count("insession_observer_damaged_snapshots_total") == 2
@@ -293,6 +344,17 @@ def test_a_snapshot_that_cannot_be_read_is_left_out(logged: list[dict[str, Any]]
         follower.take(wire.encode(answer(number, "a", "nl", f"v{number}")))
     assert follower.observer.fold.places[""].at(START_MS)[:, -1].tolist() == [3.0]
     assert follower.observer.fold.places["nl"].at(START_MS)[:, -1].tolist() == [3.0]
+
+
+def test_a_place_whose_parts_do_not_belong_together_is_damaged(logged: list[dict[str, Any]]) -> None:
+    """Though each of them can be read."""
+    counts = StoredCounts(START_MS, [ItemId("a")], b"", b"")
+    value = encode_place(StoredPlace("nl", {0: 3}, {"clickstream-0": 2}, counts), PlaceCounts(10))
+    follower = Watched()
+    follower.observer.restore(as_input([OutputRecord("observer-state", b"place:nl", value)]), [])
+    assert not follower.observer.fold.places
+    assert follower.count("insession_observer_damaged_snapshots_total") == 1
+    assert [entry["key"] for entry in logged if entry["event"] == "observer_snapshot_unreadable"] == ["b'place:nl'"]
 
 
 def test_a_clickstream_made_anew_is_counted_from_its_beginning(logged: list[dict[str, Any]]) -> None:
@@ -381,3 +443,40 @@ def test_items_that_a_record_has_no_room_for_are_cut_loudly(logged: list[dict[st
     assert watched.count("insession_observer_items_cut_total") == 30_000 - kept
     (line,) = [entry for entry in logged if entry["event"] == "trending_place_too_large"]
     assert (line["place"], line["items"], line["kept"]) == ("__all__", 30_000, kept)
+
+
+def test_an_answer_with_an_item_that_had_been_gone_for_a_second_is_counted_once(logged: list[dict[str, Any]]) -> None:
+    """However often its input is answered; one line says which record and item it was."""
+    watched = Watched()
+    watched.describe(CatalogItem(item_id=ItemId("gone"), available=False))
+    watched.take(listing(0, "here", "gone"))
+    watched.take(listing(0, "here", "gone"))
+    watched.take(listing(1, "here"))
+    assert watched.unavailable() == 1
+    (line,) = [entry for entry in logged if entry["event"] == "unavailable_item_listed"]
+    assert (line["record"], line["item_ids"], line["reason"]) == ("clickstream-0-0", ["gone"], "answer")
+
+
+def test_an_answer_that_an_earlier_observer_has_looked_at_is_not_looked_at_again() -> None:
+    """Though it is read again, as where a place was not stored."""
+    watched, follower = Watched(), Watched()
+    for one in (watched, follower):
+        one.describe(CatalogItem(item_id=ItemId("gone"), available=False))
+    watched.take(listing(0, "gone"))
+    watched.observer.store(NOW)
+    watched.observer.store_progress()
+    stored = [record for record in as_input(watched.written) if record.key == PROGRESS_KEY]
+    follower.observer.restore(stored, [])
+    follower.take(listing(0, "gone"))
+    assert follower.unavailable() == 0
+    follower.take(listing(1, "gone"))
+    assert follower.unavailable() == 1
+
+
+def test_what_is_not_sold_where_the_answer_was_made_for_is_counted_as_gone() -> None:
+    """The place is that of the views that it counts; of another answer nobody knows where it was made for."""
+    watched = Watched()
+    watched.describe(CatalogItem(item_id=ItemId("lamp"), locations=["nl"]))
+    for offset, place in enumerate(("nl/ams", "de", None)):
+        watched.take(listing(offset, "lamp", place=place))
+    assert watched.unavailable() == 1

@@ -1,9 +1,11 @@
 """Logs of `recommendations` as workers that are killed now and then write them, and observers that are, too."""
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from schemas.ids import ItemId, VisitorId
@@ -11,10 +13,11 @@ from schemas.places import place_chain
 from schemas.records import CountedView
 from streams.trending.counts import PlaceCounts
 from streams.trending.fold import ReadRecord, StoredPlace, StoredProgress, TrendingFold
-from streams.trending.snapshots import decode_place, decode_progress, encode_place, encode_progress
+from streams.trending.snapshots import VERSION, decode_place, decode_progress, encode_place, encode_progress
 
 START_MS = 1_700_000_000_000
 PLACES = ("nl/nh/ams", "nl/zh/rot", "de/be/ber", "nl", None)
+DAMAGES = ("empty", "cut", "of another version", "no msgpack", "of another form", "too large")
 SOURCES = ("clicks", "shop-orders-eu")
 
 
@@ -23,6 +26,24 @@ class Written(NamedTuple):
 
     record: ReadRecord
     written_ms: int
+
+
+def damaged(value: bytes, damage: str) -> bytes:
+    """Return what is left of a stored value after a damage of `DAMAGES`."""
+    version = bytes([VERSION])
+    match damage:
+        case "empty":
+            return b""
+        case "cut":
+            return value[:-5]
+        case "of another version":
+            return bytes([VERSION + 1]) + value[1:]
+        case "no msgpack":
+            return version + zlib.compress(b"\xc1")
+        case "of another form":
+            return version + zlib.compress(msgspec.msgpack.encode([1, 2, 3]))
+        case _:
+            return version + zlib.compress(msgspec.msgpack.encode(b"\0" * 80_000_000), level=9)
 
 
 def chain(place: str) -> tuple[str, ...]:

@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
@@ -6,7 +7,14 @@ from hypothesis import strategies as st
 
 from schemas.ids import ItemId, VisitorId
 from schemas.records import CountedView
-from streams.trending.fold import EVERYWHERE, ReadRecord, TrendingFold
+from streams.trending.fold import (
+    EVERYWHERE,
+    CountedClick,
+    ReadRecord,
+    StoredPlace,
+    StoredProgress,
+    TrendingFold,
+)
 from tests.streams.trending.logs import (
     START_MS,
     StateTopic,
@@ -57,16 +65,17 @@ def lives(rng: Random, fold: TrendingFold, logs: list[list[Written]], topic: Sta
     return True
 
 
-@given(seed=st.integers(0, 2**32), kills=st.integers(0, 25))
-@settings(max_examples=100, deadline=None)
-def test_the_fold_is_the_batch_whatever_is_killed_repeated_or_stale(seed: int, kills: int) -> None:
-    """Workers repeat what they wrote, observers end between any two writes, and one that was slow writes old places."""
+def bad_days(seed: int, kills: int, make: Callable[[], TrendingFold]) -> tuple[TrendingFold, TrendingFold]:
+    """Return the fold after workers repeated, observers ended between any two writes, slow ones wrote old places.
+
+    Beside it the batch. make: makes a fold.
+    """
     rng = Random(seed)
     inputs = [truth(rng, partition, 300) for partition in range(PARTITIONS)]
     logs = [with_crashes(rng, records) for records in inputs]
     topic, slow = StateTopic(), list[TrendingFold]()
     for _ in range(kills):
-        fold = new_fold()
+        fold = make()
         fold.restore(*topic.read())
         if lives(rng, fold, logs, topic):
             slow.append(fold)  # it does not know yet that its turn is over
@@ -74,11 +83,54 @@ def test_the_fold_is_the_batch_whatever_is_killed_repeated_or_stale(seed: int, k
             zombie = slow.pop(rng.randrange(len(slow)))
             if lives(rng, zombie, logs, topic):
                 slow.append(zombie)
-    fold = new_fold()
+    fold = make()
     fold.restore(*topic.read())
     while read_on(rng, fold, logs, 10_000):
         pass
-    assert_equal(fold, batch_of(inputs))
+    return fold, batch_of(inputs)
+
+
+@given(seed=st.integers(0, 2**32), kills=st.integers(0, 25))
+@settings(max_examples=100, deadline=None)
+def test_the_fold_is_the_batch_whatever_is_killed_repeated_or_stale(seed: int, kills: int) -> None:
+    """Each input counts once, at each place."""
+    assert_equal(*bad_days(seed, kills, new_fold))
+
+
+class WithoutWatermark(TrendingFold):
+    """Counts a repeat again."""
+
+    def apply(self, record: ReadRecord, partition: int, offset: int, written_ms: int) -> list[CountedClick]:
+        """See `TrendingFold.apply`."""
+        reached, self._reached = self._reached, {}
+        clicks = super().apply(record, partition, offset, written_ms)
+        for source, last in reached.items():
+            self._reached[source] = max(last, self._reached.get(source, -1))
+        return clicks
+
+
+class WithoutFloors(TrendingFold):
+    """Takes every place that it finds for one that holds what the progress does."""
+
+    def restore(
+        self, progress: StoredProgress | None, places: Sequence[StoredPlace], unreadable: Sequence[str] = ()
+    ) -> list[str]:
+        """See `TrendingFold.restore`."""
+        damaged = super().restore(progress, places, unreadable)
+        self._floors.clear()
+        return damaged
+
+
+@pytest.mark.parametrize("mutant", [WithoutWatermark, WithoutFloors])
+def test_such_days_tell_a_fold_that_forgets(mutant: type[TrendingFold]) -> None:
+    """Else they would prove nothing."""
+
+    def counts_as_the_batch(seed: int) -> bool:
+        fold, batch = bad_days(seed, 25, lambda: mutant(chain, name))
+        assert fold.offsets == batch.offsets
+        return weights(fold) == pytest.approx(weights(batch), rel=1e-9)
+
+    assert not all(counts_as_the_batch(seed) for seed in range(5))
 
 
 def test_a_repeat_counts_once() -> None:
