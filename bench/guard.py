@@ -39,6 +39,11 @@ def complaints(report: dict[str, Any]) -> list[str]:
         for rate, one in latency.items()
         if one["model_share"] < LEAST_MODEL_SHARE
     ]
+    found += [
+        f"{key}: {one['answered_twice']} answers came twice, where nothing was killed"
+        for key, one in throughput.items()
+        if one["answered_twice"]
+    ]
     return found
 
 

@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient
 from bench.programs import Cpu, Place, Running, Subject
 from bench.traffic import Click, feed, preload
 from schemas import wire
-from schemas.records import Status
+from schemas.records import RecommendationSet, Status
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import Topic, TopicSettings, TopicSpec, admin_client, topic_specs
 from tests.kafka.topic_log import LoggedRecord, TopicReader
@@ -47,11 +47,13 @@ Progress = Callable[[int], object]
 class Throughput:
     """Events a second until the append of the last answer; answers by tier and reason.
 
+    answered_twice: answers whose id was there before; nothing was killed, so there should be none.
     cpu_us: an event, by thread. held_bytes: memory of the program at the end.
     """
 
     events_per_second: float
     answers: Counter[str]
+    answered_twice: int
     cpu_us: Cpu
     held_bytes: int
 
@@ -103,8 +105,14 @@ class Bench:
             cpu, held_bytes = run.running.cpu(), run.running.held_bytes()
             inputs, outputs = run.measured()
         seconds = (max(record.time_ms for record in outputs) - began_ms) / 1000
-        answers = answer_counts(outputs) if subject.answers else Counter[str]()
-        return Throughput(len(inputs) / seconds, answers, cpu.since(cpu_before, len(inputs)), held_bytes)
+        answers = answers_of(outputs) if subject.answers else []
+        return Throughput(
+            len(inputs) / seconds,
+            answer_counts(answers),
+            came_twice(answers),
+            cpu.since(cpu_before, len(inputs)),
+            held_bytes,
+        )
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:
         """Send `clicks` at `rate` a second, and time all but those of the warm-up."""
@@ -230,11 +238,20 @@ def _specs(topics: TopicSettings, changelog: str | None) -> list[TopicSpec]:
     return [*specs, TopicSpec(topics.prefix + changelog, topics.partitions, 1, {"cleanup.policy": "compact"})]
 
 
-def answer_counts(outputs: Sequence[LoggedRecord]) -> Counter[str]:
+def answers_of(outputs: Iterable[LoggedRecord]) -> list[RecommendationSet]:
+    """Read what the records hold."""
+    return [wire.decode_recommendation_set(record.value or b"") for record in outputs]
+
+
+def came_twice(answers: Sequence[RecommendationSet]) -> int:
+    """Count the answers whose id was there before."""
+    return len(answers) - len({answer.id for answer in answers})
+
+
+def answer_counts(answers: Iterable[RecommendationSet]) -> Counter[str]:
     """Count by tier and why no higher one answered, or by status where an event needs no answer."""
     counted: Counter[str] = Counter()
-    for record in outputs:
-        answer = wire.decode_recommendation_set(record.value or b"")
+    for answer in answers:
         what = answer.tier or answer.status
         counted[f"{what} ({answer.reason})" if answer.tier and answer.reason else what] += 1
     return counted
@@ -246,4 +263,4 @@ def latency_of(source: str, inputs: Sequence[LoggedRecord], outputs: Sequence[Lo
     answered = [by_id[f"{source}-{record.partition}-{record.offset}"] for record in inputs]
     waits_ms = [output.time_ms - record.time_ms for record, output in zip(inputs, answered, strict=True)]
     p50, p90, p99 = (float(value) for value in np.percentile(waits_ms, [50, 90, 99]))
-    return Latency(len(inputs), p50, p90, p99, float(max(waits_ms)), answer_counts(answered), cpu_us)
+    return Latency(len(inputs), p50, p90, p99, float(max(waits_ms)), answer_counts(answers_of(answered)), cpu_us)

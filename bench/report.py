@@ -165,6 +165,7 @@ class Report:
             "held_bytes": statistics.median(one.held_bytes for one in figures),
             **{f"ratio_to_{baseline}": self.ratio(key, baseline) for baseline in BASELINES},
             "answers": dict(figures[-1].answers),
+            "answered_twice": sum(one.answered_twice for one in figures),
         }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
@@ -19,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.2
 _METADATA_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 30.0
+"""Between two looks for partitions that were added to the topic."""
 FETCH_WAIT_MS: Final = 50
 """How long brokers may hold an empty answer back. The embedded one does so even when a record comes meanwhile: with
 librdkafka's 500 ms half of all changes were seen after 480 ms or more, with 50 ms half within 31 ms."""
@@ -83,8 +86,10 @@ class CompactedView:
         consumer = Consumer(self._config)
         try:
             partitions = self._assign(consumer)
-            unread = set(partitions)
+            unread, looked = set(partitions), time.monotonic()
             while not self._stopping.is_set():
+                if time.monotonic() - looked >= LOOK_SECONDS:
+                    partitions, looked = self._with_added(consumer, partitions), time.monotonic()
                 message = consumer.poll(_POLL_SECONDS)
                 if message is None:
                     continue
@@ -127,6 +132,16 @@ class CompactedView:
                 return partitions
             self._stopping.wait(_METADATA_SECONDS)
         return []
+
+    def _with_added(self, consumer: Any, partitions: list[int]) -> list[int]:
+        """Read partitions that were added, too, from their beginning: a key may lie there from now on."""
+        added = sorted(set(self._partitions(consumer)) - set(partitions))
+        if added:
+            log.info("view_partitions_added", topic=self._topic, partitions=added)
+            known = consumer.position([TopicPartition(self._topic, one) for one in partitions])
+            assigned = [TopicPartition(self._topic, one.partition, max(one.offset, OFFSET_BEGINNING)) for one in known]
+            consumer.assign([*assigned, *(TopicPartition(self._topic, one, OFFSET_BEGINNING) for one in added)])
+        return [*partitions, *added]
 
     def _partitions(self, consumer: Any) -> list[int]:
         try:

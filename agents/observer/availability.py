@@ -89,6 +89,13 @@ class AvailabilityWatch:
             else:
                 self._history.take(said, record.time_ms)
 
+    def gone_now(self, item_ids: Sequence[ItemId], location: str | None, now_ms: int) -> list[ItemId]:
+        """Return the items that are gone from a location, None = from everywhere; none before the catalog was read."""
+        if not self.is_complete:
+            return []
+        with self._lock:
+            return self._history.gone(item_ids, location, now_ms, 0)
+
     def look(self, written: WrittenList) -> None:
         """Look at a list that was written."""
         if self.is_complete and self._gone(written):

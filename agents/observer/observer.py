@@ -18,7 +18,7 @@ from agents.observer.availability import AvailabilityWatch, WrittenList
 from agents.observer.metrics import ObserverMetrics, RecordResult
 from schemas import wire
 from schemas.events import unix_ms
-from schemas.ids import VisitorId
+from schemas.ids import ItemId, VisitorId
 from schemas.places import LocationSettings
 from schemas.records import TRENDING_KEY, Trending
 from streams.rare_log import RareLog
@@ -83,6 +83,7 @@ class Observer:
         self._rare_log = RareLog(log)
         self._unpublished = set[str]()
         self._published: dict[str, int] = {}
+        self._listed: dict[str, list[ItemId]] = {}
         self._looked_seconds = 0.0
 
     @property
@@ -164,9 +165,17 @@ class Observer:
         # First what is gone: a reader that is full has room then for what is new.
         for key in [key for key in self._published if _place(key) not in self.fold.places]:
             del self._published[key]
+            self._listed.pop(_place(key), None)
             self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
         for place, record in self.lists.records(sorted(due), now):
             self._publish(place, record, is_repeated=is_everything_due and place == EVERYWHERE)
+
+    def drop_gone(self, now: datetime) -> None:
+        """Write those lists anew that hold an item which is gone; next to nothing where none is."""
+        now_ms = unix_ms(now)
+        over = [place for place, items in self._listed.items() if self._watch.gone_now(items, place or None, now_ms)]
+        for place, record in self.lists.records(sorted(over), now):
+            self._publish(place, record, is_repeated=False)
 
     def store(self, now: datetime) -> None:
         """Write the places that have changed; `store_progress` is to follow when they are safe."""
@@ -211,10 +220,14 @@ class Observer:
 
     def _publish(self, place: str, record: Trending | None, *, is_repeated: bool) -> None:
         key = place or TRENDING_KEY
+        self._listed.pop(place, None)
+        if record is not None:
+            record = self._without_gone(record)
         if record is None:
             if self._published.pop(key, None) is not None:
                 self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
             return
+        self._listed[place] = [item.item_id for item in record.items]
         content = hash((tuple(record.items), record.rising_share))
         if self._published.get(key) == content and not is_repeated:
             return
@@ -222,6 +235,16 @@ class Observer:
         self._write(self._trending, key.encode(errors="surrogateescape"), self._encode(record), "list")
         if place == EVERYWHERE:
             self._metrics.published.set(unix_ms(record.updated_at) / 1000)
+
+    def _without_gone(self, record: Trending) -> Trending | None:
+        """Leave out what nobody at the place can have now; None where that is all."""
+        item_ids = [item.item_id for item in record.items]
+        gone = set(self._watch.gone_now(item_ids, record.location, unix_ms(record.updated_at)))
+        if not gone:
+            return record
+        items = [item for item in record.items if item.item_id not in gone]
+        rising_share = min(1.0, sum(item.rising for item in items))
+        return msgspec.structs.replace(record, items=items, rising_share=rising_share) if items else None
 
     def _write(self, topic: str, key: bytes, value: bytes | None, kind: str) -> None:
         self._send(OutputRecord(topic, key, value))

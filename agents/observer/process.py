@@ -37,6 +37,8 @@ RETRY_SECONDS: Final = 5.0
 """Between two tries, where topics are missing or brokers are away."""
 LOOK_SECONDS: Final = 20.0
 """Between two looks at the ends of the topics."""
+CHECK_SECONDS: Final = 0.2
+"""Between two looks whether a list holds what is gone."""
 STUCK_AFTER_SECONDS: Final = 120.0
 CAUGHT_UP_RECORDS: Final = 10_000
 """With more records to read than this nothing is published."""
@@ -233,6 +235,7 @@ class _Counting:
     published_seconds: float = 0.0
     stored_seconds: float = 0.0
     looked_seconds: float = -LOOK_SECONDS
+    checked_seconds: float = -CHECK_SECONDS
     unread: dict[int, int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -244,6 +247,9 @@ class _Counting:
         while not process.stopping.is_set():
             self._read_on()
             now = time.monotonic()
+            if now - self.checked_seconds >= CHECK_SECONDS and self._has_caught_up():
+                self.checked_seconds = now
+                self.observer.drop_gone(datetime.now(UTC))
             if now - self.looked_seconds >= LOOK_SECONDS:
                 self.looked_seconds = now
                 self._look()

@@ -2,7 +2,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from bench.measure import answer_counts, latency_of
+from bench.measure import answer_counts, answers_of, came_twice, latency_of
 from bench.programs import Cpu
 from bench.traffic import clicks
 from schemas import wire
@@ -41,7 +41,14 @@ def test_answers_are_counted_by_tier_and_reason_or_by_status() -> None:
         answered(3, 0, status="bot", tier="popular"),
         answered(4, 0, status="duplicate", tier=None),
     ]
-    assert answer_counts(outputs) == Counter({"model": 2, "popular (cheap)": 1, "duplicate": 1})
+    assert answer_counts(answers_of(outputs)) == Counter({"model": 2, "popular (cheap)": 1, "duplicate": 1})
+
+
+def test_an_answer_came_twice_whose_id_was_there_before() -> None:
+    """Wherever it lies, and however it was given the second time."""
+    outputs = [answered(1, 0), answered(2, 0), answered(1, 0, status="replayed"), answered(1, 9)]
+    assert came_twice(answers_of(outputs)) == 2
+    assert came_twice(answers_of(outputs[:2])) == 0
 
 
 def test_latency_pairs_each_click_with_its_own_answer() -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -62,6 +63,13 @@ def balance(deployment: Deployment, row: ChaosRow, *workers: WorkerProcess, loca
     findings.assert_clean()
     assert unlike == []
     return ledger
+
+
+def answered_by_the_model(ledger: Ledger) -> Counter[str]:
+    """Count the answers by tier; fails where the release has given none."""
+    tiers = Counter(record.tier for record in ledger.recommendations if record.tier)
+    assert tiers["model"] > 0, tiers
+    return tiers
 
 
 def balance_with_ticks(deployment: Deployment, row: ChaosRow, *workers: WorkerProcess) -> None:

@@ -44,6 +44,12 @@ def server(models: Path, tmp_path: Path) -> Iterator[EmbeddedServer]:
         yield server
 
 
+@pytest.fixture
+def served(models: Path, server: EmbeddedServer) -> dict[str, str]:
+    """Return the settings of a worker that asks that release."""
+    return {"INSESSION_SERVING__ADDRESS": server.address, "INSESSION_SERVING__MODELS_DIRECTORY": str(models)}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Collect the rows where the table is written: not in a process that only runs some of the tests for another."""
     path = config.getoption("--chaos-table")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streams.local.kafka_node import KafkaNode
-from tests.chaos.books import balance, kept_alive, let_pass, recovery
+from tests.chaos.books import answered_by_the_model, balance, kept_alive, let_pass, recovery
 from tests.chaos.table import ChaosRow
 from tests.conftest import where_kafka_is
 from tests.kafka.deployment import NO_TICKS, Deploy
@@ -64,11 +64,16 @@ FAULTS = {
 }
 
 
-@pytest.mark.fault("broker {fault}", "none lost, states of an undisturbed run; goes on by itself or by a restart")
+@pytest.mark.fault(
+    "broker {fault}, while a release is served",
+    "none lost, states of an undisturbed run; goes on by itself or by a restart",
+)
 @pytest.mark.parametrize("fault", FAULTS)
-def test_nothing_is_lost_while_the_broker_is_away(deploy: Deploy, row: ChaosRow, node: KafkaNode, fault: str) -> None:
+def test_nothing_is_lost_while_the_broker_is_away(
+    deploy: Deploy, row: ChaosRow, node: KafkaNode, served: dict[str, str], fault: str
+) -> None:
     """A worker that gives up ends with a message, and its keeper starts it again."""
-    deployment = deploy(**NO_TICKS, INSESSION_KAFKA__SEND_TIMEOUT="6")
+    deployment = deploy(**NO_TICKS, **served, INSESSION_KAFKA__SEND_TIMEOUT="6")
     traffic = deployment.traffic(Shop(seed=9).clicks())
     worker = deployment.worker()
     worker.wait_until_ready()
@@ -78,7 +83,7 @@ def test_nothing_is_lost_while_the_broker_is_away(deploy: Deploy, row: ChaosRow,
         with recovery(row):
             worker = kept_alive(deployment, worker)
     worker = kept_alive(deployment, worker)
-    balance(deployment, row, worker)
+    answered_by_the_model(balance(deployment, row, worker))
 
 
 @pytest.mark.fault(

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.chaos.books import balance, balance_with_ticks, let_pass, recovery, sessions_ended
+from tests.chaos.books import answered_by_the_model, balance, balance_with_ticks, let_pass, recovery, sessions_ended
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
 from tests.kafka.shop import Shop, Traffic, live_clicks
@@ -23,10 +23,13 @@ TICKS = {
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.mark.fault("kill -9 three times, and once with the data folder lost", "none lost, states of an undisturbed run")
-def test_a_worker_killed_again_and_again_loses_nothing(deploy: Deploy, row: ChaosRow) -> None:
+@pytest.mark.fault(
+    "kill -9 three times while a release is served, and once with the data folder lost",
+    "none lost, states of an undisturbed run",
+)
+def test_a_worker_killed_again_and_again_loses_nothing(deploy: Deploy, row: ChaosRow, served: dict[str, str]) -> None:
     """On its own data folder and then on an empty one: every offset has its record, every state is the undisturbed."""
-    deployment = deploy(**NO_TICKS, INSESSION_KAFKA__INSTANCE_ID="a")  # static membership: it is back at once
+    deployment = deploy(**NO_TICKS, **served, INSESSION_KAFKA__INSTANCE_ID="a")  # static membership: it is back at once
     traffic = deployment.traffic(Shop(seed=3).clicks())
     worker = deployment.worker("kept")
     with traffic.at_rate(EVENTS_PER_SECOND):
@@ -36,7 +39,7 @@ def test_a_worker_killed_again_and_again_loses_nothing(deploy: Deploy, row: Chao
     worker = deployment.worker("kept")
     with traffic.at_rate(EVENTS_PER_SECOND):
         worker = killed_and_restarted(deployment, row, worker, traffic, "empty")
-    balance(deployment, row, worker)
+    answered_by_the_model(balance(deployment, row, worker))
 
 
 @pytest.mark.fault("kill -9 between a tick and its session end", "every session ends once and whole")

@@ -159,6 +159,40 @@ def test_the_view_waits_for_a_topic_that_is_missing(
     assert TopiclessConsumer.closed.is_set()
 
 
+def test_partitions_that_are_added_are_read_from_their_beginning(
+    broker: str, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    """And the others on from where they are: a rule that lies in a new one is obeyed, nothing comes twice."""
+    produce(broker, "grown", *(f"v{number}" for number in range(200)))
+    find, seen = CompactedView._partitions, list[list[int]]()
+
+    def first_of_them(view: CompactedView, consumer: Any) -> list[int]:
+        found = find(view, consumer)
+        seen.append(found)
+        return found[:1] if len(seen) == 1 else found
+
+    monkeypatch.setattr("streams.compacted_view.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(CompactedView, "_partitions", first_of_them)
+    values, enough = list[bytes | None](), threading.Event()
+
+    def take(record: InputRecord) -> None:
+        values.append(record.value)
+        if len(values) == 201:
+            enough.set()
+
+    view = viewed("grown", {"bootstrap.servers": broker}, take)
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+        produce(broker, "grown", "later")
+        assert enough.wait(20)
+    finally:
+        view.stop()
+    assert sorted(filter(None, values)) == sorted([*(f"v{number}".encode() for number in range(200)), b"later"])
+    assert len(seen[0]) > 1
+    assert [entry["partitions"] for entry in logged if entry["event"] == "view_partitions_added"] == [seen[0][1:]]
+
+
 def test_a_view_that_was_never_started_can_be_stopped() -> None:
     """Stopping is safe whatever happened before."""
     viewed("things", {}).stop()

@@ -95,12 +95,21 @@ class Watched:
         """Publish, and return what was written."""
         self.written.clear()
         self.observer.publish(NOW, seconds)
+        return self._told()
+
+    def _told(self) -> dict[str, list[str] | None]:
         return {
             (record.key or b"").decode(): None
             if record.value is None
             else [item.item_id for item in wire.decode_trending(record.value).items]
             for record in self.written
         }
+
+    def dropped(self, now: datetime = NOW) -> dict[str, list[str] | None]:
+        """Drop what is gone from the lists, and return what was written."""
+        self.written.clear()
+        self.observer.drop_gone(now)
+        return self._told()
 
     def count(self, name: str, **labels: str) -> float:
         """Read a metric."""
@@ -480,3 +489,37 @@ def test_what_is_not_sold_where_the_answer_was_made_for_is_counted_as_gone() -> 
     for offset, place in enumerate(("nl/ams", "de", None)):
         watched.take(listing(offset, "lamp", place=place))
     assert watched.unavailable() == 1
+
+
+def test_what_is_gone_leaves_the_lists_at_once_and_comes_back(logged: list[dict[str, Any]]) -> None:
+    """Where it cannot be had; a list of nothing else has a tombstone, and one without it is not written again."""
+    watched = Watched()
+    watched.view("tv", "nl/ams", visitors=5)
+    watched.view("rug", "de", visitors=4)
+    assert watched.lists(1) == {
+        "__all__": ["tv", "rug"],
+        "de": ["tv", "rug"],
+        "nl": ["tv", "rug"],
+        "nl/ams": ["tv", "rug"],
+    }
+    watched.describe(CatalogItem(item_id=ItemId("tv"), locations=["nl/ams"]))
+    assert watched.dropped() == {"de": ["rug"], "nl": ["rug"]}
+    watched.describe(CatalogItem(item_id=ItemId("tv"), available=False))
+    assert watched.dropped() == {"__all__": ["rug"], "nl/ams": ["rug"]}
+    assert watched.dropped() == {}
+    watched.describe(CatalogItem(item_id=ItemId("rug"), available=False))
+    assert watched.dropped() == dict.fromkeys(("__all__", "de", "nl", "nl/ams"))
+    watched.describe(CatalogItem(item_id=ItemId("tv")), START_MS)
+    assert watched.lists(1 + ALL_EVERY_SECONDS)["nl"] == ["tv"]
+    assert logged == []
+
+
+def test_an_item_leaves_the_lists_at_its_moment() -> None:
+    """No record of the catalog comes then."""
+    watched = Watched()
+    watched.view("tv", "nl", visitors=5)
+    watched.view("rug", "nl", visitors=4)
+    watched.describe(CatalogItem(item_id=ItemId("tv"), available_until=NOW + timedelta(seconds=1)))
+    watched.lists(1)
+    assert watched.dropped() == {}
+    assert watched.dropped(NOW + timedelta(seconds=1.001)) == {"__all__": ["rug"], "nl": ["rug"]}
