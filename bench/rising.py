@@ -203,7 +203,8 @@ def served(release: Release, model: ExportedModel, asked: Sequence[Target]) -> F
                 listed = _named(release, ranking)
                 if is_mixed and target.rising:
                     clock.begin()
-                    listed = list(islice(with_rising(listed, float(ranking.scores.sum()), target.rising), K))
+                    own = {item.item_id: item.score for item in listed if item.item_id in target.rising}
+                    listed = list(islice(with_rising(listed, float(ranking.scores.sum()), target.rising, own), K))
                     clock.end("giving what rises its share")
                 ranks[arm].append(_rank(listed, target.item_id))
     return Figures({arm: np.array(found) for arm, found in ranks.items()}, clock.microseconds())

@@ -461,8 +461,10 @@ class Recommender:
         rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
         if not rising:
             return ranking
-        total = float(candidates.scores.sum())
-        return structs.replace(ranking, items=with_rising(ranking.items, total, rising))
+        scores = dict(zip(candidates.item_indices[: self._depth].tolist(), candidates.scores.tolist(), strict=False))
+        named = ((item_id, release.index_of(item_id)) for item_id in rising)
+        own = {item_id: scores[index] for item_id, index in named if index in scores}
+        return structs.replace(ranking, items=with_rising(ranking.items, float(candidates.scores.sum()), rising, own))
 
     def _not_buried(self, request: AnswerRequest, tier: Tier) -> Sequence[ItemId]:
         """Return what the list before held, without what a rule buries: that is not to be kept up."""

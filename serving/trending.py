@@ -6,7 +6,7 @@ knows; where there is neither, one of enough visitors.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from schemas.events import unix_ms
@@ -18,6 +18,8 @@ from serving.vouchers import NobodyVouches, Vouchers
 
 MAX_RISING_SHARE: Final = 0.6
 """Of a ranking: whatever rises, the shopper's own session has the rest."""
+MAX_KEPT_LISTS: Final = 1_000
+"""Of places, of which what rises is at hand."""
 
 
 class TrendingView(Protocol):
@@ -129,7 +131,7 @@ class RecordedTrending:
 
 
 def with_rising(
-    ranked: Iterable[RecommendedItem], total: float, rising: Mapping[ItemId, float]
+    ranked: Iterable[RecommendedItem], total: float, rising: Mapping[ItemId, float], own: Mapping[ItemId, float]
 ) -> Iterator[RecommendedItem]:
     """Let what rises have its share of a ranking, in probability and in places.
 
@@ -138,24 +140,23 @@ def with_rising(
     no more than q, rounded (Sainte-Laguë; Dang and Croft, SIGIR 2012): a dozen items on sale, each likelier than what
     the session would have next, leave the others their part of the list.
 
-    ranked: best first; total: what the scores of its candidates add up to. Scores never grow along the list.
+    ranked: best first, read only as far as it is asked for. total: what the scores of its candidates add up to. own:
+    the scores in it of what rises, as far as it has that. Scores never grow along the list.
     """
-    session = list(ranked)
     risen = sum(rising.values())
     share = min(MAX_RISING_SHARE, risen)
     scale, others = share / risen, (1.0 - share) / (total or 1.0)
-    usual = {item.item_id: others * item.score for item in session if item.item_id in rising}
-    mixed = ((usual.get(item_id, 0.0), scale * more, item_id) for item_id, more in rising.items())
-    risers = deque(sorted(((own + more, item_id) for own, more, item_id in mixed if more > own), key=_falling))
-    return _merged(session, others, risers, share)
+    mixed = ((others * own.get(item_id, 0.0), scale * more, item_id) for item_id, more in rising.items())
+    risers = deque(sorted(((usual + more, item_id) for usual, more, item_id in mixed if more > usual), key=_falling))
+    return _merged(ranked, others, risers, share)
 
 
 def _merged(
-    session: Iterable[RecommendedItem], others: float, risers: deque[tuple[float, ItemId]], share: float
+    ranked: Iterable[RecommendedItem], others: float, risers: deque[tuple[float, ItemId]], share: float
 ) -> Iterator[RecommendedItem]:
-    """Return both, each item once; others: what a score of the session's is multiplied by."""
+    """Return both, each item once; others: what a score of the ranking is multiplied by."""
     listed, n_risen, least = set[ItemId](), 0, float("inf")
-    for item in session:
+    for item in ranked:
         own = others * item.score
         while risers and risers[0][0] > own and n_risen + 0.5 <= share * (len(listed) + 1):
             score, item_id = risers.popleft()
@@ -195,6 +196,7 @@ class Trends:
     def __init__(self, view: TrendingView | None = None, vouchers: Vouchers | None = None) -> None:
         self._view = NoTrending() if view is None else view
         self._vouchers = NobodyVouches() if vouchers is None else vouchers
+        self._risen: dict[str | None, tuple[Trending, Sequence[TrendingItem]]] = {}
 
     @property
     def is_stale(self) -> bool:
@@ -219,7 +221,16 @@ class Trends:
         found = next(self._view.lists(location), None)
         if found is None or not found.rising_share:
             return {}
-        return {item.item_id: item.rising for item in found.items if item.rising and self._is_listed(item)}
+        return {item.item_id: item.rising for item in self._risers(found) if self._is_listed(item)}
+
+    def _risers(self, found: Trending) -> Sequence[TrendingItem]:
+        """Return what rises of a list, which is looked through once."""
+        known = self._risen.get(found.location)
+        if known is None or known[0] is not found:
+            if len(self._risen) >= MAX_KEPT_LISTS:
+                self._risen.clear()
+            known = self._risen[found.location] = found, [item for item in found.items if item.rising]
+        return known[1]
 
     def _is_listed(self, item: TrendingItem) -> bool:
         vouched = self._vouchers.item(item.item_id)

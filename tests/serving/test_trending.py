@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -165,10 +165,15 @@ def scored(count: int) -> list[RecommendedItem]:
     return [RecommendedItem(ItemId(f"s{place}"), 0.5**place) for place in range(1, count + 1)]
 
 
+def mixture(ranked: list[RecommendedItem], total: float, rising: Mapping[ItemId, float]) -> Iterator[RecommendedItem]:
+    """Give what rises its share of a ranking."""
+    return with_rising(ranked, total, rising, {one.item_id: one.score for one in ranked if one.item_id in rising})
+
+
 def test_what_rises_takes_its_share_and_leaves_the_rest_to_the_ranking() -> None:
     """Scores are shares then, of a ranking whose own need not add up to one; what it does not list comes in."""
     ranked = [RecommendedItem(ItemId("a"), 6.0), RecommendedItem(ItemId("b"), 4.0, source="new")]
-    mixed = list(with_rising(ranked, 10.0, {ItemId("b"): 0.35, ItemId("c"): 0.25}))
+    mixed = list(mixture(ranked, 10.0, {ItemId("b"): 0.35, ItemId("c"): 0.25}))
     assert [(item.item_id, item.source) for item in mixed] == [("b", "rising"), ("a", None), ("c", "rising")]
     assert [item.score for item in mixed] == pytest.approx([0.4 * 0.4 + 0.35, 0.4 * 0.6, 0.4 * 0.6])
 
@@ -176,7 +181,7 @@ def test_what_rises_takes_its_share_and_leaves_the_rest_to_the_ranking() -> None
 def test_of_any_first_places_what_rises_has_its_share_at_most() -> None:
     """Rounded: a dozen items, each likelier than all but the first of the session's, do not crowd these out."""
     rising = {ItemId(f"r{number}"): 0.025 for number in range(12)}
-    listed = [item.source for item in with_rising(scored(30), 1.0, rising)]
+    listed = [item.source for item in mixture(scored(30), 1.0, rising)]
     first = [sum(source == "rising" for source in listed[:places]) for places in range(1, 31)]
     assert first == [0, 0, 0, 0, 1, *(int(0.3 * places + 0.5) for places in range(6, 31))]
     assert len(listed) == 42
@@ -184,14 +189,14 @@ def test_of_any_first_places_what_rises_has_its_share_at_most() -> None:
 
 def test_what_rises_comes_no_sooner_than_its_share_of_the_probability_says() -> None:
     """A place whose list could have it at once has it behind what the session makes likelier."""
-    mixed = [item.item_id for item in with_rising(scored(6), 1.0, {ItemId("r"): 0.05, ItemId("q"): 0.45})]
+    mixed = [item.item_id for item in mixture(scored(6), 1.0, {ItemId("r"): 0.05, ItemId("q"): 0.45})]
     assert mixed[:2] == ["q", "s1"]
     assert mixed.index(ItemId("r")) == 4  # (1 - q) / 32 < 0.05 < (1 - q) / 8, and one of two had its place before
 
 
 def test_an_item_that_the_session_makes_likelier_than_its_rise_stays_where_it_is() -> None:
     """It is the session's, and takes no place of what rises."""
-    mixed = with_rising(scored(3), 1.0, {ItemId("s1"): 0.1, ItemId("r"): 0.12})
+    mixed = mixture(scored(3), 1.0, {ItemId("s1"): 0.1, ItemId("r"): 0.12})
     assert [(item.item_id, item.source) for item in mixed] == [
         ("s1", None),
         ("s2", None),
@@ -202,7 +207,7 @@ def test_an_item_that_the_session_makes_likelier_than_its_rise_stays_where_it_is
 
 def test_whatever_rises_most_of_a_list_may_but_not_all_of_it() -> None:
     """A place where nothing was usual does not drown the session; scores never grow along a list."""
-    mixed = list(with_rising([RecommendedItem(ItemId("a"), 1.0)], 1.0, {ItemId("c"): 0.9, ItemId("d"): 0.1}))
+    mixed = list(mixture([RecommendedItem(ItemId("a"), 1.0)], 1.0, {ItemId("c"): 0.9, ItemId("d"): 0.1}))
     assert {item.item_id: item.score for item in mixed} == pytest.approx({"c": 0.54, "a": 0.4, "d": 0.06})
 
 
@@ -214,7 +219,7 @@ def test_a_list_has_each_item_once_and_scores_that_fall(scores: list[float], ris
     """Whatever rises, and of whatever ranking."""
     ranked = [RecommendedItem(ItemId(f"i{at}"), score) for at, score in enumerate(sorted(scores, reverse=True))]
     rising = {ItemId(f"i{number}"): rise for number, rise in rises.items()}
-    mixed = list(with_rising(ranked, sum(scores), rising))
+    mixed = list(mixture(ranked, sum(scores), rising))
     assert sorted(item.item_id for item in mixed) == sorted({item.item_id for item in ranked} | rising.keys())
     assert [item.score for item in mixed] == sorted((item.score for item in mixed), reverse=True)
 
