@@ -1,5 +1,6 @@
 """Reads the topics back, from the first record of the run on, and keeps the scores."""
 
+import importlib
 import math
 import threading
 import time
@@ -75,6 +76,7 @@ class Reader:
             if place.topic == Topic.RECOMMENDATIONS:  # on which the observer found what was counted before
                 place.offset = self._consumer.get_watermark_offsets(place, timeout=_BROKER_SECONDS)[1]
         self._consumer.assign(begin)
+        importlib.import_module("sklearn.metrics")  # takes seconds, which the first figures would take from the reading
         self.latest = self._snapshot()
         self.backlog = Backlog(0, None)
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)

@@ -51,6 +51,7 @@ class _Sale:
     end_ms: int
     before: Counter[ItemId]
     answers_before: int
+    told_ms: int = 0
     items: set[ItemId] = field(default_factory=set)
     during: _Mean = field(default_factory=_Mean)
     after: _Mean = field(default_factory=_Mean)
@@ -66,8 +67,8 @@ class SaleScore:
         self._listed: defaultdict[str, Counter[ItemId]] = defaultdict(Counter)
         self._answers = Counter[str]()
 
-    def described(self, record: CatalogItem) -> None:
-        """Take in what the catalog says of an item."""
+    def described(self, record: CatalogItem, time_ms: int) -> None:
+        """Take in what the catalog says of an item; time_ms: its record's timestamp, Unix."""
         sale = record.sale
         if sale is None or sale.starts_at is None or sale.ends_at is None or sale.locations is None:
             return
@@ -75,7 +76,10 @@ class SaleScore:
             key = (location, moment_ms(sale.starts_at), moment_ms(sale.ends_at))
             if key not in self._sales:
                 self._sales[key] = _Sale(*key, Counter(self._listed[location]), self._answers[location])
-            self._sales[key].items.add(record.item_id)
+            told = self._sales[key]
+            if record.item_id not in told.items:
+                told.items.add(record.item_id)
+                told.told_ms = max(told.told_ms, time_ms)
 
     def answered(self, item_ids: Sequence[ItemId], location: str | None, made_ms: int) -> None:
         """Take in an answer to somebody at `location`; made_ms: its record's timestamp, Unix."""
@@ -87,7 +91,7 @@ class SaleScore:
             if is_at([sale.location], location, self._places) and made_ms >= sale.start_ms:
                 if made_ms < sale.end_ms:
                     sale.during.add(len(sale.items.intersection(item_ids)))
-                elif made_ms >= sale.end_ms + ALLOWED_MS:
+                elif made_ms >= max(sale.end_ms, sale.told_ms) + ALLOWED_MS:  # a busy machine may tell of it late
                     sale.after.add(len(sale.items.intersection(item_ids)))
 
     def trended(self, record: Trending, time_ms: int) -> None:

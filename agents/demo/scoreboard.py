@@ -182,7 +182,7 @@ class Scoreboard:
         """Take in what the catalog says of an item; time_ms: the record's timestamp, Unix."""
         self._gone.described(record, time_ms)
         if isinstance(record, DescribedItem):
-            self._sales.described(record.item)
+            self._sales.described(record.item, time_ms)
 
     def ruled(self, key: bytes | None, value: bytes | None, time_ms: int) -> None:
         """Take in a record of `merchant-rules`; time_ms: its timestamp, Unix."""

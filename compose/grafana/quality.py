@@ -345,11 +345,13 @@ _TRENDING = (
     Panel(
         title="What the observer could not use",
         description="Since its start: stored places that were damaged and are counted anew, partitions of clickstreams "
-        "that were made anew, offsets of inputs that nothing answers, and records of its views.",
+        "that were made anew, offsets of inputs that nothing answers, items beyond what a record of a place takes, and "
+        "records of its views.",
         queries=[
             Query(or_nothing("max(insession_observer_damaged_snapshots_total)"), "damaged places"),
             Query(or_nothing("max(insession_observer_void_offsets_total)"), "topics made anew"),
             Query(or_nothing("max(insession_observer_input_gaps_total)"), "inputs without a record"),
+            Query(or_nothing("max(insession_observer_items_cut_total)"), "items cut"),
             Query(or_nothing("max(insession_observer_catalog_failed_records_total)"), "catalog records: a bug"),
             Query(or_nothing("max(insession_observer_default_lists_failed_records_total)"), "default lists: no record"),
         ],

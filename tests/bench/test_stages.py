@@ -18,14 +18,14 @@ def test_each_stage_has_one_thing_more_on_than_the_one_before() -> None:
 
 def test_what_no_setting_turns_off_is_taken_out_and_put_back() -> None:
     """Both of it by its own switch."""
-    count, explained = sessionizer._counted, chain.EXPLAINED_ITEMS
+    count, explained = sessionizer.counted_views, chain.EXPLAINED_ITEMS
     with as_of(STAGES[0]):
-        assert sessionizer._counted is not count
+        assert sessionizer.counted_views is not count
         assert chain.EXPLAINED_ITEMS == 0
     with as_of(replace(STAGES[0], counts=True)):
-        assert sessionizer._counted is count
+        assert sessionizer.counted_views is count
         assert chain.EXPLAINED_ITEMS == 0
-    assert (sessionizer._counted, chain.EXPLAINED_ITEMS) == (count, explained)
+    assert (sessionizer.counted_views, chain.EXPLAINED_ITEMS) == (count, explained)
 
 
 def test_shares_of_nothing_are_nothing() -> None:

@@ -14,7 +14,7 @@ BERLIN = "de/be/ber"
 def _described(score: SaleScore, *items: str) -> None:
     for item in items:
         sale = Sale(price=1.0, starts_at=START_MS, ends_at=END_MS, locations=[BERLIN])
-        score.described(CatalogItem(item_id=ItemId(item), sale=sale))
+        score.described(CatalogItem(item_id=ItemId(item), sale=sale), START_MS - 5)
 
 
 def test_its_items_are_counted_before_while_and_after_it_at_its_place() -> None:
@@ -31,6 +31,17 @@ def test_its_items_are_counted_before_while_and_after_it_at_its_place() -> None:
     (sale,) = score.report()
     assert (sale.location, sale.items) == (BERLIN, 2)
     assert (sale.before, sale.during, sale.after) == (0.5, 2.0, 0.0)
+
+
+def test_a_sale_that_is_told_of_after_its_end_was_unknown_until_then() -> None:
+    """A busy machine may write its records late: what is answered meanwhile says nothing of the answers."""
+    score = SaleScore()
+    sale = Sale(price=1.0, starts_at=START_MS, ends_at=END_MS, locations=[BERLIN])
+    score.described(CatalogItem(item_id=ItemId("a"), sale=sale), END_MS + 3_000)
+    score.answered([ItemId("a")], BERLIN, END_MS + 3_900)
+    assert score.report()[0].after is None
+    score.answered([ItemId("b")], BERLIN, END_MS + 4_000)
+    assert score.report()[0].after == 0.0
 
 
 def test_it_has_risen_when_half_of_its_items_rise_at_its_place() -> None:
@@ -52,5 +63,5 @@ def test_it_has_risen_when_half_of_its_items_rise_at_its_place() -> None:
 def test_a_price_without_an_end_is_no_flash_sale() -> None:
     """Nothing of it ends."""
     score = SaleScore()
-    score.described(CatalogItem(item_id=ItemId("a"), sale=Sale(price=1.0)))
+    score.described(CatalogItem(item_id=ItemId("a"), sale=Sale(price=1.0)), START_MS)
     assert score.report() == ()
