@@ -31,6 +31,10 @@ _Shelf = tuple[str | None, str | None, str | None, Pattern | None]
 """Of rules: for this place, device, arm and pattern; None = for any."""
 
 
+_Ranked = tuple[tuple[int, int, str], MerchantRule]
+"""A rule behind what it is sorted by: its depth and its priority, both negated, and its id."""
+
+
 class Verdict(NamedTuple):
     """What rules make of an item. kept_out_by: a block, or an include of others. weighed_by: a boost or a bury."""
 
@@ -39,12 +43,12 @@ class Verdict(NamedTuple):
 
 
 class Plan:
-    """The rules that hold for one kind of answer, in their order.
+    """The rules that hold for one kind of answer, in their order; targets: what finds the first of some for an item.
 
     pins: one each. included: what is listed alone, None = everything is.
     """
 
-    def __init__(self, ranked: list[tuple[tuple[int, int, str], MerchantRule]]) -> None:
+    def __init__(self, ranked: list[_Ranked], targets: Callable[[list[MerchantRule]], Targets | None]) -> None:
         rules = [rule for _, rule in ranked]
         self.rules = tuple(rules)
         self.by_id = {rule.rule_id: rule for rule in rules}
@@ -52,14 +56,14 @@ class Plan:
         self.pins_by_rank = any(rule.items is None for rule in of_action(rules, "pin"))
         # Includes for one place and of one priority do not contradict each other: each adds what it is about.
         includes = [(rank[:2], rule) for rank, rule in ranked if rule.action == "include"]
-        self.included = _targets([rule for rank, rule in includes if rank == includes[0][0]])
-        self._blocked = _targets(of_action(rules, "block"))
-        self._weighed = _targets(of_action(rules, "boost", "bury"))
+        self.included = targets([rule for rank, rule in includes if rank == includes[0][0]])
+        self._blocked = targets(of_action(rules, "block"))
+        self._weighed = targets(of_action(rules, "boost", "bury"))
         self.reorders = self._weighed is not None
         self.buries = any(rule.action == "bury" for rule in rules)
         self.largest_factor = max((rule.factor or 1.0 for rule in of_action(rules, "boost")), default=1.0)
         kinds = [kind for kind in (self.included, self._blocked, self._weighed) if kind is not None]
-        self._named_items = {item_id for kind in kinds for item_id in kind.items}
+        self._named_items = [kind.items for kind in kinds if kind.items]
         self._asks_times = any(kind.asks_times for kind in kinds)
         self._asks_groups = any(kind.asks_groups for kind in kinds)
         self._asks_categories = any(kind.asks_categories for kind in kinds)
@@ -83,8 +87,10 @@ class Plan:
 
         def verdict(item_id: ItemId) -> Verdict:
             kind: object = kind_of(item_id)
-            if item_id in named_items:
-                kind = (item_id, kind, None)  # longer than those of others
+            for items in named_items:
+                if item_id in items:
+                    kind = (item_id, kind, None)  # longer than those of others
+                    break
             found = of_kinds.get(kind)
             if found is None:
                 if len(of_kinds) >= _MOST_KINDS:
@@ -155,6 +161,8 @@ class RuleBook:
         self._patterns, self._tiers = Counter[str](), Counter[str]()
         self._changes_ms = list[int]()
         self._plans = dict[_Kind, Plan | None]()
+        self._plans_by_rules = dict[tuple[object, ...], Plan]()
+        self._targets = dict[tuple[RuleId, ...], Targets]()
         self._planned_rules = 0
         self._change({rule.rule_id: rule for rule in rules})
 
@@ -208,9 +216,10 @@ class RuleBook:
         if key in self._plans:
             return self._plans[key]
         plan = self._compiled(key)
-        self._planned_rules += 0 if plan is None else len(plan.rules)
         if len(self._plans) >= _MOST_PLANS or self._planned_rules > _MOST_PLANNED_RULES:
             self._plans.clear()
+            self._plans_by_rules.clear()
+            self._targets.clear()
             self._planned_rules = 0 if plan is None else len(plan.rules)
         self._plans[key] = plan
         return plan
@@ -266,7 +275,7 @@ class RuleBook:
         since_ms = self._changes_ms[period - 1] if period else 0
         chain = () if place is None else self._locations.chain(place)
         whom = list(product({None, device}, {None, arm}, {None, pattern}))
-        ranked = dict[RuleId, tuple[tuple[int, int, str], MerchantRule]]()
+        ranked = dict[RuleId, _Ranked]()
         for depth, at in zip(range(len(chain), -1, -1), (*chain, None), strict=True):  # the deepest first
             for conditions in whom:
                 for rule_id, entry in self._shelves.get((at, *conditions), {}).items():
@@ -274,7 +283,26 @@ class RuleBook:
                     holds_now = entry.starts_ms <= since_ms < entry.ends_ms
                     if holds_now and rule_id not in ranked and (not rule.tiers or tier in rule.tiers):
                         ranked[rule_id] = ((-depth, -rule.priority, rule_id), rule)
-        return Plan(sorted(ranked.values(), key=lambda one: one[0])) if ranked else None
+        return self._plan_of(sorted(ranked.values(), key=lambda one: one[0])) if ranked else None
+
+    def _plan_of(self, ranked: list[_Ranked]) -> Plan:
+        """Return the plan of some rules: for most places it is that of others, too."""
+        key = tuple((rule.rule_id, rank[:2] if rule.action == "include" else None) for rank, rule in ranked)
+        plan = self._plans_by_rules.get(key)
+        if plan is None:
+            plan = self._plans_by_rules[key] = Plan(ranked, self._targets_of)
+            self._planned_rules += len(plan.rules)
+        return plan
+
+    def _targets_of(self, rules: list[MerchantRule]) -> Targets | None:
+        """Return what finds the first of these; plans that differ in others share it, since it has all their items."""
+        if not rules:
+            return None
+        key = tuple(rule.rule_id for rule in rules)
+        targets = self._targets.get(key)
+        if targets is None:
+            targets = self._targets[key] = Targets(rules)
+        return targets
 
     def _deepest(self, location: str | None) -> str | None:
         """Find the deepest place of a rule that the location lies in; what lies around it follows from it."""
@@ -288,7 +316,3 @@ class RuleBook:
 
 
 NO_RULES: Final = RuleBook(())
-
-
-def _targets(rules: list[MerchantRule]) -> Targets | None:
-    return Targets(rules) if rules else None

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.events import from_unix_ms
+from schemas.ids import ItemId
 from schemas.places import LocationSettings
 from schemas.rules import MerchantRule
 from serving.rules.book import NO_RULES, Asked, RuleBook
-from tests.serving.rules.builders import rule
+from tests.serving.rules.builders import Facts, rule
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 START_MS, END_MS = 1_772_323_200_000, 1_772_409_600_000
@@ -111,7 +112,20 @@ def test_a_plan_is_compiled_once_for_all_that_no_rule_tells_apart() -> None:
     for number in range(3_000):
         assert book.plan(Asked(number, f"nl/{number}", device=f"d{number}", arm=f"{number}"), "knn") is first
     assert len(book._plans) == 1
-    assert book.plan(Asked(0, "be"), "model") is not first
+    assert book.plan(Asked(0, "nl/1", device="phone"), "model") is not first
+
+
+def test_what_holds_alike_for_many_is_held_once() -> None:
+    """A hundred long lists of what is blocked must not be copied for each place that another rule names."""
+    everywhere = [rule(f"b{n}", "block", items=f"i{n}") for n in range(100)]
+    named = [f"nl/p{n}" for n in range(50)]
+    alike = RuleBook([*everywhere, rule("w", "boost", category="x", where=named)])
+    assert len({id(alike.plan(Asked(0, place), "model")) for place in named}) == 1
+    apart = RuleBook([*everywhere, *(rule(f"w{place}", "boost", category="x", where=[place]) for place in named)])
+    plans = [plan for place in named if (plan := apart.plan(Asked(0, place), "model")) is not None]
+    assert len({id(plan) for plan in plans}) == len(named)
+    assert len({id(plan._blocked) for plan in plans}) == 1
+    assert all(plan.verdict(ItemId("i7"), Facts()).kept_out_by == everywhere[7] for plan in plans)
 
 
 def test_plans_are_bounded() -> None:
