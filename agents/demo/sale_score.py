@@ -1,5 +1,6 @@
 """What a flash sale does to answers: how many of its items they hold before it, while it runs, and after it."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from streams.availability_history import ALLOWED_MS
 @dataclass(frozen=True, slots=True)
 class SaleReport:
     """One sale. before, during, after: its items in an answer at its place, on average; None where there was no answer.
+
+    after: until the catalog says anything new of one of them.
 
     risen_after_seconds: from its start until the first list on `trending` in which half of its items rise at its place;
     None = there was none. Answers of the second after its end are in none of the three.
@@ -52,6 +55,7 @@ class _Sale:
     before: Counter[ItemId]
     answers_before: int
     told_ms: int = 0
+    back_ms: float = math.inf
     items: set[ItemId] = field(default_factory=set)
     during: _Mean = field(default_factory=_Mean)
     after: _Mean = field(default_factory=_Mean)
@@ -69,6 +73,9 @@ class SaleScore:
 
     def described(self, record: CatalogItem, time_ms: int) -> None:
         """Take in what the catalog says of an item; time_ms: its record's timestamp, Unix."""
+        for known in self._sales.values():
+            if record.item_id in known.items and time_ms >= known.end_ms:
+                known.back_ms = min(known.back_ms, time_ms)  # sold again, as a shop may
         sale = record.sale
         if sale is None or sale.starts_at is None or sale.ends_at is None or sale.locations is None:
             return
@@ -91,7 +98,7 @@ class SaleScore:
             if is_at([sale.location], location, self._places) and made_ms >= sale.start_ms:
                 if made_ms < sale.end_ms:
                     sale.during.add(len(sale.items.intersection(item_ids)))
-                elif made_ms >= max(sale.end_ms, sale.told_ms) + ALLOWED_MS:  # a busy machine may tell of it late
+                elif max(sale.end_ms, sale.told_ms) + ALLOWED_MS <= made_ms < sale.back_ms:  # told late if busy
                     sale.after.add(len(sale.items.intersection(item_ids)))
 
     def trended(self, record: Trending, time_ms: int) -> None:

@@ -44,6 +44,16 @@ def test_a_sale_that_is_told_of_after_its_end_was_unknown_until_then() -> None:
     assert score.report()[0].after == 0.0
 
 
+def test_a_sale_is_over_until_one_of_its_items_is_sold_again() -> None:
+    """The shop may bring it back; then answers hold it rightly."""
+    score = SaleScore()
+    _described(score, "a", "b")
+    score.answered([ItemId("b")], BERLIN, END_MS + 1_500)
+    score.described(CatalogItem(item_id=ItemId("a")), END_MS + 2_000)
+    score.answered([ItemId("a")], BERLIN, END_MS + 2_100)
+    assert score.report()[0].after == 1.0
+
+
 def test_it_has_risen_when_half_of_its_items_rise_at_its_place() -> None:
     """The first such list counts; one of another place does not, nor one of after its end."""
     score = SaleScore()
