@@ -31,6 +31,7 @@ from schemas.records import TRENDING_KEY, CountedView, RecommendedItem, SessionE
 from schemas.servable import DEFAULT_MODEL_NAME
 from serving.fakes import FakeCatalog
 from serving.filters import named
+from serving.parts import OneRelease
 from serving.trending import TrendingBoard, Trends, everywhere, with_rising
 from serving.vouchers import ShopsOwn
 from session_model.data.formats import DATA_FORMATS, DataFormat, read_events
@@ -84,13 +85,6 @@ class Figures:
         return np.stack([ranks > 0, np.where(ranks > 0, 1 / np.maximum(ranks, 1), 0.0)], axis=1)
 
 
-class _OneRelease:
-    """Always the same one."""
-
-    def __init__(self, release: Release) -> None:
-        self.current = release
-
-
 class View(NamedTuple):
     """A view of a session."""
 
@@ -126,7 +120,7 @@ def targets(release: Release, views: Iterable[View], ahead: timedelta) -> Iterat
     places = LocationSettings()
     lists = TrendingLists(TrendingFold(places.chain, hash_of), places.chain)
     board = TrendingBoard(places, stale_after_seconds=300, max_places=1_000, clock=lambda: now_ms / 1000)
-    trends = Trends(board, ShopsOwn(FakeCatalog(), _OneRelease(release)))
+    trends = Trends(board, ShopsOwn(FakeCatalog(), OneRelease(release)))
     prefixes = dict[Hashable, tuple[int, list[SessionEvent]]]()
     now_ms = asked_from_ms = 0
     for offset, view in enumerate(views):

@@ -41,7 +41,7 @@ from bench.rules import some_rules
 from bench.trending import hash_of
 from schemas import wire
 from schemas.availability import moment_ms
-from schemas.ids import ItemId, ModelVersion, SessionId
+from schemas.ids import ItemId, SessionId
 from schemas.ranking import ModelOutput
 from schemas.records import PERSONAL_TIERS, CatalogItem, CountedView, RecommendationSet, Trending
 from schemas.servable import DEFAULT_MODEL_NAME
@@ -51,6 +51,7 @@ from serving.batcher import Question, blended
 from serving.chain import EXPLAINED_ITEMS, NO_MERCHANT, HasRules, Recommender
 from serving.errors import ModelUnavailableError
 from serving.metrics import ServingMetrics
+from serving.parts import OneRelease
 from serving.popular import StreamPopularity
 from serving.trending import NoTrending, RecordedTrending, TrendingView, Trends
 from serving.vouchers import ShopsOwn
@@ -169,16 +170,6 @@ class Open:
     """Implements serving.chain.Gate."""
 
     refuses: Final = False
-
-
-@dataclass(frozen=True, slots=True)
-class OneRelease:
-    """Implements serving.chain.Releases."""
-
-    current: Release
-
-    async def resolve_again(self, gone: ModelVersion) -> None:
-        """Know no other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,16 +32,17 @@ def place_chain(place: str, separator: str) -> tuple[str, ...]:
     """
     if not place:
         return ()
-    inner = _trimmed(place, separator)
+    inner = trimmed(place, separator)
     around = [inner] if inner and inner != place else []
     while separator and separator in inner:
-        inner = _trimmed(inner[: inner.rindex(separator)], separator)
+        inner = trimmed(inner[: inner.rindex(separator)], separator)
         if inner:
             around.append(inner)
     return (place, *around[-(MAX_DEPTH - 1) :])
 
 
-def _trimmed(place: str, separator: str) -> str:
+def trimmed(place: str, separator: str) -> str:
+    """Return a place without separators at its end."""
     while separator and place.endswith(separator):
         place = place.removesuffix(separator)
     return place

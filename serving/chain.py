@@ -371,10 +371,8 @@ class Recommender:
         return self.pattern(events) if self.pattern is not None and events else None
 
     def _listing(self, filters: FilterRules, tier: Tier) -> Listing:
-        facts, may_be = (
-            CatalogFacts(self.catalog, filters.location, filters.now_ms),
-            may_be_listed(filters, self.catalog),
-        )
+        facts = CatalogFacts(self.catalog, filters.location, filters.now_ms)
+        may_be = may_be_listed(filters, self.catalog)
         return Listing(may_be, facts, self.settings.answer_size, self._most_of_category(tier))
 
     def _not_again(self, bought: frozenset[ItemId]) -> frozenset[ItemId]:
@@ -422,8 +420,7 @@ class Recommender:
         for trending in islice(self.trends.rankings(location), depth, None):
             yield trending.items
         if release is not None:
-            popular = release.popular()
-            yield named(popular, release.item_id, at_most=self._depth, trained_items=release.trained_items)
+            yield self._ranking("popular", release, release.popular()).items
         else:
             for around in dict.fromkeys((location, None)):
                 yield self.popularity.top(around, self._depth)

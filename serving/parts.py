@@ -1,6 +1,7 @@
 """What the serving tier needs of a release's parts, so that it need not know the room that makes them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
@@ -67,3 +68,13 @@ class ReleaseParts(Protocol):
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item at `index`."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneRelease:
+    """Implements serving.chain.Releases with a release that stays; None = there is none."""
+
+    current: ReleaseParts | None
+
+    async def resolve_again(self, gone: ModelVersion) -> None:
+        """Know no other."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -11,14 +10,14 @@ from prometheus_client import CollectorRegistry
 from agents.settings import Settings
 from agents.wiring import described_catalog, described_rules
 from schemas.errors import UsageError
-from schemas.ids import ItemId, ModelVersion
+from schemas.ids import ItemId
 from schemas.ranking import ModelInput, ModelOutput
 from schemas.records import CatalogItem, SessionEvent
 from schemas.rules import MerchantRule
 from serving.breaker import CircuitBreaker
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.metrics import ServingMetrics
-from serving.parts import ReleaseParts
+from serving.parts import OneRelease
 from serving.popular import StreamPopularity
 from serving.together import GatheredModel, answer_many
 from session_model.intent.patterns import pattern_of
@@ -75,7 +74,7 @@ class LocalRecommender:
         self._recommender = Recommender(
             model=GatheredModel(),
             gate=CircuitBreaker(failures=0, open_seconds=1),
-            releases=_OneRelease(release.with_catalog(records) if records else release),
+            releases=OneRelease(release.with_catalog(records) if records else release),
             popularity=StreamPopularity(half_life_seconds=1, max_items=0, max_locations=0),
             catalog=described_catalog(settings, records),
             settings=settings.serving,
@@ -95,13 +94,3 @@ class LocalRecommender:
             padding = [some[0]] * (BATCH_ROWS - len(some))
             outputs += self._model.predict([*some, *padding])[: len(some)]
         return outputs
-
-
-@dataclass(frozen=True, slots=True)
-class _OneRelease:
-    """Implements serving.chain.Releases."""
-
-    current: ReleaseParts
-
-    async def resolve_again(self, gone: ModelVersion) -> None:
-        """Know no other."""

@@ -18,7 +18,7 @@ from agents.settings import Settings
 from agents.wiring import described_catalog, described_rules
 from schemas import wire
 from schemas.events import EVENT_FACTS, ClickEvent
-from schemas.ids import ItemId, ModelVersion, RuleId
+from schemas.ids import ItemId, RuleId
 from schemas.ranking import ModelOutput
 from schemas.records import CatalogItem, RecommendedItem, SessionEvent
 from schemas.rules import MerchantRule
@@ -26,7 +26,7 @@ from serving.batcher import Question
 from serving.chain import Answer, AnswerRequest, Recommender
 from serving.errors import ModelUnavailableError
 from serving.metrics import ServingMetrics
-from serving.parts import ReleaseParts
+from serving.parts import OneRelease, ReleaseParts
 from serving.popular import Sighting, StreamPopularity
 from serving.rules.explained import Made, hidden_rules
 from session_model.intent.patterns import pattern_of
@@ -127,7 +127,7 @@ class Shop:
         return Recommender(
             model=_NoModel(),
             gate=_Shut(),
-            releases=_OneRelease(release.with_catalog(self.catalog) if release and self.catalog else release),
+            releases=OneRelease(release.with_catalog(self.catalog) if release and self.catalog else release),
             popularity=popularity,
             catalog=described_catalog(self.settings, self.catalog),
             settings=replace(serving, answer_size=answer_size or serving.answer_size),
@@ -223,13 +223,3 @@ class _Shut:
     """Implements serving.chain.Gate."""
 
     refuses: Final = True
-
-
-@dataclass(frozen=True, slots=True)
-class _OneRelease:
-    """Implements serving.chain.Releases."""
-
-    current: ReleaseParts | None
-
-    async def resolve_again(self, gone: ModelVersion) -> None:
-        """Know no other."""

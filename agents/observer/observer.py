@@ -5,11 +5,11 @@ has changed beside how far that one holds the inputs, and after those the progre
 there, after whatever end, counts each input once: `TrendingFold.restore`.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -44,6 +44,16 @@ ALL_EVERY_SECONDS: Final = 60.0
 _read_json = msgspec.json.Decoder(ReadRecord).decode
 
 Send = Callable[[OutputRecord], None]
+
+
+class _Published(NamedTuple):
+    """What a list that is on the topic says. content: a hash of it, 0 = of an earlier life."""
+
+    content: int
+    item_ids: Sequence[ItemId]
+
+
+_UNKNOWN: Final = _Published(0, ())
 
 
 class Observer:
@@ -82,8 +92,7 @@ class Observer:
         self.lists = TrendingLists(fold, partial(_chain, places))
         self._rare_log = RareLog(log)
         self._unpublished = set[str]()
-        self._published: dict[str, int] = {}
-        self._listed: dict[str, list[ItemId]] = {}
+        self._published: dict[str, _Published] = {}
         self._looked_seconds = 0.0
 
     @property
@@ -121,7 +130,9 @@ class Observer:
         if progress is not None:
             self.lists.choices.restore(progress.choices)
         self._published = {
-            (record.key or b"").decode(errors="surrogateescape"): 0 for record in published if record.value is not None
+            (record.key or b"").decode(errors="surrogateescape"): _UNKNOWN
+            for record in published
+            if record.value is not None
         }
         self._unpublished = set(self.fold.places)
         log.info("observer_goes_on", places=len(self.fold.places), inputs=len(self.fold.offsets))
@@ -165,7 +176,6 @@ class Observer:
         # First what is gone: a reader that is full has room then for what is new.
         for key in [key for key in self._published if _place(key) not in self.fold.places]:
             del self._published[key]
-            self._listed.pop(_place(key), None)
             self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
         for place, record in self.lists.records(sorted(due), now):
             self._publish(place, record, is_repeated=is_everything_due and place == EVERYWHERE)
@@ -173,7 +183,8 @@ class Observer:
     def drop_gone(self, now: datetime) -> None:
         """Write those lists anew that hold an item which is gone; next to nothing where none is."""
         now_ms = unix_ms(now)
-        over = [place for place, items in self._listed.items() if self._watch.gone_now(items, place or None, now_ms)]
+        listed = ((_place(key), one.item_ids) for key, one in self._published.items())
+        over = [place for place, item_ids in listed if self._watch.gone_now(item_ids, place or None, now_ms)]
         for place, record in self.lists.records(sorted(over), now):
             self._publish(place, record, is_repeated=False)
 
@@ -220,18 +231,16 @@ class Observer:
 
     def _publish(self, place: str, record: Trending | None, *, is_repeated: bool) -> None:
         key = place or TRENDING_KEY
-        self._listed.pop(place, None)
         if record is not None:
             record = self._without_gone(record)
         if record is None:
             if self._published.pop(key, None) is not None:
                 self._write(self._trending, key.encode(errors="surrogateescape"), None, "removed")
             return
-        self._listed[place] = [item.item_id for item in record.items]
         content = hash((tuple(record.items), record.rising_share))
-        if self._published.get(key) == content and not is_repeated:
+        if self._published.get(key, _UNKNOWN).content == content and not is_repeated:
             return
-        self._published[key] = content
+        self._published[key] = _Published(content, [item.item_id for item in record.items])
         self._write(self._trending, key.encode(errors="surrogateescape"), self._encode(record), "list")
         if place == EVERYWHERE:
             self._metrics.published.set(unix_ms(record.updated_at) / 1000)

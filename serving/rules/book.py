@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 from schemas.ids import ItemId, RuleId
-from schemas.places import LocationSettings
+from schemas.places import LocationSettings, trimmed
 from schemas.records import Pattern, Tier
 from schemas.rules import MerchantRule
 from serving.rules.targets import ItemFacts, Targets, of_action
@@ -311,8 +311,7 @@ class RuleBook:
         return next((place for place in self._locations.chain(location) if place in self._places), None)
 
     def _trimmed(self, place: str) -> str:
-        separator = self._locations.separator
-        return place.rstrip(separator) or place if separator else place
+        return trimmed(place, self._locations.separator) or place
 
 
 NO_RULES: Final = RuleBook(())

@@ -1,13 +1,10 @@
 """A second worker joins and leaves under load, by SIGTERM and kill -9 in turn; sometimes the older one leaves."""
 
 import signal
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from serving.embedded_process import EmbeddedServer
-from tests.chaos.books import answered, balance, let_pass, recovery
+from tests.chaos.books import answered, answered_by_the_model, balance, let_pass, recovery
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import NO_TICKS, Deploy, Say
 from tests.kafka.shop import Shop
@@ -30,7 +27,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.slow, pytest.mar
     [(2, 0), pytest.param(12, 0, marks=pytest.mark.long), pytest.param(12, 1, marks=pytest.mark.long)],
 )
 def test_nothing_is_lost_while_workers_come_and_go(
-    deploy: Deploy, row: ChaosRow, say: Say, models: Path, server: EmbeddedServer, times: int, standby_replicas: int
+    deploy: Deploy, row: ChaosRow, say: Say, served: dict[str, str], times: int, standby_replicas: int
 ) -> None:
     """Every offset has its record, every state and session end is that of an undisturbed run, each view counts once."""
     row.workers = 2
@@ -39,8 +36,7 @@ def test_nothing_is_lost_while_workers_come_and_go(
         **NO_TICKS,
         **OFTEN,
         INSESSION_KAFKA__STANDBY_REPLICAS=str(standby_replicas),
-        INSESSION_SERVING__ADDRESS=server.address,
-        INSESSION_SERVING__MODELS_DIRECTORY=str(models),
+        **served,
     )
     traffic = deployment.traffic(Shop(seed=4, places=PLACES).clicks())
     staying, observer = deployment.worker("a"), deployment.observer()
@@ -62,6 +58,5 @@ def test_nothing_is_lost_while_workers_come_and_go(
     deployment.wait_until_committed(staying)
     assert_counted_once(deployment, observer)
     ledger = balance(deployment, row, staying)
-    tiers = Counter(record.tier for record in ledger.recommendations)
-    assert tiers["model"] > 0, tiers
+    tiers = answered_by_the_model(ledger)
     say(f"standby {standby_replicas}, {times} joins and leaves, {resyncs:.0f} resyncs, {dict(tiers)}: {row}")
