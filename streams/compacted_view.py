@@ -22,9 +22,6 @@ _POLL_SECONDS: Final = 0.2
 _METADATA_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 30.0
 """Between two looks for partitions that were added to the topic."""
-FETCH_WAIT_MS: Final = 50
-"""How long brokers may hold an empty answer back. The embedded one does so even when a record comes meanwhile: with
-librdkafka's 500 ms half of all changes were seen after 480 ms or more, with 50 ms half within 31 ms."""
 
 
 class CompactedView:
@@ -41,7 +38,6 @@ class CompactedView:
         self._metrics = metrics
         self._log = RareLog(log)
         self._config = {
-            "fetch.wait.max.ms": FETCH_WAIT_MS,
             **client_config,
             "group.id": f"{topic}-view",  # never joined; yet librdkafka asks for its coordinator, and an ACL may say no
             "enable.auto.commit": False,

@@ -126,7 +126,7 @@ class AvailabilityWatch:
 @contextmanager
 def watching(settings: Settings, encodings: Encodings, metrics: ObserverMetrics) -> Iterator[AvailabilityWatch]:
     """Follow the catalog and the default lists meanwhile, and look at these; whoever has answers gives them."""
-    topics, client_config = settings.topics, settings.kafka.client_config()
+    topics, client_config = settings.topics, settings.kafka.view_config()
     catalog: CompactedView
     watch = AvailabilityWatch(encodings.catalog_reader(), settings.locations, metrics, lambda: catalog.has_caught_up)
     catalog = CompactedView(topics.name(Topic.CATALOG), client_config, watch.take, metrics.catalog)

@@ -297,7 +297,7 @@ async def _following(
     settings: Settings, catalog: Catalog, rules: RuleView, registry: CollectorRegistry
 ) -> AsyncIterator[None]:
     """Follow the catalog and merchants' rules; the worker subscribes when both are complete, or after the timeout."""
-    client_config, topics = settings.kafka.client_config(), settings.topics
+    client_config, topics = settings.kafka.view_config(), settings.topics
     timeout_seconds = settings.catalog.start_timeout.total_seconds()
 
     def take(record: InputRecord) -> None:

@@ -45,7 +45,7 @@ async def following_trending(
     metrics = ViewMetrics(registry, "trending")
     view = CompactedView(
         settings.topics.name(Topic.TRENDING),
-        settings.kafka.client_config(),
+        settings.kafka.view_config(),
         taking(board, lambda value: from_avro(encodings.decode_output(value))),
         metrics,
     )

@@ -198,6 +198,13 @@ def test_brokers_may_be_names_and_addresses(brokers: str) -> None:
     assert StreamSettings(brokers=brokers).client_config()["bootstrap.servers"] == brokers
 
 
+def test_only_the_embedded_broker_is_asked_often() -> None:
+    """Others answer as soon as a record comes, and hold an empty answer back for as long as librdkafka lets them."""
+    others, embedded = (StreamSettings(brokers="b:1", is_mock_broker=is_mock) for is_mock in (False, True))
+    assert others.view_config() == others.client_config()
+    assert embedded.view_config() == {**embedded.client_config(), "fetch.wait.max.ms": 50}
+
+
 async def test_topics_carry_bytes(app_of: Callable[..., InsessionApp]) -> None:
     """Decoding is ours, so that a bad record is ours to dead-letter."""
     topic = raw_topic(app_of(), "a", "b")

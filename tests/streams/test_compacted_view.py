@@ -12,6 +12,7 @@ from streams.compacted_view import CompactedView, following
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import ViewMetrics
 from streams.records import InputRecord
+from streams.settings import StreamSettings
 
 NOBODY = "127.0.0.1:1"
 
@@ -38,6 +39,11 @@ def produce(address: str, topic: str, *values: str) -> None:
     assert producer.flush(10) == 0
 
 
+def config_of(broker: str) -> dict[str, Any]:
+    """Return what a view of the embedded broker is given."""
+    return StreamSettings(brokers=broker, is_mock_broker=True).view_config()
+
+
 def viewed(
     topic: str,
     config: dict[str, Any],
@@ -52,7 +58,7 @@ def test_every_record_from_the_beginning_is_handed_on(broker: str) -> None:
     """It is caught up when every partition's end is reached; stopped, it leaves no thread."""
     produce(broker, "things", *(f"v{number}" for number in range(50)))
     values, registry = list[bytes | None](), CollectorRegistry()
-    view = viewed("things", {"bootstrap.servers": broker}, lambda record: values.append(record.value), registry)
+    view = viewed("things", config_of(broker), lambda record: values.append(record.value), registry)
     view.start()
     try:
         assert view.wait_until_caught_up(20)
@@ -73,7 +79,7 @@ def test_what_comes_later_is_handed_on_too(broker: str) -> None:
         if record.value == b"later":
             come.set()
 
-    view = viewed("growing", {"bootstrap.servers": broker}, take)
+    view = viewed("growing", config_of(broker), take)
     view.start()
     try:
         assert view.wait_until_caught_up(20)
@@ -93,7 +99,7 @@ def test_a_record_that_raises_ends_nothing(broker: str, logged: list[dict[str, A
             raise KeyError("bug")
         values.append(record.value)
 
-    view = viewed("odd", {"bootstrap.servers": broker}, take, registry)
+    view = viewed("odd", config_of(broker), take, registry)
     view.start()
     try:
         assert view.wait_until_caught_up(20)
@@ -106,16 +112,10 @@ def test_a_record_that_raises_ends_nothing(broker: str, logged: list[dict[str, A
     ]
 
 
-def test_an_answer_of_the_brokers_is_not_held_back_for_long() -> None:
-    """Half a second, as librdkafka has it, would be the age of most changes; a deployment's own value wins."""
-    waits = [viewed("things", config)._config["fetch.wait.max.ms"] for config in ({}, {"fetch.wait.max.ms": 7})]
-    assert waits == [50, 7]
-
-
 def test_the_view_of_an_empty_topic_is_caught_up(broker: str) -> None:
     """A shop that has not described anything holds up no worker."""
     Producer({"bootstrap.servers": broker}).list_topics("nothing-yet", timeout=10)  # makes the topic
-    view = viewed("nothing-yet", {"bootstrap.servers": broker})
+    view = viewed("nothing-yet", config_of(broker))
     view.start()
     try:
         assert view.wait_until_caught_up(20)
@@ -180,7 +180,7 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
         if len(values) == 201:
             enough.set()
 
-    view = viewed("grown", {"bootstrap.servers": broker}, take)
+    view = viewed("grown", config_of(broker), take)
     view.start()
     try:
         assert view.wait_until_caught_up(20)
