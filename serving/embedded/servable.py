@@ -54,6 +54,7 @@ class Servable:
             fetch=[info.name for info in signature.outputs.values()],
             run_options=config_pb2.RunOptions(inter_op_thread_pool=_IN_THE_CALLING_THREAD),
         )
+        run: Callable[..., list[NDArray[Any]]]
         run = self._session._make_callable_from_options(options)  # noqa: SLF001 - `run` looks up its feeds and fetches each time
         self._prepared[signature_name] = run
         return run
