@@ -20,8 +20,8 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
         "_add_gap": "overridden: Faust books a gap at every jump, and so from run to run",
     },
     "faust.transport.consumer:ThreadDelegateConsumer": {
-        "_new_consumer_thread": "overridden: the thread that runs aiokafka",
-        "_thread": "that thread",
+        "_new_consumer_thread": "overridden: the service that runs aiokafka",
+        "_thread": "that service",
     },
     "faust.transport.drivers.aiokafka:AIOKafkaConsumerThread": {
         "_create_worker_consumer": "overridden: the consumer reads committed records, and its commits carry a note",
@@ -43,6 +43,10 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
         "_visible_keys": "overridden: likewise",
     },
     "faust.tables.base:Collection": {"_new_store_by_url": "overridden: the fenced store"},
+    "mode.threads:ServiceThread": {
+        "_serve": "what its thread runs, here a task",
+        "_gather_remaining_tasks": "overridden: the loop has other tasks than its own",
+    },
     "mode.services:Service": {"_crash": "overridden: the process ends at once"},
     "mode.worker:Worker": {
         "_on_sigterm": "what SIGHUP does, too",

@@ -19,10 +19,11 @@ import structlog
 from faust.stores import rocksdb
 from faust.types import AppT
 from mode.signals import BaseSignal
-from mode.threads import ServiceThread
+from mode.threads import QueueServiceThread, ServiceThread
 
 from streams.app import InsessionApp
-from streams.delivery import producer
+from streams.delivery import committed_reads, producer
+from streams.delivery.committed_reads import CommittedReads
 from streams.delivery.endings import explained
 from streams.state import fenced_store
 from tests.simulation.consumer_client import ConsumerClient
@@ -32,7 +33,10 @@ from tests.simulation.producer_client import ProducerClient
 
 
 class InLoopThread:
-    """A service's thread as one of the simulated loop; see `mode.threads.WorkerThread`."""
+    """A service's thread as one of the simulated loop; see `mode.threads.WorkerThread`.
+
+    aiokafka's consumer has one here, as Faust means it, though a worker has it in its own loop: more can go wrong so.
+    """
 
     def __init__(self, service: ServiceThread) -> None:
         self._service = service
@@ -115,6 +119,8 @@ def install() -> None:
     fenced_store.WriteBatch = WriteBatch  # type: ignore[misc]
     secrets.token_bytes = random.randbytes
     rocksdb.gc = SimpleNamespace(collect=lambda: None)  # closes real databases, and takes a sixth of the time
+    committed_reads.InLoop = InLoopThread  # type: ignore[misc,assignment]
+    CommittedReads.call_thread = QueueServiceThread.call_thread  # type: ignore[method-assign]
     ServiceThread.Worker = InLoopThread
     ServiceThread._gather_remaining_tasks = _nothing
     asyncio.set_event_loop_policy(OneLoop())

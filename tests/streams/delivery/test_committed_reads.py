@@ -1,5 +1,7 @@
 import asyncio
 from contextlib import nullcontext
+from pathlib import Path
+from threading import get_ident
 from types import SimpleNamespace
 from typing import Any
 
@@ -7,10 +9,15 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Producer
 from faust.types import TP
+from prometheus_client import CollectorRegistry
 
+from streams.app import create_app
 from streams.cluster.producers import producer_config
+from streams.cluster.topics import TopicSettings
 from streams.delivery.committed_reads import CommittedReads
 from streams.local.embedded_broker import EmbeddedBroker
+from streams.metrics import DeliveryMetrics
+from streams.settings import StreamSettings
 
 CLICKS, CHANGELOG = TP("clicks", 0), TP("changelog", 0)
 
@@ -29,7 +36,7 @@ class FakeFetcher:
 
 
 def reads(states: dict[TP, Any] | None) -> Any:
-    """Stand for the thread over aiokafka's consumer, whose partitions have these states; None = in a rebalance."""
+    """Stand for the service over aiokafka's consumer, whose partitions have these states; None = in a rebalance."""
     assignment = None if states is None else SimpleNamespace(state_value=states.get)
     consumer = SimpleNamespace(_subscription=SimpleNamespace(subscription=SimpleNamespace(assignment=assignment)))
     return SimpleNamespace(_ensure_consumer=lambda: consumer)
@@ -46,6 +53,29 @@ def test_what_may_be_read_ends_at_the_last_stable_offset(lso: int | None, end: i
 def test_a_partition_that_goes_away_has_no_end(states: dict[TP, Any] | None) -> None:
     """Health and ticks ask from another thread, at any moment of a rebalance; that must not end the worker."""
     assert CommittedReads.highwater(reads(states), CLICKS) is None
+
+
+class WithoutBrokers(CommittedReads):
+    """The service, with no consumer to start."""
+
+    async def on_start(self) -> None:
+        """Note who starts it."""
+        self.started_in = get_ident()
+
+
+async def test_the_consumer_runs_in_the_loop_of_the_clicks(tmp_path: Path) -> None:
+    """What it is asked for is done at once, in the thread that asks; its end is not that of the loop's other tasks."""
+    app = create_app(StreamSettings(datadir=tmp_path), TopicSettings(), DeliveryMetrics(CollectorRegistry()))
+    reads = WithoutBrokers(app.consumer, loop=asyncio.get_running_loop(), beacon=app.beacon)
+    other = asyncio.ensure_future(asyncio.Event().wait())
+    await reads.start()
+    with pytest.raises(StopIteration, match=str(get_ident())):
+        reads.call_thread(get_ident).send(None)
+    assert await reads.call_thread(asyncio.sleep, 0, "awaited") == "awaited"
+    await reads.stop()
+    assert reads.started_in == get_ident()
+    assert not other.done()
+    other.cancel()
 
 
 async def test_inputs_come_in_runs_and_changelogs_as_records() -> None:
