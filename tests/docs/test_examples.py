@@ -9,7 +9,16 @@ from confluent_kafka import Producer
 
 from schemas import wire
 from schemas.ids import EventId, ItemId, VisitorId
-from schemas.records import DEFAULT_KEY, DefaultRecommendations, RecommendationSet, RecommendedItem, Status
+from schemas.records import (
+    DEFAULT_KEY,
+    TRENDING_KEY,
+    DefaultRecommendations,
+    RecommendationSet,
+    RecommendedItem,
+    Status,
+    Trending,
+    TrendingItem,
+)
 from streams.cluster.producers import producer_config
 from streams.cluster.topics import Topic, topic_specs
 from tests.conftest import KafkaTopics
@@ -23,13 +32,14 @@ ODD_VISITOR = "v ü&=1"
 
 
 class Topics:
-    """The two topics that an example reads."""
+    """The topics that an example reads."""
 
     def __init__(self, topics: KafkaTopics) -> None:
         self.settings = topics.settings
         self.brokers = topics.brokers
         self._producer = Producer(producer_config({"bootstrap.servers": topics.brokers}, client_id="test"))
-        names = [self.settings.name(topic) for topic in (Topic.RECOMMENDATIONS, Topic.DEFAULT_RECOMMENDATIONS)]
+        read = (Topic.RECOMMENDATIONS, Topic.DEFAULT_RECOMMENDATIONS, Topic.TRENDING)
+        names = [self.settings.name(topic) for topic in read]
         topics.create([spec for spec in topic_specs(self.settings) if spec.name in names])
 
     def answer(
@@ -59,6 +69,26 @@ class Topics:
         """Write a default list; without items a tombstone."""
         record = DefaultRecommendations(items=ranked(items), source="popular", updated_at=NOW, valid_until=valid_until)
         self.write(Topic.DEFAULT_RECOMMENDATIONS, key, wire.encode(record) if items else None)
+
+    def trending(self, key: str, items: str, rising: str = "") -> None:
+        """Write what is viewed at a place; of `rising` the first rises most. Without items a tombstone."""
+        listed = [
+            TrendingItem(ItemId(one), 0.1, 1.0, 3, rising=0.5 / (1 + rising.index(one)) if one in rising else 0.0)
+            for one in items
+        ]
+        record = Trending(
+            location=None if key == TRENDING_KEY else key,
+            items=listed,
+            support_short=1.0,
+            support_long=1.0,
+            half_life_short_seconds=600,
+            half_life_long_seconds=16_200,
+            half_life_seconds=5_400,
+            strength=None,
+            event_time=NOW,
+            updated_at=NOW,
+        )
+        self.write(Topic.TRENDING, key, wire.encode(record) if items else None)
 
     def write(self, topic: Topic, key: str, value: bytes | None, *, age_ms: int = 0, partition: int = 0) -> None:
         """Write a record whose timestamp is `age_ms` ago."""
@@ -104,6 +134,13 @@ def write_everything(topics: Topics) -> None:
     topics.default("nl/nh/ams", "a", valid_until=NOW + timedelta(hours=1))
     topics.answer("over", 10, "w", partition=1, valid_until=NOW - timedelta(minutes=1))
     topics.answer("valid", 11, "Vw", partition=1, valid_until=NOW + timedelta(hours=1))
+    topics.trending(TRENDING_KEY, "abc", rising="c")
+    topics.trending("nl", "ghi")
+    topics.trending("nl/nh", "xyz", rising="zx")
+    topics.trending("be", "k")
+    topics.trending("be", "")
+    topics.write(Topic.TRENDING, "nl", b'{"items": [{"item_id": 7')
+    topics.trending("last", "m")
     topics.answer("last", 9, "l")
     topics.default("last", "m")
     topics.flush()
@@ -135,7 +172,7 @@ def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def topics(kafka_topics: Callable[..., KafkaTopics]) -> Topics:
-    """Make the two topics."""
+    """Make the topics."""
     return Topics(kafka_topics(partitions=2))
 
 
@@ -156,20 +193,39 @@ def shown(example: ExampleProgram, visitor: str, location: str = "") -> tuple[st
     return answer["source"], "".join(answer["items"])
 
 
+TRENDING = [
+    ("nl/nh/ams", "nl/nh", "xyz", "zx"),
+    ("nl/ut", "nl", "ghi", ""),
+    ("be", TRENDING_KEY, "abc", "c"),
+    ("", TRENDING_KEY, "abc", "c"),
+]
+"""Asked for, the place that has a list, what is viewed there, what rises."""
+
+
+def trending(example: ExampleProgram, location: str = "") -> tuple[str, str, str]:
+    """Ask what is viewed at a place: whose list it is, the items, those that rise."""
+    answer: Any = example.get("/trending", location=location)
+    return answer["place"], "".join(answer["items"]), "".join(answer["rising"])
+
+
 def test_an_example_shows_the_latest_answer_or_a_default_list(example: ExampleProgram, topics: Topics) -> None:
     """All make the same of repeats, consent, tombstones, places, ends and nonsense, and follow what comes later."""
     last = [("last", ""), ("nobody", "last"), (ODD_VISITOR, "")]
     expected = [("visitor", "l"), ("default", "m"), ("visitor", "q")]
-    example.wait_until(lambda: [shown(example, *asked) for asked in last] == expected, "it had read both topics")
+    example.wait_until(lambda: [shown(example, *asked) for asked in last] == expected, "it had read two topics")
+    example.wait_until(lambda: trending(example, "last") == ("last", "m", ""), "it had read the third")
     answers = [(visitor, location, *shown(example, visitor, location)) for visitor, location, *_ in SHOWN]
     assert answers == SHOWN
     assert example.get("/stats") == {"repeated": 1}
     assert example.get("/recommendations", visitor="valid")["because"] == {"V": "v"}
     assert example.get("/recommendations", visitor="nobody")["because"] == {}
+    assert [(asked, *trending(example, asked)) for asked, *_ in TRENDING] == TRENDING
 
     topics.answer("v1", 10, "n")
     topics.default(DEFAULT_KEY, "f")
+    topics.trending("nl/nh", "")
     topics.flush()
     live = [("visitor", "n"), ("default", "f")]
     example.wait_until(lambda: [shown(example, who) for who in ("v1", "nobody")] == live, "it followed the topics")
+    example.wait_until(lambda: trending(example, "nl/nh") == ("nl", "ghi", ""), "it followed the third")
     assert example.end() in {0, 143}  # a JVM that is told to end says so by 128 + 15

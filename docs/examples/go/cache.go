@@ -3,13 +3,17 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-const defaultKey = "__default__"
+const (
+	defaultKey  = "__default__"
+	trendingKey = "__all__"
+)
 
 // cache says what to show to whom. It is safe for concurrent use.
 type cache struct {
@@ -18,6 +22,7 @@ type cache struct {
 	mu       sync.Mutex
 	answers  map[string]answer // by visitor
 	defaults map[string]shown  // by location, or defaultKey
+	trending map[string]trend  // by location, or trendingKey
 	highest  map[string]int64  // highest input offset seen, by input topic and partition
 	repeated int
 }
@@ -34,7 +39,13 @@ type shown struct {
 	because map[string]string // of some items, that of the session they are owed to
 }
 
-// record holds the fields of both topics that a cache needs; see docs/consumers.md for all of them.
+// trend is what is viewed at a place, most viewed first, and what rises there, most first.
+type trend struct {
+	items  []string
+	rising []string
+}
+
+// record holds the fields of the first two topics that a cache needs; see docs/consumers.md for all of them.
 type record struct {
 	ID     string `json:"id"`
 	Status string `json:"status"`
@@ -45,11 +56,20 @@ type record struct {
 	ValidUntil *time.Time `json:"valid_until"`
 }
 
+// trendRecord holds the fields of trending that a cache needs.
+type trendRecord struct {
+	Items []struct {
+		ItemID string  `json:"item_id"`
+		Rising float64 `json:"rising"`
+	} `json:"items"`
+}
+
 func newCache(ttl time.Duration) *cache {
 	return &cache{
 		ttl:      ttl,
 		answers:  map[string]answer{},
 		defaults: map[string]shown{},
+		trending: map[string]trend{},
 		highest:  map[string]int64{},
 	}
 }
@@ -94,6 +114,37 @@ func (c *cache) takeDefault(key string, value []byte) error {
 	}
 	c.defaults[key] = r.shown()
 	return nil
+}
+
+// takeTrending takes a record of trending; a tombstone (nil) ends a place's own list.
+func (c *cache) takeTrending(key string, value []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value == nil {
+		delete(c.trending, key)
+		return nil
+	}
+	var r trendRecord
+	if err := json.Unmarshal(value, &r); err != nil {
+		return err
+	}
+	c.trending[key] = r.trend()
+	return nil
+}
+
+// trends gives a place and its list: of this place, else of the nearest around it that has one, else of all.
+func (c *cache) trends(location string) (string, trend) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for place := location; place != ""; place = around(place) {
+		if held, ok := c.trending[place]; ok {
+			return place, held
+		}
+	}
+	if held, ok := c.trending[trendingKey]; ok {
+		return trendingKey, held
+	}
+	return trendingKey, trend{items: []string{}, rising: []string{}} // [] in JSON, not null
 }
 
 // get gives a list that is not over: the visitor's own, else the nearest place's, else that for everybody.
@@ -169,6 +220,20 @@ func (r record) shown() shown {
 		list.items[i] = item.ItemID
 		if item.Because != "" {
 			list.because[item.ItemID] = item.Because
+		}
+	}
+	return list
+}
+
+func (r trendRecord) trend() trend {
+	list := trend{make([]string, len(r.Items)), []string{}}
+	for i, item := range r.Items {
+		list.items[i] = item.ItemID
+	}
+	sort.SliceStable(r.Items, func(i, j int) bool { return r.Items[i].Rising > r.Items[j].Rising })
+	for _, item := range r.Items {
+		if item.Rising > 0 {
+			list.rising = append(list.rising, item.ItemID)
 		}
 	}
 	return list

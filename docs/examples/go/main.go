@@ -2,10 +2,12 @@
 //
 //	go run . -brokers 127.0.0.1:9092
 //	curl 'http://127.0.0.1:8080/recommendations?visitor=v1&location=Oslo'
+//	curl 'http://127.0.0.1:8080/trending?location=Oslo'
 //
-// Two topics become one cache: recommendations says what each visitor was last answered, default-recommendations what to
-// show to everybody else, also while the recommender is down. Every instance reads all partitions, so there is no
-// consumer group and nothing to commit: a restart reads the answers that are still fresh once more.
+// Three topics become one cache: recommendations says what each visitor was last answered, default-recommendations what
+// to show to everybody else, also while the recommender is down, trending what is viewed at each place. Every instance
+// reads all partitions, so there is no consumer group and nothing to commit: a restart reads the answers that are still
+// fresh once more.
 package main
 
 import (
@@ -41,11 +43,12 @@ func main() {
 	}
 }
 
-// run serves the cache and follows both topics until ctx ends.
+// run serves the cache and follows the topics until ctx ends.
 func run(ctx context.Context, cache *cache, brokers []string, prefix string, port int) error {
 	fresh := kgo.NewOffset().AfterMilli(time.Now().Add(-cache.ttl).UnixMilli())
 	takeAnswer := func(r *kgo.Record) error { return cache.takeAnswer(string(r.Key), r.Value, r.Timestamp) }
 	takeDefault := func(r *kgo.Record) error { return cache.takeDefault(string(r.Key), r.Value) }
+	takeTrending := func(r *kgo.Record) error { return cache.takeTrending(string(r.Key), r.Value) }
 
 	answers, err := client(brokers, prefix+"recommendations", fresh)
 	if err != nil {
@@ -57,6 +60,11 @@ func run(ctx context.Context, cache *cache, brokers []string, prefix string, por
 		return err
 	}
 	defer defaults.Close()
+	trending, err := client(brokers, prefix+"trending", kgo.NewOffset().AtStart())
+	if err != nil {
+		return err
+	}
+	defer trending.Close()
 	listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return err
@@ -70,6 +78,7 @@ func run(ctx context.Context, cache *cache, brokers []string, prefix string, por
 	}
 	start(func() { follow(ctx, answers, takeAnswer) })
 	start(func() { follow(ctx, defaults, takeDefault) })
+	start(func() { follow(ctx, trending, takeTrending) })
 	start(func() { sweepEachMinute(ctx, cache) })
 	start(func() { <-ctx.Done(); server.Close() })
 	fmt.Printf("listening on http://%s\n", listener.Addr())
@@ -121,6 +130,10 @@ func handler(cache *cache) http.Handler {
 		asked := r.URL.Query()
 		source, list := cache.get(asked.Get("visitor"), asked.Get("location"), time.Now())
 		reply(w, map[string]any{"source": source, "items": list.items, "because": list.because})
+	})
+	mux.HandleFunc("/trending", func(w http.ResponseWriter, r *http.Request) {
+		place, list := cache.trends(r.URL.Query().Get("location"))
+		reply(w, map[string]any{"place": place, "items": list.items, "rising": list.rising})
 	})
 	mux.HandleFunc("/stats", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, map[string]any{"repeated": cache.repeats()})

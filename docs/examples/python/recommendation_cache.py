@@ -2,10 +2,12 @@
 
     python recommendation_cache.py --brokers 127.0.0.1:9092
     curl 'http://127.0.0.1:8080/recommendations?visitor=v1&location=Oslo'
+    curl 'http://127.0.0.1:8080/trending?location=Oslo'
 
-Two topics become one cache: `recommendations` says what each visitor was last answered, `default-recommendations` what
-to show to everybody else, also while the recommender is down. Every instance reads all partitions, so there is no
-consumer group and nothing to commit: a restart reads the answers that are still fresh once more.
+Three topics become one cache: `recommendations` says what each visitor was last answered, `default-recommendations`
+what to show to everybody else, also while the recommender is down, `trending` what is viewed at each place. Every
+instance reads all partitions, so there is no consumer group and nothing to commit: a restart reads the answers that are
+still fresh once more.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 DEFAULT_KEY = "__default__"
+TRENDING_KEY = "__all__"
 SWEEP_SECONDS = 60.0
 log = logging.getLogger("recommendation_cache")
 
@@ -41,6 +44,17 @@ class Shown:
 NOTHING = Shown([], 0, {})
 
 
+@dataclass(frozen=True)
+class Trending:
+    """What is viewed at a place, most viewed first; of that what rises there, most first."""
+
+    items: list[str]
+    rising: list[str]
+
+
+NOT_TRENDING = Trending([], [])
+
+
 class RecommendationCache:
     """What to show to whom; one thread writes, many read.
 
@@ -51,6 +65,7 @@ class RecommendationCache:
         self._ttl_ms = ttl_ms
         self._answers: dict[str, tuple[int, Shown]] = {}  # visitor: record time in ms, list
         self._defaults: dict[str, Shown] = {}  # location or DEFAULT_KEY: list
+        self._trending: dict[str, Trending] = {}  # location or TRENDING_KEY: list
         self._highest: dict[str, int] = {}  # input topic and partition: highest input offset seen
         self._lock = threading.Lock()
         self.repeated = 0
@@ -77,6 +92,22 @@ class RecommendationCache:
                 self._defaults.pop(key, None)
             else:
                 self._defaults[key] = shown(json.loads(value))
+
+    def take_trending(self, key: str, value: bytes | None) -> None:
+        """Take a record of `trending`; a tombstone ends a place's own list."""
+        with self._lock:
+            if value is None:
+                self._trending.pop(key, None)
+            else:
+                self._trending[key] = trending(json.loads(value))
+
+    def trending(self, location: str) -> tuple[str, Trending]:
+        """Give the place and its list: of this place, else of the nearest around it that has one, else of all."""
+        with self._lock:
+            for key in (*places(location), TRENDING_KEY):
+                if key in self._trending:
+                    return key, self._trending[key]
+            return TRENDING_KEY, NOT_TRENDING
 
     def get(self, visitor: str, location: str, now_ms: int) -> tuple[str, Shown]:
         """Give source and a list that is not over: the visitor's own, else the nearest place's, else everybody's."""
@@ -119,6 +150,15 @@ def shown(record: dict[str, Any]) -> Shown:
     )
 
 
+def trending(record: dict[str, Any]) -> Trending:
+    """Read what a record of `trending` lists."""
+    rising = [item for item in record["items"] if item["rising"] > 0]
+    return Trending(
+        items=[item["item_id"] for item in record["items"]],
+        rising=[item["item_id"] for item in sorted(rising, key=lambda item: -item["rising"])],
+    )
+
+
 def places(location: str) -> Iterator[str]:
     """Give a place, then those that it lies in: `nl/nh/ams`, `nl/nh`, `nl`."""
     while location:
@@ -127,11 +167,12 @@ def places(location: str) -> Iterator[str]:
 
 
 class Follower:
-    """Reads both topics into the cache until `stop` is set."""
+    """Reads the three topics into the cache until `stop` is set."""
 
     def __init__(self, arguments: argparse.Namespace, cache: RecommendationCache) -> None:
         self._answers = f"{arguments.prefix}recommendations"
         self._defaults = f"{arguments.prefix}default-recommendations"
+        self._trending = f"{arguments.prefix}trending"
         self._cache = cache
         self._ttl_ms = arguments.ttl_minutes * 60_000
         self.stop = threading.Event()
@@ -145,8 +186,11 @@ class Follower:
         )
 
     def run(self) -> None:
-        """Start where the oldest fresh answer may lie, and follow both topics."""
-        self._consumer.assign([*self._fresh_answers(), *self._partitions(self._defaults, OFFSET_BEGINNING)])
+        """Start where the oldest fresh answer may lie, and follow the topics."""
+        latest = [
+            one for topic in (self._defaults, self._trending) for one in self._partitions(topic, OFFSET_BEGINNING)
+        ]
+        self._consumer.assign([*self._fresh_answers(), *latest])
         next_sweep = time.monotonic() + SWEEP_SECONDS
         try:
             while not self.stop.is_set():
@@ -166,6 +210,8 @@ class Follower:
         try:
             if message.topic() == self._defaults:
                 self._cache.take_default(key, message.value())
+            elif message.topic() == self._trending:
+                self._cache.take_trending(key, message.value())
             else:
                 self._cache.take_answer(key, message.value(), message.timestamp()[1])
         except (ValueError, KeyError, TypeError):  # one bad record must not end the cache
@@ -184,7 +230,7 @@ class Follower:
 
 
 def handler(cache: RecommendationCache) -> type[BaseHTTPRequestHandler]:
-    """Make the handler of GET /recommendations and GET /stats."""
+    """Make the handler of GET /recommendations, GET /trending and GET /stats."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -193,10 +239,13 @@ def handler(cache: RecommendationCache) -> type[BaseHTTPRequestHandler]:
             if address.path == "/recommendations" and "visitor" in asked:
                 source, held = cache.get(asked["visitor"], asked.get("location", ""), now_ms())
                 self._answer({"source": source, "items": held.items, "because": held.because})
+            elif address.path == "/trending":
+                place, listed = cache.trending(asked.get("location", ""))
+                self._answer({"place": place, "items": listed.items, "rising": listed.rising})
             elif address.path == "/stats":
                 self._answer({"repeated": cache.repeated})
             else:
-                self.send_error(HTTPStatus.NOT_FOUND, "try /recommendations?visitor=...")
+                self.send_error(HTTPStatus.NOT_FOUND, "try /recommendations?visitor=... or /trending")
 
         def _answer(self, body: dict[str, Any]) -> None:
             encoded = json.dumps(body).encode()

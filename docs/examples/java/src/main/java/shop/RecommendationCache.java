@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,9 +16,13 @@ import java.util.concurrent.atomic.AtomicLong;
 /** What to show to whom; one thread writes, many read. */
 final class RecommendationCache {
   static final String DEFAULT_KEY = "__default__";
+  static final String TRENDING_KEY = "__all__";
 
   /** What a visitor is shown, and whether it is the visitor's own answer or a default list. */
   record Shown(String source, List<String> items, Map<String, String> because) {}
+
+  /** What is viewed at a place, most viewed first, and what rises there, most first. */
+  record Trending(String place, List<String> items, List<String> rising) {}
 
   /** A list; from {@code untilMs} on something in it is gone. Some items are owed to one of the session. */
   private record Held(long timeMs, long untilMs, List<String> items, Map<String, String> because) {
@@ -29,6 +34,7 @@ final class RecommendationCache {
   private final ObjectMapper json = new ObjectMapper();
   private final Map<String, Held> answers = new ConcurrentHashMap<>();
   private final Map<String, Held> defaults = new ConcurrentHashMap<>();
+  private final Map<String, Trending> trending = new ConcurrentHashMap<>();
   private final Map<String, Long> highest = new HashMap<>(); // the writing thread's own
   private final AtomicLong repeated = new AtomicLong();
   private final long ttlMs;
@@ -69,6 +75,38 @@ final class RecommendationCache {
     } else {
       defaults.put(key, held(json.readTree(value), 0));
     }
+  }
+
+  /** Takes a record of {@code trending}; a tombstone ends a place's own list. */
+  void takeTrending(String key, byte[] value) throws IOException {
+    if (value == null) {
+      trending.remove(key);
+      return;
+    }
+    List<String> items = new ArrayList<>();
+    Map<String, Double> rising = new HashMap<>();
+    for (JsonNode item : json.readTree(value).required("items")) {
+      String itemId = item.required("item_id").asText();
+      items.add(itemId);
+      rising.put(itemId, item.required("rising").asDouble());
+    }
+    List<String> mostFirst =
+        items.stream()
+            .filter(item -> rising.get(item) > 0)
+            .sorted(Comparator.comparing(rising::get, Comparator.reverseOrder()))
+            .toList();
+    trending.put(key, new Trending(key, items, mostFirst));
+  }
+
+  /** Gives the list of a place, else of the nearest around it that has one, else of all. */
+  Trending trending(String location) {
+    for (String place = location; !place.isEmpty(); place = around(place)) {
+      Trending held = trending.get(place);
+      if (held != null) {
+        return held;
+      }
+    }
+    return trending.getOrDefault(TRENDING_KEY, new Trending(TRENDING_KEY, List.of(), List.of()));
   }
 
   /** Gives a list that is not over: the visitor's own, else the nearest place's, else that for everybody. */

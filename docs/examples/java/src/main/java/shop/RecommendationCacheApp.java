@@ -29,12 +29,13 @@ import org.apache.kafka.common.serialization.StringDeserializer;
  * <pre>
  *   java -jar target/recommendation-cache.jar --brokers 127.0.0.1:9092
  *   curl 'http://127.0.0.1:8080/recommendations?visitor=v1&amp;location=Oslo'
+ *   curl 'http://127.0.0.1:8080/trending?location=Oslo'
  * </pre>
  *
- * <p>Two topics become one cache: {@code recommendations} says what each visitor was last answered, {@code
- * default-recommendations} what to show to everybody else, also while the recommender is down. Every instance reads all
- * partitions, so there is no consumer group and nothing to commit: a restart reads the answers that are still fresh once
- * more.
+ * <p>Three topics become one cache: {@code recommendations} says what each visitor was last answered, {@code
+ * default-recommendations} what to show to everybody else, also while the recommender is down, {@code trending} what is
+ * viewed at each place. Every instance reads all partitions, so there is no consumer group and nothing to commit: a
+ * restart reads the answers that are still fresh once more.
  */
 public final class RecommendationCacheApp {
   private static final Duration SWEEP_INTERVAL = Duration.ofMinutes(1);
@@ -43,6 +44,7 @@ public final class RecommendationCacheApp {
   private final RecommendationCache cache;
   private final String answers;
   private final String defaults;
+  private final String trending;
   private final Duration ttl;
 
   private RecommendationCacheApp(String brokers, String prefix, Duration ttl) {
@@ -50,6 +52,7 @@ public final class RecommendationCacheApp {
     cache = new RecommendationCache(ttl);
     answers = prefix + "recommendations";
     defaults = prefix + "default-recommendations";
+    trending = prefix + "trending";
     consumer =
         new KafkaConsumer<>(
             Map.of(
@@ -78,7 +81,7 @@ public final class RecommendationCacheApp {
     }
   }
 
-  /** Starts where the oldest fresh answer may lie, and follows both topics until {@code stop}. */
+  /** Starts where the oldest fresh answer may lie, and follows the topics until {@code stop}. */
   private void follow() {
     assign();
     long nextSweepMs = System.currentTimeMillis() + SWEEP_INTERVAL.toMillis();
@@ -98,9 +101,10 @@ public final class RecommendationCacheApp {
 
   private void assign() {
     List<TopicPartition> answerPartitions = partitions(answers);
-    List<TopicPartition> defaultPartitions = partitions(defaults);
-    consumer.assign(Stream.of(answerPartitions, defaultPartitions).flatMap(List::stream).toList());
-    consumer.seekToBeginning(defaultPartitions);
+    List<TopicPartition> latestPartitions =
+        Stream.of(defaults, trending).flatMap(topic -> partitions(topic).stream()).toList();
+    consumer.assign(Stream.of(answerPartitions, latestPartitions).flatMap(List::stream).toList());
+    consumer.seekToBeginning(latestPartitions);
     Map<TopicPartition, Long> since = new HashMap<>();
     answerPartitions.forEach(partition -> since.put(partition, System.currentTimeMillis() - ttl.toMillis()));
     Map<TopicPartition, OffsetAndTimestamp> starts = consumer.offsetsForTimes(since);
@@ -126,6 +130,8 @@ public final class RecommendationCacheApp {
     try {
       if (record.topic().equals(defaults)) {
         cache.takeDefault(record.key(), record.value());
+      } else if (record.topic().equals(trending)) {
+        cache.takeTrending(record.key(), record.value());
       } else {
         cache.takeAnswer(record.key(), record.value(), record.timestamp());
       }
@@ -146,6 +152,8 @@ public final class RecommendationCacheApp {
   private HttpServer serve(int port) throws IOException {
     HttpServer server = HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
     server.createContext("/recommendations", exchange -> answer(exchange, shown(query(exchange))));
+    server.createContext(
+        "/trending", exchange -> answer(exchange, cache.trending(query(exchange).getOrDefault("location", ""))));
     server.createContext("/stats", exchange -> answer(exchange, Map.of("repeated", cache.repeated())));
     server.start();
     System.out.println("listening on http://127.0.0.1:" + server.getAddress().getPort());
