@@ -17,7 +17,7 @@ from typing import get_args
 import numpy as np
 from confluent_kafka.admin import AdminClient
 
-from bench.programs import Cpu, Place, Running, Subject
+from bench.programs import Cpu, HeldBytes, Place, Running, Subject
 from bench.traffic import Click, feed, preload
 from schemas import wire
 from schemas.records import RecommendationSet, Status
@@ -48,14 +48,14 @@ class Throughput:
     """Events a second until the append of the last answer; answers by tier and reason.
 
     answered_twice: answers whose id was there before; nothing was killed, so there should be none.
-    cpu_us: an event, by thread. held_bytes: memory of the program at the end.
+    cpu_us: an event, by thread. held: memory at the end.
     """
 
     events_per_second: float
     answers: Counter[str]
     answered_twice: int
     cpu_us: Cpu
-    held_bytes: int
+    held: HeldBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Bench:
                 cpu_before = run.running.cpu()
                 began_ms = time.time() * 1000
             run.await_outputs(len(clicks), progress)
-            cpu, held_bytes = run.running.cpu(), run.running.held_bytes()
+            cpu, held = run.running.cpu(), run.running.held()
             inputs, outputs = run.measured()
         seconds = (max(record.time_ms for record in outputs) - began_ms) / 1000
         answers = answers_of(outputs) if subject.answers else []
@@ -111,7 +111,7 @@ class Bench:
             answer_counts(answers),
             came_twice(answers),
             cpu.since(cpu_before, len(inputs)),
-            held_bytes,
+            held,
         )
 
     def latency(self, subject: Subject, clicks: Sequence[Click], rate: float, progress: Progress) -> Latency:

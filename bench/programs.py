@@ -145,6 +145,14 @@ class Cpu:
         return Cpu(each(self.program, before.program), each(self.server, before.server))
 
 
+@dataclass(frozen=True, slots=True)
+class HeldBytes:
+    """Memory; `server` is 0 where there is none."""
+
+    program: int
+    server: int
+
+
 class Running:
     """A subject that runs until the end of the `with` block.
 
@@ -171,9 +179,9 @@ class Running:
         """Return the processor time that the program and its model server have taken so far."""
         return Cpu(cpu_seconds(self._child.pid), {} if self._server is None else cpu_seconds(self._server.pid))
 
-    def held_bytes(self) -> int:
-        """Return the memory that the program holds."""
-        return held_bytes(self._child.pid)
+    def held(self) -> HeldBytes:
+        """Return the memory that the program and its model server hold."""
+        return HeldBytes(held_bytes(self._child.pid), 0 if self._server is None else held_bytes(self._server.pid))
 
     @contextmanager
     def stopped(self) -> Iterator[None]:

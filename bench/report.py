@@ -65,7 +65,7 @@ class Report:
         loaded = f"load before {self.machine.load_before:g} on {self.machine.cores} cores"
         table = _table(f"A backlog, medians, ratios of the same round; CPU us an event; {loaded}", answered)
         table.add_column("program", no_wrap=True)
-        for heading in ("events/s", "rounds", *BASELINES.values(), "CPU", "by thread", "server", "MiB"):
+        for heading in ("events/s", "rounds", *BASELINES.values(), "CPU", "by thread", "server", "MiB", "server MiB"):
             table.add_column(heading, justify="right")
         for key, figures in self.throughput.items():
             rates = [one.events_per_second for one in figures]
@@ -79,7 +79,8 @@ class Report:
                 f"{sum(cpu.values()):.0f}",
                 ", ".join(f"{name} {us:.0f}" for name, us in cpu.items() if us >= LEAST_SHOWN_US),
                 f"{sum(server.values()):.0f}" if server else "",
-                f"{statistics.median(one.held_bytes for one in figures) / MIB:.0f}",
+                f"{statistics.median(one.held.program for one in figures) / MIB:.0f}",
+                f"{statistics.median(one.held.server for one in figures) / MIB:.0f}" if server else "",
             )
         return table
 
@@ -157,12 +158,13 @@ class Report:
         figures = self.throughput[key]
         rates = [one.events_per_second for one in figures]
         server = _cpu(one.cpu_us.server for one in figures)
+        server_held_bytes = statistics.median(one.held.server for one in figures)
         return {
             "events_per_second": statistics.median(rates),
             "rounds": rates,
             "cpu_us_per_event": _cpu(one.cpu_us.program for one in figures),
-            **({"server_cpu_us_per_event": server} if server else {}),
-            "held_bytes": statistics.median(one.held_bytes for one in figures),
+            "held_bytes": statistics.median(one.held.program for one in figures),
+            **({"server_cpu_us_per_event": server, "server_held_bytes": server_held_bytes} if server else {}),
             **{f"ratio_to_{baseline}": self.ratio(key, baseline) for baseline in BASELINES},
             "answers": dict(figures[-1].answers),
             "answered_twice": sum(one.answered_twice for one in figures),

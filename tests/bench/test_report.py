@@ -6,13 +6,14 @@ from typing import Any
 from rich.console import Console
 
 from bench.measure import Latency, Throughput
-from bench.programs import Cpu, Subject
+from bench.programs import Cpu, HeldBytes, Subject
 from bench.report import Machine, Report
 
 
 def throughput(rate: float, **main_us: float) -> Throughput:
     """Make a round; the model server's threads take half."""
-    return Throughput(rate, Counter({"model": 9, "knn (deadline)": 1}), 1, Cpu(main_us, {"main": 50.0}), 3 << 20)
+    held = HeldBytes(3 << 20, 5 << 20)
+    return Throughput(rate, Counter({"model": 9, "knn (deadline)": 1}), 1, Cpu(main_us, {"main": 50.0}), held)
 
 
 def report(**throughputs: list[Throughput]) -> Report:
@@ -48,6 +49,7 @@ def test_machines_read_rates_threads_and_latency_by_rate() -> None:
     worker = found["throughput"]["no_model"]
     assert (worker["events_per_second"], worker["cpu_us_per_event"]) == (1000, {"main": 200, "librdkafka": 0.0})
     assert (worker["ratio_to_bare_faust"], worker["ratio_to_raw_aiokafka"]) == (3.0, None)
+    assert (worker["held_bytes"], worker["server_held_bytes"]) == (3 << 20, 5 << 20)
     assert worker["answered_twice"] == len(ROUNDS["no_model"])
     assert found["model_step"] == {"40000": {"plain_ms": 14.0, "ours_ms": 4.0, "recall": 0.995}}
     assert found["latency"]["200"] == found["latency_by_items"]["40000"]["200"]
