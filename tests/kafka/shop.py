@@ -14,6 +14,7 @@ from confluent_kafka import Producer
 from streams.cluster.producers import producer_config
 
 DAY_MS = 24 * 3600 * 1000
+ITEMS = [f"i{number}" for number in range(300)]
 UNREADABLE = (b"\xff\xfe no JSON", b'{"visitor_id": 7}', b"[]", b"")
 
 
@@ -63,7 +64,7 @@ class Shop:
         event: dict[str, Any] = {
             "visitor_id": f"v{visitor}",
             "event_type": self._random.choice(("view", "view", "view", "cart", "purchase", "search")),
-            "item_id": f"i{self._random.randrange(300)}",
+            "item_id": self._random.choice(ITEMS),
             "event_id": f"e{number}",
             "location": self._places[visitor % len(self._places)],
         }
@@ -93,7 +94,7 @@ def live_clicks(seed: int, *, visitors: int) -> Iterator[Click]:
         event = {
             "visitor_id": visitor,
             "event_type": "view",
-            "item_id": f"i{choose.randrange(300)}",
+            "item_id": choose.choice(ITEMS),
             "event_id": f"e{number}",
             "event_time": time.time_ns() // 1_000_000,
         }
