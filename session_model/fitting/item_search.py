@@ -96,7 +96,7 @@ def _session_vectors(network: NextItemNetwork, prefixes: Sequence[NDArray[np.int
 
 def _asked(items: NDArray[np.float32], sessions: NDArray[np.float32]) -> _Question:
     best = [
-        np.argpartition(some @ items.T, -RECALLED, axis=1)[:, -RECALLED:]
+        np.argpartition(some @ items.T, -RECALLED, axis=1)[:, -RECALLED:].copy()  # else all columns are kept
         for some in np.array_split(sessions, -(-len(sessions) // _BATCH))
     ]
     return _Question(sessions, np.concatenate(best))
