@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemId, ItemIndex
 from schemas.records import Trending
-from session_model.ranking.popularity import TREND_SHARES, Popularity
+from session_model.ranking.popularity import TREND_SHARES, Popularity, trends_of
 
 _SHARES: Final = np.array(TREND_SHARES)[:, np.newaxis]
 
@@ -52,7 +52,7 @@ class LiveTrends:
         found = totals[nearest][:, np.newaxis]
         live = np.minimum(1.0, found / clicks)
         counts = live * of_late * clicks / found + (1.0 - live) * popularity.recent_counts[:, items]
-        return cls(popularity, items, np.log1p(counts / _SHARES) - popularity.log_counts[items], live)
+        return cls(popularity, items, trends_of(counts, popularity.log_counts[items]), live)
 
     def trends(self, items: NDArray[np.int32]) -> NDArray[np.float64]:
         """Return the trends of items (n,) int32: (len(TREND_SHARES), n)."""

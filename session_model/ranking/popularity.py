@@ -12,6 +12,14 @@ TREND_SHARES = (0.2, 0.03)
 """Of the clicks, the latest: what they say beyond all of them is a trend."""
 
 
+def trends_of(
+    recent_counts: NDArray[np.int64] | NDArray[np.float64], log_counts: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return what the latest clicks, (len(TREND_SHARES), n), say beyond all of them, (n,) log1p: the same shape."""
+    trends: NDArray[np.float64] = np.log1p(recent_counts / np.array(TREND_SHARES)[:, np.newaxis]) - log_counts
+    return trends
+
+
 class Popularity:
     """Click counts of the training data.
 
@@ -25,8 +33,7 @@ class Popularity:
         self.ages = ages
         self.recent_counts = recent_counts
         self.log_counts: NDArray[np.float64] = np.log1p(counts)
-        shares = np.array(TREND_SHARES)[:, np.newaxis]
-        self.trends: NDArray[np.float64] = np.log1p(recent_counts / shares) - self.log_counts
+        self.trends = trends_of(recent_counts, self.log_counts)
 
     @classmethod
     def fit(cls, items: NDArray[np.int32], n_items: int) -> "Popularity":

@@ -14,6 +14,7 @@ from serving.embedded_process import EmbeddedServer
 from tests.chaos.table import ChaosRow, write_rows
 from tests.compose.release import write_untrained
 from tests.kafka.deployment import deploy, say
+from tests.kafka.shop import ITEMS
 
 __all__ = ["deploy", "say"]
 
@@ -32,7 +33,7 @@ def row(request: pytest.FixtureRequest) -> ChaosRow:
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
     """Return a models folder with one release."""
-    write_untrained(tmp_path / "models", [ItemId(f"i{number}") for number in range(300)])
+    write_untrained(tmp_path / "models", [ItemId(item) for item in ITEMS])
     return tmp_path / "models"
 
 
