@@ -34,6 +34,9 @@ def test_a_seed_replays_to_the_last_byte() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11), reason="the table's seeds are of Python 3.11; asyncio draws otherwise in others"
+)
 def test_each_mend_is_missed_where_it_is_taken_out() -> None:
     """Every mutant shows at the seed that the table in docs/simulation.md states."""
     run = simulation("--stated")
