@@ -15,10 +15,10 @@ from rich.table import Table
 from agents.clicks.list_overlap import kept_share, rank_biased_overlap
 from schemas.ids import ItemId, ItemIndex
 from schemas.ranking import Candidates
-from serving.filters import with_kept
 from session_model.data.formats import DATA_FORMATS, DataFormat, read_sessions
 from session_model.data.item_sequences import item_sequences
 from session_model.data.vocabulary import Vocabulary
+from session_model.ranking.kept import with_kept
 from session_model.ranking.knn import LONG_MEMORY, SHORT_MEMORY, SessionKnn
 
 K = 20

@@ -93,7 +93,7 @@ def judged(release: Release, model: ExportedModel, sessions: Sequence[Sequence[S
             if index in distinct:
                 continue
             reasons.items += 1
-            cause = release.because(release.item_id(index), neighbours)
+            (cause,) = release.because([release.item_id(index)], neighbours)
             if cause is None:
                 continue
             reasons.said += 1

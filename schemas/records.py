@@ -34,7 +34,7 @@ _RecordId = Annotated[
 ]
 
 
-class RecommendedItem(Struct, frozen=True, omit_defaults=True):
+class RecommendedItem(Struct, frozen=True, omit_defaults=True, gc=False):
     """One place of an answer; the list is in rank order."""
 
     item_id: ItemId

@@ -39,7 +39,6 @@ from serving.filters import (
     may_be_listed,
     named,
     top_k,
-    with_kept,
 )
 from serving.metrics import ServingMetrics
 from serving.parts import ReleaseParts
@@ -279,10 +278,11 @@ class Recommender:
         if release is None:
             return answer.items
         items = answer.items.copy()
-        for at, item in enumerate(items[:EXPLAINED_ITEMS]):
-            cause = None if item.source is not None else release.because(item.item_id, asked.neighbours)
+        of_session = [(at, item) for at, item in enumerate(items[:EXPLAINED_ITEMS]) if item.source is None]
+        causes = release.because([item.item_id for _, item in of_session], asked.neighbours)
+        for (at, item), cause in zip(of_session, causes, strict=True):
             if cause is not None and cause != item.item_id and cause in looked_at:
-                items[at] = structs.replace(item, because=cause)
+                items[at] = RecommendedItem(item.item_id, item.score, item.rule, because=cause)
         return items
 
     def _without_release(self, request: AnswerRequest) -> Answer:
@@ -451,16 +451,13 @@ class Recommender:
     def _personal(self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest) -> _Ranking:
         """Return a ranking of the session, with what rises at the place and what the list before held."""
         if self.settings.keep_bonus and request.before:
-            before = self._not_buried(request, tier)
-            kept = [index for item_id in before if (index := release.index_of(item_id)) is not None]
-            candidates = with_kept(candidates, kept, self.settings.keep_bonus)
+            candidates = release.with_kept(candidates, self._not_buried(request, tier), self.settings.keep_bonus)
         ranking = self._ranking(tier, release, candidates)
         rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
         if not rising:
             return ranking
-        scores = dict(zip(candidates.item_indices[: self._depth].tolist(), candidates.scores.tolist(), strict=False))
-        named = ((item_id, release.index_of(item_id)) for item_id in rising)
-        own = {item_id: scores[index] for item_id, index in named if index in scores}
+        looked_at = Candidates(candidates.item_indices[: self._depth], candidates.scores[: self._depth])
+        own = release.scores_of(looked_at, list(rising))
         return structs.replace(ranking, items=with_rising(ranking.items, float(candidates.scores.sum()), rising, own))
 
     def _not_buried(self, request: AnswerRequest, tier: Tier) -> Sequence[ItemId]:

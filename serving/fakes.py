@@ -1,10 +1,12 @@
 """Stand-ins without network, TensorFlow or time, for tests of every room: a model server, a release, a catalog."""
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,11 +153,25 @@ class FakeRelease:
         scores, anchors = np.linspace(0.5, 0.3, len(found), dtype=np.float32), np.zeros(len(found), np.int32)
         return Neighbours(found, scores, found, anchors, np.array([last]))
 
-    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
-        """Return the item to which it is owed."""
-        index = self.index_of(item_id)
-        cause = None if index is None else neighbours.because(index)
-        return None if cause is None else self.item_id(cause)
+    def because(self, item_ids: Sequence[ItemId], neighbours: Neighbours) -> list[ItemId | None]:
+        """Return the items to which they are owed."""
+        indices = map(self.index_of, item_ids)
+        causes = [None if index is None else neighbours.because(index) for index in indices]
+        return [None if cause is None else self.item_id(cause) for cause in causes]
+
+    def with_kept(self, candidates: Candidates, item_ids: Sequence[ItemId], bonus: float) -> Candidates:
+        """Raise their scores."""
+        kept = {self.index_of(item_id) for item_id in item_ids}
+        pairs = zip(candidates.item_indices.tolist(), candidates.scores.tolist(), strict=True)
+        again = [(index, score * math.exp(bonus) if index in kept else score) for index, score in pairs]
+        again.sort(key=lambda pair: -pair[1])
+        indices, scores = zip(*again, strict=True) if again else ((), ())
+        return Candidates(np.array(indices, np.int32), np.array(scores, np.float32))
+
+    def scores_of(self, candidates: Candidates, item_ids: Sequence[ItemId]) -> dict[ItemId, float]:
+        """Look each one up."""
+        scores = dict(zip(candidates.item_indices.tolist(), candidates.scores.tolist(), strict=True))
+        return {item_id: scores[index] for item_id in item_ids if (index := self.index_of(item_id)) in scores}
 
     def search(
         self,
@@ -229,6 +245,16 @@ class FakeCatalog:
         """See `CatalogView`."""
         is_over = now_ms >= self.ends.get(item_id, now_ms + 1)
         return not is_over and item_id not in self.unavailable and self.only_at.get(item_id, location) == location
+
+    def allowed_at(self, location: str | None, now_ms: int) -> Callable[[ItemId], bool]:
+        """See `CatalogView`."""
+        return partial(self.allowed, location=location, now_ms=now_ms)
+
+    def get(self, item_id: ItemId) -> CatalogItem | None:
+        """See `CatalogView`."""
+        return CatalogItem(
+            item_id=item_id, category=self.categories.get(item_id), variant_group=self.groups.get(item_id)
+        )
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """See `CatalogView`."""

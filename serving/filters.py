@@ -1,12 +1,10 @@
 """Policy, apart from scoring: which items may be answered, and how many of them."""
 
-import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
-import numpy as np
 from msgspec import Struct
 
 from schemas.ids import ItemId, ItemIndex
@@ -19,6 +17,12 @@ class CatalogView(Protocol):
 
     def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
         """Return whether the item may be recommended to someone at `location`; now_ms: of the moment, Unix."""
+
+    def allowed_at(self, location: str | None, now_ms: int) -> Callable[[ItemId], bool]:
+        """Return what tells that of one item after the other."""
+
+    def get(self, item_id: ItemId) -> CatalogItem | None:
+        """Return what the shop last said of the item that could be read."""
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
@@ -80,29 +84,20 @@ def named(
     candidates: Candidates, item_id: Callable[[ItemIndex], ItemId], *, at_most: int, trained_items: int
 ) -> Iterator[RecommendedItem]:
     """Return the first `at_most` candidates, lazily; those beyond `trained_items` have come since training."""
-    pairs = zip(candidates.item_indices[:at_most].tolist(), candidates.scores[:at_most].tolist(), strict=True)
-    for index, score in pairs:
-        yield RecommendedItem(item_id(ItemIndex(index)), score, source=None if index <= trained_items else "new")
-
-
-def with_kept(candidates: Candidates, kept: Collection[ItemIndex], bonus: float) -> Candidates:
-    """Add `bonus` to the log of the scores of what the list before held, and order anew."""
-    held = (candidates.item_indices == np.fromiter(kept, np.int32, len(kept))[:, None]).any(axis=0)  # np.isin takes 4x
-    scores = np.where(held, candidates.scores * np.float32(math.exp(bonus)), candidates.scores)
-    order = (-scores).argsort(kind="stable")
-    return Candidates(candidates.item_indices[order], scores[order])
+    indices: list[ItemIndex] = candidates.item_indices[:at_most].tolist()
+    for index, score in zip(indices, candidates.scores[:at_most].tolist(), strict=True):
+        yield RecommendedItem(item_id(index), score, None, None if index <= trained_items else "new")
 
 
 def allowed_items(
     ranked: Iterable[RecommendedItem], rules: FilterRules, catalog: CatalogView
 ) -> Iterator[RecommendedItem]:
     """Leave out what is unavailable, bought, excluded, a variant of what was bought, or of a better-ranked item."""
-    allowed, variant_group, location, now_ms = catalog.allowed, catalog.variant_group, rules.location, rules.now_ms
-    bought, excluded = rules.bought, rules.excluded
-    groups = {group for item_id in bought if (group := variant_group(item_id)) is not None}
+    may_be, variant_group = may_be_listed(rules, catalog), catalog.variant_group
+    groups = set[str]()
     for item in ranked:
         item_id = item.item_id
-        if item_id in bought or item_id in excluded or not allowed(item_id, location, now_ms):
+        if not may_be(item_id):
             continue
         group = variant_group(item_id)
         if group is not None:
@@ -114,12 +109,14 @@ def allowed_items(
 
 def may_be_listed(rules: FilterRules, catalog: CatalogView) -> Callable[[ItemId], bool]:
     """Return what tells of an item whether `allowed_items` would let it through as the best of all."""
-    allowed, variant_group, location, now_ms = catalog.allowed, catalog.variant_group, rules.location, rules.now_ms
-    bought, excluded = rules.bought, rules.excluded
+    allowed, bought, excluded = catalog.allowed_at(rules.location, rules.now_ms), rules.bought, rules.excluded
+    if not bought and not excluded:
+        return allowed
+    variant_group = catalog.variant_group
     groups = {group for item_id in bought if (group := variant_group(item_id)) is not None}
 
     def may_be(item_id: ItemId) -> bool:
-        if item_id in bought or item_id in excluded or not allowed(item_id, location, now_ms):
+        if item_id in bought or item_id in excluded or not allowed(item_id):
             return False
         return not groups or variant_group(item_id) not in groups
 

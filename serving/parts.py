@@ -40,8 +40,14 @@ class ReleaseParts(Protocol):
     def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
 
-    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
-        """Return the item of the prefix on which most of what past sessions say for an item rests, if there is one."""
+    def because(self, item_ids: Sequence[ItemId], neighbours: Neighbours) -> list[ItemId | None]:
+        """Return for each item the one of the prefix on which most of what past sessions say for it rests, if any."""
+
+    def with_kept(self, candidates: Candidates, item_ids: Sequence[ItemId], bonus: float) -> Candidates:
+        """Add `bonus` to the log of the scores of these items, and order anew; equal scores stay in their order."""
+
+    def scores_of(self, candidates: Candidates, item_ids: Sequence[ItemId]) -> dict[ItemId, float]:
+        """Return the scores of those of these items that are among the candidates."""
 
     def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
         """Rank the catalogue by what the model read in each row; raises InsessionError where it needs no search."""

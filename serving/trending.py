@@ -156,18 +156,21 @@ def _merged(
 ) -> Iterator[RecommendedItem]:
     """Return both, each item once; others: what a score of the ranking is multiplied by."""
     listed, n_risen, least = set[ItemId](), 0, float("inf")
+    best = risers[0][0] if risers else -1.0
     for item in ranked:
         own = others * item.score
-        while risers and risers[0][0] > own and n_risen + 0.5 <= share * (len(listed) + 1):
+        while best > own and n_risen + 0.5 <= share * (len(listed) + 1):
             score, item_id = risers.popleft()
+            best = risers[0][0] if risers else -1.0
             if item_id not in listed:
                 listed.add(item_id)
                 least, n_risen = min(least, score), n_risen + 1
                 yield RecommendedItem(item_id, least, source="rising")
-        if item.item_id not in listed:
-            listed.add(item.item_id)
+        item_id = item.item_id
+        if item_id not in listed:
+            listed.add(item_id)
             least = min(least, own)
-            yield RecommendedItem(item.item_id, least, item.rule, item.source)
+            yield RecommendedItem(item_id, least, item.rule, item.source)
     for score, item_id in risers:
         if item_id not in listed:
             least = min(least, score)

@@ -1,8 +1,9 @@
 """What the shop last said of its items on the compacted catalog topic: availability, title, category, price, places."""
 
+import math
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -52,6 +53,8 @@ class Catalog:
         self._require_catalog = require_catalog
         self._places = places or LocationSettings()
         self._removed = OrderedDict[ItemId, None]()
+        self._times_ms: dict[ItemId, tuple[float, float]] = {}
+        """From when until when an item is available, Unix milliseconds, of those of which that is said."""
         self._n_ending = 0
         self._revision = 0
         self._records_taken = 0
@@ -66,26 +69,37 @@ class Catalog:
 
     def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
         """Return whether the item may be recommended to someone at `location`; now_ms: of the moment, Unix."""
-        if item_id in self._closed:
-            return False
-        item = self._items.get(item_id)
-        if item is None:
-            return not self._require_catalog and item_id not in self._removed
-        if (
-            item.available_from is None
-            and item.available_until is None
-            and (location is None or item.locations is None)
-        ):
-            return item.available  # this is asked for every candidate of an answer
-        return is_available(item, location, now_ms, self._places)
+        return self.allowed_at(location, now_ms)(item_id)
+
+    def allowed_at(self, location: str | None, now_ms: int) -> Callable[[ItemId], bool]:
+        """Return what tells that of one item after the other: of every candidate of an answer."""
+        get, closed, times_ms = self._items.get, self._closed, self._times_ms
+
+        def allowed(item_id: ItemId) -> bool:
+            item = get(item_id)
+            if closed and item_id in closed:
+                return False
+            if item is None:
+                return not self._require_catalog and item_id not in self._removed
+            if (time_ms := times_ms.get(item_id)) is not None and not time_ms[0] <= now_ms < time_ms[1]:
+                return False
+            places = item.locations
+            return item.available and (location is None or places is None or is_at(places, location, self._places))
+
+        return allowed
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
         if not self._n_ending:
             return None
-        items = (item for item_id in item_ids if (item := self._items.get(item_id)) is not None and _has_end(item))
-        ends = (end_ms(item, location, now_ms, self._places) for item in items)
-        return min((end for end in ends if end is not None), default=None)
+        get, ends = self._items.get, list[int]()
+        for item_id in item_ids:
+            item = get(item_id)
+            if item is None or (item.available_until is None and item.sale is None):
+                continue
+            if (end := end_ms(item, location, now_ms, self._places)) is not None:
+                ends.append(end)
+        return min(ends, default=None)
 
     def next_sale_ms(self, item_ids: Iterable[ItemId], now_ms: int) -> int | None:
         """Return when the first sale of these items begins that has not begun, Unix ms; None = none is to come."""
@@ -192,6 +206,10 @@ class Catalog:
             before = self._items.get(item.item_id)
             self._count_places(before, item)
             self._n_ending += _has_end(item) - _has_end(before)
+            if (time_ms := _time_ms(item)) is None:
+                self._times_ms.pop(item.item_id, None)
+            else:
+                self._times_ms[item.item_id] = time_ms
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
             self._removed.pop(item.item_id, None)
@@ -214,6 +232,7 @@ class Catalog:
             self._removed[item_id] = None  # its record may be compacted away, and a release may know it all the same
             self._removed.move_to_end(item_id)
             before = self._items.pop(item_id, None)
+            self._times_ms.pop(item_id, None)
             self._closed.discard(item_id)
             self._count_places(before, None)
             self._n_ending -= _has_end(before)
@@ -225,6 +244,13 @@ class Catalog:
         if item_id is not None:
             with self._lock:
                 self._closed.add(item_id)
+
+
+def _time_ms(item: CatalogItem) -> tuple[float, float] | None:
+    begin, end = item.available_from, item.available_until
+    if begin is None and end is None:
+        return None
+    return -math.inf if begin is None else moment_ms(begin), math.inf if end is None else moment_ms(end)
 
 
 def _has_end(item: CatalogItem | None) -> bool:

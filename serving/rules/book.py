@@ -7,7 +7,6 @@ then the one with the earlier rule_id.
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -64,9 +63,10 @@ class Plan:
         self.largest_factor = max((rule.factor or 1.0 for rule in of_action(rules, "boost")), default=1.0)
         kinds = [kind for kind in (self.included, self._blocked, self._weighed) if kind is not None]
         self._named_items = [kind.items for kind in kinds if kind.items]
-        self._asks_times = any(kind.asks_times for kind in kinds)
         self._asks_groups = any(kind.asks_groups for kind in kinds)
         self._asks_categories = any(kind.asks_categories for kind in kinds)
+        self._asks_sales = any(kind.asks_sales for kind in kinds)
+        self._new_ms = sorted({most_ms for kind in kinds for most_ms in kind.new_ms})
         self._of_kinds: dict[object, Verdict] = {}
 
     def verdict(self, item_id: ItemId, facts: ItemFacts) -> Verdict:
@@ -81,12 +81,15 @@ class Plan:
 
         It follows from whether a rule names the item and from what rules ask of it: and those come again.
         """
-        if self._asks_times:
-            return partial(self.verdict, facts=facts)
-        kind_of, named_items, of_kinds = self._kind_of(facts), self._named_items, self._of_kinds
+        record_of, named_items, of_kinds = facts.record, self._named_items, self._of_kinds
+        asks_records, kind_of = self._asks_categories, self._kind_of(facts)
 
         def verdict(item_id: ItemId) -> Verdict:
-            kind: object = kind_of(item_id)
+            kind: object = None
+            if kind_of is not None:
+                kind = kind_of(item_id)
+            elif asks_records and (record := record_of(item_id)) is not None:
+                kind = record.category
             for items in named_items:
                 if item_id in items:
                     kind = (item_id, kind, None)  # longer than those of others
@@ -100,16 +103,24 @@ class Plan:
 
         return verdict
 
-    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object]:
-        if not self._asks_groups:
-            return facts.category if self._asks_categories else _nothing
-        if not self._asks_categories:
-            return facts.variant_group
-        return lambda item_id: (facts.category(item_id), facts.variant_group(item_id))
+    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object] | None:
+        """Return what tells what rules ask of an item, where that is more than its category: at most four answers."""
+        if not (self._asks_groups or self._asks_sales or self._new_ms):
+            return None
+        asks_sales, new_ms = self._asks_sales, self._new_ms
 
+        def kind_of(item_id: ItemId) -> tuple[str | None, str | None, bool, int]:
+            record, newest = facts.record(item_id), -1
+            if new_ms and (age_ms := facts.age_ms(item_id)) is not None and age_ms >= 0:
+                newest = bisect_left(new_ms, age_ms)
+            return (
+                record.category if record is not None and self._asks_categories else None,
+                record.variant_group if record is not None and self._asks_groups else None,
+                asks_sales and facts.is_on_sale(item_id),
+                newest,
+            )
 
-def _nothing(_item_id: ItemId) -> None:
-    """Tell no item from another."""
+        return kind_of
 
 
 class Asked(Struct, frozen=True, gc=False):

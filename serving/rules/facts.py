@@ -10,12 +10,13 @@ class CatalogFacts:
     location: None = nobody knows where the shopper is. now_ms: Unix milliseconds.
     """
 
-    __slots__ = ("_catalog", "_location", "_now_ms", "category", "variant_group")
+    __slots__ = ("_catalog", "_location", "_now_ms", "category", "record", "variant_group")
 
     def __init__(self, catalog: CatalogView, location: str | None, now_ms: int) -> None:
         self._catalog = catalog
         self._location = location
         self._now_ms = now_ms
+        self.record = catalog.get
         self.category = catalog.category  # asked for each item that is looked at: without a call in between
         self.variant_group = catalog.variant_group
 

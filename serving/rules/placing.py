@@ -95,6 +95,7 @@ class _Placing:
         self._groups = set[str]()
         self._of_category: Counter[str] | None = None
         self._verdict = plan.verdicts(listing.facts)
+        self._record = listing.facts.record
         self._left_out = 0
         self._is_ranked = True
 
@@ -112,7 +113,9 @@ class _Placing:
             if not missing:
                 break
         items = self._with_pins(rest)
-        self._by.update(item.rule for item in items if item.rule is not None)
+        for item in items:
+            if item.rule is not None:
+                self._by.add(item.rule)
         return Placed(items, self._by, has_ranked)
 
     def _pin(self, pin: Targets, ranked: Iterable[RecommendedItem]) -> None:
@@ -143,8 +146,7 @@ class _Placing:
 
     def _eligible(self, offered: Iterator[RecommendedItem]) -> Iterator[_Eligible]:
         """Leave out what is not there, kept out by a rule or looked at already, and count what only rules leave out."""
-        may_be_listed, taken = self._listing.may_be_listed, self._taken
-        variant_group, verdict = self._listing.facts.variant_group, self._verdict
+        may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
         for item in offered:
             item_id = item.item_id
             if item_id in taken or not may_be_listed(item_id):
@@ -152,7 +154,8 @@ class _Placing:
             taken.add(item_id)
             kept_out_by, weighed_by = verdict(item_id)
             if kept_out_by is None:
-                yield item, variant_group(item_id), weighed_by
+                record = record_of(item_id)
+                yield item, None if record is None else record.variant_group, weighed_by
             else:
                 self._by.add(kept_out_by.rule_id)
                 self._left_out += 1
@@ -176,7 +179,8 @@ class _Placing:
             return []
         weighed, buried = self._weighed(ranked, wanted)
         weighed.sort()
-        listed = self._first((item for _, _, group, item in weighed if self._is_first_variant(group)), wanted)
+        is_first = self._is_first_variant
+        listed = self._first((item for _, _, group, item in weighed if group is None or is_first(group)), wanted)
         if buried:
             stayed = {item.item_id for item in listed}
             self._by.update(item.rule for item in buried if item.rule is not None and item.item_id not in stayed)
@@ -197,29 +201,44 @@ class _Placing:
 
         Where a category is held to its share all of the ranking is: how much of it that leaves, nobody knows before.
         """
-        offered, groups = self._offered(ranked), set(self._groups)
+        offered, groups, by = self._offered(ranked), set(self._groups), self._by
+        may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
         weighed, buried = list[_Weighed](), list[RecommendedItem]()
         enough = math.inf if self._listing.most_of_category else wanted
-        n_sure, is_scored = 0, True
-        for number, (item, group, rule) in enumerate(self._eligible(offered)):
-            is_scored = item.score > 0 if number == 0 else is_scored
-            weight = item.score if is_scored else 1 / (number + 1)  # of a list without scores the order alone tells
+        number, n_sure, is_scored = 0, 0, True
+        for item in offered:
+            item_id = item.item_id
+            if item_id in taken or not may_be_listed(item_id):
+                continue
+            taken.add(item_id)
+            kept_out_by, rule = verdict(item_id)
+            if kept_out_by is not None:
+                by.add(kept_out_by.rule_id)
+                self._left_out += 1
+                continue
+            record, score = record_of(item_id), item.score
+            group = None if record is None else record.variant_group
+            if not number:
+                is_scored = score > 0
+            number += 1
+            weight = score if is_scored else 1 / number  # of a list without scores the order alone tells
             if rule is None or rule.factor is None:
                 weighed.append((-weight, number, group, item))
             else:
                 changed = _by_rule(item, rule, rule.factor)
                 weighed.append((-weight * rule.factor, number, group, changed))
                 if rule.action == "bury":
-                    if number < wanted:
+                    if number <= wanted:
                         buried.append(changed)
                     continue
-            if group not in groups:
-                n_sure += 1
-                if group is not None:
-                    groups.add(group)
-                if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
-                    weighed += self._lifted(offered, weight, number + 1, is_scored=is_scored)
-                    break
+            if group is not None:
+                if group in groups:
+                    continue
+                groups.add(group)
+            n_sure += 1
+            if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
+                weighed += self._lifted(offered, weight, number + 1, is_scored=is_scored)
+                break
         return weighed, buried
 
     def _lifted(
@@ -228,7 +247,7 @@ class _Placing:
         """Return those of the others that a boost may lift above the least weight; number: of those before them."""
         others = self._promising(offered, least) if is_scored else offered
         for place, (item, group, rule) in enumerate(self._eligible(others), number):
-            weight = item.score if is_scored else 1 / (place + 1)
+            weight = item.score if is_scored else 1 / place
             if weight * self._plan.largest_factor <= least:
                 return
             if rule is not None and rule.factor is not None and rule.action == "boost":
@@ -258,6 +277,8 @@ class _Placing:
 
         A pin has the score of what it stands before, so that the scores of a list go on to fall.
         """
+        if not self._pinned:
+            return rest
         items = rest.copy()
         for position, (item_id, rule_id) in sorted(self._pinned.items()):
             place = min(position - 1, len(items))

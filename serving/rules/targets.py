@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from schemas.ids import ItemId
+from schemas.records import CatalogItem
 from schemas.rules import MerchantRule
 
 _LEVEL_ENDS: Final = "/>"
@@ -12,6 +13,9 @@ _DAY_MS: Final = 86_400_000
 
 class ItemFacts(Protocol):
     """What is known of items where and when a list is made."""
+
+    def record(self, item_id: ItemId) -> CatalogItem | None:
+        """Return the item's record: its category and group at one go."""
 
     def category(self, item_id: ItemId) -> str | None:
         """Return the item's category."""
@@ -30,7 +34,8 @@ class Targets:
     """Rules of one kind, the first of which that is about an item decides about it.
 
     ranked: in the order in which they hold. items: that they name, each with the place of its rule. asks_groups,
-    asks_categories: what decides about another item. asks_times: what they are about changes with the clock.
+    asks_categories: what decides about another item. asks_sales, new_ms: and what changes with the clock; for how long
+    an item is new, by rule.
     """
 
     def __init__(self, ranked: Sequence[MerchantRule]) -> None:
@@ -44,9 +49,10 @@ class Targets:
         self._new: list[tuple[int, int]] = []  # (place, for how long an item is new)
         for place, rule in enumerate(self.rules):
             self._add(place, rule)
-        self.asks_times = bool(self._new) or self._on_sale < self._none
+        self.asks_sales, self.new_ms = self._on_sale < self._none, [most_ms for _, most_ms in self._new]
+        self._asks_times = self.asks_sales or bool(self._new)
         self.asks_groups, self.asks_categories = bool(self._groups), bool(self._categories)
-        self._asks_items_only = not (self.asks_groups or self.asks_categories or self.asks_times)
+        self._asks_items_only = not (self.asks_groups or self.asks_categories or self._asks_times)
 
     def first(self, item_id: ItemId, facts: ItemFacts) -> MerchantRule | None:
         """Return the rule that decides about the item."""
@@ -57,7 +63,7 @@ class Targets:
             place = min(place, self._groups.get(facts.variant_group(item_id), place))
         if self._categories:
             place = min(place, self._first_of(facts.category(item_id)))
-        if self.asks_times:
+        if self._asks_times:
             place = min(place, self._first_by_times(item_id, facts))
         return self._deciding[place]
 

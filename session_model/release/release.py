@@ -23,6 +23,7 @@ from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.item_search import ItemSearch
+from session_model.ranking.kept import places_of, with_kept
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.likeness import Likeness
 from session_model.ranking.live_trends import LiveTrends
@@ -68,6 +69,8 @@ class Release:
         self.parts = parts
         self._input_event_types = frozenset(manifest.input_event_types)
         self._popular = parts.popularity.candidates(manifest.candidate_count)
+        cold = () if parts.cold_start is None else parts.cold_start.items.item_ids
+        self._item_ids = (*parts.vocabulary.item_ids, *cold)
 
     @property
     def version(self) -> ModelVersion:
@@ -161,11 +164,26 @@ class Release:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
         return self.parts.knn.query(items, self.manifest.candidate_count)
 
-    def because(self, item_id: ItemId, neighbours: Neighbours) -> ItemId | None:
-        """Return the item of the prefix on which most of what past sessions say for an item rests, if there is one."""
-        index = self.index_of(item_id)
-        cause = None if index is None else neighbours.because(index)
-        return None if cause is None else self.item_id(cause)
+    def because(self, item_ids: Sequence[ItemId], neighbours: Neighbours) -> list[ItemId | None]:
+        """Return for each item the one of the prefix on which most of what past sessions say for it rests, if any."""
+        places = places_of(neighbours.voted, self._indices_of(item_ids))
+        anchors = [-1 if place < 0 else int(neighbours.anchors[place]) for place in places]
+        return [None if at < 0 else self.item_id(ItemIndex(int(neighbours.prefix[at]))) for at in anchors]
+
+    def with_kept(self, candidates: Candidates, item_ids: Sequence[ItemId], bonus: float) -> Candidates:
+        """Add `bonus` to the log of the scores of these items, and order anew."""
+        return with_kept(candidates, self._indices_of(item_ids), bonus)
+
+    def scores_of(self, candidates: Candidates, item_ids: Sequence[ItemId]) -> dict[ItemId, float]:
+        """Return the scores of those of these items that are among the candidates."""
+        places = places_of(candidates.item_indices, self._indices_of(item_ids))
+        pairs = zip(item_ids, places, strict=True)
+        return {item_id: float(candidates.scores[place]) for item_id, place in pairs if place >= 0}
+
+    def _indices_of(self, item_ids: Sequence[ItemId]) -> list[ItemIndex]:
+        """Return the indices under which items are ranked; 0, which none has, where they are not known."""
+        index_of = self.index_of
+        return [index_of(item_id) or ItemIndex(0) for item_id in item_ids]
 
     def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
         """Rank the catalogue for each of one or more rows; raises ReleaseError where the SavedModel does that."""
@@ -222,6 +240,6 @@ class Release:
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item at `index`; raises IndexError where there is none."""
-        if self.parts.cold_start is not None and index > len(self.parts.vocabulary):
-            return self.parts.cold_start.items.item_id(index)
-        return self.parts.vocabulary.item_id(index)
+        if index < 1:
+            raise IndexError(f"item index {index} is below 1")
+        return self._item_ids[index - 1]

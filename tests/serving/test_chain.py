@@ -429,8 +429,8 @@ async def test_no_reason_names_what_the_shopper_did_not_look_at(tier: Tier) -> N
     """A new item is read as the one that it is like, to which all is owed then; that one is not in the session."""
 
     class OwedToI1(FakeRelease):
-        def because(self, _item_id: ItemId, _neighbours: Neighbours) -> ItemId | None:
-            return ItemId("i1")
+        def because(self, item_ids: Sequence[ItemId], _neighbours: Neighbours) -> list[ItemId | None]:
+            return [ItemId("i1")] * len(item_ids)
 
     tier.releases.current = OwedToI1(like_i1=frozenset({ItemId("new")}))
     assert {item.because for item in (await tier.answer("new")).items} == {None}

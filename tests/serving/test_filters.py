@@ -1,12 +1,10 @@
-import math
-
 import numpy as np
 
-from schemas.ids import ItemId, ItemIndex
+from schemas.ids import ItemId
 from schemas.ranking import Candidates
 from schemas.records import RecommendedItem
 from serving.fakes import FakeCatalog
-from serving.filters import FilterRules, allowed_items, at_most_of_category, may_be_listed, named, top_k, with_kept
+from serving.filters import FilterRules, allowed_items, at_most_of_category, may_be_listed, named, top_k
 
 RANKED = [RecommendedItem(ItemId(name), 1.0 - place / 10) for place, name in enumerate("abcdef")]
 
@@ -83,14 +81,6 @@ def test_named_keeps_the_order_and_stops() -> None:
     assert items == [RecommendedItem(ItemId("i7"), 3.0, source="new"), RecommendedItem(ItemId("i3"), 2.0)]
     assert looked_up == [7, 3]
     assert {type(item.score) for item in items} == {float}
-
-
-def test_what_was_listed_before_moves_up_by_the_bonus() -> None:
-    """The bonus is one of the log of a score: what is far behind stays behind, ties keep their order."""
-    candidates = Candidates(np.array([7, 3, 5, 9], np.int32), np.array([0.4, 0.3, 0.2, 0.1], np.float32))
-    kept = with_kept(candidates, [ItemIndex(5), ItemIndex(9), ItemIndex(77)], math.log(1.75))
-    assert kept.item_indices.tolist() == [7, 5, 3, 9]
-    np.testing.assert_allclose(kept.scores, [0.4, 0.35, 0.3, 0.175], rtol=1e-6)
 
 
 def test_a_category_has_so_many_places_while_others_are_left() -> None:

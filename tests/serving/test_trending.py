@@ -212,7 +212,7 @@ def test_whatever_rises_most_of_a_list_may_but_not_all_of_it() -> None:
 
 
 @given(
-    scores=st.lists(st.floats(0, 1), max_size=30),
+    scores=st.lists(st.floats(0, 1, width=32), max_size=30),
     rises=st.dictionaries(st.integers(0, 40), st.floats(0.001, 0.3), min_size=1, max_size=20),
 )
 def test_a_list_has_each_item_once_and_scores_that_fall(scores: list[float], rises: dict[int, float]) -> None:

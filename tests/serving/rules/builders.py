@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from schemas.ids import ItemId
-from schemas.records import RecommendedItem
+from schemas.records import CatalogItem, RecommendedItem
 from schemas.rules import MerchantRule
 from serving.rules.book import Asked, Plan, RuleBook
 from serving.rules.placing import Listing, Placed, place
@@ -32,6 +32,12 @@ class Facts:
     groups: Mapping[str, str] = field(default_factory=dict)
     on_sale: AbstractSet[str] = frozenset()
     days: Mapping[str, int] = field(default_factory=dict)
+
+    def record(self, item_id: ItemId) -> CatalogItem | None:
+        """See `ItemFacts`."""
+        category, group = self.categories.get(item_id), self.groups.get(item_id)
+        is_known = category is not None or group is not None
+        return CatalogItem(item_id=item_id, category=category, variant_group=group) if is_known else None
 
     def category(self, item_id: ItemId) -> str | None:
         """See `ItemFacts`."""
