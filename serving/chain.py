@@ -175,6 +175,24 @@ class _Ranking(Struct, frozen=True, gc=False):
     age_ms: int = 0
 
 
+@dataclass(slots=True)
+class _Holding:
+    """The merchants' rules that hold for one answer; asked: None = there is no rule at all."""
+
+    book: RuleBook
+    now_ms: int
+    asked: Asked | None
+    plans: dict[Tier, Plan | None] = dataclasses.field(default_factory=dict)
+
+    def plan(self, tier: Tier) -> Plan | None:
+        """Return those that hold in a list of this tier, looked up once; None where none does."""
+        if self.asked is None:
+            return None
+        if tier not in self.plans:
+            self.plans[tier] = self.book.plan(self.asked, tier)
+        return self.plans[tier]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recommender:
     """Answers for one shopper at a time; holds no state but what is popular in the stream.
@@ -214,7 +232,8 @@ class Recommender:
     def impersonal(self, location: str | None) -> Answer:
         """Recommend to somebody at `location` of whom nothing is known. Unlike an answer it is not counted."""
         request = AnswerRequest(events=(), location=location, bought=(), deadline=math.inf, want_personal=False)
-        return self._first_with_items(request, self._impersonal(request, self.releases.current), "cheap")
+        rankings, holding = self._impersonal(request, self.releases.current), self._holding(request)
+        return self._first_with_items(request, rankings, "cheap", holding)
 
     async def _ask(self, request: AnswerRequest) -> _Asked:
         """Ask the personal tiers; a version that is gone from the server is resolved again once."""
@@ -258,7 +277,8 @@ class Recommender:
 
     def _answered(self, request: AnswerRequest, asked: _Asked) -> Answer:
         intent, source = _intent(asked)
-        answer = self._first_with_items(request, self._rankings(request, asked), asked.reason)
+        holding = self._holding(request)
+        answer = self._first_with_items(request, self._rankings(request, asked, holding), asked.reason, holding)
         version, reason = answer.model_version, answer.reason
         if reason == "cheap" and self.trends.is_stale:
             reason = "trending_stale"
@@ -288,18 +308,23 @@ class Recommender:
     def _without_release(self, request: AnswerRequest) -> Answer:
         """Answer after a bug in a higher tier: from what needs neither release nor model."""
         try:
-            return self._first_with_items(request, self._impersonal(request, None), "internal_error")
+            rankings, holding = self._impersonal(request, None), self._holding(request)
+            return self._first_with_items(request, rankings, "internal_error", holding)
         except Exception:
             log.exception("fallback_failed")
             return Answer([], reason="internal_error")
 
-    def _first_with_items(self, request: AnswerRequest, rankings: Iterator[_Ranking], reason: Reason | None) -> Answer:
+    def _holding(self, request: AnswerRequest) -> _Holding:
         now_ms, book = self._now_ms(request), self.rules.book
-        filters = self._filters(request, now_ms)
-        asked = self._asked_of_rules(request, now_ms) if len(book) else None
+        return _Holding(book, now_ms, self._asked_of_rules(request, now_ms) if len(book) else None)
+
+    def _first_with_items(
+        self, request: AnswerRequest, rankings: Iterator[_Ranking], reason: Reason | None, holding: _Holding
+    ) -> Answer:
+        filters = self._filters(request, holding.now_ms)
         pins_alone, emptied_by = None, dict[RuleId, MerchantRule]()
         for ranking in rankings:
-            plan = None if asked is None else book.plan(asked, ranking.tier)
+            plan = holding.plan(ranking.tier)
             if plan is None:
                 allowed: Iterator[RecommendedItem] = allowed_items(ranking.items, filters, self.catalog)
                 if most := self._most_of_category(ranking.tier):
@@ -388,12 +413,13 @@ class Recommender:
         kept = self.settings.recommend_bought_in
         return category is not None and any(above in kept for above in categories_above(category))
 
-    def _rankings(self, request: AnswerRequest, asked: _Asked) -> Iterator[_Ranking]:
+    def _rankings(self, request: AnswerRequest, asked: _Asked, holding: _Holding) -> Iterator[_Ranking]:
         """Return every tier's ranking, best tier first; nothing is computed before it is looked at."""
         if asked.release is not None and asked.row is not None:
             if asked.output is not None:
-                yield self._personal("model", asked.release, asked.output.candidates, request)
-            yield self._personal("knn", asked.release, asked.release.with_cold_items(asked.neighbours), request)
+                yield self._personal("model", asked.release, asked.output.candidates, request, holding)
+            near = asked.release.with_cold_items(asked.neighbours)
+            yield self._personal("knn", asked.release, near, request, holding)
         yield from self._impersonal(request, asked.release)
 
     def _impersonal(self, request: AnswerRequest, release: ReleaseParts | None) -> Iterator[_Ranking]:
@@ -448,10 +474,13 @@ class Recommender:
                     least = begin * min(1.0, item.score / best)
                     yield RecommendedItem(item.item_id, least, source=item.source)
 
-    def _personal(self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest) -> _Ranking:
+    def _personal(
+        self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest, holding: _Holding
+    ) -> _Ranking:
         """Return a ranking of the session, with what rises at the place and what the list before held."""
         if self.settings.keep_bonus and request.before:
-            candidates = release.with_kept(candidates, self._not_buried(request, tier), self.settings.keep_bonus)
+            before = self._not_buried(request, holding.plan(tier), holding.now_ms)
+            candidates = release.with_kept(candidates, before, self.settings.keep_bonus)
         ranking = self._ranking(tier, release, candidates)
         rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
         if not rising:
@@ -460,12 +489,11 @@ class Recommender:
         own = release.scores_of(looked_at, list(rising))
         return structs.replace(ranking, items=with_rising(ranking.items, float(candidates.scores.sum()), rising, own))
 
-    def _not_buried(self, request: AnswerRequest, tier: Tier) -> Sequence[ItemId]:
+    def _not_buried(self, request: AnswerRequest, plan: Plan | None, now_ms: int) -> Sequence[ItemId]:
         """Return what the list before held, without what a rule buries: that is not to be kept up."""
-        plan = self.plan(request, tier) if len(self.rules.book) else None
         if plan is None or not plan.buries:
             return request.before
-        verdict = plan.verdicts(CatalogFacts(self.catalog, request.location, self._now_ms(request)))
+        verdict = plan.verdicts(CatalogFacts(self.catalog, request.location, now_ms))
         weighed = ((item_id, verdict(item_id).weighed_by) for item_id in request.before)
         return [item_id for item_id, rule in weighed if rule is None or rule.action != "bury"]
 

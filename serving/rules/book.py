@@ -224,9 +224,10 @@ class RuleBook:
             asked.pattern() if self._patterns else None,
             tier if tier in self._tiers else None,
         )
-        if key in self._plans:
+        try:
             return self._plans[key]
-        plan = self._compiled(key)
+        except KeyError:
+            plan = self._compiled(key)
         if len(self._plans) >= _MOST_PLANS or self._planned_rules > _MOST_PLANNED_RULES:
             self._plans.clear()
             self._plans_by_rules.clear()
@@ -319,7 +320,10 @@ class RuleBook:
         """Find the deepest place of a rule that the location lies in; what lies around it follows from it."""
         if location is None or not self._places:
             return None
-        return next((place for place in self._locations.chain(location) if place in self._places), None)
+        for place in self._locations.chain(location):
+            if place in self._places:
+                return place
+        return None
 
     def _trimmed(self, place: str) -> str:
         return trimmed(place, self._locations.separator) or place

@@ -172,6 +172,23 @@ def test_an_item_is_available_in_its_time() -> None:
     assert [catalog.available_items(1, moment) for moment in moments] == [[], ["a"], ["a"], []]
 
 
+def test_a_time_that_is_taken_back_hides_no_item() -> None:
+    """By a record without it, by a later one, or by a tombstone and a record anew."""
+    over, a = wire.encode(item("a", available_until=NOW_MS)), ItemId("a")
+    for values in (
+        [item("a")],
+        [item("a", available_until=NOW_MS + 1)],
+        [item("a", available_from=0)],
+        [None, item("a")],
+    ):
+        catalog = Catalog()
+        catalog.apply(b"a", over)
+        assert not catalog.allowed(a, None, NOW_MS)
+        for value in values:
+            catalog.apply(b"a", None if value is None else wire.encode(value))
+        assert catalog.allowed(a, None, NOW_MS)
+
+
 def test_the_end_of_a_sale_hides_no_item() -> None:
     """It is a price: the item goes on at its own."""
     catalog = catalog_of(item("a", sale=Sale(price=5.0, ends_at=NOW_MS)))

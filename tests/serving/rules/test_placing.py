@@ -307,6 +307,19 @@ def shops(draw: st.DrawFn) -> Facts:
     )
 
 
+@given(rules=rules_of_any_kind(), moments=st.lists(shops(), min_size=2, max_size=3))
+def test_a_verdict_is_that_of_the_moment(rules: list[MerchantRule], moments: list[Facts]) -> None:
+    """What a plan has made of an item goes with its category, its group, its sale and its age."""
+    if not rules:
+        return
+    plan = plan_of(*rules)
+    for facts in (*moments, moments[0]):
+        verdict = plan.verdicts(facts)
+        for name in (*ITEMS, "unheard-of"):
+            item_id = ItemId(name)
+            assert verdict(item_id) == plan.verdict(item_id, facts)
+
+
 @given(
     rules=rules_of_any_kind(),
     facts=shops(),
