@@ -46,6 +46,8 @@ class Catalog:
         self._reader = reader or CatalogReader(OURS)
         self._log = RareLog(log)
         self._items: dict[ItemId, CatalogItem] = {}
+        self.get: Callable[[ItemId], CatalogItem | None] = self._items.get
+        """What the shop last said of an item that could be read: asked for every candidate, so without a call more."""
         self._closed = set[ItemId]()
         self._named_places = Counter[str]()
         self._places_around = Counter[str]()
@@ -62,10 +64,6 @@ class Catalog:
     def __len__(self) -> int:
         """Count the items."""
         return len(self._items)
-
-    def get(self, item_id: ItemId) -> CatalogItem | None:
-        """Return what the shop last said of the item that could be read."""
-        return self._items.get(item_id)
 
     def allowed(self, item_id: ItemId, location: str | None, now_ms: int) -> bool:
         """Return whether the item may be recommended to someone at `location`; now_ms: of the moment, Unix."""

@@ -170,11 +170,12 @@ async def test_so_many_may_look_and_no_more() -> None:
 async def test_a_bug_in_the_feed_costs_no_answer() -> None:
     """It is logged, and the pipeline goes on."""
 
-    class Broken(Catalog):
-        def get(self, item_id: ItemId) -> Any:
-            raise RuntimeError(item_id)
+    def fail(item_id: ItemId) -> Any:
+        raise RuntimeError(item_id)
 
-    feed = LiveFeed(Broken())
+    broken = Catalog()
+    broken.get = fail
+    feed = LiveFeed(broken)
     with feed.subscribed() as subscription, capture_logs() as logged:
         feed.emitted(released())
         waiting = asyncio.ensure_future(subscription.take())
