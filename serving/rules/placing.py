@@ -201,44 +201,29 @@ class _Placing:
 
         Where a category is held to its share all of the ranking is: how much of it that leaves, nobody knows before.
         """
-        offered, groups, by = self._offered(ranked), set(self._groups), self._by
-        may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
+        offered, groups = self._offered(ranked), set(self._groups)
         weighed, buried = list[_Weighed](), list[RecommendedItem]()
         enough = math.inf if self._listing.most_of_category else wanted
-        number, n_sure, is_scored = 0, 0, True
-        for item in offered:
-            item_id = item.item_id
-            if item_id in taken or not may_be_listed(item_id):
-                continue
-            taken.add(item_id)
-            kept_out_by, rule = verdict(item_id)
-            if kept_out_by is not None:
-                by.add(kept_out_by.rule_id)
-                self._left_out += 1
-                continue
-            record, score = record_of(item_id), item.score
-            group = None if record is None else record.variant_group
-            if not number:
-                is_scored = score > 0
-            number += 1
-            weight = score if is_scored else 1 / number  # of a list without scores the order alone tells
+        n_sure, is_scored = 0, True
+        for number, (item, group, rule) in enumerate(self._eligible(offered)):
+            is_scored = item.score > 0 if number == 0 else is_scored
+            weight = item.score if is_scored else 1 / (number + 1)  # of a list without scores the order alone tells
             if rule is None or rule.factor is None:
                 weighed.append((-weight, number, group, item))
             else:
                 changed = _by_rule(item, rule, rule.factor)
                 weighed.append((-weight * rule.factor, number, group, changed))
                 if rule.action == "bury":
-                    if number <= wanted:
+                    if number < wanted:
                         buried.append(changed)
                     continue
-            if group is not None:
-                if group in groups:
-                    continue
-                groups.add(group)
-            n_sure += 1
-            if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
-                weighed += self._lifted(offered, weight, number + 1, is_scored=is_scored)
-                break
+            if group not in groups:
+                n_sure += 1
+                if group is not None:
+                    groups.add(group)
+                if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
+                    weighed += self._lifted(offered, weight, number + 1, is_scored=is_scored)
+                    break
         return weighed, buried
 
     def _lifted(
@@ -247,7 +232,7 @@ class _Placing:
         """Return those of the others that a boost may lift above the least weight; number: of those before them."""
         others = self._promising(offered, least) if is_scored else offered
         for place, (item, group, rule) in enumerate(self._eligible(others), number):
-            weight = item.score if is_scored else 1 / place
+            weight = item.score if is_scored else 1 / (place + 1)
             if weight * self._plan.largest_factor <= least:
                 return
             if rule is not None and rule.factor is not None and rule.action == "boost":
