@@ -42,6 +42,15 @@ def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
     prefix = np.array([1, 2], np.int32)
     assert release.version == 3
     assert release.item_id(ItemIndex(4)) == "d\n"
+    for index in (0, 5):
+        with pytest.raises(IndexError):
+            release.item_id(ItemIndex(index))
+    near = release.neighbours(prefix)
+    best = release.item_id(ItemIndex(int(near.item_indices[0])))
+    asked = [best, ItemId("unheard-of")]
+    assert release.scores_of(near, asked) == {best: near.scores[0]}
+    assert release.because(asked, near)[1] is None
+    assert release.with_kept(near, asked, 1.0).scores[0] == near.scores[0] * np.float32(np.e)
     assert (
         release.neighbours(prefix).item_indices.tolist()
         == two_session_parts().knn.query(prefix, 3).item_indices.tolist()
