@@ -36,15 +36,20 @@ from tests.builders.trending import told
 N_FEATURES = len(FEATURE_NAMES)
 
 
+def test_an_index_that_no_item_has_is_an_error(tmp_path: Path) -> None:
+    """That of the padding, and one beyond the vocabulary."""
+    release = load_release(write_release(tmp_path))
+    for index in (0, 5):
+        with pytest.raises(IndexError):
+            release.item_id(ItemIndex(index))
+
+
 def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
     """It answers every call of the protocol with what was fitted."""
     release: ReleaseParts = load_release(write_release(tmp_path))
     prefix = np.array([1, 2], np.int32)
     assert release.version == 3
     assert release.item_id(ItemIndex(4)) == "d\n"
-    for index in (0, 5):
-        with pytest.raises(IndexError):
-            release.item_id(ItemIndex(index))
     near = release.neighbours(prefix)
     best = release.item_id(ItemIndex(int(near.item_indices[0])))
     asked = [best, ItemId("unheard-of")]
