@@ -74,13 +74,13 @@ class Catalog:
         get, closed, times_ms = self._items.get, self._closed, self._times_ms
 
         def allowed(item_id: ItemId) -> bool:
-            item = get(item_id)
             if closed and item_id in closed:
                 return False
-            if item is None:
-                return not self._require_catalog and item_id not in self._removed
             if (time_ms := times_ms.get(item_id)) is not None and not time_ms[0] <= now_ms < time_ms[1]:
                 return False
+            item = get(item_id)
+            if item is None:
+                return not self._require_catalog and item_id not in self._removed
             places = item.locations
             return item.available and (location is None or places is None or is_at(places, location, self._places))
 
