@@ -6,8 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.ids import ItemIndex
-
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
@@ -49,13 +47,6 @@ class Neighbours(Candidates):
         """Return what votes for nothing."""
         no_items = np.empty(0, np.int32)
         return cls(no_items, np.empty(0, np.float32), no_items, no_items, np.empty(0, np.int64))
-
-    def because(self, item: ItemIndex) -> ItemIndex | None:
-        """Return the item of the prefix on which most of an item's votes rest; None where there is none."""
-        is_it = self.voted == item
-        place = is_it.argmax() if len(is_it) else 0
-        anchor = int(self.anchors[place]) if len(is_it) and is_it[place] else -1
-        return None if anchor < 0 else ItemIndex(int(self.prefix[anchor]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,9 +155,9 @@ class FakeRelease:
 
     def because(self, item_ids: Sequence[ItemId], neighbours: Neighbours) -> list[ItemId | None]:
         """Return the items to which they are owed."""
-        indices = map(self.index_of, item_ids)
-        causes = [None if index is None else neighbours.because(index) for index in indices]
-        return [None if cause is None else self.item_id(cause) for cause in causes]
+        anchors = dict(zip(neighbours.voted.tolist(), neighbours.anchors.tolist(), strict=True))
+        found = [anchors.get(self.index_of(item_id), -1) for item_id in item_ids]
+        return [None if at < 0 else self.item_id(ItemIndex(int(neighbours.prefix[at]))) for at in found]
 
     def with_kept(self, candidates: Candidates, item_ids: Sequence[ItemId], bonus: float) -> Candidates:
         """Raise their scores."""
@@ -252,9 +252,10 @@ class FakeCatalog:
 
     def get(self, item_id: ItemId) -> CatalogItem | None:
         """See `CatalogView`."""
-        return CatalogItem(
-            item_id=item_id, category=self.categories.get(item_id), variant_group=self.groups.get(item_id)
-        )
+        category, group = self.categories.get(item_id), self.groups.get(item_id)
+        if category is None and group is None:
+            return next((item for item in self.described if item.item_id == item_id), None)
+        return CatalogItem(item_id=item_id, category=category, variant_group=group)
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """See `CatalogView`."""

@@ -44,7 +44,7 @@ _UNANSWERED = (DeliveryError, SendTimeoutError, StalledError, KafkaError, KafkaE
 
 
 _ENDING = threading.RLock()
-"""Held by the thread that ends the process: the consumer's and the loop's may both have found out why."""
+"""Held by the thread that ends the process: the loop's and the watcher's may both have found out why."""
 
 
 EXIT_ABORTED = 1

@@ -5,7 +5,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 MAX_REMOVED = 100_000
 """Of the items that are known to be removed, the latest; some 15 MB. An older one is in an older release at most."""
+
+_UNTIMED: Final = (None, -math.inf, math.inf)
 
 
 class Catalog:
@@ -55,8 +57,8 @@ class Catalog:
         self._require_catalog = require_catalog
         self._places = places or LocationSettings()
         self._removed = OrderedDict[ItemId, None]()
-        self._times_ms: dict[ItemId, tuple[float, float]] = {}
-        """From when until when an item is available, Unix milliseconds, of those of which that is said."""
+        self._times_ms: dict[ItemId, tuple[CatalogItem, float, float]] = {}
+        """From when until when a record says that its item is available, Unix milliseconds, of those that say it."""
         self._n_ending = 0
         self._revision = 0
         self._records_taken = 0
@@ -76,11 +78,15 @@ class Catalog:
         def allowed(item_id: ItemId) -> bool:
             if closed and item_id in closed:
                 return False
-            if (time_ms := times_ms.get(item_id)) is not None and not time_ms[0] <= now_ms < time_ms[1]:
-                return False
             item = get(item_id)
             if item is None:
                 return not self._require_catalog and item_id not in self._removed
+            if item.available_from is not None or item.available_until is not None:
+                timed, begin_ms, end_ms = times_ms.get(item_id, _UNTIMED)
+                if timed is not item:  # the other of two records that come one after the other
+                    return is_available(item, location, now_ms, self._places)
+                if not begin_ms <= now_ms < end_ms:
+                    return False
             places = item.locations
             return item.available and (location is None or places is None or is_at(places, location, self._places))
 
@@ -204,10 +210,10 @@ class Catalog:
             before = self._items.get(item.item_id)
             self._count_places(before, item)
             self._n_ending += _has_end(item) - _has_end(before)
-            if (time_ms := _time_ms(item)) is None:
+            if item.available_from is None and item.available_until is None:
                 self._times_ms.pop(item.item_id, None)
             else:
-                self._times_ms[item.item_id] = time_ms
+                self._times_ms[item.item_id] = _timed(item)
             was_away = item.item_id in self._closed  # who read all records meanwhile did not see it
             self._items[item.item_id] = item
             self._removed.pop(item.item_id, None)
@@ -244,11 +250,9 @@ class Catalog:
                 self._closed.add(item_id)
 
 
-def _time_ms(item: CatalogItem) -> tuple[float, float] | None:
+def _timed(item: CatalogItem) -> tuple[CatalogItem, float, float]:
     begin, end = item.available_from, item.available_until
-    if begin is None and end is None:
-        return None
-    return -math.inf if begin is None else moment_ms(begin), math.inf if end is None else moment_ms(end)
+    return item, -math.inf if begin is None else moment_ms(begin), math.inf if end is None else moment_ms(end)
 
 
 def _has_end(item: CatalogItem | None) -> bool:

@@ -46,6 +46,8 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
     "mode.threads:ServiceThread": {
         "_serve": "what its thread runs, here a task",
         "_gather_remaining_tasks": "overridden: the loop has other tasks than its own",
+        "_keepalive2": "overridden: there is no thread to be woken",
+        "set_shutdown": "says that the service has ended",
     },
     "mode.services:Service": {"_crash": "overridden: the process ends at once"},
     "mode.worker:Worker": {

@@ -219,7 +219,7 @@ class DefaultListWriter:
 
     def _is_over(self, shown: DefaultRecommendations, now_ms: int) -> bool:
         catalog, location = self._recommender.catalog, shown.location
-        if not all(catalog.allowed(item.item_id, location, now_ms) for item in shown.items):
+        if not all(map(catalog.allowed_at(location, now_ms), (item.item_id for item in shown.items))):
             return True
         return self._end(shown.items, location, now_ms) != shown.valid_until
 
@@ -236,9 +236,8 @@ class DefaultListWriter:
     def _cut(self, key: str) -> DefaultRecommendations | None:
         """Return what may still be shown of a list; None = nothing."""
         shown, now_ms = self._shown[key], self._recommender.wall_ms()
-        items = [
-            item for item in shown.items if self._recommender.catalog.allowed(item.item_id, shown.location, now_ms)
-        ]
+        is_allowed = self._recommender.catalog.allowed_at(shown.location, now_ms)
+        items = [item for item in shown.items if is_allowed(item.item_id)]
         if not items:
             return None
         end = self._end(items, shown.location, now_ms)

@@ -89,7 +89,7 @@ def _chosen_outputs(signature: Any, output_filter: Collection[str]) -> list[str]
 
 
 def _check_dtypes(signature: Any, sent: Any) -> None:
-    # Not left to the eager call, which would cast int64 to int32 in silence.
+    # Not left to the session, which refuses it in its own words, not in those of TensorFlow Serving.
     for position, alias in enumerate(sorted(signature.inputs)):
         expected = signature.inputs[alias].dtype
         if alias in sent and sent[alias].dtype != expected:

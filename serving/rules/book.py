@@ -82,29 +82,34 @@ class Plan:
         It follows from whether a rule names the item and from what rules ask of it: and those come again.
         """
         record_of, named_items, of_kinds = facts.record, self._named_items, self._of_kinds
-        asks_records, kind_of = self._asks_categories, self._kind_of(facts)
+        asks_records, of_more = self._asks_categories, self._kind_of(facts)
 
-        def verdict(item_id: ItemId) -> Verdict:
+        def kind_of(item_id: ItemId) -> object:
             kind: object = None
-            if kind_of is not None:
-                kind = kind_of(item_id)
+            if of_more is not None:
+                kind = of_more(item_id)
             elif asks_records and (record := record_of(item_id)) is not None:
                 kind = record.category
             for items in named_items:
                 if item_id in items:
-                    kind = (item_id, kind, None)  # longer than those of others
-                    break
+                    return (item_id, kind, None)  # of three, no other has so many
+            return kind
+
+        def verdict(item_id: ItemId) -> Verdict:
+            kind = kind_of(item_id)
             found = of_kinds.get(kind)
             if found is None:
                 if len(of_kinds) >= _MOST_KINDS:
                     of_kinds.clear()
-                found = of_kinds[kind] = self.verdict(item_id, facts)
+                found = self.verdict(item_id, facts)
+                if kind_of(item_id) == kind:  # else another record came meanwhile
+                    of_kinds[kind] = found
             return found
 
         return verdict
 
     def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object] | None:
-        """Return what tells what rules ask of an item, where that is more than its category: at most four answers."""
+        """Return what tells what rules ask of an item, where that is more than its category."""
         if not (self._asks_groups or self._asks_sales or self._new_ms):
             return None
         asks_sales, new_ms = self._asks_sales, self._new_ms

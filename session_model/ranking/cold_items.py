@@ -141,10 +141,6 @@ class ColdItems:
         """Return the well-known item that is most like one outside the vocabulary."""
         return self._stand_ins.get(item_id)
 
-    def item_id(self, index: ItemIndex) -> ItemId:
-        """Return the item at `index`, beyond the vocabulary; raises IndexError where there is none."""
-        return self.item_ids[index - self._n_known - 1]
-
     def listed(self, ranking: Candidates, k: int) -> Candidates:
         """Let cold items into `ranking`; the `k` best. One that is in it keeps the higher of its scores."""
         lengths = self._starts[ranking.item_indices + 1] - self._starts[ranking.item_indices]

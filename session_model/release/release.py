@@ -23,7 +23,7 @@ from session_model.ranking.cold_items import ColdItems
 from session_model.ranking.cold_start import ColdStart
 from session_model.ranking.content_voice import ContentVoice
 from session_model.ranking.item_search import ItemSearch
-from session_model.ranking.kept import places_of, with_kept
+from session_model.ranking.kept import anchors_of, places_of, with_kept
 from session_model.ranking.knn import SessionKnn
 from session_model.ranking.likeness import Likeness
 from session_model.ranking.live_trends import LiveTrends
@@ -70,7 +70,7 @@ class Release:
         self._input_event_types = frozenset(manifest.input_event_types)
         self._popular = parts.popularity.candidates(manifest.candidate_count)
         cold = () if parts.cold_start is None else parts.cold_start.items.item_ids
-        self._item_ids = (*parts.vocabulary.item_ids, *cold)
+        self._item_ids = parts.vocabulary.item_ids + cold  # without cold ones no copy
 
     @property
     def version(self) -> ModelVersion:
@@ -166,9 +166,8 @@ class Release:
 
     def because(self, item_ids: Sequence[ItemId], neighbours: Neighbours) -> list[ItemId | None]:
         """Return for each item the one of the prefix on which most of what past sessions say for it rests, if any."""
-        places = places_of(neighbours.voted, self._indices_of(item_ids))
-        anchors = [-1 if place < 0 else int(neighbours.anchors[place]) for place in places]
-        return [None if at < 0 else self.item_id(ItemIndex(int(neighbours.prefix[at]))) for at in anchors]
+        causes = anchors_of(neighbours, self._indices_of(item_ids))
+        return [None if cause is None else self.item_id(cause) for cause in causes]
 
     def with_kept(self, candidates: Candidates, item_ids: Sequence[ItemId], bonus: float) -> Candidates:
         """Add `bonus` to the log of the scores of these items, and order anew."""
@@ -240,6 +239,6 @@ class Release:
 
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item at `index`; raises IndexError where there is none."""
-        if index < 1:
-            raise IndexError(f"item index {index} is below 1")
+        if not 1 <= index <= len(self._item_ids):
+            raise IndexError(f"item index {index} is outside 1..{len(self._item_ids)}")
         return self._item_ids[index - 1]

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from inspect import isawaitable
 from typing import Any
 
+import structlog
 from aiokafka import OffsetAndMetadata
 from aiokafka.consumer import fetcher
 from faust.transport.drivers import aiokafka as driver
@@ -20,6 +21,8 @@ from streams.delivery.lease import boot_seconds
 from streams.delivery.membership import watch_coordinator
 from streams.delivery.record_batches import BatchReader
 from streams.delivery.runs import runs_of
+
+log = structlog.get_logger(__name__)
 
 
 class InLoop:
@@ -31,17 +34,24 @@ class InLoop:
 
     def start(self) -> None:
         """Begin to serve."""
-        self._task = asyncio.get_running_loop().create_task(self._service._serve())  # noqa: SLF001 - what a thread runs
+        self._task = asyncio.get_running_loop().create_task(self._served())
 
     def stop(self) -> None:
-        """Return at once: who calls this has waited for the service."""
+        """Return at once: who calls this has waited until the service was shut down."""
+
+    async def _served(self) -> None:
+        try:
+            await self._service._serve()  # noqa: SLF001 - what a thread runs
+        except Exception:
+            log.exception("consumer_ended_badly")
+            self._service.set_shutdown()  # else who stops it waits for a minute
 
 
 class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """aiokafka's consumer, in the event loop of the clicks.
 
     Faust gives it a thread with a loop of its own. A fetch then crosses over twice, and the two threads take the
-    interpreter from each other: of a click that comes alone that is a good part (docs/adr/0020).
+    interpreter from each other (docs/adr/0020).
     """
 
     def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
@@ -54,6 +64,9 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def _gather_remaining_tasks(self) -> None:
         """Leave the loop's tasks alone: they are not this service's."""
+
+    async def _keepalive2(self) -> None:
+        """Wake nobody: there is no thread that could not respond."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         fetcher.MemoryRecords = BatchReader()  # between a response and its records there is no other way in
@@ -102,8 +115,8 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     def highwater(self, tp: TP) -> int | None:
         """Return the end of what may be read: an open transaction begins there, and holds back what is behind it.
 
-        None as long as it is not known, and of a partition that goes away while this is asked: aiokafka, in its own
-        thread, takes that for a mistake of the caller.
+        None as long as it is not known, and of a partition that is gone: aiokafka takes that for a mistake of the
+        caller.
         """
         subscription = self._ensure_consumer()._subscription.subscription  # noqa: SLF001 - its `highwater()` asserts
         assignment = None if subscription is None else subscription.assignment

@@ -162,7 +162,7 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Seek to the commits and expect these next; a partition without one starts as `first_starts` of the app says.
 
-        Faust fetches meanwhile, in another thread: what comes after its own seek and before it is known what to expect
+        Faust fetches meanwhile: what comes after its own seek and before it is known what to expect
         would be dropped, and nothing would bring it back until the next record. So the last seek is ours.
 
         `getmany` asks for it, too, where it finds the flow stopped. That is in a rebalance, whose end seeks anyway; one
@@ -430,7 +430,7 @@ class StrictConsumer(ContiguousConsumer, driver.Consumer):  # type: ignore[misc]
         return {TP(*tp): at.offset for tp, at in found.items() if at is not None}
 
     def _read_to(self, tp: TP) -> int | None:
-        """Return aiokafka's own position, which passes over markers; it runs in another thread."""
+        """Return aiokafka's own position, which passes over markers."""
         subscription = self._thread._consumer._subscription.subscription  # noqa: SLF001 - its `position()` may wait
         assignment = None if subscription is None else subscription.assignment
         state = None if assignment is None else assignment.state_value(tp)

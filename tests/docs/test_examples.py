@@ -140,6 +140,7 @@ def write_everything(topics: Topics) -> None:
     topics.trending("be", "k")
     topics.trending("be", "")
     topics.write(Topic.TRENDING, "nl", b'{"items": [{"item_id": 7')
+    topics.write(Topic.TRENDING, "nl", b'{"location": "nl"}')
     topics.trending("last", "m")
     topics.answer("last", 9, "l")
     topics.default("last", "m")

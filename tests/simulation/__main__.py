@@ -5,6 +5,9 @@ the last byte of its trace.
 
 `--mutants` takes the mends of the delivery's history out, one at a time, and looks for the first seed that shows it;
 its table is kept in docs/simulation.md. Exit code 1 where one is not found.
+
+`--thread` gives the consumer a thread of its own, as Faust means it, where a worker has it in the loop of the clicks:
+two orders of events, and either must lose nothing. Mutants are looked for so.
 """
 
 import os
@@ -15,7 +18,8 @@ if os.environ.get("PYTHONHASHSEED") != "0":  # the order of Faust's sets must no
     os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import click
 
@@ -35,6 +39,7 @@ SEEDS_A_PROCESS = 200
 @click.option("--mutant", help="Take a mend out first; tests/simulation/mutants.py names them.")
 @click.option("--mutants", is_flag=True, help="Look for every mutant and write the table.")
 @click.option("--stated", is_flag=True, help="Look for every mutant at the seed that the table states.")
+@click.option("--thread", "has_thread", is_flag=True, help="Give the consumer a thread of its own; mutants have it.")
 @click.option("--processes", type=click.IntRange(1), default=os.cpu_count(), help="Run in so many processes.")
 def main(
     *,
@@ -44,19 +49,22 @@ def main(
     mutant: str | None,
     mutants: bool,
     stated: bool,
+    has_thread: bool,
     processes: int,
 ) -> None:
     """Run seeds."""
     if mutants or stated:
         sys.exit(not _look_for_mutants(only_stated=stated))
+    begun = partial(begin, mutant, has_thread=has_thread or mutant is not None)
+    options = ("" if mutant is None else f" --mutant {mutant}") + (" --thread" if has_thread else "")
     if seed is not None:
-        with multiprocessing.Pool(1, begin, (mutant,)) as pool:
+        with multiprocessing.Pool(1, begun) as pool:
             outcome = pool.apply(trace_seed, (seed,))
         sys.stdout.write("\n".join((*outcome.trace, "")))
-        _report([outcome], mutant)
+        _report([outcome], options)
         sys.exit(bool(outcome.problems))
-    outcomes = list(_run(range(first, first + seeds), mutant, processes))
-    _report(outcomes, mutant)
+    outcomes = list(_run(range(first, first + seeds), begun, processes))
+    _report(outcomes, options)
     seconds = sum(outcome.cpu_seconds for outcome in outcomes)
     click.echo(f"{1000 * seconds / len(outcomes):.0f} ms CPU a seed")
     sys.exit(any(outcome.problems for outcome in outcomes))
@@ -64,7 +72,7 @@ def main(
 
 def _look_for_mutants(*, only_stated: bool) -> bool:
     """Look for all mutants; tells whether each was found."""
-    begin(None)
+    begin(None, has_thread=True)
     from tests.simulation import search
 
     found = []
@@ -77,9 +85,9 @@ def _look_for_mutants(*, only_stated: bool) -> bool:
     return all(one.seed is not None for one in found)
 
 
-def _run(seeds: range, mutant: str | None, processes: int) -> Iterator[Outcome]:
+def _run(seeds: range, begun: Callable[[], None], processes: int) -> Iterator[Outcome]:
     with (
-        multiprocessing.Pool(processes, begin, (mutant,), maxtasksperchild=SEEDS_A_PROCESS) as pool,
+        multiprocessing.Pool(processes, begun, maxtasksperchild=SEEDS_A_PROCESS) as pool,
         counted_progress() as progress,
     ):
         task = progress.add_task("seeds", total=len(seeds))
@@ -88,12 +96,11 @@ def _run(seeds: range, mutant: str | None, processes: int) -> Iterator[Outcome]:
             yield outcome
 
 
-def _report(outcomes: list[Outcome], mutant: str | None) -> None:
-    option = "" if mutant is None else f" --mutant {mutant}"
+def _report(outcomes: list[Outcome], options: str) -> None:
     failed = sorted((outcome for outcome in outcomes if outcome.problems), key=lambda outcome: outcome.seed)
     for outcome in failed:
         click.echo(f"seed {outcome.seed}: {'; '.join(outcome.problems)}")
-        click.echo(f"  replay: python -m tests.simulation --seed {outcome.seed}{option}")
+        click.echo(f"  replay: python -m tests.simulation --seed {outcome.seed}{options}")
     click.echo(
         f"{len(outcomes)} seeds, {len(failed)} with a problem; {sum(one.events for one in outcomes)} events, "
         f"{sum(one.duplicates for one in outcomes)} records twice"

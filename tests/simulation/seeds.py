@@ -21,15 +21,18 @@ class Outcome:
     trace: list[str]
 
 
-def begin(mutant: str | None) -> None:
-    """Make this process a simulated world; nothing of the product may be imported before."""
+def begin(mutant: str | None, *, has_thread: bool) -> None:
+    """Make this process a simulated world; nothing of the product may be imported before.
+
+    has_thread: the consumer has a thread of its own, as Faust means it; else it is in the loop, as in a worker.
+    """
     from tests.simulation import clock
 
     clock.install()
     from tests.simulation import mutants, stand_ins
     from tests.simulation.run import simulate
 
-    stand_ins.install()
+    stand_ins.install(has_thread=has_thread)
     if mutant is not None:
         mutants.apply(mutant)
     global _simulate  # noqa: PLW0603 - one process, one world

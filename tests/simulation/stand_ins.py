@@ -33,10 +33,7 @@ from tests.simulation.producer_client import ProducerClient
 
 
 class InLoopThread:
-    """A service's thread as one of the simulated loop; see `mode.threads.WorkerThread`.
-
-    aiokafka's consumer has one here, as Faust means it, though a worker has it in its own loop: more can go wrong so.
-    """
+    """A service's thread as one of the simulated loop; see `mode.threads.WorkerThread`."""
 
     def __init__(self, service: ServiceThread) -> None:
         self._service = service
@@ -110,8 +107,8 @@ def _drop(*_event: Any) -> NoReturn:
     raise structlog.DropEvent
 
 
-def install() -> None:
-    """Replace what would reach outside."""
+def install(*, has_thread: bool) -> None:
+    """Replace what would reach outside; has_thread: give the consumer a thread, too, as Faust means it."""
     aiokafka.AIOKafkaConsumer = ConsumerClient
     producer.Producer = ProducerClient  # type: ignore[misc,assignment]
     rocksdb.RocksDBOptions.open = _open
@@ -119,8 +116,9 @@ def install() -> None:
     fenced_store.WriteBatch = WriteBatch  # type: ignore[misc]
     secrets.token_bytes = random.randbytes
     rocksdb.gc = SimpleNamespace(collect=lambda: None)  # closes real databases, and takes a sixth of the time
-    committed_reads.InLoop = InLoopThread  # type: ignore[misc,assignment]
-    CommittedReads.call_thread = QueueServiceThread.call_thread  # type: ignore[method-assign]
+    if has_thread:
+        committed_reads.InLoop = InLoopThread  # type: ignore[misc,assignment]
+        CommittedReads.call_thread = QueueServiceThread.call_thread  # type: ignore[method-assign]
     ServiceThread.Worker = InLoopThread
     ServiceThread._gather_remaining_tasks = _nothing
     asyncio.set_event_loop_policy(OneLoop())

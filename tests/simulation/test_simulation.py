@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-SEEDS = 300
+SEEDS = 200
 
 
 def simulation(*options: str, hash_seed: str = "0") -> "subprocess.CompletedProcess[str]":
@@ -18,9 +18,10 @@ def simulation(*options: str, hash_seed: str = "0") -> "subprocess.CompletedProc
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_nothing_is_lost_whatever_happens() -> None:
+@pytest.mark.parametrize("options", [(), ("--thread",)], ids=["in the loop", "in a thread"])
+def test_nothing_is_lost_whatever_happens(options: tuple[str, ...]) -> None:
     """Every input is answered once it is committed, in order, and states and session ends are an undisturbed run's."""
-    run = simulation("--seeds", str(SEEDS))
+    run = simulation("--seeds", str(SEEDS), *options)
     assert run.returncode == 0, run.stdout
     assert f"{SEEDS} seeds, 0 with a problem" in run.stdout
 

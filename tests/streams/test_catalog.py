@@ -404,3 +404,50 @@ def test_an_item_is_never_allowed_while_it_is_removed_again() -> None:
         reader.join()
         sys.setswitchinterval(before)
     assert seen == {False}
+
+
+class Interrupted(dict[ItemId, Any]):
+    """Lets something come in between, once, behind the first look or change."""
+
+    def __init__(self, of: Any, between: Any) -> None:
+        super().__init__(of)
+        self._between = [between]
+
+    def get(self, key: ItemId, default: Any = None) -> Any:
+        """Look, and be interrupted."""
+        return self._interrupted(super().get(key, default))
+
+    def pop(self, key: ItemId, default: Any = None) -> Any:
+        """Remove, and be interrupted."""
+        return self._interrupted(super().pop(key, default))
+
+    def __setitem__(self, key: ItemId, value: Any) -> None:
+        self._interrupted(super().__setitem__(key, value))
+
+    def _interrupted(self, result: Any) -> Any:
+        while self._between:
+            self._between.pop()()
+        return result
+
+
+OVER, SOLD_OUT = {"available_until": NOW_MS - 1}, {"available": False}
+SOLD_OUT_IN_TIME = {**SOLD_OUT, "available_until": NOW_MS + 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(SOLD_OUT, OVER), (OVER, SOLD_OUT), (OVER, SOLD_OUT_IN_TIME), (SOLD_OUT_IN_TIME, OVER)]
+)
+def test_what_neither_of_two_records_allows_is_not_allowed_between_them(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    """One thread writes while others read: the time of one record is not taken with the rest of the other."""
+    found = []
+    catalog = catalog_of(item("a", **before))
+    update = lambda: catalog.apply(b"a", wire.encode(item("a", **after)))  # noqa: E731
+    catalog._times_ms = Interrupted(catalog._times_ms, update)
+    found.append(catalog.allowed(ItemId("a"), None, NOW_MS))
+    catalog = catalog_of(item("a", **before))
+    catalog._times_ms = Interrupted(catalog._times_ms, lambda: found.append(catalog.allowed(ItemId("a"), None, NOW_MS)))
+    update()
+    found.append(catalog.allowed(ItemId("a"), None, NOW_MS))
+    assert not any(found)

@@ -128,6 +128,9 @@ func (c *cache) takeTrending(key string, value []byte) error {
 	if err := json.Unmarshal(value, &r); err != nil {
 		return err
 	}
+	if r.Items == nil {
+		return fmt.Errorf("no items in the record of %q", key)
+	}
 	c.trending[key] = r.trend()
 	return nil
 }

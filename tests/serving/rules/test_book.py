@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from schemas.events import from_unix_ms
 from schemas.ids import ItemId
 from schemas.places import LocationSettings
+from schemas.records import CatalogItem
 from schemas.rules import MerchantRule
 from serving.rules.book import NO_RULES, Asked, RuleBook
-from tests.serving.rules.builders import Facts, rule
+from tests.serving.rules.builders import Facts, plan_of, rule
 
 START, END = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
 START_MS, END_MS = 1_772_323_200_000, 1_772_409_600_000
@@ -234,3 +235,22 @@ def test_what_holds_is_what_a_look_at_every_rule_finds(
         assert (fresh.places, fresh.rules) == (then.places, then.rules)
         assert fresh.period(now_ms) == then.period(now_ms)
         assert {*fresh._shelves} == {*then._shelves}
+
+
+class BecomesAToy(Facts):
+    """Item `a` gets another record as soon as the first was looked at."""
+
+    def record(self, item_id: ItemId) -> CatalogItem | None:
+        """See `ItemFacts`."""
+        found = super().record(item_id)
+        self.categories = {**self.categories, "a": "toys"}
+        return found
+
+
+def test_a_record_that_comes_in_between_decides_about_no_other_item() -> None:
+    """The catalog has a thread of its own: what an item is may change between two looks."""
+    facts = BecomesAToy(categories={"a": "books", "b": "books"})
+    verdict = plan_of(rule("no-toys", "block", category="toys")).verdicts(facts)
+    verdict(ItemId("a"))
+    assert verdict(ItemId("b")).kept_out_by is None
+    assert verdict(ItemId("a")).kept_out_by is not None

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from schemas.ids import ItemIndex
 from session_model.ranking import knn_numpy
+from session_model.ranking.kept import anchors_of
 from session_model.ranking.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
 
 Fit = Callable[[list[list[int]], int, KnnSettings], SessionKnn]
@@ -139,14 +140,15 @@ def test_both_kernels_give_the_same_to_the_last_bit(
         ours, theirs = fast.query(prefix, 50), plain.query(prefix, 50)
         np.testing.assert_array_equal(ours.item_indices, theirs.item_indices)
         np.testing.assert_array_equal(ours.scores, theirs.scores)
-        assert [ours.because(item) for item in range(401)] == [theirs.because(item) for item in range(401)]
+        everything = list(map(ItemIndex, range(401)))
+        assert anchors_of(ours, everything) == anchors_of(theirs, everything)
 
 
 def test_what_most_votes_rest_on_is_named(fitted: Fit) -> None:
     """An item to which both items of a session lead owes it to the one that gave it over two thirds of its votes."""
     knn = fitted([[1, 3], [1, 3], [1, 3], [2, 3], [2, 4], [1, 5], [2, 5], [6]], 6, PLAIN)
     owed = knn.query(np.array([2, 1], np.int32))
-    assert [owed.because(ItemIndex(item)) for item in (3, 4, 6)] == [1, 2, None]
+    assert anchors_of(owed, list(map(ItemIndex, (3, 4, 6)))) == [1, 2, None]
 
 
 @pytest.mark.parametrize("settings", [SHORT_MEMORY, LONG_MEMORY], ids=["short", "long"])
@@ -163,7 +165,7 @@ def test_an_anchor_is_named_where_its_sessions_gave_most_of_the_votes(settings: 
         for item, given in votes.items():
             anchor = max(given, key=given.__getitem__)
             expected = anchor if 3 * given[anchor] > 2 * sum(given.values()) * (1 + 1e-9) else None
-            assert owed.because(ItemIndex(item)) == expected
+            assert anchors_of(owed, [ItemIndex(item)]) == [expected]
 
 
 def votes_by_anchor(sessions: list[list[int]], prefix: list[int], settings: KnnSettings) -> dict[int, dict[int, float]]:

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from schemas.ids import ItemId, ItemIndex
-from schemas.ranking import Candidates
+from schemas.ranking import Candidates, Neighbours
 from schemas.records import CatalogItem, SessionEvent, Trending
 from schemas.release_folder import ReleaseError
 from serving.parts import ReleaseParts
@@ -54,7 +54,9 @@ def test_a_loaded_release_is_what_serving_needs(tmp_path: Path) -> None:
     best = release.item_id(ItemIndex(int(near.item_indices[0])))
     asked = [best, ItemId("unheard-of")]
     assert release.scores_of(near, asked) == {best: near.scores[0]}
-    assert release.because(asked, near)[1] is None
+    voted, anchors = np.array([4, 1], np.int32), np.array([1, -1], np.int32)
+    owed = Neighbours(near.item_indices, near.scores, voted, anchors, np.array([3, 2]))
+    assert release.because([ItemId("a"), ItemId("d\n"), ItemId("unheard-of")], owed) == [None, "b", None]
     assert release.with_kept(near, asked, 1.0).scores[0] == near.scores[0] * np.float32(np.e)
     assert (
         release.neighbours(prefix).item_indices.tolist()

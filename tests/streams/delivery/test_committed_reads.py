@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Producer
 from faust.types import TP
@@ -76,6 +77,24 @@ async def test_the_consumer_runs_in_the_loop_of_the_clicks(tmp_path: Path) -> No
     assert reads.started_in == get_ident()
     assert not other.done()
     other.cancel()
+
+
+class EndsBadly(WithoutBrokers):
+    """The service, whose end fails."""
+
+    async def on_thread_stop(self) -> None:
+        """Fail as aiokafka may."""
+        raise RuntimeError("the coordinator has gone")
+
+
+async def test_a_consumer_whose_end_fails_holds_nobody_up(tmp_path: Path) -> None:
+    """It is told at once, and who stops it does not wait for a minute."""
+    app = create_app(StreamSettings(datadir=tmp_path), TopicSettings(), DeliveryMetrics(CollectorRegistry()))
+    reads = EndsBadly(app.consumer, loop=asyncio.get_running_loop(), beacon=app.beacon)
+    await reads.start()
+    with structlog.testing.capture_logs() as logged:
+        await asyncio.wait_for(reads.stop(), reads.shutdown_timeout / 4)
+    assert [entry["event"] for entry in logged] == ["consumer_ended_badly"]
 
 
 async def test_inputs_come_in_runs_and_changelogs_as_records() -> None:
