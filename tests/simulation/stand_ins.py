@@ -19,10 +19,10 @@ import structlog
 from faust.stores import rocksdb
 from faust.types import AppT
 from mode.signals import BaseSignal
-from mode.threads import QueueServiceThread, ServiceThread
+from mode.threads import ServiceThread
 
 from streams.app import InsessionApp
-from streams.delivery import committed_reads, producer
+from streams.delivery import producer
 from streams.delivery.committed_reads import CommittedReads
 from streams.delivery.endings import explained
 from streams.state import fenced_store
@@ -117,8 +117,8 @@ def install(*, has_thread: bool) -> None:
     secrets.token_bytes = random.randbytes
     rocksdb.gc = SimpleNamespace(collect=lambda: None)  # closes real databases, and takes a sixth of the time
     if has_thread:
-        committed_reads.InLoop = InLoopThread  # type: ignore[misc,assignment]
-        CommittedReads.call_thread = QueueServiceThread.call_thread  # type: ignore[method-assign]
+        for name in ("__init__", "call_thread", "_gather_remaining_tasks", "_keepalive2"):
+            delattr(CommittedReads, name)
     ServiceThread.Worker = InLoopThread
     ServiceThread._gather_remaining_tasks = _nothing
     asyncio.set_event_loop_policy(OneLoop())

@@ -48,6 +48,7 @@ def simulated_settings(folder: Path, *, standbys: int = 0) -> Settings:
         window_span=32,
         commit_interval=timedelta(seconds=0.3),
         send_timeout=timedelta(seconds=4),
+        linger=timedelta(milliseconds=2),  # the more is under way, the more can go wrong
         session_timeout=timedelta(seconds=6),
         rebalance_timeout=timedelta(seconds=12),
         stall_timeout=timedelta(seconds=40),
