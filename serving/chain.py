@@ -370,7 +370,7 @@ class Recommender:
 
     def plan(self, request: AnswerRequest, tier: Tier) -> Plan | None:
         """Return the merchants' rules that hold for an answer of this tier; None where none does."""
-        return self.rules.book.plan(self._asked_of_rules(request, self._now_ms(request)), tier)
+        return self._holding(request).plan(tier)
 
     def listing(self, request: AnswerRequest, tier: Tier) -> Listing:
         """Return what decides about a list of this tier beside rules."""

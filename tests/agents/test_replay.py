@@ -28,7 +28,7 @@ from session_model.ranking.blend import BlendWeights
 from session_model.ranking.reranker import FEATURE_NAMES, Reranker
 from streams.catalog import Catalog
 from tests.builders.releases import write_release
-from tests.builders.trending import told
+from tests.builders.trending import listing, told
 from tests.serving.rules.builders import rule
 
 N_FEATURES = len(FEATURE_NAMES)
@@ -109,17 +109,7 @@ async def test_lists_that_are_given_to_a_replay_are_answered_from_their_event_ti
     """Until they are stale by the events' time, with the same bytes in every run; without them nothing is trending."""
     begin = shop_log[500].event_time_ms
     item = TrendingItem(ItemId("trending"), 0.5, 1.0, 100)
-    trending = Trending(
-        items=[item],
-        support_short=1.0,
-        support_long=1.0,
-        half_life_short_seconds=600,
-        half_life_long_seconds=16_200,
-        half_life_seconds=600,
-        strength=None,
-        event_time=from_unix_ms(begin),
-        updated_at=from_unix_ms(begin),
-    )
+    trending = listing([item], from_unix_ms(begin))
     runs = []
     for name in ("first", "second"):
         out = tmp_path / name

@@ -16,11 +16,11 @@ from schemas.records import (
     RecommendationSet,
     RecommendedItem,
     Status,
-    Trending,
     TrendingItem,
 )
 from streams.cluster.producers import producer_config
 from streams.cluster.topics import Topic, topic_specs
+from tests.builders.trending import listing
 from tests.conftest import KafkaTopics
 from tests.docs.example_program import BUILDERS, ExampleProgram
 
@@ -76,18 +76,7 @@ class Topics:
             TrendingItem(ItemId(one), 0.1, 1.0, 3, rising=0.5 / (1 + rising.index(one)) if one in rising else 0.0)
             for one in items
         ]
-        record = Trending(
-            location=None if key == TRENDING_KEY else key,
-            items=listed,
-            support_short=1.0,
-            support_long=1.0,
-            half_life_short_seconds=600,
-            half_life_long_seconds=16_200,
-            half_life_seconds=5_400,
-            strength=None,
-            event_time=NOW,
-            updated_at=NOW,
-        )
+        record = listing(listed, NOW, location=None if key == TRENDING_KEY else key)
         self.write(Topic.TRENDING, key, wire.encode(record) if items else None)
 
     def write(self, topic: Topic, key: str, value: bytes | None, *, age_ms: int = 0, partition: int = 0) -> None:

@@ -10,6 +10,7 @@ from schemas.places import LocationSettings
 from schemas.records import TRENDING_KEY, RecommendedItem, Trending, TrendingItem
 from serving.trending import NoTrending, RecordedTrending, TrendingBoard, Trends, with_rising
 from serving.vouchers import NobodyVouches
+from tests.builders.trending import listing
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 START_MS = int(START.timestamp() * 1000)
@@ -45,19 +46,7 @@ def trending(
         TrendingItem(ItemId(item), 0.5 ** (place + 1), 1.0, visitors, rises.get(item, 0.0))
         for place, item in enumerate(items.split())
     ]
-    return Trending(
-        location=location,
-        items=listed,
-        rising_share=sum(rises.values()),
-        support_short=1.0,
-        support_long=1.0,
-        half_life_short_seconds=600,
-        half_life_long_seconds=16_200,
-        half_life_seconds=600,
-        strength=None,
-        event_time=START + after,
-        updated_at=START + after,
-    )
+    return listing(listed, START + after, location=location, rising_share=sum(rises.values()))
 
 
 class Board:

@@ -16,6 +16,7 @@ from schemas.records import (
     Trending,
     TrendingItem,
 )
+from tests.builders.trending import listing
 
 FIRST = Place(0, 0)
 _TIME = datetime(2026, 1, 5, tzinfo=UTC)
@@ -89,21 +90,11 @@ def outcome(record_id: str, position: int | None, action: Action = "click") -> R
 
 def trending(items: str = "", *, rising: str = "", place: str | None = None, support: float = 1.0) -> Trending:
     """Make what is trending; each letter is an item."""
-    return Trending(
-        location=place,
-        items=[
-            *(TrendingItem(ItemId(item), 0.1, 3.0, 9, 0.1) for item in rising),
-            *(TrendingItem(ItemId(item), 0.1, 0.0, 9) for item in items),
-        ],
-        support_short=support,
-        support_long=1.0,
-        half_life_short_seconds=600,
-        half_life_long_seconds=16_200,
-        half_life_seconds=600,
-        strength=30.0,
-        event_time=_TIME,
-        updated_at=_TIME,
-    )
+    listed = [
+        *(TrendingItem(ItemId(item), 0.1, 3.0, 9, 0.1) for item in rising),
+        *(TrendingItem(ItemId(item), 0.1, 0.0, 9) for item in items),
+    ]
+    return listing(listed, _TIME, location=place, support_short=support)
 
 
 def sent(

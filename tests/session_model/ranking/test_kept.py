@@ -1,12 +1,8 @@
 """What the list before held moves up, and a few items are found in a ranking."""
 
-import importlib
 import math
-import os
-from types import ModuleType
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +10,7 @@ from schemas.ids import ItemIndex
 from schemas.ranking import Candidates
 from session_model.ranking import kept_numpy
 from session_model.ranking.kept import with_kept
+from tests.builders.kernels import compiled
 
 
 def test_what_was_listed_before_moves_up_by_the_bonus() -> None:
@@ -23,16 +20,6 @@ def test_what_was_listed_before_moves_up_by_the_bonus() -> None:
     assert kept.item_indices.tolist() == [7, 5, 3, 9]
     np.testing.assert_allclose(kept.scores, [0.4, 0.35, 0.3, 0.175], rtol=1e-6)
     assert candidates.item_indices.tolist() == [7, 3, 5, 9]
-
-
-def compiled_kernel() -> ModuleType:
-    """Return the compiled kernel; there is none where the install found no C compiler."""
-    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
-        return importlib.import_module("session_model.ranking.kept_kernel")
-    kernel: ModuleType = pytest.importorskip(
-        "session_model.ranking.kept_kernel", reason="the install found no C compiler"
-    )
-    return kernel
 
 
 @given(
@@ -47,7 +34,7 @@ def test_both_kernels_order_anew_alike(scores: list[float], kept: list[int], fac
     pairs = zip(items.tolist(), ranked, strict=True)
     again = [(item, score * np.float32(factor) if item in kept else score) for item, score in pairs]
     again.sort(key=lambda pair: -pair[1])
-    for kernel in (compiled_kernel(), kept_numpy):
+    for kernel in (compiled("kept_kernel"), kept_numpy):
         of_items, of_scores = kernel.raised(items, ranked, kept, factor)
         assert (of_items.dtype, of_scores.dtype) == (np.int32, np.float32)
         assert list(zip(of_items.tolist(), of_scores.tolist(), strict=True)) == again
@@ -59,5 +46,5 @@ def test_both_kernels_find_the_same_places(count: int, wanted: list[int]) -> Non
     items = np.arange(count, 0, -1, dtype=np.int32)
     there = items.tolist()
     places = [there.index(item) if item in there else -1 for item in wanted]
-    assert compiled_kernel().places_of(items, wanted) == places
+    assert compiled("kept_kernel").places_of(items, wanted) == places
     assert kept_numpy.places_of(items, wanted) == places

@@ -1,7 +1,5 @@
 """Session-kNN against scores worked out by hand."""
 
-import importlib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from math import exp, log
@@ -17,6 +15,7 @@ from schemas.ids import ItemIndex
 from session_model.ranking import knn_numpy
 from session_model.ranking.kept import anchors_of
 from session_model.ranking.knn import LONG_MEMORY, SHORT_MEMORY, KnnSettings, SessionKnn
+from tests.builders import kernels
 
 Fit = Callable[[list[list[int]], int, KnnSettings], SessionKnn]
 PLAIN = KnnSettings(
@@ -35,11 +34,7 @@ PLAIN = KnnSettings(
 @pytest.fixture(scope="module")
 def compiled() -> Callable[..., Any]:
     """Return the compiled kernel; there is none where the install found no C compiler."""
-    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
-        importlib.import_module("session_model.ranking.knn_kernel")
-    kernel: Callable[..., Any] = pytest.importorskip(
-        "session_model.ranking.knn_kernel", reason="the install found no C compiler"
-    ).Kernel
+    kernel: Callable[..., Any] = kernels.compiled("knn_kernel").Kernel
     return kernel
 
 

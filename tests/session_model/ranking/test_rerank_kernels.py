@@ -1,7 +1,5 @@
 """One contract for what joins candidates: compiled, and in NumPy."""
 
-import importlib
-import os
 from types import ModuleType
 from typing import Any
 
@@ -16,26 +14,17 @@ from session_model.ranking import rerank_numpy
 from session_model.ranking.blend import BlendWeights
 from session_model.ranking.popularity import Popularity
 from session_model.ranking.reranker import FEATURE_NAMES, CandidateSources, Reranker, rerank, rerank_many
+from tests.builders.kernels import compiled
 
 COLUMNS = ("model", "neighbours", "content", "times", "since", "before")
 N_ITEMS = 40
 NEVER = float("inf")
 
 
-def compiled_kernel() -> ModuleType:
-    """Return the compiled kernel; there is none where the install found no C compiler."""
-    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
-        return importlib.import_module("session_model.ranking.rerank_kernel")
-    kernel: ModuleType = pytest.importorskip(
-        "session_model.ranking.rerank_kernel", reason="the install found no C compiler"
-    )
-    return kernel
-
-
 @pytest.fixture(params=["compiled", "numpy"])
 def kernel(request: pytest.FixtureRequest) -> ModuleType:
     """Return each kernel."""
-    return compiled_kernel() if request.param == "compiled" else rerank_numpy
+    return compiled("rerank_kernel") if request.param == "compiled" else rerank_numpy
 
 
 def listed(scores: dict[int, float]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -81,7 +70,7 @@ scores_of_items = st.dictionaries(st.integers(1, N_ITEMS), st.floats(0, 1, width
 @given(st.lists(scores_of_items, min_size=3, max_size=3), st.lists(st.integers(1, N_ITEMS), max_size=20))
 def test_both_kernels_join_the_same(sources: list[dict[int, float]], prefix: list[int]) -> None:
     """To the last bit, in whatever order."""
-    assert joined(compiled_kernel(), sources, prefix) == joined(rerank_numpy, sources, prefix)
+    assert joined(compiled("rerank_kernel"), sources, prefix) == joined(rerank_numpy, sources, prefix)
 
 
 @pytest.mark.parametrize("content_share", [0.0, 0.2])
@@ -102,7 +91,7 @@ def test_both_kernels_describe_the_same(content_share: float) -> None:
     n_features = len(FEATURE_NAMES) + (2 if content_share else 0)
     one, other = (np.full((n_features, n), np.nan, np.float32) for _ in range(2))
     asked = columns, items, lengths, prefix_lengths, POPULARITY.log_counts, POPULARITY.trends, shares
-    compiled_kernel().describe(*asked, one)
+    compiled("rerank_kernel").describe(*asked, one)
     rerank_numpy.describe(*asked, other)
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
 

@@ -1,17 +1,14 @@
 """The one place that decides ties."""
 
-import importlib
 import math
-import os
-from types import ModuleType
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from session_model.ranking import top_k_numpy
 from session_model.ranking.top_k import top_k
+from tests.builders.kernels import compiled
 
 
 def test_best_first_and_no_more_than_asked() -> None:
@@ -32,16 +29,6 @@ def test_fewer_items_than_asked_are_all_ranked() -> None:
     assert top_k(np.array([4, 8], np.int32), np.array([0.1, 0.2]), 10).item_indices.tolist() == [8, 4]
 
 
-def compiled_kernel() -> ModuleType:
-    """Return the compiled kernel; there is none where the install found no C compiler."""
-    if os.environ.get("INSESSION_REQUIRE_TOOLS"):
-        return importlib.import_module("session_model.ranking.top_k_kernel")
-    kernel: ModuleType = pytest.importorskip(
-        "session_model.ranking.top_k_kernel", reason="the install found no C compiler"
-    )
-    return kernel
-
-
 @given(
     st.lists(
         st.lists(st.sampled_from([math.nan, -math.inf, -1.0, 0.0, 0.5, 1.0]), max_size=12), min_size=1, max_size=4
@@ -60,7 +47,7 @@ def test_both_kernels_take_the_same_of_each_row(rows: list[list[float]], k: int)
 
     listed = [items[end - length : end].tolist() for end, length in zip(ends, lengths, strict=True)]
     expected = [sorted(row, key=worth)[:k] for row in listed]
-    for kernel in (compiled_kernel(), top_k_numpy):
+    for kernel in (compiled("top_k_kernel"), top_k_numpy):
         found = kernel.best_of_rows(items, scores, ends - lengths, ends, k)
         assert [one.tolist() for one, _ in found] == expected
         for one, of in found:
