@@ -85,7 +85,10 @@ class Beat:
 
 
 class Turn:
-    """Whose turn it is, by the membership in a group: that of the owner of partition 0 of `topic`."""
+    """Whose turn it is, by the membership in a group: that of the owner of partition 0 of `topic`.
+
+    The owner keeps it when others join or come back: each change of turns reads the state again.
+    """
 
     def __init__(self, settings: Settings, topic: str) -> None:
         self._topic = topic
@@ -97,7 +100,7 @@ class Turn:
                 "group.id": f"{settings.topics.prefix}{settings.kafka.group}-observer",
                 "client.id": "insession-observer",
                 "enable.auto.commit": False,
-                "partition.assignment.strategy": "range",
+                "partition.assignment.strategy": "cooperative-sticky",  # range may give a newcomer what another one has
                 "session.timeout.ms": int(settings.kafka.session_timeout.total_seconds() * 1000),
             }
         )
@@ -118,12 +121,12 @@ class Turn:
         self._consumer.close()
 
     def _assigned(self, consumer: Any, partitions: Sequence[TopicPartition]) -> None:
-        consumer.assign(partitions)
+        consumer.incremental_assign(partitions)
         consumer.pause(partitions)
-        self.is_ours = any(one.partition == 0 for one in partitions)
+        self.is_ours |= any(one.partition == 0 for one in partitions)
 
-    def _revoked(self, _consumer: Any, _partitions: Sequence[TopicPartition]) -> None:
-        self.is_ours = False
+    def _revoked(self, _consumer: Any, partitions: Sequence[TopicPartition]) -> None:
+        self.is_ours &= all(one.partition != 0 for one in partitions)
 
 
 def is_refusal(error: KafkaError) -> bool:

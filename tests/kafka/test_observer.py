@@ -1,20 +1,26 @@
 """The observer on a real broker: its counts are those of a batch over the clickstream, whatever is killed meanwhile."""
 
+import contextlib
 import json
 import random
 import signal
+import time
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
+from agents.observer.process import Turn
 from schemas import wire
 from schemas.ids import ItemId
 from schemas.records import TRENDING_KEY, CatalogItem
+from streams.cluster.group_state import group_state
 from streams.cluster.topics import Topic
 from tests.builders.clicks import click
-from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord
+from tests.kafka.deployment import NO_TICKS, Deploy, Deployment, NewRecord
 from tests.kafka.shop import Shop
 from tests.kafka.trending_books import OFTEN, assert_counted_once, lists
+from tests.kafka.worker_process import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.kafka
 
@@ -88,16 +94,54 @@ def test_of_two_observers_one_counts_and_a_zombie_does_no_harm(deploy: Deploy) -
         first = deployment.observer("first")
         first.wait_until(lambda: first.metric("insession_observer_stored_timestamp_seconds") > 0, "it stored")
         second = deployment.observer("second")
-        second.wait_until(lambda: second.is_ready() and not second.is_active, "it waits")
+        second.wait_until(lambda: group_of(deployment) == ("STABLE", 2), "it takes part")
+        assert second.is_ready()
+        assert (first.is_active, second.is_active) == (True, False)
         first.send(signal.SIGSTOP)
         second.wait_until(lambda: second.is_active and second.is_ready(), "it took over")
         first.send(signal.SIGCONT)
-        first.wait_until(lambda: first.is_ready() and not first.is_active, "it waits")
-        second.wait_until(lambda: second.is_active, "it goes on")
+        first.wait_until(lambda: "observer_turn_over" in first.log_text(), "it saw that its turn is over")
+        first.wait_until(lambda: group_of(deployment) == ("STABLE", 2), "it takes part")
+        assert first.is_ready()
+        assert (first.is_active, second.is_active) == (False, True)
+        assert "observer_turn_over" not in second.log_text()
         assert second.end(signal.SIGTERM) == 0
         first.wait_until(lambda: first.is_active, "it took over")
     deployment.wait_until_committed(worker)
     assert_counted_once(deployment, first)
+
+
+def test_whoever_joins_the_one_whose_turn_it_is_keeps_it(deploy: Deploy) -> None:
+    """Until it leaves: each change of turns reads the state again."""
+    deployment = deploy(partitions=1, **NO_TICKS)
+    state = deployment.settings.topics.name(Topic.OBSERVER_STATE)
+    turns: list[Turn] = []
+    with contextlib.ExitStack() as stack:
+
+        def wait_until(condition: Callable[[], bool]) -> None:
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while not condition():
+                assert time.monotonic() < deadline
+                for turn in turns:
+                    turn.poll(0.05)
+
+        for count_of_turns in range(1, 6):
+            turns.append(Turn(deployment.settings, state))
+            stack.callback(turns[-1].close)
+            wait_until(lambda: group_of(deployment) == ("STABLE", count_of_turns))  # noqa: B023 - called at once
+            wait_until(lambda: turns[0].is_ours)
+            assert [turn.is_ours for turn in turns] == [True] + [False] * (count_of_turns - 1)
+        turns.pop(0).close()
+        wait_until(lambda: any(turn.is_ours for turn in turns))
+        assert sum(turn.is_ours for turn in turns) == 1
+
+
+def group_of(deployment: Deployment) -> tuple[str, int]:
+    """Return the state of the observers' group and how many take part."""
+    topics, kafka = deployment.settings.topics, deployment.settings.kafka
+    group = f"{topics.prefix}{kafka.group}-observer"
+    found = group_state(deployment.admin, group, topics.name(Topic.OBSERVER_STATE), 1)
+    return found.state, found.members
 
 
 def test_an_observer_waits_for_topics_that_are_not_there(deploy: Deploy) -> None:
