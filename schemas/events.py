@@ -114,11 +114,11 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Tick(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tick", tag_field="kind"):
     """Close what expired, if the partition is caught up.
 
-    It is ignored where an offset that the actor expects next is another one: lag or an old log never makes input late.
+    It is ignored where a click before one of the offsets is not taken yet: lag never makes input late.
     """
 
     next_offset: Annotated[
-        int, Meta(ge=0, description="The clickstream offset that the partition's owner expects next.")
+        int, Meta(ge=0, description="The clickstream offset behind every click that there was at this time.")
     ]
     stream_time_ms: Annotated[
         int, Meta(ge=0, description="Event time that has been reached in the partition, Unix milliseconds.")

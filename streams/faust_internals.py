@@ -66,7 +66,12 @@ INTERNALS: Final[Mapping[str, Mapping[str, str]]] = {
     "aiokafka.consumer.fetcher:Fetcher": {
         "_fetch_task": "ended = the consumer has given up",
         "_isolation_level": "as above, of one request",
+        "_get_actions_per_node": "wrapped: fetches that leave out inputs are short",
+        "_proc_fetch_request": "wrapped: when a fetch began",
+        "_records": "what was fetched and nobody has taken yet, by partition",
+        "_select_read_replica": "which broker a partition is fetched from",
     },
+    "aiokafka.protocol.fetch:FetchRequest": {"_max_wait_ms": "how long the broker holds it"},
     "aiokafka.consumer.group_coordinator:GroupCoordinator": {
         "_coordination_task": "ended = the consumer has given up",
         "_pending_exception": "an error that waits for a caller",

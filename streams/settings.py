@@ -42,7 +42,8 @@ class StreamSettings:
         1.3 times send_timeout.
     rebalance_timeout: Patience of the group with a worker that hands its partitions over.
     stall_timeout: A worker whose start or rebalance has not moved for this long ends, and is started anew.
-    tick_interval: How often ticks look for sessions that nobody clicks in any more.
+    tick_interval: How often ticks look for sessions that nobody clicks in any more; where one leaves some over, further
+        ones come up to ten times as often.
     linger: How long a record may wait for others to share its request.
     web_host: Address of the pages `/metrics`, `/healthz` and `/readyz`.
     web_port: Port of the pages.

@@ -32,6 +32,8 @@ from streams.state.table import StateTable
 
 log = structlog.get_logger(__name__)
 
+FURTHER_TICKS: Final = 10
+"""Ticks an interval, at most, where one leaves sessions over: a partition can end five times `MAX_WRITES_A_TICK`."""
 LOST_AFTER_SECONDS = 10.0
 SLICE: Final = 32
 """Records that the actor takes in at one go: their states are one write, and the loop waits for them."""
@@ -169,26 +171,53 @@ class SessionActor:
                 self._standstill.restart(tp, next_offset, now_seconds)
                 await self._app.consumer.refetch_lost(tp)
 
-    def due_ticks(self) -> list[tuple[int, Tick]]:
-        """Return a tick for each partition of ours that is caught up and has a session to end, with its partition."""
+    def due_ticks(self, *, is_further: bool = False) -> list[tuple[int, Tick]]:
+        """Return a tick for each partition of ours that is caught up and has a session to end, with its partition.
+
+        Its time is when the fetch began that found no more clicks: after a standstill of this process or of the brokers
+        clicks may lie there that nobody has heard of. is_further: only where the latest tick has left sessions over,
+        and what it ended is safe: ticks must not fill their window.
+        """
         ticks: list[tuple[int, Tick]] = []
         now_ms = self._clocks.now_ms()
         if now_ms is None:
             return ticks
-        for partition in sorted(self._states.expiry.partitions()):
-            stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms)
+        for partition in sorted(self._states.left_over if is_further else self._states.expiry.partitions()):
+            age_seconds = self._caught_up_before_seconds(partition)
+            if age_seconds is None or (is_further and len(self._windows.of(self._control, partition))):
+                continue
+            stream_time_ms = self._states.expiry.stream_time_ms(partition, now_ms - round(age_seconds * 1000))
             if stream_time_ms is None or not self._states.has_due(partition, stream_time_ms):
                 continue
-            ends = {tp: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
-            if all(offset is not None and self._app.consumer.highwater(tp) == offset for tp, offset in ends.items()):
-                ticks.append((partition, self._tick(partition, stream_time_ms)))
+            self._states.left_over.discard(partition)
+            taken = self._taken_to(partition)
+            first = taken.pop(self._clickstream)
+            ticks.append((partition, Tick(next_offset=first, stream_time_ms=stream_time_ms, next_offsets=taken)))
         return ticks
 
-    def _tick(self, partition: int, stream_time_ms: int) -> Tick:
-        """Make a tick of this moment; all clickstreams of the partition must be ours."""
-        first, *further = (self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition))
-        next_offsets = dict(zip(self._further, further, strict=True))
-        return Tick(next_offset=first, stream_time_ms=stream_time_ms, next_offsets=next_offsets)
+    def _caught_up_before_seconds(self, partition: int) -> float | None:
+        """Return how long ago the fetches began that found all clicks of a partition taken; None = some are not."""
+        consumer, age_seconds = self._app.consumer, 0.0
+        for tp in self._clicks_of(partition):
+            offset, age = consumer.next_offset(tp), consumer.end_age_seconds(tp)
+            if offset is None or age is None or consumer.highwater(tp) != offset:
+                return None
+            age_seconds = max(age_seconds, age)
+        return age_seconds
+
+    def _taken_to(self, partition: int) -> dict[str, int]:
+        """Return the next offset of each clickstream, by topic; one that is not ours is not in it."""
+        offsets = {tp.topic: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
+        return {topic: offset for topic, offset in offsets.items() if offset is not None}
+
+    def _moment(self, tick: Tick) -> dict[str, int]:
+        """Return the offset behind every click that a tick knows of, by topic."""
+        return {self._clickstream: tick.next_offset, **tick.next_offsets}
+
+    def _has_taken(self, partition: int, tick: Tick) -> bool:
+        """Return whether every click that there was at a tick's moment is taken, of all clickstreams that are read."""
+        wanted, taken = self._moment(tick), self._taken_to(partition)
+        return wanted.keys() == taken.keys() and all(taken[topic] >= offset for topic, offset in wanted.items())
 
     def _clicks_of(self, partition: int) -> list[TP]:
         """Return that partition of every clickstream, the main one first."""
@@ -277,25 +306,28 @@ class SessionActor:
             if others := self._pipeline.erasures(control, record.position, self._states):
                 return self._after_clicks(record.position.partition, others), []
             return self._erase(control, record.position), []
-        # A tick of another moment than the actor's ends nothing: lag or an old log never makes input late.
-        partition = record.position.partition
-        now = self._tick(partition, control.stream_time_ms)
-        lag_ms = self._states.expiry.clock_lag_ms(partition)
-        is_now = control == now and self._clocks.believes(control.stream_time_ms + lag_ms)
+        # A tick that the clicks are behind ends nothing: lag or an old log never makes input late.
+        partition, until_ms, now_ms = record.position.partition, -1, self._clocks.now_ms()
+        reached_ms = None if now_ms is None else self._states.expiry.stream_time_ms(partition, now_ms)
+        if reached_ms is not None and self._has_taken(partition, control):
+            until_ms = min(control.stream_time_ms, reached_ms)  # the clock of who sent it may be ahead
         records, written = self._states.close_due(
             self._pipeline,
             record.position,
             control.stream_time_ms,
-            self._committed(partition),
-            only_repeat=not is_now,
+            self._positions(partition, self._app.consumer.committed_offsets()),
+            until_ms=until_ms,
+            moment=self._positions(
+                partition, {TP(topic, partition): at for topic, at in self._moment(control).items()}
+            ),
         )
         return _after(written, partial(ready, records)), written
 
-    def _committed(self, partition: int) -> list[InputPosition]:
-        """Return where a restart would begin to read the inputs of a partition."""
+    def _positions(self, partition: int, offsets: Mapping[TP, int]) -> list[InputPosition]:
+        """Return the offsets of a partition's inputs as positions of the topics that there are now."""
         return [
             InputPosition(tp.topic, partition, offset, self._topic_ids.get(tp.topic, 0))
-            for tp, offset in self._app.consumer.committed_offsets().items()
+            for tp, offset in offsets.items()
             if tp.partition == partition
         ]
 
@@ -373,10 +405,15 @@ async def _after(
     return await answer()
 
 
-async def send_ticks(actor: SessionActor, sink: RecordSink, control_topic: str) -> None:
-    """Send the due ticks to their partitions; a timer calls it."""
-    for partition, tick in actor.due_ticks():
-        await sink.send(OutputRecord(control_topic, None, wire.encode(tick), partition=partition))
+async def send_ticks(actor: SessionActor, sink: RecordSink, control_topic: str, *, is_further: bool = False) -> None:
+    """Send the due ticks to their partitions; timers call it. is_further: see `SessionActor.due_ticks`."""
+    ticks = actor.due_ticks(is_further=is_further)
+    sent = [
+        sink.send(OutputRecord(control_topic, None, wire.encode(tick), partition=partition))
+        for partition, tick in ticks
+    ]
+    for delivery in sent:
+        await delivery
 
 
 def _input_record(record: Any, tp: TP, topic_id: int) -> InputRecord:

@@ -51,14 +51,6 @@ class WorkerClocks:
         """Return that the clocks are plainly wrong; None where they are not, as far as is known."""
         return self.ages.disagreement(self.monotonic())
 
-    def believes(self, tick_ms: int) -> bool:
-        """Return whether a tick is of a moment that can have come; see `StreamClock`."""
-        if self.stream.believes(tick_ms, self.monotonic()):
-            return True
-        if self.stream.is_set:
-            self._log.warning("tick_from_the_future", tick_ms=tick_ms, remedy="synchronise the clocks (NTP)")
-        return False
-
     def deadline(self, record_time_ms: int, budget_seconds: float) -> float:
         """Return the monotonic second by which to answer a click: its budget counts from its timestamp.
 

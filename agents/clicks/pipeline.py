@@ -236,6 +236,7 @@ class Pipeline:
         position: InputPosition,
         stream_time_ms: int,
         committed: Collection[InputPosition] = (),
+        moment: Collection[InputPosition] = (),
     ) -> tuple[StateWrite, list[OutputRecord]] | None:
         """Decide what a tick does to one visitor, whose entry in the expiry index is taken; None = nothing to write.
 
@@ -243,7 +244,7 @@ class Pipeline:
         """
         visitor_id = visitor_of(key, values.state)
         state = self.states.decoded(key, position.partition, values).state
-        result = self._sessionizer.tick(state, position, stream_time_ms, committed)
+        result = self._sessionizer.tick(state, position, stream_time_ms, committed, moment)
         if result is None:
             return None
         write = StateWrite(key, None) if result.state is None else self.states.write(key, result.state, None)

@@ -15,12 +15,14 @@ from streams.sessions.expiry import ExpiryIndex
 
 MAX_WRITES_A_TICK = 100
 MAX_READS_A_TICK = 1000
-"""Clicks wait for a tick: it ends some sessions, and what is left over is due at the next one.
+"""Clicks wait for a tick: it ends some sessions, and what is left over is due at the next one, which comes sooner.
+
+A session takes two writes of ticks: its end, and some ticks later what is known of that end goes.
 
 The visitors whose session one of the latest ticks has ended come first, so a repeated tick finds all of its own.
 """
 PASSED_A_TICK: Final = 200
-"""States that are looked at, a partition and tick interval, for visitors to forget: a million in 84 minutes."""
+"""States looked at for visitors to forget, whenever a tick may be due in a partition: a million in 84 minutes."""
 MAX_REPEATS: Final = 1000
 """Visitors of whom it is known that a redelivery has written the state again; of others, the next one does so again."""
 
@@ -84,6 +86,8 @@ class VisitorStates:
         self.shown = ShownAnswers()
         self.unreadable: list[UnreadableVisitorError] = []
         """What ticks came upon, for whoever puts it aside."""
+        self.left_over: set[int] = set()
+        """Partitions in which the latest tick had more to end than it may."""
 
     def opening(self, partition: int, headers: Iterable[tuple[bytes, StateHeader]]) -> Iterator[int]:
         """Begin with a newly assigned partition, from its recovered states; see `ExpiryIndex.loading`."""
@@ -101,6 +105,7 @@ class VisitorStates:
         self._forget_repeats(partition)
         self.shown.drop_partition(partition)
         self.expiry.drop(partition)
+        self.left_over.discard(partition)
 
     def load(self, partition: int, key: bytes) -> StoredValues | None:
         """Read what is stored of a visitor."""
@@ -158,19 +163,21 @@ class VisitorStates:
         stream_time_ms: int,
         committed: Collection[InputPosition] = (),
         *,
-        only_repeat: bool = False,
+        until_ms: int | None = None,
+        moment: Collection[InputPosition] = (),
     ) -> tuple[list[OutputRecord], list[Delivery]]:
         """End the sessions that are due by a tick at `position`; returns the session ends and the writes.
 
-        committed: see `Sessionizer.tick`. only_repeat: emit again what this very tick has ended once, and end nothing
-        new.
+        What this very tick has ended once is emitted again. until_ms: nothing new ends that is due later than this;
+        None = than `stream_time_ms`. committed, moment: see `Sessionizer.tick`.
         """
-        partition, until_ms = position.partition, -1 if only_repeat else stream_time_ms
+        partition, until_ms = position.partition, stream_time_ms if until_ms is None else until_ms
         writes: list[StateWrite] = []
         records: list[OutputRecord] = []
         waiting: dict[bytes, int] = {}
         taken: set[bytes] = set()
-        for key in self._taken(partition, stream_time_ms):
+        reads = 0
+        for reads, key in enumerate(self._taken(partition, stream_time_ms), 1):  # noqa: B007 - how many there were
             if key in taken or (values := self.load(partition, key)) is None:  # a visitor may have several entries
                 continue
             taken.add(key)
@@ -180,7 +187,7 @@ class VisitorStates:
                     waiting[key] = header.due_ms
                 continue
             try:
-                result = pipeline.tick(key, values, position, until_ms, committed)
+                result = pipeline.tick(key, values, position, until_ms, committed, moment)
             except UnreadableVisitorError as error:
                 self.unreadable.append(error)
                 continue
@@ -191,6 +198,8 @@ class VisitorStates:
             records += result[1]
             if len(writes) == MAX_WRITES_A_TICK:
                 break
+        if len(writes) == MAX_WRITES_A_TICK or reads == MAX_READS_A_TICK:
+            self.left_over.add(partition)
         for key, due_ms in waiting.items():
             self.expiry.put(partition, key, due_ms)
         return records, [delivery for write in writes for delivery in self.write(partition, write)]

@@ -55,7 +55,7 @@ CONTRACTS: Final = (
         key="none; written to an explicit partition",
         summary="Workers write ticks, handovers and adoptions to each other; whoever erases a visitor writes an "
         "erasure to every partition.",
-        promise="Same partition count as the clickstream. A tick that comes late ends nothing.",
+        promise="Same partition count as the clickstream. A tick ends nothing of a click behind its offsets.",
     ),
     TopicContract(
         topic=Topic.RECOMMENDATIONS,

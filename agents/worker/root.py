@@ -13,7 +13,7 @@ from aiohttp import web
 from faust.types import TP
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from agents.clicks.actor import SessionActor, send_ticks
+from agents.clicks.actor import FURTHER_TICKS, SessionActor, send_ticks
 from agents.clicks.clocks import WorkerClocks
 from agents.clicks.pipeline import Pipeline, PipelineSettings
 from agents.clicks.quarantine import Quarantine
@@ -148,9 +148,15 @@ def _consume(app: InsessionApp, settings: Settings, actor: SessionActor) -> None
     app.on_partitions_assigned.connect(actor.assigned)
     sink = KafkaSink(app)
 
-    @app.timer(settings.kafka.tick_interval.total_seconds())  # type: ignore[untyped-decorator]
+    interval_seconds = settings.kafka.tick_interval.total_seconds()
+
+    @app.timer(interval_seconds)  # type: ignore[untyped-decorator]
     async def tick() -> None:
         await send_ticks(actor, sink, control)
+
+    @app.timer(interval_seconds / FURTHER_TICKS)  # type: ignore[untyped-decorator]
+    async def tick_further() -> None:
+        await send_ticks(actor, sink, control, is_further=True)
 
 
 def _observe(app: InsessionApp, actor: SessionActor, health: Health) -> None:

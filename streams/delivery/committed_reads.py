@@ -9,7 +9,7 @@ import copy
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from inspect import isawaitable
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiokafka import OffsetAndMetadata
@@ -23,6 +23,9 @@ from streams.delivery.record_batches import BatchReader
 from streams.delivery.runs import runs_of
 
 log = structlog.get_logger(__name__)
+
+PARTIAL_WAIT_MS: Final = 20
+"""How long a broker may hold a fetch that leaves out partitions with records that wait here."""
 
 
 class InLoop:
@@ -56,6 +59,8 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     def __init__(self, consumer: Any, *, loop: asyncio.AbstractEventLoop, beacon: Any) -> None:
         super().__init__(consumer, loop=loop, thread_loop=loop, Worker=InLoop, beacon=beacon)
+        self._told: dict[TP, tuple[int, float]] = {}
+        """When aiokafka heard of an end last, by its clock in ms, and when that fetch began, in s since boot."""
 
     async def call_thread(self, fun: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call at once: nobody has to be woken."""
@@ -81,6 +86,44 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         if self.app.lease is not None:
             coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - there before the first subscription
             watch_coordinator(coordinator, boot_seconds, self.app.lease.renewed, self.app.membership_lost)
+        reads = self._ensure_consumer()._fetcher  # noqa: SLF001 - there before the first fetch
+        reads._get_actions_per_node = self._shortened(reads)  # noqa: SLF001 - aiokafka has one wait for all fetches
+        reads._proc_fetch_request = self._timed(reads._proc_fetch_request)  # noqa: SLF001 - nobody else knows when
+
+    def _shortened(self, reads: Any) -> Callable[[Any], Any]:
+        """Let fetches be short that leave out inputs.
+
+        aiokafka leaves out partitions whose records nobody has taken yet, and asks a broker for nothing else while a
+        fetch is under way: clicks would wait until the second and a half is over in which the others have nothing.
+        """
+        actions: Callable[[Any], Any] = reads._get_actions_per_node  # noqa: SLF001
+
+        def shortened(assignment: Any) -> Any:
+            found = actions(assignment)
+            for node_id, request in found[0]:
+                for tp in filter(self.consumer.is_source, reads._records):  # noqa: SLF001 - these are left out
+                    state, is_its_own = assignment.state_value(tp), reads._select_read_replica(tp) == node_id  # noqa: SLF001
+                    if is_its_own and state is not None and not state.paused:
+                        request._max_wait_ms = min(request._max_wait_ms, PARTIAL_WAIT_MS)  # noqa: SLF001
+            return found
+
+        return shortened
+
+    def _timed(self, fetch: Callable[..., Awaitable[bool]]) -> Callable[..., Awaitable[bool]]:
+        """Let fetches note when they began, for each input whose end they told."""
+
+        async def timed(assignment: Any, node_id: int, request: Any) -> bool:
+            began_seconds = boot_seconds()
+            is_wake_up = await fetch(assignment, node_id, request)
+            for topic, partitions in request.topics:
+                for partition, *_ in partitions:
+                    tp = TP(topic, partition)
+                    told_ms, known = assignment.state_value(tp).timestamp, self._told.get(tp)
+                    if told_ms is not None and (known is None or told_ms != known[0]) and self.consumer.is_source(tp):
+                        self._told[tp] = told_ms, began_seconds
+            return is_wake_up
+
+        return timed
 
     def _noted(self, commit: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
         """Let commits carry the app's note."""
@@ -126,6 +169,11 @@ class CommittedReads(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         stable: int | None = state.lso
         end: int | None = state.highwater if stable is None or stable < 0 else stable
         return end
+
+    def end_age_seconds(self, tp: TP) -> float | None:
+        """Return how long ago the fetch began that told `highwater` of an input; None as long as none did."""
+        told = self._told.get(tp)
+        return None if told is None else boot_seconds() - told[1]
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         """Return the ends of the logs, open transactions included: workers used to commit behind their beginning."""

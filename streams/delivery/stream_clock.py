@@ -1,10 +1,5 @@
 """How far time can have come, from the records that were read: so a wrong wall clock ends no session."""
 
-from typing import Final
-
-TICK_TOLERANCE_MS: Final = 5 * 60_000
-"""How far ahead of its own time a worker still believes another one's tick."""
-
 
 class StreamClock:
     """Holds the newest timestamp of a record that was read, and lets it run on with the monotonic clock.
@@ -39,8 +34,3 @@ class StreamClock:
         """Return the wall clock's time, but never more than has been reached; None before the first record."""
         reached_ms = self.reached_ms(monotonic_seconds)
         return None if reached_ms is None else min(wall_ms, reached_ms)
-
-    def believes(self, tick_ms: int, monotonic_seconds: float) -> bool:
-        """Return whether a tick's moment, as a time of records, can be right."""
-        reached_ms = self.reached_ms(monotonic_seconds)
-        return reached_ms is not None and tick_ms <= reached_ms + TICK_TOLERANCE_MS

@@ -252,6 +252,11 @@ class ContiguousConsumer(FaustConsumer):  # type: ignore[misc]
         is_read = partition is not None and end is not None and read_to is not None and read_to >= end
         return partition.expected if partition is not None and is_read else end
 
+    def end_age_seconds(self, tp: TP) -> float | None:
+        """Return how long ago the fetch began that told `highwater`; None as long as none did."""
+        age_seconds: float | None = self._thread.end_age_seconds(tp)
+        return age_seconds
+
     def committed_offsets(self) -> dict[TP, int]:
         """Return the committed offset of each of our source partitions; where none was committed, where we began."""
         return {tp: self._committed_offset[tp] or partition.committed for tp, partition in self._partitions.items()}

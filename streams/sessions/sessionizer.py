@@ -233,11 +233,13 @@ class Sessionizer:
         position: InputPosition,
         stream_time_ms: int,
         committed: Collection[InputPosition] = (),
+        moment: Collection[InputPosition] = (),
     ) -> TickResult | None:
         """End the visitor's session if it expired by `stream_time_ms`; None where there is nothing to write.
 
         committed: where a restart would begin to read the inputs of this partition; none = nothing is read twice. A
-        visitor is forgotten only when nothing that was applied can come again.
+        visitor is forgotten only when nothing that was applied can come again. moment: behind which click of each
+        clickstream the tick was made; it says nothing of a visitor who has clicked since.
 
         A session expires when no event that belongs to it can arrive in time any more: after gap and grace (as in Kafka
         Streams, apache/kafka#10824). A visitor without a session is forgotten after `visitor_retention`.
@@ -247,6 +249,8 @@ class Sessionizer:
         last = state.applied_offset(position)
         if last is not None and position.offset < last:
             return None
+        if any((last := state.applied_offset(one)) is not None and last >= one.offset for one in moment):
+            stream_time_ms = -1
         expired = [session for session in state.open_sessions if stream_time_ms > self._expires_ms(session)]
         if expired:
             moved, closings = state, tuple[ClosedSession, ...]()

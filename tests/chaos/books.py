@@ -96,6 +96,11 @@ def balance_with_ticks(deployment: Deployment, row: ChaosRow, *workers: WorkerPr
     assert not opened.keys() & ended
 
 
+def late_clicks(ledger: Ledger) -> list[str]:
+    """Return the clicks that came after a tick had ended their session."""
+    return [record.id for record in ledger.recommendations if record.status == "late"]
+
+
 def sessions_ended(ledger: Ledger) -> dict[SessionId, list[SessionEvent]]:
     """Return the events of every ended session; fails where one ended twice."""
     ends = {end.id: end for end in ledger.session_ends()}

@@ -4,7 +4,15 @@ import signal
 
 import pytest
 
-from tests.chaos.books import answered_by_the_model, balance, balance_with_ticks, let_pass, recovery, sessions_ended
+from tests.chaos.books import (
+    answered_by_the_model,
+    balance,
+    balance_with_ticks,
+    late_clicks,
+    let_pass,
+    recovery,
+    sessions_ended,
+)
 from tests.chaos.table import ChaosRow
 from tests.kafka.deployment import NO_TICKS, Deploy, Deployment
 from tests.kafka.shop import Shop, Traffic, live_clicks
@@ -15,8 +23,8 @@ EVENTS_PER_SECOND = 100
 EVENTS_BETWEEN_KILLS = 200
 TICK_KILLS = 2
 TICKS = {
-    "INSESSION_SESSIONS__INACTIVITY_GAP": "5",
-    "INSESSION_SESSIONS__GRACE_PERIOD": "4",  # more than a loaded machine holds a click back
+    "INSESSION_SESSIONS__INACTIVITY_GAP": "16",
+    "INSESSION_SESSIONS__GRACE_PERIOD": "12",  # more than a loaded machine holds a click back
     "INSESSION_KAFKA__TICK_INTERVAL": "0.2",
 }
 
@@ -46,13 +54,14 @@ def test_a_worker_killed_again_and_again_loses_nothing(deploy: Deploy, row: Chao
 def test_ticks_end_every_session_once_and_whole(deploy: Deploy, row: ChaosRow) -> None:
     """Kills between a tick and its session end change nothing: the sessions are those that the clicks alone make."""
     deployment = deploy(**TICKS, INSESSION_KAFKA__INSTANCE_ID="a")
-    traffic = deployment.traffic(live_clicks(seed=5, visitors=800))
+    traffic = deployment.traffic(live_clicks(seed=5, visitors=4000))
     worker = deployment.worker()
     with traffic.at_rate(EVENTS_PER_SECOND):
         for _ in range(TICK_KILLS):
             worker.wait_until(lambda: worker.metric("insession_session_ends_total") > 20, "sessions ended")  # noqa: B023
             worker = killed_and_restarted(deployment, row, worker, traffic, "a")
     deployment.wait_until_committed(worker)
+    assert late_clicks(deployment.ledger()) == []  # a machine that holds clicks back for longer than the grace period
     due = len(deployment.ledger().expected.sessions())
     worker.wait_until(lambda: len(sessions_ended(deployment.ledger())) >= due, "all sessions ended")
     balance_with_ticks(deployment, row, worker)

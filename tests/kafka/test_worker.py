@@ -14,7 +14,7 @@ from streams.cluster.topics import Topic, TopicSpec
 from tests.builders.clicks import click
 from tests.kafka.deployment import NO_TICKS, Deploy, NewRecord, Say
 from tests.kafka.ledger import error_headers
-from tests.kafka.shop import DAY_MS, Shop
+from tests.kafka.shop import DAY_MS, Shop, live_clicks
 
 pytestmark = pytest.mark.kafka
 
@@ -69,6 +69,17 @@ def test_outcomes_tell_where_the_next_click_was_in_the_answer(deploy: Deploy, sa
         assert (outcome.session_id, outcome.tier) == (shown.session_id, shown.tier) == (action.session_id, "popular")
         assert outcome.delay_ms == (action.event_time - shown.event_time) // timedelta(milliseconds=1)
     say(f"{len(outcomes)} outcomes, {sum(outcome.position is not None for outcome in outcomes)} of a shown item")
+
+
+def test_many_sessions_that_nobody_clicks_in_any_more_end_within_one_tick_interval(deploy: Deploy) -> None:
+    """A tick ends a hundred, and what it leaves over does not wait for the next interval."""
+    deployment = deploy(partitions=1, **{**SHORT_SESSIONS, "INSESSION_KAFKA__TICK_INTERVAL": "12"})
+    worker = deployment.worker()
+    worker.wait_until_ready()
+    deployment.traffic(live_clicks(seed=1, visitors=100_000)).write(250)
+    worker.wait_until(lambda: worker.metric("insession_session_ends_total") >= 240, "the sessions ended")
+    times_ms = [record.time_ms for record in deployment.ledger().records(Topic.SESSION_ENDS)]
+    assert max(times_ms) - min(times_ms) < 12_000
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "ctrl-c"])

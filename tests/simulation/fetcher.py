@@ -60,6 +60,10 @@ class Fetcher:
         self._closed = True
         self._fetch_task.cancel()
 
+    async def _proc_fetch_request(self, *_: Any) -> bool:
+        """Stand where aiokafka asks: ticks want to know when, and here are none."""
+        raise NotImplementedError
+
     def seek_to(self, tp: TopicPartition, offset: int) -> None:
         """Move the position; what is fetched ahead is thrown away when somebody looks at it."""
         self._subscriptions.seek(tp, offset)

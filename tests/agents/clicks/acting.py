@@ -93,10 +93,12 @@ class FakeTable(MemoryStore):
 class FakeConsumer:
     """Offsets as the test decides; of what holds a refused one, nothing reaches the actor.
 
-    confirmed: what reached it, slice by slice; acknowledged: offsets, in order; released: runs.
+    confirmed: what reached it, slice by slice; acknowledged: offsets, in order; released: runs. ages_seconds: how
+    long ago the fetch began that told an end, where that was not just now.
     """
 
     def __init__(self) -> None:
+        self.ages_seconds: dict[TP, float] = {}
         self.next: dict[TP, int] = {CLICKS: 0}
         self.ends: dict[TP, int] = {}
         self.refused: set[int] = set()
@@ -128,6 +130,10 @@ class FakeConsumer:
     def highwater(self, tp: TP) -> int | None:
         """Return the end; without another one the actor is caught up."""
         return self.ends.get(tp, self.next.get(tp))
+
+    def end_age_seconds(self, tp: TP) -> float | None:
+        """Return how long ago the fetch began that told the end."""
+        return self.ages_seconds.get(tp, 0.0) if tp in self.next else None
 
     def committed_offsets(self) -> dict[TP, int]:
         """Return our partitions."""
@@ -254,11 +260,17 @@ class Acting:
 
 
 def one_record(
-    tp: TP, offset: int, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, Any]] = (("h", b"1"),)
+    tp: TP,
+    offset: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, Any]] = (("h", b"1"),),
+    *,
+    record_ms: int = START_MS,
 ) -> FakeEvent:
     """Make a run of one record."""
     lengths = (-1 if part is None else len(part) for part in (key, value))
-    return FakeEvent(tp, [ConsumerRecord(*tp, offset, START_MS, 0, key, value, None, *lengths, headers)])
+    return FakeEvent(tp, [ConsumerRecord(*tp, offset, record_ms, 0, key, value, None, *lengths, headers)])
 
 
 def run_of(*events: FakeEvent) -> FakeEvent:
@@ -266,12 +278,10 @@ def run_of(*events: FakeEvent) -> FakeEvent:
     return FakeEvent(events[0].tp, [record for event in events for record in event.records])
 
 
-def click(offset: int, visitor: str = "v1") -> FakeEvent:
-    """Make a click on the clickstream."""
-    click = ClickEvent(
-        visitor_id=VisitorId(visitor), event_type="view", event_time=START_MS + offset, item_id=ItemId("a")
-    )
-    return one_record(CLICKS, offset, visitor.encode(), wire.encode(click))
+def click(offset: int, visitor: str = "v1", *, at_ms: int = START_MS, record_ms: int = START_MS) -> FakeEvent:
+    """Make a click on the clickstream, an `offset` of ms after `at_ms`, in a record of `record_ms`."""
+    click = ClickEvent(visitor_id=VisitorId(visitor), event_type="view", event_time=at_ms + offset, item_id=ItemId("a"))
+    return one_record(CLICKS, offset, visitor.encode(), wire.encode(click), record_ms=record_ms)
 
 
 def control(offset: int, record: Control) -> FakeEvent:

@@ -9,6 +9,7 @@ from faust.types import TP
 
 from agents.clicks.actor import LOST_AFTER_SECONDS, SLICE, send_ticks
 from agents.clicks.clocks import WorkerClocks
+from agents.clicks.visitor_states import MAX_WRITES_A_TICK
 from schemas import wire
 from schemas.events import ClickEvent, Erase, Tick
 from schemas.handovers import Adoption, Control, Handover
@@ -218,15 +219,56 @@ async def test_a_partition_that_goes_while_its_states_are_read_is_not_taken_for_
 
 
 @pytest.mark.parametrize(("next_offset", "ends"), [(1, 1), (0, 0), (2, 0)])
-async def test_a_tick_ends_due_sessions_only_at_its_own_moment(acting: Acting, next_offset: int, ends: int) -> None:
-    """Only where the actor's next offset is the tick's: lag or an old log never makes input late."""
+async def test_a_tick_ends_due_sessions_of_the_clicks_before_it(acting: Acting, next_offset: int, ends: int) -> None:
+    """Once all of them are taken: lag or an old log never makes input late."""
     tick = Tick(next_offset=next_offset, stream_time_ms=EXPIRED_MS)
     await acting.run(click(0), control(0, tick))
     assert acting.sent().count("session-ends") == ends
     assert (decode_state(acting.table.states[b"v1"]).session is None) is bool(ends)
 
 
-async def test_a_tick_counts_where_all_clickstreams_are_at_its_moment(worker: Any) -> None:
+async def test_clicks_of_others_since_a_tick_hold_up_no_end(acting: Acting) -> None:
+    """A busy partition would have none: on most of its ticks somebody clicks before they are read."""
+    acting.now_ms = START_MS
+    await acting.run(click(0), click(1, "v2"))
+    acting.now_ms = EXPIRED_MS
+    await acting.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
+    assert decode_state(acting.table.states[b"v1"]).session is None
+    assert decode_state(acting.table.states[b"v2"]).session is not None
+
+
+async def test_a_tick_ends_no_session_of_clicks_since(acting: Acting) -> None:
+    """A phone was offline for an hour; its clicks come one by one between those of others, and are one session."""
+    acting.now_ms, hour_ms = EXPIRED_MS, 3_600_000
+    phone = [click(n, "phone", at_ms=EXPIRED_MS - hour_ms, record_ms=EXPIRED_MS) for n in (0, 2)]
+    others = [click(n, "other", at_ms=EXPIRED_MS, record_ms=EXPIRED_MS) for n in (1, 3)]
+    tick = Tick(next_offset=0, stream_time_ms=EXPIRED_MS - 50)
+    await acting.run(phone[0], others[0], control(0, tick), phone[1], others[1])
+    assert "session-ends" not in acting.sent()
+
+
+async def test_a_tick_that_comes_late_ends_what_was_due_at_its_own_time(acting: Acting) -> None:
+    """Meanwhile a click may lie there that belongs to what is due by now."""
+    await acting.run(click(0), control(0, Tick(next_offset=1, stream_time_ms=START_MS + 60_000)))
+    assert decode_state(acting.table.states[b"v1"]).session is not None
+
+
+@pytest.mark.parametrize("happens", ["a click of long ago", "a clock that is behind"])
+async def test_a_tick_that_comes_again_tells_again_what_it_has_ended(acting: Acting, happens: str) -> None:
+    """Whatever time it is by then: nobody else tells it any more."""
+    tick = Tick(next_offset=1, stream_time_ms=EXPIRED_MS)
+    await acting.run(click(0), control(0, tick))
+    acting.make_actor()
+    if happens == "a clock that is behind":
+        acting.now_ms = START_MS - 1_000
+    await acting.actor.recovered()
+    if happens == "a click of long ago":
+        await acting.run(click(1, "v2", at_ms=START_MS - 30 * 86_400_000))
+    await acting.run(control(0, tick))
+    assert acting.sent().count("session-ends") == 2
+
+
+async def test_a_tick_counts_where_all_clickstreams_have_come_to_its_moment(worker: Any) -> None:
     """It waits for each of them, names where each was, and one from a worker that did not know of them ends nothing."""
     acting, orders = Acting(worker, ["orders"]), TP("orders", 0)
     await acting.actor.recovered()
@@ -238,10 +280,10 @@ async def test_a_tick_counts_where_all_clickstreams_are_at_its_moment(worker: An
     ((_, tick),) = acting.actor.due_ticks()
     assert tick == Tick(next_offset=1, stream_time_ms=EXPIRED_MS, next_offsets={"orders": 3})
     await acting.run(control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS)))
-    acting.app.consumer.next[orders] = 4
+    acting.app.consumer.next[orders] = 2
     await acting.run(control(1, tick))
     assert "session-ends" not in acting.sent()
-    acting.app.consumer.next[orders] = 3
+    acting.app.consumer.next[orders] = 4
     await acting.run(control(2, tick))
     assert acting.sent().count("session-ends") == 1
     await acting.windows.close()
@@ -447,6 +489,42 @@ async def test_no_tick_without_work(acting: Acting) -> None:
     assert acting.actor.due_ticks() == []
 
 
+async def clicked(acting: Acting, visitors: int) -> None:
+    """Let so many visitors click once; their sessions are due then."""
+    acting.now_ms, acting.span = START_MS, visitors
+    await acting.run(*(click(offset, f"v{offset}") for offset in range(visitors)))
+    await acting.settle(is_acknowledged=True)
+    acting.now_ms = EXPIRED_MS
+
+
+async def test_what_a_tick_leaves_over_is_due_before_the_next_interval(acting: Acting) -> None:
+    """Once a tick was taken that had more to end than it may, and what it ended is safe: ticks fill no window."""
+    await clicked(acting, MAX_WRITES_A_TICK + 1)
+    assert acting.actor.due_ticks(is_further=True) == []
+    ((_, tick),) = acting.actor.due_ticks()
+    await acting.run(control(0, tick))
+    assert acting.sent().count("session-ends") == MAX_WRITES_A_TICK
+    assert acting.actor.due_ticks(is_further=True) == []
+    await acting.settle(is_acknowledged=True)
+    assert acting.actor.due_ticks(is_further=True) == [(0, tick)]
+    assert acting.actor.due_ticks(is_further=True) == []
+    await acting.run(control(1, tick))
+    assert acting.sent().count("session-ends") == MAX_WRITES_A_TICK + 1
+
+
+async def test_ticks_that_go_on_end_fifty_sessions_each(acting: Acting) -> None:
+    """Half of their writes drop what is known of earlier ends. A partition that goes leaves nothing over here."""
+    await clicked(acting, 10 * MAX_WRITES_A_TICK)
+    ((_, tick),) = acting.actor.due_ticks()
+    for offset in range(10):
+        await acting.run(control(offset, tick))
+        await acting.settle(is_acknowledged=True)
+    assert acting.sent().count("session-ends") == 10 * MAX_WRITES_A_TICK / 2
+    assert acting.actor._states.left_over == {0}
+    await acting.actor.assigned(acting.app, set())
+    assert acting.actor._states.left_over == set()
+
+
 async def test_due_ticks_go_to_their_partitions(acting: Acting) -> None:
     """The record names the partition, and has no key; the timer waits until it is safe."""
     await acting.run(click(0))
@@ -636,11 +714,41 @@ async def test_time_that_cannot_be_found_begins_with_the_next_click(acting: Acti
     assert acting.clocks.stream.is_set
 
 
-async def test_a_tick_from_the_future_ends_nothing(acting: Acting) -> None:
-    """Nor does one that a worker with a wrong clock has sent at the very moment of ours."""
-    await acting.run(click(0), control(0, Tick(next_offset=1, stream_time_ms=EXPIRED_MS + 86_400_000)))
-    assert acting.sent().count("session-ends") == 0
+async def test_a_tick_from_the_future_ends_what_is_due_now(acting: Acting) -> None:
+    """And nothing more: a worker with a wrong clock may have sent it at the very moment of ours."""
+    await acting.run(click(0))
+    far = Tick(next_offset=1, stream_time_ms=EXPIRED_MS + 86_400_000)
+    acting.now_ms = START_MS + 60_000
+    await acting.run(control(0, far))
     assert decode_state(acting.table.states[b"v1"]).session is not None
+    acting.now_ms = EXPIRED_MS
+    await acting.run(control(1, far))
+    assert decode_state(acting.table.states[b"v1"]).session is None
+
+
+async def test_a_tick_from_before_an_old_log_ends_nothing_of_it(acting: Acting) -> None:
+    """Where clicks of long ago came since, time in the partition is that of long ago, and their sessions go on."""
+    acting.now_ms = START_MS
+    old = click(0, at_ms=START_MS - 30 * 86_400_000)
+    await acting.run(old, control(0, Tick(next_offset=1, stream_time_ms=START_MS)))
+    assert decode_state(acting.table.states[b"v1"]).session is not None
+
+
+async def test_a_ticks_time_is_when_it_was_asked_for_more_clicks(worker: Any) -> None:
+    """After a standstill the clicks of meanwhile lie on the topic; of several clickstreams the oldest answer counts."""
+    acting, orders = Acting(worker, ["orders"]), TP("orders", 0)
+    await acting.actor.recovered()
+    await acting.run(click(0))
+    acting.app.consumer.next[orders] = 0
+    gone_seconds = (EXPIRED_MS - START_MS - 60_000) / 1000
+    for tp in (CLICKS, orders):
+        acting.app.consumer.ages_seconds = {tp: gone_seconds}
+        assert acting.actor.due_ticks() == []
+    acting.now_ms += 5_000
+    acting.app.consumer.ages_seconds = {CLICKS: 5.0, orders: 2.0}
+    ((_, tick),) = acting.actor.due_ticks()
+    assert tick.stream_time_ms == EXPIRED_MS
+    await acting.windows.close()
 
 
 async def test_only_clicks_that_did_not_wait_tell_of_clocks(acting: Acting) -> None:

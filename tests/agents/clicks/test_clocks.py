@@ -70,16 +70,3 @@ def test_time_goes_on_while_nobody_clicks() -> None:
     machine.click()
     machine.passed_ms = 30 * 60_000
     assert machine.clocks.now_ms() == START_MS - 3 + 30 * 60_000
-
-
-def test_a_tick_of_another_workers_wrong_clock_is_not_believed() -> None:
-    """It is logged; one of this moment is believed, and before the first record none is."""
-    machine = Machine(0)
-    with capture_logs() as logs:
-        assert not machine.clocks.believes(START_MS)
-    assert logs == []
-    machine.click()
-    with capture_logs() as logs:
-        assert machine.clocks.believes(START_MS)
-        assert not machine.clocks.believes(START_MS + 3_600_000)
-    assert [entry["event"] for entry in logs] == ["tick_from_the_future"]

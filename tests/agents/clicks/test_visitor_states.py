@@ -46,7 +46,7 @@ def state_of(worker: Any) -> bytes:
 def tick(worker: Any, offset: int, at_ms: int = EXPIRED_MS, *, only_repeat: bool = False) -> list[Any]:
     """Take one tick; gives the session ends."""
     position = InputPosition("session-control", 0, offset)
-    records, _ = worker.states.close_due(worker.pipeline, position, at_ms, only_repeat=only_repeat)
+    records, _ = worker.states.close_due(worker.pipeline, position, at_ms, until_ms=-1 if only_repeat else None)
     return [wire.decode_session_summary(record.value) for record in records]
 
 

@@ -218,7 +218,7 @@ w.checked_inputs = stuck
 EXHAUSTED = """
 import agents.worker.root as w
 held = []
-async def hold(*_):
+async def hold(*_, **__):
     while True:
         held.append(open('/dev/null'))
 w.send_ticks = hold
@@ -248,7 +248,7 @@ IN_A_PROCESS: dict[str, Callable[[Started], "subprocess.Popen[str]"]] = {
         INSESSION_KAFKA__STALL_TIMEOUT="1.6",
     ),
     "anything else": lambda start: start(
-        patch="import agents.worker.root as w\nasync def odd(*_): raise ValueError('odd')\nw.send_ticks = odd"
+        patch="import agents.worker.root as w\nasync def odd(*_, **__): raise ValueError('odd')\nw.send_ticks = odd"
     ),
 }
 

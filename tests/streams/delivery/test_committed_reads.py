@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from threading import get_ident
@@ -9,13 +10,15 @@ import pytest
 import structlog
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Producer
+from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams.app import create_app
 from streams.cluster.producers import producer_config
 from streams.cluster.topics import TopicSettings
-from streams.delivery.committed_reads import CommittedReads
+from streams.delivery import committed_reads
+from streams.delivery.committed_reads import PARTIAL_WAIT_MS, CommittedReads
 from streams.local.embedded_broker import EmbeddedBroker
 from streams.metrics import DeliveryMetrics
 from streams.settings import StreamSettings
@@ -54,6 +57,100 @@ def test_what_may_be_read_ends_at_the_last_stable_offset(lso: int | None, end: i
 def test_a_partition_that_goes_away_has_no_end(states: dict[TP, Any] | None) -> None:
     """Health and ticks ask from another thread, at any moment of a rebalance; that must not end the worker."""
     assert CommittedReads.highwater(reads(states), CLICKS) is None
+
+
+class FakeFetches:
+    """aiokafka's fetcher, of which a request is for both partitions but those whose records nobody has taken yet.
+
+    A fetch takes a hundred seconds, and tells the end of what it asks for if it does not fail.
+    """
+
+    def __init__(self, passed: Callable[[float], None]) -> None:
+        self._passed = passed
+        self._records: dict[TP, Any] = {}
+        self.is_failing = False
+
+    def _select_read_replica(self, _tp: TP) -> int:
+        return 1
+
+    def _get_actions_per_node(self, _assignment: Any) -> tuple[list[tuple[int, Any]], int]:
+        asked = [(tp.topic, [(tp.partition, 0, 1024)]) for tp in (CLICKS, CHANGELOG) if tp not in self._records]
+        return [(node, SimpleNamespace(_max_wait_ms=1500, topics=asked)) for node in (1, 2)], 0
+
+    async def _proc_fetch_request(self, assignment: Any, _node: int, request: Any) -> bool:
+        self._passed(100.0)
+        for topic, partitions in request.topics:
+            for partition, *_ in partitions:
+                if not self.is_failing:
+                    state = assignment.state_value(TP(topic, partition))
+                    state.timestamp = (state.timestamp or 0) + 1
+        return not self.is_failing
+
+
+class Fetching:
+    """A service over such a fetcher, at a time that the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_seconds = 1.0
+        self.fetches = FakeFetches(self.pass_time)
+        self.states = {tp: SimpleNamespace(timestamp=None, paused=False) for tp in (CLICKS, CHANGELOG)}
+        self.assignment = SimpleNamespace(state_value=self.states.get)
+        self.thread = object.__new__(CommittedReads)
+        self.thread.app = SimpleNamespace(lease=None)
+        self.thread.consumer = SimpleNamespace(is_source=lambda tp: tp == CLICKS)
+        self.thread._told = {}
+        self.thread._consumer = SimpleNamespace(_fetcher=self.fetches)
+        monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", self._started)
+        monkeypatch.setattr(committed_reads, "boot_seconds", lambda: self.now_seconds)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_seconds += seconds
+
+    async def fetch(self) -> None:
+        """Send a request, and take its answer."""
+        ((node, request), _), _ = self.fetches._get_actions_per_node(self.assignment)
+        await self.fetches._proc_fetch_request(self.assignment, node, request)
+
+    def waits_ms(self) -> list[int]:
+        """Build requests to two brokers; gives how long each may hold them."""
+        requests, _ = self.fetches._get_actions_per_node(self.assignment)
+        return [request._max_wait_ms for _, request in requests]
+
+    async def _started(self) -> None:
+        """Start nothing: there are no brokers."""
+
+
+@pytest.fixture
+async def fetching(monkeypatch: pytest.MonkeyPatch) -> Fetching:
+    """Start the service."""
+    fetching = Fetching(monkeypatch)
+    await fetching.thread.on_start()
+    return fetching
+
+
+async def test_an_end_is_as_old_as_the_fetch_that_told_it(fetching: Fetching) -> None:
+    """However late its answer is read; an answer that told nothing of a partition makes nothing newer."""
+    assert fetching.thread.end_age_seconds(CLICKS) is None
+    await fetching.fetch()
+    assert (fetching.thread.end_age_seconds(CLICKS), fetching.thread.end_age_seconds(CHANGELOG)) == (100.0, None)
+    fetching.fetches.is_failing = True
+    await fetching.fetch()
+    assert fetching.thread.end_age_seconds(CLICKS) == 200.0
+    fetching.fetches.is_failing = False
+    await fetching.fetch()
+    assert fetching.thread.end_age_seconds(CLICKS) == 100.0
+
+
+def test_a_fetch_that_leaves_out_clicks_is_short(fetching: Fetching) -> None:
+    """Its broker is asked for nothing else meanwhile; another one may hold its own. What is paused waits for longer."""
+    assert fetching.waits_ms() == [1500, 1500]
+    fetching.fetches._records[CHANGELOG] = None  # what came after the recovery: nobody ever takes it
+    assert fetching.waits_ms() == [1500, 1500]
+    fetching.fetches._records[CLICKS] = None
+    assert fetching.waits_ms() == [PARTIAL_WAIT_MS, 1500]
+    fetching.states[CLICKS].paused = True
+    assert fetching.waits_ms() == [1500, 1500]
 
 
 class WithoutBrokers(CommittedReads):

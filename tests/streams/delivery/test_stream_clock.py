@@ -1,13 +1,13 @@
-from streams.delivery.stream_clock import TICK_TOLERANCE_MS, StreamClock
+from streams.delivery.stream_clock import StreamClock
 
 START_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
 
 
 def test_time_is_unknown_before_the_first_record() -> None:
-    """Nothing ends then, and no tick is believed."""
+    """Nothing ends then."""
     clock = StreamClock()
-    assert (clock.is_set, clock.now_ms(START_MS, 0.0), clock.believes(0, 0.0)) == (False, None, False)
+    assert (clock.is_set, clock.now_ms(START_MS, 0.0)) == (False, None)
 
 
 def test_a_wall_clock_that_is_ahead_is_bounded_by_records_and_elapsed_time() -> None:
@@ -34,11 +34,3 @@ def test_an_older_record_does_not_turn_time_back() -> None:
     assert clock.reached_ms(1.0) == START_MS + 1_000
     clock.observe(START_MS + 9_000, 1.0)
     assert clock.reached_ms(2.0) == START_MS + 10_000
-
-
-def test_a_tick_from_the_far_future_is_not_believed() -> None:
-    """A worker whose clock is wrong, or anybody who may write the topic, ends no session early."""
-    clock = StreamClock()
-    clock.observe(START_MS, 0.0)
-    assert clock.believes(START_MS + TICK_TOLERANCE_MS, 0.0)
-    assert not clock.believes(START_MS + TICK_TOLERANCE_MS + 1, 0.0)
