@@ -493,8 +493,9 @@ class Recommender:
         """Return what the list before held, without what a rule buries: that is not to be kept up."""
         if plan is None or not plan.buries:
             return request.before
-        verdict = plan.verdicts(CatalogFacts(self.catalog, request.location, now_ms))
-        weighed = ((item_id, verdict(item_id).weighed_by) for item_id in request.before)
+        facts = CatalogFacts(self.catalog, request.location, now_ms)
+        verdict, record_of = plan.verdicts(facts), facts.record
+        weighed = ((item_id, verdict(item_id, record_of(item_id)).weighed_by) for item_id in request.before)
         return [item_id for item_id, rule in weighed if rule is None or rule.action != "bury"]
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:

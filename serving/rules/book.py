@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from schemas.ids import ItemId, RuleId
 from schemas.places import LocationSettings, trimmed
-from schemas.records import Pattern, Tier
+from schemas.records import CatalogItem, Pattern, Tier
 from schemas.rules import MerchantRule
 from serving.rules.targets import ItemFacts, Targets, of_action
 
@@ -76,46 +76,43 @@ class Plan:
             kept_out_by = self.included.rules[0]
         return Verdict(kept_out_by, None if self._weighed is None else self._weighed.first(item_id, facts))
 
-    def verdicts(self, facts: ItemFacts) -> Callable[[ItemId], Verdict]:
-        """Return what tells the verdict for one item after the other.
+    def verdicts(self, facts: ItemFacts) -> Callable[[ItemId, CatalogItem | None], Verdict]:
+        """Return what tells the verdict for one item after the other, each with its record of these facts.
 
         It follows from whether a rule names the item and from what rules ask of it: and those come again.
         """
-        record_of, named_items, of_kinds = facts.record, self._named_items, self._of_kinds
-        asks_records, of_more = self._asks_categories, self._kind_of(facts)
+        named_items, of_kinds = self._named_items, self._of_kinds
+        asks_categories, of_more = self._asks_categories, self._kind_of(facts)
 
-        def kind_of(item_id: ItemId) -> object:
+        def verdict(item_id: ItemId, record: CatalogItem | None) -> Verdict:
             kind: object = None
             if of_more is not None:
-                kind = of_more(item_id)
-            elif asks_records and (record := record_of(item_id)) is not None:
+                kind = of_more(item_id, record)
+            elif asks_categories and record is not None:
                 kind = record.category
             for items in named_items:
                 if item_id in items:
-                    return (item_id, kind, None)  # of three, no other has so many
-            return kind
-
-        def verdict(item_id: ItemId) -> Verdict:
-            kind = kind_of(item_id)
+                    kind = (item_id, kind, None)  # of three, no other has so many
+                    break
             found = of_kinds.get(kind)
             if found is None:
                 if len(of_kinds) >= _MOST_KINDS:
                     of_kinds.clear()
                 found = self.verdict(item_id, facts)
-                if kind_of(item_id) == kind:  # else another record came meanwhile
+                if facts.record(item_id) == record:  # else another one came meanwhile
                     of_kinds[kind] = found
             return found
 
         return verdict
 
-    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId], object] | None:
+    def _kind_of(self, facts: ItemFacts) -> Callable[[ItemId, CatalogItem | None], object] | None:
         """Return what tells what rules ask of an item, where that is more than its category."""
         if not (self._asks_groups or self._asks_sales or self._new_ms):
             return None
         asks_sales, new_ms = self._asks_sales, self._new_ms
 
-        def kind_of(item_id: ItemId) -> tuple[str | None, str | None, bool, int]:
-            record, newest = facts.record(item_id), -1
+        def kind_of(item_id: ItemId, record: CatalogItem | None) -> tuple[str | None, str | None, bool, int]:
+            newest = -1
             if new_ms and (age_ms := facts.age_ms(item_id)) is not None and age_ms >= 0:
                 newest = bisect_left(new_ms, age_ms)
             return (

@@ -57,10 +57,9 @@ def place(
     return _Placing(plan, listing).of(_Ahead(ranked) if plan.pins_by_rank else ranked, further)
 
 
-_Eligible = tuple[RecommendedItem, str | None, MerchantRule | None]
-"""An item that may be listed, with its variant group and what boosts or buries it."""
-_Weighed = tuple[float, int, str | None, RecommendedItem]
-"""An item by its weight, negated, and its place in the ranking, which no other one has; with its variant group."""
+_Eligible = tuple[float, int, str | None, RecommendedItem, MerchantRule | None]
+"""An item that may be listed, by its weight, negated, and its place in the ranking, which no other one has; with its
+variant group and what boosts or buries it."""
 
 
 class _Ahead:
@@ -98,6 +97,7 @@ class _Placing:
         self._record = listing.facts.record
         self._left_out = 0
         self._is_ranked = True
+        self._is_scored = True
 
     def of(self, ranked: Iterable[RecommendedItem], further: Iterable[Iterable[RecommendedItem]]) -> Placed:
         for pin in self._plan.pins:
@@ -130,7 +130,7 @@ class _Placing:
             group = facts.variant_group(item_id)
             if item_id in self._taken or group in self._groups or not self._listing.may_be_listed(item_id):
                 continue
-            if (by := self._verdict(item_id).kept_out_by) is not None:
+            if (by := self._verdict(item_id, facts.record(item_id)).kept_out_by) is not None:
                 self._by.add(by.rule_id)
                 continue
             self._pinned[rule.position] = (item_id, rule.rule_id)
@@ -144,21 +144,30 @@ class _Placing:
         included = self._plan.included
         return iter(ranked) if included is None else chain(ranked, self._named_by(included))
 
-    def _eligible(self, offered: Iterator[RecommendedItem]) -> Iterator[_Eligible]:
-        """Leave out what is not there, kept out by a rule or looked at already, and count what only rules leave out."""
+    def _eligible(self, offered: Iterator[RecommendedItem], begin: int = 0) -> Iterator[_Eligible]:
+        """Leave out what is not there, kept out by a rule or looked at already, and count what only rules leave out.
+
+        The weights are those before a boost or a bury; begin: the place of the first item. Most of an answer's time
+        under rules goes by here.
+        """
         may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
+        number = begin
         for item in offered:
             item_id = item.item_id
             if item_id in taken or not may_be_listed(item_id):
                 continue
             taken.add(item_id)
-            kept_out_by, weighed_by = verdict(item_id)
-            if kept_out_by is None:
-                record = record_of(item_id)
-                yield item, None if record is None else record.variant_group, weighed_by
-            else:
+            record = record_of(item_id)
+            kept_out_by, weighed_by = verdict(item_id, record)
+            if kept_out_by is not None:
                 self._by.add(kept_out_by.rule_id)
                 self._left_out += 1
+                continue
+            if number == 0:
+                self._is_scored = item.score > 0
+            weight = item.score if self._is_scored else 1 / (number + 1)  # without scores the order alone tells
+            yield -weight, number, None if record is None else record.variant_group, item, weighed_by
+            number += 1
 
     def _named_by(self, included: Targets) -> Iterator[RecommendedItem]:
         """Return the items that includes name, once the ranking is read to its end."""
@@ -170,8 +179,7 @@ class _Placing:
         """Take the first ones, of variants one."""
         if wanted <= 0:
             return []
-        eligible = self._eligible(self._offered(ranked))
-        return self._first((item for item, group, _ in eligible if self._is_first_variant(group)), wanted)
+        return self._first(self._eligible(self._offered(ranked)), wanted)
 
     def _by_factors(self, ranked: Iterable[RecommendedItem], wanted: int) -> list[RecommendedItem]:
         """Order by score times factor, and read only as far as the largest factor could lift an item into the list."""
@@ -179,15 +187,15 @@ class _Placing:
             return []
         weighed, buried = self._weighed(ranked, wanted)
         weighed.sort()
-        is_first = self._is_first_variant
-        listed = self._first((item for _, _, group, item in weighed if group is None or is_first(group)), wanted)
+        listed = self._first(weighed, wanted)
         if buried:
             stayed = {item.item_id for item in listed}
             self._by.update(item.rule for item in buried if item.rule is not None and item.item_id not in stayed)
         return listed
 
-    def _first(self, items: Iterator[RecommendedItem], wanted: int) -> list[RecommendedItem]:
-        """Take the first ones of what is in order, those beyond the most of their category behind the others."""
+    def _first(self, eligible: Iterable[_Eligible], wanted: int) -> list[RecommendedItem]:
+        """Take the first ones of what is in order, of variants one, and last those beyond the most of their category."""
+        items = self._without_variants(eligible)
         if most := self._listing.most_of_category:
             category = self._listing.facts.category
             if self._of_category is None:
@@ -196,66 +204,64 @@ class _Placing:
             items = at_most_of_category(items, category, most, self._of_category)
         return top_k(items, wanted)
 
-    def _weighed(self, ranked: Iterable[RecommendedItem], wanted: int) -> tuple[list[_Weighed], list[RecommendedItem]]:
+    def _weighed(self, ranked: Iterable[RecommendedItem], wanted: int) -> tuple[list[_Eligible], list[RecommendedItem]]:
         """Return what may be in the list, and those of its first ones that a rule buries.
 
         Where a category is held to its share all of the ranking is: how much of it that leaves, nobody knows before.
         """
         offered, groups = self._offered(ranked), set(self._groups)
-        weighed, buried = list[_Weighed](), list[RecommendedItem]()
-        enough = math.inf if self._listing.most_of_category else wanted
-        n_sure, is_scored = 0, True
-        for number, (item, group, rule) in enumerate(self._eligible(offered)):
-            is_scored = item.score > 0 if number == 0 else is_scored
-            weight = item.score if is_scored else 1 / (number + 1)  # of a list without scores the order alone tells
-            if rule is None or rule.factor is None:
-                weighed.append((-weight, number, group, item))
+        weighed, buried = list[_Eligible](), list[RecommendedItem]()
+        enough, n_sure = math.inf if self._listing.most_of_category else wanted, 0
+        for one in self._eligible(offered):
+            negated, number, group, _, rule = one
+            if rule is None:
+                weighed.append(one)
             else:
-                changed = _by_rule(item, rule, rule.factor)
-                weighed.append((-weight * rule.factor, number, group, changed))
+                changed = _by_rule(one, rule)
+                weighed.append(changed)
                 if rule.action == "bury":
                     if number < wanted:
-                        buried.append(changed)
+                        buried.append(changed[3])
                     continue
-            if group not in groups:
-                n_sure += 1
-                if group is not None:
-                    groups.add(group)
-                if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
-                    weighed += self._lifted(offered, weight, number + 1, is_scored=is_scored)
-                    break
+            if group is not None:
+                if group in groups:
+                    continue
+                groups.add(group)
+            n_sure += 1
+            if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
+                weighed += self._lifted(offered, -negated, number + 1)
+                break
         return weighed, buried
 
-    def _lifted(
-        self, offered: Iterator[RecommendedItem], least: float, number: int, *, is_scored: bool
-    ) -> Iterator[_Weighed]:
-        """Return those of the others that a boost may lift above the least weight; number: of those before them."""
-        others = self._promising(offered, least) if is_scored else offered
-        for place, (item, group, rule) in enumerate(self._eligible(others), number):
-            weight = item.score if is_scored else 1 / (place + 1)
-            if weight * self._plan.largest_factor <= least:
+    def _lifted(self, offered: Iterator[RecommendedItem], least: float, begin: int) -> Iterator[_Eligible]:
+        """Return those of the others that a boost may lift above the least weight; begin: the place of the first."""
+        others = self._promising(offered, least) if self._is_scored else offered
+        for one in self._eligible(others, begin):
+            if -one[0] * self._plan.largest_factor <= least:
                 return
-            if rule is not None and rule.factor is not None and rule.action == "boost":
-                yield -weight * rule.factor, place, group, _by_rule(item, rule, rule.factor)
+            rule = one[-1]
+            if rule is not None and rule.action == "boost":
+                yield _by_rule(one, rule)
 
     def _promising(self, offered: Iterator[RecommendedItem], least: float) -> Iterator[RecommendedItem]:
         """Return what is boosted, as far as the largest factor reaches: most of the others need no further look."""
-        reach, verdict = least / self._plan.largest_factor, self._verdict
+        reach, verdict, record_of = least / self._plan.largest_factor, self._verdict, self._record
         for item in offered:
             if item.score <= reach:
                 return
-            rule = verdict(item.item_id).weighed_by
+            rule = verdict(item.item_id, record_of(item.item_id)).weighed_by
             if rule is not None and rule.action == "boost":
                 yield item
 
-    def _is_first_variant(self, group: str | None) -> bool:
-        """Return whether no other item of a group is in the list, and take note of it."""
-        if group is None:
-            return True
-        if group in self._groups:
-            return False
-        self._groups.add(group)
-        return True
+    def _without_variants(self, eligible: Iterable[_Eligible]) -> Iterator[RecommendedItem]:
+        """Leave out what is a variant of an item of the list, and take note of the groups of the others."""
+        groups = self._groups
+        for _, _, group, item, _ in eligible:
+            if group is not None:
+                if group in groups:
+                    continue
+                groups.add(group)
+            yield item
 
     def _with_pins(self, rest: list[RecommendedItem]) -> list[RecommendedItem]:
         """Put the pins at their positions, behind a list that is too short for them in the order of the positions.
@@ -273,5 +279,8 @@ class _Placing:
         return items
 
 
-def _by_rule(item: RecommendedItem, rule: MerchantRule, factor: float) -> RecommendedItem:
-    return RecommendedItem(item.item_id, item.score * factor, rule.rule_id, item.source)
+def _by_rule(one: _Eligible, rule: MerchantRule) -> _Eligible:
+    negated, number, group, item, _ = one
+    factor = rule.factor or 1.0
+    changed = RecommendedItem(item.item_id, item.score * factor, rule.rule_id, item.source)
+    return negated * factor, number, group, changed, rule

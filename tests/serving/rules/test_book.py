@@ -251,6 +251,7 @@ def test_a_record_that_comes_in_between_decides_about_no_other_item() -> None:
     """The catalog has a thread of its own: what an item is may change between two looks."""
     facts = BecomesAToy(categories={"a": "books", "b": "books"})
     verdict = plan_of(rule("no-toys", "block", category="toys")).verdicts(facts)
-    verdict(ItemId("a"))
-    assert verdict(ItemId("b")).kept_out_by is None
-    assert verdict(ItemId("a")).kept_out_by is not None
+    a, b = ItemId("a"), ItemId("b")
+    verdict(a, facts.record(a))
+    assert verdict(b, facts.record(b)).kept_out_by is None
+    assert verdict(a, facts.record(a)).kept_out_by is not None

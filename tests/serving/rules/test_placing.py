@@ -317,7 +317,7 @@ def test_a_verdict_is_that_of_the_moment(rules: list[MerchantRule], moments: lis
         verdict = plan.verdicts(facts)
         for name in (*ITEMS, "unheard-of"):
             item_id = ItemId(name)
-            assert verdict(item_id) == plan.verdict(item_id, facts)
+            assert verdict(item_id, facts.record(item_id)) == plan.verdict(item_id, facts)
 
 
 @given(
