@@ -495,8 +495,11 @@ class Recommender:
             return request.before
         facts = CatalogFacts(self.catalog, request.location, now_ms)
         verdict, record_of = plan.verdicts(facts), facts.record
-        weighed = ((item_id, verdict(item_id, record_of(item_id)).weighed_by) for item_id in request.before)
-        return [item_id for item_id, rule in weighed if rule is None or rule.action != "bury"]
+        return [
+            item_id
+            for item_id in request.before
+            if (rule := verdict(item_id, record_of(item_id)).weighed_by) is None or rule.action != "bury"
+        ]
 
     def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
         items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)

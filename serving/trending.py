@@ -7,6 +7,7 @@ knows; where there is neither, one of enough visitors.
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Final, NamedTuple, Protocol
 
 from schemas.events import unix_ms
@@ -147,8 +148,9 @@ def with_rising(
     share = min(MAX_RISING_SHARE, risen)
     scale, others = share / risen, (1.0 - share) / (total or 1.0)
     mixed = ((others * own.get(item_id, 0.0), scale * more, item_id) for item_id, more in rising.items())
-    risers = deque(sorted(((usual + more, item_id) for usual, more, item_id in mixed if more > usual), key=_falling))
-    return _merged(ranked, others, risers, share)
+    scored = [(usual + more, item_id) for usual, more, item_id in mixed if more > usual]
+    scored.sort(key=itemgetter(0), reverse=True)
+    return _merged(ranked, others, deque(scored), share)
 
 
 def _merged(
@@ -175,10 +177,6 @@ def _merged(
         if item_id not in listed:
             least = min(least, score)
             yield RecommendedItem(item_id, least, source="rising")
-
-
-def _falling(scored: tuple[float, ItemId]) -> float:
-    return -scored[0]
 
 
 def everywhere(view: TrendingView) -> Trending | None:

@@ -59,7 +59,8 @@ class Catalog:
         self._removed = OrderedDict[ItemId, None]()
         self._times_ms: dict[ItemId, tuple[CatalogItem, float, float]] = {}
         """From when until when a record says that its item is available, Unix milliseconds, of those that say it."""
-        self._n_ending = 0
+        self._ending: dict[ItemId, CatalogItem] = {}
+        """What may end, itself or its sale: of most shops' items few do."""
         self._revision = 0
         self._records_taken = 0
 
@@ -94,22 +95,18 @@ class Catalog:
 
     def earliest_end_ms(self, item_ids: Iterable[ItemId], location: str | None, now_ms: int) -> int | None:
         """Return when the first of these items, or its sale at `location`, ends, Unix ms; None = none does."""
-        if not self._n_ending:
+        ending, places = self._ending, self._places
+        if not ending:
             return None
-        get, ends = self._items.get, list[int]()
-        for item_id in item_ids:
-            item = get(item_id)
-            if item is None or (item.available_until is None and item.sale is None):
-                continue
-            if (end := end_ms(item, location, now_ms, self._places)) is not None:
-                ends.append(end)
-        return min(ends, default=None)
+        items = (item for item_id in item_ids if (item := ending.get(item_id)) is not None)
+        return min((end for item in items if (end := end_ms(item, location, now_ms, places)) is not None), default=None)
 
     def next_sale_ms(self, item_ids: Iterable[ItemId], now_ms: int) -> int | None:
         """Return when the first sale of these items begins that has not begun, Unix ms; None = none is to come."""
-        if not self._n_ending:
+        ending = self._ending
+        if not ending:
             return None
-        sales = (item.sale for item_id in item_ids if (item := self._items.get(item_id)) is not None)
+        sales = (item.sale for item_id in item_ids if (item := ending.get(item_id)) is not None)
         begins = (moment_ms(sale.starts_at) for sale in sales if sale is not None and sale.starts_at is not None)
         return min((begin for begin in begins if begin > now_ms), default=None)
 
@@ -209,7 +206,10 @@ class Catalog:
         with self._lock:
             before = self._items.get(item.item_id)
             self._count_places(before, item)
-            self._n_ending += _has_end(item) - _has_end(before)
+            if item.available_until is None and item.sale is None:
+                self._ending.pop(item.item_id, None)
+            else:
+                self._ending[item.item_id] = item
             if item.available_from is None and item.available_until is None:
                 self._times_ms.pop(item.item_id, None)
             else:
@@ -239,7 +239,7 @@ class Catalog:
             self._times_ms.pop(item_id, None)
             self._closed.discard(item_id)
             self._count_places(before, None)
-            self._n_ending -= _has_end(before)
+            self._ending.pop(item_id, None)
             if len(self._removed) > MAX_REMOVED:
                 del self._removed[next(iter(self._removed))]
 
@@ -253,10 +253,6 @@ class Catalog:
 def _timed(item: CatalogItem) -> tuple[CatalogItem, float, float]:
     begin, end = item.available_from, item.available_until
     return item, -math.inf if begin is None else moment_ms(begin), math.inf if end is None else moment_ms(end)
-
-
-def _has_end(item: CatalogItem | None) -> bool:
-    return item is not None and (item.available_until is not None or item.sale is not None)
 
 
 def _count(counts: Counter[str], name: str, change: int) -> None:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import chain
+from operator import itemgetter
 
 from msgspec import Struct
 
@@ -57,9 +58,8 @@ def place(
     return _Placing(plan, listing).of(_Ahead(ranked) if plan.pins_by_rank else ranked, further)
 
 
-_Eligible = tuple[float, int, str | None, RecommendedItem, MerchantRule | None]
-"""An item that may be listed, by its weight, negated, and its place in the ranking, which no other one has; with its
-variant group and what boosts or buries it."""
+_Eligible = tuple[float, str | None, RecommendedItem, MerchantRule | None]
+"""An item that may be listed, with its weight, its variant group and what boosts or buries it."""
 
 
 class _Ahead:
@@ -147,11 +147,11 @@ class _Placing:
     def _eligible(self, offered: Iterator[RecommendedItem], begin: int = 0) -> Iterator[_Eligible]:
         """Leave out what is not there, kept out by a rule or looked at already, and count what only rules leave out.
 
-        The weights are those before a boost or a bury; begin: the place of the first item. Most of an answer's time
-        under rules goes by here.
+        The weights are those before a boost or a bury; begin: the place of the first item. Nearly all of the time that
+        rules take goes by here.
         """
         may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
-        number = begin
+        is_scored, place = self._is_scored, begin
         for item in offered:
             item_id = item.item_id
             if item_id in taken or not may_be_listed(item_id):
@@ -163,11 +163,11 @@ class _Placing:
                 self._by.add(kept_out_by.rule_id)
                 self._left_out += 1
                 continue
-            if number == 0:
-                self._is_scored = item.score > 0
-            weight = item.score if self._is_scored else 1 / (number + 1)  # without scores the order alone tells
-            yield -weight, number, None if record is None else record.variant_group, item, weighed_by
-            number += 1
+            if place == 0:
+                is_scored = self._is_scored = item.score > 0
+            place += 1
+            weight = item.score if is_scored else 1 / place  # of a list without scores the order alone tells
+            yield weight, None if record is None else record.variant_group, item, weighed_by
 
     def _named_by(self, included: Targets) -> Iterator[RecommendedItem]:
         """Return the items that includes name, once the ranking is read to its end."""
@@ -186,7 +186,7 @@ class _Placing:
         if wanted <= 0:
             return []
         weighed, buried = self._weighed(ranked, wanted)
-        weighed.sort()
+        weighed.sort(key=itemgetter(0), reverse=True)  # stable: of equal ones the order of the ranking stays
         listed = self._first(weighed, wanted)
         if buried:
             stayed = {item.item_id for item in listed}
@@ -194,7 +194,7 @@ class _Placing:
         return listed
 
     def _first(self, eligible: Iterable[_Eligible], wanted: int) -> list[RecommendedItem]:
-        """Take the first ones of what is in order, of variants one, and last those beyond the most of their category."""
+        """Take the first ones of what is in order, of variants one, those beyond the most of a category last."""
         items = self._without_variants(eligible)
         if most := self._listing.most_of_category:
             category = self._listing.facts.category
@@ -213,15 +213,15 @@ class _Placing:
         weighed, buried = list[_Eligible](), list[RecommendedItem]()
         enough, n_sure = math.inf if self._listing.most_of_category else wanted, 0
         for one in self._eligible(offered):
-            negated, number, group, _, rule = one
+            weight, group, _, rule = one
             if rule is None:
                 weighed.append(one)
             else:
                 changed = _by_rule(one, rule)
                 weighed.append(changed)
                 if rule.action == "bury":
-                    if number < wanted:
-                        buried.append(changed[3])
+                    if len(weighed) <= wanted:
+                        buried.append(changed[2])
                     continue
             if group is not None:
                 if group in groups:
@@ -229,7 +229,7 @@ class _Placing:
                 groups.add(group)
             n_sure += 1
             if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
-                weighed += self._lifted(offered, -negated, number + 1)
+                weighed += self._lifted(offered, weight, len(weighed))
                 break
         return weighed, buried
 
@@ -237,9 +237,9 @@ class _Placing:
         """Return those of the others that a boost may lift above the least weight; begin: the place of the first."""
         others = self._promising(offered, least) if self._is_scored else offered
         for one in self._eligible(others, begin):
-            if -one[0] * self._plan.largest_factor <= least:
+            weight, _, _, rule = one
+            if weight * self._plan.largest_factor <= least:
                 return
-            rule = one[-1]
             if rule is not None and rule.action == "boost":
                 yield _by_rule(one, rule)
 
@@ -256,7 +256,7 @@ class _Placing:
     def _without_variants(self, eligible: Iterable[_Eligible]) -> Iterator[RecommendedItem]:
         """Leave out what is a variant of an item of the list, and take note of the groups of the others."""
         groups = self._groups
-        for _, _, group, item, _ in eligible:
+        for _, group, item, _ in eligible:
             if group is not None:
                 if group in groups:
                     continue
@@ -280,7 +280,7 @@ class _Placing:
 
 
 def _by_rule(one: _Eligible, rule: MerchantRule) -> _Eligible:
-    negated, number, group, item, _ = one
+    weight, group, item, _ = one
     factor = rule.factor or 1.0
     changed = RecommendedItem(item.item_id, item.score * factor, rule.rule_id, item.source)
-    return negated * factor, number, group, changed, rule
+    return weight * factor, group, changed, rule

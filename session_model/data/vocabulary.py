@@ -27,6 +27,10 @@ class Vocabulary:
         """Return the index of `item_id`; None for an item the release has never seen."""
         return self._indices.get(item_id)
 
+    def indices_of(self, item_ids: Iterable[ItemId]) -> list[ItemIndex | None]:
+        """Return the index of each, as `index_of` does."""
+        return list(map(self._indices.get, item_ids))
+
     def item_id(self, index: ItemIndex) -> ItemId:
         """Return the item at `index`; raises IndexError outside 1..len(self)."""
         if not 1 <= index <= len(self._item_ids):

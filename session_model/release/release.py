@@ -181,8 +181,8 @@ class Release:
 
     def _indices_of(self, item_ids: Sequence[ItemId]) -> list[ItemIndex]:
         """Return the indices under which items are ranked; 0, which none has, where they are not known."""
-        index_of = self.index_of
-        return [index_of(item_id) or ItemIndex(0) for item_id in item_ids]
+        found = zip(item_ids, self.parts.vocabulary.indices_of(item_ids), strict=True)
+        return [index or self.index_of(item_id) or ItemIndex(0) for item_id, index in found]
 
     def search(self, readings: Sequence[SessionReading], prefixes: Sequence[NDArray[np.int32]]) -> list[Candidates]:
         """Rank the catalogue for each of one or more rows; raises ReleaseError where the SavedModel does that."""
