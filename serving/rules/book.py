@@ -60,6 +60,7 @@ class Plan:
         self._weighed = targets(of_action(rules, "boost", "bury"))
         self.reorders = self._weighed is not None
         self.buries = any(rule.action == "bury" for rule in rules)
+        self.boosts = any(rule.action == "boost" for rule in rules)
         self.largest_factor = max((rule.factor or 1.0 for rule in of_action(rules, "boost")), default=1.0)
         kinds = [kind for kind in (self.included, self._blocked, self._weighed) if kind is not None]
         self._named_items = [kind.items for kind in kinds if kind.items]
@@ -320,8 +321,10 @@ class RuleBook:
 
     def _deepest(self, location: str | None) -> str | None:
         """Find the deepest place of a rule that the location lies in; what lies around it follows from it."""
-        if location is None or not self._places:
+        if not location or not self._places:
             return None
+        if location in self._places:
+            return location
         for place in self._locations.chain(location):
             if place in self._places:
                 return place

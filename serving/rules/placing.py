@@ -88,10 +88,10 @@ class _Placing:
     def __init__(self, plan: Plan, listing: Listing) -> None:
         self._plan = plan
         self._listing = listing
-        self._by = set[RuleId]()
+        self._by: set[RuleId] = set()
         self._pinned: dict[int, tuple[ItemId, RuleId]] = {}
-        self._taken = set[ItemId]()
-        self._groups = set[str]()
+        self._taken: set[ItemId] = set()
+        self._groups: set[str] = set()
         self._of_category: Counter[str] | None = None
         self._verdict = plan.verdicts(listing.facts)
         self._record = listing.facts.record
@@ -147,8 +147,7 @@ class _Placing:
     def _eligible(self, offered: Iterator[RecommendedItem], begin: int = 0) -> Iterator[_Eligible]:
         """Leave out what is not there, kept out by a rule or looked at already, and count what only rules leave out.
 
-        The weights are those before a boost or a bury; begin: the place of the first item. Nearly all of the time that
-        rules take goes by here.
+        The weights are those before a boost or a bury. begin: the place of the first item.
         """
         may_be_listed, record_of, verdict, taken = self._listing.may_be_listed, self._record, self._verdict, self._taken
         is_scored, place = self._is_scored, begin
@@ -209,8 +208,9 @@ class _Placing:
 
         Where a category is held to its share all of the ranking is: how much of it that leaves, nobody knows before.
         """
-        offered, groups = self._offered(ranked), set(self._groups)
-        weighed, buried = list[_Eligible](), list[RecommendedItem]()
+        offered, groups = self._offered(ranked), self._groups.copy()
+        weighed: list[_Eligible] = []
+        buried: list[RecommendedItem] = []
         enough, n_sure = math.inf if self._listing.most_of_category else wanted, 0
         for one in self._eligible(offered):
             weight, group, _, rule = one
@@ -229,7 +229,8 @@ class _Placing:
                 groups.add(group)
             n_sure += 1
             if n_sure == enough:  # so many are sure to weigh at least as much as this one scores
-                weighed += self._lifted(offered, weight, len(weighed))
+                if self._plan.boosts or not self._is_scored:
+                    weighed += self._lifted(offered, weight, len(weighed))
                 break
         return weighed, buried
 
