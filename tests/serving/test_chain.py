@@ -500,6 +500,7 @@ async def test_what_is_beyond_the_most_of_a_category_comes_last(tier: Tier) -> N
         ([rule("r", "bury", items="i23", factor=0.99)], "i23", "i21 i22 i23 i19"),
         ([rule("r", "bury", items="i21", factor=0.99)], "i23", "i23 i21 i22 i19"),
         ([rule("r", "boost", items="i23", factor=1.01)], "i23", "i23 i21 i22 i19"),
+        ([rule("r", "boost", items="i23", factor=1.01), rule("s", "bury", items="i9")], "i23", "i23 i21 i22 i19"),
         ([rule("r", "block", items="i23")], "i23", "i21 i22 i19 i18"),
         ([rule("r", "pin", items="i23", position=3)], "i23", "i21 i22 i23 i19"),
         ([rule("r", "include", items="i21 i22")], "i23", "i21 i22"),

@@ -209,6 +209,22 @@ def test_a_list_without_scores_is_reordered_by_its_places() -> None:
     assert names(place(unscored, plan_of(rule("r", "boost", items="c", factor=2.0)), listing).items) == "a c b d"
 
 
+@pytest.mark.parametrize(("factor", "listed"), [(3.0, "a d"), (1.9, "a b"), (4.1, "d a")])
+def test_a_boost_reaches_beyond_the_list_where_there_are_no_scores(factor: float, listed: str) -> None:
+    """The fourth of two places weighs a quarter, and passes the second by more than 2."""
+    unscored = [RecommendedItem(ItemId(item), 0.0) for item in "abcd"]
+    listing = Listing(lambda _: True, Facts(), 2)
+    assert names(place(unscored, plan_of(rule("r", "boost", items="d", factor=factor)), listing).items) == listed
+
+
+def test_without_scores_what_is_blocked_next_to_the_list_is_told_too() -> None:
+    """As far as was looked at to see that nothing lifts another item: with scores that is known beforehand."""
+    listing, rules = Listing(lambda _: True, Facts(), 2), [rule("r", "block", items="c"), rule("s", "bury", items="d")]
+    unscored = [RecommendedItem(ItemId(item), 0.0) for item in "abcd"]
+    assert place(unscored, plan_of(*rules), listing).by == {"r"}
+    assert place(ranking("a b c d"), plan_of(*rules), listing).by == set()
+
+
 def test_the_better_of_two_variants_stays_by_the_order_of_the_rules() -> None:
     """A boost of one shows that one."""
     assert names(placed(RANKED, rule("r", "boost", items="f", factor=9.0), facts=SHOP).items) == "f b c d"

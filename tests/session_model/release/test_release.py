@@ -190,6 +190,7 @@ def test_a_new_item_with_a_vector_is_listed_at_once(tmp_path: Path) -> None:
     model = Candidates(np.array([1], np.int32), np.array([1.0], np.float32))
     ranking = told.blend(model, Candidates.none(), np.array([], np.int32))
     assert [told.item_id(ItemIndex(index)) for index in ranking.item_indices.tolist()] == ["a", "g"]
+    assert told.scores_of(ranking, [ItemId("h"), ItemId("g")]) == {"g": ranking.scores[1]}
 
 
 def test_content_speaks_where_it_has_a_share(tmp_path: Path) -> None:
