@@ -154,8 +154,3 @@ class ExpiryIndex:
         """Return the event time that the partition has reached; None before its first event."""
         index = self._partitions.get(partition)
         return None if index is None or index.clock_lag_ms is None else now_ms - index.clock_lag_ms
-
-    def clock_lag_ms(self, partition: int) -> int:
-        """Return how far event time lags behind the records' in the partition; 0 before its first event."""
-        index = self._partitions.get(partition)
-        return 0 if index is None else index.clock_lag_ms or 0
