@@ -60,6 +60,10 @@ class Fetcher:
         self._closed = True
         self._fetch_task.cancel()
 
+    def _get_actions_per_node(self, *_: Any) -> Any:
+        """Stand where aiokafka builds its requests: here none is held by a broker."""
+        raise NotImplementedError
+
     async def _proc_fetch_request(self, *_: Any) -> bool:
         """Stand where aiokafka asks: ticks want to know when, and here are none."""
         raise NotImplementedError
