@@ -22,7 +22,7 @@ POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 240.0
 """For what takes seconds on an idle machine."""
 _PORTS = count(20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
-"""Below those that the system gives out, each process of tests has its own: two would have one before either binds it."""
+"""Each process of tests has its own, below those that the system gives out: nobody takes one before it is bound."""
 
 
 def own_port() -> int:
