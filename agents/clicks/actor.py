@@ -179,10 +179,11 @@ class SessionActor:
         and what it ended is safe: ticks must not fill their window.
         """
         ticks: list[tuple[int, Tick]] = []
-        now_ms = self._clocks.now_ms()
+        partitions = sorted(self._states.left_over if is_further else self._states.expiry.partitions())
+        now_ms = self._clocks.now_ms() if partitions else None
         if now_ms is None:
             return ticks
-        for partition in sorted(self._states.left_over if is_further else self._states.expiry.partitions()):
+        for partition in partitions:
             age_seconds = self._caught_up_before_seconds(partition)
             if age_seconds is None or (is_further and len(self._windows.of(self._control, partition))):
                 continue
@@ -210,14 +211,10 @@ class SessionActor:
         offsets = {tp.topic: self._app.consumer.next_offset(tp) for tp in self._clicks_of(partition)}
         return {topic: offset for topic, offset in offsets.items() if offset is not None}
 
-    def _moment(self, tick: Tick) -> dict[str, int]:
-        """Return the offset behind every click that a tick knows of, by topic."""
-        return {self._clickstream: tick.next_offset, **tick.next_offsets}
-
-    def _has_taken(self, partition: int, tick: Tick) -> bool:
-        """Return whether every click that there was at a tick's moment is taken, of all clickstreams that are read."""
-        wanted, taken = self._moment(tick), self._taken_to(partition)
-        return wanted.keys() == taken.keys() and all(taken[topic] >= offset for topic, offset in wanted.items())
+    def _has_taken(self, partition: int, moment: Mapping[str, int]) -> bool:
+        """Return whether every click before these offsets is taken, and they are of all clickstreams that are read."""
+        taken = self._taken_to(partition)
+        return moment.keys() == taken.keys() and all(taken[topic] >= offset for topic, offset in moment.items())
 
     def _clicks_of(self, partition: int) -> list[TP]:
         """Return that partition of every clickstream, the main one first."""
@@ -309,7 +306,8 @@ class SessionActor:
         # A tick that the clicks are behind ends nothing: lag or an old log never makes input late.
         partition, until_ms, now_ms = record.position.partition, -1, self._clocks.now_ms()
         reached_ms = None if now_ms is None else self._states.expiry.stream_time_ms(partition, now_ms)
-        if reached_ms is not None and self._has_taken(partition, control):
+        moment = {self._clickstream: control.next_offset, **control.next_offsets}
+        if reached_ms is not None and self._has_taken(partition, moment):
             until_ms = min(control.stream_time_ms, reached_ms)  # the clock of who sent it may be ahead
         records, written = self._states.close_due(
             self._pipeline,
@@ -317,9 +315,7 @@ class SessionActor:
             control.stream_time_ms,
             self._positions(partition, self._app.consumer.committed_offsets()),
             until_ms=until_ms,
-            moment=self._positions(
-                partition, {TP(topic, partition): at for topic, at in self._moment(control).items()}
-            ),
+            moment=self._positions(partition, {TP(topic, partition): offset for topic, offset in moment.items()}),
         )
         return _after(written, partial(ready, records)), written
 

@@ -61,8 +61,9 @@ def test_ticks_end_every_session_once_and_whole(deploy: Deploy, row: ChaosRow) -
             worker.wait_until(lambda: worker.metric("insession_session_ends_total") > 20, "sessions ended")  # noqa: B023
             worker = killed_and_restarted(deployment, row, worker, traffic, "a")
     deployment.wait_until_committed(worker)
-    assert late_clicks(deployment.ledger()) == []  # a machine that holds clicks back for longer than the grace period
-    due = len(deployment.ledger().expected.sessions())
+    ledger = deployment.ledger()
+    assert late_clicks(ledger) == []  # a machine that holds clicks back for longer than the grace period
+    due = len(ledger.expected.sessions())
     worker.wait_until(lambda: len(sessions_ended(deployment.ledger())) >= due, "all sessions ended")
     balance_with_ticks(deployment, row, worker)
 

@@ -27,11 +27,11 @@ _PORTS = count(20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 
 def own_port() -> int:
     """Return the next free port of this process of tests."""
-    for port in _PORTS:
+    while True:
+        port = next(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((LOOPBACK, port))
             return port
-    raise AssertionError
 
 
 @dataclass(frozen=True, slots=True)
