@@ -154,8 +154,7 @@ class SessionKnn:
         prefix, since = np.array([*clicks_since], np.int64), np.array([*clicks_since.values()], np.int64)
         match_weights = self._position_weights[since] * self._match_weights[prefix]
         candidates, scores, anchors = self._kernel.votes(prefix, match_weights, self._anchor_weights[since])
-        voted = scores > 0
-        best = top_k(candidates[voted], scores[voted], k)
+        best = top_k(candidates, scores, k)
         return Neighbours(best.item_indices, best.scores, candidates, anchors, prefix)
 
     def save(self, folder: Path) -> None:

@@ -35,7 +35,7 @@ class Kernel:
     def votes(
         self, prefix: NDArray[np.int64], match_weights: NDArray[np.float64], anchor_weights: NDArray[np.float64]
     ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.int32]]:
-        """Return items (n,) int32, scores (n,) float64 and anchors (n,) int32, in no order.
+        """Return items (n,) int32, scores (n,) float64 above 0 and anchors (n,) int32, in no order.
 
         An item's anchor is the place in `prefix` of the one whose sessions gave it more than two thirds of its votes;
         -1 = there is none.
@@ -80,7 +80,9 @@ class Kernel:
         has_most = 3.0 * sums_by_group(which, weights, len(distinct)) > 2.0 * scores[distinct // MAX_PREFIX]
         anchor_of = np.full(len(items), -1, np.int32)
         anchor_of[np.searchsorted(items, distinct[has_most] // MAX_PREFIX)] = distinct[has_most] % MAX_PREFIX
-        return items, scores[items] * self._candidate_weights[items], anchor_of
+        scores = scores[items] * self._candidate_weights[items]
+        has_score = scores > 0
+        return items[has_score], scores[has_score], anchor_of[has_score]
 
 
 def _nearest(similarity: NDArray[np.float64], n: int) -> NDArray[np.int64]:

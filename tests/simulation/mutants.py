@@ -6,6 +6,7 @@ mutant says there what it does. tests/simulation/test_simulation.py holds that e
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from faust.types import TP
@@ -83,19 +84,22 @@ def acknowledged_before_sent() -> None:
 
 def last_seek_is_not_ours() -> None:
     """Do not seek once more when it is known what to expect."""
-    perform_seek = ContiguousConsumer.perform_seek
+    perform_seek, seek_wait = ContiguousConsumer.perform_seek, ContiguousConsumer.seek_wait
+    is_within = ContextVar("is_within", default=False)
 
     async def without_the_last(self: Any) -> None:
-        async def no_seek(_partitions: Mapping[TP, int]) -> None:
-            """Leave the positions."""
-
-        self.seek_wait = no_seek
+        token = is_within.set(True)
         try:
             await perform_seek(self)
         finally:
-            del self.seek_wait
+            is_within.reset(token)
+
+    async def seek(self: Any, partitions: Mapping[TP, int | None]) -> None:
+        if not is_within.get():
+            await seek_wait(self, partitions)
 
     ContiguousConsumer.perform_seek = without_the_last  # type: ignore[method-assign]
+    ContiguousConsumer.seek_wait = seek  # type: ignore[method-assign]
 
 
 def books_end_before_the_last_commit() -> None:
