@@ -1,4 +1,4 @@
-# Every target sets up what it needs: on a machine with Python 3.11 and make, `make demo` and `make test` are enough.
+# Every target sets up what it needs: on a machine with Python 3.11, 3.12 or 3.13 and make, `make demo` and `make test` are enough.
 # `make` or `make help` lists the targets.
 
 SHELL := /bin/bash
