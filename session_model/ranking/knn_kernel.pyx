@@ -5,7 +5,7 @@
 compiler; both add up in the same order, so their results are equal to the last bit.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -51,7 +51,8 @@ cdef class Kernel:
         cdef Votes *votes = NULL
         cdef int64_t count = -1
         # Of each item its place in `votes`, -1 = none; a query takes one that lies ready, and leaves it as it was.
-        place_of_item = self.spare_places.pop() if self.spare_places else np.full(len(self.candidate_weights), -1, np.int32)
+        n_items = self.candidate_weights.shape[0]
+        place_of_item = self.spare_places.pop() if self.spare_places else np.full(n_items, -1, np.int32)
         cdef int32_t[::1] item_places = place_of_item
         sessions.keys = sessions.places = NULL
         try:
