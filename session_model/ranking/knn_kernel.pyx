@@ -42,6 +42,10 @@ cdef class Kernel:
 
     def votes(self, const int64_t[::1] prefix, const double[::1] match_weights, const double[::1] anchor_weights):
         """Give items (n,) int32, scores (n,) float64 and anchors (n,) int32, in no order; see `knn_numpy`."""
+        # Of each item its place in `votes`, -1 = none; a query takes one that lies ready, and leaves it as it was.
+        n_rows = self.candidate_weights.shape[0]
+        place_of_item = self.spare_places.pop() if self.spare_places else np.full(n_rows, -1, np.int32)
+        cdef int32_t[::1] item_places = place_of_item
         cdef int64_t most = 0, i
         for i in range(prefix.shape[0]):
             most += self.posting_starts[prefix[i] + 1] - self.posting_starts[prefix[i]]
@@ -50,10 +54,6 @@ cdef class Kernel:
         cdef int32_t *places = <int32_t *> malloc(3 * (most + 1) * sizeof(int32_t))
         cdef Votes *votes = NULL
         cdef int64_t count = -1
-        # Of each item its place in `votes`, -1 = none; a query takes one that lies ready, and leaves it as it was.
-        n_items = self.candidate_weights.shape[0]
-        place_of_item = self.spare_places.pop() if self.spare_places else np.full(n_items, -1, np.int32)
-        cdef int32_t[::1] item_places = place_of_item
         sessions.keys = sessions.places = NULL
         try:
             with nogil:
