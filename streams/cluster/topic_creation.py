@@ -18,8 +18,9 @@ _POLL_SECONDS: Final = 0.2
 def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
     """Create the topics that are missing and return their names once all can be used; leave the others alone.
 
-    One that somebody else makes at the same moment is waited for, too. Raises TopicsError when the cluster refuses one
-    or does not answer.
+    One that somebody else makes at the same moment is waited for, too, with the partitions that it was given: whether
+    they are as many as the spec says, `topic_check` tells. Raises TopicsError when the cluster refuses one or does not
+    answer.
     """
     known = listed(admin)  # fails within seconds where the cluster does not let us in, as creating would not
     wanted = [
@@ -42,19 +43,22 @@ def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
                 raise TopicsError(f"Could not create topic {name}: {error.args[0].str()}") from error
         else:
             created.append(name)
-    await_usable(admin, {spec.name: spec.partitions for spec in specs if spec.name not in known})
+    new = [spec for spec in specs if spec.name not in known]
+    await_usable(admin, {spec.name: spec.partitions if spec.name in created else None for spec in new})
     return created
 
 
-def await_usable(admin: AdminClient, partitions: Mapping[str, int]) -> None:
+def await_usable(admin: AdminClient, partitions: Mapping[str, int | None]) -> None:
     """Wait until topics that are new or grow have as many `partitions`, by name, and brokers that lead them.
+
+    partitions: None = as many as the cluster shows; it shows a new topic with all of them or not at all (KIP-500).
 
     Faust asks again for a topic that it missed only after minutes; and a broker is named as leader before it is one:
     of what an idempotent producer sends it meanwhile some can be acknowledged and lost (KAFKA-15591). Raises
     TopicsError when they are not there in time.
     """
     deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while waiting := _not_shown(admin, partitions) or _not_led(admin, partitions):
+    while waiting := _not_usable(admin, partitions):
         if time.monotonic() > deadline:
             raise TopicsError(
                 f"the cluster does not show {', '.join(waiting)} whole: see its brokers' logs, and run this again"
@@ -62,9 +66,11 @@ def await_usable(admin: AdminClient, partitions: Mapping[str, int]) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _not_shown(admin: AdminClient, partitions: Mapping[str, int]) -> list[str]:
-    shown = listed(admin)
-    return [name for name, least in partitions.items() if name not in shown or len(shown[name].partitions) < least]
+def _not_usable(admin: AdminClient, partitions: Mapping[str, int | None]) -> list[str]:
+    shown = {name: len(topic.partitions) for name, topic in listed(admin).items()}
+    if missing := [name for name, least in partitions.items() if shown.get(name, 0) < (least or 1)]:
+        return missing
+    return _not_led(admin, {name: least or shown[name] for name, least in partitions.items()})
 
 
 def _not_led(admin: AdminClient, partitions: Mapping[str, int]) -> list[str]:
