@@ -1,6 +1,7 @@
 """What the shop last said of its items on the compacted catalog topic: availability, title, category, price, places."""
 
 import math
+import sys
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,6 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 import structlog
+from msgspec import structs
 
 from schemas.availability import end_ms, is_at, is_available, moment_ms, sale_at
 from schemas.catalog_mapping import OURS
@@ -203,6 +205,7 @@ class Catalog:
         return record
 
     def _describe(self, item: CatalogItem) -> None:
+        item = _with_shared_texts(item)
         with self._lock:
             before = self._items.get(item.item_id)
             self._count_places(before, item)
@@ -248,6 +251,19 @@ class Catalog:
         if item_id is not None:
             with self._lock:
                 self._closed.add(item_id)
+
+
+def _with_shared_texts(item: CatalogItem) -> CatalogItem:
+    """Keep the names of categories and places once, however many items have them: of a record they are half.
+
+    And who looks something up by one finds it without a look at its letters.
+    """
+    category, places = item.category, item.locations
+    return structs.replace(
+        item,
+        category=None if category is None else sys.intern(category),
+        locations=None if places is None else [sys.intern(place) for place in places],
+    )
 
 
 def _timed(item: CatalogItem) -> tuple[CatalogItem, float, float]:

@@ -234,6 +234,19 @@ def test_every_record_is_counted() -> None:
         assert catalog.records_taken == before + 1
 
 
+def test_items_share_the_names_of_their_category_and_places() -> None:
+    """Of some millions of items each would have its own copy, read from its own record."""
+    catalog = Catalog()
+    for name in ("a", "b"):
+        value = wire.encode(CatalogItem(item_id=ItemId(name), category="Home > Tables", locations=["nl/nh", "nl/zh"]))
+        catalog.apply(name.encode(), value)
+    one, other = catalog.records()
+    assert one.category == "Home > Tables"
+    assert one.category is other.category
+    assert one.locations == ["nl/nh", "nl/zh"]
+    assert all(here is there for here, there in zip(one.locations, other.locations or (), strict=True))
+
+
 def test_variants_share_a_group() -> None:
     """The group is the record's; an item without a record has none."""
     catalog = catalog_of(item("a", variant_group="g"), item("b"))
