@@ -337,9 +337,11 @@ def stored_lists(
 
 def _stored(value: bytes, decode: Callable[[bytes], object]) -> StoredList:
     try:
-        return msgspec.convert(decode(value), StoredList)
-    except ValueError:
+        stored = msgspec.convert(decode(value), StoredList)
+        _record_of(stored)
+    except (ValueError, TypeError, OverflowError):  # a time without a zone, or beyond all calendars
         return StoredList()
+    return stored
 
 
 def content(record: DefaultRecommendations) -> Content:

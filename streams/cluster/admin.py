@@ -12,6 +12,14 @@ _REFUSED: Final = KafkaError._AUTHENTICATION  # noqa: SLF001 - the library's pub
 _NO_TLS: Final = KafkaError._SSL  # noqa: SLF001
 _ALL_DOWN: Final = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 
+_NOT_ALLOWED: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+
 
 class Complaints:
     """Keeps what librdkafka says of its connections, which tells more than that a call's time is over.
@@ -79,6 +87,10 @@ def explained(error: KafkaException) -> str:
             f"TLS to the brokers failed: {reason.str()}. Check kafka.security.ca_file, kafka.security.verify_hostname "
             "and, where brokers ask for a client certificate, kafka.security.certificate_file."
         )
+    if reason.code() in _NOT_ALLOWED:
+        return f"The brokers do not let this user do it: {reason.str()}. docs/security.md has the ACLs."
+    if reason.code() > 0:
+        return f"The brokers refused it: {reason.str()}. Their logs say more."
     return (
         f"The brokers did not answer: {reason.str()}. Check the address, kafka.brokers, and kafka.security.protocol, "
         "which must be that of the listener."

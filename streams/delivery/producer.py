@@ -154,6 +154,11 @@ class RecordProducer(FaustProducer):  # type: ignore[misc]
                 _, delivery = sent.popleft()
                 if not delivery.is_settled:
                     delivery.settle(self._late())
+        except KafkaException as error:
+            if not error.args[0].fatal():
+                raise
+            # It sends nothing from here on; the records that wait would only say that they were thrown away.
+            self.app.abort(self._failure(error.args[0]))
         finally:
             self._poll_in(POLL_SECONDS if len(self._client) else IDLE_POLL_SECONDS)
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from agents.clicks.output_headers import OutputHeaders
-from agents.worker.default_list import DefaultListWriter, StoredList, default_list
+from agents.worker.default_list import DefaultListWriter, StoredList, _stored, default_list
 from schemas import wire
 from schemas.events import from_unix_ms, unix_ms
 from schemas.ids import ItemId, VisitorId
@@ -351,6 +351,13 @@ async def test_keys_that_cannot_be_read_hold_up_no_list(writing: Writing) -> Non
     assert [entry["event"] for entry in logs] == ["default_lists_not_read"]
     writing.writer._stored_lists = lists
     assert await writing.renew() == ["evil"]
+
+
+@pytest.mark.parametrize("valid_until", [START_MS * 1000, "2023-11-14T22:13:21"])
+def test_a_list_whose_end_is_no_moment_says_nothing(valid_until: int | str) -> None:
+    """Somebody else's record: microseconds, which no calendar has, or a time without a zone; no worker ends by it."""
+    stored = {"items": [{"item_id": "a", "score": 1.0}], "source": "popular", "valid_until": valid_until}
+    assert _stored(msgspec.json.encode(stored), msgspec.json.decode) == StoredList()
 
 
 async def unreadable() -> dict[str, StoredList]:

@@ -12,7 +12,7 @@ NOBODY = {"bootstrap.servers": "127.0.0.1:1"}
 def test_the_reason_is_the_connections_and_not_that_time_is_over() -> None:
     """Where nobody listens, that is what the error says."""
     with pytest.raises(KafkaException, match="Connection refused"):
-        ClusterAdmin(NOBODY).list_topics(timeout=0.5)
+        ClusterAdmin(NOBODY).list_topics(timeout=2)
 
 
 def test_listing_ends_when_its_time_is_over() -> None:
@@ -36,6 +36,8 @@ def test_a_cluster_that_answers_is_listed() -> None:
     [
         (KafkaError._AUTHENTICATION, "The brokers refused the user: why. ", "kafka.security.password"),
         (KafkaError._SSL, "TLS to the brokers failed: why. ", "kafka.security.ca_file"),
+        (KafkaError.GROUP_AUTHORIZATION_FAILED, "The brokers do not let this user do it: why. ", "docs/security.md"),
+        (KafkaError.POLICY_VIOLATION, "The brokers refused it: why. ", "logs"),
         (KafkaError._TRANSPORT, "The brokers did not answer: why. ", "kafka.security.protocol"),
     ],
 )

@@ -61,6 +61,7 @@ class Client:
         self.produced: list[Produced] = []
         self.polls = 0
         self.refusal: Exception | None = None
+        self.fatal: KafkaError | None = None
         self._unsettled: deque[Produced] = deque()
         self._reports: deque[tuple[Produced, KafkaError | None, int]] = deque()
 
@@ -79,9 +80,11 @@ class Client:
         self._reports.append((self._unsettled.popleft(), None if error is None else KafkaError(error), offset))
 
     def poll(self, timeout: float) -> int:
-        """Report, up to a callback that raises."""
+        """Report, up to a callback that raises; raises what is `fatal`."""
         assert timeout == 0
         self.polls += 1
+        if self.fatal is not None:
+            raise KafkaException(self.fatal)
         count = 0
         while self._reports:
             produced, error, offset = self._reports.popleft()
@@ -335,6 +338,20 @@ async def test_a_callback_that_raises_does_not_stop_the_polling(sending: Sending
     sending.client.report()
     await sending.passes(POLL_SECONDS)
     assert third.is_settled
+
+
+async def test_a_producer_that_can_send_no_more_ends_the_worker_with_the_brokers_reason(
+    sending: Sending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that may not number its records, say: of the records themselves librdkafka tells only that they are gone."""
+    ends: list[BaseException] = []
+    monkeypatch.setattr(sending.app, "abort", ends.append)
+    sending.send()
+    sending.client.fatal = KafkaError(KafkaError.CLUSTER_AUTHORIZATION_FAILED, "no", fatal=True)
+    await sending.passes(POLL_SECONDS)
+    (end,) = ends
+    assert explained(end).startswith("the brokers do not let this user do it ([Error 31] Cluster")
+    assert "docs/security.md" in explained(end)
 
 
 async def test_whoever_is_told_may_send(sending: Sending) -> None:
