@@ -68,6 +68,7 @@ class ReleaseWatcher:
         self._complained: set[ModelVersion] = set()
         self._unresolved: ModelVersion | None = None
         self._refreshing = asyncio.Lock()
+        self._looks = set[asyncio.Task[None]]()  # the loop itself holds none
 
     @property
     def current(self) -> ReleaseParts | None:
@@ -146,13 +147,20 @@ class ReleaseWatcher:
     async def resolve_again(self, gone: ModelVersion) -> ReleaseParts | None:
         """Return a release other than `gone`, which the server no longer has; None if there is none.
 
-        However many rows ask, the directory and the server are looked at once until the next `refresh`.
+        However many rows ask, the directory and the server are looked at once until the next `refresh`. A row whose
+        deadline comes meanwhile leaves the others their look: a release that is being copied is not copied twice.
         """
+        look = asyncio.create_task(self._look_for_another(gone))
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+        await asyncio.shield(look)
+        return None if self._is_current(gone) else self._current
+
+    async def _look_for_another(self, gone: ModelVersion) -> None:
         async with self._refreshing:
             if self._is_current(gone) and self._unresolved != gone:
                 await self._refresh()
                 self._unresolved = gone
-        return None if self._is_current(gone) else self._current
 
     async def run(self, poll_seconds: float) -> None:
         """Refresh for ever."""

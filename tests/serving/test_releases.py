@@ -56,6 +56,8 @@ class Shelf:
         )
         self.now_seconds = 1.0
         self.refuses_trending = False
+        self.is_loading, self.may_load = threading.Event(), threading.Event()
+        self.may_load.set()
         viewed = partial(everywhere, self.board)
         self.watcher = ReleaseWatcher(self.directory, self.load, self.server, metrics, self.catalog, viewed)
 
@@ -63,6 +65,8 @@ class Shelf:
         """Read a release, as `ReleaseWatcher` asks for it."""
         self.loaded.append(path.name)
         self.threads.add(threading.current_thread())
+        self.is_loading.set()
+        assert self.may_load.wait(timeout=30)
         content = (path / "release").read_text()
         if content == "broken":
             raise InsessionError("a checksum is wrong")
@@ -259,6 +263,27 @@ async def test_resolving_again_gives_the_newer_release(shelf: Shelf) -> None:
     other = await shelf.watcher.resolve_again(ModelVersion(1))
     assert other is not None
     assert other.version == 2
+
+
+async def test_a_row_that_gives_up_leaves_the_others_the_release_that_is_being_loaded(shelf: Shelf) -> None:
+    """It is loaded once: two loads at a time would remove each other's copies."""
+    shelf.publish(1)
+    await shelf.refresh(1)
+    shelf.publish(2)
+    shelf.server.versions = {ModelVersion(2)}
+    shelf.may_load.clear()
+    shelf.is_loading.clear()
+    first = asyncio.create_task(shelf.watcher.resolve_again(ModelVersion(1)))
+    assert await asyncio.to_thread(shelf.is_loading.wait, 30)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(shelf.watcher.resolve_again(ModelVersion(1)))
+    await asyncio.sleep(0)
+    shelf.may_load.set()
+    other = await second
+    assert other is not None
+    assert (other.version, shelf.loaded) == (2, ["1", "2"])
 
 
 async def test_resolving_again_gives_none_where_nothing_else_is(shelf: Shelf) -> None:
