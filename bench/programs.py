@@ -12,6 +12,7 @@ from typing import Self
 
 from agents.demo.processes import free_port
 from bench.process_cost import held_bytes
+from bench.release import MAX_MEMORY_BYTES
 from bench.thread_cpu import cpu_seconds
 from schemas.child_process import ChildProcess
 from streams.cluster.topics import Topic, TopicSettings
@@ -23,6 +24,7 @@ BACKLOG_SETTINGS = {
     "INSESSION_KAFKA__STALL_TIMEOUT": "800",
     # More than the windows of all partitions hold: no row is turned away while the backlog is worked off.
     "INSESSION_SERVING__MAX_WAITING": "65536",
+    "INSESSION_SERVING__RELEASE_MAX_MEMORY_BYTES": str(MAX_MEMORY_BYTES),
 }
 
 

@@ -40,6 +40,8 @@ SMALL = 2_000
 TRAINING_EVENTS = 60_000
 TRAINING_DATA = "training.jsonl.gz"
 EPOCHS = 2
+MAX_MEMORY_BYTES = 4 << 30
+"""Of a release's parts: more than the default of a worker, so that several million items are measured, too."""
 DEPARTMENTS, ITEMS_A_CATEGORY = 20, 200
 """Of a wide release's items."""
 
@@ -75,7 +77,7 @@ def wide_models(cache: Path, n_items: int) -> Path:
     """
     models = cache / f"models-{n_items}"
     try:
-        found = load_release(newest_release(models / DEFAULT_MODEL_NAME))
+        found = load_release(newest_release(models / DEFAULT_MODEL_NAME), max_memory_bytes=MAX_MEMORY_BYTES)
     except ReleaseError:
         found = None
     if found is None or (n_items >= SEARCHED_ITEMS and found.parts.item_search is None):

@@ -80,13 +80,17 @@ class ReleaseCopies:
             _remove(old)
 
 
-def load_release(directory: Path, key: Secret | None = None) -> Release:
+def load_release(
+    directory: Path, key: Secret | None = None, *, max_memory_bytes: int = DEFAULT_MAX_MEMORY_BYTES
+) -> Release:
     """Verify, copy and read a release for the life of this process: the copy has no name once it is mapped.
+
+    key, max_memory_bytes: see `ReleaseCopies`.
 
     Raises ReleaseError naming the file and the remedy, and OSError where the disk failed and a retry may succeed.
     """
     with TemporaryDirectory(prefix="insession-release-") as folder:
-        return ReleaseCopies(Path(folder), key).load(directory)
+        return ReleaseCopies(Path(folder), key, max_memory_bytes).load(directory)
 
 
 def _is_whole(copy: Path, release: ReleaseFolder) -> bool:
