@@ -66,7 +66,8 @@ class Encodings:
     def catalog_reader(self, fail: Callable[[BaseException], Any] | None = None) -> CatalogReader:
         """Return how the records of the catalog are read.
 
-        fail: ends the process where a schema does not come in time; None = ask once, and close the item.
+        fail: ends the process where a schema does not come in time, unless `stop_waiting` does; None = ask once, and
+        close the item.
         """
         mapping = self._settings.catalog.mapping
         if self._items is None:
@@ -110,11 +111,12 @@ class Encodings:
                 await _register(self._outputs, time.monotonic() + self._patience_seconds)
             except (RegistryUnavailableError, SchemaError) as error:
                 fail(error)
-        try:
-            yield
-        finally:
-            if self._waiting is not None:
-                self._waiting.close()
+        yield
+
+    def stop_waiting(self) -> None:
+        """Let the catalog's reader wait for no schema, now or later."""
+        if self._waiting is not None:
+            self._waiting.close()
 
     @cached_property
     def _registry(self) -> "SchemaRegistry":

@@ -282,12 +282,17 @@ def _content(item: CatalogItem | None) -> tuple[object, ...] | None:
 
 
 def catalog_view(
-    catalog: Catalog, topic: str, client_config: Mapping[str, Any], metrics: CatalogMetrics
+    catalog: Catalog,
+    topic: str,
+    client_config: Mapping[str, Any],
+    metrics: CatalogMetrics,
+    *,
+    let_go: Callable[[], None] | None = None,
 ) -> CompactedView:
-    """Make the view that keeps a catalog up to date from its topic."""
+    """Make the view that keeps a catalog up to date from its topic; let_go: see `CompactedView`."""
 
     def take(record: InputRecord) -> None:
         content = catalog.apply(record.key, record.value, record.time_ms, record.headers)
         metrics.observe(content, items=len(catalog), closed=catalog.closed_items)
 
-    return CompactedView(topic, client_config, take, metrics.view)
+    return CompactedView(topic, client_config, take, metrics.view, let_go=let_go)

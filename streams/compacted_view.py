@@ -28,13 +28,21 @@ class CompactedView:
     """Reads one topic, every partition, in the order of each, and hands on what it reads until it is stopped.
 
     take: given every record on the view's thread; where it raises, the record is passed over, logged and counted.
+    let_go: ends what `take` may be waiting for, when the view is to stop.
     """
 
     def __init__(
-        self, topic: str, client_config: Mapping[str, Any], take: Callable[[InputRecord], None], metrics: ViewMetrics
+        self,
+        topic: str,
+        client_config: Mapping[str, Any],
+        take: Callable[[InputRecord], None],
+        metrics: ViewMetrics,
+        *,
+        let_go: Callable[[], None] | None = None,
     ) -> None:
         self._topic = topic
         self._take = take
+        self._let_go = let_go
         self._metrics = metrics
         self._log = RareLog(log)
         self._config = {
@@ -66,6 +74,8 @@ class CompactedView:
         """Stop reading and wait for the thread."""
         self._stopping.set()
         self._caught_up.set()  # a thread that waits would keep the process until its timeout
+        if self._let_go is not None:
+            self._let_go()
         if self._thread.ident is not None:
             self._thread.join()
 

@@ -123,7 +123,7 @@ def build_worker(settings: Settings) -> InsessionApp:
         _served(app, settings, ProbePages(registry, pulse), feed),
         exporting(spans),
         checked_inputs(app, settings, topic_ids, watch),
-        _following(settings, catalog, rules, registry),
+        _following(settings, catalog, rules, encodings, registry),
         following_trending(settings, trending, encodings, registry),
         encodings.running(app.abort),
         tier.running(),
@@ -300,7 +300,7 @@ async def _closing(asking: Windows | Shadow) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _following(
-    settings: Settings, catalog: Catalog, rules: RuleView, registry: CollectorRegistry
+    settings: Settings, catalog: Catalog, rules: RuleView, encodings: Encodings, registry: CollectorRegistry
 ) -> AsyncIterator[None]:
     """Follow the catalog and merchants' rules; the worker subscribes when both are complete, or after the timeout."""
     client_config, topics = settings.kafka.view_config(), settings.topics
@@ -309,7 +309,13 @@ async def _following(
     def take(record: InputRecord) -> None:
         rules.apply(record.key, record.value)
 
-    of_items = catalog_view(catalog, topics.name(Topic.CATALOG), client_config, CatalogMetrics(registry))
+    of_items = catalog_view(
+        catalog,
+        topics.name(Topic.CATALOG),
+        client_config,
+        CatalogMetrics(registry),
+        let_go=encodings.stop_waiting,
+    )
     of_rules = CompactedView(
         topics.name(Topic.MERCHANT_RULES), client_config, take, ViewMetrics(registry, "merchant_rules")
     )

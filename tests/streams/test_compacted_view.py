@@ -49,9 +49,11 @@ def viewed(
     config: dict[str, Any],
     take: Callable[[InputRecord], None] = lambda _: None,
     registry: CollectorRegistry | None = None,
+    let_go: Callable[[], None] | None = None,
 ) -> CompactedView:
     """Make a view."""
-    return CompactedView(topic, config, take, ViewMetrics(registry or CollectorRegistry(), "things"))
+    metrics = ViewMetrics(registry or CollectorRegistry(), "things")
+    return CompactedView(topic, config, take, metrics, let_go=let_go)
 
 
 def test_every_record_from_the_beginning_is_handed_on(broker: str) -> None:
@@ -191,6 +193,22 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
     assert sorted(filter(None, values)) == sorted([*(f"v{number}".encode() for number in range(200)), b"later"])
     assert len(seen[0]) > 1
     assert [entry["partitions"] for entry in logged if entry["event"] == "view_partitions_added"] == [seen[0][1:]]
+
+
+def test_a_stop_ends_what_a_record_waits_for(broker: str) -> None:
+    """A schema whose registry is away, say: who stops a worker at its start does not wait for that."""
+    waits, let_go = threading.Event(), threading.Event()
+
+    def take(_record: InputRecord) -> None:
+        waits.set()
+        assert let_go.wait(timeout=60)
+
+    produce(broker, "things", "one")
+    view = viewed("things", config_of(broker), take, let_go=let_go.set)
+    view.start()
+    assert waits.wait(timeout=20)
+    view.stop()
+    assert not view._thread.is_alive()
 
 
 def test_a_view_that_was_never_started_can_be_stopped() -> None:
