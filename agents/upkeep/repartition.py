@@ -50,6 +50,19 @@ class Repartitioned:
     moved: int = 0
 
 
+def grown_bounds(reader: TopicReader, topic: str, partitions: int) -> dict[int, range]:
+    """Return the offsets that each partition holds of a topic that has grown to so many; raises TopicsError.
+
+    The broker that is asked may have heard of fewer: a new one that is left out would have no commit and no states.
+    """
+    bounds = reader.bounds(topic)
+    if len(bounds) < partitions:
+        raise TopicsError(
+            f"a broker knows {len(bounds)} of the {partitions} partitions of {topic}: wait a moment, and run this again"
+        )
+    return bounds
+
+
 class Repartition:
     """One run. Raises InsessionError while the group has members, and where the topics cannot be grown.
 
@@ -132,12 +145,13 @@ class Repartition:
     def _begin_new_partitions(self, reader: TopicReader, commits: GroupCommits) -> None:
         """Commit the beginning of what is new: a group that begins at the end elsewhere must not pass over it."""
         for topic in self._settings.clickstreams:
-            new = {partition: held for partition, held in reader.bounds(topic).items() if partition >= self._before}
+            bounds = grown_bounds(reader, topic, self._now)
+            new = {partition: held for partition, held in bounds.items() if partition >= self._before}
             known = commits.of(topic, new)
             commits.write(topic, {part: held.start for part, held in new.items() if part not in known})
 
     def _load(self, reader: TopicReader, copies: StateCopies) -> Partitioner:
-        bounds = reader.bounds(self._changelog)
+        bounds = grown_bounds(reader, self._changelog, self._now)
         self._progress.begin("reading states", sum(map(len, bounds.values())))
         copies.load(reader, self._changelog, bounds, self._progress.advance)
         placements = Placements(self._before, self._now)
