@@ -31,7 +31,6 @@ from rich.table import Table
 
 from agents.artifact_bus import open_bus
 from agents.configuration.keys import ENVIRONMENT_PREFIX
-from agents.demo.processes import free_port
 from agents.interruption import INTERRUPTED, Interruption
 from agents.shop.catalog import catalog
 from agents.shop.settings import ShopSettings
@@ -43,6 +42,7 @@ from schemas import wire
 from schemas.child_process import ChildProcess
 from schemas.errors import InsessionError
 from schemas.events import ClickEvent
+from schemas.free_ports import free_port
 from schemas.ids import ItemId, ModelVersion
 from schemas.records import Tier
 from streams.cluster.topic_reader import TopicReader

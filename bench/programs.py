@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from agents.demo.processes import free_port
 from bench.process_cost import held_bytes
 from bench.release import MAX_MEMORY_BYTES
 from bench.thread_cpu import cpu_seconds
 from schemas.child_process import ChildProcess
+from schemas.free_ports import free_port
 from streams.cluster.topics import Topic, TopicSettings
 
 BACKLOG_SETTINGS = {

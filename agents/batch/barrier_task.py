@@ -1,11 +1,11 @@
 """What a task of the barrier stage does; loads no TensorFlow before its environment names the cluster."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from schemas.free_ports import free_port
 from session_model.distributed.messages import Teller
 from session_model.distributed.worker import Assignment, work
 
@@ -17,10 +17,7 @@ def work_as_task(job: Path, told: Path, deadline: float, _: Iterator[int]) -> It
     context = BarrierTaskContext.get()
     index = context.partitionId()
     host = context.getTaskInfos()[index].address.partition(":")[0]
-    with socket.socket() as free:
-        free.bind(("", 0))
-        address = f"{host}:{free.getsockname()[1]}"
-    gathered = [one.split() for one in context.allGather(f"{context.taskAttemptId()} {address}")]
+    gathered = [one.split() for one in context.allGather(f"{context.taskAttemptId()} {host}:{free_port('')}")]
     start = min(int(attempt) for attempt, _ in gathered)  # Spark numbers tasks on and on
     file = os.open(told / f"{start}-{index}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
     assignment = Assignment(job, index, [one for _, one in gathered], deadline - time.time())

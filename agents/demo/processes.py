@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from agents.configuration.keys import ENVIRONMENT_PREFIX
 from agents.live.pages import PATH
 from schemas.child_process import ChildError, ChildProcess
 from schemas.errors import InsessionError
+from schemas.free_ports import free_port
 from streams.local.embedded_broker import PARTITIONS
 
 LOOPBACK: Final = "127.0.0.1"
@@ -135,14 +135,6 @@ class DemoObserver(Service):
     def __init__(self, brokers: str, log_path: Path) -> None:
         settings = {"TRENDING__PUBLISH_INTERVAL": "PT1S"}
         super().__init__(["observer", "--brokers", brokers], log_path, settings)
-
-
-def free_port() -> int:
-    """Find a free TCP port on the loopback interface; another process may take it before it is used."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _first_error(log_path: Path) -> str:

@@ -16,6 +16,7 @@ import msgspec
 
 from schemas.child_process import ChildProcess, last_words
 from schemas.errors import InsessionError
+from schemas.free_ports import free_port
 from session_model.distributed.messages import Came, Failed, Finished, Lines, Message, Started
 from session_model.distributed.worker import Assignment
 
@@ -88,7 +89,7 @@ class Attempt:
         self._begun = time.monotonic()
         self._stack = ExitStack()
         self._suspected: tuple[float, _Worker] | None = None
-        addresses = [f"{_LOOPBACK}:{port}" for port in free_ports(n_workers)]
+        addresses = [f"{_LOOPBACK}:{free_port(_LOOPBACK)}" for _ in range(n_workers)]
         threads = max(1, (os.cpu_count() or 1) // n_workers)
         self._selector = self._stack.enter_context(selectors.DefaultSelector())
         self._workers = list[_Worker]()
@@ -189,12 +190,3 @@ class Attempt:
 
 def _ended(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of the loopback that are free now; one that is taken meanwhile costs a restart."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((_LOOPBACK, 0))
-        return [one.getsockname()[1] for one in sockets]

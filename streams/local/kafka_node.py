@@ -1,11 +1,8 @@
 """One node of Apache Kafka on loopback: for tests, benchmarks and `make kafka`. Production brings its own cluster."""
 
 import base64
-import contextlib
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
@@ -20,11 +17,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from schemas.child_process import ChildError, ChildProcess, last_words
+from schemas.free_ports import free_port
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _HOST: Final = "127.0.0.1"
-_PORTS: Final = range(20_000, 32_000)
-"""Below the ephemeral range, so that no outgoing connection takes a port while its node is down."""
 _START_TIMEOUT_SECONDS: Final = 60.0
 _STOP_TIMEOUT_SECONDS: Final = 20.0
 
@@ -66,7 +62,7 @@ class KafkaNode:
         self._temporary = data_dir is None
         self._folder = Path(tempfile.mkdtemp(prefix="kafka-node-")) if data_dir is None else data_dir.resolve()
         self._cache_dir = cache_dir or default_cache()
-        self._port, self._controller_port = _free_ports(2)
+        self._port, self._controller_port = free_port(_HOST), free_port(_HOST)
         self._child: ChildProcess | None = None
 
     @property
@@ -153,20 +149,6 @@ class KafkaNode:
             raise KafkaUnavailableError(
                 f"Kafka could not format its storage in {self._folder}: {last_words(self.log_path)}"
             )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing listens on, held together while they are chosen."""
-    with contextlib.ExitStack() as stack:
-        ports: list[int] = []
-        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
-            listener = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                listener.bind((_HOST, port))
-                ports.append(port)
-            if len(ports) == count:
-                return ports
-    raise KafkaUnavailableError(f"No free port for Kafka between {_PORTS.start} and {_PORTS.stop} on {_HOST}.")
 
 
 def _answers(address: str) -> bool:

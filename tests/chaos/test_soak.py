@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.demo.processes import free_port
+from schemas.free_ports import free_port
 from schemas.ids import ItemId
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer

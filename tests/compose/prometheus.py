@@ -17,8 +17,8 @@ from typing import Any, Final, Self
 import pytest
 import yaml
 
-from agents.demo.processes import free_port
 from schemas.child_process import ChildError, ChildProcess
+from schemas.free_ports import free_port
 
 CONFIG: Final = Path(__file__).parents[2] / "compose" / "prometheus" / "prometheus.yml"
 PATIENCE_SECONDS: Final = 60.0

@@ -15,12 +15,13 @@ from agents.daily.loop import last_day
 from agents.daily.records import DayRecord
 from agents.daily.store import Store
 from agents.demo.feeder import Backlog, Feeder, embedded_producer
-from agents.demo.processes import LOOPBACK, free_port
+from agents.demo.processes import LOOPBACK
 from agents.demo.shapes import as_records
 from agents.demo.source import Source
 from agents.settings import PipelineSettings, Settings
 from schemas import wire
 from schemas.events import ClickEvent
+from schemas.free_ports import free_port
 from schemas.ids import VisitorId
 from serving.embedded.options import ServerOptions
 from serving.embedded_process import EmbeddedServer

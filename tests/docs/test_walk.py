@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.demo.processes import free_port
 from agents.settings import Settings
+from schemas.free_ports import free_port
 from streams.cluster.topic_creation import create
 from streams.cluster.topics import TopicSettings, admin_client, topic_specs
 from tests.docs.documents import ROOT, Block, blocks, documents

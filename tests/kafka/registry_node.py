@@ -6,8 +6,8 @@ import urllib.request
 from pathlib import Path
 from typing import Final, Self
 
-from agents.demo.processes import free_port
 from schemas.child_process import ChildError, ChildProcess
+from schemas.free_ports import free_port
 from streams.local.kafka_jars import KafkaUnavailableError, default_cache, fetch, find_java
 
 _POM: Final = Path(__file__).parent / "apicurio" / "pom.xml"

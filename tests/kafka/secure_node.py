@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from agents.demo.processes import free_port
+from schemas.free_ports import free_port
 from streams.cluster.topics import admin_client
 from streams.local.kafka_node import KafkaNode
 

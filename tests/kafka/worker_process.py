@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -11,27 +10,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
-from agents.demo.processes import LOOPBACK
 from schemas.child_process import ChildProcess
+from schemas.free_ports import free_port
 
 COMMAND = Path(sys.executable).with_name("insession")
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 240.0
 """For what takes seconds on an idle machine."""
-_PORTS = count(20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
-"""Each process of tests has its own, below those that the system gives out: nobody takes one before it is bound."""
-
-
-def own_port() -> int:
-    """Return the next free port of this process of tests."""
-    while True:
-        port = next(_PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOOPBACK, port))
-            return port
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class WorkerProcess:
 
     def __init__(self, options: Mapping[str, str], environment: Mapping[str, str], datadir: Path) -> None:
         self.datadir = datadir
-        self._port = own_port()
+        self._port = free_port()
         self.log_path = datadir.with_suffix(f".{self._port}.log")
         folder = {"datadir": str(datadir)} if self.has_datadir else {}
         given = {**options, **folder, "web-port": str(self._port)}

@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 from agents.cli import insession
 from agents.daily.exporter import SupplyExporter, exported, known
 from agents.daily.status import CandidateStatus, ChampionStatus, SupplyStatus, supply_status
-from agents.demo.processes import free_port
 from agents.web.port import WebPortError
 from schemas.errors import InsessionError, UsageError
+from schemas.free_ports import free_port
 from schemas.ids import ModelVersion
 from tests.agents.daily.conftest import DAY, Deployment, metrics_at
 from tests.agents.daily.test_status import settings_file

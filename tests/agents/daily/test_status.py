@@ -17,8 +17,8 @@ from rich.console import Console
 from agents.cli import insession
 from agents.daily.status import SupplyStatus, supply_status
 from agents.daily.view import ProgressView
-from agents.demo.processes import free_port
 from schemas.errors import InsessionError, UsageError
+from schemas.free_ports import free_port
 from schemas.release import MANIFEST_PATH
 from tests.agents.daily.conftest import DAY, Deployment, metrics_at
 from tests.builders.releases import edit_manifest

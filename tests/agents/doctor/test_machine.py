@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 from aiokafka import codec
 
-from agents.demo.processes import free_port
 from agents.doctor.findings import Finding, Level
 from agents.doctor.machine import machine_findings
 from agents.settings import load_settings
+from schemas.free_ports import free_port
 
 
 def examined(datadir: Path, port: int) -> dict[str, Finding]:

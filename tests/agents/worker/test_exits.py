@@ -13,8 +13,8 @@ import pytest
 from confluent_kafka import Producer
 
 from agents import cli
-from agents.demo.processes import free_port
 from agents.worker.exits import EXITS, Exit, table
+from schemas.free_ports import free_port
 from streams.cluster.topics import Topic, TopicSettings
 from streams.delivery.endings import ENDINGS
 from streams.local.embedded_broker import EmbeddedBrokerProcess

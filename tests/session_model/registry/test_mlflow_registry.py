@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from agents.demo.processes import free_port
 from schemas.errors import InsessionError
+from schemas.free_ports import free_port
 from schemas.release_folder import ReleaseError
 from session_model.registry.mlflow_registry import Alias, MlflowRegistry
 from session_model.release.files import verify_release
