@@ -3,12 +3,12 @@
 People, the promotion and the next day's checks read it.
 """
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
 from schemas.errors import UsageError
+from schemas.events import Instant
 from schemas.ids import ItemId, ModelVersion
 
 Verdict = Literal["good", "weak", "lost", "few"]
@@ -177,7 +177,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
 
     version: ModelVersion
     against: Annotated[ModelVersion | None, Meta(description="The champion; null = there was none.")]
-    made_at: datetime
+    made_at: Instant
     data_sha256: str
     thresholds: CheckThresholds
     checks: dict[str, CheckResult]

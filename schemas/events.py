@@ -49,6 +49,9 @@ ITEM_EVENT_TYPES: frozenset[str] = frozenset(name for name, facts in EVENT_FACTS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
+Instant = Annotated[datetime, Meta(tz=True)]
+"""A time with its offset. One without is refused where it is read: nobody knows when it was."""
+
 _Id = Meta(min_length=1, max_length=MAX_ID_BYTES)
 _Label = Annotated[str, Meta(max_length=MAX_ID_BYTES)]
 """JSON Schema counts characters; the readers count bytes of UTF-8."""
@@ -66,7 +69,7 @@ class ClickEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ),
     ]
     event_time: Annotated[
-        Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)],
+        Instant | Annotated[int, Meta(ge=0)],
         Meta(description="When it happened: RFC 3339 with an offset, or an integer in Unix milliseconds."),
     ]
     item_id: Annotated[

@@ -1,11 +1,10 @@
 """The output records, and the catalog record that the shop writes."""
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
-from schemas.events import MAX_PRICE, Action, EventType
+from schemas.events import MAX_PRICE, Action, EventType, Instant
 from schemas.ids import MAX_ID_BYTES, EventId, ItemId, ModelVersion, RuleId, SessionId, VisitorId
 
 Status = Literal["answered", "duplicate", "late", "replayed", "bot", "no_consent", "ended", "identified"]
@@ -26,7 +25,7 @@ DEFAULT_KEY = "__default__"
 TRENDING_KEY = "__all__"
 """Key of what is trending everywhere; the other keys of that topic are places."""
 
-Moment = Annotated[datetime, Meta(tz=True)] | Annotated[int, Meta(ge=0)]
+Moment = Instant | Annotated[int, Meta(ge=0)]
 """RFC 3339 with an offset, or an integer in Unix milliseconds, as an event's time."""
 
 _RecordId = Annotated[
@@ -81,7 +80,7 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     status: Annotated[Status, Meta(description="What became of the input; only `answered` moved the session.")]
     visitor_id: VisitorId
     event_id: EventId
-    event_time: datetime
+    event_time: Instant
     session_id: SessionId | None = None
     items: Annotated[list[RecommendedItem], Meta(description="Best first; empty for duplicate, replayed and ended.")]
     tier: Annotated[Tier | None, Meta(description="Who answered: model > knn > popular > default.")] = None
@@ -98,7 +97,7 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
     model_version: ModelVersion | None = None
     experiment: str | None = None
     valid_until: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(
             description="When the first of the items, or the sale of one, ends as the catalog says; null = none does."
         ),
@@ -126,12 +125,12 @@ class DefaultRecommendations(Struct, frozen=True, kw_only=True):
     location: Annotated[str | None, Meta(description="Where the list counts; null = everywhere.")] = None
     items: Annotated[list[RecommendedItem], Meta(min_length=1, description="Best first; never empty.")]
     source: Annotated[ImpersonalTier, Meta(description="What the list rests on; `default` = nothing is popular yet.")]
-    updated_at: Annotated[datetime, Meta(description="When the worker wrote it; unchanged lists are not repeated.")]
+    updated_at: Annotated[Instant, Meta(description="When the worker wrote it; unchanged lists are not repeated.")]
     model_version: Annotated[
         ModelVersion | None, Meta(description="The release whose training data says what is popular, if one does.")
     ] = None
     valid_until: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(
             description="When the first of the items, or the sale of one, ends; another list is written then. Null = "
             "none does."
@@ -144,7 +143,8 @@ class TrendingItem(Struct, frozen=True):
 
     item_id: ItemId
     share: Annotated[
-        float, Meta(description="Of the place's next views, as far as its views of late tell, and those around it.")
+        float,
+        Meta(ge=0, description="Of the place's next views, as far as its views of late tell, and those around it."),
     ]
     lift: Annotated[
         float,
@@ -193,8 +193,8 @@ class Trending(Struct, frozen=True, kw_only=True):
         float | None,
         Meta(description="Views that the place around it is worth, as chosen; null = that one's shares as they are."),
     ]
-    event_time: Annotated[datetime, Meta(description="Latest event time that is counted.")]
-    updated_at: Annotated[datetime, Meta(description="When it was written.")]
+    event_time: Annotated[Instant, Meta(description="Latest event time that is counted.")]
+    updated_at: Annotated[Instant, Meta(description="When it was written.")]
     positions: Annotated[
         dict[str, int],
         Meta(description="By `{topic}-{partition}` of the clickstream the last offset counted; of everywhere only."),
@@ -218,7 +218,7 @@ class IntentSignal(Struct, frozen=True, kw_only=True):
     visitor_id: VisitorId
     session_id: SessionId
     event_id: EventId
-    event_time: datetime
+    event_time: Instant
     prefix_length: Annotated[int, Meta(ge=1, description="Events of the session so far, this one included.")]
     purchase_status: Annotated[
         Literal["calibrated", "unavailable"],
@@ -262,7 +262,7 @@ class RecommendationOutcome(Struct, frozen=True, kw_only=True):
     visitor_id: VisitorId
     session_id: SessionId
     event_id: EventId
-    event_time: datetime
+    event_time: Instant
     action: Annotated[Action, Meta(description="`click`: a view of an item.")]
     item_id: ItemId
     position: Annotated[
@@ -290,8 +290,8 @@ class SessionSummary(Struct, frozen=True, kw_only=True):
     visitor_key: str
     session_id: SessionId
     end_reason: EndReason
-    started_at: datetime
-    ended_at: datetime
+    started_at: Instant
+    ended_at: Instant
     event_count: Annotated[int, Meta(ge=1, description="All events, those beyond the kept ones included.")]
     events: Annotated[
         list[SessionEvent],
@@ -311,7 +311,7 @@ class VisitorRecommendations(Struct, frozen=True, kw_only=True):
     id: Annotated[str, Meta(description="The `id` of the session's end.")]
     visitor_key: str
     session_id: SessionId
-    ended_at: Annotated[datetime, Meta(description="When the session ended.")]
+    ended_at: Annotated[Instant, Meta(description="When the session ended.")]
     items: Annotated[list[RecommendedItem], Meta(description="Best first.")]
     tier: Tier | None = None
     reason: str | None = None
@@ -320,7 +320,7 @@ class VisitorRecommendations(Struct, frozen=True, kw_only=True):
     purchase_source: IntentSource | None = None
     leave_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
     cart_abandonment_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
-    valid_until: datetime | None = None
+    valid_until: Instant | None = None
     rules: list[RuleId] | None = None
 
 

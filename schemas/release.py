@@ -1,10 +1,10 @@
 """The manifest of a model release, `assets.extra/manifest.json` beside the SavedModel."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.events import Instant
 from schemas.ids import ModelVersion
 from schemas.servable import ASSETS
 
@@ -25,9 +25,9 @@ class TrainingSource(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the training data came from, if it was no file of the machine."""
 
     url: str
-    read_at: datetime
+    read_at: Instant
     watermark: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(description="The earliest, over the partitions, of their latest session ends: later ones may be missing."),
     ] = None
     partitions: Annotated[dict[int, ReadPartition], Meta(description="Of a topic, by number.")] = {}
@@ -40,7 +40,7 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
     format: Annotated[int, Meta(description="Layout of the release; a reader refuses one it does not know.")]
     model: str
     version: ModelVersion
-    created_at: datetime
+    created_at: Instant
     code_version: str
     training_data_sha256: str
     max_length: Annotated[int, Meta(ge=1, description="Most recent items that the model reads.")]
@@ -60,6 +60,6 @@ class ReleaseManifest(Struct, frozen=True, kw_only=True):
         TrainingSource | None, Meta(description="Absent where the training data were files of the machine.")
     ] = None
     training_data_until: Annotated[
-        datetime | None,
+        Instant | None,
         Meta(description="Time of the latest event of the training data; absent where they had no times."),
     ] = None

@@ -6,7 +6,6 @@ they are the audit of who served when. Without a record the newest release serve
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.errors import InsessionError
+from schemas.events import Instant
 from schemas.ids import ModelVersion, VisitorId
 
 ROLLOUT_FOLDER: Final = "rollout"
@@ -56,7 +56,7 @@ class Rollout(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     revision: Annotated[int, Meta(ge=1)]
-    changed_at: datetime
+    changed_at: Instant
     change: Change
     reason: str
     by: Annotated[str, Meta(description="Who asked for it: an account of the machine, or a service.")]

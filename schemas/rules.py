@@ -6,14 +6,13 @@ keeps of earlier ones, 30 days by its settings, is the audit of who put which ru
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
 
 from schemas.errors import without_input
-from schemas.events import unix_ms
+from schemas.events import Instant, unix_ms
 from schemas.ids import MAX_ID_BYTES, ItemId, RuleId, utf8_bytes
 from schemas.records import MAX_CATEGORY_LENGTH, Pattern, Tier
 
@@ -37,7 +36,6 @@ TARGETS: Final = ("items", "category", "variant_group", "on_sale", "new_days")
 END_OF_TIME_MS: Final = 2**62
 
 _Label = Annotated[str, Meta(min_length=1, max_length=MAX_ID_BYTES)]
-_Time = Annotated[datetime, Meta(tz=True)]
 
 
 class MerchantRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -87,8 +85,8 @@ class MerchantRule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
             description="Places where it holds, with all below them: `nl` has `nl/ams`; absent = everywhere.",
         ),
     ] = ()
-    starts_at: Annotated[_Time | None, Meta(description="From then on; absent = at once.")] = None
-    ends_at: Annotated[_Time | None, Meta(description="Until then, exclusive; absent = until it is removed.")] = None
+    starts_at: Annotated[Instant | None, Meta(description="From then on; absent = at once.")] = None
+    ends_at: Annotated[Instant | None, Meta(description="Until then, exclusive; absent = until it is removed.")] = None
     device: Annotated[_Label | None, Meta(description="Only on this device, in the words of the clicks.")] = None
     pattern: Annotated[Pattern | None, Meta(description="Only while the session looks like this.")] = None
     arm: Annotated[_Label | None, Meta(description="Only in this arm: the click's `experiment`.")] = None

@@ -19,7 +19,7 @@ from agents.batch.topic_rows import rows_at
 from agents.settings import Settings
 from agents.upkeep.job_progress import JobProgress
 from schemas.errors import InsessionError
-from schemas.events import unix_ms
+from schemas.events import Instant, unix_ms
 from schemas.topic_url import TopicUrl
 from streams.cluster.topic_reader import TopicReader
 
@@ -44,7 +44,7 @@ class DayManifest(msgspec.Struct, frozen=True, kw_only=True):
     day: date
     source: str
     format: ClickstreamFormat
-    made_at: datetime
+    made_at: Instant
     records: int
     parts: tuple[Part, ...]
     partitions: dict[int, DayOffsets] = {}

@@ -1,7 +1,6 @@
 """Session ends as a table: what the sessions job has written, or what lies on the topic."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
@@ -14,7 +13,7 @@ from agents.batch.topic_rows import topic_rows
 from agents.encodings import Encodings
 from agents.settings import Settings
 from schemas import wire
-from schemas.events import unix_ms
+from schemas.events import Instant, unix_ms
 from schemas.records import SessionSummary
 from schemas.topic_url import TopicUrl
 from session_model.data.files import data_files
@@ -89,7 +88,7 @@ def _lines(file: str) -> Iterator[bytes]:
 
 class _Head(msgspec.Struct):
     visitor_key: str
-    ended_at: datetime
+    ended_at: Instant
     id: str
 
 

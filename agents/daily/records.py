@@ -1,10 +1,11 @@
 """What the daily loop writes: a result a step, a record a day."""
 
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 
+from schemas.events import Instant
 from schemas.ids import ModelVersion
 
 StepName = Literal[
@@ -29,7 +30,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outputs: dict[str, Any]
     files: dict[str, int] = {}
     seconds: float
-    started_at: datetime
+    started_at: Instant
     message: str = ""
     failed: str | None = None
 
@@ -44,8 +45,8 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     day: date
     state: DayState
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: Instant
+    ended_at: Instant | None = None
     reason: str = ""
     keys: dict[StepName, str] = {}
     against: ModelVersion | None = None
