@@ -1,9 +1,10 @@
 """What must be true of the topics before a worker subscribes, and the watch over it afterwards."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Final
 
 import structlog
 
@@ -11,13 +12,17 @@ from agents.settings import Settings
 from agents.upkeep.changelog_check import check_changelog
 from schemas.errors import InsessionError
 from streams.app import InsessionApp
-from streams.cluster.topic_check import check
+from streams.cluster.patience import looked_again
+from streams.cluster.topic_check import ProblemKind, TopicProblem, check
 from streams.cluster.topic_creation import create
 from streams.cluster.topic_watch import SeenTopic, Sighting, TopicWatch, look_at, seen_topics
 from streams.cluster.topics import TopicsError, TopicSpec, admin_client, app_id, changelog_name, changelog_spec
 from streams.delivery.endings import explained
 
 log = structlog.get_logger(__name__)
+
+_PATIENCE_SECONDS: Final = 15.0
+"""For brokers that have not heard yet of a changelog which was just made."""
 
 
 @asynccontextmanager
@@ -58,13 +63,18 @@ def check_topics(settings: Settings) -> Mapping[str, SeenTopic]:
     errors = [problem for problem in problems if not problem.is_warning]
     if not errors:
         create(admin, [changelog])
-        errors = check(admin, [changelog])
+        errors = looked_again(lambda: check(admin, [changelog]), _are_all_there, _PATIENCE_SECONDS)
     if errors:
         raise TopicsError("\n".join(["the topics are not what the worker expects:", *(e.message for e in errors)]))
-    seen = seen_topics(admin, [spec.name for spec in _specs(settings)])
+    names = [spec.name for spec in _specs(settings)]
+    seen = looked_again(lambda: seen_topics(admin, names), lambda found: None not in found.values(), _PATIENCE_SECONDS)
     if gone := sorted(name for name, topic in seen.items() if topic is None):
         raise TopicsError(f"{', '.join(gone)} went away while the worker started: see who deletes topics, start again")
     return {name: topic for name, topic in seen.items() if topic is not None}
+
+
+def _are_all_there(problems: Sequence[TopicProblem]) -> bool:
+    return all(problem.kind is not ProblemKind.MISSING for problem in problems)
 
 
 def _look(settings: Settings) -> Callable[[], Sighting]:

@@ -40,3 +40,14 @@ def asked_again(ask: Callable[[], Answer], timeout_seconds: float) -> Answer:
             if error.args[0].code() not in NOT_YET or time.monotonic() > deadline:
                 raise
         time.sleep(_RETRY_SECONDS)
+
+
+def looked_again(look: Callable[[], Answer], is_enough: Callable[[Answer], bool], timeout_seconds: float) -> Answer:
+    """Look until it is enough, or the time is over; return what was seen last.
+
+    Of what is new each broker hears at another moment, and any of them may be asked.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while not is_enough(seen := look()) and time.monotonic() < deadline:
+        time.sleep(_RETRY_SECONDS)
+    return seen

@@ -1,18 +1,17 @@
 """Making topics, until they can be written to."""
 
-import time
 from collections.abc import Mapping, Sequence
+from operator import not_
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from streams.cluster.admin import explained
-from streams.cluster.patience import NOT_YET
+from streams.cluster.patience import NOT_YET, looked_again
 from streams.cluster.topics import TopicsError, TopicSpec, listed
 
 _TIMEOUT_SECONDS: Final = 15.0
-_POLL_SECONDS: Final = 0.2
 
 
 def create(admin: AdminClient, specs: Sequence[TopicSpec]) -> list[str]:
@@ -57,13 +56,10 @@ def await_usable(admin: AdminClient, partitions: Mapping[str, int | None]) -> No
     of what an idempotent producer sends it meanwhile some can be acknowledged and lost (KAFKA-15591). Raises
     TopicsError when they are not there in time.
     """
-    deadline = time.monotonic() + _TIMEOUT_SECONDS
-    while waiting := _not_usable(admin, partitions):
-        if time.monotonic() > deadline:
-            raise TopicsError(
-                f"the cluster does not show {', '.join(waiting)} whole: see its brokers' logs, and run this again"
-            )
-        time.sleep(_POLL_SECONDS)
+    if waiting := looked_again(lambda: _not_usable(admin, partitions), not_, _TIMEOUT_SECONDS):
+        raise TopicsError(
+            f"the cluster does not show {', '.join(waiting)} whole: see its brokers' logs, and run this again"
+        )
 
 
 def _not_usable(admin: AdminClient, partitions: Mapping[str, int | None]) -> list[str]:

@@ -4,7 +4,7 @@ from typing import NoReturn
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
-from streams.cluster.patience import asked_again
+from streams.cluster.patience import asked_again, looked_again
 
 
 class Brokers:
@@ -67,3 +67,17 @@ def test_patience_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(KafkaException):
         asked_again(refuse, 35.0)
+
+
+def test_what_is_new_is_looked_for_until_it_is_there() -> None:
+    """One broker has heard of it, the next one not yet."""
+    looks = iter([["changelog"], [], ["changelog", "ledger"], []])
+    assert looked_again(lambda: next(looks), lambda found: len(found) == 2, 60.0) == ["changelog", "ledger"]
+
+
+def test_what_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then what was seen last is what there is."""
+    moments = itertools.count(0.0, 10.0)
+    monkeypatch.setattr("streams.cluster.patience.time.monotonic", lambda: next(moments))
+    looks = itertools.count()
+    assert looked_again(lambda: next(looks), lambda _: False, 35.0) == 3

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from streams.cluster import topic_creation
+from streams.cluster import patience, topic_creation
 from streams.cluster.topic_creation import await_usable, create
 from streams.cluster.topics import TopicsError, TopicSpec
 
@@ -56,7 +56,7 @@ class SlowCluster:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topic_creation, "_POLL_SECONDS", 0.0)
+    monkeypatch.setattr(patience, "_RETRY_SECONDS", 0.0)
     monkeypatch.setattr(topic_creation, "_TIMEOUT_SECONDS", 0.3)
 
 
