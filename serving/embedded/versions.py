@@ -79,14 +79,16 @@ class ModelVersions(Generic[ServableT]):
         self._lock = Lock()
         self._entries: dict[int, _Entry[ServableT]] = {}
         self._rollout: Rollout | None = None
+        self._troubles: dict[str, str] = {}
 
     def poll(self) -> None:
         """Look at the folder once: load what is new, highest first, then unload what is no longer aspired to."""
         try:
             on_disk = {int(version): path for version, path in version_directories(self._base_path).items()}
         except OSError as error:  # an unmounted store must not unload what serves
-            log.warning("base_path_unreadable", model=self.name, path=str(self._base_path), error=str(error))
+            self._warn("base_path_unreadable", error)
             return
+        self._troubles.pop("base_path_unreadable", None)
         rollout = self._read_rollout()
         aspired = self._policy.aspired(on_disk.keys() - self._still_broken(on_disk), rollout)
         while new := self._aspire(aspired):
@@ -100,8 +102,16 @@ class ModelVersions(Generic[ServableT]):
         try:
             self._rollout = read_rollout(self._base_path)
         except (RolloutError, OSError) as error:
-            log.warning("rollout_unreadable", path=str(self._base_path), error=str(error))
+            self._warn("rollout_unreadable", error)
+        else:
+            self._troubles.pop("rollout_unreadable", None)
         return self._rollout
+
+    def _warn(self, trouble: str, error: Exception) -> None:
+        """Tell of a trouble when it comes and when it changes, not at every look."""
+        if self._troubles.get(trouble) != str(error):
+            self._troubles[trouble] = str(error)
+            log.warning(trouble, model=self.name, path=str(self._base_path), error=str(error))
 
     def statuses(self) -> list[VersionStatus]:
         """List every version ever seen, highest first."""

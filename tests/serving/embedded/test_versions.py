@@ -224,5 +224,18 @@ def test_a_missing_folder_unloads_nothing(shelf: Shelf) -> None:
     shutil.rmtree(shelf.base_path)
     with capture_logs() as logs:
         shelf.versions.poll()
+        shelf.versions.poll()
     assert shelf.versions.available() == [1]
     assert [line["event"] for line in logs] == ["base_path_unreadable"]
+
+
+def test_a_folder_that_is_missing_again_is_told_again(shelf: Shelf) -> None:
+    """The line that tells of the first time may be days old."""
+    away = shelf.base_path.with_name("away")
+    with capture_logs() as logs:
+        for _ in range(2):
+            shelf.base_path.rename(away)
+            shelf.versions.poll()
+            away.rename(shelf.base_path)
+            shelf.versions.poll()
+    assert [line["event"] for line in logs] == ["base_path_unreadable", "base_path_unreadable"]
