@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.state import InputPosition
+from schemas.times import LATEST_TIME_MS
 from streams.cluster.admin import Complaints, explained
 from streams.cluster.patience import asked_again
 from streams.cluster.topics import TopicsError
@@ -144,13 +145,16 @@ def latest(offsets: Mapping[int, range], at_most: int) -> dict[int, range]:
 
 
 def input_record(message: Any) -> InputRecord:
-    """Take a librdkafka message apart; a null header counts as an empty one."""
+    """Take a librdkafka message apart; a null header counts as an empty one.
+
+    Whoever may write a record gives it any timestamp: one that no calendar has counts as the last that there is.
+    """
     headers, undecodable = _headers(message)
     return InputRecord(
         InputPosition(message.topic(), message.partition(), message.offset()),
         message.key(),
         message.value(),
-        message.timestamp()[1],
+        min(message.timestamp()[1], LATEST_TIME_MS),
         headers,
         undecodable=undecodable,
     )

@@ -5,13 +5,14 @@ be decayed as time goes on; only when the weights grow large they are all scaled
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from schemas.ids import ItemId
+from schemas.times import LATEST_TIME_MS
 
 HALF_LIVES_MS: Final = tuple(600_000 * 3**rung for rung in range(6))
 """10 min, 30 min, 1.5 h, 4.5 h, 13.5 h, 40.5 h: which of them tells best what comes next differs by shop and place."""
@@ -33,7 +34,7 @@ class StoredCounts(Struct, frozen=True, array_like=True):
     weights: float64, a column a half-life. visitors: uint64, two columns; see `PlaceCounts`.
     """
 
-    landmark_ms: int
+    landmark_ms: Annotated[int, Meta(le=LATEST_TIME_MS)]
     items: list[ItemId]
     weights: bytes
     visitors: bytes

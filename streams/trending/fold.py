@@ -7,13 +7,14 @@ long as the bounds let nothing go.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Annotated, Final, NamedTuple
 from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from schemas.ids import ItemId, VisitorId
 from schemas.records import CountedView
+from schemas.times import LATEST_TIME_MS
 from streams.trending.counts import PlaceCounts, StoredCounts
 
 EVERYWHERE: Final = ""
@@ -77,7 +78,7 @@ class StoredProgress(Struct, frozen=True, array_like=True):
     read: dict[int, int]
     offsets: Offsets
     places: dict[str, int]
-    now_ms: int = 0
+    now_ms: Annotated[int, Meta(le=LATEST_TIME_MS)] = 0
     choices: dict[int, list[float]] = {}
 
 
@@ -114,7 +115,7 @@ class TrendingFold:
     def apply(self, record: ReadRecord, partition: int, offset: int, written_ms: int) -> list[CountedClick]:
         """Fold the record at `offset` of a partition; return what it counts, nothing where it is a repeat.
 
-        written_ms: its timestamp, which no view that counts is later than.
+        written_ms: its timestamp, of a calendar's years, which no view that counts is later than.
         """
         self.read[partition] = offset + 1
         source, _, number = record.id.rpartition("-")

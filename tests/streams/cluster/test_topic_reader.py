@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from schemas.events import from_unix_ms
 from streams.cluster.topic_reader import TopicReader, latest
 from streams.cluster.topics import TopicsError
 from streams.local.embedded_broker import PARTITIONS, EmbeddedBroker
@@ -91,3 +92,14 @@ def test_the_newest_are_kept_evenly(at_most: int, expected: dict[int, range]) ->
     assert {number: (len(kept[number]), kept[number].stop) for number in kept} == {
         number: (len(offsets), offsets.stop) for number, offsets in expected.items()
     }
+
+
+def test_a_timestamp_that_no_calendar_has_is_the_last_moment_of_all(
+    broker: EmbeddedBroker, reader: TopicReader
+) -> None:
+    """Whoever may write chooses it; nothing that tells of the record fails."""
+    sender = Sender({"bootstrap.servers": broker.address}, client_id="test")
+    sender.send(OutputRecord("far", b"k", None, (), 0), time_ms=10**15)
+    sender.flush()
+    (record,) = reader.read("far", {0: range(1)})
+    assert from_unix_ms(record.time_ms).year == 9999

@@ -58,3 +58,13 @@ def test_what_is_no_snapshot_is_refused(decode: Callable[[bytes], object], damag
     assert len(value) < 100_000
     with pytest.raises(SnapshotError):
         decode(value)
+
+
+def test_a_snapshot_of_a_time_that_no_calendar_has_is_refused() -> None:
+    """A list of such a time could not be written: the observer would end with it at every start."""
+    counts = PlaceCounts(10)
+    counts.add(ItemId("a"), 10**15, 1)
+    with pytest.raises(SnapshotError):
+        decode_place(encode_place(StoredPlace("nl", {}, {}, counts.stored()), counts))
+    with pytest.raises(SnapshotError):
+        decode_progress(encode_progress(StoredProgress({}, {}, {}, now_ms=10**15)))
