@@ -38,7 +38,10 @@ class DecayedCounts:
         if exponent > _MAX_EXPONENT:
             self._move_landmark(event_time_ms, exponent)
             exponent = 0.0
-        self._weights[item_id] = self._weights.get(item_id, 0.0) + count * _power_of_two(exponent)
+        one = _power_of_two(exponent)
+        if one == 0.0:  # alone it would be the heaviest, of no weight
+            return
+        self._weights[item_id] = self._weights.get(item_id, 0.0) + count * one
         self._unranked_events += count
         if len(self._weights) > 2 * self._max_items:
             self._weights = {kept: weight for weight, kept in self._best(self._max_items)}

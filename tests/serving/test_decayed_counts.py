@@ -72,12 +72,14 @@ def test_weights_stay_finite_over_years() -> None:
 
 
 def test_a_very_old_event_neither_counts_nor_breaks() -> None:
-    """An event a century late weighs nothing."""
-    counted = counts()
-    add(counted, "a")
-    add(counted, "b", -100 * 365 * 24 * HOUR_MS)
-    assert names(counted) == "ab"
-    assert shares(counted, 2)[1][1] == 0.0
+    """An event a century late weighs nothing, before and after the others, and when it is left alone."""
+    for before, after in (("a", "b"), ("b", "a")):
+        counted = counts()
+        for item in (before, after):
+            add(counted, item, 0 if item == "a" else -100 * 365 * 24 * HOUR_MS)
+        assert names(counted) == "a"
+        counted.discard("a")
+        assert names(counted) == ""
 
 
 def test_size_is_bounded_and_the_popular_stay() -> None:
