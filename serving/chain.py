@@ -460,9 +460,10 @@ class Recommender:
         """
         listed, least = set[ItemId](), 0.0
         for item in islice(trending, self._depth):
-            listed.add(item.item_id)
-            least = item.score
-            yield item
+            if item.item_id not in listed:  # whoever wrote the list
+                listed.add(item.item_id)
+                least = item.score
+                yield item
         if not listed:
             return
         for further in wider:

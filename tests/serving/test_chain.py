@@ -782,6 +782,12 @@ async def test_a_short_list_of_what_is_trending_is_filled_from_training(tier: Ti
     assert (names(await tier.answer(personal=False)), tier.counted("popular", "cheap")) == ("i1 i2 i3", 2)
 
 
+async def test_an_item_that_a_foreign_list_names_twice_is_listed_once(tier: Tier) -> None:
+    """Whoever may write to the topic decides what it says."""
+    tier.trend("i2 i9 i2 i9 i4")
+    assert names(await tier.answer(personal=False)) == "i2 i9 i4 i1"
+
+
 @pytest.mark.parametrize("has_release", [True, False])
 async def test_a_short_list_of_a_place_is_filled_from_those_around_it_first(tier: Tier, *, has_release: bool) -> None:
     """Then from training, or from the stream where there is no release: nobody has a shorter list for having counts."""
