@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -54,10 +54,10 @@ def owned_partitions(admin: AdminClient, group: str) -> dict[str, frozenset[int]
     Raises TopicsError where the brokers do not answer.
     """
     try:
-        described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group].result()
+        described = _described(admin, group)
     except KafkaException as error:
         raise TopicsError(f"the brokers do not tell of group {group} ({error.args[0].str()})") from error
-    if described.state.name != "STABLE":
+    if described is None or described.state.name != "STABLE":
         return None
     owned: dict[str, set[int]] = {}
     for member in described.members:
@@ -67,7 +67,7 @@ def owned_partitions(admin: AdminClient, group: str) -> dict[str, frozenset[int]
 
 
 def _ask(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> GroupState:
-    state, members = _described(admin, group)
+    described = _described(admin, group)
     asked = [ConsumerGroupTopicPartitions(group, wanted)]
     try:
         found = admin.list_consumer_group_offsets(asked, request_timeout=_TIMEOUT_SECONDS)[group].result()
@@ -76,18 +76,19 @@ def _ask(admin: AdminClient, group: str, wanted: list[TopicPartition]) -> GroupS
             return GroupState("EMPTY", 0, {})
         raise
     committed = {part.partition: part.offset for part in found.topic_partitions if part.offset >= 0}
-    return GroupState(state, members, committed)
+    if described is None or described.state.name == "DEAD":
+        return GroupState("EMPTY", 0, committed)
+    return GroupState(described.state.name, len(described.members), committed)
 
 
-def _described(admin: AdminClient, group: str) -> tuple[str, int]:
+def _described(admin: AdminClient, group: str) -> Any | None:
+    """Describe a group; None = there is none."""
     try:
-        described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group].result()
+        return admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_SECONDS)[group].result()
     except KafkaException as error:
         if is_unknown_group(error):
-            return "EMPTY", 0
+            return None
         raise
-    state = "EMPTY" if described.state.name == "DEAD" else described.state.name
-    return state, len(described.members)
 
 
 def is_unknown_group(error: KafkaException) -> bool:
