@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from agents.commands.data_options import data_options, read_options
+from agents.commands.number_range import NumberRange
 from agents.commands.output_file import write_output
 from agents.durations import DurationType
 from agents.settings import load_settings
@@ -72,7 +73,7 @@ they come before the first event). Exit code 1: a part failed, or an input has n
 @click.option("--models", type=click.Path(path_type=Path), help="Take the newest release there instead of training.")
 @click.option(
     "--train-share",
-    type=click.FloatRange(min=0, max=1, min_open=True, max_open=True),
+    type=NumberRange(min=0, max=1, min_open=True, max_open=True),
     default=0.5,
     show_default=True,
     help="Share of --events, the earliest, that a model is trained on; the hit rate counts the rest only.",

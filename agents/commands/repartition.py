@@ -6,6 +6,7 @@ from dataclasses import asdict
 import click
 
 from agents.commands.connection import Connection, connection_options
+from agents.commands.number_range import NumberRange
 from agents.logs import configure_logs
 from agents.progress_bar import counted_progress, steps_on
 from agents.upkeep.repartition import Repartition
@@ -22,7 +23,7 @@ Examples:
 @click.option("--partitions", required=True, type=click.IntRange(1, 1024), help="How many each topic shall have.")
 @click.option(
     "--settle",
-    type=click.FloatRange(min=0),
+    type=NumberRange(min=0),
     default=300.0,
     show_default=True,
     metavar="SECONDS",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from agents.commands.connection import Connection, connection_options
+from agents.commands.number_range import NumberRange
 from agents.commands.release_options import model_name_option
 from agents.commands.rollout import MODELS
 from agents.durations import DurationType
@@ -40,14 +41,14 @@ It ends by Ctrl-C or SIGTERM; run one a deployment.
 )
 @click.option(
     "--fallbacks",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.05,
     show_default=True,
     help="More answers by lower tiers, as a share of all, that are borne.",
 )
 @click.option(
     "--hits",
-    type=click.FloatRange(0, 1),
+    type=NumberRange(0, 1),
     default=0.2,
     show_default=True,
     help="Loss of clicks on an item of the answer, as a share of the other release's, that is borne.",

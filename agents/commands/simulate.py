@@ -6,6 +6,7 @@ from datetime import timedelta
 import click
 
 from agents.commands.connection import Connection, connection_options
+from agents.commands.number_range import NumberRange
 from agents.durations import DurationType
 from agents.interruption import Interruption
 from agents.progress_bar import counted_progress
@@ -22,7 +23,7 @@ Examples:
 @connection_options
 @click.option(
     "--rate",
-    type=click.FloatRange(min=0, min_open=True, max=100_000),
+    type=NumberRange(min=0, min_open=True, max=100_000),
     default=20.0,
     show_default=True,
     help="Events a second.",

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from agents.commands.data_options import DataPath
 from agents.commands.moment import Moment
+from agents.commands.number_range import NumberRange
 from agents.commands.spark_options import parse_conf, spark_options
 
 
@@ -19,7 +20,7 @@ from agents.commands.spark_options import parse_conf, spark_options
 )
 @click.option(
     "--test-share",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=NumberRange(0, 1, min_open=True, max_open=True),
     default=0.1,
     show_default=True,
     help="Share of the sessions, the latest, that become the test.",

@@ -1,6 +1,7 @@
 """The values of settings: read from what a file or the environment has, and written back as TOML."""
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import reduce
@@ -33,7 +34,7 @@ def read_value(key: SettingKey, given: Any) -> Any:
     if key.is_optional and given == "":
         return None
     try:
-        return msgspec.convert(_prepared(key, given), key.type, strict=False, dec_hook=_from_text)
+        return _converted(key, given)
     except (msgspec.ValidationError, OverflowError) as error:
         found = f"a {type(given).__name__}" if key.is_secret else repr(given)
         why = f" ({error})" if get_origin(key.type) in {dict, tuple} else ""
@@ -79,9 +80,16 @@ def toml_text(value: Any) -> str:
         return "{" + ", ".join(f"{json.dumps(name)} = {toml_text(entry)}" for name, entry in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml_text, value)) + "]"
-    if isinstance(value, float):
-        return repr(value)  # TOML knows inf and nan, JSON does not
     return json.dumps("" if value is None else value, ensure_ascii=False)
+
+
+def _converted(key: SettingKey, given: Any) -> Any:
+    value = msgspec.convert(_prepared(key, given), key.type, strict=False, dec_hook=_from_text)
+    if isinstance(value, float) and not math.isfinite(
+        value
+    ):  # no bound of a setting refuses nan
+        raise OverflowError(value)
+    return value
 
 
 def _prepared(key: SettingKey, given: Any) -> Any:

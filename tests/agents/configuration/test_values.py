@@ -64,6 +64,13 @@ def test_an_empty_text_is_an_optional_setting_that_is_not_set(kind: Any) -> None
     assert read_value(key_of(kind, is_optional=True), "") is None
 
 
+@pytest.mark.parametrize("given", ["nan", "inf", "-inf", float("nan"), float("inf")])
+def test_what_is_no_finite_number_is_refused(given: Any) -> None:
+    """It is within every bound, or beyond what anything can be reckoned with."""
+    with pytest.raises(UsageError, match="must be a number, found"):
+        read_value(key_of(float), given)
+
+
 @pytest.mark.parametrize("kind", [tuple[ItemId, ...], frozenset[ItemId]])
 def test_a_list_in_one_text_is_comma_separated(kind: Any) -> None:
     """The environment has no lists."""
