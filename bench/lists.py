@@ -64,11 +64,11 @@ LISTERS: dict[str, Lister] = {
 @click.argument("test_format", type=click.Choice(DATA_FORMATS))
 @click.option("--sessions", default=20_000, show_default=True, help="Of TEST, the first ones.")
 def main(train: Path, train_format: DataFormat, test: Path, test_format: DataFormat, sessions: int) -> None:
-    """Index the sessions of TRAIN, and make a list for each click of TEST."""
+    """Index the sessions of TRAIN, and make a list for each click of TEST on an item of TRAIN."""
     known = read_sessions(train, train_format)
     vocabulary = Vocabulary(known.item_ids)
     past = item_sequences(known, vocabulary, ("view",))
-    coming = item_sequences(read_sessions(test, test_format), vocabulary, ("view",))
+    coming = item_sequences(read_sessions(test, test_format), vocabulary, ("view",)).known()
     rows = [row for row in _rows(coming.starts, coming.items) if len(row) > 1][:sessions]
     repeats = [row[at] in row[:at] for row in rows for at in range(1, len(row))]
     share = f"{len(repeats):,} next clicks, {np.mean(repeats):.1%} of them repeats"

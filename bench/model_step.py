@@ -21,7 +21,7 @@ from rich.table import Table
 
 from bench.commands import ROOT, run_bench
 from bench.peers import peer_python
-from bench.release import TRAINING_DATA, models_of
+from bench.release import MAX_MEMORY_BYTES, TRAINING_DATA, models_of
 from schemas.errors import InsessionError
 from schemas.ranking import SessionReading
 from schemas.servable import DEFAULT_MODEL_NAME, DEFAULT_SIGNATURE
@@ -58,7 +58,8 @@ def _measure(n_items: int, cache: Path, *, with_peers: bool) -> dict[str, Any]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    release = load_release(newest_release(models_of(cache, n_items) / DEFAULT_MODEL_NAME))
+    newest = newest_release(models_of(cache, n_items) / DEFAULT_MODEL_NAME)
+    release = load_release(newest, max_memory_bytes=MAX_MEMORY_BYTES)
     search = release.parts.item_search
     if search is None:
         raise InsessionError(f"a catalogue of {n_items:,} items is not searched: it is too small, or the recall was")

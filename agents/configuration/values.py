@@ -85,9 +85,7 @@ def toml_text(value: Any) -> str:
 
 def _converted(key: SettingKey, given: Any) -> Any:
     value = msgspec.convert(_prepared(key, given), key.type, strict=False, dec_hook=_from_text)
-    if isinstance(value, float) and not math.isfinite(
-        value
-    ):  # no bound of a setting refuses nan
+    if isinstance(value, float) and not math.isfinite(value):  # no bound of a setting refuses nan
         raise OverflowError(value)
     return value
 

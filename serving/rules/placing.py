@@ -106,7 +106,7 @@ class _Placing:
         rest = self._by_factors(ranked, wanted) if self._plan.reorders else self._in_order(ranked, wanted)
         has_ranked = bool(rest) and self._is_ranked
         missing = min(wanted - len(rest), self._left_out)
-        for more in further if rest and missing > 0 else ():
+        for more in further if has_ranked and missing > 0 else ():  # else they are the next to be asked themselves
             filled = self._in_order(more, missing)
             rest += [RecommendedItem(item.item_id, 0.0, item.rule, item.source) for item in filled]
             missing -= len(filled)

@@ -248,6 +248,14 @@ def test_what_fills_a_list_makes_no_ranking_of_it() -> None:
     assert (names(result.items), result.has_ranked) == ("y", False)
 
 
+def test_a_list_without_anything_ranked_leaves_the_next_rankings_alone() -> None:
+    """They are asked for a list of their own, from their beginning."""
+    rules = (rule("i", "include", items="y z"), rule("c", "include", category="food"), rule("r", "block", items="z"))
+    further = iter([ranking("a b")])
+    result = place([], plan_of(*rules), Listing(lambda _: True, SHOP, 4), further)
+    assert (names(result.items), result.has_ranked, len(list(further))) == ("y", False, 1)
+
+
 def test_what_an_include_names_is_listed_though_it_is_not_ranked() -> None:
     """Behind what is; a boost may bring it no score."""
     result = placed("a b", rule("i", "include", items="z b y"), rule("r", "boost", items="y"))
