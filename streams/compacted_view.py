@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import structlog
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from schemas.errors import without_input
+from streams.cluster.admin import explained
 from streams.cluster.topic_reader import input_record
 from streams.metrics import ViewMetrics
 from streams.rare_log import RareLog
@@ -19,6 +20,8 @@ from streams.records import InputRecord
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS: Final = 0.2
+_PAUSE_SECONDS: Final = 1.0
+"""After a failure of the view itself."""
 _METADATA_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 30.0
 """Between two looks for partitions that were added to the topic."""
@@ -46,6 +49,7 @@ class CompactedView:
         self._metrics = metrics
         self._log = RareLog(log)
         self._config = {
+            "log_level": 2,  # what librdkafka meets is told below, in lines of ours
             **client_config,
             "group.id": f"{topic}-view",  # never joined; yet librdkafka asks for its coordinator, and an ACL may say no
             "enable.auto.commit": False,
@@ -54,6 +58,7 @@ class CompactedView:
         }
         self._stopping = threading.Event()
         self._caught_up = threading.Event()
+        self._next_offsets: dict[int, int] = {}
         self._thread = threading.Thread(target=self._follow, name=topic, daemon=True)
 
     def start(self) -> None:
@@ -89,6 +94,23 @@ class CompactedView:
             self.stop()
 
     def _follow(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._read()
+            except Exception as error:  # noqa: BLE001 - whatever it is: a view that stands still makes all lists stale
+                self._caught_up.clear()
+                self._metrics.caught_up.set(0)
+                self._log.warning(
+                    "view_broke",
+                    reason=type(error).__name__,
+                    topic=self._topic,
+                    error=str(error),
+                    remedy="goes on where it was; what it holds may be old until then",
+                )
+                self._stopping.wait(_PAUSE_SECONDS)
+
+    def _read(self) -> None:
+        """Read from where the view has come to, until it is stopped."""
         consumer = Consumer(self._config)
         try:
             partitions = self._assign(consumer)
@@ -108,11 +130,12 @@ class CompactedView:
                         self._caught_up.set()
                         self._metrics.caught_up.set(1)
                 else:
-                    log.warning("view_read_failed", topic=self._topic, error=str(error))
+                    self._log.warning("view_read_failed", reason=error.name(), topic=self._topic, error=error.str())
         finally:
             consumer.close()
 
     def _hand_on(self, message: Any) -> None:
+        self._next_offsets[message.partition()] = message.offset() + 1
         try:
             record = input_record(message)
             self._metrics.last_record.set(record.time_ms / 1000)
@@ -134,29 +157,43 @@ class CompactedView:
         while not self._stopping.is_set():
             partitions = self._partitions(consumer)
             if partitions:
-                consumer.assign([TopicPartition(self._topic, p, OFFSET_BEGINNING) for p in partitions])
+                consumer.assign(self._positions(partitions))
                 return partitions
             self._stopping.wait(_METADATA_SECONDS)
         return []
+
+    def _positions(self, partitions: Sequence[int]) -> list[TopicPartition]:
+        """Return where each partition is to be read on."""
+        offsets = self._next_offsets
+        return [TopicPartition(self._topic, one, offsets.get(one, OFFSET_BEGINNING)) for one in partitions]
 
     def _with_added(self, consumer: Any, partitions: list[int]) -> list[int]:
         """Read partitions that were added, too, from their beginning: a key may lie there from now on."""
         added = sorted(set(self._partitions(consumer)) - set(partitions))
         if added:
             log.info("view_partitions_added", topic=self._topic, partitions=added)
-            known = consumer.position([TopicPartition(self._topic, one) for one in partitions])
-            assigned = [TopicPartition(self._topic, one.partition, max(one.offset, OFFSET_BEGINNING)) for one in known]
-            consumer.assign([*assigned, *(TopicPartition(self._topic, one, OFFSET_BEGINNING) for one in added)])
+            consumer.assign(self._positions([*partitions, *added]))
         return [*partitions, *added]
 
     def _partitions(self, consumer: Any) -> list[int]:
         try:
             topic = consumer.list_topics(self._topic, timeout=_METADATA_SECONDS).topics.get(self._topic)
         except KafkaException as error:
-            log.warning("view_brokers_do_not_answer", topic=self._topic, error=str(error))
+            self._log.warning(
+                "view_brokers_do_not_answer",
+                reason=error.args[0].name(),
+                topic=self._topic,
+                error=explained(error),
+                remedy="asks again",
+            )
             return []
         if topic is None or topic.error is not None or not topic.partitions:
-            log.warning("view_topic_missing", topic=self._topic)
+            refused = None if topic is None else topic.error
+            if refused is None or refused.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                why = "there is none: run `insession topics create`"
+            else:
+                why = explained(KafkaException(refused))
+            self._log.warning("view_topic_missing", reason=why, topic=self._topic, remedy="asks again")
             return []
         return sorted(topic.partitions)
 

@@ -77,8 +77,7 @@ class RecordProducer(FaustProducer):  # type: ignore[misc]
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout_seconds
         while len(self._client) and loop.time() < until:
-            self._client.poll(0)
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)  # `_poll` goes on meanwhile
         if self._polling is not None:
             self._polling.cancel()
 

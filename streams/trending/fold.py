@@ -223,6 +223,8 @@ class TrendingFold:
             self.changed.add(stored.place)
             for partition in self.read.keys() | stored.read.keys():
                 self.read[partition] = min(self.read.get(partition, 0), stored.read.get(partition, 0))
+        if self.places:
+            self.places.setdefault(EVERYWHERE, PlaceCounts(self._max_items))  # others lie in it, whatever became of it
         self._written.update(dict.fromkeys((*unreadable, *damaged), 0))
         return damaged
 

@@ -1,10 +1,11 @@
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import structlog
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, KafkaError, Producer
 from prometheus_client import CollectorRegistry
 
 from streams.cluster.producers import producer_config
@@ -195,6 +196,55 @@ def test_partitions_that_are_added_are_read_from_their_beginning(
     assert [entry["partitions"] for entry in logged if entry["event"] == "view_partitions_added"] == [seen[0][1:]]
 
 
+class BreakingConsumer(Consumer):
+    """Fails once, after some records."""
+
+    left = 5
+
+    def poll(self, timeout: float) -> Any:
+        """Give a record, or fail."""
+        if BreakingConsumer.left == 0:
+            BreakingConsumer.left = -1
+            raise RuntimeError("the client is broken")
+        message = super().poll(timeout)
+        if message is not None and message.error() is None and BreakingConsumer.left > 0:
+            BreakingConsumer.left -= 1
+        return message
+
+
+def test_a_view_that_breaks_goes_on_where_it_was(
+    broker: str, monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    """Else it would be at rest for good with what it held then, and nobody would know: one line tells of it."""
+    produce(broker, "breaking", *(f"v{number}" for number in range(50)))
+    monkeypatch.setattr("streams.compacted_view.Consumer", BreakingConsumer)
+    monkeypatch.setattr("streams.compacted_view._PAUSE_SECONDS", 0.0)
+    values = list[bytes]()
+    view = viewed("breaking", config_of(broker), lambda record: values.append(record.value or b""))
+    view.start()
+    try:
+        assert view.wait_until_caught_up(20)
+    finally:
+        view.stop()
+    assert sorted(values) == sorted(f"v{number}".encode() for number in range(50))
+    assert [(one["event"], one["reason"]) for one in logged] == [("view_broke", "RuntimeError")]
+
+
+def test_a_topic_that_may_not_be_read_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, logged: list[dict[str, Any]]
+) -> None:
+    """It is not missing."""
+    monkeypatch.setattr("streams.compacted_view.Consumer", TopiclessConsumer)
+    refused = SimpleNamespace(error=KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), partitions={})
+    monkeypatch.setattr(TopiclessConsumer, "topics", {"things": refused})
+    TopiclessConsumer.asked.clear()
+    view = viewed("things", {})
+    view.start()
+    assert TopiclessConsumer.asked.wait(10)
+    view.stop()
+    assert "docs/security.md has the ACLs" in logged[0]["reason"]
+
+
 def test_a_stop_ends_what_a_record_waits_for(broker: str) -> None:
     """A schema whose registry is away, say: who stops a worker at its start does not wait for that."""
     waits, let_go = threading.Event(), threading.Event()
@@ -266,9 +316,9 @@ class TopiclessConsumer:
 
     asked = threading.Event()
     closed = threading.Event()
+    topics: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.topics: dict[str, Any] = {}
         assert config["enable.partition.eof"]
 
     def list_topics(self, _topic: str, timeout: float) -> "TopiclessConsumer":

@@ -339,6 +339,18 @@ def test_a_damaged_place_is_counted_anew_and_the_others_go_on(damage: str, logge
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
+def test_where_everywhere_is_damaged_the_places_go_on(damage: str) -> None:
+    """What they lie in is counted anew: before anything is, lists are made and written all the same."""
+    follower = Watched()
+    follower.observer.restore(stored_with(damage, b"place:"), [])
+    follower.observer.settle()
+    assert follower.lists() == {"nl": ["a"]}
+    follower.offset = 3
+    follower.view("b", "nl", visitors=3)
+    assert follower.lists() == {"__all__": ["b"], "nl": ["b", "a"]}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_without_a_readable_progress_the_log_is_read_from_its_beginning(
     damage: str, logged: list[dict[str, Any]]
 ) -> None:
@@ -523,3 +535,15 @@ def test_an_item_leaves_the_lists_at_its_moment() -> None:
     watched.lists(1)
     assert watched.dropped() == {}
     assert watched.dropped(NOW + timedelta(seconds=1.001)) == {"__all__": ["rug"], "nl": ["rug"]}
+
+
+def test_a_place_that_gave_way_to_others_is_dropped_with_its_list() -> None:
+    """An item of it may go before its tombstone is written."""
+    watched = Watched(max_places=2)
+    watched.view("tv", "nl", visitors=3)
+    watched.lists(1)
+    watched.view("rug", "de", visitors=6)
+    watched.observer.settle()
+    watched.describe(CatalogItem(item_id=ItemId("tv"), available=False))
+    assert watched.dropped() == {"__all__": ["rug"]}
+    assert watched.lists(2) == {"nl": None, "de": ["rug"]}
