@@ -184,7 +184,7 @@ class Observer:
         """Write those lists anew that hold an item which is gone; next to nothing where none is."""
         now_ms = unix_ms(now)
         listed = ((_place(key), one.item_ids) for key, one in self._published.items())
-        kept = ((place, item_ids) for place, item_ids in listed if place in self.fold.places)  # `publish` has the others
+        kept = ((place, item_ids) for place, item_ids in listed if place in self.fold.places)  # else `publish`
         over = [place for place, item_ids in kept if self._watch.gone_now(item_ids, place or None, now_ms)]
         for place, record in self.lists.records(sorted(over), now):
             self._publish(place, record, is_repeated=False)

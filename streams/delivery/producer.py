@@ -76,8 +76,8 @@ class RecordProducer(FaustProducer):  # type: ignore[misc]
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout_seconds
-        while len(self._client) and loop.time() < until:
-            await asyncio.sleep(POLL_SECONDS)  # `_poll` goes on meanwhile
+        while len(self._client) and loop.time() < until:  # noqa: ASYNC110 - `_poll` goes on, and no event tells of it
+            await asyncio.sleep(POLL_SECONDS)
         if self._polling is not None:
             self._polling.cancel()
 
