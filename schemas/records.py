@@ -13,6 +13,7 @@ ImpersonalTier = Literal["popular", "default"]
 PERSONAL_TIERS: Final = frozenset[Tier | None]({"model", "knn"})
 IntentSource = Literal["model", "features"]
 ItemSource = Literal["session", "trending", "rising", "new", "rule", "popular", "default"]
+Adjustment = Literal["viewed", "rising", "kept"]
 Pattern = Literal["browsing", "exploring", "focused", "deciding"]
 EndReason = Literal["inactivity", "max_duration", "session_id_changed", "session_end_event"]
 
@@ -107,6 +108,14 @@ class RecommendationSet(Struct, frozen=True, kw_only=True):
         Meta(
             description="The merchants' rules that changed the list, those that left items out among them: the first "
             f"{MAX_NAMED_RULES} by id; null where none did."
+        ),
+    ] = None
+    adjusted_by: Annotated[
+        list[Adjustment] | None,
+        Meta(
+            description="What the scores rest on beside the release. `viewed`: what is viewed of late everywhere. "
+            "`rising`: what rises at the place has a share of the list. `kept`: what the list before held has a bonus. "
+            "Null = on nothing."
         ),
     ] = None
     counts: Annotated[

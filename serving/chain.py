@@ -20,6 +20,7 @@ from schemas.ids import ItemId, ModelVersion, RuleId, VisitorId
 from schemas.ranking import NO_INTENT, Candidates, IntentProbabilities, ModelInput, ModelOutput, Neighbours
 from schemas.records import (
     PERSONAL_TIERS,
+    Adjustment,
     IntentSource,
     ItemSource,
     Pattern,
@@ -90,6 +91,7 @@ class Answer(Struct, frozen=True, gc=False):
     intent_source: None where no probability is known.
     valid_until_ms: when the first of the items, or its sale where the shopper is, ends, Unix; None = none does.
     rules: merchants' rules that changed the list, by id.
+    adjusted_by: what the scores rest on beside the release.
     """
 
     items: list[RecommendedItem]
@@ -101,6 +103,7 @@ class Answer(Struct, frozen=True, gc=False):
     intent_source: IntentSource | None = None
     valid_until_ms: int | None = None
     rules: Sequence[MerchantRule] = ()
+    adjusted_by: tuple[Adjustment, ...] = ()
 
 
 class Answering(Protocol):
@@ -173,6 +176,7 @@ class _Ranking(Struct, frozen=True, gc=False):
     items: Iterator[RecommendedItem]
     model_version: ModelVersion | None = None
     age_ms: int = 0
+    adjusted_by: tuple[Adjustment, ...] = ()
 
 
 @dataclass(slots=True)
@@ -362,6 +366,7 @@ class Recommender:
             ranking.model_version,
             valid_until_ms=ends_ms,
             rules=rules,
+            adjusted_by=ranking.adjusted_by,
         )
 
     def _most_of_category(self, tier: Tier) -> int:
@@ -479,16 +484,19 @@ class Recommender:
         self, tier: Tier, release: ReleaseParts, candidates: Candidates, request: AnswerRequest, holding: _Holding
     ) -> _Ranking:
         """Return a ranking of the session, with what rises at the place and what the list before held."""
+        adjusted: tuple[Adjustment, ...] = ("viewed",) if release.is_renewed else ()
         if self.settings.keep_bonus and request.before:
+            adjusted += ("kept",)
             before = self._not_buried(request, holding.plan(tier), holding.now_ms)
             candidates = release.with_kept(candidates, before, self.settings.keep_bonus)
-        ranking = self._ranking(tier, release, candidates)
+        ranking = self._ranking(tier, release, candidates, adjusted)
         rising = self.trends.rising(request.location) if self.settings.mix_rising and len(candidates) else {}
         if not rising:
             return ranking
         looked_at = Candidates(candidates.item_indices[: self._depth], candidates.scores[: self._depth])
         own = release.scores_of(looked_at, list(rising))
-        return structs.replace(ranking, items=with_rising(ranking.items, float(candidates.scores.sum()), rising, own))
+        items = with_rising(ranking.items, float(candidates.scores.sum()), rising, own)
+        return structs.replace(ranking, items=items, adjusted_by=(*adjusted, "rising"))
 
     def _not_buried(self, request: AnswerRequest, plan: Plan | None, now_ms: int) -> Sequence[ItemId]:
         """Return what the list before held, without what a rule buries: that is not to be kept up."""
@@ -502,9 +510,11 @@ class Recommender:
             if (rule := verdict(item_id, record_of(item_id)).weighed_by) is None or rule.action != "bury"
         ]
 
-    def _ranking(self, tier: Tier, release: ReleaseParts, candidates: Candidates) -> _Ranking:
+    def _ranking(
+        self, tier: Tier, release: ReleaseParts, candidates: Candidates, adjusted: tuple[Adjustment, ...] = ()
+    ) -> _Ranking:
         items = named(candidates, release.item_id, at_most=self._depth, trained_items=release.trained_items)
-        return _Ranking(tier, items, release.version)
+        return _Ranking(tier, items, release.version, adjusted_by=adjusted)
 
     @property
     def _depth(self) -> int:

@@ -146,6 +146,11 @@ class FakeRelease:
         """Return a release that holds what it was told."""
         return self if told is self.told else replace(self, told=told)
 
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether it was told anything."""
+        return self.told is not None
+
     def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank the three indices before the last item, to which they owe it."""
         last = int(items[-1])

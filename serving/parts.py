@@ -37,6 +37,10 @@ class ReleaseParts(Protocol):
     def with_trending(self, told: Trending | None) -> "ReleaseParts":
         """Return a release that ranks by what is viewed everywhere, None = as training says; itself where it does."""
 
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether it ranks by what is viewed everywhere."""
+
     def neighbours(self, items: NDArray[np.int32]) -> Neighbours:
         """Rank by session-kNN for the prefix `items` (length,) int32; may be empty."""
 

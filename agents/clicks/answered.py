@@ -66,6 +66,7 @@ class AnsweredRecord(Struct, frozen=True, gc=False):
             experiment=self.event.experiment,
             valid_until=None if self.answer.valid_until_ms is None else from_unix_ms(self.answer.valid_until_ms),
             rules=[rule.rule_id for rule in self.answer.rules[:MAX_NAMED_RULES]] or None,
+            adjusted_by=list(self.answer.adjusted_by) or None,
             counts=self._counts(),
         )
 

@@ -2,7 +2,8 @@
 
 An answer of the topic names its session and the time of its click; with the session's end on `session-ends` its
 prefix is known. Answers of lower tiers rest on more than a prefix and are left out, as are those of other releases and
-those that merchants' rules changed.
+those that merchants' rules changed. Of one whose scores rest on more than the release, which its `adjusted_by` tells,
+only the items are compared: they are the model's, in another order.
 """
 
 from collections import defaultdict
@@ -52,7 +53,7 @@ def integration(given: CheckInputs, limits: CheckThresholds) -> CheckResult:
             n_compared += 1
             bought = frozenset(event.item_id for event in prefix if event.event_type == "purchase" and event.item_id)
             rules = _Rules(given.assortment, bought, location, unix_ms(answer.event_time), limits)
-            if (why := rules.difference(answer.items, ranking)) is not None:
+            if (why := rules.difference(answer, ranking, {event.item_id for event in prefix})) is not None:
                 wrong.append(f"{answer.id}: {why}")
     if n_compared < limits.min_targets:
         versions = " and ".join(map(str, by_version))
@@ -141,23 +142,33 @@ class _Rules:
     at_ms: int
     limits: CheckThresholds
 
-    def difference(self, sent: Sequence[RecommendedItem], ranking: Sequence[RecommendedItem]) -> str | None:
+    def difference(
+        self, answer: RecommendationSet, ranking: Sequence[RecommendedItem], seen: Collection[ItemId | None]
+    ) -> str | None:
         """Say how what was sent differs from the model's own ranking; places of equal scores may be changed.
 
-        What the model lists above the last item sent must have been sent, or explained.
+        What the model lists above the last item sent must have been sent, or explained. seen: items of the prefix; a
+        worker that repeats none of them (`serving.recommend_seen`) has left all of them out.
         """
-        own = {item.item_id: item.score for item in ranking}
-        for item in sent:
-            if item.item_id not in own:
-                return f"{item.item_id} is none of the model's"
-            if abs(item.score - own[item.item_id]) > self.limits.score_tolerance:
-                return f"{item.item_id} was sent with {item.score:.6f}, the model says {own[item.item_id]:.6f}"
+        sent, own = answer.items, {item.item_id: item.score for item in ranking}
         if any(later.score > one.score for one, later in pairwise(sent)):
             return "the items were not sent in the order of their scores"
+        for item in sent:
+            if item.source == "rising":
+                continue
+            if item.item_id not in own:
+                return f"{item.item_id} is none of the model's"
+            if not answer.adjusted_by and abs(item.score - own[item.item_id]) > self.limits.score_tolerance:
+                return f"{item.item_id} was sent with {item.score:.6f}, the model says {own[item.item_id]:.6f}"
+        if answer.adjusted_by:
+            return None
         last, were_sent = sent[-1].score + self.limits.score_tolerance, {item.item_id for item in sent}
+        left_out = seen if were_sent.isdisjoint(seen) else ()
         groups = {self.assortment.group_of(item_id) for item_id in (*were_sent, *self.bought)} - {None}
         for item in ranking:
-            if item.score > last and item.item_id not in were_sent and not self._explains(item.item_id, groups):
+            if item.score <= last or item.item_id in were_sent or item.item_id in left_out:
+                continue
+            if not self._explains(item.item_id, groups):
                 return f"{item.item_id} was not sent, the model ranks it above {sent[-1].item_id}"
         return None
 

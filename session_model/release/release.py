@@ -140,6 +140,11 @@ class Release:
         renewed.live = live
         return renewed
 
+    @property
+    def is_renewed(self) -> bool:
+        """Return whether it ranks by what is viewed everywhere."""
+        return self.live is not None
+
     def index_of(self, item_id: ItemId) -> ItemIndex | None:
         """Return the index under which an item is ranked; None for one of which neither clicks nor content is known."""
         index = self.parts.vocabulary.index_of(item_id)

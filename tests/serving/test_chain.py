@@ -760,6 +760,19 @@ async def test_what_rises_at_the_place_has_its_share_of_a_personal_answer(tier: 
     assert names(await tier.answer("i10", "i20", location="nl")) == "i21 i22 i23 i19"
 
 
+async def test_an_answer_says_what_its_scores_rest_on_beside_the_release(tier: Tier) -> None:
+    """Whoever compares them with the release's own must know; lists for strangers rest on none of that."""
+    tier.recommender = replace(tier.recommender, settings=replace(tier.settings, keep_bonus=0.5))
+    assert (await tier.answer("i20")).adjusted_by == ()
+    assert (await tier.answer("i20", before="i23")).adjusted_by == ("kept",)
+    tier.releases.current = FakeRelease(told=trending("i7"))
+    tier.board.put("nl", trending("i40", "nl", rising={"i40": 0.3}), START_MS)
+    tier.trend("i7 i8")
+    assert (await tier.answer("i20", before="i23", location="nl")).adjusted_by == ("viewed", "kept", "rising")
+    assert (await tier.answer("i20", location="de")).adjusted_by == ("viewed",)
+    assert (await tier.answer(personal=False)).adjusted_by == ()
+
+
 async def test_what_is_trending_is_filtered(tier: Tier) -> None:
     """What is sold out, or not sold at the place, is left out; where nothing is left the next list is answered."""
     tier.trend("i7 i8 i9 i10 i11")

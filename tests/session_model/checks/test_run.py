@@ -308,6 +308,41 @@ def test_what_the_filters_took_out_is_no_difference(good: Contender) -> None:
     assert checked(good, Evidence(sent=unknown)).checks["integration"].passed is None
 
 
+def test_of_answers_that_rest_on_more_than_the_release_only_the_items_are_compared(good: Contender) -> None:
+    """Where an observer runs these are all of them: other scores, another order, and what rises at the place."""
+    rising = RecommendedItem(ItemId("risen"), 2.0, source="rising")
+    adjusted = [
+        msgspec.structs.replace(
+            one,
+            items=[rising, *(RecommendedItem(item.item_id, 1 / at) for at, item in enumerate(one.items[::-1], 1))],
+            adjusted_by=["viewed", "rising"],
+        )
+        for one in sent(good)
+    ]
+    assert checked(good, Evidence(sent=adjusted)).checks["integration"].figures["mismatch_share"] == 0
+    strange = [
+        msgspec.structs.replace(one, items=[*one.items[:5], RecommendedItem(ItemId("strange"), 0.0)])
+        for one in adjusted
+    ]
+    assert "strange is none of the model's" in failure(checked(good, Evidence(sent=strange)), "integration")
+
+
+def test_a_worker_that_repeats_no_item_of_the_session_leaves_out_all_of_them(good: Contender) -> None:
+    """That is a setting; one that leaves out some of them has another release."""
+    seen = {name: set[ItemId | None]() for name in DATA.sessions.session_ids}
+    for number, name in enumerate(DATA.sessions.session_ids):
+        seen[name] = {event.item_id for event in session_events(DATA.sessions, number)}
+    given = [one for one in sent(good) if one.session_id is not None]
+    unrepeated = [
+        msgspec.structs.replace(one, items=[item for item in one.items if item.item_id not in seen[one.session_id]])
+        for one in given
+    ]
+    last = {one.session_id: one for one in unrepeated if one.items}  # of these the whole session is the prefix
+    limits = msgspec.structs.replace(LIMITS, min_targets=10)
+    result = run_checks(good, DATA, Evidence(sent=list(last.values())), limits, made_at=NOW).checks["integration"]
+    assert result.figures["mismatch_share"] == 0
+
+
 def test_what_is_not_sold_where_the_shopper_is_is_no_difference(good: Contender) -> None:
     """A worker leaves it out there, and there alone."""
     away = ITEM_IDS[10]
