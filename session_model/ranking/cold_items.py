@@ -176,6 +176,7 @@ class ColdItems:
             rows.nearest.shape == rows.weights.shape == (n_rows, NEAREST)
             and rows.kinds.shape == (n_rows,)
             and bool(np.all(rows.kinds <= _FEW_CLICKS))
+            and bool(np.isfinite(rows.weights).all())
             and len(set(items.item_ids)) == len(items.item_ids)
             and {index for index in rows.indices.tolist() if index > n_known} == expected
             and (not n_rows or (rows.nearest.min() >= 0 and rows.nearest.max() <= n_known and rows.indices.min() > 0))

@@ -182,6 +182,7 @@ def _check(arrays: Mapping[str, NDArray[Any]]) -> None:
     sessions, places = arrays["posting_sessions"], arrays["posting_places"]
     is_sound = (
         n_items >= 0
+        and bool(np.isfinite(arrays["idf"]).all())
         and len(arrays["posting_starts"]) == n_items + 2
         and _are_starts(arrays["session_starts"], len(arrays["session_items"]))
         and _are_starts(arrays["posting_starts"], len(sessions))

@@ -80,4 +80,6 @@ class Popularity:
         rows = np.load(path, allow_pickle=False)
         if rows.ndim != 2 or len(rows) != len(TREND_SHARES) + 2:
             raise ValueError(f"it holds an array of shape {rows.shape}, not {len(TREND_SHARES) + 2} rows")
+        if rows.dtype != np.int64 or rows.min(initial=0) < 0:
+            raise ValueError(f"it holds {rows.dtype}, or less than none, where clicks are counted")
         return cls(rows[0], rows[1:-1], rows[-1])

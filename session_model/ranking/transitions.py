@@ -56,7 +56,22 @@ class Transitions:
     def load(cls, path: Path) -> "Transitions":
         """Read what `save` wrote; raises ValueError or KeyError on another file."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(file["starts"], file["successors"], file["weights"])
+            starts, successors, weights = file["starts"], file["successors"], file["weights"]
+        is_sound = (
+            starts.dtype == np.int64
+            and successors.dtype == np.int32
+            and weights.dtype == np.float32
+            and starts.ndim == 1
+            and len(starts) > 1
+            and starts[0] == 0
+            and starts[-1] == len(successors) == len(weights)
+            and bool(np.all(np.diff(starts) >= 0))
+            and bool(np.all((successors > 0) & (successors < len(starts) - 1)))
+            and bool(np.isfinite(weights).all())
+        )
+        if not is_sound:
+            raise ValueError("the table of successors does not fit together")
+        return cls(starts, successors, weights)
 
 
 def _pairs(sequences: ItemSequences, n_items: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

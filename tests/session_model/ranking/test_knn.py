@@ -213,6 +213,7 @@ def test_threads_share_an_index(compiled: Callable[..., Any]) -> None:
         ("posting_places", lambda array: array + 3),
         ("idf", lambda array: array[:-1]),
         ("idf", lambda array: array.astype(np.float64)),
+        ("idf", lambda array: np.where(array > 0, np.nan, array).astype(array.dtype)),
     ],
 )
 def test_a_damaged_index_is_refused(

@@ -1,6 +1,8 @@
 """Click counts."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +43,17 @@ def test_counts_without_trends_are_refused(tmp_path: Path) -> None:
     """A file of another layout is told by its shape."""
     np.save(tmp_path / "popularity.npy", np.array([0, 5, 1]))
     with pytest.raises(ValueError, match="shape"):
+        Popularity.load(tmp_path / "popularity.npy")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda rows: rows - 1, lambda rows: rows.astype(float), lambda rows: rows.astype(str)]
+)
+def test_what_counts_no_clicks_is_refused(tmp_path: Path, change: Callable[[Any], Any]) -> None:
+    """Below nothing, in parts, or in words."""
+    Popularity.fit(np.array([1, 2, 2], np.int32), 2).save(tmp_path / "popularity.npy")
+    np.save(tmp_path / "popularity.npy", change(np.load(tmp_path / "popularity.npy")))
+    with pytest.raises(ValueError, match="where clicks are counted"):
         Popularity.load(tmp_path / "popularity.npy")
 
 

@@ -1,6 +1,8 @@
 """The successor rule against weights worked out by hand."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,3 +38,24 @@ def test_a_saved_table_answers_alike(tmp_path: Path) -> None:
     fitted().save(tmp_path / "transitions.npz")
     loaded = Transitions.load(tmp_path / "transitions.npz")
     assert loaded.query(np.array([1], np.int32)).item_indices.tolist() == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("starts", lambda array: array[:-1]),
+        ("starts", lambda array: array.astype(np.int32)),
+        ("successors", lambda array: array + 3),
+        ("successors", lambda array: array - 3),
+        ("weights", lambda array: array[:-1]),
+        ("weights", lambda array: array * np.float32(np.nan)),
+    ],
+)
+def test_a_damaged_table_is_refused(tmp_path: Path, name: str, change: Callable[[Any], Any]) -> None:
+    """When it is loaded, not by a query."""
+    fitted().save(tmp_path / "transitions.npz")
+    with np.load(tmp_path / "transitions.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "transitions.npz", **arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match="does not fit together"):
+        Transitions.load(tmp_path / "transitions.npz")
