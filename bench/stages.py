@@ -38,12 +38,12 @@ from bench.reasons import BATCH
 from bench.release import SMALL, trained_models
 from bench.rising import MINUTE_MS
 from bench.rules import some_rules
-from bench.trending import hash_of
+from bench.trending import counting, hash_of
 from schemas import wire
 from schemas.availability import moment_ms
 from schemas.ids import ItemId, SessionId
 from schemas.ranking import ModelOutput
-from schemas.records import PERSONAL_TIERS, CatalogItem, CountedView, RecommendationSet, Trending
+from schemas.records import PERSONAL_TIERS, CatalogItem, RecommendationSet, Trending
 from schemas.servable import DEFAULT_MODEL_NAME
 from schemas.state import InputPosition
 from serving import chain
@@ -65,7 +65,7 @@ from streams.cluster.topics import Topic
 from streams.metrics import DeliveryMetrics
 from streams.records import InputRecord, OutputRecord
 from streams.sessions import sessionizer
-from streams.trending.fold import ReadRecord, TrendingFold
+from streams.trending.fold import TrendingFold
 from streams.trending.lists import TrendingLists
 
 BEGIN: Final = timedelta(hours=24)
@@ -305,17 +305,13 @@ def trending_lists(settings: Settings, events: Sequence[GeneratedEvent]) -> Iter
     """Return what an observer would write, once a minute."""
     places = settings.locations
     lists, now_ms = TrendingLists(TrendingFold(places.chain, hash_of), places.chain), 0
-    for offset, event in enumerate(events):
-        clicked, truth = event.click, event.truth
-        if clicked.event_type != "view" or clicked.item_id is None or truth.is_bot or truth.is_duplicate:
-            continue
+    for offset, (record, event) in enumerate(zip(counting(events), events, strict=True)):
         if event.arrival_ms - now_ms >= MINUTE_MS:
             now_ms = event.arrival_ms
             lists.settle()
             moment = datetime.fromtimestamp(now_ms / 1000, UTC)
             yield from (one for _, one in lists.records(list(lists.fold.places), moment) if one is not None)
-        view = CountedView(clicked.item_id, clicked.event_time_ms, clicked.location)
-        lists.take(ReadRecord(f"c-0-{offset}", clicked.visitor_id, [view]), 0, offset, event.arrival_ms)
+        lists.take(record, 0, offset, event.arrival_ms)
 
 
 def gains_of(lane: Lane, shop: Shop) -> Gains:

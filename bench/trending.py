@@ -3,7 +3,7 @@
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -13,6 +13,7 @@ from zlib import crc32
 import click
 import msgspec
 import numpy as np
+from msgspec import structs
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from agents.shop.catalog import build_shelf
 from agents.shop.sales import FlashSale, SaleCalendar
 from agents.shop.settings import FlashSaleSettings, ShopSettings
 from agents.shop.traffic import generate_events
+from agents.shop.truth import GeneratedEvent
 from agents.wiring import session_rules
 from schemas import wire
 from schemas.catalog_reader import DescribedItem
@@ -124,24 +126,28 @@ def counted(settings: ShopSettings, popularity: Mapping[ItemId, float], duration
     popularity: of each item, as which it is listed.
     """
     dice, items, weights = Random(1), [ListedItem(item_id) for item_id in popularity], [*popularity.values()]
+    events = sorted(generate_events(settings, duration), key=lambda one: one.arrival_ms)
+    for record, event in zip(counting(events), events, strict=True):
+        listing = structs.replace(record, items=dice.choices(items, weights, k=LISTED))
+        yield Read(wire.encode(listing), event.arrival_ms)
+
+
+def counting(events: Iterable[GeneratedEvent]) -> Iterator[ReadRecord]:
+    """Run the session rules over events in the order of their arrival, and say of each what it counts."""
     sessions, states = session_rules(Settings()), dict[VisitorId, VisitorState]()
-    for offset, event in enumerate(sorted(generate_events(settings, duration), key=lambda one: one.arrival_ms)):
+    for offset, event in enumerate(events):
         clicked = event.click
         arrival = Arrival(InputPosition("clickstream", 0, offset), event.arrival_ms)
         advance = sessions.advance(states.get(clicked.visitor_id), (clicked,), arrival)
         if advance.state is not None:
             states[clicked.visitor_id] = advance.state
+        time_ms = min(clicked.event_time_ms, event.arrival_ms)
         views = [
-            CountedView(
-                clicked.item_id, min(clicked.event_time_ms, event.arrival_ms), clicked.location or line.location
-            )
+            CountedView(clicked.item_id, time_ms, clicked.location or line.location)
             for line in advance.counted
             if clicked.item_id is not None
         ]
-        record = ReadRecord(
-            f"clickstream-0-{offset}", clicked.visitor_id, views, dice.choices(items, weights, k=LISTED)
-        )
-        yield Read(wire.encode(record), event.arrival_ms)
+        yield ReadRecord(f"clickstream-0-{offset}", clicked.visitor_id, views)
 
 
 def run(records: Sequence[Read], start_ms: int, sales: Sequence[FlashSale], shop: Shop) -> dict[str, object]:

@@ -29,8 +29,3 @@ class IntentHead(msgspec.Struct, frozen=True):
 
     served: CalibratedModel
     logistic: CalibratedModel
-
-    @property
-    def is_network(self) -> bool:
-        """False where the logistic regression itself is served."""
-        return bool(self.served.model.hidden)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The best of rankings, compiled; session_model.ranking.top_k does the same in NumPy."""
+"""The best of rankings, compiled; session_model.ranking.top_k_numpy does the same in NumPy."""
 
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t
