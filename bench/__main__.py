@@ -158,7 +158,7 @@ def measure(plan: Plan, console: Console) -> Report:
 
 
 def _steps(plan: Plan, console: Console) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Measure the model's step by number of items; what cannot be is told, and costs nothing that was measured before."""
+    """Measure the model's step by number of items; what cannot be is told, and what was measured before stays."""
     for number in plan.searched:
         try:
             yield number, model_step(number, CACHE)
