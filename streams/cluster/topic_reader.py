@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Container, Iterator, Mapping
+from operator import methodcaller
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +19,7 @@ _BATCH: Final = 500
 _POLL_SECONDS: Final = 0.2
 _LAST_OFFSETS: Final = 10
 """The very last ones may be a transaction's markers."""
+_headers_of: Final = methodcaller("headers")
 
 
 class TopicReader:
@@ -161,8 +163,13 @@ def input_record(message: Any) -> InputRecord:
 
 
 def _headers(message: Any) -> tuple[tuple[tuple[str, bytes], ...], Undecodable | None]:
-    """Return the headers; where one name is no UTF-8, confluent-kafka gives none, and a null pointer in their list."""
+    """Return the headers.
+
+    Where one name is no UTF-8, confluent-kafka sets an error and returns a list with a null pointer all the same. Only
+    a call that CPython checks raises it; a method call that has run often enough is not checked (PEP 659), and whoever
+    reads the list then may end the process by a segmentation fault.
+    """
     try:
-        return tuple((name, content or b"") for name, content in message.headers() or ()), None
-    except (SystemError, UnicodeDecodeError) as error:  # raised once; asked again, it hands the pointer out
+        return tuple((name, content or b"") for name, content in _headers_of(message) or ()), None
+    except SystemError as error:  # raised once; asked again, it hands the pointer out
         return (), Undecodable(f"the headers cannot be decoded: {error.__cause__ or error}", kept="no_headers")

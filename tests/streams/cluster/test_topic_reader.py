@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -6,7 +7,7 @@ from schemas.events import from_unix_ms
 from streams.cluster.topic_reader import TopicReader, latest
 from streams.cluster.topics import TopicsError
 from streams.local.embedded_broker import PARTITIONS, EmbeddedBroker
-from streams.records import OutputRecord
+from streams.records import InputRecord, OutputRecord
 from streams.tools.sender import Sender
 from tests.streams.batches import OddName, send
 
@@ -103,3 +104,16 @@ def test_a_timestamp_that_no_calendar_has_is_the_last_moment_of_all(
     sender.flush()
     (record,) = reader.read("far", {0: range(1)})
     assert from_unix_ms(record.time_ms).year == 9999
+
+
+def test_headers_that_cannot_be_read_end_no_process_that_has_read_many(
+    broker: EmbeddedBroker, reader: TopicReader
+) -> None:
+    """CPython checks no call that it has specialized, and a cache of types decides what becomes of the error."""
+    good = [(b"k", b"v", [("h", b"1")])] * 400
+    send(broker.address, "odd-at-last", *good, (b"k", b"v", [(OddName("x"), b"1")]))
+    found = list[InputRecord]()
+    for record in reader.read("odd-at-last", {0: range(401)}):
+        found.append(record)
+        sys._clear_type_cache()
+    assert [record.undecodable is not None for record in found] == [False] * 400 + [True]
