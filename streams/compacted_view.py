@@ -98,6 +98,8 @@ class CompactedView:
             try:
                 self._read()
             except Exception as error:  # noqa: BLE001 - whatever it is: a view that stands still makes all lists stale
+                if self._stopping.is_set():
+                    return  # whoever waits was told
                 self._caught_up.clear()
                 self._metrics.caught_up.set(0)
                 self._log.warning(
